@@ -1,0 +1,72 @@
+"""Checkpoints of an unfinished run: atomic, complete, verified, and never more than two on disk.
+
+A checkpoint is one file ``step-00000300.pt`` (tensors, numbers, lists; loaded with ``weights_only``) and, written
+after it, a small ``step-00000300.json`` with its SHA-256. A file without its digest was never finished.
+"""
+
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+KEPT = 2
+
+
+def save_checkpoint(folder: Path, step: int, state: dict) -> None:
+    """Write a checkpoint beside the earlier ones, then drop all but the newest two.
+
+    Raises OSError (disk full, read-only) with the earlier checkpoints untouched.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"step-{step:08d}.pt"
+    partial = target.with_suffix(".partial")
+    try:
+        with partial.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        digest = _digest(partial)
+        partial.rename(target)
+        manifest = target.with_suffix(".json.partial")
+        manifest.write_text(json.dumps({"step": step, "sha256": digest}))
+        manifest.rename(target.with_suffix(".json"))
+    except RuntimeError as error:  # torch reports a failed write as RuntimeError
+        partial.unlink(missing_ok=True)
+        raise OSError(f"writing the checkpoint '{target}' failed ({str(error).splitlines()[0]})") from error
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+    for old in sorted(folder.glob("step-*.json"))[:-KEPT]:
+        old.unlink()
+        old.with_suffix(".pt").unlink(missing_ok=True)
+
+
+def load_checkpoint(folder: Path) -> tuple[int, dict] | None:
+    """The newest sound checkpoint as (step, state), or None. Damaged ones are named and passed over."""
+    for manifest in sorted(folder.glob("step-*.json"), reverse=True):
+        file = manifest.with_suffix(".pt")
+        try:
+            described = json.loads(manifest.read_text())
+            if _digest(file) == described["sha256"]:
+                return described["step"], torch.load(file, weights_only=True)
+            problem = "its content does not match its digest"
+        except (OSError, ValueError, KeyError) as error:
+            problem = str(error)
+        print(f"warning: checkpoint '{file}' is damaged ({problem}); an earlier one is used", file=sys.stderr)
+    return None
+
+
+def discard_checkpoints(folder: Path) -> None:
+    """Remove a finished run's checkpoints, and their folder."""
+    for file in folder.glob("step-*"):
+        file.unlink()
+    if folder.is_dir():
+        folder.rmdir()
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,464 @@
+"""The method: masking (state tree, Algorithm 2) and objective, as pure functions of lists and tensors.
+
+The core knows nothing of models, files or settings. A batch goes through it in three steps:
+
+1. *Masking.* ``state_tree`` (ours, one node per pushed token) or ``algorithm_2`` (the paper's, one
+   position per action) turns action sequences into ``Inputs`` for a network and ``Trajectories`` that
+   say which input position holds the state of each action.
+2. *Scores.* The network's logits at the input positions become ``Scores`` of a trajectory:
+   ``l(a_i|s_i)`` and ``V(s_i) = logsumexp_a l(a|s_i)`` (``score``).
+3. *Objective.* ``behavioural_cloning``, ``sequence_match`` and ``unlikelihood`` turn scores into sums
+   over trajectories; ``Normaliser`` holds what the sums of a whole effective batch are divided by.
+
+Symbols follow the paper: ``s`` state (live tokens), ``a`` action (token id, or ``bkspc`` = vocabulary
+size), ``l`` logits, ``V`` value, ``r = alpha (l - gamma V')`` reward, ``eta`` noise level.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+# --------------------------------------------------------------------------------------------------
+# 1. Masking: action sequences -> network inputs (appendix A)
+# --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Actions:
+    """One trajectory: a prompt, the actions taken after it, and which of them are imitated.
+
+    ``actions`` holds token ids and ``bkspc``; ``imitated[i]`` is False where action i is a
+    disturbance of the environment (an injected wrong token), not a choice of the expert.
+    """
+
+    prompt: Sequence[int]
+    actions: Sequence[int]
+    imitated: Sequence[bool]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a causal network reads, B sequences padded to L positions.
+
+    token, position: int64 [B, L]. The attention mask is in one of two forms:
+    ``end``, int64 [B, L] (state tree): position i attends to j exactly when ``j <= i < end[j]``;
+    ``mask``, bool [B, L, L] (Algorithm 2): position i attends to j where ``mask[i, j]``.
+    """
+
+    token: Tensor
+    position: Tensor
+    end: Tensor | None = None
+    mask: Tensor | None = None
+
+    def dense_mask(self) -> Tensor:
+        """The attention mask as bool [B, L, L], whatever the form."""
+        if self.mask is not None:
+            return self.mask
+        i = torch.arange(self.token.shape[1], device=self.token.device)
+        return (i[None, None, :] <= i[None, :, None]) & (i[None, :, None] < self.end[:, None, :])
+
+    def to(self, device: torch.device) -> "Inputs":
+        moved = (t if t is None else t.to(device) for t in (self.token, self.position, self.end, self.mask))
+        return Inputs(*moved)
+
+
+@dataclass(frozen=True)
+class Trajectories:
+    """Where the states of B trajectories stand in the inputs, padded to T actions.
+
+    state: int64 [B, T+1], input position of s_0 .. s_N (s_N repeated as padding);
+    action: int64 [B, T], token ids and bkspc (0 as padding); taken: bool [B, T], True where i < N;
+    imitated: bool [B, T], True where action i is the expert's own (False on padding).
+    """
+
+    state: Tensor
+    action: Tensor
+    taken: Tensor
+    imitated: Tensor
+
+    def to(self, device: torch.device) -> "Trajectories":
+        return Trajectories(*(t.to(device) for t in (self.state, self.action, self.taken, self.imitated)))
+
+
+class _Tree:
+    """The state tree of one sequence under construction: nodes in push order, and a stack of them."""
+
+    def __init__(self, prompt: Sequence[int]):
+        self.token: list[int] = []
+        self.parent: list[int] = []
+        self.position: list[int] = []
+        self.end: list[int | None] = []  # None while the node is live
+        self.stack: list[int] = []
+        for token in prompt:
+            self.push(token)
+        self.prompt_length = len(self.stack)
+
+    def push(self, token: int) -> None:
+        self.parent.append(self.stack[-1] if self.stack else -1)
+        self.position.append(len(self.stack))
+        self.token.append(token)
+        self.end.append(None)
+        self.stack.append(len(self.token) - 1)
+
+    def pop(self) -> None:
+        if len(self.stack) == self.prompt_length:
+            raise ValueError("<bkspc> cannot remove a prompt token")
+        self.end[self.stack.pop()] = len(self.token)
+
+    def walk(self, actions: Sequence[int], bkspc: int) -> list[int]:
+        """Take the actions; return the nodes of the states s_0 .. s_N."""
+        state = [self.stack[-1]]
+        for action in actions:
+            self.pop() if action == bkspc else self.push(action)
+            state.append(self.stack[-1])
+        return state
+
+
+def state_tree(rows: Sequence[Sequence[Actions]], bkspc: int, pad: int = 0) -> tuple[Inputs, list[Trajectories]]:
+    """Encode rows of K trajectories that share a prompt, one node per pushed token.
+
+    Each row lists its trajectories (data alone, or data and rollout); the k-th of every row come back
+    as ``Trajectories`` k. Between two trajectories the stack is popped back to the prompt, so the
+    prompt is encoded once. A node's state never changes, so ``<bkspc>`` adds no node: the action
+    after it is taken in the state of a node that exists already.
+
+    Raises ValueError where trajectories of a row differ in prompt, the prompt is empty, or
+    ``<bkspc>`` would remove a prompt token.
+    """
+    trees, walks = [], []
+    for row in rows:
+        tree = _Tree(_shared_prompt(row))
+        states = []
+        for trajectory in row:
+            while len(tree.stack) > tree.prompt_length:
+                tree.pop()
+            states.append(tree.walk(trajectory.actions, bkspc))
+        trees.append(tree)
+        walks.append(states)
+    length = max(len(tree.token) for tree in trees)
+    inputs = Inputs(
+        token=_padded([tree.token for tree in trees], length, pad),
+        position=_padded([tree.position for tree in trees], length, 0),
+        # A live node is seen by all that follow; padding (end 0) is seen by none.
+        end=_padded([[length if e is None else e for e in tree.end] for tree in trees], length, 0),
+    )
+    return inputs, _trajectories(rows, walks)
+
+
+def algorithm_2(rows: Sequence[Actions], bkspc: int, pad: int = 0) -> tuple[Inputs, Trajectories]:
+    """Encode trajectories as the paper does (appendix A): one input position per action.
+
+    At a ``<bkspc>`` the input is a copy of the token that becomes the last live one, at that token's
+    position id, and from there on both the deleted token and the original are masked out. ``y`` is
+    implied: the action taken at input position t stands at t + 1. The printed position ids start at
+    1; ours start at 0. O(L^2) memory, where the state tree needs one integer per token.
+    """
+    length = max(len(row.prompt) + len(row.actions) for row in rows)
+    token = torch.full((len(rows), length), pad)
+    position = torch.zeros(len(rows), length, dtype=torch.long)
+    mask = torch.eye(length, dtype=torch.bool).repeat(len(rows), 1, 1)
+    states = []
+    for b, row in enumerate(rows):
+        live: list[int] = []  # input positions of the live tokens; its last two are the paper's c and d
+        for i, action in enumerate([*_shared_prompt([row]), *row.actions]):
+            if action == bkspc:
+                if len(live) <= len(row.prompt):
+                    raise ValueError("<bkspc> cannot remove a prompt token")
+                live.pop()
+                original = live.pop()
+                token[b, i], position[b, i] = token[b, original], position[b, original]
+            else:
+                token[b, i], position[b, i] = action, len(live)
+            live.append(i)
+            mask[b, i, live] = True
+        first = len(row.prompt) - 1
+        states.append([list(range(first, first + len(row.actions) + 1))])
+    return Inputs(token, position, mask=mask), _trajectories([[row] for row in rows], states)[0]
+
+
+def live_tokens(prompt: Sequence[int], actions: Sequence[int], bkspc: int) -> list[int]:
+    """The completion that stands after the actions: a plain stack machine (the prompt is not included)."""
+    live: list[int] = []
+    for action in actions:
+        if action != bkspc:
+            live.append(action)
+        elif live:
+            live.pop()
+        else:
+            raise ValueError("<bkspc> cannot remove a prompt token")
+    return live
+
+
+def _shared_prompt(row: Sequence[Actions]) -> Sequence[int]:
+    prompt = row[0].prompt
+    if not len(prompt):
+        raise ValueError("a trajectory needs at least one prompt token (<bos>): its first state")
+    if any(list(trajectory.prompt) != list(prompt) for trajectory in row):
+        raise ValueError("trajectories encoded as one state tree must share their prompt")
+    return prompt
+
+
+def _padded(rows: Sequence[Sequence[int]], length: int, value: int) -> Tensor:
+    return torch.tensor([[*row, *[value] * (length - len(row))] for row in rows])
+
+
+def _trajectories(rows: Sequence[Sequence[Actions]], states: Sequence[Sequence[list[int]]]) -> list[Trajectories]:
+    """Trajectories k of all rows, for each k; ``states[b][k]`` holds s_0 .. s_N of row b's k-th."""
+    batches = []
+    for k in range(len(rows[0])):
+        column = [row[k] for row in rows]
+        longest = max(len(t.actions) for t in column)
+        batches.append(
+            Trajectories(
+                state=torch.tensor([s[k] + [s[k][-1]] * (longest + 1 - len(s[k])) for s in states]),
+                action=_padded([t.actions for t in column], longest, 0).long(),
+                taken=_padded([[1] * len(t.actions) for t in column], longest, 0).bool(),
+                imitated=_padded([t.imitated for t in column], longest, 0).bool(),
+            )
+        )
+    return batches
+
+
+# --------------------------------------------------------------------------------------------------
+# 2. Scores: logits at the input positions -> l(a_i|s_i) and V(s_i) along a trajectory (section 3.2)
+# --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Along B trajectories of at most T actions, in float32 or better.
+
+    logit: [B, T], l(a_i|s_i); value: [B, T+1], V(s_0) .. V(s_N), with V(s_N) repeated as padding;
+    taken, imitated: bool [B, T] as in ``Trajectories``.
+    """
+
+    logit: Tensor
+    value: Tensor
+    taken: Tensor
+    imitated: Tensor
+
+    @property
+    def log_policy(self) -> Tensor:
+        """log pi(a_i|s_i) = l(a_i|s_i) - V(s_i), [B, T]."""
+        return self.logit - self.value[:, :-1]
+
+
+def score(logits: Tensor, trajectories: Trajectories) -> Scores:
+    """Gather l(a_i|s_i) and V(s_i) from logits [B, L, A] at the input positions.
+
+    Each position's logsumexp is taken once, however many actions were taken in its state.
+    """
+    logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+    value = torch.logsumexp(logits, dim=-1)
+    rows = torch.arange(len(logits), device=logits.device)[:, None]
+    return Scores(
+        logit=logits[rows, trajectories.state[:, :-1], trajectories.action],
+        value=value.gather(1, trajectories.state),
+        taken=trajectories.taken,
+        imitated=trajectories.imitated,
+    )
+
+
+# --------------------------------------------------------------------------------------------------
+# 3. Objective (sections 3.2, 3.3; appendices C, D)
+# --------------------------------------------------------------------------------------------------
+
+LOG_2 = math.log(2)
+
+
+def phi_kl(x: Tensor) -> Tensor:
+    """f = t log t; phi(x) = 1 - exp(-x), shifted so that phi(0) = 0 (D.2).
+
+    The exponent is bounded at 20 by the tangent there, or one bad transition overflows the sum.
+    """
+    bound = -20.0
+    inside = x.clamp_min(bound)
+    return 1 - torch.exp(-inside) + math.exp(-bound) * (x - inside)
+
+
+def phi_js(x: Tensor, delta: float = 0.01) -> Tensor:
+    """f = t log t - (t+1) log((t+1)/2); phi(x) = log(2 - exp(-x)) (D.3).
+
+    phi is -inf at x <= -log 2; below x_0 = -log 2 + delta it continues as its tangent at x_0 (G.1).
+    """
+    x_0 = -LOG_2 + delta
+    slope = math.exp(-x_0) / (2 - math.exp(-x_0))
+    inside = x.clamp_min(x_0)
+    return torch.log(2 - torch.exp(-inside)) + slope * (x - inside)
+
+
+def phi_chi2(x: Tensor) -> Tensor:
+    """f = (t-1)^2; phi(x) = x - x^2 / 4 (D.4)."""
+    return x - x**2 / 4
+
+
+def phi_mle(x: Tensor) -> Tensor:
+    """phi(x) = x: the limit alpha -> 0 of every divergence (D.2)."""
+    return x
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """phi on data, and the weight of r^2 on data and on rollouts (only the chi2-mixture has any)."""
+
+    phi: Callable[[Tensor], Tensor]
+    mixture: bool = False
+
+
+DIVERGENCES = {
+    "kl": Divergence(phi_kl),
+    "js": Divergence(phi_js),
+    "chi2": Divergence(phi_chi2),
+    # phi's own quadratic is split over data and rollouts: r - c beta r^2 here, - c (1 - beta) r^2 there.
+    "chi2_mixture": Divergence(phi_mle, mixture=True),
+    "mle": Divergence(phi_mle),
+}
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The constants of J: divergence, alpha (entropy weight), gamma (discount), weighting of transitions.
+
+    ``discounted`` weighs transition i by gamma^i, as derived; the value bracket then telescopes to
+    V(s_0). ``uniform`` weighs all alike, as inverse-soft-Q code does; it does not telescope.
+    c and beta_mix split the quadratic of the chi2-mixture (D.4); js_delta is where js turns straight.
+    """
+
+    divergence: str = "chi2_mixture"
+    alpha: float = 0.03
+    gamma: float = 0.95
+    weighting: str = "discounted"
+    c: float = 0.5
+    beta_mix: float = 0.5
+    js_delta: float = 0.01
+
+    def phi(self, r: Tensor) -> Tensor:
+        """phi(r), with the data half of the chi2-mixture's quadratic."""
+        divergence = DIVERGENCES[self.divergence]
+        if divergence.mixture:
+            return r - self.c * self.beta_mix * r**2
+        if self.divergence == "js":
+            return phi_js(r, self.js_delta)
+        return divergence.phi(r)
+
+    @property
+    def rollout_penalty(self) -> float:
+        """Weight of r^2 on the model's own trajectories: c (1 - beta_mix) for the chi2-mixture, else 0."""
+        return self.c * (1 - self.beta_mix) if DIVERGENCES[self.divergence].mixture else 0.0
+
+
+@dataclass(frozen=True)
+class Normaliser:
+    """What sums over an effective batch are divided by: counts over all of its micro-batches.
+
+    data_transitions, model_transitions: actions taken; data_rows, model_rows: trajectories.
+    """
+
+    data_transitions: int
+    model_transitions: int = 0
+    data_rows: int = 1
+    model_rows: int = 0
+
+    def data(self) -> float:
+        return self.data_transitions
+
+    def model(self, weighting: str) -> float:
+        """Uniform weights: a mean per model transition. Discounted: per trajectory, as the data side,
+        so that the two halves of the value bracket cancel where they start in the same state."""
+        if weighting == "uniform":
+            return self.model_transitions
+        return self.data_transitions * self.model_rows / self.data_rows
+
+
+def rewards(scores: Scores, objective: Objective) -> Tensor:
+    """r(s_i, a_i) = alpha (l(a_i|s_i) - gamma V(s_{i+1})), [B, T+1]; 0 on padding.
+
+    The last column is the absorbing state's own reward, alpha (1 - gamma) V(s_N).
+    """
+    a, g = objective.alpha, objective.gamma
+    r = a * (scores.logit - g * scores.value[:, 1:])
+    r = torch.where(scores.taken, r, 0.0)
+    return torch.cat([r, a * (1 - g) * scores.value[:, -1:]], dim=1)
+
+
+def value_differences(scores: Scores, objective: Objective) -> Tensor:
+    """V(s_i) - gamma V(s_{i+1}), [B, T+1]; 0 on padding; the last column is the absorbing state's."""
+    g = objective.gamma
+    steps = torch.where(scores.taken, scores.value[:, :-1] - g * scores.value[:, 1:], 0.0)
+    return torch.cat([steps, (1 - g) * scores.value[:, -1:]], dim=1)
+
+
+def transition_weights(scores: Scores, objective: Objective) -> Tensor:
+    """Weight of each transition and, in the last column, of the absorbing state; [B, T+1], 0 on padding.
+
+    Discounted: gamma^i, and the geometric tail gamma^N / (1 - gamma). Uniform: 1, and 1.
+    """
+    taken = scores.taken.to(scores.value.dtype)
+    if objective.weighting == "uniform":
+        return F.pad(taken, (0, 1), value=1.0)
+    g = objective.gamma
+    steps = torch.arange(taken.shape[1], dtype=taken.dtype, device=taken.device)
+    tail = g ** taken.sum(1, keepdim=True) / (1 - g)
+    return torch.cat([taken * g**steps, tail], dim=1)
+
+
+def behavioural_cloning(scores: Scores) -> Tensor:
+    """- sum of log pi(a_i|s_i) over imitated actions: BC on noised data, MLE on clean data."""
+    return -torch.where(scores.imitated, scores.log_policy, 0.0).sum()
+
+
+def data_objective(scores: Scores, objective: Objective) -> Tensor:
+    """The data half of J, summed: sum w_i phi(r_i)/alpha - 1/2 sum w_i (V(s_i) - gamma V(s_{i+1})).
+
+    Actions that are not imitated leave both sums: phi's, and (with weight 1, not the data half's 1/2)
+    the value bracket, so that alpha -> 0 leaves exactly behavioural cloning.
+    """
+    weights = transition_weights(scores, objective)
+    chosen = torch.cat([scores.imitated, torch.ones_like(scores.imitated[:, :1])], dim=1)
+    phi = torch.where(chosen, objective.phi(rewards(scores, objective)), 0.0) / objective.alpha
+    values = value_differences(scores, objective)
+    disturbed = torch.where(chosen, 0.0, values)
+    return (weights * (phi - values / 2 + disturbed)).sum()
+
+
+def rollout_objective(scores: Scores, objective: Objective) -> Tensor:
+    """The model half of J, summed: - 1/2 sum w_i (V(s_i) - gamma V(s_{i+1})) - c (1-beta)/alpha sum w_i r_i^2.
+
+    A trajectory starts after its prompt, so prompt positions are in neither sum.
+    """
+    weights = transition_weights(scores, objective)
+    penalty = objective.rollout_penalty / objective.alpha * rewards(scores, objective) ** 2
+    return -(weights * (value_differences(scores, objective) / 2 + penalty)).sum()
+
+
+def sequence_match(data: Scores, model: Scores, objective: Objective, normaliser: Normaliser) -> Tensor:
+    """The SequenceMatch loss, -J of METHOD: data and model halves, each over its normaliser."""
+    j = data_objective(data, objective) / normaliser.data()
+    return -(j + rollout_objective(model, objective) / normaliser.model(objective.weighting))
+
+
+def repeated_ngrams(trajectories: Trajectories, n: int) -> Tensor:
+    """bool [B, T]: actions that complete an n-gram already present in the same trajectory (H.1)."""
+    action, taken = trajectories.action, trajectories.taken
+    repeated = torch.zeros_like(taken)
+    if action.shape[1] < n:
+        return repeated
+    grams, whole = action.unfold(1, n, 1), taken[:, n - 1 :]
+    same = (grams[:, :, None] == grams[:, None, :]).all(-1)
+    earlier = torch.tril(same, diagonal=-1) & whole[:, None, :]
+    repeated[:, n - 1 :] = earlier.any(-1) & whole
+    return repeated
+
+
+def unlikelihood(scores: Scores, repeated: Tensor) -> Tensor:
+    """Sequence-level unlikelihood on rollouts: - sum log(1 - pi(c|s)) over repeated actions c (H.1).
+
+    H.1 prints the sum of probabilities with a minus sign, whose minimum would be to repeat; this is
+    the loss of the work it cites.
+    """
+    probability = scores.log_policy.exp().clamp_max(1 - 1e-6)
+    return -torch.where(repeated, torch.log1p(-probability), 0.0).sum()

@@ -1,0 +1,196 @@
+"""The policy: a causal language model, one more unembedding row for ``<bkspc>``, and an offset head.
+
+The row stays out of the vocabulary's matrix (no resize, no misaligned products, adapters stay small):
+its logit is one more column beside the vocabulary's. The offset head gives logits the freedom to move
+together, which changes V and not the policy (appendix E). Every hidden state is projected by ``logits``.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from sequencematch.attention import hidden_states
+from sequencematch.core import Inputs
+from sequencematch.errors import UserError
+from sequencematch.settings import Model
+
+OFFSET_WIDTH = 8  # hidden size of the offset head (appendix E)
+
+
+class Policy(nn.Module):
+    """pi(a|s) over the vocabulary and, where ``backspace`` is on, ``<bkspc>`` (id = vocabulary size)."""
+
+    def __init__(self, lm, backspace: bool):
+        super().__init__()
+        self.lm = lm
+        self.backspace = backspace
+        unembedding = lm.get_output_embeddings().weight
+        width = lm.config.hidden_size
+        # As transformers does for new rows: the mean of the old ones, hence no token's rival at first.
+        self.bkspc_row = nn.Parameter(unembedding.detach().float().mean(0))
+        self.offset = nn.Sequential(nn.Linear(width + 1, OFFSET_WIDTH), nn.GELU(), nn.Linear(OFFSET_WIDTH, 1))
+        nn.init.zeros_(self.offset[-1].weight)
+        nn.init.zeros_(self.offset[-1].bias)
+
+    @property
+    def bkspc(self) -> int:
+        """The action id of ``<bkspc>``: the first id after the unembedding's rows."""
+        return self.lm.get_output_embeddings().weight.shape[0]
+
+    @property
+    def device(self) -> torch.device:
+        return self.bkspc_row.device
+
+    @property
+    def context(self) -> int:
+        """The longest sequence the network takes, in tokens."""
+        return self.lm.config.max_position_embeddings
+
+    def encode(self, inputs: Inputs) -> Tensor:
+        """Hidden states [B, L, d] at the input positions."""
+        return hidden_states(self.lm, inputs.token, inputs.position, inputs.dense_mask())
+
+    def logits(self, hidden: Tensor, position: Tensor) -> Tensor:
+        """l(a|s), float32 [..., A], A = vocabulary + 1, at hidden states [..., d] of positions [...].
+
+        The last column is ``<bkspc>``'s; -inf where the policy has none.
+        """
+        vocabulary = self.lm.get_output_embeddings()(hidden).float()
+        hidden = hidden.float()
+        bkspc = hidden @ self.bkspc_row if self.backspace else hidden.new_full(hidden.shape[:-1], -torch.inf)
+        # Position scaled to [0, 1], so that the head's input stays in range at any context length.
+        scaled = (position.float() / self.context)[..., None]
+        return torch.cat([vocabulary, bkspc[..., None]], dim=-1) + self.offset(torch.cat([hidden, scaled], dim=-1))
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """l(a|s) at every input position, float32 [B, L, A]."""
+        return self.logits(self.encode(inputs), inputs.position)
+
+
+def new_policy(model: Model, vocabulary: int, special_ids: dict[str, int], backspace: bool, seed: int) -> Policy:
+    """A policy as ``model`` says: a small Llama from scratch (weights drawn from ``seed``), or a causal LM
+    by hub name or path.
+
+    special_ids: ``bos``, ``eos`` and ``pad``. Raises UserError where the named model cannot be loaded.
+    """
+    torch.manual_seed(seed)
+    if model.source == "scratch":
+        lm = _scratch_lm(model, vocabulary, special_ids)
+    else:
+        lm = _pretrained_lm(model)
+    return Policy(lm, backspace)
+
+
+def _scratch_lm(model: Model, vocabulary: int, special_ids: dict[str, int]):
+    from transformers.models.llama import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=model.width,
+        intermediate_size=model.width * 8 // 3,
+        num_hidden_layers=model.layers,
+        num_attention_heads=model.heads,
+        max_position_embeddings=model.context,
+        bos_token_id=special_ids["bos"],
+        eos_token_id=special_ids["eos"],
+        pad_token_id=special_ids["pad"],
+        attn_implementation="sdpa",
+        dtype=model.precision,
+    )
+    return LlamaForCausalLM(config).to(getattr(torch, model.precision))
+
+
+def _pretrained_lm(model: Model):
+    from transformers import AutoModelForCausalLM
+
+    options = {"dtype": getattr(torch, model.precision), "attn_implementation": "sdpa"}
+    if model.quantise == "nf4":
+        from transformers import BitsAndBytesConfig
+
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=options["dtype"]
+        )
+    try:
+        lm = AutoModelForCausalLM.from_pretrained(model.source, **options)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"cannot load the model '{model.source}' ({reason}): check the name and your access, "
+            "or give the path of a local copy as model.source, or 'scratch'"
+        ) from error
+    if model.lora_rank:
+        lm = _with_adapters(lm, model)
+    if model.gradient_checkpointing:
+        lm.gradient_checkpointing_enable({"use_reentrant": False})
+    return lm
+
+
+def _with_adapters(lm, model: Model):
+    """Freeze the network and put LoRA adapters on its linear layers (QLoRA)."""
+    from peft import LoraConfig, inject_adapter_in_model
+
+    for module in lm.modules():
+        # On CPUs with AVX512-BF16 a forward pass without gradients repacks the 4-bit weights, after which
+        # the adapters' gradients are silently wrong; rollouts between training steps do just that.
+        if type(module).__name__ == "Linear4bit":
+            module.support_avx512bf16_for_cpu = False
+    lm.requires_grad_(False)
+    adapters = LoraConfig(
+        r=model.lora_rank, lora_alpha=model.lora_alpha, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
+    return inject_adapter_in_model(adapters, lm)
+
+
+# --------------------------------------------------------------------------------------------------
+# Files: policy.json says how to build the policy, the tensors that were trained lie beside it
+# --------------------------------------------------------------------------------------------------
+
+
+def trained_tensors(policy: Policy) -> dict[str, Tensor]:
+    """The trainable tensors by name: the whole network from scratch, adapters alone under LoRA."""
+    return {name: p.detach().contiguous() for name, p in policy.named_parameters() if p.requires_grad}
+
+
+def save_policy(policy: Policy, model: Model, folder: Path) -> None:
+    """Write ``policy.json``, ``lm.safetensors`` and ``actions.safetensors`` (row, offset head) to a folder."""
+    tensors = trained_tensors(policy)
+    lm = {name: t for name, t in tensors.items() if name.startswith("lm.")}
+    save_file(lm, folder / "lm.safetensors")
+    save_file({name: t for name, t in tensors.items() if name not in lm}, folder / "actions.safetensors")
+    config = policy.lm.config
+    description = {
+        "model": model.model_dump(),
+        "vocabulary": policy.bkspc,
+        "special_ids": {"bos": config.bos_token_id, "eos": config.eos_token_id, "pad": config.pad_token_id},
+        "backspace": policy.backspace,
+    }
+    (folder / "policy.json").write_text(json.dumps(description, indent=2) + "\n")
+
+
+def load_policy(folder: Path, backspace: bool | None = None) -> tuple[Policy, Model]:
+    """The policy saved in ``folder``; ``backspace`` switches ``<bkspc>`` on or off, None keeps it.
+
+    Raises UserError where the folder holds no policy, or a damaged one.
+    """
+    folder = Path(folder)
+    try:
+        description = json.loads((folder / "policy.json").read_text())
+        tensors = load_file(folder / "lm.safetensors") | load_file(folder / "actions.safetensors")
+    except FileNotFoundError as error:
+        raise UserError(
+            f"no trained policy in '{folder}' ({Path(error.filename or folder).name} is missing)"
+        ) from error
+    except (SafetensorError, ValueError) as error:
+        raise UserError(f"the policy in '{folder}' is damaged ({error}): delete the folder and run again") from error
+    model = Model(**description["model"])
+    switch = description["backspace"] if backspace is None else backspace
+    policy = new_policy(model, description["vocabulary"], description["special_ids"], switch, seed=0)
+    missing, unexpected = policy.load_state_dict(tensors, strict=False)
+    expected = set(trained_tensors(policy))
+    if unexpected or expected & set(missing):
+        raise UserError(f"the policy in '{folder}' does not fit its own policy.json: delete the folder and run again")
+    return policy, model

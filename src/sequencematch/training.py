@@ -1,0 +1,241 @@
+"""The one training loop: base models, MLE, BC, SequenceMatch and ULS differ in loss and data alone.
+
+A run is bitwise repeatable on a CPU: every random draw comes from a stream named by (seed, purpose, step), so a
+killed run continues from its last checkpoint exactly where the undisturbed run would have been.
+"""
+
+import csv
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from tqdm import tqdm
+
+from sequencematch import core
+from sequencematch.checkpoint import load_checkpoint, save_checkpoint
+from sequencematch.core import Actions
+from sequencematch.corpus import Corpus, Order
+from sequencematch.errors import UserError
+from sequencematch.losses import LOSSES, count, score_rows
+from sequencematch.policy import Policy, trained_tensors
+from sequencematch.replay import Entry, ReplayBuffer, generation_due, generation_interval
+from sequencematch.rollout import Decoding, sample
+from sequencematch.seeding import generator, stable_seed
+from sequencematch.settings import Objective, Optimiser, Rollouts, Schedule
+
+VALIDATION_EXAMPLES = 500
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Steps [start, stop) of a schedule in which the cosine decay runs from ``decay_start`` to ``total``."""
+
+    loss: str
+    start: int
+    stop: int
+    decay_start: int
+    total: int
+
+    def learning_rate(self, step: int, settings: Optimiser) -> float:
+        """Linear warm-up, then constant, then cosine decay to 0 at ``total`` (appendix E)."""
+        warm = min(1.0, (step + 1) / max(1, settings.warmup))
+        done = max(0, step - self.decay_start) / max(1, self.total - self.decay_start)
+        return settings.learning_rate * warm * (1 + math.cos(math.pi * done)) / 2
+
+    def beta(self, step: int, schedule: Schedule) -> float:
+        """Weight of BC beside SequenceMatch: 1 at the stage's start, falling linearly to its final value."""
+        done = min(1.0, (step - self.start) / schedule.beta_steps)
+        return 1 - (1 - schedule.beta_final) * done
+
+
+@dataclass
+class Run:
+    """Everything a run is made of. ``initial`` is the optimiser state to continue from, if any."""
+
+    policy: Policy
+    train: Corpus
+    validation: Corpus
+    stage: Stage
+    optimiser: Optimiser
+    schedule: Schedule
+    objective: Objective
+    rollouts: Rollouts
+    seed: int
+    resume: Path
+    initial: dict | None = None
+
+
+def train(run: Run) -> tuple[list[dict], dict]:
+    """Train ``run.policy`` in place; return the rows of the metrics file and the optimiser's final state.
+
+    Raises UserError where the loss stops being finite; checkpoints already written stay.
+    """
+    return _Trainer(run).train()
+
+
+class _Trainer:
+    """The state of a run between two steps."""
+
+    def __init__(self, run: Run):
+        self.run, self.stage, self.policy = run, run.stage, run.policy
+        self.loss = LOSSES[self.stage.loss]
+        self.accelerator = Accelerator(mixed_precision="no")
+        self.policy.to(self.accelerator.device)
+        self.parameters = [p for p in self.policy.parameters() if p.requires_grad]
+        self.optimiser = torch.optim.AdamW(
+            self.parameters, lr=run.optimiser.learning_rate, weight_decay=run.optimiser.weight_decay, fused=True
+        )
+        if run.initial is not None:
+            self.optimiser.load_state_dict(run.initial)
+        self.order = Order(len(run.train), run.seed, "examples")
+        self.buffer = ReplayBuffer(run.rollouts.buffer)
+        self.interval = generation_interval(run.rollouts.generate, run.rollouts.seen, run.optimiser.batch)
+        self.generations = 0
+        self.step = self.stage.start
+        self.metrics: list[dict] = []
+        self.window: list[dict] = []
+        self._restore()
+
+    def train(self) -> tuple[list[dict], dict]:
+        schedule = self.run.schedule
+        progress = tqdm(
+            total=self.stage.stop - self.stage.start,
+            initial=self.step - self.stage.start,
+            desc=self.stage.loss,
+            unit="step",
+            mininterval=0.5 if os.isatty(2) else 10,
+        )
+        self.policy.train()
+        while self.step < self.stage.stop:
+            self.window.append(self._gradient_step())
+            self.step += 1
+            finished = self.step == self.stage.stop
+            if self.step % schedule.metrics_every == 0 or finished:
+                self._close_window(validate=finished or self.step % schedule.validate_every == 0)
+                progress.set_postfix(loss=f"{self.metrics[-1]['loss']:.3f}", refresh=False)
+            if self.step % schedule.checkpoint_every == 0 and not finished:
+                save_checkpoint(self.run.resume, self.step, self._state())
+            progress.update()
+        progress.close()
+        return self.metrics, self.optimiser.state_dict()
+
+    def _close_window(self, validate: bool) -> None:
+        """Turn the steps since the last row into one row of the metrics file: means, and the step reached."""
+        names = self.window[0]
+        row = {"step": self.step} | {name: sum(w[name] for w in self.window) / len(self.window) for name in names}
+        self.metrics.append(row | ({"validation_loss": self._validation_loss()} if validate else {}))
+        self.window = []
+
+    def _gradient_step(self) -> dict:
+        run, step = self.run, self.step
+        rows, rollout_metrics = self._rows()
+        normaliser = count(rows)
+        rate = self.stage.learning_rate(step, run.optimiser)
+        beta = self.stage.beta(step, run.schedule)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.zero_grad()
+        metrics = {"learning_rate": rate, "loss": 0.0}
+        for start in range(0, len(rows), run.optimiser.micro_batch):
+            scored = score_rows(self.policy, rows[start : start + run.optimiser.micro_batch])
+            loss, sums = self.loss.function(scored, normaliser, run.objective, beta)
+            self.accelerator.backward(loss)
+            for name, value in {"loss": loss.item(), **sums}.items():
+                metrics[name] = metrics.get(name, 0.0) + value
+        norm = self.accelerator.clip_grad_norm_(self.parameters, run.optimiser.clip).item()
+        if not (math.isfinite(metrics["loss"]) and math.isfinite(norm)):
+            save_checkpoint(run.resume, step, self._state())  # the weights are still those before this step
+            raise UserError(
+                f"training diverged at step {step + 1} (loss {metrics['loss']}, gradient norm {norm}): the last good "
+                f"state is kept in '{run.resume}'; lower the learning rate or alpha and run again"
+            )
+        self.optimiser.step()
+        if self.loss.function is LOSSES["sm"].function:
+            metrics["beta"] = beta
+        return {**metrics, "gradient_norm": norm, **rollout_metrics}
+
+    def _rows(self) -> tuple[list[tuple[Actions, ...]], dict]:
+        """The effective batch, one row per prompt: the data alone, or data and rollout as one state tree."""
+        run, batch = self.run, self.run.optimiser.batch
+        if not self.loss.rollouts:
+            places = self.order.slice(self.step * batch, batch)
+            return [(run.train.example(item, epoch),) for item, epoch in places], {}
+        due = generation_due(self.step - self.stage.start, self.interval)
+        while due or len(self.buffer) < batch:
+            self._generate()
+            due = False
+        entries = self.buffer.draw(batch, generator(run.seed, "replay", self.step))
+        rows = [(run.train.example(entry.example, self.step), _as_actions(run.train, entry)) for entry in entries]
+        actions = sum(len(entry.actions) for entry in entries)
+        pops = sum(entry.actions.count(self.policy.bkspc) for entry in entries)
+        return rows, {
+            "pop_rate": pops / actions,
+            "rollout_age": float(self.buffer.ages(self.step).mean()),
+            "cut_off_share": sum(not entry.finished for entry in entries) / batch,
+        }
+
+    def _generate(self) -> None:
+        """One generation step: rollouts of the current policy for the next prompts of the stream."""
+        run, settings = self.run, self.run.rollouts
+        first = self.generations * settings.generate
+        items = [item for item, _ in Order(len(run.train), run.seed, "rollouts").slice(first, settings.generate)]
+        decoding = Decoding(settings.max_actions, settings.temperature, settings.top_p, settings.top_k)
+        streams = [stable_seed(run.seed, "rollout", first + k) for k in range(len(items))]
+        prompts = [run.train.example(item, 0).prompt for item in items]
+        rollouts, _ = sample(self.policy, prompts, decoding, streams, batch=settings.generate)
+        self.buffer.add(
+            Entry(item, rollout.actions, rollout.finished, self.step)
+            for item, rollout in zip(items, rollouts, strict=True)
+        )
+        self.generations += 1
+
+    @torch.no_grad()
+    def _validation_loss(self) -> float:
+        """Mean negative log-likelihood per imitated action of the validation examples."""
+        self.policy.eval()
+        examples = self.run.validation.draws[0][:VALIDATION_EXAMPLES]
+        loss, actions, size = 0.0, 0, self.run.optimiser.micro_batch * 4
+        for start in range(0, len(examples), size):
+            (scored,) = score_rows(self.policy, [(example,) for example in examples[start : start + size]])
+            loss += core.behavioural_cloning(scored.scores).item()
+            actions += scored.scores.imitated.sum().item()
+        self.policy.train()
+        return loss / actions
+
+    def _state(self) -> dict:
+        return {
+            "policy": trained_tensors(self.policy),
+            "optimiser": self.optimiser.state_dict(),
+            "buffer": self.buffer.state_dict(),
+            "generations": self.generations,
+            "metrics": self.metrics,
+            "window": self.window,
+        }
+
+    def _restore(self) -> None:
+        found = load_checkpoint(self.run.resume)
+        if found is None:
+            return
+        self.step, state = found
+        self.policy.load_state_dict(state["policy"], strict=False)
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.buffer.load_state_dict(state["buffer"])
+        self.generations, self.metrics, self.window = state["generations"], state["metrics"], state["window"]
+        print(f"continuing from step {self.step}")
+
+
+def _as_actions(corpus: Corpus, entry: Entry) -> Actions:
+    return Actions(corpus.example(entry.example, 0).prompt, entry.actions, [True] * len(entry.actions))
+
+
+def write_metrics(rows: Sequence[dict], file: Path) -> None:
+    """The metrics file: one row per interval, empty where a quantity was not measured."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with file.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, names)
+        writer.writeheader()
+        writer.writerows(rows)
