@@ -1,0 +1,48 @@
+# make             set up what is needed and make the tables of the default scale
+# make SCALE=smoke the same at another scale (workflow/scales/)
+# make table6      one table or figure: table6, table7, divergences, motivating_example
+# make test        set up, check style, run all tests
+# make lint        check style alone
+# make clean-results, make clean-setup   remove results of SCALE; remove the virtual environment
+#
+# ARGS goes to Snakemake: make ARGS="--dry-run", make ARGS="--config seeds=[7]"
+
+SCALE ?= default
+# GPUs that jobs may use at a time.
+GPUS ?= 1
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+
+BIN := .venv/bin
+SETUP := .venv/installed
+RUN = $(BIN)/python workflow/run.py
+TARGETS := all table6 table7 divergences motivating_example
+
+.PHONY: $(TARGETS) setup test lint clean-results clean-setup
+.DEFAULT_GOAL := all
+
+$(TARGETS): $(SETUP)
+	@$(RUN) $@ --resources gpu=$(GPUS) --config scale=$(SCALE) $(ARGS)
+
+setup: $(SETUP)
+
+# requirements.lock holds versions as constraints, so that a CPU build of torch needs none of the CUDA packages.
+$(SETUP): pyproject.toml requirements.lock
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: Python 3.11 or later is needed: install it, or say make PYTHON=/path/to/python3" >&2; exit 1; }
+	"$(PYTHON)" -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[dev]'
+	@touch $@
+
+test: lint
+	$(BIN)/python -m pytest --numprocesses auto
+
+lint: $(SETUP)
+	$(BIN)/ruff check src tests workflow
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakemake --lint
+
+clean-results:
+	rm -rf "results/$(SCALE)"
+
+clean-setup:
+	rm -rf .venv

@@ -1,0 +1,51 @@
+"""Noise the completions of a dataset: wrong tokens, each followed by a backspace."""
+
+from pathlib import Path
+
+from sequencematch import cli
+from sequencematch.errors import UserError
+from sequencematch.settings import Noise
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    cli.add_settings(parser, Noise)
+    parser.add_argument("--data", type=Path, required=True, help="dataset folder")
+    parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer folder")
+    parser.add_argument("--output", type=Path, required=True, help="folder of noised examples to write")
+    parser.add_argument("--eta", type=float, required=True, help="chance of a wrong token before each true one")
+    parser.add_argument("--seed", type=int, required=True, help="seed of the noise")
+    parser.add_argument("--policy", type=Path, help="model folder that proposes wrong tokens (kind 'model')")
+    args = parser.parse_args()
+    noise = cli.settings_from(args, Noise)
+    if not 0 <= args.eta < 1:
+        raise UserError(f"--eta {args.eta:g}: the noise level must lie in [0, 1)")
+
+    from sequencematch import provenance
+    from sequencematch.noise import KINDS, encode, noise_split
+    from sequencematch.storage import load, save
+    from sequencematch.tokenizer import load_tokenizer
+
+    data, source = load(args.data)
+    tokenizer = load_tokenizer(args.tokenizer)
+    train, validation = (encode(data[name], tokenizer) for name in ("train", "validation"))
+    weights = KINDS[noise.kind](tokenizer, train, args.policy) if args.eta else None
+    draws = noise.draws if args.eta else 1  # without noise all draws are the same
+
+    def noised(split: str, examples: list, draws: int) -> dict[str, list]:
+        return noise_split(examples, args.eta, draws, weights, tokenizer.bkspc, (args.seed, "noise", split))
+
+    splits = {"train": noised("train", train, draws), "validation": noised("validation", validation, 1)}
+    facts = {
+        "settings": noise.model_dump(),
+        "eta": args.eta,
+        "seed": args.seed,
+        "policy": str(args.policy) if args.policy else None,
+        "data_digest": source["digest"],
+        "injected": {name: sum(i.count(False) for i in split["imitated"]) for name, split in splits.items()},
+    }
+    save(splits, args.output, facts | provenance.describe())
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,37 @@
+"""Compare the runs of one task with each other and with the paper: CSV, Markdown and a figure."""
+
+from pathlib import Path
+
+from sequencematch import cli
+from sequencematch.comparison import read_comparison
+from sequencematch.files import write_text_atomically
+from sequencematch.markdown import to_markdown
+from sequencematch.paper import FILE, read_reported
+from sequencematch.tables import measure, to_csv
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--metrics", type=Path, nargs="+", required=True, help="metrics.json of every run to compare")
+    parser.add_argument("--table", required=True, help="name of the table, written into the CSV")
+    parser.add_argument("--title", help="heading of the Markdown and the figure (default: the name)")
+    parser.add_argument("--paper", type=Path, default=FILE, help=f"the paper's numbers (CSV; default: {FILE.name})")
+    parser.add_argument("--csv", type=Path, required=True, help="table to write, one line per quantity")
+    parser.add_argument("--markdown", type=Path, required=True, help="table to write, for reading")
+    parser.add_argument("--figure", type=Path, required=True, help="figure to write (PNG)")
+    args = parser.parse_args()
+    comparison, title = read_comparison(args.metrics), args.title or args.table
+    cells = measure(comparison, read_reported(args.paper))
+
+    import matplotlib
+
+    matplotlib.use("agg")
+    from sequencematch.figures import plot_accuracy
+
+    plot_accuracy(cells, comparison, title, args.figure)
+    write_text_atomically(args.csv, to_csv(cells, comparison, args.table))
+    write_text_atomically(args.markdown, to_markdown(cells, comparison, title))
+
+
+if __name__ == "__main__":
+    cli.run(main)

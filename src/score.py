@@ -1,0 +1,28 @@
+"""Score a run's samples: accuracy, backspace statistics, repair and false-alarm rates, as one JSON file."""
+
+from pathlib import Path
+
+from sequencematch import cli
+from sequencematch.files import write_json
+from sequencematch.scoring import score
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--samples", type=Path, required=True, help="samples.jsonl of the run")
+    parser.add_argument("--repair", type=Path, required=True, help="repair.json of the run")
+    parser.add_argument("--model", type=Path, required=True, help="model folder that was sampled (its provenance.json)")
+    parser.add_argument("--data", type=Path, required=True, help="dataset folder of the task (its provenance.json)")
+    parser.add_argument("--scale", required=True, help="name of the scale the run belongs to")
+    parser.add_argument("--task", required=True, help="name of the task")
+    parser.add_argument("--method", required=True, help="name of the method, e.g. sm or sm_js")
+    parser.add_argument("--eta", type=float, required=True, help="noise level of the run; 0 for mle and uls")
+    parser.add_argument("--seed", type=int, required=True, help="seed of the run")
+    parser.add_argument("--output", type=Path, required=True, help="metrics.json to write")
+    args = parser.parse_args()
+    run = {name: getattr(args, name) for name in ("scale", "task", "method", "eta", "seed")}
+    write_json(args.output, score(run, args.samples, args.repair, args.model, args.data))
+
+
+if __name__ == "__main__":
+    cli.run(main)

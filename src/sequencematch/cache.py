@@ -1,0 +1,92 @@
+"""A rewindable cache: stacks of tokens side by side, each at its own depth, every state of each kept.
+
+A stack's entry at position p (keys, values, hidden state) depends on the tokens up to p alone. So
+``<bkspc>`` needs no work here: the caller goes back to depth p - 1, whose hidden state is still there, and
+the next push overwrites what stands at p. transformers' own caches rewind all rows alike or not at all.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache, StaticLayer
+
+from sequencematch.attention import hidden_states
+
+
+@dataclass
+class _Place:
+    """Where the running forward pass writes: rows ``rows``, position int64 [n, Q], all below ``depth``."""
+
+    rows: slice | None = None
+    position: Tensor | None = None
+    depth: int = 0
+
+
+def _written(store: Tensor, states: Tensor, place: _Place) -> Tensor:
+    """Write states [n, H, Q, w] into store [rows, H, length, w]; a view of the n rows up to the depth."""
+    rows = store[place.rows]
+    rows.scatter_(2, place.position[:, None, :, None].expand_as(states), states)
+    return rows[:, :, : place.depth]
+
+
+class _Layer(StaticLayer):
+    """Keys and values of one attention layer, [rows, H, length, w], written at each row's own positions."""
+
+    def __init__(self, rows: int, length: int, place: _Place):
+        super().__init__(max_cache_len=length)
+        self.rows = rows
+        self.place = place
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        # Zeros: what is masked out has weight 0, but 0 times whatever the memory held may be NaN.
+        shapes = [(self.rows, s.shape[1], self.max_cache_len, s.shape[3]) for s in (key_states, value_states)]
+        self.keys, self.values = (key_states.new_zeros(shape) for shape in shapes)
+        self.is_initialized = True
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs) -> tuple[Tensor, Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        return _written(self.keys, key_states, self.place), _written(self.values, value_states, self.place)
+
+
+class StateCache(Cache):
+    """The states of up to ``rows`` stacks of at most ``length`` tokens, for one policy.
+
+    The caller keeps the depths and hands out rows; memory is allocated at the first ``push``.
+    """
+
+    def __init__(self, policy, rows: int, length: int):
+        self.policy = policy
+        self.length = length
+        self.hidden: Tensor | None = None  # [rows, 1, length, d], laid out as keys and values are
+        self._rows = rows
+        self._place = _Place()
+        super().__init__(layer_class_to_replicate=partial(_Layer, rows, length, self._place))
+
+    def push(self, rows: slice, token: Tensor, position: Tensor) -> None:
+        """One forward pass: token, position int64 [n, Q] become the entries of ``rows`` at those positions.
+
+        Each token sees the entries of its row at or below its own position. Padding goes to the right: what
+        it leaves above a row's depth is never seen, and is overwritten by later pushes.
+        """
+        place = self._place
+        place.rows, place.position, place.depth = rows, position, int(position.max()) + 1
+        allowed = torch.arange(place.depth, device=position.device) <= position[..., None]
+        hidden = hidden_states(self.policy.lm, token, position, allowed, self)[:, None]
+        if self.hidden is None:
+            self.hidden = hidden.new_zeros(self._rows, 1, self.length, hidden.shape[-1])
+        _written(self.hidden, hidden, place)
+
+    def logits(self, rows: Tensor, position: Tensor) -> Tensor:
+        """l(a|s), float32 [n, A], of the kept states at rows and positions int64 [n]; no forward pass."""
+        return self.policy.logits(self.hidden[rows, 0, position], position)
+
+    def move(self, source: Sequence[int], target: Sequence[int]) -> None:
+        """Copy the stacks in rows ``source`` to rows ``target``."""
+        stores = [self.hidden, *(s for layer in self.layers for s in (layer.keys, layer.values))]
+        source, target = (torch.tensor(rows, device=self.hidden.device) for rows in (source, target))
+        for store in stores:
+            store[target] = store[source]

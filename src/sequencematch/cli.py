@@ -1,0 +1,102 @@
+"""What every script's command line shares: settings as options, and errors as one sentence."""
+
+import argparse
+import errno
+import shlex
+import sys
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from sequencematch.errors import UserError
+from sequencematch.explain import allowed, sentence
+from sequencematch.settings import Section
+
+SomeSection = TypeVar("SomeSection", bound=Section)
+
+# What a file system says when it cannot take more, and what to do about it.
+STORAGE = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the file system is read-only",
+    errno.EFBIG: "the file is larger than the limit",
+}
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """A parser that prints ``description`` as written and takes no abbreviated options."""
+    formatter = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(description=description, formatter_class=formatter, allow_abbrev=False)
+
+
+def add_settings(parser: argparse.ArgumentParser, section: type[Section]) -> None:
+    """One option per setting of ``section``, with its default, allowed values and meaning in the help.
+
+    Values stay text here; ``settings_from`` converts and checks them.
+    """
+    group = parser.add_argument_group(f"{section.__name__.lower()} settings")
+    for name, field in section.model_fields.items():
+        default = " ".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
+        meaning = f"{field.description} ({allowed(section, name)}; default: {default})".replace("%", "%%")
+        if field.annotation is bool:
+            kind = {"action": argparse.BooleanOptionalAction}
+        elif isinstance(field.default, tuple):
+            kind = {"nargs": "*", "metavar": "X"}
+        else:
+            kind = {"metavar": "X"}
+        group.add_argument(_option(name), help=meaning, default=field.default, **kind)
+
+
+def settings_from(args: argparse.Namespace, section: type[SomeSection]) -> SomeSection:
+    """The settings of ``section`` that ``add_settings`` put into ``args``, checked.
+
+    Raises UserError naming the option, its value and what is allowed.
+    """
+    try:
+        return section.model_validate({name: getattr(args, name) for name in section.model_fields})
+    except ValidationError as error:
+        raise UserError(sentence(error, section, lambda place: _option(place[0]) if place else '')) from None
+
+
+def options(section: Section, only: Collection[str] | None = None) -> str:
+    """The settings (or ``only`` some) as a command line that ``add_settings`` reads back, quoted for the shell."""
+    words = []
+    for name, value in section.model_dump(include=only).items():
+        if isinstance(value, bool):
+            words.append(_option(name if value else f"no_{name}"))
+        else:
+            words += [_option(name), *map(str, value if isinstance(value, (tuple, list)) else (value,))]
+    return shlex.join(words)
+
+
+def add_stage_options(parser: argparse.ArgumentParser) -> None:
+    """The files every training script reads and writes."""
+    parser.add_argument("--noised", type=Path, required=True, help="folder of noised examples to train on")
+    parser.add_argument("--tokenizer", type=Path, required=True, help="folder of the tokenizer")
+    parser.add_argument("--output", type=Path, required=True, help="model folder to write")
+    parser.add_argument("--resume", type=Path, required=True, help="folder for this run's checkpoints")
+    parser.add_argument("--seed", type=int, required=True, help="seed of this run")
+
+
+def add_initial_option(parser: argparse.ArgumentParser) -> None:
+    """The model that a stage after the first starts from."""
+    parser.add_argument("--initial", type=Path, required=True, help="model folder to start from")
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a script's ``main``; what the user can mend becomes one sentence on stderr and exit status 1."""
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        if error.errno not in STORAGE:
+            raise
+        where = f"'{error.filename}'" if error.filename else "the results"
+        sys.exit(f"error: writing {where} failed, {STORAGE[error.errno]}; mend that and run this again")
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")

@@ -1,0 +1,256 @@
+"""The configuration of an experiment: what its files may say, and the settings that follow for each job.
+
+A base file and any number of overlays are merged key by key (null removes a key). Every task may override any section,
+every method those that only its own jobs read.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, field_validator
+
+from sequencematch.errors import UserError
+from sequencematch.explain import sentence, unknown
+from sequencematch.settings import (
+    Count,
+    Data,
+    Evaluation,
+    Model,
+    Name,
+    Noise,
+    Objective,
+    Optimiser,
+    Rollouts,
+    Schedule,
+    Section,
+    setting,
+)
+
+SECTIONS = {s.__name__.lower(): s for s in (Noise, Model, Optimiser, Schedule, Objective, Rollouts, Evaluation)}
+DEFAULT_SCALE = "default"
+NOISELESS = ("mle", "uls")  # losses on clean data: one run stands beside every eta
+# Folders beside those of tasks, and beside those of methods.
+TASK_RESERVED = ("tables", "figures", "logs", "benchmarks")
+METHOD_RESERVED = ("data", "tokenizer", "noised", "base", "pretrain_bc")
+
+Eta = Annotated[float, Field(gt=0, lt=1)]
+Overrides = dict[str, Any]
+
+
+class Task(Section):
+    data: Data = Field(description="the task's questions")
+    noise: Overrides = {}
+    model: Overrides = {}
+    optimiser: Overrides = {}
+    schedule: Overrides = {}
+    objective: Overrides = {}
+    rollouts: Overrides = {}
+    evaluation: Overrides = {}
+
+
+class Method(Section):
+    """A loss with its own settings. What precedes fine-tuning is shared by all methods and cannot be overridden."""
+
+    loss: Literal["mle", "uls", "bc", "sm"] = Field(description="what the method minimises")
+    optimiser: Overrides = {}
+    objective: Overrides = {}
+    rollouts: Overrides = {}
+    evaluation: Overrides = {}
+
+
+class Table(Section):
+    title: str = Field(description="heading of the table")
+    task: str = Field(description="task whose runs are compared")
+    methods: tuple[str, ...] = Field(min_length=1, description="methods compared, in this order")
+
+
+class Job(Section):
+    """What one job of a stage asks of the machine; memory and time double with the second attempt."""
+
+    threads: Count = setting(1, "CPU threads")
+    mem_mb: Count = setting(2000, "memory in MB")
+    runtime: Count = setting(30, "minutes")
+    gpu: Annotated[int, Field(ge=0)] = setting(0, "GPUs")
+
+
+class Jobs(Section):
+    data: Job = Job()
+    train: Job = Job()
+    sample: Job = Job()
+    report: Job = Job()
+
+
+class Config(Section):
+    scale: Name = Field(description="name of the scale, and of its folder under results/")
+    seeds: tuple[int, ...] = Field(min_length=1, description="seeds of the runs")
+    etas: tuple[Eta, ...] = Field(min_length=1, description="noise levels")
+    tasks: dict[Name, Task] = Field(min_length=1)
+    methods: dict[Name, Method] = Field(min_length=1)
+    tables: dict[Name, Table] = {}
+    noise: Noise = Noise()
+    model: Model = Model()
+    optimiser: Optimiser = Optimiser()
+    schedule: Schedule = Schedule()
+    objective: Objective = Objective()
+    rollouts: Rollouts = Rollouts()
+    evaluation: Evaluation = Evaluation()
+    jobs: Jobs = Jobs()
+
+    @field_validator("seeds", "etas")
+    @classmethod
+    def _distinct(cls, values):
+        if len(set(values)) < len(values):
+            raise ValueError(f"{list(values)} holds the same value twice; each one is a run of its own")
+        return values
+
+    @cache  # noqa: B019  (one configuration per process)
+    def settings(self, task: str, method: str | None = None) -> dict[str, Section]:
+        """The settings in force for a task's jobs, or for those of one of its methods, by section name."""
+        chosen = [self.tasks[task], *([self.methods[method]] if method else [])]
+        merged = {
+            name: getattr(self, name).model_dump() | {k: v for c in chosen for k, v in getattr(c, name, {}).items()}
+            for name in SECTIONS
+        }
+        return {"data": self.tasks[task].data} | {name: SECTIONS[name](**values) for name, values in merged.items()}
+
+    def starts_from_bc(self, task: str, method: str) -> bool:
+        """Whether a method goes on from the k steps of BC, not from the base model."""
+        return self.methods[method].loss not in NOISELESS and self.settings(task)["schedule"].pretrain_steps > 0
+
+    def etas_of(self, method: str) -> tuple[float, ...]:
+        """The noise levels a method is trained at: 0 alone where it trains on clean data."""
+        return (0,) if self.methods[method].loss in NOISELESS else self.etas
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+def scale_overlay(folder: Path, name: str | None) -> list[Path]:
+    """The file in ``folder`` that makes the scale ``name`` of the base configuration; none for the default scale."""
+    if name in (None, DEFAULT_SCALE):
+        return []
+    files = {file.stem: file for file in sorted(Path(folder).glob("*.yaml"))}
+    if name not in files:
+        raise UserError(unknown(f"scale '{name}'", str(name), [DEFAULT_SCALE, *files]))
+    return [files[name]]
+
+
+def load_config(*sources: Path | tuple[str, dict]) -> Config:
+    """The checked configuration of a base file and its overlays, the later ones first in precedence.
+
+    An overlay is a YAML file, or a mapping with the name errors give it. Raises UserError, one sentence with the
+    file, the key, its value and what is allowed.
+    """
+    named = [source if isinstance(source, tuple) else (str(source), read_yaml(Path(source))) for source in sources]
+    merged: dict = {}
+    for _, values in named:
+        merged = _merge(merged, values)
+
+    def write(place: tuple) -> str:
+        return f"{_origin(named, place)}: {'.'.join(map(str, place))}"
+
+    try:
+        config = Config.model_validate(merged)
+    except ValidationError as error:
+        raise UserError(sentence(error, Config, write)) from None
+    _check_names(config, write)
+    for task in config.tasks:
+        for method in (None, *config.methods):
+            _check_settings(config, task, method, write)
+    return config
+
+
+def read_yaml(file: Path) -> dict:
+    """The mapping in a YAML file, read safely; a key that stands twice is an error."""
+    try:
+        values = yaml.load(file.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+    except FileNotFoundError:
+        raise UserError(f"'{file}' does not exist") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{file}, line {mark.line + 1}" if mark else str(file)
+        raise UserError(f"{where}: not valid YAML ({getattr(error, 'problem', None) or error})") from None
+    if not isinstance(values, dict | None):
+        raise UserError(f"{file}: holds no settings (key: value)")
+    return values or {}
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    def construct_mapping(self, node, deep=False):
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} stands here twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _merge(below: dict, above: dict) -> dict:
+    merged = dict(below)
+    for key, value in above.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, dict):
+            merged[key] = _merge(merged[key] if isinstance(merged.get(key), dict) else {}, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _origin(named: Sequence[tuple[str, dict]], place: tuple) -> str:
+    """The last source that says anything about ``place``, or about the closest group around it."""
+    for length in range(len(place), 0, -1):
+        for name, values in reversed(named):
+            for key in place[:length]:
+                values = values.get(key) if isinstance(values, dict) else None
+            if values is not None:
+                return name
+    return named[0][0]
+
+
+def _check_names(config: Config, write) -> None:
+    for group, reserved in (("tasks", TASK_RESERVED), ("methods", METHOD_RESERVED)):
+        for name in getattr(config, group):
+            if name in reserved:
+                raise UserError(f"{write((group, name))}: this name is taken by a folder of the results; rename it")
+    for name, table in config.tables.items():
+        if table.task not in config.tasks:
+            raise UserError(unknown(f"{write(('tables', name, 'task'))}: '{table.task}'", table.task, config.tasks))
+        for method in table.methods:
+            if method not in config.methods:
+                raise UserError(unknown(f"{write(('tables', name, 'methods'))}: '{method}'", method, config.methods))
+
+
+def _check_settings(config: Config, task: str, method: str | None, write) -> None:
+    """The settings in force, with the overrides applied, one section after the other and then together."""
+    group, name = ("methods", method) if method else ("tasks", task)
+    overrides = getattr(config, group)[name]
+
+    def write_override(place: tuple) -> str:
+        return write((group, name, section, *place))
+
+    for section, model in SECTIONS.items():
+        values = getattr(config, section).model_dump() | getattr(config.tasks[task], section)
+        values |= getattr(overrides, section, {})
+        try:
+            model.model_validate(values)
+        except ValidationError as error:
+            raise UserError(sentence(error, model, write_override)) from None
+    in_force = config.settings(task, method)
+    buffer, batch = in_force["rollouts"].buffer, in_force["optimiser"].batch
+    if buffer < batch:
+        raise UserError(
+            f"{write(('rollouts', 'buffer'))} is {buffer}, but must be at least optimiser.batch ({batch}), "
+            f"or no batch can be drawn from it (task {task})"
+        )
+    if in_force["model"].source == "scratch":
+        for section in ("rollouts", "evaluation"):
+            if in_force[section].max_actions >= in_force["model"].context:
+                raise UserError(
+                    f"{write((section, 'max_actions'))} is {in_force[section].max_actions}, but must be below "
+                    f"model.context ({in_force['model'].context}), which holds the prompt too (task {task})"
+                )

@@ -1,0 +1,85 @@
+"""Says in one sentence what is wrong with a setting, and what would be right."""
+
+import difflib
+from collections.abc import Callable, Iterable
+from typing import get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+BOUNDS = {
+    "minimum": "at least",
+    "exclusiveMinimum": "above",
+    "maximum": "at most",
+    "exclusiveMaximum": "below",
+}
+GROUP = "a group of settings"
+KINDS = {"integer": "an integer", "number": "a number", "string": "text", "boolean": "true or false"}
+
+
+def allowed(model: type[BaseModel], name: str) -> str:
+    """The values a field of ``model`` takes, in words: ``a number above 0 and below 1``."""
+    return _allowed(model.model_json_schema()["properties"][name])
+
+
+def sentence(error: ValidationError, model: type[BaseModel], write: Callable[[tuple], str]) -> str:
+    """The first problem of ``error``, whose place, like ``("model", "width")``, is named by ``write``."""
+    problem = error.errors()[0]
+    owner, place = _owner(model, problem["loc"])
+    path = write(place)
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    if problem["type"] == "value_error":  # a check of several settings: its message names them
+        return f"{path}: {message}" if path else message
+    name = str(place[-1])
+    if name == "[key]":
+        return f"{write(place[:-1])}: a name may have letters, digits, '-' and '_' alone"
+    if problem["type"] == "extra_forbidden":
+        return unknown(path, name, owner.model_fields)
+    if problem["type"] == "missing":
+        lacks = "is missing" if place == problem["loc"] else "has too few values"
+        return f"{path} {lacks}: it must be {allowed(owner, name)}"
+    if name not in owner.model_fields:  # a whole entry of a mapping
+        return f"{path} is {problem['input']!r}, but must be {GROUP}"
+    return f"{path} is {problem['input']!r}, but must be {allowed(owner, name)}"
+
+
+def unknown(path: str, name: str, known: Iterable[str]) -> str:
+    """A name that does not exist, with the one probably meant, or else all there are."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean '{close[0]}'?" if close else f"known are: {', '.join(known)}"
+    return f"{path} is unknown; {hint}"
+
+
+def _allowed(schema: dict) -> str:
+    if "enum" in schema:
+        return "one of " + ", ".join(map(str, schema["enum"]))
+    if "const" in schema:
+        return str(schema["const"])
+    if schema.get("type") == "array":
+        each = schema.get("items") or schema["prefixItems"][0]
+        count = f"{schema['minItems']} values" if "prefixItems" in schema else "a list"
+        return f"{count}, each {_allowed(each)}"
+    if "$ref" in schema or schema.get("type") == "object":
+        return GROUP
+    bounds = " and ".join(f"{words} {schema[key]:g}" for key, words in BOUNDS.items() if key in schema)
+    pattern = " of letters, digits, '-' and '_'" if "pattern" in schema else ""
+    return f"{KINDS.get(schema.get('type'), 'a value')}{pattern} {bounds}".strip()
+
+
+def _owner(model: type[BaseModel], loc: tuple) -> tuple[type[BaseModel], tuple]:
+    """The model inside ``model`` that an error at ``loc`` belongs to, and ``loc`` up to that model's field."""
+    for depth, name in enumerate(loc, start=1):
+        field = model.model_fields.get(name)
+        if field is None:
+            return model, loc[:depth]
+        inner = field.annotation
+        if get_origin(inner) is dict and depth < len(loc):  # the next step is a key, then the value's own fields
+            value = get_args(inner)[1]
+            if depth + 1 < len(loc) and isinstance(value, type) and issubclass(value, BaseModel):
+                owner, rest = _owner(value, loc[depth + 1 :])
+                return owner, loc[: depth + 1] + rest
+            return model, loc[: depth + 1]
+        if depth == len(loc) or not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return model, loc[:depth]
+        model = inner
+    return model, loc

@@ -1,0 +1,115 @@
+"""The figures. matplotlib is imported on use, so that what draws nothing starts fast."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sequencematch import motivating_example
+from sequencematch.comparison import Comparison
+from sequencematch.markdown import decoding_label, paper_label
+from sequencematch.tables import Cell
+
+# Okabe and Ito's palette, distinct under the common kinds of colour blindness.
+GREY, COLOURS = "#555555", ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
+STYLE = {"font.size": 9, "axes.titlesize": 9, "axes.spines.top": False, "axes.spines.right": False}
+
+
+def plot_accuracy(cells: Sequence[Cell], comparison: Comparison, heading: str, path: Path) -> None:
+    """Accuracy of each variant, a panel per decoding: mean and 95% interval, and the paper's mean and spread."""
+    import matplotlib.pyplot as plt
+
+    variants, decodings = comparison.variants, comparison.decodings
+    places = {variant: -row for row, variant in enumerate(variants)}
+    etas = [0, *sorted({variant.eta for variant in variants if variant.eta})]
+    colours = {eta: COLOURS[(i - 1) % len(COLOURS)] if eta else GREY for i, eta in enumerate(etas)}
+    accuracies = [cell for cell in cells if cell.quantity == "accuracy"]
+    with plt.rc_context(STYLE):
+        size = (1.6 + 2.1 * len(decodings), 1.6 + 0.42 * len(variants))
+        figure, grid = plt.subplots(
+            1, len(decodings), figsize=size, sharex=True, sharey=True, squeeze=False, layout="constrained"
+        )
+        for panel, decoding in zip(grid[0], decodings, strict=True):
+            panel.set(title=decoding_label(decoding), xlabel="accuracy")
+            panel.grid(axis="x", color="#dddddd", linewidth=0.6)
+            panel.tick_params(axis="y", length=0)
+            for cell in (cell for cell in accuracies if cell.decoding == decoding):
+                y, colour = places[cell.variant], colours[cell.variant.eta]
+                _point(panel, cell.mean, cell.low, cell.high, y + 0.12, marker="o", color=colour)
+                if cell.paper:
+                    spread = cell.paper.spread or 0
+                    low, high = cell.paper.value - spread, cell.paper.value + spread
+                    _point(panel, cell.paper.value, low, high, y - 0.22, marker="D", color="black", mfc="white")
+        labels = [f"{v.label}, η = {v.eta:g}" if v.eta else v.label for v in variants]
+        grid[0, 0].set_yticks(list(places.values()), labels)
+        grid[0, 0].set_ylim(-len(variants) + 0.4, 0.6)
+        figure.suptitle(heading, fontsize=10)
+        ours = plt.Line2D([], [], marker="o", color=GREY, label="this work: mean, 95% interval")
+        paper = plt.Line2D([], [], marker="D", color="black", mfc="white", label=f"{paper_label(cells)}: mean ± spread")
+        handles = [ours, paper] if any(cell.paper for cell in accuracies) else [ours]
+        figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+        _save(figure, path)
+
+
+def plot_motivating_example(lengths: Sequence[int], leaks: Sequence[float], path: Path) -> None:
+    """Exact divergences of appendix B: over n for each of ``leaks``, and over eps for each of ``lengths``."""
+    import matplotlib.pyplot as plt
+
+    n = np.arange(1, max(lengths) + 1)
+    eps = np.geomspace(min(leaks) / 10, min(0.9, 5 * max(leaks)), 200)
+    over_n = [(n, leak, f"ε = {leak:g}") for leak in leaks]
+    over_eps = [(length, eps, f"n = {length}") for length in lengths]
+    # The KL lies under the chi2 where both are small, so it is drawn wider.
+    divergences = {
+        "KL(P‖Q) = −n log(1 − ε)": (motivating_example.kl, {"color": COLOURS[0], "linewidth": 3}),
+        "χ² = (1 − ε)⁻ⁿ − 1": (motivating_example.chi2, {"color": COLOURS[1], "linewidth": 1.2}),
+    }
+    lowest = min(motivating_example.kl(1, min(leaks)), motivating_example.kl(min(lengths), eps[0]))
+    with plt.rc_context(STYLE):
+        figure, panels = plt.subplots(1, 2, figsize=(9, 4.4), sharey=True, layout="constrained")
+        for panel, curves, name in zip(panels, (over_n, over_eps), ("length n", "leak per step ε"), strict=True):
+            for (length, leak, label), dashes in zip(curves, _dashes(len(curves)), strict=True):
+                x = length if np.ndim(length) else leak
+                for divergence, line in divergences.values():
+                    panel.plot(x, divergence(length, leak), linestyle=dashes, **line)
+                panel.plot([], [], color=GREY, linestyle=dashes, label=label)
+            panel.set(xlabel=name, xscale="log", yscale="log", ylim=(lowest / 2, 3e6))
+            panel.grid(color="#dddddd", linewidth=0.6)
+            panel.legend(loc="upper left", frameon=False)
+            _infinite(panel, "reverse KL(Q‖P) = ∞ for every n and ε")
+        panels[0].set_ylabel("divergence of Q from P")
+        handles = [plt.Line2D([], [], label=name, **line) for name, (_, line) in divergences.items()]
+        figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+        figure.suptitle("Data P, and a model Q that leaves P's support with probability ε per step", fontsize=10)
+        _save(figure, path)
+
+
+def _infinite(panel, text: str) -> None:
+    """A divergence that is infinite everywhere: a line along the upper edge, with arrows out of the panel."""
+    edge = {"transform": panel.transAxes, "color": COLOURS[2], "clip_on": False}
+    panel.plot([0, 1], [1, 1], linewidth=2, **edge)
+    panel.plot(np.linspace(0.1, 0.9, 5), [1.02] * 5, "^", markersize=5, **edge)
+    panel.set_title(text, color=COLOURS[2], pad=12)
+
+
+def _dashes(count: int) -> list:
+    return [("solid", "dashed", "dotted", "dashdot")[i % 4] for i in range(count)]
+
+
+def _point(panel, mean: float, low: float, high: float, y: float, color: str, **marker) -> None:
+    panel.plot([low, high], [y, y], color=color, linewidth=1.5, solid_capstyle="butt")
+    panel.plot(mean, y, color=color, linestyle="none", markersize=5, **marker)
+
+
+def _save(figure, path: Path) -> None:
+    """Write a PNG, whole or not at all."""
+    import matplotlib.pyplot as plt
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        figure.savefig(partial, format="png", dpi=160)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+        plt.close(figure)

@@ -1,0 +1,77 @@
+"""The replay buffer: rollouts waiting to be trained on, and how often new ones are generated (appendix E)."""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
+from fractions import Fraction
+from math import floor
+
+import numpy as np
+
+from sequencematch.errors import UserError
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One rollout: the training example whose prompt it continues, its actions, whether it ended in
+    ``<eos>``, and the gradient step at which it was generated.
+    """
+
+    example: int
+    actions: list[int]
+    finished: bool
+    step: int
+
+
+class ReplayBuffer:
+    """The latest ``capacity`` rollouts; the oldest leave first."""
+
+    def __init__(self, capacity: int):
+        self.entries: deque[Entry] = deque(maxlen=capacity)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        self.entries.extend(entries)
+
+    def draw(self, batch: int, rng: np.random.Generator) -> list[Entry]:
+        """``batch`` different rollouts, uniformly. Raises ValueError where the buffer holds fewer."""
+        return [self.entries[i] for i in rng.choice(len(self.entries), batch, replace=False)]
+
+    def ages(self, step: int) -> np.ndarray:
+        """Gradient steps since each rollout was generated, oldest first, int64 [len]."""
+        return step - np.array([entry.step for entry in self.entries], dtype=np.int64)
+
+    def state_dict(self) -> dict[str, list]:
+        """The content as lists and numbers, oldest first."""
+        return {"entries": [list(astuple(entry)) for entry in self.entries]}
+
+    def load_state_dict(self, state: dict[str, list]) -> None:
+        """Replace the content; what exceeds the capacity leaves, oldest first."""
+        self.entries.clear()
+        self.add(Entry(*fields) for fields in state["entries"])
+
+
+def generation_interval(generate: int, seen: int, batch: int) -> Fraction:
+    """Gradient steps from one generation to the next: G * seen / B.
+
+    A generation adds G rollouts, a step trains on B: at this interval each rollout is seen ``seen`` times on
+    average. Raises UserError where it lies below one step.
+    """
+    interval = Fraction(generate * seen, batch)
+    if interval < 1:
+        raise UserError(
+            f"rollouts.generate ({generate}) * rollouts.seen ({seen}) is below optimiser.batch ({batch}): "
+            "raise one of them, or rollouts would have to be generated more than once a step"
+        )
+    return interval
+
+
+def generation_due(step: int, interval: Fraction) -> bool:
+    """Whether rollouts are generated before gradient step ``step`` (counted from 0, where they always are).
+
+    Generation k comes before the first step at or after k * interval: exact on average, and never off by a
+    whole step.
+    """
+    return floor(step / interval) > floor((step - 1) / interval)

@@ -1,0 +1,25 @@
+"""Make a lossless tokenizer of a dataset: the words of its training split, single digits and characters."""
+
+from pathlib import Path
+
+from sequencematch import cli
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="dataset folder")
+    parser.add_argument("--output", type=Path, required=True, help="tokenizer folder to write")
+    args = parser.parse_args()
+
+    from sequencematch.files import atomic_folder
+    from sequencematch.storage import load
+    from sequencematch.tokenizer import train_tokenizer
+
+    train = load(args.data)[0]["train"]
+    tokenizer = train_tokenizer([*train["prompt"], *train["completion"]])
+    with atomic_folder(args.output) as folder:
+        tokenizer.save(folder)
+
+
+if __name__ == "__main__":
+    cli.run(main)

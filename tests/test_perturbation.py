@@ -1,0 +1,48 @@
+"""Perturbed decoding: nothing at rate 0, and otherwise the stated rate and replacements."""
+
+from collections import Counter
+
+import pytest
+from tiny import a_policy, chi_square_p, depths, recomputed, some_prompts
+
+from sequencematch.rollout import Decoding, Perturbation, sample
+
+
+@pytest.fixture(scope="module")
+def policy():
+    return a_policy()
+
+
+def test_perturbation_of_rate_zero_changes_nothing(policy):
+    prompts = some_prompts(40)
+    plain, _ = sample(policy, prompts, Decoding(20), range(40), 8)
+    candidates = [range(3, 12)] * 40
+    assert sample(policy, prompts, Decoding(20), range(40), 8, Perturbation(0.0, candidates))[0] == plain
+    assert sample(policy, prompts, Decoding(20), range(40), 8, Perturbation(0.9, [[5]] * 40))[0] == plain
+    assert sample(policy, prompts, Decoding(20), range(40), 8, Perturbation(0.9, candidates))[0] != plain
+
+
+def test_perturbation_replaces_at_its_rate_by_other_candidates(policy):
+    """Under greedy decoding what was replaced can be told from the logits of the state."""
+    prompts, n, rate = some_prompts(400), 400, 0.3
+    candidates = [[3, 4, 5, 6] if k % 2 else [6, 7, 8, 9, 10, 11] for k in range(n)]
+    rollouts, _ = sample(policy, prompts, Decoding(20, 0.0), range(n), 64, Perturbation(rate, candidates))
+    _, states = recomputed(policy, prompts, rollouts)
+    chances, choices = 0, Counter()
+    for rollout, logits, among in zip(rollouts, states, candidates, strict=True):
+        for action, depth, state in zip(rollout.actions, depths(rollout, policy.bkspc), logits, strict=True):
+            drawn = int((state if depth else state[:-1]).argmax())
+            if drawn not in among:
+                assert action == drawn
+                continue
+            assert action in among
+            chances += 1
+            if action != drawn:
+                others = [c for c in among if c != drawn]
+                choices[len(others), others.index(action)] += 1
+    replaced = sum(choices.values())
+    assert chances > 500 and abs(replaced - rate * chances) < 4 * (chances * rate * (1 - rate)) ** 0.5
+    for count in (3, 5):
+        chosen = Counter({i: choices[count, i] for i in range(count)})
+        assert sum(chosen.values()) > 50
+        assert chi_square_p(chosen, dict.fromkeys(chosen, 1 / count)) > 1e-3

@@ -1,0 +1,240 @@
+"""The sampler: against full recomputation, exact enumeration, and transformers' generate."""
+
+from collections import Counter
+
+import pytest
+import torch
+from tiny import BOS, EOS, PAD, POPPING, a_policy, chi_square_p, depths, randomised, recomputed, some_prompts
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from sequencematch import core
+from sequencematch.core import Actions
+from sequencematch.errors import UserError
+from sequencematch.policy import Policy
+from sequencematch.rollout import Decoding, Perturbation, sample
+
+
+def eager_policy():
+    policy = a_policy()
+    policy.lm.set_attn_implementation("eager")
+    return policy
+
+
+def gpt2_policy():
+    config = GPT2Config(
+        vocab_size=12, n_embd=32, n_layer=2, n_head=2, n_positions=48, bos_token_id=BOS, eos_token_id=EOS
+    )
+    return randomised(Policy(GPT2LMHeadModel(config), True))
+
+
+@pytest.fixture(scope="module")
+def policy():
+    return a_policy()
+
+
+# ---- against full recomputation ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("build", [a_policy, eager_policy, gpt2_policy])
+@pytest.mark.parametrize("perturbed", [False, True])
+def test_cached_states_equal_full_recomputation(build, perturbed):
+    policy, prompts = build(), some_prompts(40)
+    perturbation = Perturbation(0.5, [range(3, 12)] * 40) if perturbed else None
+    rollouts, counts = sample(policy, prompts, POPPING, range(40), 7, perturbation)
+    assert counts.pops > 20  # or the test says nothing about rewinding
+    expected, _ = recomputed(policy, prompts, rollouts)
+    for row, rollout in zip(expected, rollouts, strict=True):
+        sampled = torch.tensor(rollout.log_policy)
+        torch.testing.assert_close(sampled, row[: len(sampled)], atol=1e-5, rtol=0)
+
+
+def test_greedy_takes_the_most_likely_action(policy):
+    prompts = some_prompts(20)
+    rollouts, counts = sample(policy, prompts, Decoding(20, temperature=0), range(20), 6)
+    _, states = recomputed(policy, prompts, rollouts)
+    assert counts.pops > 0
+    for rollout, logits in zip(rollouts, states, strict=True):
+        for action, depth, state in zip(rollout.actions, depths(rollout, policy.bkspc), logits, strict=True):
+            allowed = state if depth else state[:-1]
+            assert action == int(allowed.argmax())
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_policy_without_backspace_never_pops(temperature):
+    policy = a_policy(backspace=False)
+    rollouts, counts = sample(policy, some_prompts(30), Decoding(20, temperature), range(30), 8)
+    assert counts.pops == 0 and all(policy.bkspc not in r.actions for r in rollouts)
+
+
+def test_greedy_without_backspace_is_transformers_generate():
+    policy, prompts = a_policy(backspace=False, seed=3), some_prompts(30)
+    rollouts, _ = sample(policy, prompts, Decoding(12, temperature=0), range(30), 8)
+    for prompt, rollout in zip(prompts, rollouts, strict=True):
+        ids = torch.tensor([prompt])
+        output = policy.lm.generate(
+            ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=12, pad_token_id=PAD
+        )
+        assert rollout.actions == output[0, len(prompt) :].tolist()
+    assert {r.finished for r in rollouts} == {True, False}
+
+
+# ---- the distribution -------------------------------------------------------------------------------
+
+
+def enumerated(policy, prompt, decoding):
+    """Exact probabilities of all action sequences, from forward passes over whole texts without a cache."""
+    table = {}
+
+    def extend(actions, live, probability):
+        if len(actions) == decoding.max_actions or (actions and actions[-1] == EOS):
+            table[actions] = probability
+            return
+        logits = next_action[live].clone()
+        logits[-1] = logits[-1] + decoding.bkspc_bias if live else -torch.inf
+        for action, p in enumerate(torch.softmax(logits / decoding.temperature, 0).tolist()):
+            if p > 0:
+                after = live[:-1] if action == policy.bkspc else (*live, action)
+                extend((*actions, action), after, probability * p)
+
+    texts = [()]
+    for _ in range(decoding.max_actions - 1):
+        texts += [(*t, token) for t in texts for token in range(policy.bkspc) if (*t, token) not in texts]
+    inputs, (batch,) = core.state_tree([[Actions(prompt, t, [True] * len(t))] for t in texts], policy.bkspc)
+    with torch.no_grad():
+        logits = policy(inputs).double()
+    next_action = {t: logits[b, batch.state[b, -1]] for b, t in enumerate(texts)}
+    extend((), (), 1.0)
+    return table
+
+
+def test_rollouts_follow_the_exact_distribution_over_action_sequences():
+    policy, prompt, n = a_policy(vocabulary=4, seed=1), [BOS, 3], 15_000
+    table = enumerated(policy, prompt, Decoding(4, bkspc_bias=3))
+    assert sum(table.values()) == pytest.approx(1, abs=1e-9)
+    rollouts, counts = sample(policy, [prompt] * n, Decoding(4, bkspc_bias=3), range(n), 1000)
+    assert counts.pops > n / 4
+    observed = Counter(tuple(r.actions) for r in rollouts)
+    assert set(observed) <= set(table)
+    assert chi_square_p(observed, table) > 1e-3
+    # The test has power: a small shift of one logit, or of temperature, is found out.
+    for wrong in (Decoding(4, bkspc_bias=3.2), Decoding(4, temperature=1.1, bkspc_bias=3)):
+        assert chi_square_p(observed, enumerated(policy, prompt, wrong)) < 1e-6
+
+
+# ---- independence, bounds, boundaries ---------------------------------------------------------------
+
+
+def test_rollouts_do_not_depend_on_the_batch(policy):
+    prompts, streams = some_prompts(30), [7 * k + 1 for k in range(30)]
+    alone, _ = sample(policy, prompts, POPPING, streams, 1)
+    for batch in (3, 64):
+        together, _ = sample(policy, prompts, POPPING, streams, batch)
+        assert [r.actions for r in together] == [r.actions for r in alone]
+    reverse, _ = sample(policy, prompts[::-1], POPPING, streams[::-1], 16)
+    assert [r.actions for r in reverse[::-1]] == [r.actions for r in alone]
+    other, _ = sample(policy, prompts, POPPING, range(100, 130), 64)
+    assert [r.actions for r in other] != [r.actions for r in alone]
+
+
+def test_backspace_never_removes_a_prompt_token(policy):
+    prompts = some_prompts(30)
+    rollouts, _ = sample(policy, prompts, Decoding(9, bkspc_bias=1000.0), range(30), 8)
+    for rollout in rollouts:  # whatever is pushed is taken back at once, and nothing else
+        assert all((a == policy.bkspc) == (t % 2 == 1) for t, a in enumerate(rollout.actions))
+        core.live_tokens([BOS], rollout.actions, policy.bkspc)  # raises where the prompt is touched
+
+
+def test_rollouts_end_with_eos_or_at_the_bound(policy):
+    rollouts, _ = sample(policy, some_prompts(200), Decoding(7), range(200), 32)
+    for rollout in rollouts:
+        assert rollout.finished == (rollout.actions[-1] == EOS)
+        assert EOS not in rollout.actions[:-1]
+        assert len(rollout.actions) == len(rollout.log_policy) <= 7
+        assert rollout.finished or len(rollout.actions) == 7
+    assert {r.finished for r in rollouts} == {True, False}
+
+
+def test_a_prompt_that_does_not_fit_is_refused_before_any_work(policy):
+    prompts = [[BOS, 3], [BOS, *[3] * 30]]
+    sample(policy, prompts, Decoding(17), range(2), 2)  # 31 + 17 tokens: just fits
+    with pytest.raises(UserError, match=r"prompt 1 \(31 tokens\).*\(18\).*48 tokens"):
+        sample(policy, prompts, Decoding(18), range(2), 2)
+    with pytest.raises(ValueError, match="at least one prompt token"):
+        sample(policy, [[]], Decoding(4), range(1), 1)
+    with pytest.raises(ValueError, match="2 prompts need as many streams"):
+        sample(policy, prompts, Decoding(4), range(3), 2)
+    assert sample(policy, [], Decoding(4), [], 4)[0] == []
+
+
+def test_a_diverged_policy_is_named():
+    policy = a_policy()
+    with torch.no_grad():
+        policy.bkspc_row[0] = torch.nan
+    with pytest.raises(UserError, match="not finite"):
+        sample(policy, some_prompts(3), Decoding(4), range(3), 2)
+
+
+# ---- work done --------------------------------------------------------------------------------------
+
+
+def counted(policy, prompts, batch, decoding):
+    """Rollouts, counts, and the shape [rows, length] of every forward pass the network really made."""
+    shapes = []
+    hook = policy.lm.get_decoder().register_forward_pre_hook(
+        lambda module, args, kwargs: shapes.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
+    )
+    try:
+        rollouts, counts = sample(policy, prompts, decoding, range(len(prompts)), batch)
+    finally:
+        hook.remove()
+    return rollouts, counts, shapes
+
+
+@pytest.mark.parametrize("batch", [1, 8, 100])
+def test_pops_cost_no_forward_pass(policy, batch):
+    prompts = some_prompts(30)
+    rollouts, counts, shapes = counted(policy, prompts, batch, POPPING)
+    decoding = [rows for rows, length in shapes if length == 1]  # every prompt has two tokens or more
+    assert (len(decoding), sum(decoding)) == (counts.forwards, counts.tokens)
+    assert len(shapes) - len(decoding) == counts.prefills
+    actions = [a for r in rollouts for a in r.actions]
+    assert counts.pops == actions.count(policy.bkspc) > 60
+    assert counts.pushes == len(actions) - counts.pops
+    assert counts.tokens == counts.pushes - sum(r.actions[-1] != policy.bkspc for r in rollouts)
+    if batch >= len(prompts):  # no row waits for another: as many passes as the row with most pushes needs
+        assert counts.forwards == max(sum(a != policy.bkspc for a in r.actions[:-1]) for r in rollouts)
+
+
+def test_waiting_prompts_replace_finished_rows_several_at_a_time(policy):
+    prompts, progress = some_prompts(100), []
+    rollouts, counts, shapes = counted(policy, prompts, 16, Decoding(20))
+    prefilled = [rows for rows, length in shapes if length > 1]
+    assert sum(prefilled) == 100 and prefilled[0] == 16
+    assert min(prefilled[:-1]) >= 4  # a quarter of the batch, save for the last ones waiting
+    assert max(rows for rows, _ in shapes) == 16
+    one_after_another = sum(max(len(r.actions) for r in rollouts[i : i + 16]) for i in range(0, 100, 16))
+    assert counts.forwards < 0.8 * one_after_another
+    sample(policy, prompts, Decoding(20), range(100), 16, progress=progress.append)
+    assert sum(progress) == 100 and len(progress) > 3
+
+
+# ---- the policy is left as it was found -------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("training", [True, False])
+def test_training_mode_and_checkpointing_are_off_during_rollouts_and_restored(training):
+    policy, prompts = a_policy().train(training), some_prompts(10)
+    plain, _ = sample(policy, prompts, Decoding(10), range(10), 4)
+    policy.lm.gradient_checkpointing_enable({"use_reentrant": False})
+    during, layers = [], policy.lm.get_decoder().layers
+    hook = layers[0].register_forward_pre_hook(
+        lambda layer, _: during.append((layer.training, layer.gradient_checkpointing))
+    )
+    assert sample(policy, prompts, Decoding(10), range(10), 4)[0] == plain
+    hook.remove()
+    assert set(during) == {(False, False)}
+    with pytest.raises(IndexError):  # restored after a failure, too
+        sample(policy, [[BOS, 99]], Decoding(10), range(1), 4)
+    assert all(m.training == training for m in policy.modules())
+    assert all(layer.gradient_checkpointing for layer in layers)

@@ -1,0 +1,127 @@
+"""Tokenizers lose nothing, keep sequences short, and are the same to transformers."""
+
+import string
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sequencematch.arithmetic import TASKS, generate
+from sequencematch.errors import UserError
+from sequencematch.settings import Data
+from sequencematch.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+
+ALPHABET = string.ascii_letters + string.digits + string.punctuation + " \n\té"
+TEXTS = ["What is the product of -1.5 and 20? Solution: ", "-30.0", ALPHABET]
+TOKENIZER = train_tokenizer(TEXTS)
+pieces = st.sampled_from([*ALPHABET, "What ", "is ", "<eos>", "<bkspc>", "? Solution: ", " Solution: "])
+texts = st.lists(pieces).map("".join)
+
+
+@given(texts)
+def test_text_survives(text):
+    ids = TOKENIZER.encode(text)
+    assert TOKENIZER.decode(ids) == text
+    assert TOKENIZER.render(ids) == text
+    assert not set(ids) & set(TOKENIZER.special_ids.values())  # a special token's name is plain text
+    assert max(ids, default=0) < TOKENIZER.size
+
+
+@given(st.lists(texts.filter(bool), min_size=1), st.data())
+def test_text_survives_whatever_the_training_texts(training, data):
+    tokenizer = train_tokenizer(training)
+    text = data.draw(st.text(st.sampled_from(sorted(set("".join(training)) | set(string.digits)))))
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+@given(texts, texts)
+def test_prompts_begin_and_completions_end(prompt, completion):
+    bos, eos = TOKENIZER.special_ids["bos"], TOKENIZER.special_ids["eos"]
+    assert TOKENIZER.prompt(prompt) == [bos, *TOKENIZER.encode(prompt)]
+    assert TOKENIZER.completion(completion) == [*TOKENIZER.encode(completion), eos]
+    assert TOKENIZER.decode(TOKENIZER.prompt(prompt) + TOKENIZER.completion(completion)) == prompt + completion
+
+
+def test_ids_and_backspace():
+    assert TOKENIZER.special_ids == {"pad": 0, "bos": 1, "eos": 2}
+    assert TOKENIZER.bkspc == TOKENIZER.size
+    two, three = TOKENIZER.encode("23")
+    assert TOKENIZER.render([two, TOKENIZER.bkspc, three, 2]) == "2<bkspc>3<eos>"
+
+
+def test_an_unknown_character_is_named():
+    with pytest.raises(UserError, match="'ß'"):
+        TOKENIZER.encode("3ß")
+
+
+def test_words_of_templates_and_single_digits():
+    tokens = [TOKENIZER.decode([i]) for i in TOKENIZER.encode(TEXTS[0])]
+    assert tokens == ["What ", "is ", "the ", "product ", "of ", *"-1.5", " and ", *"20", "? Solution: "]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_sequences_are_short(task):
+    splits = generate(Data(generator=task, entropy=(1, 3), train=300, validation=20, test=20))
+    text = [p + c for p, c in zip(splits["train"]["prompt"], splits["train"]["completion"], strict=True)]
+    tokenizer = train_tokenizer(text)
+    for split in splits.values():
+        for prompt, completion in zip(split["prompt"], split["completion"], strict=True):
+            assert tokenizer.decode(tokenizer.prompt(prompt) + tokenizer.completion(completion)) == prompt + completion
+    lengths = [len(tokenizer.prompt(text)) + 1 for text in text]
+    assert 12 <= sum(lengths) / len(lengths) <= 18
+    assert max(map(len, text)) > 30  # of more than twice as many characters
+
+
+def test_saved_and_loaded_by_us_and_by_transformers(tmp_path):
+    from transformers import AutoTokenizer
+
+    TOKENIZER.save(tmp_path)
+    ours, theirs = load_tokenizer(tmp_path), AutoTokenizer.from_pretrained(tmp_path)
+    for text in TEXTS:
+        ids = TOKENIZER.encode(text)
+        assert ours.encode(text) == ids
+        assert theirs(text, add_special_tokens=False).input_ids == ids
+        assert theirs.decode(ids) == text
+    assert ours.special_ids == TOKENIZER.special_ids
+    assert (theirs.pad_token_id, theirs.bos_token_id, theirs.eos_token_id) == (0, 1, 2)
+    assert len(theirs) == ours.size == TOKENIZER.size
+
+
+def test_a_pretrained_byte_level_tokenizer_loads(tmp_path):
+    """Of the kind of GPT-2: one special token for all purposes, and bytes for unknown characters."""
+    import tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    bpe = tokenizers.ByteLevelBPETokenizer()
+    bpe.train_from_iterator(TEXTS, vocab_size=300, special_tokens=["<|endoftext|>"], show_progress=False)
+    PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|endoftext|>").save_pretrained(tmp_path)
+    tokenizer = load_tokenizer(tmp_path)
+    assert tokenizer.special_ids == {"pad": 0, "bos": 0, "eos": 0}
+    text = "never seen: ß, 42"
+    assert tokenizer.decode(tokenizer.prompt(text) + [0]) == text
+    assert tokenizer.render([*tokenizer.encode("42"), tokenizer.bkspc]) == "42<bkspc>"
+
+
+def test_missing_and_damaged_folders(tmp_path):
+    with pytest.raises(UserError, match="tokenizer.json is missing"):
+        load_tokenizer(tmp_path)
+    TOKENIZER.save(tmp_path)
+    whole = (tmp_path / "tokenizer.json").read_text()
+    (tmp_path / "tokenizer.json").write_text(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match="damaged"):
+        load_tokenizer(tmp_path)
+
+
+def test_loading_needs_neither_torch_nor_transformers():
+    code = "import sys, sequencematch.tokenizer; print({'torch', 'transformers'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+
+
+def test_two_tokenizers_of_the_same_texts_are_equal(tmp_path):
+    for name, order in (("a", TEXTS), ("b", TEXTS[::-1])):
+        (tmp_path / name).mkdir()
+        train_tokenizer(order).save(tmp_path / name)
+    assert (tmp_path / "a/tokenizer.json").read_text() == (tmp_path / "b/tokenizer.json").read_text()
+    assert isinstance(load_tokenizer(tmp_path / "a"), Tokenizer)

@@ -1,0 +1,202 @@
+"""Training: resumed runs end where undisturbed ones do, steps add up, and failures lose nothing."""
+
+import csv
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from experiment import ROLLOUTS, SOURCE, TINY, command, finetune_options, make_inputs, run
+
+from sequencematch.corpus import load_corpora
+from sequencematch.policy import load_policy, trained_tensors
+from sequencematch.settings import Objective, Optimiser, Rollouts, Schedule
+from sequencematch.training import Run, Stage, train
+
+WEIGHTS = ("lm.safetensors", "actions.safetensors", "metrics.csv")
+
+# Runs a script and kills its process, as `kill -9` would, the n-th time it reaches a place in the code.
+KILLER = """
+import os, runpy, signal, sys
+place, countdown, script = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+sys.argv = sys.argv[3:]
+
+def killing(function, before):
+    def wrapped(*arguments, **options):
+        global countdown
+        countdown -= 1
+        if countdown == 0:
+            before(*arguments)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments, **options)
+    return wrapped
+
+if place == "step":
+    import torch
+    torch.optim.AdamW.step = killing(torch.optim.AdamW.step, lambda *a: None)
+elif place == "write":
+    import torch
+    def half(state, file, **options):
+        file.write(b"half a checkpoint"); file.flush()
+    torch.save = killing(torch.save, half)
+elif place == "fsync":
+    os.fsync = killing(os.fsync, lambda *a: None)
+elif place == "rename":
+    os.rename = killing(os.rename, lambda *a: None)
+runpy.run_path(script, run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="session")
+def inputs(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("experiment")
+    make_inputs(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def undisturbed(inputs) -> Path:
+    output = inputs / "undisturbed"
+    run("finetune", **finetune_options(inputs, output))
+    return output
+
+
+def content(folder: Path) -> list[bytes]:
+    return [(folder / name).read_bytes() for name in WEIGHTS]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "place, countdown",
+    [("step", 1), ("step", 13), ("write", 2), ("fsync", 1), ("rename", 1), ("rename", 2), ("rename", 6), ("fsync", 8)],
+)
+def test_killed_run_resumes_to_the_same_bits(inputs, undisturbed, tmp_path, place, countdown):
+    options = finetune_options(inputs, tmp_path / "model")
+    words = [sys.executable, "-c", KILLER, place, str(countdown), *command("finetune", **options)[1:]]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(SOURCE)}
+    killed = subprocess.run(words, capture_output=True, text=True, env=environment)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not (tmp_path / "model").exists()
+    resumed = run("finetune", **options)
+    if (place, countdown) == ("step", 13):
+        assert "continuing from step 20" in resumed.stdout
+    assert content(tmp_path / "model") == content(undisturbed)
+    assert not list((tmp_path / "model-resume").rglob("*.pt"))
+
+
+def test_damaged_checkpoint_is_named_and_an_earlier_one_used(inputs, undisturbed, tmp_path):
+    options = finetune_options(inputs, tmp_path / "model")
+    words = [sys.executable, "-c", KILLER, "step", "19", *command("finetune", **options)[1:]]
+    subprocess.run(words, capture_output=True, env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(SOURCE)})
+    newest = max((tmp_path / "model-resume").rglob("*.pt"))
+    damaged = bytearray(newest.read_bytes())
+    damaged[len(damaged) // 2] ^= 0xFF
+    newest.write_bytes(damaged)
+    resumed = run("finetune", **options)
+    assert str(newest) in resumed.stderr and "damaged" in resumed.stderr
+    assert "continuing from step 20" in resumed.stdout
+    assert content(tmp_path / "model") == content(undisturbed)
+
+
+def test_a_diverging_run_stops_with_one_sentence_and_keeps_its_last_good_state(inputs, tmp_path):
+    options = finetune_options(inputs, tmp_path / "model") | {"learning_rate": 1e30}
+    done = run("finetune", check=False, **options)
+    assert done.returncode == 1
+    assert "error: training diverged at step" in done.stderr and "Traceback" not in done.stderr
+    (kept,) = {file.parent for file in (tmp_path / "model-resume").rglob("*.pt")}
+    state = torch.load(max(kept.glob("*.pt")), weights_only=True)
+    assert all(tensor.isfinite().all() for tensor in state["policy"].values())
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_full_disk_is_one_sentence_and_the_run_continues_when_there_is_room(inputs, undisturbed, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", disk], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting a small file system needs root")
+    options = finetune_options(inputs, disk / "model")
+    try:
+        failed = run("finetune", check=False, **options)
+        assert failed.returncode == 1
+        assert "disk is full" in failed.stderr and "Traceback" not in failed.stderr
+        subprocess.run(["mount", "-o", "remount,size=8m", disk], check=True)
+        run("finetune", **options)
+        assert content(disk / "model") == content(undisturbed)
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_stage_cut_in_two_is_the_stage(inputs):
+    def staged(*bounds):
+        policy, _ = load_policy(inputs / "base", backspace=True)
+        state = None
+        for start, stop in bounds:
+            _, state = train(a_run(inputs, policy, Stage("bc", start, stop, 10, 30), initial=state))
+        return trained_tensors(policy)
+
+    whole, halves = staged((0, 20)), staged((0, 10), (10, 20))
+    assert all(torch.equal(whole[name], halves[name]) for name in whole)
+
+
+@pytest.mark.parametrize("loss", ["mle", "bc", "sm", "uls"])
+def test_accumulation_changes_nothing(inputs, loss):
+    def trained(micro_batch):
+        policy, _ = load_policy(inputs / "base", backspace=loss in ("bc", "sm"))
+        optimiser = Optimiser(batch=8, micro_batch=micro_batch, warmup=5)
+        metrics, _ = train(a_run(inputs, policy, Stage(loss, 0, 3, 3, 3), optimiser=optimiser))
+        return metrics[-1]
+
+    # Weights are no measure here: Adam's first steps turn a gradient's rounding error into a step of full size.
+    whole, parts = trained(8), trained(2)
+    assert whole.keys() == parts.keys()
+    assert all(math.isclose(whole[name], parts[name], rel_tol=1e-4, abs_tol=1e-6) for name in whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["mle", "uls", "bc", "sm"])
+def test_every_method_learns_and_reports(inputs, undisturbed, tmp_path, loss):
+    output = undisturbed if loss == "sm" else tmp_path / "model"
+    if loss != "sm":
+        run("finetune", **finetune_options(inputs, output, loss))
+    with (output / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows][-1] == TINY["steps"]
+    with ((inputs / "base") / "metrics.csv").open() as file:
+        before = float(list(csv.DictReader(file))[-1]["validation_loss"])
+    assert float(rows[-1]["validation_loss"]) < before + 0.1
+    assert float(rows[-1]["loss"]) < float(rows[0]["loss"]) + 0.1
+    if loss == "sm":
+        expected = {"r_data", "r_rollout", "v_tail", "pop_rate", "rollout_age", "gradient_norm", "beta", "cut_off_share"}
+        assert expected <= rows[0].keys()
+
+
+def test_schedule():
+    stage, settings = Stage("sm", 10, 30, 20, 30), Optimiser(learning_rate=1.0, warmup=4)
+    rates = [stage.learning_rate(step, settings) for step in range(30)]
+    assert rates[:4] == [0.25, 0.5, 0.75, 1.0] and set(rates[4:21]) == {1.0}
+    assert rates[25] == pytest.approx(0.5) and rates[29] == pytest.approx((1 + math.cos(0.9 * math.pi)) / 2)
+    schedule = Schedule(pretrain_steps=10, steps=30, beta_steps=5, beta_final=0.2)
+    assert [stage.beta(step, schedule) for step in (10, 15, 29)] == pytest.approx([1, 0.2, 0.2])
+    assert stage.beta(12, schedule) == pytest.approx(1 - 0.8 * 2 / 5)
+
+
+def a_run(root: Path, policy, stage: Stage, optimiser: Optimiser | None = None, initial: dict | None = None) -> Run:
+    corpus, validation = load_corpora(root / ("noised-0" if stage.loss in ("mle", "uls") else "noised-0.2"))
+    return Run(
+        policy=policy,
+        train=corpus,
+        validation=validation,
+        stage=stage,
+        optimiser=optimiser or Optimiser(batch=8, micro_batch=8, warmup=5),
+        schedule=Schedule(pretrain_steps=1, steps=30, checkpoint_every=1000),
+        objective=Objective(),
+        rollouts=Rollouts(**ROLLOUTS),
+        seed=1,
+        resume=root / "no checkpoint here",
+        initial=initial,
+    )

@@ -1,0 +1,81 @@
+# Stage 2: per seed one base model, per noise level k steps of BC, and from there every method's further steps.
+
+
+rule pretrain_base:
+    input:
+        noised="<results>/{task}/noised/eta=0/seed={seed}",
+        tokenizer="<results>/{task}/tokenizer",
+    output:
+        model=directory("<results>/{task}/base/seed={seed}/model"),
+    log:
+        "<logs>/{task}/base/seed={seed}/pretrain_base.log",
+    benchmark:
+        "<benchmarks>/{task}/base/seed={seed}/pretrain_base.tsv"
+    retries: 1
+    conda:
+        "../../envs/train.yaml"
+    threads: CONFIG.jobs.train.threads
+    resources:
+        mem_mb=ask("train", "mem_mb"),
+        runtime=ask("train", "runtime"),
+        gpu=CONFIG.jobs.train.gpu,
+    params:
+        call=call("pretrain_base", base_options),
+    shell:
+        "OMP_NUM_THREADS={threads} python src/pretrain_base.py {params.call[options]} --seed {wildcards.seed}"
+        " --noised {input.noised} --tokenizer {input.tokenizer} --output {output.model}"
+        " > {log} 2>&1"
+
+
+rule pretrain_bc:
+    input:
+        noised="<results>/{task}/noised/eta={eta}/seed={seed}",
+        tokenizer="<results>/{task}/tokenizer",
+        initial="<results>/{task}/base/seed={seed}/model",
+    output:
+        model=directory("<results>/{task}/pretrain_bc/eta={eta}/seed={seed}/model"),
+    log:
+        "<logs>/{task}/pretrain_bc/eta={eta}/seed={seed}/pretrain_bc.log",
+    benchmark:
+        "<benchmarks>/{task}/pretrain_bc/eta={eta}/seed={seed}/pretrain_bc.tsv"
+    retries: 1
+    conda:
+        "../../envs/train.yaml"
+    threads: CONFIG.jobs.train.threads
+    resources:
+        mem_mb=ask("train", "mem_mb"),
+        runtime=ask("train", "runtime"),
+        gpu=CONFIG.jobs.train.gpu,
+    params:
+        call=call("pretrain_bc", bc_options),
+    shell:
+        "OMP_NUM_THREADS={threads} python src/pretrain_bc.py {params.call[options]} --seed {wildcards.seed}"
+        " --noised {input.noised} --tokenizer {input.tokenizer} --initial {input.initial} --output {output.model}"
+        " > {log} 2>&1"
+
+
+rule finetune:
+    input:
+        noised="<results>/{task}/noised/eta={eta}/seed={seed}",
+        tokenizer="<results>/{task}/tokenizer",
+        initial=initial_model,
+    output:
+        model=directory("<results>/{task}/{method}/eta={eta}/seed={seed}/model"),
+    log:
+        "<logs>/{task}/{method}/eta={eta}/seed={seed}/finetune.log",
+    benchmark:
+        "<benchmarks>/{task}/{method}/eta={eta}/seed={seed}/finetune.tsv"
+    retries: 1
+    conda:
+        "../../envs/train.yaml"
+    threads: CONFIG.jobs.train.threads
+    resources:
+        mem_mb=ask("train", "mem_mb"),
+        runtime=ask("train", "runtime"),
+        gpu=CONFIG.jobs.train.gpu,
+    params:
+        call=call("finetune", finetune_options),
+    shell:
+        "OMP_NUM_THREADS={threads} python src/finetune.py {params.call[options]} --seed {wildcards.seed}"
+        " --noised {input.noised} --tokenizer {input.tokenizer} --initial {input.initial} --output {output.model}"
+        " > {log} 2>&1"
