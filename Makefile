@@ -29,6 +29,7 @@ setup: $(SETUP)
 $(SETUP): pyproject.toml requirements.lock
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "error: Python 3.11 or later is needed: install it, or say make PYTHON=/path/to/python3" >&2; exit 1; }
+	@echo "setting up .venv (about a minute) ..."
 	"$(PYTHON)" -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[dev]'
 	@touch $@

@@ -254,11 +254,11 @@ def exact_j(table, data_policy, objective):
 @pytest.mark.parametrize("divergence", [*PLAIN, "chi2_mixture"])
 def test_law_6_the_plug_in_estimator_is_unbiased(divergence):
     """Its mean over sampled trajectories is the exact J (C.6)."""
-    table, data_policy, count = random_table(), policy_of(random_table()), 20_000
+    table, data_policy, count = random_table(), policy_of(random_table()), 10_000
     objective = Objective(divergence, alpha=0.3, gamma=GAMMA, js_delta=0.2)  # a slope with a modest variance
     data, model = (scores_of(table, sample(policy, count)) for policy in (data_policy, policy_of(table)))
     plug_in = (core.data_objective(data, objective) + core.rollout_objective(model, objective)) / count
-    # The spread of one trajectory's estimate, from the means of 100 groups of 200.
+    # The spread of one trajectory's estimate, from the means of 50 groups of 200.
     groups = [
         (core.data_objective(rows(data, part), objective) + core.rollout_objective(rows(model, part), objective)) / 200
         for part in torch.arange(count).split(200)

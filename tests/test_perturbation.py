@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from tiny import a_policy, chi_square_p, depths, recomputed, some_prompts
+from tiny import BOS, EOS, a_policy, chi_square_p, depths, enumerated, recomputed, some_prompts
 
 from sequencematch.rollout import Decoding, Perturbation, sample
 
@@ -46,3 +46,22 @@ def test_perturbation_replaces_at_its_rate_by_other_candidates(policy):
         chosen = Counter({i: choices[count, i] for i in range(count)})
         assert sum(chosen.values()) > 50
         assert chi_square_p(chosen, dict.fromkeys(chosen, 1 / count)) > 1e-3
+
+
+def test_perturbation_is_independent_of_the_draws():
+    """The exact distribution of two actions: each drawn from the policy, then replaced or not."""
+    policy, prompt, n, rate = a_policy(vocabulary=6, backspace=False), [BOS, 3], 4000, 0.4
+    among = [2, 3, 4]
+
+    def step(live):
+        drawn = {actions[0]: p for actions, p in enumerated(policy, [*prompt, *live], Decoding(1)).items()}
+        mass = sum(drawn[a] for a in among)
+        return {
+            a: p if a not in among else (1 - rate) * p + rate * (mass - p) / (len(among) - 1)
+            for a, p in drawn.items()
+        }
+
+    expected = {(EOS,): step([])[EOS]}
+    expected |= {(a, b): p * q for a, p in step([]).items() if a != EOS for b, q in step([a]).items()}
+    rollouts, _ = sample(policy, [prompt] * n, Decoding(2), range(n), 1000, Perturbation(rate, [among] * n))
+    assert chi_square_p(Counter(tuple(r.actions) for r in rollouts), expected) > 1e-3

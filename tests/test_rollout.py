@@ -4,11 +4,22 @@ from collections import Counter
 
 import pytest
 import torch
-from tiny import BOS, EOS, PAD, POPPING, a_policy, chi_square_p, depths, randomised, recomputed, some_prompts
+from tiny import (
+    BOS,
+    EOS,
+    PAD,
+    POPPING,
+    a_policy,
+    chi_square_p,
+    depths,
+    enumerated,
+    randomised,
+    recomputed,
+    some_prompts,
+)
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from sequencematch import core
-from sequencematch.core import Actions
 from sequencematch.errors import UserError
 from sequencematch.policy import Policy
 from sequencematch.rollout import Decoding, Perturbation, sample
@@ -79,32 +90,6 @@ def test_greedy_without_backspace_is_transformers_generate():
 
 
 # ---- the distribution -------------------------------------------------------------------------------
-
-
-def enumerated(policy, prompt, decoding):
-    """Exact probabilities of all action sequences, from forward passes over whole texts without a cache."""
-    table = {}
-
-    def extend(actions, live, probability):
-        if len(actions) == decoding.max_actions or (actions and actions[-1] == EOS):
-            table[actions] = probability
-            return
-        logits = next_action[live].clone()
-        logits[-1] = logits[-1] + decoding.bkspc_bias if live else -torch.inf
-        for action, p in enumerate(torch.softmax(logits / decoding.temperature, 0).tolist()):
-            if p > 0:
-                after = live[:-1] if action == policy.bkspc else (*live, action)
-                extend((*actions, action), after, probability * p)
-
-    texts = [()]
-    for _ in range(decoding.max_actions - 1):
-        texts += [(*t, token) for t in texts for token in range(policy.bkspc) if (*t, token) not in texts]
-    inputs, (batch,) = core.state_tree([[Actions(prompt, t, [True] * len(t))] for t in texts], policy.bkspc)
-    with torch.no_grad():
-        logits = policy(inputs).double()
-    next_action = {t: logits[b, batch.state[b, -1]] for b, t in enumerate(texts)}
-    extend((), (), 1.0)
-    return table
 
 
 def test_rollouts_follow_the_exact_distribution_over_action_sequences():

@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -55,25 +56,25 @@ RUNS = [
 ]
 
 
+def make_table(folder: Path, runs: list, *options) -> tuple[subprocess.CompletedProcess, Path]:
+    """Write metrics files and compare them; the finished process, and the folder of the table's files."""
+    files = [folder / f"{i}.json" for i in range(len(runs))]
+    for file, content in zip(files, runs, strict=True):
+        file.write_text(json.dumps(content))
+    outputs = (f"--{kind}={folder / 'out' / kind}" for kind in ("csv", "markdown", "figure"))
+    command = [sys.executable, SCRIPT, "--table", "table6", *options, *outputs, "--metrics", *files]
+    return subprocess.run(command, capture_output=True, text=True), folder / "out"
+
+
 @pytest.fixture
 def make(tmp_path):
-    """Write metrics files, compare them; returns the finished process and the folder of the table's files."""
-
-    def make_table(runs, *options):
-        files = [tmp_path / f"{i}.json" for i in range(len(runs))]
-        for file, content in zip(files, runs, strict=True):
-            file.write_text(json.dumps(content))
-        outputs = (f"--{kind}={tmp_path / 'out' / kind}" for kind in ("csv", "markdown", "figure"))
-        command = [sys.executable, SCRIPT, "--table", "table6", *options, *outputs, "--metrics", *files]
-        return subprocess.run(command, capture_output=True, text=True), tmp_path / "out"
-
-    return make_table
+    return partial(make_table, tmp_path)
 
 
-@pytest.fixture
-def table(make):
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
     """The table of RUNS: CSV rows by (method, eta, decoding, quantity), and the Markdown."""
-    done, folder = make(RUNS, "--title", "Table 6: a title")
+    done, folder = make_table(tmp_path_factory.mktemp("table"), RUNS, "--title", "Table 6: a title")
     assert done.returncode == 0, done.stderr
     rows = csv.DictReader((folder / "csv").open(newline=""))
     cells = {tuple(row[name] for name in ("method", "eta", "decoding", "quantity")): row for row in rows}

@@ -58,6 +58,32 @@ def depths(rollout, bkspc):
     return list(accumulate((-1 if a == bkspc else 1 for a in rollout.actions), initial=0))[:-1]
 
 
+def enumerated(policy, prompt, decoding):
+    """Exact probabilities of all action sequences, from forward passes over whole texts without a cache."""
+    table = {}
+
+    def extend(actions, live, probability):
+        if len(actions) == decoding.max_actions or (actions and actions[-1] == EOS):
+            table[actions] = probability
+            return
+        logits = next_action[live].clone()
+        logits[-1] = logits[-1] + decoding.bkspc_bias if live else -torch.inf
+        for action, p in enumerate(torch.softmax(logits / decoding.temperature, 0).tolist()):
+            if p > 0:
+                after = live[:-1] if action == policy.bkspc else (*live, action)
+                extend((*actions, action), after, probability * p)
+
+    texts = [()]
+    for _ in range(decoding.max_actions - 1):
+        texts += [(*t, token) for t in texts for token in range(policy.bkspc) if (*t, token) not in texts]
+    inputs, (batch,) = core.state_tree([[Actions(prompt, t, [True] * len(t))] for t in texts], policy.bkspc)
+    with torch.no_grad():
+        logits = policy(inputs).double()
+    next_action = {t: logits[b, batch.state[b, -1]] for b, t in enumerate(texts)}
+    extend((), (), 1.0)
+    return table
+
+
 def chi_square_p(observed, expected):
     """Upper tail of Pearson's statistic; cells expected fewer than 5 times are pooled."""
     total = sum(observed.values())

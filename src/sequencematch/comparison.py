@@ -21,7 +21,7 @@ BUDGET_NAMES = {
 }
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Variant:
     """A row of a table: a named method at a noise level (0 for methods without noise)."""
 

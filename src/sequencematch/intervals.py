@@ -13,8 +13,8 @@ promised: it takes their variance to be (S-1)/S of what it is, and knows nothing
 estimated from S numbers is. Deviations of seeds are therefore multiplied by sqrt(S/(S-1)) and by the ratio of
 Student's t quantile (S-1 degrees of freedom) to the normal one, as in Hesterberg's expanded percentile
 interval (What Teachers Should Know About the Bootstrap, 2015). Sampling noise of single answers enters
-through both levels, so that coverage is 95% or a little more, and seeds that agree by chance never make an
-interval narrower than the test questions alone allow.
+through both levels: seeds that agree by chance never make an interval narrower than the test questions alone
+allow, and coverage, 95% where seeds differ, rises to 99% where they hardly do.
 
 With one seed the interval is the questions' alone and says nothing about the spread between seeds.
 """

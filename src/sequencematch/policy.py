@@ -125,7 +125,7 @@ def _pretrained_lm(model: Model):
     if model.lora_rank:
         lm = _with_adapters(lm, model)
     if model.gradient_checkpointing:
-        lm.gradient_checkpointing_enable({"use_reentrant": False})
+        lm.activation_checkpointing_enable({"use_reentrant": False})
     return lm
 
 

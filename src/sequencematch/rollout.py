@@ -218,7 +218,7 @@ class _Sampler:
         at_prompt = self._tensor([row.depth == row.boundary for row in drawing])
         uniform = self._tensor([row.uniform[len(row.actions)] for row in drawing], torch.float64)
         if not logits.amax(-1).isfinite().all():
-            raise UserError("the policy's logits are not finite numbers: training diverged, lower learning_rate")
+            raise UserError("the policy's logits are not finite: training diverged, lower learning_rate")
         action = inverse_cdf(action_probabilities(logits, at_prompt, self.decoding), uniform).tolist()
         if self.perturbation:
             action = [

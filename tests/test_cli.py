@@ -1,0 +1,114 @@
+"""Settings as options of a command line, and errors as one sentence."""
+
+import errno
+import shlex
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sequencematch import cli, settings
+from sequencematch.errors import UserError
+from sequencematch.settings import Data, Evaluation, Model, Objective, Optimiser, Section
+
+SECTIONS = [s for s in vars(settings).values() if isinstance(s, type) and issubclass(s, Section) and s is not Section]
+
+
+def parse(words, *sections):
+    parser = cli.parser("a script")
+    for section in sections:
+        cli.add_settings(parser, section)
+    args = parser.parse_args(words)
+    return [cli.settings_from(args, section) for section in sections]
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_options_left_out_take_the_defaults(section):
+    assert parse([], section) == [section()]
+
+
+@given(st.data())
+def test_a_command_line_carries_settings_unchanged(data):
+    """Through the shell's quoting, for any value of any type: text, numbers, tuples, truth values."""
+    rate = st.floats(0, 1, exclude_max=True)
+    entropy = st.tuples(st.floats(0.1, 5), st.floats(5, 10))
+    drawn = [
+        Evaluation(
+            perturbation=data.draw(st.lists(rate, max_size=3)), split=data.draw(st.sampled_from(["validation", "test"]))
+        ),
+        Data(entropy=data.draw(entropy), seed=data.draw(st.integers(-(2**63), 2**63)), train=data.draw(st.integers(1))),
+        Model(source=data.draw(st.text(min_size=1).filter(lambda t: t[0] != "-" and "\0" not in t)) + "/x"),
+        Objective(alpha=data.draw(st.floats(1e-300, 1e300)), imitate_noise=data.draw(st.booleans())),
+    ]
+    for section in drawn:
+        assert parse(shlex.split(cli.options(section)), type(section)) == [section]
+
+
+def test_only_the_settings_asked_for_become_options():
+    assert cli.options(Objective(alpha=0.5), {"alpha", "imitate_noise"}) == "--alpha 0.5 --no-imitate-noise"
+
+
+@pytest.mark.parametrize(
+    ("words", "section", "sentence"),
+    [
+        ("--gamma 1", Objective, "--gamma is '1', but must be a number above 0 and below 1"),
+        ("--alpha nan", Objective, "--alpha is 'nan', but must be a number above 0"),
+        ("--divergence jss", Objective, "--divergence is 'jss', but must be one of kl, js, chi2, chi2_mixture, mle"),
+        ("--train 2.5", Data, "--train is '2.5', but must be an integer at least 1"),
+        ("--entropy 1", Data, "--entropy has too few values: it must be 2 values, each a number"),
+        (
+            "--perturbation 0.1 1",
+            Evaluation,
+            "--perturbation is '1', but must be a list, each a number at least 0 and below 1",
+        ),
+        ("--batch 32 --micro-batch 5", Optimiser, "batch (32) must be a multiple of micro_batch (5)"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(words, section, sentence):
+    with pytest.raises(UserError) as caught:
+        parse(words.split(), section)
+    assert str(caught.value) == sentence
+
+
+def test_help_states_default_bounds_and_meaning(capsys):
+    with pytest.raises(SystemExit):
+        parse(["--help"], Objective)
+    words = " ".join(capsys.readouterr().out.split())
+    assert "--gamma X discount (a number above 0 and below 1; default: 0.95)" in words
+    assert "(one of kl, js, chi2, chi2_mixture, mle; default: chi2_mixture)" in words
+
+
+def fails_with(error):
+    def main():
+        raise error
+
+    return main
+
+
+def test_a_user_error_ends_the_script_with_its_sentence():
+    with pytest.raises(SystemExit) as ended:
+        cli.run(fails_with(UserError("the prompt is too long")))
+    assert ended.value.code == "error: the prompt is too long"  # sys.exit prints it and exits with 1
+
+
+def test_a_full_disk_is_one_sentence_but_a_programming_error_keeps_its_traceback():
+    with pytest.raises(SystemExit) as ended:
+        cli.run(fails_with(OSError(errno.ENOSPC, "no space", "results/model")))
+    assert "'results/model'" in ended.value.code and "disk is full" in ended.value.code
+    with pytest.raises(FileNotFoundError):
+        cli.run(fails_with(FileNotFoundError(errno.ENOENT, "gone")))
+
+
+def test_a_real_full_disk(tmp_path):
+    """/dev/full refuses every write, as a full disk does."""
+    script = tmp_path / "fill.py"
+    script.write_text(
+        "from sequencematch import cli\n"
+        "def main():\n    with open('/dev/full', 'wb', buffering=0) as file:\n        file.write(b'x')\n"
+        "cli.run(main)\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith("error: ") and "disk is full" in done.stderr and done.stderr.count("\n") == 1

@@ -1,0 +1,128 @@
+"""The policy: its folder gives it back exactly, and pretrained networks, adapters and 4-bit weights behave."""
+
+import json
+
+import pytest
+import torch
+from conftest import BKSPC, BOS, random_row, tiny_llama, tiny_policy
+
+from sequencematch import core
+from sequencematch.errors import UserError
+from sequencematch.losses import count, score_rows
+from sequencematch.policy import load_policy, new_policy, save_policy, trained_tensors
+from sequencematch.rollout import Decoding, sample
+from sequencematch.settings import Model
+
+SPECIALS = {"bos": BOS, "eos": 2, "pad": 0}
+SCRATCH = Model(layers=1, width=16, heads=2, context=64)
+
+
+def some_inputs():
+    import random
+
+    rows = [random_row(random.Random(7)) for _ in range(2)]
+    inputs, _ = core.state_tree(rows, BKSPC)
+    return inputs
+
+
+def randomised(policy):
+    """Every trained tensor away from its initial value, so that losing one shows."""
+    torch.manual_seed(3)
+    for parameter in policy.parameters():
+        if parameter.requires_grad:
+            parameter.data.add_(0.1 * torch.randn_like(parameter))
+    return policy
+
+
+@pytest.fixture
+def pretrained(tmp_path):
+    """A causal LM in a local folder, as a hub would deliver it."""
+    folder = tmp_path / "pretrained"
+    tiny_llama().save_pretrained(folder)
+    return str(folder)
+
+
+def models(pretrained: str) -> dict[str, Model]:
+    return {
+        "scratch": SCRATCH,
+        "pretrained": Model(source=pretrained),
+        "lora": Model(source=pretrained, lora_rank=2, gradient_checkpointing=True),
+        "qlora": Model(source=pretrained, lora_rank=2, quantise="nf4"),
+    }
+
+
+@pytest.mark.parametrize("kind", ["scratch", "pretrained", "lora", "qlora"])
+def test_a_saved_policy_comes_back(tmp_path, pretrained, kind):
+    model = models(pretrained)[kind]
+    policy = randomised(new_policy(model, BKSPC, SPECIALS, backspace=True, seed=5)).eval()
+    save_policy(policy, model, tmp_path)
+    loaded, described = load_policy(tmp_path)
+    assert described == model
+    inputs = some_inputs()
+    with torch.no_grad():
+        assert torch.equal(loaded.eval()(inputs), policy(inputs))
+    if "lora" in kind:
+        names = trained_tensors(policy)
+        assert any("lora" in name for name in names)
+        assert all("lora" in name or not name.startswith("lm.") for name in names)
+
+
+def test_the_offset_moves_values_and_not_the_policy():
+    policy, inputs = tiny_policy(), some_inputs()
+    with torch.no_grad():
+        before = policy(inputs)
+        policy.offset[-1].bias += 2.5
+        after = policy(inputs)
+    assert torch.allclose(after.logsumexp(-1), before.logsumexp(-1) + 2.5, atol=1e-5)
+    assert torch.allclose(after.log_softmax(-1), before.log_softmax(-1), atol=1e-5)
+
+
+def test_without_backspace_the_action_is_impossible():
+    policy = tiny_policy()
+    policy.backspace = False
+    with torch.no_grad():
+        probability = policy(some_inputs()).softmax(-1)
+    assert (probability[..., BKSPC] == 0).all() and torch.allclose(probability.sum(-1), torch.ones(()))
+
+
+@pytest.mark.parametrize("kind", ["lora", "qlora"])
+def test_a_rollout_leaves_the_gradients_as_they_were(pretrained, kind):
+    """On some CPUs a 4-bit forward pass without gradients repacks the weights and spoils later gradients."""
+    policy = randomised(new_policy(models(pretrained)[kind], BKSPC, SPECIALS, backspace=True, seed=5))
+    rows = [random_row(__import__("random").Random(seed)) for seed in range(3)]
+
+    def gradients():
+        policy.zero_grad()
+        scored = score_rows(policy, rows)
+        normaliser = count(rows)
+        core.sequence_match(scored[0].scores, scored[1].scores, core.Objective(), normaliser).backward()
+        return {name: p.grad.clone() for name, p in policy.named_parameters() if p.grad is not None}
+
+    before = gradients()
+    sample(policy, [[BOS, 3]] * 4, Decoding(max_actions=6), streams=range(4), batch=4)
+    after = gradients()
+    assert before.keys() == after.keys() and any("lora" in name for name in before)
+    assert all(torch.allclose(before[name], after[name], rtol=1e-4, atol=1e-6) for name in before)
+
+
+def test_a_folder_without_a_sound_policy_is_named(tmp_path):
+    with pytest.raises(UserError, match="policy.json is missing"):
+        load_policy(tmp_path)
+    policy = new_policy(SCRATCH, BKSPC, SPECIALS, backspace=True, seed=0)
+    save_policy(policy, SCRATCH, tmp_path)
+    weights = tmp_path / "lm.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(UserError, match="damaged"):
+        load_policy(tmp_path)
+    save_policy(policy, SCRATCH, tmp_path)
+    description = json.loads((tmp_path / "policy.json").read_text())
+    description["model"]["layers"] = 2
+    (tmp_path / "policy.json").write_text(json.dumps(description))
+    with pytest.raises(UserError, match="does not fit its own policy.json"):
+        load_policy(tmp_path)
+
+
+def test_an_unreachable_model_is_one_sentence(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(UserError, match="cannot load the model 'nobody/nothing'.*local copy.*'scratch'"):
+        new_policy(Model(source="nobody/nothing"), BKSPC, SPECIALS, backspace=True, seed=0)

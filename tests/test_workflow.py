@@ -1,0 +1,206 @@
+"""The workflow, through the real Snakemake: its jobs, what reruns after which edit, and runs that are killed.
+
+The scripts of a copied tree are preceded by a stub that only creates their outputs, so that whole runs take seconds.
+"""
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("Snakefile", "workflow", "envs", "config.yaml", "src")
+STUB = """
+import sys, time
+from pathlib import Path
+
+for option in ("--output", "--csv", "--markdown", "--figure", *(["--repair"] if "sample.py" in sys.argv[0] else [])):
+    if option in sys.argv:
+        path = Path(sys.argv[sys.argv.index(option) + 1])
+        if path.suffix in (".json", ".jsonl", ".csv", ".md", ".png"):
+            path.write_text("stub")
+        else:
+            path.mkdir(parents=True, exist_ok=True)
+            (path / "content").write_text("stub")
+while Path("wait").exists():
+    Path("waiting").touch()
+    time.sleep(0.05)
+sys.exit()
+"""
+
+LEARNED = {"finetune", "sample", "score", "make_table", "all"}
+ALL_JOBS = {
+    "make_dataset": 1,
+    "train_tokenizer": 1,
+    "inject_noise": 4,  # eta 0 and 0.2, two seeds
+    "pretrain_base": 2,
+    "pretrain_bc": 2,
+    "finetune": 10,  # mle, uls, bc, sm, sm_js
+    "sample": 10,
+    "score": 10,
+    "make_table": 2,
+    "plot_motivating_example": 1,
+    "all": 1,
+}
+
+
+def copy_tree(target):
+    ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    for part in PARTS:
+        if (ROOT / part).is_dir():
+            shutil.copytree(ROOT / part, target / part, ignore=ignored)
+        else:
+            shutil.copy(ROOT / part, target / part)
+    for script in (target / "src").glob("*.py"):
+        script.write_text(STUB + script.read_text())
+    return target
+
+
+def snakemake(tree, *words):
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *words]
+    return subprocess.run(command, cwd=tree, capture_output=True, text=True)
+
+
+def planned(tree, *config):
+    """Rule names and job counts of a dry run of the smoke scale."""
+    done = snakemake(tree, "--dry-run", "--config", "scale=smoke", *config)
+    assert done.returncode == 0, done.stdout + done.stderr
+    listed = re.search(r"Job stats:\n.*?\n-+ .*?\n(.*?)total", done.stdout + done.stderr, re.S)
+    return {line.split()[0]: int(line.split()[1]) for line in listed[1].splitlines()} if listed else {}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A tree in which the smoke scale has been run (by stubs)."""
+    tree = copy_tree(tmp_path_factory.mktemp("finished"))
+    assert planned(tree) == ALL_JOBS
+    done = snakemake(tree, "--config", "scale=smoke")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return tree
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("config", "rules"),
+    [
+        ([], set()),
+        (["tables={table6: {title: New}}"], {"make_table", "all"}),
+        (["evaluation={batch: 7}"], {"sample", "score", "make_table", "all"}),
+        (["objective={alpha: 0.5}"], LEARNED),
+        (["noise={draws: 2}"], LEARNED | {"inject_noise", "pretrain_bc"}),
+        (["model={width: 32}"], set(ALL_JOBS) - {"make_dataset", "train_tokenizer", "inject_noise", "plot_motivating_example"}),
+        (["tasks={mul: {data: {seed: 5}}}"], set(ALL_JOBS) - {"plot_motivating_example"}),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_changed_key_reruns_the_rules_that_read_it(finished, config, rules):
+    assert set(planned(finished, *config)) == rules
+
+
+@pytest.mark.slow
+def test_a_changed_key_reruns_the_jobs_of_the_methods_that_read_it(finished):
+    """alpha is read by SequenceMatch (two methods, two seeds), not by MLE, ULS or BC."""
+    assert planned(finished, "objective={alpha: 0.5}")["finetune"] == 4
+    assert planned(finished, "methods={sm_js: {objective: {js_delta: 0.5}}}")["finetune"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("module", "addition", "rules"),
+    [
+        ("core.py", "NEW = 1\n", {"pretrain_base", "pretrain_bc"} | LEARNED),
+        ("core.py", "# a comment\n", set()),
+        ("comparison.py", "NEW = 1\n", {"make_table", "all"}),
+        ("arithmetic.py", "NEW = 1\n", None),
+    ],
+)
+def test_an_edited_module_reruns_the_rules_whose_scripts_use_it(finished, module, addition, rules):
+    file = finished / "src" / "sequencematch" / module
+    text = file.read_text()
+    try:
+        file.write_text(text + addition)
+        plan = set(planned(finished))
+    finally:
+        file.write_text(text)
+    if rules is None:
+        assert "make_dataset" in plan and "plot_motivating_example" not in plan
+    else:
+        assert plan == rules
+
+
+@pytest.mark.slow
+def test_a_killed_run_is_taken_up_again_without_help(tmp_path):
+    """SIGKILL leaves a lock, incomplete outputs and a job that goes on; the next run deals with all three."""
+    tree = copy_tree(tmp_path)
+    command = [sys.executable, "workflow/run.py", "table6", "--cores", "2", "--config", "scale=smoke"]
+    (tree / "wait").touch()
+    first = subprocess.Popen(command, cwd=tree, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for((tree / "waiting").exists)
+    second = subprocess.run(command, cwd=tree, capture_output=True, text=True)
+    assert (second.returncode, second.stderr.count("\n")) == (1, 1)
+    assert second.stderr.startswith("error: another run is going on in this folder")
+
+    jobs = [p for p in psutil.Process(first.pid).children(recursive=True) if "make_dataset.py" in " ".join(p.cmdline())]
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    assert jobs and all(job.is_running() for job in jobs) and any((tree / ".snakemake" / "locks").iterdir())
+    (tree / "wait").rename(tree / "waited")
+    third = subprocess.run(command, cwd=tree, capture_output=True, text=True)
+    assert third.returncode == 0, third.stdout + third.stderr
+    assert not any(job.is_running() and job.status() != psutil.STATUS_ZOMBIE for job in jobs)
+    assert (tree / "results/smoke/tables/table6.csv").exists()
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scale", ["default", "gpu", "paper"])
+def test_every_scale_has_a_plan(scale, tmp_path):
+    done = snakemake(copy_tree(tmp_path), "--dry-run", "all", "--config", f"scale={scale}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"results/{scale}/tables/table7.md" in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ("scale=smokee", "error: scale 'smokee' is unknown; did you mean 'smoke'?"),
+        ("objective={gama: 0.5}", "error: command line: objective.gama is unknown; did you mean 'gamma'?"),
+        ("etas=[1.5]", "error: command line: etas is '1.5', but must be a list, each a number above 0 and below 1"),
+    ],
+)
+def test_bad_configuration_ends_the_real_command_in_one_sentence(config, sentence, tmp_path):
+    tree = copy_tree(tmp_path)
+    done = snakemake(tree, "--config", config)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", sentence + "\n")
+    assert not (tree / "results").exists()
+
+
+def pins(requirements):
+    return dict(re.fullmatch(r"([\w-]+)==(\S+)", requirement).groups() for requirement in requirements)
+
+
+def test_versions_are_pinned_alike_everywhere():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = pins(project["dependencies"] + project["optional-dependencies"]["dev"])
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    locked = pins(line for line in lines if not line.startswith("#"))
+    assert {name: locked.get(name.lower()) for name in declared} == declared
+    assert not [name for name in locked if "nvidia" in name or "cuda" in name or "+" in locked[name]]
+    for file in (ROOT / "envs").glob("*.yaml"):
+        packages = next(d["pip"] for d in yaml.safe_load(file.read_text())["dependencies"] if isinstance(d, dict))
+        assert pins(packages).items() <= declared.items()
