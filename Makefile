@@ -35,7 +35,7 @@ $(SETUP): pyproject.toml requirements.lock
 	@touch $@
 
 test: lint
-	$(BIN)/python -m pytest --numprocesses auto
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(SETUP)
 	$(BIN)/ruff check src tests workflow

@@ -26,12 +26,12 @@ def digest(tmp_path):
     """Writes the files, with some changed, as a tree of their own and digests the script in it."""
     trees = iter(range(100))
 
-    def of(entry="script.py", changes=None):
+    def of(entry="script.py", changes=None, unused=()):
         tree = tmp_path / str(next(trees))
         for name, text in (FILES | (changes or {})).items():
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
             (tree / name).write_text(text)
-        return code_digest(tree / entry, tree)
+        return code_digest(tree / entry, unused, tree)
 
     return of
 
@@ -41,7 +41,7 @@ def test_the_closure_has_lazy_and_indirect_imports_and_packages_passed_through(t
     tree = tmp_path / "0"
 
     def names(script):
-        return {str(file.relative_to(tree)) for file in import_closure(tree / script, tree)}
+        return {str(file.relative_to(tree)) for file in import_closure(tree / script, source=tree)}
 
     assert names("script.py") == {"script.py", "pack/__init__.py", "pack/used.py", "pack/deep.py", "pack/lazy.py"}
     assert names("other.py") == {
@@ -58,6 +58,11 @@ def test_code_out_of_reach_does_not(digest):
     changes = {"pack/unused.py": "w = 30\n"}
     assert digest(changes=changes) == digest()
     assert digest("other.py", changes) != digest("other.py")
+
+
+def test_a_module_known_to_be_unused_does_not(digest):
+    changes = {"pack/lazy.py": "x = 20\n"}
+    assert digest(changes=changes, unused=["pack.lazy"]) == digest(unused=["pack.lazy"])
 
 
 def test_the_checkout_path_comments_docstrings_and_formatting_do_not(digest):

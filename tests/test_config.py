@@ -101,7 +101,7 @@ def test_null_removes_a_key():
         ({"schedule": {"steps": True}}, "schedule.steps is True, but must be an integer at least 1"),
         ({"noise": 3}, "noise is 3, but must be a group of settings"),
         ({"seeds": []}, "seeds is [], but must be a list, each an integer"),
-        ({"scale": None}, "scale is missing: it must be text of letters, digits, '-' and '_'"),
+        ({"methods": {"x": {}}}, "methods.x.loss is missing: it must be one of mle, uls, bc, sm"),
         # Values.
         ({"etas": [0.02, 1]}, "etas is 1, but must be a list, each a number above 0 and below 1"),
         ({"etas": [-0.1]}, "etas is -0.1, but must be a list, each a number above 0 and below 1"),
@@ -128,16 +128,19 @@ def test_null_removes_a_key():
         ),
         (
             {"tasks": {"mul": {"schedule": {"pretrain_steps": 700, "steps": 700}}}},
-            "tasks.mul.schedule: pretrain_steps (k = 700) must lie below steps (700), or SequenceMatch has no step left",
+            "tasks.mul.schedule: pretrain_steps (k = 700) must lie below steps (700), "
+            "or SequenceMatch has no step left",
         ),
         (
             {"rollouts": {"buffer": 8}},
-            "rollouts.buffer is 8, but must be at least optimiser.batch (32), or no batch can be drawn from it (task mul)",
+            "rollouts.buffer is 8, but must be at least optimiser.batch (32), "
+            "or no batch can be drawn from it (task mul)",
         ),
         ({"optimiser": {"micro_batch": 5}}, "optimiser: batch (32) must be a multiple of micro_batch (5)"),
         (
             {"evaluation": {"max_actions": 128}},
-            "evaluation.max_actions is 128, but must be below model.context (128), which holds the prompt too (task mul)",
+            "evaluation.max_actions is 128, but must be below model.context (128), "
+            "which holds the prompt too (task mul)",
         ),
     ],
     ids=lambda value: None if isinstance(value, str) else str(value),

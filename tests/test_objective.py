@@ -43,7 +43,7 @@ def normaliser_of(data, model):
 
 
 def naive_halves(logits, states, actions, imitated, objective):
-    """METHOD section 3, one trajectory, transition by transition: (data half, model half) of J.
+    """J as it is written, one trajectory, transition by transition: (data half, model half) of J.
 
     A step that is not imitated leaves both sums of the data half: its phi, and all of its value term.
     """
@@ -159,6 +159,18 @@ def test_value_terms_of_a_shared_prompt_cancel():
     torch.testing.assert_close(
         core.sequence_match(data, repeated, objective, twice), core.sequence_match(data, model, objective, once)
     )
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_sequence_match_divides_each_half_by_its_own_count(weighting):
+    """Uniform: both per transition. Discounted: both per trajectory, on the scale of a data transition."""
+    logits, [data, model] = encoded()
+    data, model = score(logits, data), score(logits, model)
+    objective = Objective(alpha=0.2, gamma=0.8, weighting=weighting)
+    counts = Normaliser(data_transitions=50, model_transitions=30, data_rows=10, model_rows=4)
+    per_model = {"uniform": 30, "discounted": 4 * 50 / 10}[weighting]
+    expected = core.data_objective(data, objective) / 50 + core.rollout_objective(model, objective) / per_model
+    torch.testing.assert_close(core.sequence_match(data, model, objective, counts), -expected)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sequencematch.arithmetic import TASKS, generate
 from sequencematch.errors import UserError
 from sequencematch.settings import Data
-from sequencematch.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+from sequencematch.tokenizer import Tokenizer, load_tokenizer, pretrained_tokenizer, train_tokenizer
 
 ALPHABET = string.ascii_letters + string.digits + string.punctuation + " \n\té"
 TEXTS = ["What is the product of -1.5 and 20? Solution: ", "-30.0", ALPHABET]
@@ -125,3 +125,26 @@ def test_two_tokenizers_of_the_same_texts_are_equal(tmp_path):
         train_tokenizer(order).save(tmp_path / name)
     assert (tmp_path / "a/tokenizer.json").read_text() == (tmp_path / "b/tokenizer.json").read_text()
     assert isinstance(load_tokenizer(tmp_path / "a"), Tokenizer)
+
+
+def test_a_pretrained_models_own_tokenizer(tmp_path):
+    """Its ``<bkspc>`` is the id after the model's rows, which may be more than the tokenizer's tokens."""
+    from conftest import tiny_llama
+
+    model = tmp_path / "model"
+    tiny_llama(vocabulary=100).save_pretrained(model)
+    train_tokenizer(["12 and 3", "7, 8"]).save(model)
+    tokenizer = pretrained_tokenizer(str(model))
+    assert tokenizer.size < tokenizer.bkspc == 100
+    (tmp_path / "saved").mkdir()
+    tokenizer.save(tmp_path / "saved")
+    again = load_tokenizer(tmp_path / "saved")
+    assert again.bkspc == 100 and again.special_ids == tokenizer.special_ids
+    assert again.decode(again.completion("12, 3")) == "12, 3"
+    assert again.render([*again.encode("1"), 100]) == "1<bkspc>"
+
+
+def test_an_unreachable_tokenizer_is_one_sentence(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(UserError, match="cannot load the tokenizer of 'nobody/nothing'.*local copy"):
+        pretrained_tokenizer("nobody/nothing")

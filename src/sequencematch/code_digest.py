@@ -7,27 +7,31 @@ modification times do not count.
 
 import ast
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[1]
 
 
-def code_digest(entry: Path, source: Path = SOURCE) -> str:
-    """Digest of the code that running (or importing) the file ``entry`` below ``source`` can reach."""
+def code_digest(entry: Path, unused: Collection[str] = (), source: Path = SOURCE) -> str:
+    """Digest of the code that running (or importing) the file ``entry`` below ``source`` can reach.
+
+    ``unused`` names modules that it imports in functions which this run will not call.
+    """
     digest = hashlib.sha256()
-    for file in sorted(import_closure(entry, source)):
+    for file in sorted(import_closure(entry, unused, source)):
         digest.update(f"{file.relative_to(source.resolve())}\n{ast.unparse(_code(file))}\n".encode())
     return digest.hexdigest()[:16]
 
 
-def import_closure(entry: Path, source: Path = SOURCE) -> set[Path]:
+def import_closure(entry: Path, unused: Collection[str] = (), source: Path = SOURCE) -> set[Path]:
     """``entry`` and all files below ``source`` that it imports, however indirectly, in functions too."""
     source, waiting, found = source.resolve(), [entry.resolve()], set()
+    left_out = {source / (name.replace(".", "/") + ".py") for name in unused}
     while waiting:
         file = waiting.pop()
-        if file not in found:
+        if file not in found | left_out:
             found.add(file)
             waiting += _imported_files(file, source)
     return found

@@ -436,7 +436,7 @@ def rollout_objective(scores: Scores, objective: Objective) -> Tensor:
 
 
 def sequence_match(data: Scores, model: Scores, objective: Objective, normaliser: Normaliser) -> Tensor:
-    """The SequenceMatch loss, -J of METHOD: data and model halves, each over its normaliser."""
+    """The SequenceMatch loss, -J: data and model halves, each over its normaliser (section 3.3, C.5)."""
     j = data_objective(data, objective) / normaliser.data()
     return -(j + rollout_objective(model, objective) / normaliser.model(objective.weighting))
 

@@ -1,4 +1,4 @@
-"""Mistakes and their repair, put into clean completions: a wrong token, then ``<bkspc>`` (METHOD section 4).
+"""Mistakes and their repair, put into clean completions: a wrong token, then ``<bkspc>``.
 
 A kind of noise is a distribution over tokens at each place of a completion, given as weights. Wrong tokens
 are drawn from it with the true token struck out. Special tokens have no weight: a wrong ``<eos>`` could not

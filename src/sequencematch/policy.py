@@ -29,17 +29,13 @@ class Policy(nn.Module):
         self.lm = lm
         self.backspace = backspace
         unembedding = lm.get_output_embeddings().weight
+        self.bkspc = len(unembedding)  # the first id after the vocabulary's rows
         width = lm.config.hidden_size
         # As transformers does for new rows: the mean of the old ones, hence no token's rival at first.
         self.bkspc_row = nn.Parameter(unembedding.detach().float().mean(0))
         self.offset = nn.Sequential(nn.Linear(width + 1, OFFSET_WIDTH), nn.GELU(), nn.Linear(OFFSET_WIDTH, 1))
         nn.init.zeros_(self.offset[-1].weight)
         nn.init.zeros_(self.offset[-1].bias)
-
-    @property
-    def bkspc(self) -> int:
-        """The action id of ``<bkspc>``: the first id after the unembedding's rows."""
-        return self.lm.get_output_embeddings().weight.shape[0]
 
     @property
     def device(self) -> torch.device:

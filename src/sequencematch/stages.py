@@ -50,10 +50,10 @@ def run_stage(
     objective, rollouts = objective or Objective(), rollouts or Rollouts()
     train_corpus, validation_corpus = load_corpora(args.noised, objective.imitate_noise)
     tokenizer = load_tokenizer(args.tokenizer)
-    if tokenizer.bkspc > policy.bkspc:
+    if tokenizer.bkspc != policy.bkspc:
         raise UserError(
-            f"the tokenizer '{args.tokenizer}' has {tokenizer.size} tokens and the model only {policy.bkspc}: "
-            "they belong to different experiments; rebuild the model"
+            f"<bkspc> is action {tokenizer.bkspc} of the tokenizer '{args.tokenizer}' and {policy.bkspc} of the model: "
+            "they belong to different experiments; make both again"
         )
     initial = getattr(args, "initial", None)
     identity = {

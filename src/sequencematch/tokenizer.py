@@ -19,22 +19,19 @@ WORDS = re.compile(r"[,.?]? ?[A-Za-z]+:? ?| [-+*] |, ")
 class Tokenizer:
     """A fast tokenizer with its special tokens: ours, or the one in a pretrained model's folder."""
 
-    def __init__(self, fast: tokenizers.Tokenizer, specials: dict[str, str]):
-        """specials: the texts of ``pad``, ``bos`` and ``eos``, all in the vocabulary."""
+    def __init__(self, fast: tokenizers.Tokenizer, specials: dict[str, str], bkspc: int | None = None):
+        """specials: the texts of ``pad``, ``bos`` and ``eos``, all in the vocabulary; bkspc: the id of ``<bkspc>``,
+        where the model has more unembedding rows than the tokenizer has tokens (some are padded)."""
         fast.encode_special_tokens = True  # a special token's name inside a text is plain text
         self._fast = fast
         self._specials = specials
         self.special_ids = {name: fast.token_to_id(token) for name, token in specials.items()}
+        self.bkspc = self.size if bkspc is None else bkspc
 
     @property
     def size(self) -> int:
         """Number of tokens in the vocabulary."""
         return self._fast.get_vocab_size()
-
-    @property
-    def bkspc(self) -> int:
-        """The action id of ``<bkspc>``."""
-        return self.size
 
     def encode(self, text: str) -> list[int]:
         """Token ids of the text alone. Raises UserError at a character that the vocabulary cannot express."""
@@ -75,6 +72,7 @@ class Tokenizer:
         folder = Path(folder)
         config = {f"{name}_token": token for name, token in self._specials.items()}
         config |= {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+        config["bkspc_id"] = self.bkspc
         write_text_atomically(folder / "tokenizer.json", self._fast.to_str(pretty=True))
         write_json(folder / "tokenizer_config.json", config)
 
@@ -117,7 +115,26 @@ def load_tokenizer(folder: Path | str) -> Tokenizer:
     specials = {name: token or named["eos"] for name, token in named.items()}
     if any(token is None or fast.token_to_id(token) is None for token in specials.values()):
         raise UserError(f"the tokenizer in '{folder}' names no eos_token that is in its vocabulary")
-    return Tokenizer(fast, specials)
+    return Tokenizer(fast, specials, config.get("bkspc_id"))
+
+
+def pretrained_tokenizer(source: str) -> Tokenizer:
+    """The tokenizer of a model on the hub or in a local folder; ``<bkspc>`` is the id after the model's rows.
+
+    Raises UserError where it cannot be had.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    try:
+        tokenizer, config = AutoTokenizer.from_pretrained(source), AutoConfig.from_pretrained(source)
+        named = {name: getattr(tokenizer, f"{name}_token") or tokenizer.eos_token for name in SPECIALS}
+        return Tokenizer(tokenizer.backend_tokenizer, named, config.vocab_size)
+    except (OSError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"cannot load the tokenizer of '{source}' ({reason}): check the name and your access, "
+            "or give the path of a local copy of the model as model.source, or 'scratch'"
+        ) from error
 
 
 def _text(token: str | dict | None) -> str | None:

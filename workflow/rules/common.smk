@@ -22,7 +22,7 @@ if not any(str(method) == "conda" for method in workflow.deployment_settings.dep
     shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
 
 
-def call(script, options=lambda wildcards: ""):
+def call(script, options=lambda wildcards: "", unused=lambda wildcards: ()):
     """A rule's one parameter: the script's options, with their names, and the digest of the code behind it.
 
     One value, because Snakemake compares parameters as a set; exactly what a job reads, so that exactly the jobs
@@ -30,7 +30,7 @@ def call(script, options=lambda wildcards: ""):
     """
 
     def parameter(wildcards):
-        return {"options": options(wildcards), "code": code_digest(SOURCE / f"{script}.py")}
+        return {"options": options(wildcards), "code": code_digest(SOURCE / f"{script}.py", unused(wildcards))}
 
     return parameter
 
@@ -52,8 +52,17 @@ def noise_policy(wildcards):
     return f"{RESULTS}/{wildcards.task}/base/seed={wildcards.seed}/model" if kind == "model" else []
 
 
-def noise_options(wildcards):
+def injected_policy(wildcards):
     """Clean sequences (eta = 0) do not depend on the kind of noise."""
+    return [] if wildcards.eta == "0" else noise_policy(wildcards)
+
+
+def injected_unused(wildcards):
+    """Only noise of the kind 'model' runs the code of models."""
+    return [] if injected_policy(wildcards) else ["sequencematch.policy"]
+
+
+def noise_options(wildcards):
     return "" if wildcards.eta == "0" else f"{settings(wildcards, noise=None)} {policy_option(wildcards)}"
 
 

@@ -49,7 +49,7 @@ rule inject_noise:
     input:
         data="<results>/{task}/data",
         tokenizer="<results>/{task}/tokenizer",
-        policy=lambda wildcards: [] if wildcards.eta == "0" else noise_policy(wildcards),
+        policy=injected_policy,
     output:
         noised=directory("<results>/{task}/noised/eta={eta}/seed={seed}"),
     log:
@@ -64,7 +64,7 @@ rule inject_noise:
         mem_mb=ask("data", "mem_mb"),
         runtime=ask("data", "runtime"),
     params:
-        call=call("inject_noise", noise_options),
+        call=call("inject_noise", noise_options, injected_unused),
     shell:
         "OMP_NUM_THREADS={threads} python src/inject_noise.py {params.call[options]} --eta {wildcards.eta}"
         " --seed {wildcards.seed} --data {input.data} --tokenizer {input.tokenizer}"
