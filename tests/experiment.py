@@ -47,11 +47,19 @@ def make_inputs(root: Path) -> None:
     for eta in (0, 0.2):
         run("inject_noise", **files, output=root / f"noised-{eta}", eta=eta, seed=1)
     common = {"tokenizer": root / "tokenizer", "resume": root / "resume", "seed": 1}
-    schedule = dict(TINY)
-    run("pretrain_base", **common, **schedule, noised=root / "noised-0", output=root / "base", layers=1, width=16, heads=2)
+    shape = {"layers": 1, "width": 16, "heads": 2}
     run(
-        "pretrain_bc", **common, **schedule, noised=root / "noised-0.2", initial=root / "base", output=root / "pretrain_bc"
+        "pretrain_base",
+        **common,
+        **schedule,
+        noised=root / "noised-0",
+        output=root / "base",
+        layers=1,
+        width=16,
+        heads=2,
     )
+    noised = root / "noised-0.2"
+    run("pretrain_bc", **common, **TINY, noised=noised, initial=root / "base", output=root / "pretrain_bc")
 
 
 def finetune_options(root: Path, output: Path, loss: str = "sm") -> dict:

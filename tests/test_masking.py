@@ -162,7 +162,7 @@ def losses(data, model):
     normaliser = Normaliser(data.taken.sum().item(), model.taken.sum().item(), len(data.taken), len(model.taken))
     bad = model.taken & (torch.arange(model.taken.shape[1]) % 4 == 0)
     return [
-        core.behavioural_cloning(data) / normaliser.data(),
+        core.behavioural_cloning(data) / normaliser.data_transitions,
         core.unlikelihood(model, bad) / normaliser.model("uniform"),
         *(core.sequence_match(data, model, objective, normaliser) for objective in OBJECTIVES),
     ]

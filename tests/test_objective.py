@@ -127,13 +127,13 @@ def test_without_divergence_sequence_match_is_behavioural_cloning(imitate):
     normaliser = normaliser_of(data, model)
 
     discounted = core.sequence_match(data, model, Objective("mle", gamma=0.8), normaliser)
-    cloning = -discounted_log_likelihood(data, 0.8) / normaliser.data()
+    cloning = -discounted_log_likelihood(data, 0.8) / normaliser.data_transitions
     torch.testing.assert_close(gradient(discounted, logits), gradient(cloning, logits))
 
     # Uniform weights do not telescope: the value terms cancel only on the same trajectories.
     uniform = Objective("mle", gamma=0.8, weighting="uniform")
     same = core.sequence_match(data, data, uniform, normaliser_of(data, data))
-    cloning = core.behavioural_cloning(data) / normaliser.data()
+    cloning = core.behavioural_cloning(data) / normaliser.data_transitions
     torch.testing.assert_close(gradient(same, logits), gradient(cloning, logits))
     other = core.sequence_match(data, model, uniform, normaliser)
     assert (gradient(other, logits) - gradient(cloning, logits)).abs().max() > 1e-3

@@ -57,8 +57,7 @@ def test_perturbation_is_independent_of_the_draws():
         drawn = {actions[0]: p for actions, p in enumerated(policy, [*prompt, *live], Decoding(1)).items()}
         mass = sum(drawn[a] for a in among)
         return {
-            a: p if a not in among else (1 - rate) * p + rate * (mass - p) / (len(among) - 1)
-            for a, p in drawn.items()
+            a: p if a not in among else (1 - rate) * p + rate * (mass - p) / (len(among) - 1) for a, p in drawn.items()
         }
 
     expected = {(EOS,): step([])[EOS]}

@@ -171,7 +171,16 @@ def test_every_method_learns_and_reports(inputs, undisturbed, tmp_path, loss):
     assert float(rows[-1]["validation_loss"]) < before + 0.1
     assert float(rows[-1]["loss"]) < float(rows[0]["loss"]) + 0.1
     if loss == "sm":
-        expected = {"r_data", "r_rollout", "v_tail", "pop_rate", "rollout_age", "gradient_norm", "beta", "cut_off_share"}
+        expected = {
+            "r_data",
+            "r_rollout",
+            "v_tail",
+            "pop_rate",
+            "rollout_age",
+            "gradient_norm",
+            "beta",
+            "cut_off_share",
+        }
         assert expected <= rows[0].keys()
 
 

@@ -117,7 +117,7 @@ def test_a_changed_key_reruns_the_jobs_of_the_methods_that_read_it(finished):
     [
         ("core.py", "NEW = 1\n", {"pretrain_base", "pretrain_bc"} | LEARNED),
         ("core.py", "# a comment\n", set()),
-        ("comparison.py", "NEW = 1\n", {"make_table", "all"}),
+        ("comparison.py", "NEW = 1\n", {"make_table", "plot_motivating_example", "all"}),
         ("arithmetic.py", "NEW = 1\n", None),
     ],
 )

@@ -57,7 +57,7 @@ def settings_from(args: argparse.Namespace, section: type[SomeSection]) -> SomeS
     try:
         return section.model_validate({name: getattr(args, name) for name in section.model_fields})
     except ValidationError as error:
-        raise UserError(sentence(error, section, lambda place: _option(place[0]) if place else '')) from None
+        raise UserError(sentence(error, section, lambda place: _option(place[0]) if place else "")) from None
 
 
 def options(section: Section, only: Collection[str] | None = None) -> str:

@@ -89,7 +89,6 @@ class _Tree:
 
     def __init__(self, prompt: Sequence[int]):
         self.token: list[int] = []
-        self.parent: list[int] = []
         self.position: list[int] = []
         self.end: list[int | None] = []  # None while the node is live
         self.stack: list[int] = []
@@ -98,7 +97,6 @@ class _Tree:
         self.prompt_length = len(self.stack)
 
     def push(self, token: int) -> None:
-        self.parent.append(self.stack[-1] if self.stack else -1)
         self.position.append(len(self.stack))
         self.token.append(token)
         self.end.append(None)
@@ -209,12 +207,11 @@ def _padded(rows: Sequence[Sequence[int]], length: int, value: int) -> Tensor:
 def _trajectories(rows: Sequence[Sequence[Actions]], states: Sequence[Sequence[list[int]]]) -> list[Trajectories]:
     """Trajectories k of all rows, for each k; ``states[b][k]`` holds s_0 .. s_N of row b's k-th."""
     batches = []
-    for k in range(len(rows[0])):
-        column = [row[k] for row in rows]
+    for column, walks in zip(zip(*rows, strict=True), zip(*states, strict=True), strict=True):
         longest = max(len(t.actions) for t in column)
         batches.append(
             Trajectories(
-                state=torch.tensor([s[k] + [s[k][-1]] * (longest + 1 - len(s[k])) for s in states]),
+                state=torch.tensor([walk + [walk[-1]] * (longest + 1 - len(walk)) for walk in walks]),
                 action=_padded([t.actions for t in column], longest, 0).long(),
                 taken=_padded([[1] * len(t.actions) for t in column], longest, 0).bool(),
                 imitated=_padded([t.imitated for t in column], longest, 0).bool(),
@@ -270,55 +267,6 @@ def score(logits: Tensor, trajectories: Trajectories) -> Scores:
 LOG_2 = math.log(2)
 
 
-def phi_kl(x: Tensor) -> Tensor:
-    """f = t log t; phi(x) = 1 - exp(-x), shifted so that phi(0) = 0 (D.2).
-
-    The exponent is bounded at 20 by the tangent there, or one bad transition overflows the sum.
-    """
-    bound = -20.0
-    inside = x.clamp_min(bound)
-    return 1 - torch.exp(-inside) + math.exp(-bound) * (x - inside)
-
-
-def phi_js(x: Tensor, delta: float = 0.01) -> Tensor:
-    """f = t log t - (t+1) log((t+1)/2); phi(x) = log(2 - exp(-x)) (D.3).
-
-    phi is -inf at x <= -log 2; below x_0 = -log 2 + delta it continues as its tangent at x_0 (G.1).
-    """
-    x_0 = -LOG_2 + delta
-    slope = math.exp(-x_0) / (2 - math.exp(-x_0))
-    inside = x.clamp_min(x_0)
-    return torch.log(2 - torch.exp(-inside)) + slope * (x - inside)
-
-
-def phi_chi2(x: Tensor) -> Tensor:
-    """f = (t-1)^2; phi(x) = x - x^2 / 4 (D.4)."""
-    return x - x**2 / 4
-
-
-def phi_mle(x: Tensor) -> Tensor:
-    """phi(x) = x: the limit alpha -> 0 of every divergence (D.2)."""
-    return x
-
-
-@dataclass(frozen=True)
-class Divergence:
-    """phi on data, and the weight of r^2 on data and on rollouts (only the chi2-mixture has any)."""
-
-    phi: Callable[[Tensor], Tensor]
-    mixture: bool = False
-
-
-DIVERGENCES = {
-    "kl": Divergence(phi_kl),
-    "js": Divergence(phi_js),
-    "chi2": Divergence(phi_chi2),
-    # phi's own quadratic is split over data and rollouts: r - c beta r^2 here, - c (1 - beta) r^2 there.
-    "chi2_mixture": Divergence(phi_mle, mixture=True),
-    "mle": Divergence(phi_mle),
-}
-
-
 @dataclass(frozen=True)
 class Objective:
     """The constants of J: divergence, alpha (entropy weight), gamma (discount), weighting of transitions.
@@ -337,18 +285,58 @@ class Objective:
     js_delta: float = 0.01
 
     def phi(self, r: Tensor) -> Tensor:
-        """phi(r), with the data half of the chi2-mixture's quadratic."""
-        divergence = DIVERGENCES[self.divergence]
-        if divergence.mixture:
-            return r - self.c * self.beta_mix * r**2
-        if self.divergence == "js":
-            return phi_js(r, self.js_delta)
-        return divergence.phi(r)
+        """phi of the divergence, elementwise; phi(0) = 0."""
+        return DIVERGENCES[self.divergence](r, self)
 
     @property
     def rollout_penalty(self) -> float:
         """Weight of r^2 on the model's own trajectories: c (1 - beta_mix) for the chi2-mixture, else 0."""
-        return self.c * (1 - self.beta_mix) if DIVERGENCES[self.divergence].mixture else 0.0
+        return self.c * (1 - self.beta_mix) if self.divergence == "chi2_mixture" else 0.0
+
+
+def phi_kl(x: Tensor, objective: Objective) -> Tensor:
+    """f = t log t - (t - 1); phi(x) = 1 - exp(-x) (D.2).
+
+    The exponent is bounded at 20 by the tangent there, or one bad transition overflows the sum.
+    """
+    bound = -20.0
+    inside = x.clamp_min(bound)
+    return 1 - torch.exp(-inside) + math.exp(-bound) * (x - inside)
+
+
+def phi_js(x: Tensor, objective: Objective) -> Tensor:
+    """f = t log t - (t+1) log((t+1)/2); phi(x) = log(2 - exp(-x)) (D.3).
+
+    phi is -inf at x <= -log 2; below x_0 = -log 2 + delta it continues as its tangent at x_0 (G.1).
+    """
+    x_0 = -LOG_2 + objective.js_delta
+    slope = math.exp(-x_0) / (2 - math.exp(-x_0))
+    inside = x.clamp_min(x_0)
+    return torch.log(2 - torch.exp(-inside)) + slope * (x - inside)
+
+
+def phi_chi2(x: Tensor, objective: Objective) -> Tensor:
+    """f = (t-1)^2; phi(x) = x - x^2 / 4 (D.4)."""
+    return x - x**2 / 4
+
+
+def phi_chi2_mixture(x: Tensor, objective: Objective) -> Tensor:
+    """chi2 against the mixture of data and model: c beta_mix r^2 here, c (1 - beta_mix) r^2 on rollouts (D.4)."""
+    return x - objective.c * objective.beta_mix * x**2
+
+
+def phi_mle(x: Tensor, objective: Objective) -> Tensor:
+    """phi(x) = x: the limit alpha -> 0 of every divergence (D.2)."""
+    return x
+
+
+DIVERGENCES: dict[str, Callable[[Tensor, Objective], Tensor]] = {
+    "kl": phi_kl,
+    "js": phi_js,
+    "chi2": phi_chi2,
+    "chi2_mixture": phi_chi2_mixture,
+    "mle": phi_mle,
+}
 
 
 @dataclass(frozen=True)
@@ -359,12 +347,9 @@ class Normaliser:
     """
 
     data_transitions: int
-    model_transitions: int = 0
-    data_rows: int = 1
-    model_rows: int = 0
-
-    def data(self) -> float:
-        return self.data_transitions
+    model_transitions: int
+    data_rows: int
+    model_rows: int
 
     def model(self, weighting: str) -> float:
         """Uniform weights: a mean per model transition. Discounted: per trajectory, as the data side,
@@ -419,7 +404,8 @@ def data_objective(scores: Scores, objective: Objective) -> Tensor:
     """
     weights = transition_weights(scores, objective)
     chosen = torch.cat([scores.imitated, torch.ones_like(scores.imitated[:, :1])], dim=1)
-    phi = torch.where(chosen, objective.phi(rewards(scores, objective)), 0.0) / objective.alpha
+    # r is masked before phi: behind phi, the gradient of an infinite logit would be NaN. phi(0) = 0.
+    phi = objective.phi(torch.where(chosen, rewards(scores, objective), 0.0)) / objective.alpha
     values = value_differences(scores, objective)
     disturbed = torch.where(chosen, 0.0, values)
     return (weights * (phi - values / 2 + disturbed)).sum()
@@ -437,7 +423,7 @@ def rollout_objective(scores: Scores, objective: Objective) -> Tensor:
 
 def sequence_match(data: Scores, model: Scores, objective: Objective, normaliser: Normaliser) -> Tensor:
     """The SequenceMatch loss, -J: data and model halves, each over its normaliser (section 3.3, C.5)."""
-    j = data_objective(data, objective) / normaliser.data()
+    j = data_objective(data, objective) / normaliser.data_transitions
     return -(j + rollout_objective(model, objective) / normaliser.model(objective.weighting))
 
 
@@ -449,8 +435,7 @@ def repeated_ngrams(trajectories: Trajectories, n: int) -> Tensor:
         return repeated
     grams, whole = action.unfold(1, n, 1), taken[:, n - 1 :]
     same = (grams[:, :, None] == grams[:, None, :]).all(-1)
-    earlier = torch.tril(same, diagonal=-1) & whole[:, None, :]
-    repeated[:, n - 1 :] = earlier.any(-1) & whole
+    repeated[:, n - 1 :] = torch.tril(same, diagonal=-1).any(-1) & whole
     return repeated
 
 

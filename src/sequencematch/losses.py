@@ -36,7 +36,7 @@ class Scored:
 
 
 def _cloning(scored, normaliser, settings, beta):
-    loss = core.behavioural_cloning(scored[0].scores) / normaliser.data()
+    loss = core.behavioural_cloning(scored[0].scores) / normaliser.data_transitions
     return loss, {"bc_loss": loss.item()}
 
 
@@ -87,9 +87,8 @@ def core_objective(settings: Objective) -> core.Objective:
 
 def count(rows: Sequence[Sequence[Actions]]) -> Normaliser:
     """The normaliser of an effective batch of rows: (data,) or (data, rollout)."""
-    transitions = [sum(len(row[k].actions) for row in rows) for k in range(len(rows[0]))]
-    model = transitions[1] if len(transitions) > 1 else 0
-    return Normaliser(transitions[0], model, len(rows), len(rows) if model else 0)
+    data, *model = [sum(len(trajectory.actions) for trajectory in column) for column in zip(*rows, strict=True)]
+    return Normaliser(data, sum(model), len(rows), len(rows) * len(model))
 
 
 def score_rows(policy: Policy, rows: Sequence[Sequence[Actions]]) -> list[Scored]:

@@ -59,7 +59,7 @@ def injected_policy(wildcards):
 
 def injected_unused(wildcards):
     """Only noise of the kind 'model' runs the code of models."""
-    return [] if injected_policy(wildcards) else ["sequencematch.policy"]
+    return [] if injected_policy(wildcards) else ["sequencematch.core", "sequencematch.policy"]
 
 
 def noise_options(wildcards):
