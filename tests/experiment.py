@@ -48,16 +48,7 @@ def make_inputs(root: Path) -> None:
         run("inject_noise", **files, output=root / f"noised-{eta}", eta=eta, seed=1)
     common = {"tokenizer": root / "tokenizer", "resume": root / "resume", "seed": 1}
     shape = {"layers": 1, "width": 16, "heads": 2}
-    run(
-        "pretrain_base",
-        **common,
-        **schedule,
-        noised=root / "noised-0",
-        output=root / "base",
-        layers=1,
-        width=16,
-        heads=2,
-    )
+    run("pretrain_base", **common, **shape, **TINY, noised=root / "noised-0", output=root / "base")
     noised = root / "noised-0.2"
     run("pretrain_bc", **common, **TINY, noised=noised, initial=root / "base", output=root / "pretrain_bc")
 
