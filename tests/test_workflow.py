@@ -43,9 +43,9 @@ ALL_JOBS = {
     "inject_noise": 4,  # eta 0 and 0.2, two seeds
     "pretrain_base": 2,
     "pretrain_bc": 2,
-    "finetune": 10,  # mle, uls, bc, sm, sm_js
-    "sample": 10,
-    "score": 10,
+    "finetune": 8,  # mle, bc, sm, sm_js
+    "sample": 8,
+    "score": 8,
     "make_table": 2,
     "plot_motivating_example": 1,
     "all": 1,
@@ -105,7 +105,7 @@ def test_a_changed_key_reruns_the_rules_that_read_it(finished, config, rules):
 
 @pytest.mark.slow
 def test_a_changed_key_reruns_the_jobs_of_the_methods_that_read_it(finished):
-    """alpha is read by SequenceMatch (two methods, two seeds), not by MLE, ULS or BC."""
+    """alpha is read by SequenceMatch (two methods, two seeds), not by MLE or BC."""
     plan = planned(finished, "objective={alpha: 0.5}")
     assert set(plan) == LEARNED and plan["finetune"] == 4
     assert planned(finished, "methods={sm_js: {objective: {js_delta: 0.5}}}")["finetune"] == 2

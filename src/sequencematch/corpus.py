@@ -55,3 +55,28 @@ class Order:
         for place in range(start, start + count):
             epoch, offset = divmod(place, self.n)
             yield int(self._permutation(epoch)[offset]), epoch
+
+
+class Batches:
+    """The effective batch of each gradient step, of sequences of like length, so that little of it is padding.
+
+    ``WINDOW`` batches' worth of the shuffled stream are sorted by length, cut into batches, and these shuffled.
+    """
+
+    WINDOW = 8
+
+    def __init__(self, corpus: Corpus, size: int, *stream: int | str):
+        self.corpus, self.size, self.stream = corpus, size, stream
+        self.order = Order(len(corpus), *stream)
+        self._window = lru_cache(1)(self._make_window)
+
+    def __getitem__(self, step: int) -> list[Actions]:
+        window, place = divmod(step, self.WINDOW)
+        return self._window(window)[place]
+
+    def _make_window(self, window: int) -> list[list[Actions]]:
+        count = self.WINDOW * self.size
+        examples = [self.corpus.example(item, epoch) for item, epoch in self.order.slice(window * count, count)]
+        examples.sort(key=lambda example: len(example.prompt) + len(example.actions))
+        shuffled = generator(*self.stream, "window", window).permutation(self.WINDOW)
+        return [examples[k * self.size : (k + 1) * self.size] for k in shuffled]

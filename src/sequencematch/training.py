@@ -18,7 +18,7 @@ from tqdm import tqdm
 from sequencematch import core
 from sequencematch.checkpoint import load_checkpoint, save_checkpoint
 from sequencematch.core import Actions
-from sequencematch.corpus import Corpus, Order
+from sequencematch.corpus import Batches, Corpus, Order
 from sequencematch.errors import UserError
 from sequencematch.losses import LOSSES, count, score_rows
 from sequencematch.policy import Policy, trained_tensors
@@ -91,7 +91,7 @@ class _Trainer:
         )
         if run.initial is not None:
             self.optimiser.load_state_dict(run.initial)
-        self.order = Order(len(run.train), run.seed, "examples")
+        self.batches = Batches(run.train, run.optimiser.batch, run.seed, "examples")
         self.buffer = ReplayBuffer(run.rollouts.buffer)
         self.interval = generation_interval(run.rollouts.generate, run.rollouts.seen, run.optimiser.batch)
         self.generations = 0
@@ -162,8 +162,7 @@ class _Trainer:
         """The effective batch, one row per prompt: the data alone, or data and rollout as one state tree."""
         run, batch = self.run, self.run.optimiser.batch
         if not self.loss.rollouts:
-            places = self.order.slice(self.step * batch, batch)
-            return [(run.train.example(item, epoch),) for item, epoch in places], {}
+            return [(example,) for example in self.batches[self.step]], {}
         due = generation_due(self.step - self.stage.start, self.interval)
         while due or len(self.buffer) < batch:
             self._generate()

@@ -1,0 +1,34 @@
+"""Which examples a gradient step sees: every example once an epoch, like lengths together, no state to lose."""
+
+from collections import Counter
+
+from sequencematch.core import Actions
+from sequencematch.corpus import Batches, Corpus, Order
+
+
+def corpus(n: int) -> Corpus:
+    """Two draws of n examples whose prompt is their number and whose length varies."""
+    return Corpus([[Actions([i], [draw] * (1 + i * 7 % 11), [True]) for i in range(n)] for draw in range(2)], "digest")
+
+
+def test_each_epoch_is_a_permutation_and_any_slice_stands_alone():
+    order = Order(10, 1, "stream")
+    places = list(order.slice(0, 40))
+    for epoch in range(4):
+        assert sorted(item for item, e in places if e == epoch) == list(range(10))
+    assert list(Order(10, 1, "stream").slice(17, 6)) == places[17:23]
+    assert list(Order(10, 2, "stream").slice(0, 40)) != places
+
+
+def test_batches_hold_the_stream_with_like_lengths_together():
+    source, size = corpus(64), 4
+    batches = Batches(source, size, 1, "stream")
+    steps = [batches[step] for step in range(32)]  # two epochs, one of each draw
+    seen = Counter((e.prompt[0], e.actions[0]) for batch in steps for e in batch)
+    assert seen == Counter((i, draw) for i in range(64) for draw in range(2))
+    lengths = [[len(e.actions) for e in batch] for batch in steps]
+    padding = 1 - sum(map(sum, lengths)) / sum(max(batch) * size for batch in lengths)
+    assert padding < 0.15
+    means = [sum(batch) for batch in lengths[:8]]
+    assert means != sorted(means), "short batches must not always come first"
+    assert Batches(source, size, 1, "stream")[13] == steps[13]
