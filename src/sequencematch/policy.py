@@ -91,6 +91,8 @@ def _scratch_lm(model: Model, vocabulary: int, special_ids: dict[str, int]):
         num_hidden_layers=model.layers,
         num_attention_heads=model.heads,
         max_position_embeddings=model.context,
+        initializer_range=model.initial_spread,
+        rope_parameters={"rope_type": "default", "rope_theta": model.rope_theta},
         bos_token_id=special_ids["bos"],
         eos_token_id=special_ids["eos"],
         pad_token_id=special_ids["pad"],

@@ -63,6 +63,8 @@ class Model(Section):
     width: Count = setting(64, "hidden size (scratch)")
     heads: Count = setting(4, "attention heads (scratch)")
     context: Count = setting(128, "longest position (scratch)")
+    initial_spread: float = setting(0.02, "standard deviation of the initial weights (scratch)", gt=0)
+    rope_theta: float = setting(10_000.0, "base of the rotary position frequencies (scratch)", gt=0)
     precision: Literal["float32", "bfloat16"] = setting("float32", "dtype of the network; the objective is float32")
     quantise: Literal["none", "nf4"] = setting("none", "4-bit weights under the adapter (bitsandbytes)")
     lora_rank: Annotated[int, Field(ge=0)] = setting(0, "rank of LoRA adapters; 0 trains all weights")
