@@ -5,7 +5,7 @@
 # make lint        check style alone
 # make clean-results, make clean-setup   remove results of SCALE; remove the virtual environment
 #
-# ARGS goes to Snakemake: make ARGS="--dry-run", make ARGS="--config seeds=[7]"
+# CONFIG changes settings: make CONFIG="seeds=[7,8] 'objective={alpha: 0.1}'"; ARGS goes to Snakemake: make ARGS="--dry-run"
 
 SCALE ?= default
 # GPUs that jobs may use at a time.
@@ -21,7 +21,7 @@ TARGETS := all table6 table7 divergences motivating_example
 .DEFAULT_GOAL := all
 
 $(TARGETS): $(SETUP)
-	@$(RUN) $@ --resources gpu=$(GPUS) --config scale=$(SCALE) $(ARGS)
+	@$(RUN) $@ --resources gpu=$(GPUS) --config scale=$(SCALE) $(CONFIG) $(ARGS)
 
 setup: $(SETUP)
 

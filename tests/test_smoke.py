@@ -1,0 +1,59 @@
+"""The smoke scale for real: every script, run as `make` runs it, and the tables checked against their source."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import pytest
+from test_workflow import PARTS, ROOT
+
+COMMAND = [sys.executable, "workflow/run.py", "all", "--config", "scale=smoke"]
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """The project at its smoke scale, run once."""
+    tree = tmp_path_factory.mktemp("smoke")
+    for part in PARTS:
+        (tree / part).symlink_to(ROOT / part)
+    done = subprocess.run(COMMAND, cwd=tree, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return tree
+
+
+@pytest.mark.slow
+def test_tables_say_what_the_samples_say(tree):
+    runs = sorted((tree / "results/smoke/mul").glob("*/eta=*/seed=*/samples.jsonl"))
+    assert len(runs) == 2 * 4  # two seeds of mle, bc, sm and sm_js
+    with (tree / "results/smoke/tables/table6.csv").open() as file:
+        table = {
+            (r["method"], float(r["eta"]), r["decoding"]): r
+            for r in csv.DictReader(file)
+            if r["quantity"] == "accuracy"
+        }
+    by_variant = {}
+    for file in runs:
+        method, eta = file.parts[-4], float(file.parts[-3].removeprefix("eta="))
+        for sample in map(json.loads, file.read_text().splitlines()):
+            right = sample["finished"] and sample["text"] == sample["solution"]
+            by_variant.setdefault((method, eta, sample["decoding"]), []).append(right)
+    compared = by_variant.keys() & table.keys()
+    assert {method for method, _, _ in compared} == {"mle", "bc", "sm"}
+    for key in compared:
+        assert float(table[key]["mean"]) == pytest.approx(sum(by_variant[key]) / len(by_variant[key]))
+
+
+@pytest.mark.slow
+def test_everything_a_table_promises_is_there(tree):
+    for name in ("table6", "divergences"):
+        text = (tree / f"results/smoke/tables/{name}.md").read_text()
+        assert all(words in text for words in ("repair rate", "perturbed at 0.1", "What the intervals support"))
+        assert (tree / f"results/smoke/tables/{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert (tree / "results/smoke/figures/motivating_example.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_a_second_run_finds_nothing_to_do(tree):
+    done = subprocess.run(COMMAND, cwd=tree, capture_output=True, text=True)
+    assert done.returncode == 0 and "Nothing to be done" in done.stdout + done.stderr
