@@ -3,6 +3,7 @@
 # make table6      one table or figure: table6, table7, divergences, motivating_example
 # make test        set up, check style, run all tests
 # make lint        check style alone
+# make reference   keep the tables of SCALE in results/reference/
 # make clean-results, make clean-setup   remove results of SCALE; remove the virtual environment
 #
 # CONFIG changes settings: make CONFIG="seeds=[7,8] 'objective={alpha: 0.1}'"; ARGS goes to Snakemake: make ARGS="--dry-run"
@@ -17,7 +18,7 @@ SETUP := .venv/installed
 RUN = $(BIN)/python workflow/run.py
 TARGETS := all table6 table7 divergences motivating_example
 
-.PHONY: $(TARGETS) setup test lint clean-results clean-setup
+.PHONY: $(TARGETS) setup test lint reference clean-results clean-setup
 .DEFAULT_GOAL := all
 
 $(TARGETS): $(SETUP)
@@ -41,6 +42,9 @@ lint: $(SETUP)
 	$(BIN)/ruff check src tests workflow
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/snakemake --lint
+
+reference: $(SETUP)
+	@$(BIN)/python workflow/keep_reference.py $(SCALE)
 
 clean-results:
 	rm -rf "results/$(SCALE)"
