@@ -1,7 +1,9 @@
 """Where a result came from: commit, packages, machine, time."""
 
 import platform
+import shlex
 import subprocess
+import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,6 +15,7 @@ STARTED = time.time()
 def describe() -> dict:
     """The facts that are the same for every kind of result; scripts add their own."""
     return {
+        "command": shlex.join(sys.argv),
         "commit": _git("rev-parse", "HEAD") or "unknown",
         "uncommitted_changes": bool(
             _git("status", "--porcelain", "--", ":/src", ":/workflow", ":/Snakefile", ":/config.yaml")

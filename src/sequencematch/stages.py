@@ -47,6 +47,7 @@ def run_stage(
     depends on, so that changed settings, data or code never continue from them. ``base_steps`` counts the
     steps behind the base model.
     """
+    given = {"model": model, "optimiser": optimiser, "schedule": schedule, "objective": objective, "rollouts": rollouts}
     objective, rollouts = objective or Objective(), rollouts or Rollouts()
     train_corpus, validation_corpus = load_corpora(args.noised, objective.imitate_noise)
     tokenizer = load_tokenizer(args.tokenizer)
@@ -58,10 +59,7 @@ def run_stage(
     initial = getattr(args, "initial", None)
     identity = {
         "stage": vars(stage),
-        "settings": {
-            type(section).__name__.lower(): section.model_dump()
-            for section in (model, optimiser, schedule, objective, rollouts)
-        },
+        "settings": {name: section.model_dump() for name, section in given.items() if section is not None},
         "seed": args.seed,
         "data": train_corpus.digest,
         "initial": _weights_digest(initial) if initial else None,
