@@ -133,10 +133,10 @@ def test_null_removes_a_key():
         ),
         (
             {"rollouts": {"buffer": 8}},
-            "rollouts.buffer is 8, but must be at least optimiser.batch (32), "
+            "rollouts.buffer is 8, but must be at least optimiser.batch (64), "
             "or no batch can be drawn from it (task mul)",
         ),
-        ({"optimiser": {"micro_batch": 5}}, "optimiser: batch (32) must be a multiple of micro_batch (5)"),
+        ({"optimiser": {"micro_batch": 5}}, "optimiser: batch (64) must be a multiple of micro_batch (5)"),
         (
             {"evaluation": {"max_actions": 128}},
             "evaluation.max_actions is 128, but must be below model.context (128), "
