@@ -1,0 +1,31 @@
+"""The published tables: the README repeats what is kept, and what is kept can be traced."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "workflow"))
+
+from keep_reference import BEGIN, END, in_short  # noqa: E402
+
+REFERENCE = ROOT / "results/reference/default"
+
+
+def test_the_readme_shows_the_kept_tables(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    text = (ROOT / "README.md").read_text()
+    assert text.partition(BEGIN)[2].partition(END)[0] == "\n" + in_short(REFERENCE)
+
+
+def test_kept_tables_name_their_commit_and_every_run_its_budget():
+    content = json.loads((REFERENCE / "provenance.json").read_text())
+    assert content["commits"] and all(re.fullmatch(r"[0-9a-f]{12}", commit) for commit in content["commits"])
+    for name, table in content["config"]["tables"].items():
+        text = (REFERENCE / f"{name}.md").read_text()
+        assert all(commit in text for commit in content["commits"])
+        for method in table["methods"]:
+            runs = [run for run in content["budgets"] if run.startswith(f"{table['task']}/{method}/")]
+            assert {run.rpartition("=")[2] for run in runs} == set(map(str, content["config"]["seeds"]))
+            assert len({json.dumps(content["budgets"][run]) for run in runs}) == 1
