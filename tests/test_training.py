@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from experiment import ROLLOUTS, SOURCE, TINY, command, finetune_options, make_inputs, run
 
 from sequencematch.corpus import load_corpora
@@ -182,6 +184,20 @@ def test_every_method_learns_and_reports(inputs, undisturbed, tmp_path, loss):
             "cut_off_share",
         }
         assert expected <= rows[0].keys()
+
+
+def test_half_precision_trains_float32_weights(inputs):
+    AcceleratorState._reset_state()  # one process has one precision, save in tests
+    policy, _ = load_policy(inputs / "base", backspace=True)
+    run = replace(a_run(inputs, policy, Stage("sm", 0, 3, 3, 3)), precision="bfloat16")
+    metrics, _ = train(run)
+    AcceleratorState._reset_state()
+    whole, _ = load_policy(inputs / "base", backspace=True)
+    exact, _ = train(a_run(inputs, whole, Stage("sm", 0, 3, 3, 3)))
+    assert {tensor.dtype for tensor in trained_tensors(policy).values()} == {torch.float32}
+    assert metrics[-1]["loss"] != exact[-1]["loss"] and metrics[-1]["loss"] == pytest.approx(
+        exact[-1]["loss"], rel=0.02
+    )
 
 
 def test_schedule():

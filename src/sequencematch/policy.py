@@ -55,12 +55,15 @@ class Policy(nn.Module):
 
         The last column is ``<bkspc>``'s; -inf where the policy has none.
         """
-        vocabulary = self.lm.get_output_embeddings()(hidden).float()
-        hidden = hidden.float()
-        bkspc = hidden @ self.bkspc_row if self.backspace else hidden.new_full(hidden.shape[:-1], -torch.inf)
-        # Position scaled to [0, 1], so that the head's input stays in range at any context length.
-        scaled = (position.float() / self.context)[..., None]
-        return torch.cat([vocabulary, bkspc[..., None]], dim=-1) + self.offset(torch.cat([hidden, scaled], dim=-1))
+        head = self.lm.get_output_embeddings()
+        with torch.autocast(hidden.device.type, enabled=False):  # V and r need the bits that bfloat16 drops
+            vocabulary = head(hidden.to(head.weight.dtype)).float()
+            hidden = hidden.float()
+            bkspc = hidden @ self.bkspc_row if self.backspace else hidden.new_full(hidden.shape[:-1], -torch.inf)
+            # Position scaled to [0, 1], so that the head's input stays in range at any context length.
+            scaled = (position.float() / self.context)[..., None]
+            offset = self.offset(torch.cat([hidden, scaled], dim=-1))
+        return torch.cat([vocabulary, bkspc[..., None]], dim=-1) + offset
 
     def forward(self, inputs: Inputs) -> Tensor:
         """l(a|s) at every input position, float32 [B, L, A]."""
@@ -97,9 +100,9 @@ def _scratch_lm(model: Model, vocabulary: int, special_ids: dict[str, int]):
         eos_token_id=special_ids["eos"],
         pad_token_id=special_ids["pad"],
         attn_implementation="sdpa",
-        dtype=model.precision,
     )
-    return LlamaForCausalLM(config).to(getattr(torch, model.precision))
+    # Weights stay float32 whatever the precision: bfloat16 ones would lose small updates.
+    return LlamaForCausalLM(config)
 
 
 def _pretrained_lm(model: Model):

@@ -65,7 +65,9 @@ class Model(Section):
     context: Count = setting(128, "longest position (scratch)")
     initial_spread: float = setting(0.02, "standard deviation of the initial weights (scratch)", gt=0)
     rope_theta: float = setting(10_000.0, "base of the rotary position frequencies (scratch)", gt=0)
-    precision: Literal["float32", "bfloat16"] = setting("float32", "dtype of the network; the objective is float32")
+    precision: Literal["float32", "bfloat16"] = setting(
+        "float32", "precision of the network's products (and of pretrained weights); the objective is float32"
+    )
     quantise: Literal["none", "nf4"] = setting("none", "4-bit weights under the adapter (bitsandbytes)")
     lora_rank: Annotated[int, Field(ge=0)] = setting(0, "rank of LoRA adapters; 0 trains all weights")
     lora_alpha: Count = setting(16, "scale of LoRA adapters")

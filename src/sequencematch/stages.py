@@ -77,6 +77,7 @@ def run_stage(
         rollouts=rollouts,
         seed=args.seed,
         resume=args.resume / key,
+        precision=model.precision,
         initial=_optimiser_state(initial) if initial and stage.start > 0 else None,
     )
     metrics, optimiser_state = train(run)

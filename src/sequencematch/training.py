@@ -20,7 +20,7 @@ from sequencematch.checkpoint import load_checkpoint, save_checkpoint
 from sequencematch.core import Actions
 from sequencematch.corpus import Batches, Corpus, Order
 from sequencematch.errors import UserError
-from sequencematch.losses import LOSSES, count, score_rows
+from sequencematch.losses import LOSSES, Scored, count, score_rows
 from sequencematch.policy import Policy, trained_tensors
 from sequencematch.replay import Entry, ReplayBuffer, generation_due, generation_interval
 from sequencematch.rollout import Decoding, sample
@@ -28,6 +28,7 @@ from sequencematch.seeding import generator, stable_seed
 from sequencematch.settings import Objective, Optimiser, Rollouts, Schedule
 
 VALIDATION_EXAMPLES = 500
+MIXED_PRECISION = {"float32": "no", "bfloat16": "bf16"}
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class Run:
     rollouts: Rollouts
     seed: int
     resume: Path
+    precision: str = "float32"
     initial: dict | None = None
 
 
@@ -83,7 +85,7 @@ class _Trainer:
     def __init__(self, run: Run):
         self.run, self.stage, self.policy = run, run.stage, run.policy
         self.loss = LOSSES[self.stage.loss]
-        self.accelerator = Accelerator(mixed_precision="no")
+        self.accelerator = Accelerator(mixed_precision=MIXED_PRECISION[run.precision])
         self.policy.to(self.accelerator.device)
         self.parameters = [p for p in self.policy.parameters() if p.requires_grad]
         self.optimiser = torch.optim.AdamW(
@@ -141,7 +143,7 @@ class _Trainer:
         self.optimiser.zero_grad()
         metrics = {"learning_rate": rate, "loss": 0.0}
         for start in range(0, len(rows), run.optimiser.micro_batch):
-            scored = score_rows(self.policy, rows[start : start + run.optimiser.micro_batch])
+            scored = self._score(rows[start : start + run.optimiser.micro_batch])
             loss, sums = self.loss.function(scored, normaliser, run.objective, beta)
             self.accelerator.backward(loss)
             for name, value in {"loss": loss.item(), **sums}.items():
@@ -157,6 +159,10 @@ class _Trainer:
         if self.loss.function is LOSSES["sm"].function:
             metrics["beta"] = beta
         return {**metrics, "gradient_norm": norm, **rollout_metrics}
+
+    def _score(self, rows: Sequence[Sequence[Actions]]) -> list[Scored]:
+        with self.accelerator.autocast():
+            return score_rows(self.policy, rows)
 
     def _rows(self) -> tuple[list[tuple[Actions, ...]], dict]:
         """The effective batch, one row per prompt: the data alone, or data and rollout as one state tree."""
@@ -199,7 +205,7 @@ class _Trainer:
         examples = self.run.validation.draws[0][:VALIDATION_EXAMPLES]
         loss, actions, size = 0.0, 0, self.run.optimiser.micro_batch * 4
         for start in range(0, len(examples), size):
-            (scored,) = score_rows(self.policy, [(example,) for example in examples[start : start + size]])
+            (scored,) = self._score([(example,) for example in examples[start : start + size]])
             loss += core.behavioural_cloning(scored.scores).item()
             actions += scored.scores.imitated.sum().item()
         self.policy.train()
