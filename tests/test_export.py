@@ -1,4 +1,4 @@
-"""An exported folder gives transformers the training model's logits, and samples the same actions without this package."""
+"""An exported folder gives transformers the training model's logits, and its sampler takes the actions of ours."""
 
 import json
 import subprocess

@@ -10,6 +10,7 @@ import copy
 import json
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tokenizers
 import torch
@@ -23,8 +24,10 @@ from sequencematch.policy import Policy, load_policy
 from sequencematch.settings import Model
 from sequencematch.tokenizer import Tokenizer, load_tokenizer
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 BKSPC = "<bkspc>"
-FORMS = ("merged", "adapter")
 
 
 def export_model(checkpoint: Path, output: Path, form: str = "merged", metrics: Path | None = None) -> None:
@@ -60,7 +63,7 @@ def export_model(checkpoint: Path, output: Path, form: str = "merged", metrics: 
         (folder / "README.md").write_text(card, encoding="utf-8")
 
 
-def merged(policy: Policy) -> nn.Module:
+def merged(policy: Policy) -> "PreTrainedModel":
     """The policy as an ordinary causal LM of transformers, adapters merged into its weights.
 
     Where the policy has ``<bkspc>``, its row is the last of the unembedding, in the network's precision.

@@ -78,21 +78,22 @@ def _usage(name: str, policy: Policy, form: str) -> str:
         "model.generate(**prompt)" + ("  # ordinary text: <bkspc> is suppressed" if policy.backspace else ""),
     ]
     if policy.backspace:
+        named = f", bkspc_token_id={policy.bkspc}" if form == "adapter" else ""
         lines += [
-            "model.generate(**prompt, custom_generate=folder, trust_remote_code=True, bkspc_token_id="
-            f"{policy.bkspc})  # with <bkspc>",
+            "",
+            f"backspacing = dict(custom_generate=folder, trust_remote_code=True{named})",
+            "model.generate(**prompt, **backspacing)  # with <bkspc>: runs custom_generate/generate.py",
             "",
             "from transformers.dynamic_module_utils import get_class_from_dynamic_module",
             'Streamer = get_class_from_dynamic_module("custom_generate/generate.BackspaceStreamer", folder)',
-            "model.generate(**prompt, custom_generate=folder, trust_remote_code=True, bkspc_token_id="
-            f"{policy.bkspc}, streamer=Streamer(tokenizer))  # deletions as they happen",
+            "model.generate(**prompt, **backspacing, streamer=Streamer(tokenizer))  # deletions as they happen",
         ]
     text = "\n".join(["## Use", "", *lines, "```", ""])
     if policy.backspace:
         text += (
-            "\nWith `return_dict_in_generate=True` the result also holds the actions taken and their log-probabilities. "
-            "`max_new_tokens` counts actions, deletions included; `bkspc_bias` makes deletions rarer or more "
-            "frequent. A model loaded with `trust_remote_code=True` deletes without `custom_generate`. Logits "
+            "\nWith `return_dict_in_generate=True` the result also holds the actions taken and their "
+            "log-probabilities. `max_new_tokens` counts actions, deletions included; `bkspc_bias` makes them rarer "
+            "or more frequent. A model loaded with `trust_remote_code=True` deletes without `custom_generate`. Logits "
             "are the training model's up to one number per state, which leaves log-probabilities as they were: what "
             "computes it lies in `offset.safetensors`.\n"
         )

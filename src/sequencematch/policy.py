@@ -33,9 +33,10 @@ class Policy(nn.Module):
         width = lm.config.hidden_size
         # As transformers does for new rows: the mean of the old ones, hence no token's rival at first.
         self.bkspc_row = nn.Parameter(unembedding.detach().float().mean(0))
-        self.offset = nn.Sequential(nn.Linear(width + 1, OFFSET_WIDTH), nn.GELU(), nn.Linear(OFFSET_WIDTH, 1))
-        nn.init.zeros_(self.offset[-1].weight)
-        nn.init.zeros_(self.offset[-1].bias)
+        first, last = nn.Linear(width + 1, OFFSET_WIDTH), nn.Linear(OFFSET_WIDTH, 1)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.offset = nn.Sequential(first, nn.GELU(), last)
 
     @property
     def device(self) -> torch.device:
