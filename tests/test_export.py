@@ -296,7 +296,7 @@ ELSEWHERE = """
 import sys, torch, importlib.util
 from transformers import AutoModelForCausalLM, AutoTokenizer
 folder = sys.argv[1]
-for absent in ("sequencematch", "peft", "datasets", "pydantic", "snakemake"):
+for absent in ("sequencematch", "peft", "datasets", "snakemake"):
     assert importlib.util.find_spec(absent) is None, absent
 tokenizer = AutoTokenizer.from_pretrained(folder)
 model = AutoModelForCausalLM.from_pretrained(folder)

@@ -31,7 +31,7 @@ def card(checkpoint: Path, name: str, policy: Policy, model: Model, form: str, m
         _usage(name, policy, form),
         _training(policy, model, provenance),
         _metrics(metrics),
-        _limits(policy),
+        _limits(policy, model),
     ]
     return "\n".join(part for part in parts if part)
 
@@ -144,11 +144,13 @@ def _number(value) -> str:
     return f"{value:.3f}" if isinstance(value, float) else "" if value is None else str(value)
 
 
-def _limits(policy: Policy) -> str:
+def _limits(policy: Policy, model: Model) -> str:
     lines = [
         "It was trained on one narrow task (see the data above): outside of its templates it says nothing of use.",
         "Its answers are often wrong; the metrics say how often. Use it to study the method, not to compute.",
     ]
+    if model.source == "scratch":
+        lines.append("Its tokenizer knows the characters of its training data alone; any other is an error.")
     if policy.backspace:
         lines += [
             "The state has no memory of a deletion, so greedy decoding can delete and write the same token for ever; "
