@@ -74,6 +74,10 @@ def test_greedy_ignores_the_seed(checkpoint, capsys):
 def test_a_folder_that_is_no_checkpoint(tmp_path, capsys):
     assert "no trained policy" in error(capsys, "sample", tmp_path, PROMPT)
     assert "no trained policy" in error(capsys, "export", tmp_path / "nowhere", tmp_path / "out")
+    trained_folder(tmp_path)
+    for content in ("{", "{}", "[]", '{"model": {"layers": 0, "colour": 1}}'):
+        (tmp_path / "policy.json").write_text(content)
+        assert "is damaged" in error(capsys, "sample", tmp_path, PROMPT)
 
 
 def test_a_tokenizer_without_the_needed_tokens(checkpoint, tmp_path, capsys):

@@ -178,16 +178,17 @@ def load_policy(folder: Path, backspace: bool | None = None) -> tuple[Policy, Mo
     folder = Path(folder)
     try:
         description = json.loads((folder / "policy.json").read_text())
+        model = Model(**description["model"])
+        vocabulary, special_ids, saved = (description[key] for key in ("vocabulary", "special_ids", "backspace"))
         tensors = load_file(folder / "lm.safetensors") | load_file(folder / "actions.safetensors")
     except FileNotFoundError as error:
         raise UserError(
             f"no trained policy in '{folder}' ({Path(error.filename or folder).name} is missing)"
         ) from error
-    except (SafetensorError, ValueError) as error:
-        raise UserError(f"the policy in '{folder}' is damaged ({error}): delete the folder and run again") from error
-    model = Model(**description["model"])
-    switch = description["backspace"] if backspace is None else backspace
-    policy = new_policy(model, description["vocabulary"], description["special_ids"], switch, seed=0)
+    except (SafetensorError, ValueError, LookupError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"the policy in '{folder}' is damaged ({reason}): delete the folder and run again") from error
+    policy = new_policy(model, vocabulary, special_ids, saved if backspace is None else backspace, seed=0)
     missing, unexpected = policy.load_state_dict(tensors, strict=False)
     expected = set(trained_tensors(policy))
     if unexpected or expected & set(missing):
