@@ -1,8 +1,8 @@
 # make             set up what is needed and make the tables of the default scale
 # make SCALE=smoke the same at another scale (workflow/scales/)
 # make table6      one table or figure: table6, table7, divergences, motivating_example
-# make test        set up, check style, run all tests
-# make lint        check style alone
+# make test        set up, check style and types, run all tests
+# make lint        check style and types alone
 # make reference   keep the tables of SCALE in results/reference/
 # make clean-results, make clean-setup   remove results of SCALE; remove the virtual environment
 #
@@ -40,6 +40,7 @@ test: lint
 
 lint: $(SETUP)
 	$(BIN)/ruff check src tests workflow
+	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/snakemake --lint
 

@@ -1,3 +1,59 @@
-"""SequenceMatch: language models trained by imitation learning, with a backspace action."""
+"""SequenceMatch: language models trained by imitation learning, with a backspace action.
+
+The public surface, all of it importable from here (``__init__.pyi`` says the same to type checkers):
+
+- masking: ``Actions``, ``state_tree``, ``algorithm_2``, ``live_tokens``, ``Inputs``, ``Trajectories``;
+- objective: ``score``, ``Scores``, ``Objective``, ``Normaliser``, ``sequence_match``, ``behavioural_cloning``, and
+  its parts ``rewards``, ``data_objective``, ``rollout_objective``, ``DIVERGENCES``;
+- models: ``Policy`` around any causal LM of transformers, ``load_policy``, ``export_model``;
+- sampling: ``sample``, ``Decoding``, ``Rollout``; ``inject`` puts mistakes and their repair into data;
+- ``UserError``: what the user can mend, in one sentence.
+
+A name's module is imported when the name is first used: ``import sequencematch`` alone imports nothing, the
+masking and the objective import torch alone.
+"""
+
+import importlib
 
 __version__ = "0.1.0"
+
+# Imported by name: the statement ``from sequencematch.core import ...`` would import torch here and now.
+_MODULES = {
+    "core": (
+        "DIVERGENCES",
+        "Actions",
+        "Inputs",
+        "Normaliser",
+        "Objective",
+        "Scores",
+        "Trajectories",
+        "algorithm_2",
+        "behavioural_cloning",
+        "data_objective",
+        "live_tokens",
+        "rewards",
+        "rollout_objective",
+        "score",
+        "sequence_match",
+        "state_tree",
+    ),
+    "decoding": ("Decoding",),
+    "errors": ("UserError",),
+    "export": ("export_model",),
+    "noise": ("inject",),
+    "policy": ("Policy", "load_policy"),
+    "rollout": ("Rollout", "sample"),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module 'sequencematch' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"sequencematch.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

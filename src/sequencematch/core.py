@@ -58,12 +58,13 @@ class Inputs:
         """The attention mask as bool [B, L, L], whatever the form."""
         if self.mask is not None:
             return self.mask
+        assert self.end is not None, "Inputs hold either end or mask"
         i = torch.arange(self.token.shape[1], device=self.token.device)
         return (i[None, None, :] <= i[None, :, None]) & (i[None, :, None] < self.end[:, None, :])
 
     def to(self, device: torch.device) -> "Inputs":
-        moved = (t if t is None else t.to(device) for t in (self.token, self.position, self.end, self.mask))
-        return Inputs(*moved)
+        end, mask = (t if t is None else t.to(device) for t in (self.end, self.mask))
+        return Inputs(self.token.to(device), self.position.to(device), end, mask)
 
 
 @dataclass(frozen=True)

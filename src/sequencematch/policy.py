@@ -33,9 +33,10 @@ class Policy(nn.Module):
         width = lm.config.hidden_size
         # As transformers does for new rows: the mean of the old ones, hence no token's rival at first.
         self.bkspc_row = nn.Parameter(unembedding.detach().float().mean(0))
-        self.offset = nn.Sequential(nn.Linear(width + 1, OFFSET_WIDTH), nn.GELU(), nn.Linear(OFFSET_WIDTH, 1))
-        nn.init.zeros_(self.offset[-1].weight)
-        nn.init.zeros_(self.offset[-1].bias)
+        first, last = nn.Linear(width + 1, OFFSET_WIDTH), nn.Linear(OFFSET_WIDTH, 1)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.offset = nn.Sequential(first, nn.GELU(), last)
 
     @property
     def device(self) -> torch.device:
@@ -180,16 +181,17 @@ def load_policy(folder: Path, backspace: bool | None = None) -> tuple[Policy, Mo
     folder = Path(folder)
     try:
         description = json.loads((folder / "policy.json").read_text())
+        model = Model(**description["model"])
+        vocabulary, special_ids, saved = (description[key] for key in ("vocabulary", "special_ids", "backspace"))
         tensors = load_file(folder / "lm.safetensors") | load_file(folder / "actions.safetensors")
     except FileNotFoundError as error:
         raise UserError(
             f"no trained policy in '{folder}' ({Path(error.filename or folder).name} is missing)"
         ) from error
-    except (SafetensorError, ValueError) as error:
-        raise UserError(f"the policy in '{folder}' is damaged ({error}): delete the folder and run again") from error
-    model = Model(**description["model"])
-    switch = description["backspace"] if backspace is None else backspace
-    policy = new_policy(model, description["vocabulary"], description["special_ids"], switch, seed=0)
+    except (SafetensorError, ValueError, LookupError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"the policy in '{folder}' is damaged ({reason}): delete the folder and run again") from error
+    policy = new_policy(model, vocabulary, special_ids, saved if backspace is None else backspace, seed=0)
     missing, unexpected = policy.load_state_dict(tensors, strict=False)
     expected = set(trained_tensors(policy))
     if unexpected or expected & set(missing):

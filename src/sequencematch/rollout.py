@@ -8,6 +8,7 @@ from which the row draws again at once. Rows that end make room for waiting prom
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -75,13 +76,15 @@ def sample(
     batch: int,
     perturbation: Perturbation | None = None,
     progress: Callable[[int], object] | None = None,
+    watch: Callable[[int, int], object] | None = None,
 ) -> tuple[list[Rollout], Counts]:
     """One rollout per prompt, in the prompts' order, at most ``batch`` of them side by side.
 
     streams: a seed per prompt. Action t of prompt k is decided by the t-th number of
     ``generator(streams[k])``, so rollouts depend neither on ``batch`` nor on the other prompts (save
-    where rounding in a batched product tips a draw). ``progress(n)`` is called as n more rollouts end. The
-    policy is left in the mode (training, gradient checkpointing) it was found in.
+    where rounding in a batched product tips a draw). ``progress(n)`` is called as n more rollouts end,
+    ``watch(k, action)`` as each action of prompt k is taken. The policy is left in the mode (training, gradient
+    checkpointing) it was found in.
 
     Raises UserError where a prompt and ``max_actions`` exceed the policy's context, ValueError for an empty
     prompt or a number of streams other than that of prompts.
@@ -89,8 +92,8 @@ def sample(
     if len(streams) != len(prompts):
         raise ValueError(f"{len(prompts)} prompts need as many streams, not {len(streams)}")
     _check(policy, prompts, decoding)
-    sampler = _Sampler(policy, prompts, decoding, streams, batch, perturbation)
-    rollouts: list[Rollout | None] = [None] * len(prompts)
+    sampler = _Sampler(policy, prompts, decoding, streams, batch, perturbation, watch)
+    rollouts: dict[int, Rollout] = {}
     with _inference(policy):
         while sampler.active or sampler.waiting:
             sampler.admit()
@@ -99,7 +102,7 @@ def sample(
                 rollouts[row.item] = Rollout(row.actions, row.finished, row.log_policy)
             if progress is not None and ended:
                 progress(len(ended))
-    return rollouts, sampler.counts
+    return [rollouts[k] for k in range(len(prompts))], sampler.counts
 
 
 def _check(policy: Policy, prompts: Sequence[Sequence[int]], decoding: Decoding) -> None:
@@ -117,7 +120,7 @@ def _check(policy: Policy, prompts: Sequence[Sequence[int]], decoding: Decoding)
 def _inference(policy: Policy) -> Iterator[None]:
     """Evaluation mode, no gradients, no gradient checkpointing (which would bypass the cache)."""
     training = policy.training
-    checkpointed = [m for m in policy.modules() if getattr(m, "gradient_checkpointing", False)]
+    checkpointed: list[Any] = [m for m in policy.modules() if getattr(m, "gradient_checkpointing", False)]
     policy.eval()
     for module in checkpointed:
         module.gradient_checkpointing = False
@@ -151,12 +154,13 @@ class _Row:
 class _Sampler:
     """Rows under way (``active[i]`` is row i of the cache), and prompts that wait for a place."""
 
-    def __init__(self, policy, prompts, decoding, streams, batch, perturbation):
+    def __init__(self, policy, prompts, decoding, streams, batch, perturbation, watch=None):
         self.policy = policy
         self.prompts = prompts
         self.decoding = decoding
         self.streams = streams
         self.perturbation = perturbation
+        self.watch = watch
         self.active: list[_Row] = []
         self.waiting = list(range(len(prompts)))[::-1]  # taken from the end
         self.batch = min(batch, len(prompts))
@@ -196,6 +200,8 @@ class _Sampler:
                 row = self.active[i]
                 row.actions.append(action)
                 row.log_policy.append(log_policy)
+                if self.watch is not None:
+                    self.watch(row.item, action)
                 row.finished = action in self.eos
                 pop = action == self.bkspc
                 row.depth += -1 if pop else 1

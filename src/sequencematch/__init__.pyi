@@ -1,0 +1,26 @@
+from sequencematch.core import DIVERGENCES as DIVERGENCES
+from sequencematch.core import Actions as Actions
+from sequencematch.core import Inputs as Inputs
+from sequencematch.core import Normaliser as Normaliser
+from sequencematch.core import Objective as Objective
+from sequencematch.core import Scores as Scores
+from sequencematch.core import Trajectories as Trajectories
+from sequencematch.core import algorithm_2 as algorithm_2
+from sequencematch.core import behavioural_cloning as behavioural_cloning
+from sequencematch.core import data_objective as data_objective
+from sequencematch.core import live_tokens as live_tokens
+from sequencematch.core import rewards as rewards
+from sequencematch.core import rollout_objective as rollout_objective
+from sequencematch.core import score as score
+from sequencematch.core import sequence_match as sequence_match
+from sequencematch.core import state_tree as state_tree
+from sequencematch.decoding import Decoding as Decoding
+from sequencematch.errors import UserError as UserError
+from sequencematch.export import export_model as export_model
+from sequencematch.noise import inject as inject
+from sequencematch.policy import Policy as Policy
+from sequencematch.policy import load_policy as load_policy
+from sequencematch.rollout import Rollout as Rollout
+from sequencematch.rollout import sample as sample
+
+__version__: str

@@ -1,0 +1,184 @@
+"""The command ``sequencematch``: sample from a trained model, trace a sequence, export a model.
+
+Modules are imported as a subcommand needs them: ``--help`` is instant, ``trace`` waits for torch alone.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from sequencematch import cli
+from sequencematch.errors import UserError
+
+MARK = "⌫"  # how a deletion is shown as it happens
+RED, DIM, PLAIN = "\x1b[31m", "\x1b[2m", "\x1b[0m"
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line ``argv`` (default: the process's own); errors become one sentence and exit status 1."""
+    args = _parser().parse_args(argv)
+    cli.run(lambda: args.run(args))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = cli.parser(__doc__.split("\n\n")[0])
+    parser.prog = "sequencematch"
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in (_add_sample, _add_trace, _add_export):
+        add(commands)
+    return parser
+
+
+def _add_sample(commands) -> None:
+    command = commands.add_parser("sample", help="complete a prompt, deletions visible", allow_abbrev=False)
+    command.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="trained model folder")
+    command.add_argument("prompt", metavar="PROMPT", help='for instance "In base 7, what is 25 + 3? Solution:"')
+    command.add_argument("--json", action="store_true", help="print actions, final text and log-probabilities")
+    command.add_argument("--max-actions", type=_at_least(1, int), metavar="N", help="actions (default: all that fit)")
+    command.add_argument("--temperature", type=_at_least(0, float), default=1.0, metavar="X", help="0 is greedy")
+    command.add_argument("--top-p", type=_at_least(0, float), default=1.0, metavar="X", help="nucleus mass; 1 is off")
+    command.add_argument("--top-k", type=_at_least(0, int), default=0, metavar="N", help="actions kept; 0 is all")
+    command.add_argument("--bkspc-bias", type=float, default=0.0, metavar="X", help="added to the logit of <bkspc>")
+    command.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed draws the same actions")
+    command.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps (default: cpu)")
+    command.set_defaults(run=_sample)
+
+
+def _sample(args: argparse.Namespace) -> None:
+    from sequencematch.core import live_tokens
+    from sequencematch.policy import load_policy
+    from sequencematch.rollout import Decoding, sample
+    from sequencematch.tokenizer import load_tokenizer
+
+    device = _device(args.device)
+    policy, _ = load_policy(args.checkpoint)
+    tokenizer = load_tokenizer(args.checkpoint)
+    if tokenizer.bkspc != policy.bkspc:
+        raise UserError(
+            f"<bkspc> is action {tokenizer.bkspc} of the tokenizer in '{args.checkpoint}' and {policy.bkspc} of its "
+            "model: they belong to different experiments"
+        )
+    prompt = tokenizer.prompt(_as_trained(args.prompt))
+    room = policy.context - len(prompt)
+    if room < (args.max_actions or 1):
+        raise UserError(
+            f"a prompt of {len(prompt)} tokens (<bos> included) and {args.max_actions or 1} actions exceed the model's "
+            f"context of {policy.context}: shorten the prompt" + (", or lower --max-actions" if room > 0 else "")
+        )
+    decoding = Decoding(args.max_actions or room, args.temperature, args.top_p, args.top_k, args.bkspc_bias)
+    shown = None if args.json else _Typewriter(tokenizer, sys.stdout)
+    if shown:
+        shown.start(_as_trained(args.prompt))
+    (rollout,), _ = sample(policy.to(device), [prompt], decoding, [args.seed], batch=1, watch=shown)
+    text = tokenizer.decode(live_tokens(prompt, rollout.actions, policy.bkspc))
+    if shown:
+        shown.finish(text, rollout)
+        return
+    record = {
+        "prompt": _as_trained(args.prompt),
+        "actions": [tokenizer.render([action]) for action in rollout.actions],
+        "action_ids": rollout.actions,
+        "text": text,
+        "finished": rollout.finished,
+        "log_policy": rollout.log_policy,
+    }
+    print(json.dumps(record, ensure_ascii=False))
+
+
+def _as_trained(prompt: str) -> str:
+    """The arithmetic prompts end in "Solution: "; the blank is easily left out, and then another token."""
+    return prompt + " " if prompt.endswith("Solution:") else prompt
+
+
+class _Typewriter:
+    """Shows actions as they are taken: in colour on a terminal, where a mark stands for each deletion."""
+
+    def __init__(self, tokenizer, stream):
+        self.tokenizer = tokenizer
+        self.stream = stream
+        self.terminal = stream.isatty()
+
+    def start(self, prompt: str) -> None:
+        self._write(f"{DIM}{prompt}{PLAIN}" if self.terminal else prompt)
+
+    def __call__(self, item: int, action: int) -> None:
+        text = self.tokenizer.render([action])
+        if self.terminal and action == self.tokenizer.bkspc:
+            text = f"{RED}{MARK}{PLAIN}"
+        elif self.terminal and action in self.tokenizer.special_ids.values():
+            text = f"{DIM}{text}{PLAIN}"
+        self._write(text)
+
+    def finish(self, text: str, rollout) -> None:
+        self._write("\n" + text + ("\n" if rollout.finished else "\n(cut off before <eos>)\n"))
+
+    def _write(self, text: str) -> None:
+        self.stream.write(text)
+        self.stream.flush()
+
+
+def _device(name: str):
+    import torch
+
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"there is no device '{name}' here ({reason}): use --device cpu") from error
+    return device
+
+
+def _add_trace(commands) -> None:
+    command = commands.add_parser(
+        "trace",
+        help="actions, states, mask and position ids of a sequence, as state tree and as Algorithm 2",
+        description="Example: sequencematch trace '<bos> 2 + 2 =' '5 <bkspc> 4 <eos>'",
+        allow_abbrev=False,
+    )
+    command.add_argument("prompt", metavar="PROMPT", help="words are tokens; text, with --tokenizer (<bos> is added)")
+    command.add_argument("actions", metavar="ACTIONS", help="the same, with <bkspc> among them")
+    command.add_argument("--tokenizer", type=Path, metavar="FOLDER", help="a model folder whose tokenizer is used")
+    command.add_argument("--json", action="store_true", help="print it as JSON")
+    command.set_defaults(run=_trace)
+
+
+def _trace(args: argparse.Namespace) -> None:
+    from sequencematch import trace
+
+    traced = trace.trace(*trace.tokens(args.prompt, args.actions, args.tokenizer))
+    print(json.dumps(traced, ensure_ascii=False) if args.json else trace.render(traced))
+
+
+def _add_export(commands) -> None:
+    command = commands.add_parser("export", help="write a folder that transformers loads", allow_abbrev=False)
+    command.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="trained model folder")
+    command.add_argument("output", type=Path, metavar="OUTPUT", help="folder to write")
+    command.add_argument("--form", choices=("merged", "adapter"), default="merged", help="the whole network, or peft's")
+    command.add_argument("--metrics", type=Path, metavar="FILE", help="the model's metrics.json, for its card")
+    command.set_defaults(run=_export)
+
+
+def _export(args: argparse.Namespace) -> None:
+    from sequencematch.export import export_model
+
+    export_model(args.checkpoint, args.output, args.form, args.metrics)
+    print(f"wrote {args.output}")
+
+
+def _at_least(least: float, kind: type):
+    """A converter for argparse: a number of this kind, not below ``least``."""
+
+    def convert(text: str):
+        value = kind(text)
+        if not value >= least:
+            raise argparse.ArgumentTypeError(f"must be at least {least}, not {text}")
+        return value
+
+    convert.__name__ = kind.__name__
+    return convert
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""A sequence's actions, states, mask and position ids, as state tree and as Algorithm 2: to see what the core does."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from sequencematch.core import Actions, Inputs, Trajectories, algorithm_2, state_tree
+from sequencematch.errors import UserError
+
+BKSPC = "<bkspc>"
+
+
+def tokens(prompt: str, actions: str, tokenizer: Path | None = None) -> tuple[list[str], list[str]]:
+    """The texts of the prompt's tokens and of the actions.
+
+    Without a tokenizer, words are tokens. With the folder of one, both are text: ``<bos>`` goes before the prompt,
+    and the actions are cut at ``<bkspc>`` and ``<eos>``. Raises UserError where the tokenizer is missing.
+    """
+    if tokenizer is None:
+        return prompt.split(), actions.split()
+    from sequencematch.tokenizer import load_tokenizer
+
+    loaded = load_tokenizer(tokenizer)
+
+    def texts(ids: Sequence[int]) -> list[str]:
+        return [loaded.render([token]) for token in ids]
+
+    taken: list[str] = []
+    for part in re.split("(<bkspc>|<eos>)", actions):
+        taken += [part] if part in (BKSPC, "<eos>") else texts(loaded.encode(part))
+    return texts(loaded.prompt(prompt)), taken
+
+
+def trace(prompt: Sequence[str], actions: Sequence[str]) -> dict:
+    """What the core makes of one trajectory, as lists.
+
+    Keys: ``prompt``, ``actions``, ``states`` (live tokens before each action and after the last), and ``state_tree``
+    and ``algorithm_2``, each with ``token``, ``position``, ``mask`` (row i: what position i attends to) and ``state``
+    (the input position that holds each state); ``state_tree`` has ``end`` as well: token j is seen by j .. end[j] - 1.
+    Raises UserError where ``<bkspc>`` would remove a prompt token, or stands in the prompt.
+    """
+    if not prompt or BKSPC in prompt:
+        raise UserError(f"the prompt needs at least one token (<bos>), and {BKSPC} is not one of them")
+    names = sorted({*prompt, *actions} - {BKSPC})
+    bkspc = len(names)
+    ids = {name: i for i, name in enumerate([*names, BKSPC])}
+    row = Actions([ids[name] for name in prompt], [ids[name] for name in actions], [True] * len(actions))
+    try:
+        tree, (tree_states,) = state_tree([[row]], bkspc)
+        copies, copies_states = algorithm_2([row], bkspc)
+    except ValueError as error:
+        raise UserError(f"this sequence cannot be traced: {error}") from error
+    assert tree.end is not None
+    return {
+        "prompt": list(prompt),
+        "actions": list(actions),
+        "states": _states(prompt, actions),
+        "state_tree": _form(tree, tree_states, names) | {"end": tree.end[0].tolist()},
+        "algorithm_2": _form(copies, copies_states, names),
+    }
+
+
+def _states(prompt: Sequence[str], actions: Sequence[str]) -> list[list[str]]:
+    states = [list(prompt)]
+    for action in actions:
+        states.append(states[-1][:-1] if action == BKSPC else [*states[-1], action])
+    return states
+
+
+def _form(inputs: Inputs, trajectories: Trajectories, names: Sequence[str]) -> dict:
+    return {
+        "token": [names[token] for token in inputs.token[0].tolist()],
+        "position": inputs.position[0].tolist(),
+        "mask": inputs.dense_mask()[0].int().tolist(),
+        "state": trajectories.state[0].tolist(),
+    }
+
+
+def render(traced: dict) -> str:
+    """The trace as text for a terminal."""
+    lines = ["actions and the states they are taken in", ""]
+    after = [*traced["actions"], ""]
+    rows = [
+        [str(i), action, str(node), str(copy), " ".join(state)]
+        for i, (action, node, copy, state) in enumerate(
+            zip(after, traced["state_tree"]["state"], traced["algorithm_2"]["state"], traced["states"], strict=True)
+        )
+    ]
+    lines += _table(["i", "action a_i", "node", "copy", "state s_i"], rows)
+    for form, title in (
+        ("state_tree", "state tree: one node per pushed token; row i attends to j where j <= i < end[j]"),
+        ("algorithm_2", "Algorithm 2: one position per action; a copy of the last live token at each <bkspc>"),
+    ):
+        part = traced[form]
+        head = ["i", "token", "position", *(["end"] if "end" in part else []), "mask"]
+        columns = [
+            range(len(part["token"])),
+            part["token"],
+            part["position"],
+            *([part["end"]] if "end" in part else []),
+        ]
+        drawn = ("".join("#" if seen else "." for seen in row) for row in part["mask"])
+        lines += ["", title, "", *_table(head, [list(map(str, row)) for row in zip(*columns, drawn, strict=True)])]
+    return "\n".join(lines)
+
+
+def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+    widths = [max(len(row[k]) for row in [head, *rows]) for k in range(len(head))]
+    padded = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in [head, *rows])
+    return [line.rstrip() for line in padded]

@@ -1,0 +1,58 @@
+"""SequenceMatch inside ``transformers.Trainer``: the collator makes state trees, the loss is the core's."""
+
+from collections.abc import Sequence
+
+import torch
+from transformers import Trainer, TrainingArguments
+
+import sequencematch as sm
+
+
+class SequenceMatchTrainer(Trainer):
+    """``model``: an ``sm.Policy``; ``train_dataset``: a sequence of ``sm.Actions``, mistakes and repairs included.
+
+    Rollouts are drawn anew at every step, from the prompts of the batch; ``beta`` is the share of behavioural cloning.
+    """
+
+    def __init__(self, *args, objective: sm.Objective, decoding: sm.Decoding, beta: float = 0.2, **kwargs):
+        super().__init__(*args, data_collator=list, **kwargs)  # a batch is a list of sm.Actions
+        self.objective, self.decoding, self.beta = objective, decoding, beta
+
+    def compute_loss(self, model, inputs: Sequence[sm.Actions], return_outputs=False, num_items_in_batch=None):
+        policy, data = self.accelerator.unwrap_model(model), list(inputs)
+        streams = torch.randint(2**62, (len(data),)).tolist()
+        rollouts, _ = sm.sample(policy, [d.prompt for d in data], self.decoding, streams, batch=len(data))
+        rolled = [sm.Actions(d.prompt, r.actions, [True] * len(r.actions)) for d, r in zip(data, rollouts, strict=True)]
+        tree, batches = sm.state_tree(list(zip(data, rolled, strict=True)), policy.bkspc)
+        logits = model(tree.to(policy.device))
+        data_scores, model_scores = (sm.score(logits, batch.to(policy.device)) for batch in batches)
+        transitions = [sum(len(t.actions) for t in side) for side in (data, rolled)]
+        normaliser = sm.Normaliser(*transitions, len(data), len(data))
+        matching = sm.sequence_match(data_scores, model_scores, self.objective, normaliser)
+        loss = self.beta * sm.behavioural_cloning(data_scores) / transitions[0] + (1 - self.beta) * matching
+        return (loss, {"logits": logits}) if return_outputs else loss
+
+
+def train(lm, data: Sequence[sm.Actions], folder: str, steps: int, max_actions: int) -> SequenceMatchTrainer:
+    """Train ``lm`` on noised examples; the trained policy is the returned trainer's ``model``."""
+    arguments = TrainingArguments(
+        output_dir=folder,
+        max_steps=steps,
+        per_device_train_batch_size=16,
+        learning_rate=1e-2,
+        logging_steps=1,
+        save_strategy="no",
+        report_to=[],
+        remove_unused_columns=False,
+        disable_tqdm=True,
+        use_cpu=not torch.cuda.is_available(),
+    )
+    trainer = SequenceMatchTrainer(
+        model=sm.Policy(lm, backspace=True),
+        args=arguments,
+        train_dataset=data,
+        objective=sm.Objective(alpha=0.03, gamma=0.95),
+        decoding=sm.Decoding(max_actions),
+    )
+    trainer.train()
+    return trainer

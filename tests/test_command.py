@@ -1,0 +1,152 @@
+"""The command ``sequencematch``: completions with deletions visible, traces, exports, and errors in a sentence."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import random_trajectory
+from hypothesis import given
+from hypothesis import strategies as st
+from trained import PROMPTS, trained_folder
+
+from sequencematch import core
+from sequencematch.command import main
+from sequencematch.core import Actions
+from sequencematch.rollout import Decoding, sample
+from sequencematch.trace import render, trace
+
+PROMPT = PROMPTS[0].rstrip()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("command") / "checkpoint"
+    policy, tokenizer = trained_folder(folder)
+    return folder, policy, tokenizer
+
+
+def output(capsys, *words):
+    main(list(map(str, words)))
+    return capsys.readouterr().out
+
+
+def error(capsys, *words):
+    with pytest.raises(SystemExit) as stopped:
+        main(list(map(str, words)))
+    assert stopped.value.code not in (0, None)
+    text = str(stopped.value.code)
+    assert text.startswith("error: ") and "\n" not in text
+    return text
+
+
+def test_json_is_what_the_sampler_did(checkpoint, capsys):
+    folder, policy, tokenizer = checkpoint
+    words = ("--json", "--seed", 5, "--max-actions", 20, "--bkspc-bias", 3)
+    found = json.loads(output(capsys, "sample", folder, PROMPT, *words))
+    prompt = tokenizer.prompt(PROMPT + " ")  # the blank with which training prompts end
+    (rollout,), _ = sample(policy, [prompt], Decoding(20, bkspc_bias=3.0), [5], batch=1)
+    assert found["action_ids"] == rollout.actions and policy.bkspc in rollout.actions
+    assert found["log_policy"] == pytest.approx(rollout.log_policy)
+    assert found["text"] == tokenizer.decode(core.live_tokens(prompt, rollout.actions, policy.bkspc))
+    assert "".join(found["actions"]) == tokenizer.render(rollout.actions)
+    assert found["finished"] == rollout.finished
+
+
+def test_deletions_are_visible(checkpoint, capsys, monkeypatch):
+    folder, policy, _ = checkpoint
+    words = ("sample", folder, PROMPT, "--seed", 5, "--max-actions", 20, "--bkspc-bias", 3)
+    record = json.loads(output(capsys, *words, "--json"))
+    deletions = record["action_ids"].count(policy.bkspc)
+    piped = output(capsys, *words)
+    assert piped.splitlines()[0] == PROMPT + " " + "".join(record["actions"])
+    assert piped.splitlines()[1] == record["text"]
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert output(capsys, *words).count("⌫") == deletions > 0
+
+
+def test_greedy_ignores_the_seed(checkpoint, capsys):
+    words = ("sample", checkpoint[0], PROMPT, "--temperature", 0)
+    assert output(capsys, *words, "--seed", 1) == output(capsys, *words, "--seed", 2)
+
+
+def test_a_folder_that_is_no_checkpoint(tmp_path, capsys):
+    assert "no trained policy" in error(capsys, "sample", tmp_path, PROMPT)
+    assert "no trained policy" in error(capsys, "export", tmp_path / "nowhere", tmp_path / "out")
+    trained_folder(tmp_path)
+    for content in ("{", "{}", "[]", '{"model": {"layers": 0, "colour": 1}}'):
+        (tmp_path / "policy.json").write_text(content)
+        assert "is damaged" in error(capsys, "sample", tmp_path, PROMPT)
+
+
+def test_a_tokenizer_without_the_needed_tokens(checkpoint, tmp_path, capsys):
+    trained_folder(tmp_path)
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config | {"eos_token": "</s>"}))
+    assert "no eos_token" in error(capsys, "sample", tmp_path, PROMPT)
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config | {"bkspc_id": 9}))
+    assert "different experiments" in error(capsys, "sample", tmp_path, PROMPT)
+    assert "different experiments" in error(capsys, "export", tmp_path, tmp_path / "out")
+
+
+def test_a_prompt_that_does_not_fit(checkpoint, capsys):
+    assert "65 tokens (<bos> included)" in error(capsys, "sample", checkpoint[0], "7" * 64)
+    assert "lower --max-actions" in error(capsys, "sample", checkpoint[0], "7" * 60, "--max-actions", 9)
+    assert "'ö' of the text" in error(capsys, "sample", checkpoint[0], "Lösung:")
+
+
+@pytest.mark.parametrize("device", ["tpu-pod", "cuda:99", "meta:x"])
+def test_a_device_that_is_not_there(checkpoint, capsys, device):
+    assert f"no device '{device}'" in error(capsys, "sample", checkpoint[0], PROMPT, "--device", device)
+
+
+def test_export_from_the_command_line(checkpoint, tmp_path, capsys):
+    assert "wrote" in output(capsys, "export", checkpoint[0], tmp_path / "out")
+    assert (tmp_path / "out/custom_generate/generate.py").is_file()
+
+
+@given(st.randoms(use_true_random=False))
+def test_a_trace_is_what_the_core_says(rng):
+    random = random_trajectory(rng)
+    bkspc = 8
+    name = {i: f"t{i}" for i in range(bkspc)} | {bkspc: "<bkspc>"}
+    traced = trace([name[t] for t in random.prompt], [name[a] for a in random.actions])
+    row = Actions(random.prompt, random.actions, [True] * len(random.actions))
+    tree, (tree_states,) = core.state_tree([[row]], bkspc)
+    copies, copies_states = core.algorithm_2([row], bkspc)
+    for form, inputs, states in (("state_tree", tree, tree_states), ("algorithm_2", copies, copies_states)):
+        assert traced[form]["token"] == [name[t] for t in inputs.token[0].tolist()]
+        assert torch.equal(torch.tensor(traced[form]["mask"]).bool(), inputs.dense_mask()[0])
+        assert traced[form]["position"] == inputs.position[0].tolist()
+        assert traced[form]["state"] == states.state[0].tolist()
+        # Read off the printed mask and positions, the state of each action is the text that it was taken in.
+        for node, state in zip(traced[form]["state"], traced["states"], strict=True):
+            seen = [i for i, bit in enumerate(traced[form]["mask"][node]) if bit]
+            assert [traced[form]["token"][i] for i in seen] == state
+            assert [traced[form]["position"][i] for i in seen] == list(range(len(state)))
+    assert render(traced).count("\n") > 8
+
+
+def test_trace_prints_both_forms(checkpoint, capsys):
+    text = output(capsys, "trace", "<bos> 2 + 2 =", "5 <bkspc> 4 <eos>")
+    assert "state tree" in text and "Algorithm 2" in text
+    found = json.loads(output(capsys, "trace", PROMPTS[0], "27<bkspc>8<eos>", "--tokenizer", checkpoint[0], "--json"))
+    assert found["prompt"][0] == "<bos>" and found["actions"] == ["2", "7", "<bkspc>", "8", "<eos>"]
+    assert found["state_tree"]["token"] == [*found["prompt"], "2", "7", "8", "<eos>"]
+    assert found["algorithm_2"]["token"] == [*found["prompt"], "2", "7", "2", "8", "<eos>"]
+
+
+@pytest.mark.parametrize("prompt, actions", [("<bos>", "<bkspc>"), ("", "5"), ("<bos> <bkspc>", "5")])
+def test_what_cannot_be_traced(capsys, prompt, actions):
+    assert "<bkspc>" in error(capsys, "trace", prompt, actions)
+
+
+def test_help_is_instant():
+    """No heavy import stands between the user and --help."""
+    code = (
+        "import sys\nfrom sequencematch.command import main\n"
+        "try: main(['--help'])\nexcept SystemExit: print({'torch', 'transformers', 'datasets'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
