@@ -7,6 +7,7 @@ after it, a small ``step-00000300.json`` with its SHA-256. A file without its di
 import hashlib
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -60,11 +61,8 @@ def load_checkpoint(folder: Path) -> tuple[int, dict] | None:
 
 
 def discard_checkpoints(folder: Path) -> None:
-    """Remove a finished run's checkpoints, and their folder."""
-    for file in folder.glob("step-*"):
-        file.unlink()
-    if folder.is_dir():
-        folder.rmdir()
+    """Remove a finished run's folder: its checkpoints and what else it held."""
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _digest(file: Path) -> str:

@@ -19,7 +19,7 @@ from sequencematch.policy import Policy, load_policy, new_policy, save_policy
 from sequencematch.seeding import stable_seed
 from sequencematch.settings import Model, Objective, Optimiser, Rollouts, Schedule
 from sequencematch.tokenizer import load_tokenizer
-from sequencematch.training import Run, Stage, train, write_metrics
+from sequencematch.training import METRICS, Run, Stage, train, write_metrics
 
 
 def scratch_or_pretrained(args: argparse.Namespace) -> tuple[Policy, Model]:
@@ -84,7 +84,7 @@ def run_stage(
     with atomic_folder(args.output) as folder:
         save_policy(policy, model, folder)
         tokenizer.save(folder)
-        write_metrics(metrics, folder / "metrics.csv")
+        write_metrics(metrics, folder / METRICS)
         if stage.stop < stage.total:
             torch.save(optimiser_state, folder / "optimiser.pt")
         steps = {"base_steps": base_steps, "steps": base_steps + stage.stop}

@@ -5,6 +5,7 @@ killed run continues from its last checkpoint exactly where the undisturbed run 
 """
 
 import csv
+import io
 import math
 import os
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from sequencematch.checkpoint import load_checkpoint, save_checkpoint
 from sequencematch.core import Actions
 from sequencematch.corpus import Batches, Corpus, Order
 from sequencematch.errors import UserError
+from sequencematch.files import write_text_atomically
 from sequencematch.losses import LOSSES, Scored, count, score_rows
 from sequencematch.policy import Policy, trained_tensors
 from sequencematch.replay import Entry, ReplayBuffer, generation_due, generation_interval
@@ -28,6 +30,7 @@ from sequencematch.seeding import generator, stable_seed
 from sequencematch.settings import Objective, Optimiser, Rollouts, Schedule
 
 VALIDATION_EXAMPLES = 500
+METRICS = "metrics.csv"
 MIXED_PRECISION = {"float32": "no", "bfloat16": "bf16"}
 
 
@@ -130,6 +133,7 @@ class _Trainer:
         names = self.window[0]
         row = {"step": self.step} | {name: sum(w[name] for w in self.window) / len(self.window) for name in names}
         self.metrics.append(row | ({"validation_loss": self._validation_loss()} if validate else {}))
+        write_metrics(self.metrics, self.run.resume / METRICS)  # for whoever watches a long run
         self.window = []
 
     def _gradient_step(self) -> dict:
@@ -238,9 +242,10 @@ def _as_actions(corpus: Corpus, entry: Entry) -> Actions:
 
 
 def write_metrics(rows: Sequence[dict], file: Path) -> None:
-    """The metrics file: one row per interval, empty where a quantity was not measured."""
+    """The metrics file, written whole: one row per interval, empty where a quantity was not measured."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    with file.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, names)
-        writer.writeheader()
-        writer.writerows(rows)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text_atomically(file, text.getvalue())
