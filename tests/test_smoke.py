@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 import subprocess
 import sys
 
@@ -57,3 +58,16 @@ def test_everything_a_table_promises_is_there(tree):
 def test_a_second_run_finds_nothing_to_do(tree):
     done = subprocess.run(COMMAND, cwd=tree, capture_output=True, text=True)
     assert done.returncode == 0 and "Nothing to be done" in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_a_job_run_by_hand_ends_with_the_same_bits(tree, tmp_path):
+    """The run's own job was forked from a process with warm imports; this one starts from nothing."""
+    model = tree / "results/smoke/mul/sm/eta=0.2/seed=2/model"
+    words = shlex.split(json.loads((model / "provenance.json").read_text())["command"])
+    for option in ("--output", "--resume"):
+        words[words.index(option) + 1] = str(tmp_path / option.strip("-"))
+    done = subprocess.run([sys.executable, *words], cwd=tree, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for name in ("lm.safetensors", "actions.safetensors", "metrics.csv"):
+        assert (tmp_path / "output" / name).read_bytes() == (model / name).read_bytes()

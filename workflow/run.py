@@ -33,6 +33,7 @@ def main() -> None:
             sys.exit("error: Snakemake is running in this folder; wait for it or stop it, then run this again")
         subprocess.run([*SNAKEMAKE, "--unlock", *sys.argv[1:]], check=True, capture_output=True)
     os.environ[MARK] = os.getcwd()
+    os.environ |= {"SEQUENCEMATCH_RUN_PID": str(os.getpid()), "SEQUENCEMATCH_PYTHON": sys.executable}
     os.set_inheritable(lock, True)  # Snakemake takes this process's place, and keeps the lock
     os.execv(sys.executable, [*SNAKEMAKE, "--workflow-profile", str(PROFILE), *sys.argv[1:]])
 

@@ -19,7 +19,10 @@ READ_BY = {
 
 # Scripts run by the interpreter that runs Snakemake, unless each rule brings a conda environment.
 if not any(str(method) == "conda" for method in workflow.deployment_settings.deployment_method):
-    shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
+    # Under workflow/run.py they share one start of torch and transformers.
+    warm = [f"{workflow.basedir}/workflow/warm"] if "SEQUENCEMATCH_RUN_PID" in os.environ else []
+    interpreters = ":".join([*warm, str(Path(sys.executable).parent)])
+    shell.prefix(f"export PATH={shlex.quote(interpreters)}:$PATH; ")
 
 
 def call(script, options=lambda wildcards: "", unused=lambda wildcards: ()):
