@@ -1,6 +1,7 @@
 """The policy: its folder gives it back exactly, and pretrained networks, adapters and 4-bit weights behave."""
 
 import json
+from random import Random
 
 import pytest
 import torch
@@ -18,9 +19,7 @@ SCRATCH = Model(layers=1, width=16, heads=2, context=64)
 
 
 def some_inputs():
-    import random
-
-    rows = [random_row(random.Random(7)) for _ in range(2)]
+    rows = [random_row(Random(7)) for _ in range(2)]
     inputs, _ = core.state_tree(rows, BKSPC)
     return inputs
 
@@ -89,7 +88,7 @@ def test_without_backspace_the_action_is_impossible():
 def test_a_rollout_leaves_the_gradients_as_they_were(pretrained, kind):
     """On some CPUs a 4-bit forward pass without gradients repacks the weights and spoils later gradients."""
     policy = randomised(new_policy(models(pretrained)[kind], BKSPC, SPECIALS, backspace=True, seed=5))
-    rows = [random_row(__import__("random").Random(seed)) for seed in range(3)]
+    rows = [random_row(Random(seed)) for seed in range(3)]
 
     def gradients():
         policy.zero_grad()
@@ -123,6 +122,6 @@ def test_a_folder_without_a_sound_policy_is_named(tmp_path):
 
 
 def test_an_unreachable_model_is_one_sentence(monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match="cannot load the model 'nobody/nothing'.*local copy.*'scratch'"):
         new_policy(Model(source="nobody/nothing"), BKSPC, SPECIALS, backspace=True, seed=0)

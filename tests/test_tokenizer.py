@@ -145,6 +145,6 @@ def test_a_pretrained_models_own_tokenizer(tmp_path):
 
 
 def test_an_unreachable_tokenizer_is_one_sentence(monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match="cannot load the tokenizer of 'nobody/nothing'.*local copy"):
         pretrained_tokenizer("nobody/nothing")

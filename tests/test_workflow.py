@@ -184,8 +184,11 @@ def test_every_scale_has_a_plan(scale, tmp_path):
             "optimiser={batch: many}",
             "error: command line: optimiser.batch is 'many', but must be an integer at least 1",
         ),
-        ("objective={gamma: 1}", "error: command line: objective.gamma is 1, but must be a number above 0 and below 1"),
-        ("objective={alpha: 0}", "error: command line: objective.alpha is 0, but must be a number above 0"),
+        (
+            "objective={gamma: 1}",
+            "error: command line: objective.gamma is '1', but must be a number above 0 and below 1",
+        ),
+        ("objective={alpha: 0}", "error: command line: objective.alpha is '0', but must be a number above 0"),
         ("objective={divergence: jss}", "objective.divergence is 'jss', but must be one of kl, js, chi2, "),
         ("noise={kind: digits}", "noise.kind is 'digits', but must be one of task, random, unigram, model"),
         ("tables={table6: {task: mull}}", "tables.table6.task: 'mull' is unknown; did you mean 'mul'?"),
