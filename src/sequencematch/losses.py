@@ -41,7 +41,7 @@ def _cloning(scored, normaliser, settings, beta):
 
 
 def _unlikelihood(scored, normaliser, settings, beta):
-    data, model = scored
+    model = scored[1]
     cloning, sums = _cloning(scored, normaliser, settings, beta)
     repeated = core.repeated_ngrams(model.trajectories, settings.uls_ngram)
     penalty = core.unlikelihood(model.scores, repeated) / normaliser.model_transitions

@@ -160,7 +160,7 @@ class _Trainer:
                 f"state is kept in '{run.resume}'; lower the learning rate or alpha and run again"
             )
         self.optimiser.step()
-        if self.loss.function is LOSSES["sm"].function:
+        if self.stage.loss == "sm":
             metrics["beta"] = beta
         return {**metrics, "gradient_norm": norm, **rollout_metrics}
 
