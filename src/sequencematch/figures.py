@@ -6,47 +6,47 @@ from pathlib import Path
 import numpy as np
 
 from sequencematch import motivating_example
-from sequencematch.comparison import Comparison
-from sequencematch.markdown import decoding_label, paper_label
-from sequencematch.tables import Cell
+from sequencematch.comparison import Comparison, Variant
+from sequencematch.quantities import describe
+from sequencematch.tables import SCORES, Cell
+from sequencematch.wording import decoding_label, paper_label
 
 # Okabe and Ito's palette, distinct under the common kinds of colour blindness.
 GREY, COLOURS = "#555555", ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 STYLE = {"font.size": 9, "axes.titlesize": 9, "axes.spines.top": False, "axes.spines.right": False}
 
 
-def plot_accuracy(cells: Sequence[Cell], comparison: Comparison, heading: str, path: Path) -> None:
-    """Accuracy of each variant, a panel per decoding: mean and 95% interval, and the paper's mean and spread."""
+def plot_scores(cells: Sequence[Cell], comparison: Comparison, heading: str, path: Path) -> None:
+    """The score of each variant, a panel per decoding: mean and 95% interval, and the paper's mean and spread."""
     import matplotlib.pyplot as plt
 
-    variants, decodings = comparison.variants, comparison.decodings
+    variants, decodings, metric = comparison.variants, comparison.decodings, SCORES[comparison.family][0]
     places = {variant: -row for row, variant in enumerate(variants)}
     etas = [0, *sorted({variant.eta for variant in variants if variant.eta})]
     colours = {eta: COLOURS[(i - 1) % len(COLOURS)] if eta else GREY for i, eta in enumerate(etas)}
-    accuracies = [cell for cell in cells if cell.quantity == "accuracy"]
+    scores = [cell for cell in cells if cell.quantity == metric]
     with plt.rc_context(STYLE):
         size = (1.6 + 2.1 * len(decodings), 1.6 + 0.42 * len(variants))
         figure, grid = plt.subplots(
             1, len(decodings), figsize=size, sharex=True, sharey=True, squeeze=False, layout="constrained"
         )
         for panel, decoding in zip(grid[0], decodings, strict=True):
-            panel.set(title=decoding_label(decoding), xlabel="accuracy")
+            panel.set(title=_plain(decoding_label(decoding)), xlabel=describe(metric).label)
             panel.grid(axis="x", color="#dddddd", linewidth=0.6)
             panel.tick_params(axis="y", length=0)
-            for cell in (cell for cell in accuracies if cell.decoding == decoding):
+            for cell in (cell for cell in scores if cell.decoding == decoding):
                 y, colour = places[cell.variant], colours[cell.variant.eta]
                 _point(panel, cell.mean, cell.low, cell.high, y + 0.12, marker="o", color=colour)
                 if cell.paper:
                     spread = cell.paper.spread or 0
                     low, high = cell.paper.value - spread, cell.paper.value + spread
                     _point(panel, cell.paper.value, low, high, y - 0.22, marker="D", color="black", mfc="white")
-        labels = [f"{v.label}, η = {v.eta:g}" if v.eta else v.label for v in variants]
-        grid[0, 0].set_yticks(list(places.values()), labels)
+        grid[0, 0].set_yticks(list(places.values()), map(_name, variants))
         grid[0, 0].set_ylim(-len(variants) + 0.4, 0.6)
         figure.suptitle(heading, fontsize=10)
         ours = plt.Line2D([], [], marker="o", color=GREY, label="this work: mean, 95% interval")
         paper = plt.Line2D([], [], marker="D", color="black", mfc="white", label=f"{paper_label(cells)}: mean ± spread")
-        handles = [ours, paper] if any(cell.paper for cell in accuracies) else [ours]
+        handles = [ours, paper] if any(cell.paper for cell in scores) else [ours]
         figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
         _save(figure, path)
 
@@ -94,6 +94,15 @@ def _infinite(panel, text: str) -> None:
 
 def _dashes(count: int) -> list:
     return [("solid", "dashed", "dotted", "dashdot")[i % 4] for i in range(count)]
+
+
+def _name(variant: Variant) -> str:
+    return f"{variant.label}, η = {variant.eta:g}" if variant.eta else variant.label
+
+
+def _plain(text: str) -> str:
+    """Without the marks of Markdown."""
+    return text.replace("`", "")
 
 
 def _point(panel, mean: float, low: float, high: float, y: float, color: str, **marker) -> None:
