@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from sequencematch.errors import UserError
+from sequencematch.quantities import key
 from sequencematch.scoring import read_json
 
 METHOD_ORDER = ("mle", "uls", "bc", "sm")
@@ -104,8 +105,12 @@ class Comparison:
 
     def statistic(self, variant: Variant, decoding: str, name: str) -> np.ndarray:
         """A number per seed, float [S or fewer]: seeds where it does not exist (null) are left out."""
-        found = [metrics["decodings"][decoding][name] for metrics in self.runs[variant]]
+        found = [_number(metrics["decodings"][decoding], name) for metrics in self.runs[variant]]
         return np.array([value for value in found if value is not None], dtype=float)
+
+    def reference(self, name: str) -> np.ndarray:
+        """A number of the real continuations per seed, float [S]: that of any run, for a seed has one judge."""
+        return np.array([_number(metrics["reference"], name) for metrics in self.runs[self.variants[0]]])
 
     def probabilities(self, variant: Variant, kind: str, side: str) -> np.ndarray | None:
         """P(<bkspc>) after ``corrupted`` or ``clean`` tokens, float [S, questions measured in every seed].
@@ -117,6 +122,11 @@ class Comparison:
         measured = [metrics["repair"][kind]["per_example"][side] for metrics in self.runs[variant]]
         shared = sorted(set.intersection(*map(set, measured)), key=int)
         return np.array([[by_example[i] for i in shared] for by_example in measured]) if shared else None
+
+
+def _number(numbers: dict, name: str) -> float | None:
+    """``perplexity``, or an entry of a group: ``entropy[2]``."""
+    return numbers[name.partition("[")[0]][key(name)] if key(name) else numbers[name]
 
 
 def read_comparison(paths: Sequence[Path], families: Sequence[str]) -> Comparison:

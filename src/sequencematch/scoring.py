@@ -32,7 +32,6 @@ from pathlib import Path
 from sequencematch.bleu import translation_scores
 from sequencematch.errors import UserError
 
-
 # What the judge measures of every decoding, and of the real continuations.
 MEASURES = ("perplexity", "entropy", "repetition", "distinct")
 

@@ -93,7 +93,7 @@ def variants_grid(
     write: Callable[[Cell | None], str],
 ) -> Grid:
     """A row per variant, a column per (decoding, quantity)."""
-    header = [", ".join([heading(name), *([decoding_label(decoding)] if decoding else [])]) for decoding, name in columns]
+    header = [", ".join(filter(None, (heading(name), decoding_label(decoding)))) for decoding, name in columns]
     rows = [
         [variant.label, eta_label(variant), *(write(find_cell(cells, variant, *column)) for column in columns)]
         for variant in comparison.variants
@@ -111,8 +111,8 @@ def difference_sentences(cells: Iterable[Cell]) -> Iterator[str]:
         where = f" at eta {cell.variant.eta:g}" if cell.variant.eta else ""
         how = f" ({decoding_label(cell.decoding)})" if cell.decoding else ""
         found = "no interval from one seed" if cell.low is None else verdict(cell.low, cell.high)
-        interval = "" if cell.low is None else f", 95% interval {span(cell)}"
-        yield f"{cell.variant.label} above {other}{where}{how}: {found} (difference {number(cell.mean, digits)}{interval})"
+        difference = number(cell.mean, digits) + ("" if cell.low is None else f", 95% interval {span(cell)}")
+        yield f"{cell.variant.label} above {other}{where}{how}: {found} (difference {difference})"
 
 
 def find_cell(cells: Sequence[Cell], variant: Variant, decoding: str, quantity: str) -> Cell | None:
