@@ -189,7 +189,7 @@ def test_html_is_whole_safe_and_marks_what_happened(table):
 def test_plain_text_shows_every_backspace(table):
     text = table[1]["text"]
     assert text.count("typed:   spoon<bkspc> end\n is<bkspc><bkspc> near.") == 2
-    assert "== SM, eta 0.2: 1 of 2 answered at once with <bkspc>." in text and "A <b>prompt</b> & its" in text
+    assert "== SM, eta 0.2: 1 of 2 answered at once with <bkspc>\n" in text and "A <b>prompt</b> & its" in text
 
 
 def test_one_seed_has_no_interval(make):

@@ -15,7 +15,7 @@ STYLE = """
   --gone: #a3210f; --gone-back: #fdeae6; --new: #14602b; --new-back: #e4f4e7; --left: #6b4500; --left-back: #fff1cf; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e8e8e4; --paper: #16181a; --soft: #212427; --line: #44484c;
   --gone: #ffab9e; --gone-back: #46190f; --new: #9fe0ad; --new-back: #143820; --left: #ffd97f; --left-back: #463308; } }
-body { margin: 0 auto; padding: 1.2rem; max-width: 64rem; color: var(--ink); background: var(--paper);
+body { margin: 0 auto; padding: 1.2rem; max-width: 72rem; color: var(--ink); background: var(--paper);
   font: 1rem/1.55 system-ui, sans-serif; overflow-wrap: break-word; }
 h1 { font-size: 1.5rem; line-height: 1.25; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
 h3 { font-size: 1rem; margin: 1.8rem 0 0.4rem; } p, ul { max-width: 46rem; }

@@ -87,7 +87,7 @@ def _plot_texts(panel, cells: Sequence[Cell], comparison: Comparison, colours: d
         for decoding, shape in shapes.items():
             x, y = (find_cell(cells, variant, decoding, name) for name in ("perplexity", "mauve"))
             if x and y:
-                panel.errorbar(x.mean, y.mean, y.sd, x.sd, color=colour, elinewidth=0.7, alpha=0.5, fmt="none")
+                panel.errorbar(x.mean, y.mean, y.sd, x.sd, color=colour, elinewidth=0.6, alpha=0.25, fmt="none")
                 panel.plot(x.mean, y.mean, shape, color=colour, markersize=6, mec="white", mew=0.6)
     panel.set(xlabel="perplexity under the judge", ylabel="MAUVE", xscale="log")
     panel.xaxis.set_major_formatter("{x:g}")

@@ -27,7 +27,7 @@ QUANTITIES = {
     "cut_off_share": Quantity("cut off", top=1),
     "perplexity": Quantity("perplexity", digits=2),
     "mauve": Quantity("MAUVE", top=1),
-    "entropy": Quantity("entropy", digits=2),
+    "entropy": Quantity("n-gram entropy", digits=2),
     "repetition": Quantity("repetition", top=1),
     "distinct": Quantity("distinct", top=1),
     "held_out_nll": Quantity("held-out NLL"),

@@ -57,9 +57,9 @@ def _shown(line: str, where: str) -> Shown:
         raise UserError(f"{where} is no shown example ({what}): delete the file and sample again") from error
 
 
-def answered_sentence(shown: Sequence[Shown]) -> str:
-    """'4 of 5 answered at once.'"""
-    return f"{sum(one.answered_at_once for one in shown)} of {len(shown)} answered at once with `<bkspc>`."
+def answered(shown: Sequence[Shown]) -> str:
+    """'4 of 5 answered at once with `<bkspc>`'"""
+    return f"{sum(one.answered_at_once for one in shown)} of {len(shown)} answered at once with `<bkspc>`"
 
 
 @dataclass(frozen=True)

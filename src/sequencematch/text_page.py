@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from sequencematch.comparison import Comparison, Variant
 from sequencematch.document import Block, Bullets, Grid, Heading, Paragraph
-from sequencematch.showcase import Showcase, Shown, answered_sentence
+from sequencematch.showcase import Showcase, Shown, answered
 from sequencematch.tables import Cell
 from sequencematch.text_table import REFERENCE, measures
 from sequencematch.wording import (
@@ -59,7 +59,7 @@ def showcase_blocks(shown: Mapping[Variant, Sequence[Shown]]) -> list[Block]:
     blocks: list[Block] = [Heading("A wrong token at the end of the prompt"), Paragraph(f"{AT_ONCE} {LEGEND}")]
     for variant, examples in shown.items():
         blocks += [
-            Heading(f"{variant.label}, eta {eta_label(variant)}: {answered_sentence(examples)}", level=3),
+            Heading(f"{variant.label}, eta {eta_label(variant)}: {answered(examples)}", level=3),
             Showcase(examples),
         ]
     return blocks if shown else [*blocks, Paragraph("None: no method of this table has `<bkspc>`.")]
@@ -69,8 +69,8 @@ def to_text(title: str, shown: Mapping[Variant, Sequence[Shown]]) -> str:
     """The examples alone, as plain text."""
     parts = [title, AT_ONCE]
     for variant, examples in shown.items():
-        answered = answered_sentence(examples).replace("`", "")
-        parts += [f"== {variant.label}, eta {eta_label(variant)}: {answered}", Showcase(examples).text()]
+        how_many = answered(examples).replace("`", "")
+        parts += [f"== {variant.label}, eta {eta_label(variant)}: {how_many}", Showcase(examples).text()]
     return "\n\n".join(parts) + "\n"
 
 
