@@ -183,7 +183,7 @@ class _Sampler:
         self.waiting = list(range(len(prompts)))[::-1]  # taken from the end
         self.batch = min(batch, len(prompts))
         self.counts = Counts()
-        self.bkspc, self.eos = policy.bkspc, _eos(policy)
+        self.bkspc, self.eos = policy.bkspc, eos_ids(policy)
         longest = max(map(len, self.texts), default=0)
         self.cache = StateCache(policy, self.batch, longest + decoding.max_actions)
 
@@ -277,7 +277,7 @@ class _Sampler:
         return torch.tensor(values, dtype=dtype, device=self.policy.device)
 
 
-def _eos(policy: Policy) -> set[int]:
+def eos_ids(policy: Policy) -> set[int]:
     """The ids that end a trajectory (some models have several)."""
     eos = policy.lm.config.eos_token_id
     return {eos} if isinstance(eos, int) else set(eos or ())
