@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from sequencematch.decoding_names import decoding_options
+
 Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
@@ -149,4 +151,32 @@ class Evaluation(Section):
     )
     batch: Count = setting(128, "sequences decoded side by side")
     max_actions: Count = setting(24, "actions after which a sequence is cut off, backspaces included")
-    perturbation: tuple[Rate, ...] = setting((0.05, 0.1), "rates at which emitted tokens are replaced by wrong ones")
+    decodings: tuple[str, ...] = setting(
+        ("sampled", "greedy", "perturbed=0.05", "perturbed=0.1"),
+        "how completions are decoded: sampled, greedy, temperature=X, top_p=X, min_p=X, rejection=X, bkspc_bias=X, "
+        "bkspc_masked, perturbed=X (the rate at which emitted tokens are replaced by wrong ones)",
+        min_length=1,
+    )
+    corruptions: tuple[Literal["task", "random", "unigram", "model"], ...] = setting(
+        ("random", "model"), "kinds of noise whose repair is measured"
+    )
+    shown: Annotated[int, Field(ge=0)] = setting(
+        5, "first examples shown in full, the last token of their prompt replaced by a random one (text)"
+    )
+    judge: str = setting(
+        "", "hub name or path of the causal LM that judges text; empty: the MLE model of the next seed (text)"
+    )
+
+    @field_validator("decodings")
+    @classmethod
+    def _are_decodings(cls, names):
+        for name in names:
+            decoding_options(name)
+        return names
+
+    @field_validator("decodings", "corruptions")
+    @classmethod
+    def _distinct(cls, values):
+        if len(set(values)) < len(values):
+            raise ValueError(f"{', '.join(values)}: each may stand there once")
+        return values

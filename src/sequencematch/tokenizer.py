@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import tokenizers
@@ -58,9 +59,11 @@ class Tokenizer:
 
     def render(self, actions: Sequence[int]) -> str:
         """Actions for a reader's eye, ``<bkspc>`` and special tokens written out: ``2<bkspc>31<eos>``."""
+        # Runs of tokens together: one token may hold half a character.
+        runs = groupby(actions, key=lambda action: action == self.bkspc)
         return "".join(
-            "<bkspc>" if action == self.bkspc else self._fast.decode([action], skip_special_tokens=False)
-            for action in actions
+            "<bkspc>" * len(list(run)) if bkspc else self._fast.decode(list(run), skip_special_tokens=False)
+            for bkspc, run in runs
         )
 
     def id(self, token: str) -> int | None:
