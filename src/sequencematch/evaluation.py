@@ -1,6 +1,6 @@
 """What a trained policy does with the test questions: completions under several decodings, and repair."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,8 @@ import torch
 
 from sequencematch import core
 from sequencematch.core import Actions
-from sequencematch.noise import KINDS, encode, noise_split
+from sequencematch.examples import Clean
+from sequencematch.noise import KINDS, noise_split
 from sequencematch.policy import Policy
 from sequencematch.rollout import Decoding, Perturbation, sample
 from sequencematch.seeding import stable_seed
@@ -28,21 +29,26 @@ class Question:
 
 
 def disturbed_questions(
-    data, split: str, kind: str, tokenizer: Tokenizer, policy: Path | None, stream: Sequence[int | str]
+    splits: Mapping[str, Sequence[Clean]],
+    split: str,
+    kind: str,
+    tokenizer: Tokenizer,
+    policy: Path | None,
+    stream: Sequence[int | str],
 ) -> tuple[list[Question], list[Actions]]:
     """A split's questions, and their completions with a wrong token before every true one (eta = 1).
 
     The wrong tokens are of noise ``kind``; where the kind needs one, ``policy`` is the folder of the
     policy that proposes them.
     """
-    examples = encode(data[split], tokenizer)
-    weights = KINDS[kind](tokenizer, encode(data["train"], tokenizer), policy)
+    examples = splits[split]
+    weights = KINDS[kind](tokenizer, splits["train"], policy)
     noised = noise_split(examples, 1.0, 1, weights, tokenizer.bkspc, stream)
     repaired = [Actions(*row) for row in zip(noised["prompt"], noised["actions"], noised["imitated"], strict=True)]
     disturbances = (np.flatnonzero(w.any(0)).tolist() for w in weights(examples))
     return [
-        Question(example.prompt, example.completion, solution, wrong)
-        for example, solution, wrong in zip(examples, data[split]["completion"], disturbances, strict=True)
+        Question(example.prompt, example.completion, example.text, wrong)
+        for example, wrong in zip(examples, disturbances, strict=True)
     ], repaired
 
 
