@@ -59,11 +59,11 @@ def run(tmp_path):
         lines = [line if isinstance(line, str) else json.dumps(line) for line in samples]
         (tmp_path / "samples.jsonl").write_text("".join(line + "\n" for line in lines))
         (tmp_path / "repair.json").write_text(json.dumps(repair))
-        for name, content in (("model", provenance), ("data", {"digest": "abc"})):
+        for name, content in (("model", provenance), ("examples", {"digest": "abc"})):
             (tmp_path / name).mkdir(exist_ok=True)
             (tmp_path / name / "provenance.json").write_text(json.dumps(content))
         target = tmp_path / "metrics.json"
-        options = {name: tmp_path / name for name in ("model", "data")}
+        options = {name: tmp_path / name for name in ("model", "examples")}
         options |= {"samples": tmp_path / "samples.jsonl", "repair": tmp_path / "repair.json", "output": target}
         options |= {"scale": "smoke", "task": "mul", "method": "sm", "eta": "0.2", "seed": "1"}
         command = [sys.executable, SCRIPT, *(word for name in options for word in (f"--{name}", options[name]))]

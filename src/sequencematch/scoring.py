@@ -1,7 +1,7 @@
 """Score one run: what was decoded for every test question, and how ``<bkspc>`` answers corrupted tokens.
 
 Read: ``samples.jsonl`` (a line per decoding and test question), ``repair.json``, and the provenance files of
-the model and of the data. Returned: the content of ``metrics.json``, which describes itself:
+the model and of the examples. Returned: the content of ``metrics.json``, which describes itself:
 
 - ``scale``, ``task``, ``method``, ``eta``, ``seed``: the run.
 - ``decodings``: name -> ``accuracy``, ``n`` (questions), ``correct`` (a character 0 or 1 per question, in the
@@ -118,12 +118,12 @@ def read_repair(path: Path) -> dict | None:
     return {"repair_rate": rates["corrupted"], "false_alarm_rate": rates["clean"], "per_example": numbers}
 
 
-def read_budget(model: Path, data: Path) -> tuple[dict, dict]:
+def read_budget(model: Path, examples: Path) -> tuple[dict, dict]:
     """What must agree between compared runs, and the facts (commit, settings) that a reader may want.
 
-    ``model`` and ``data`` are folders with a provenance.json.
+    ``model`` and ``examples`` are folders with a provenance.json.
     """
-    trained, generated = (read_json(folder / "provenance.json", "make it again") for folder in (model, data))
+    trained, encoded = (read_json(folder / "provenance.json", "make it again") for folder in (model, examples))
     try:
         settings = trained["settings"]
         budget = {
@@ -131,18 +131,20 @@ def read_budget(model: Path, data: Path) -> tuple[dict, dict]:
             "steps": trained["steps"],
             "batch": settings["optimiser"]["batch"],
             "model_digest": _digest(settings["model"]),
-            "data_digest": generated["digest"],
+            "data_digest": encoded["digest"],
         }
         changes = " with uncommitted changes" if trained["uncommitted_changes"] else ""
         return budget, {"commit": trained["commit"][:12] + changes, "settings": settings}
     except (KeyError, TypeError) as error:
-        raise UserError(f"the provenance.json of '{model}' or '{data}' lacks {error}: make the folder again") from error
+        raise UserError(
+            f"the provenance.json of '{model}' or '{examples}' lacks {error}: make the folder again"
+        ) from error
 
 
-def score(run: dict, samples: Path, repair: Path, model: Path, data: Path) -> dict:
+def score(run: dict, samples: Path, repair: Path, model: Path, examples: Path) -> dict:
     """The content of metrics.json; ``run`` holds scale, task, method, eta and seed."""
     decodings = read_samples(samples)
-    budget, facts = read_budget(model, data)
+    budget, facts = read_budget(model, examples)
     return {
         **run,
         "decodings": {name: score_decoding(decoded) for name, decoded in decodings.items()},
