@@ -12,7 +12,7 @@ def main() -> None:
     cli.add_settings(parser, Evaluation)
     cli.add_settings(parser, Noise)
     parser.add_argument("--model", type=Path, required=True, help="model folder")
-    parser.add_argument("--data", type=Path, required=True, help="dataset folder")
+    parser.add_argument("--examples", type=Path, required=True, help="folder of examples")
     parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer folder")
     parser.add_argument("--policy", type=Path, help="model folder that proposes wrong tokens (noise kind 'model')")
     parser.add_argument("--output", type=Path, required=True, help="samples to write (JSON lines)")
@@ -22,16 +22,16 @@ def main() -> None:
     evaluation, noise = cli.settings_from(args, Evaluation), cli.settings_from(args, Noise)
 
     from sequencematch.evaluation import complete, disturbed_questions, repair
+    from sequencematch.examples import load_examples
     from sequencematch.files import write_json, write_text_atomically
     from sequencematch.policy import load_policy
-    from sequencematch.storage import load
     from sequencematch.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(args.tokenizer)
     policy, _ = load_policy(args.model)
-    data, _ = load(args.data)
+    examples, _ = load_examples(args.examples)
     stream = (args.seed, "evaluation")
-    questions, repaired = disturbed_questions(data, evaluation.split, noise.kind, tokenizer, args.policy, stream)
+    questions, repaired = disturbed_questions(examples, evaluation.split, noise.kind, tokenizer, args.policy, stream)
     records = complete(policy, questions, evaluation, args.seed, tokenizer)
     lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
     write_text_atomically(args.output, lines)

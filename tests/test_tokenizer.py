@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sequencematch.arithmetic import TASKS, generate
 from sequencematch.errors import UserError
-from sequencematch.settings import Data
+from sequencematch.settings import Arithmetic
 from sequencematch.tokenizer import Tokenizer, load_tokenizer, pretrained_tokenizer, train_tokenizer
 
 ALPHABET = string.ascii_letters + string.digits + string.punctuation + " \n\té"
@@ -63,7 +63,7 @@ def test_words_of_templates_and_single_digits():
 
 @pytest.mark.parametrize("task", TASKS)
 def test_sequences_are_short(task):
-    splits = generate(Data(generator=task, entropy=(1, 3), train=300, validation=20, test=20))
+    splits = generate(Arithmetic(generator=task, entropy=(1, 3), train=300, validation=20, test=20))
     text = [p + c for p, c in zip(splits["train"]["prompt"], splits["train"]["completion"], strict=True)]
     tokenizer = train_tokenizer(text)
     for split in splits.values():

@@ -40,6 +40,7 @@ LEARNED = {"finetune", "sample", "score", "make_table", "all"}
 ALL_JOBS = {
     "make_dataset": 1,
     "train_tokenizer": 1,
+    "encode_examples": 1,
     "inject_noise": 4,  # eta 0 and 0.2, two seeds
     "pretrain_base": 2,
     "pretrain_bc": 2,
@@ -147,7 +148,9 @@ def test_a_killed_run_is_taken_up_again_without_help(tmp_path):
     assert (second.returncode, second.stderr.count("\n")) == (1, 1)
     assert second.stderr.startswith("error: another run is going on in this folder")
 
-    jobs = [p for p in psutil.Process(first.pid).children(recursive=True) if "make_dataset.py" in " ".join(p.cmdline())]
+    jobs = [
+        p for p in psutil.Process(first.pid).children(recursive=True) if "make_arithmetic.py" in " ".join(p.cmdline())
+    ]
     first.send_signal(signal.SIGKILL)
     first.wait()
     assert jobs and all(job.is_running() for job in jobs) and any((tree / ".snakemake" / "locks").iterdir())

@@ -26,14 +26,18 @@ if not any(str(method) == "conda" for method in workflow.deployment_settings.dep
 
 
 def call(script, options=lambda wildcards: "", unused=lambda wildcards: ()):
-    """A rule's one parameter: the script's options, with their names, and the digest of the code behind it.
+    """A rule's one parameter: the script, its options, with their names, and the digest of the code behind it.
+
+    ``script`` may follow from the wildcards.
 
     One value, because Snakemake compares parameters as a set; exactly what a job reads, so that exactly the jobs
     that a changed key or module concerns run again.
     """
 
     def parameter(wildcards):
-        return {"options": options(wildcards), "code": code_digest(SOURCE / f"{script}.py", unused(wildcards))}
+        name = script(wildcards) if callable(script) else script
+        code = code_digest(SOURCE / f"{name}.py", unused(wildcards))
+        return {"script": name, "options": options(wildcards), "code": code}
 
     return parameter
 
@@ -79,10 +83,43 @@ def policy_option(wildcards):
     return f"--policy {policy}" if policy else ""
 
 
+def dataset_script(wildcards):
+    return f"make_{CONFIG.tasks[wildcards.task].data.family}"
+
+
+def dataset_options(wildcards):
+    """What the rows of a task follow from: its settings, and those of its corpus."""
+    source = CONFIG.source(wildcards.task)
+    corpus = [] if source is None else [cli.options(source, prefix="source_")]
+    return " ".join([cli.options(CONFIG.tasks[wildcards.task].data, data_read(wildcards, "dataset")), *corpus])
+
+
+def data_read(wildcards, stage):
+    """The settings of a task's data that a stage reads."""
+    fields = set(type(CONFIG.tasks[wildcards.task].data).model_fields)
+    later = {"tokenizer": {"vocabulary"} & fields, "examples": {"longest", "prompt", "continuation"} & fields}
+    return later.get(stage, fields - set().union(*later.values()))
+
+
+def corpus_files(wildcards):
+    """The files that a task's corpus is read from."""
+    source = CONFIG.source(wildcards.task)
+    return [] if source is None else [*source.train, *source.validation, *source.test]
+
+
 def tokenizer_options(wildcards):
     """A pretrained model brings its own tokenizer."""
     source = CONFIG.settings(wildcards.task)["model"].source
-    return "" if source == "scratch" else f"--source {shlex.quote(source)}"
+    if source != "scratch":
+        return f"--pretrained {shlex.quote(source)}"
+    return cli.options(CONFIG.tasks[wildcards.task].data, data_read(wildcards, "tokenizer"))
+
+
+def examples_options(wildcards):
+    """The tokenizer of a pretrained model knows its context."""
+    model = CONFIG.settings(wildcards.task)["model"]
+    context = [f"--context {model.context}"] if model.source == "scratch" else []
+    return " ".join([cli.options(CONFIG.tasks[wildcards.task].data, data_read(wildcards, "examples")), *context])
 
 
 def base_options(wildcards):

@@ -4,7 +4,7 @@
 rule sample:
     input:
         model="<results>/{task}/{method}/eta={eta}/seed={seed}/model",
-        data="<results>/{task}/data",
+        examples="<results>/{task}/examples",
         tokenizer="<results>/{task}/tokenizer",
         policy=noise_policy,
     output:
@@ -26,7 +26,7 @@ rule sample:
         call=call("sample", sample_options),
     shell:
         "OMP_NUM_THREADS={threads} python src/sample.py {params.call[options]} --seed {wildcards.seed}"
-        " --model {input.model} --data {input.data} --tokenizer {input.tokenizer}"
+        " --model {input.model} --examples {input.examples} --tokenizer {input.tokenizer}"
         " --output {output.samples} --repair {output.repair} > {log} 2>&1"
 
 
@@ -35,7 +35,7 @@ rule score:
         samples="<results>/{task}/{method}/eta={eta}/seed={seed}/samples.jsonl",
         repair="<results>/{task}/{method}/eta={eta}/seed={seed}/repair.json",
         model="<results>/{task}/{method}/eta={eta}/seed={seed}/model",
-        data="<results>/{task}/data",
+        examples="<results>/{task}/examples",
     output:
         metrics="<results>/{task}/{method}/eta={eta}/seed={seed}/metrics.json",
     log:
@@ -53,4 +53,4 @@ rule score:
         call=call("score", run_options),
     shell:
         "OMP_NUM_THREADS={threads} python src/score.py {params.call[options]} --samples {input.samples}"
-        " --repair {input.repair} --model {input.model} --data {input.data} --output {output.metrics} > {log} 2>&1"
+        " --repair {input.repair} --model {input.model} --examples {input.examples} --output {output.metrics} > {log} 2>&1"
