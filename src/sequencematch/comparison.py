@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from sequencematch.decoding_names import concerns_backspace
 from sequencematch.errors import UserError
 from sequencematch.quantities import key
 from sequencematch.scoring import read_json
 
 METHOD_ORDER = ("mle", "uls", "bc", "sm")
-BKSPC = "bkspc_"  # what the names of decodings start with that only a policy with <bkspc> needs
 BUDGET_NAMES = {
     "base_steps": "steps of the base model",
     "steps": "gradient steps in all",
@@ -202,7 +202,7 @@ def _check_same_evaluation(first: tuple[Path, dict], other: tuple[Path, dict]) -
     (first_path, ours), (other_path, theirs) = first, other
     peers = (ours["repair"] is None) == (theirs["repair"] is None)
     decodings = [
-        [name for name in run["decodings"] if peers or not name.startswith(BKSPC)] for run in (ours, theirs)
+        [name for name in run["decodings"] if peers or not concerns_backspace(name)] for run in (ours, theirs)
     ]
     corruptions = [list(run["repair"] or ()) if peers else [] for run in (ours, theirs)]
     for what, (a, b) in (("decodings", decodings), ("corruptions", corruptions)):

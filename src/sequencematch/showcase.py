@@ -6,6 +6,7 @@ Shown are the first prompts of the split in their order, none picked.
 import html
 import itertools
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,9 @@ KEPT, DELETED = "kept", "deleted"
 class Shown:
     """One continuation of a damaged prompt.
 
-    prompt: text before the damaged token; true, wrong: that token as it was and as it was given; pieces: the text
-    of each token in the order typed, the wrong one first, and whether it was kept or deleted; rendered: the same as
-    plain text with every ``<bkspc>`` visible; answered_at_once: whether the first action was ``<bkspc>``.
+    prompt: text before the damaged token; true, wrong: that token as it was and as it was given; pieces: texts in the
+    order typed, the wrong token alone and first, and whether each was kept or deleted; rendered: all of them as plain
+    text with every ``<bkspc>`` visible; answered_at_once: whether the first action was ``<bkspc>``.
     """
 
     example: int
@@ -88,19 +89,24 @@ def _said(one: Shown) -> str:
 
 
 def _marked(one: Shown) -> Iterator[str]:
-    """Runs of deleted text struck through, what was written instead underlined, a wrong token left standing marked."""
+    """Deleted text struck through, the first word written after it underlined, a wrong token left standing marked."""
     first = True
     for fate, group in itertools.groupby(one.pieces, key=lambda piece: piece[1]):
         texts = [text for text, _ in group]
+        text = "".join(texts)
         if fate == DELETED:
-            yield f'<del><span class="aloud">deleted: </span>{html.escape(_visible("".join(texts)))}</del>'
-        elif first:
-            yield f'<mark><span class="aloud">wrong token kept: </span>{html.escape(_visible(texts[0]))}</mark>'
-            yield html.escape("".join(texts[1:]))
+            yield f'<del><span class="aloud">deleted: </span>{html.escape(_visible(text))}</del>'
         else:
-            yield f'<ins><span class="aloud">written instead: </span>{html.escape(texts[0])}</ins>'
-            yield html.escape("".join(texts[1:]))
+            tag, said, end = ("mark", "wrong token kept", len(texts[0])) if first else ("ins", "written", _word(text))
+            yield f'<{tag}><span class="aloud">{said}: </span>{html.escape(text[:end])}</{tag}>'
+            yield html.escape(text[end:])
         first = False
+
+
+def _word(text: str) -> int:
+    """Where the first word of a text ends."""
+    found = re.match(r"\s*\S+", text)
+    return found.end() if found else len(text)
 
 
 def _visible(text: str) -> str:

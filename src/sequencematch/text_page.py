@@ -24,11 +24,15 @@ AT_ONCE = (
     "The last token of a prompt was replaced by a random one; the policy of the first seed went on from there, "
     "sampled at temperature 1. These are the first prompts of the split, not picked."
 )
-LEGEND = "Struck through: deleted with `<bkspc>`. Underlined: the token written next. Dotted: the wrong token, kept."
+LEGEND = (
+    "Struck through: deleted with `<bkspc>`. Underlined: the first word written after it. Dotted: the wrong token, kept."
+)
 TRUNCATION = (
     "Mean ± standard deviation between seeds. Lower perplexity than that of real text is not better: it is text that "
     "the judge finds easy, such as repetition. MAUVE (1 at best) compares the distribution of texts with that of the "
-    "real continuations. Held-out losses are above, for they do not depend on the decoding."
+    "real continuations. Entropy is of the n-grams of all texts, in nats; repetition the share of 4-grams that stood "
+    "earlier in the same text; distinct the share of different ones among all 3-grams. Pops per sequence is the rate "
+    "of deletion. Held-out losses are above, for they do not depend on the decoding."
 )
 MAUVE_LIMITS = (
     "MAUVE is one number for all texts of a seed and has none per question; its differences are paired by seed, and "
@@ -75,9 +79,10 @@ def to_text(title: str, shown: Mapping[Variant, Sequence[Shown]]) -> str:
 
 
 def _judged_by(comparison: Comparison) -> str:
-    judges = dict.fromkeys(metrics["judge"]["model"] for metrics in comparison.runs[comparison.variants[0]])
-    models = ", ".join(f"`{judge}`" for judge in judges)
-    return f"Judged by {models} (seed by seed): {comparison.first['judge']['description']}"
+    """Which model judged each seed, and what the first of them says of itself."""
+    judges = [metrics["judge"]["model"] for metrics in comparison.runs[comparison.variants[0]]]
+    models = ", ".join(f"`{judge}` (seed {seed})" for seed, judge in zip(comparison.seeds, judges, strict=True))
+    return f"Judged by {models}. Of seed {comparison.seeds[0]}: {comparison.first['judge']['description']}"
 
 
 def _truncation(cells: Sequence[Cell], comparison: Comparison) -> Grid:

@@ -12,7 +12,8 @@ from dataclasses import asdict
 
 import numpy as np
 
-from sequencematch.comparison import BKSPC, Comparison, Variant
+from sequencematch.comparison import Comparison, Variant
+from sequencematch.decoding_names import concerns_backspace
 from sequencematch.intervals import Resampled, estimate_seeds, resampled_mean, spread
 from sequencematch.tables import STATISTICS, Cell, baselines, plain_cells, repair_cells
 
@@ -41,7 +42,8 @@ def measures(comparison: Comparison) -> list[str]:
 def other_decodings(comparison: Comparison, other: Variant) -> list[str]:
     """The decodings of ``other`` that are truncations of its sampling, as ``<bkspc>`` may be one."""
     known = [name for name in comparison.decodings if comparison.has(other, name)]
-    return [name for name in known if not name.startswith(("sampled", "greedy", "perturbed", BKSPC))]
+    others = ("sampled", "greedy", "perturbed")
+    return [name for name in known if not name.startswith(others) and not concerns_backspace(name)]
 
 
 def _mauve_differences(comparison: Comparison, variant: Variant) -> Iterator[Cell]:
