@@ -9,7 +9,7 @@ from sequencematch import cli
 from sequencematch.code_digest import SOURCE, code_digest
 from sequencematch.config import load_config, scale_overlay
 from sequencematch.errors import UserError
-from sequencematch.settings import Objective
+from sequencematch.settings import Evaluation, Objective
 
 # The configuration: config.yaml, the scale's overlay, then what --config and --configfile say.
 try:

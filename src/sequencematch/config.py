@@ -134,6 +134,16 @@ class Config(Section):
         data = self.tasks[task].data
         return None if data.family == "arithmetic" else self.sources[data.source]
 
+    @property
+    def judge_method(self) -> str | None:
+        """The method whose models judge text where no other judge is named: the first that trains by MLE."""
+        return next((name for name, method in self.methods.items() if method.loss == "mle"), None)
+
+    def seed_after(self, seed: int) -> int:
+        """The next seed of the list, in a circle: another one, if there are several."""
+        place = self.seeds.index(seed) if seed in self.seeds else -1
+        return self.seeds[(place + 1) % len(self.seeds)]
+
     def starts_from_bc(self, task: str, method: str) -> bool:
         """Whether a method goes on from the k steps of BC, not from the base model."""
         return self.methods[method].loss not in NOISELESS and self.settings(task)["schedule"].pretrain_steps > 0
@@ -278,10 +288,33 @@ def _check_settings(config: Config, task: str, method: str | None, write) -> Non
         )
     if in_force["model"].source == "scratch":
         _check_lengths(task, in_force, write, write_in_force)
+    _check_evaluation(config, task, in_force, write_in_force)
     if in_force["noise"].kind == "task" and in_force["data"].family != "arithmetic":
         raise UserError(
             f"{write_in_force('noise', 'kind')} is 'task', which writes digits, but must be one of random, "
             f"unigram, model in a task of {in_force['data'].family} (task {task})"
+        )
+
+
+def _check_evaluation(config: Config, task: str, in_force: dict[str, Section], write_in_force) -> None:
+    """That what is to be measured exists in the task's family."""
+    data, evaluation = in_force["data"], in_force["evaluation"]
+    if "task" in evaluation.corruptions and data.family != "arithmetic":
+        raise UserError(
+            f"{write_in_force('evaluation', 'corruptions')} holds 'task', which writes digits, but may hold random, "
+            f"unigram and model alone in a task of {data.family} (task {task})"
+        )
+    if data.family != "text":
+        return
+    if evaluation.max_actions < data.continuation:
+        raise UserError(
+            f"{write_in_force('evaluation', 'max_actions')} is {evaluation.max_actions}, but must be at least "
+            f"data.continuation ({data.continuation}), and more, so that deletions leave as many tokens (task {task})"
+        )
+    if not evaluation.judge and config.judge_method is None:
+        raise UserError(
+            f"{write_in_force('evaluation', 'judge')} is empty, and no method has the loss mle, whose models would "
+            f"judge text: name a causal LM, or add such a method (task {task})"
         )
 
 
