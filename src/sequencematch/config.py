@@ -4,6 +4,7 @@ A base file and any number of overlays are merged key by key (null removes a key
 every method those that only its own jobs read.
 """
 
+import itertools
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Discriminator, Field, Tag, ValidationError, field_validator
 
+from sequencematch import documents, pairs
 from sequencematch.errors import UserError
 from sequencematch.explain import sentence, unknown
 from sequencematch.settings import (
@@ -186,6 +188,7 @@ def load_config(*sources: Path | tuple[str, dict]) -> Config:
         raise UserError(sentence(error, Config, write)) from None
     _check_names(config, write)
     for task in config.tasks:
+        _check_source(config, task, write)
         for method in (None, *config.methods):
             _check_settings(config, task, method, write)
     return config
@@ -255,6 +258,30 @@ def _check_names(config: Config, write) -> None:
         for method in table.methods:
             if method not in config.methods:
                 raise UserError(unknown(f"{write(('tables', name, 'methods'))}: '{method}'", method, config.methods))
+
+
+def check_files(config: Config) -> None:
+    """Raises UserError where a file of a corpus that a task needs is not there. Paths are relative to this folder."""
+    for task in config.tasks:
+        source = config.source(task)
+        for file in itertools.chain(*source.files.values()) if source else ():
+            if not Path(file).is_file():
+                raise UserError(
+                    f"'{file}' is not there: task {task} needs it (sources.{config.tasks[task].data.source}); "
+                    "put it there, or name another source"
+                )
+
+
+def _check_source(config: Config, task: str, write) -> None:
+    """That the task's corpus can give what its family needs."""
+    data = config.tasks[task].data
+    try:
+        if data.family == "translation":
+            pairs.check_source(config.sources[data.source], data)
+        if data.family == "text":
+            documents.check_source(config.sources[data.source])
+    except UserError as error:
+        raise UserError(f"{write(('sources', data.source))}: {error} (task {task})") from None
 
 
 def _check_settings(config: Config, task: str, method: str | None, write) -> None:

@@ -116,9 +116,13 @@ def data_read(wildcards, stage):
 
 
 def corpus_files(wildcards):
-    """The files that a task's corpus is read from."""
+    """The files on this machine that a task's corpus is read from."""
     source = CONFIG.source(wildcards.task)
-    return [] if source is None else [*source.train, *source.validation, *source.test]
+    if source is None:
+        return []
+    in_hub_format = Path(source.name).rglob("*") if source.kind == "hub" else []
+    named = [file for files in source.files.values() for file in files]
+    return [*named, *sorted(str(file) for file in in_hub_format if file.is_file())]
 
 
 def tokenizer_options(wildcards):
