@@ -7,9 +7,9 @@ sys.path.insert(0, f"{workflow.basedir}/src")
 
 from sequencematch import cli
 from sequencematch.code_digest import SOURCE, code_digest
-from sequencematch.config import load_config, scale_overlay
+from sequencematch.config import check_files, load_config, scale_overlay
 from sequencematch.errors import UserError
-from sequencematch.settings import Objective
+from sequencematch.settings import Evaluation, Objective
 
 # The configuration: config.yaml, the scale's overlay, then what --config and --configfile say.
 try:
@@ -18,6 +18,7 @@ try:
         *scale_overlay(f"{workflow.basedir}/workflow/scales", config.pop("scale", None)),
         ("command line", dict(config)),
     )
+    check_files(CONFIG)
 except UserError as error:
     sys.exit(f"error: {error}")
 

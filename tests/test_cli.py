@@ -42,12 +42,13 @@ def test_options_left_out_take_the_defaults(section):
 @given(st.data())
 def test_a_command_line_carries_settings_unchanged(data):
     """Through the shell's quoting, for any value of any type: text, numbers, tuples, truth values."""
-    rate = st.floats(0, 1, exclude_max=True)
+    decoding = st.sampled_from(["sampled", "greedy", "top_p=0.95", "bkspc_bias=-1.5", "perturbed=1e-05"])
     texts = st.text().filter(lambda text: "\0" not in text)
     entropy = st.tuples(st.floats(0.1, 5), st.floats(5, 10))
     drawn = [
         Evaluation(
-            perturbation=data.draw(st.lists(rate, max_size=3)), split=data.draw(st.sampled_from(["validation", "test"]))
+            decodings=data.draw(st.lists(decoding, min_size=1, max_size=4, unique=True)),
+            split=data.draw(st.sampled_from(["validation", "test"])),
         ),
         Arithmetic(
             entropy=data.draw(entropy), seed=data.draw(st.integers(-(2**63), 2**63)), train=data.draw(st.integers(1))
@@ -90,10 +91,11 @@ def test_only_the_settings_asked_for_become_options():
         ("--train 2.5", Arithmetic, "--train is '2.5', but must be an integer at least 1"),
         ("--entropy 1", Arithmetic, "--entropy has too few values: it must be 2 values, each a number"),
         (
-            "--perturbation 0.1 1",
+            "--decodings sampled top_p=1",
             Evaluation,
-            "--perturbation is '1', but must be a list, each a number at least 0 and below 1",
+            "--decodings: 'top_p=1' is no decoding: top_p= takes a number above 0 and below 1",
         ),
+        ("--decodings greedy greedy", Evaluation, "--decodings: greedy, greedy: each may stand there once"),
         ("--batch 32 --micro-batch 5", Optimiser, "batch (32) must be a multiple of micro_batch (5)"),
     ],
 )

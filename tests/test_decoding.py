@@ -7,7 +7,6 @@ from transformers.generation import MinPLogitsWarper, TemperatureLogitsWarper, T
 
 from sequencematch.decoding import Decoding, action_probabilities, inverse_cdf, parse_decoding
 from sequencematch.decoding_names import PLAIN, VALUED, concerns_backspace
-from sequencematch.errors import UserError
 
 
 def some_logits(n=64, actions=13):
@@ -124,7 +123,7 @@ def test_rejection_touches_tokens_alone_and_fades_with_eta():
     ],
 )
 def test_a_bad_name_is_one_sentence(name, words):
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(ValueError) as caught:
         parse_decoding(name, 1)
     assert words in str(caught.value) and str(caught.value).count("\n") == 0
 

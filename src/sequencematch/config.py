@@ -4,6 +4,7 @@ A base file and any number of overlays are merged key by key (null removes a key
 every method those that only its own jobs read.
 """
 
+import itertools
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Discriminator, Field, Tag, ValidationError, field_validator
 
+from sequencematch import documents, pairs
 from sequencematch.errors import UserError
 from sequencematch.explain import sentence, unknown
 from sequencematch.settings import (
@@ -134,6 +136,16 @@ class Config(Section):
         data = self.tasks[task].data
         return None if data.family == "arithmetic" else self.sources[data.source]
 
+    @property
+    def judge_method(self) -> str | None:
+        """The method whose models judge text where no other judge is named: the first that trains by MLE."""
+        return next((name for name, method in self.methods.items() if method.loss == "mle"), None)
+
+    def seed_after(self, seed: int) -> int:
+        """The next seed of the list, in a circle: another one, if there are several."""
+        place = self.seeds.index(seed) if seed in self.seeds else -1
+        return self.seeds[(place + 1) % len(self.seeds)]
+
     def starts_from_bc(self, task: str, method: str) -> bool:
         """Whether a method goes on from the k steps of BC, not from the base model."""
         return self.methods[method].loss not in NOISELESS and self.settings(task)["schedule"].pretrain_steps > 0
@@ -176,6 +188,7 @@ def load_config(*sources: Path | tuple[str, dict]) -> Config:
         raise UserError(sentence(error, Config, write)) from None
     _check_names(config, write)
     for task in config.tasks:
+        _check_source(config, task, write)
         for method in (None, *config.methods):
             _check_settings(config, task, method, write)
     return config
@@ -247,6 +260,30 @@ def _check_names(config: Config, write) -> None:
                 raise UserError(unknown(f"{write(('tables', name, 'methods'))}: '{method}'", method, config.methods))
 
 
+def check_files(config: Config) -> None:
+    """Raises UserError where a file of a corpus that a task needs is not there. Paths are relative to this folder."""
+    for task in config.tasks:
+        source = config.source(task)
+        for file in itertools.chain(*source.files.values()) if source else ():
+            if not Path(file).is_file():
+                raise UserError(
+                    f"'{file}' is not there: task {task} needs it (sources.{config.tasks[task].data.source}); "
+                    "put it there, or name another source"
+                )
+
+
+def _check_source(config: Config, task: str, write) -> None:
+    """That the task's corpus can give what its family needs."""
+    data = config.tasks[task].data
+    try:
+        if data.family == "translation":
+            pairs.check_source(config.sources[data.source], data)
+        if data.family == "text":
+            documents.check_source(config.sources[data.source])
+    except UserError as error:
+        raise UserError(f"{write(('sources', data.source))}: {error} (task {task})") from None
+
+
 def _check_settings(config: Config, task: str, method: str | None, write) -> None:
     """The settings in force, with the overrides applied, one section after the other and then together."""
     group, name = ("methods", method) if method else ("tasks", task)
@@ -278,10 +315,33 @@ def _check_settings(config: Config, task: str, method: str | None, write) -> Non
         )
     if in_force["model"].source == "scratch":
         _check_lengths(task, in_force, write, write_in_force)
+    _check_evaluation(config, task, in_force, write_in_force)
     if in_force["noise"].kind == "task" and in_force["data"].family != "arithmetic":
         raise UserError(
             f"{write_in_force('noise', 'kind')} is 'task', which writes digits, but must be one of random, "
             f"unigram, model in a task of {in_force['data'].family} (task {task})"
+        )
+
+
+def _check_evaluation(config: Config, task: str, in_force: dict[str, Section], write_in_force) -> None:
+    """That what is to be measured exists in the task's family."""
+    data, evaluation = in_force["data"], in_force["evaluation"]
+    if "task" in evaluation.corruptions and data.family != "arithmetic":
+        raise UserError(
+            f"{write_in_force('evaluation', 'corruptions')} holds 'task', which writes digits, but may hold random, "
+            f"unigram and model alone in a task of {data.family} (task {task})"
+        )
+    if data.family != "text":
+        return
+    if evaluation.max_actions < data.continuation:
+        raise UserError(
+            f"{write_in_force('evaluation', 'max_actions')} is {evaluation.max_actions}, but must be at least "
+            f"data.continuation ({data.continuation}), and more, so that deletions leave as many tokens (task {task})"
+        )
+    if not evaluation.judge and config.judge_method is None:
+        raise UserError(
+            f"{write_in_force('evaluation', 'judge')} is empty, and no method has the loss mle, whose models would "
+            f"judge text: name a causal LM, or add such a method (task {task})"
         )
 
 

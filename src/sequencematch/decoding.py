@@ -30,7 +30,7 @@ class Decoding:
 def parse_decoding(name: str, max_actions: int) -> tuple[Decoding, float]:
     """The decoding of a name such as ``top_p=0.95``, and the rate at which what it emits is perturbed (0: not).
 
-    Raises UserError where the name is none (``decoding_names``).
+    Raises ValueError where the name is none (``decoding_names``).
     """
     options = decoding_options(name)
     rate = options.pop("perturbed", 0.0)

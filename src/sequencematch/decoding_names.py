@@ -9,8 +9,6 @@ at which emitted tokens are replaced by wrong ones. All but ``greedy`` draw at t
 import math
 from typing import Any
 
-from sequencematch.errors import UserError
-
 # What the plain names set of ``decoding.Decoding``.
 PLAIN = {"sampled": {}, "greedy": {"temperature": 0.0}, "bkspc_masked": {"bkspc_bias": -math.inf}}
 # The bounds, both excluded, of what the other names take.
@@ -27,14 +25,14 @@ VALUED = {
 def decoding_options(name: str) -> dict[str, Any]:
     """What a decoding's name sets: numbers for fields of ``decoding.Decoding``, or for ``perturbed``, a rate.
 
-    Raises UserError where the name is none.
+    Raises ValueError where the name is none.
     """
     if name in PLAIN:
         return dict(PLAIN[name])
     kind, _, written = name.partition("=")
     if kind not in VALUED:
         known = ", ".join([*PLAIN, *(f"{valued}=X" for valued in VALUED)])
-        raise UserError(f"'{name}' is no decoding; known are: {known}")
+        raise ValueError(f"'{name}' is no decoding; known are: {known}")
     low, high = VALUED[kind]
     try:
         value = float(written)
@@ -42,9 +40,9 @@ def decoding_options(name: str) -> dict[str, Any]:
         value = math.nan
     if not low < value < high:
         bounds = {"bkspc_bias": "", "temperature": " above 0"}.get(kind, f" above {low} and below {high}")
-        raise UserError(f"'{name}' is no decoding: {kind}= takes a number{bounds}")
+        raise ValueError(f"'{name}' is no decoding: {kind}= takes a number{bounds}")
     if name != (canonical := f"{kind}={value:g}"):
-        raise UserError(f"'{name}' must be written '{canonical}': a decoding has one name in all tables")
+        raise ValueError(f"'{name}' must be written '{canonical}': a decoding has one name in all tables")
     return {kind: value}
 
 

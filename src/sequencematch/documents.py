@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from sequencematch.errors import UserError
 from sequencematch.explain import unknown
 from sequencematch.settings import Source
-from sequencematch.sources import SPLITS, hub_rows, kind_of, read_json_lines, read_lines, text_at
+from sequencematch.sources import hub_rows, kind_of, read_json_lines, read_lines, text_at
 
 
 def read_documents(source: Source) -> dict[str, Iterable[str]]:
@@ -14,13 +14,22 @@ def read_documents(source: Source) -> dict[str, Iterable[str]]:
 
     Raises UserError where they cannot be had, naming the file and line where it is one.
     """
+    check_source(source)
     if source.kind == "generated":
-        return {"train": _generator(source)()}
+        return {"train": GENERATORS[source.name]()}
     if source.kind == "hub":
         rows = hub_rows(source, streaming=True)
         return {split: _hub_documents(rows[split], source.name) for split in rows}
-    files = {split: getattr(source, split) for split in SPLITS}
-    return {split: list(_file_documents(named, source.separator)) for split, named in files.items() if named}
+    return {split: list(_file_documents(files, source.separator)) for split, files in source.files.items()}
+
+
+def check_source(source: Source) -> None:
+    """Raises UserError where a source cannot give documents, as far as it can be said unread."""
+    if source.kind == "generated" and source.name not in GENERATORS:
+        raise UserError(unknown(f"generator of documents '{source.name}'", source.name, GENERATORS))
+    for file in [file for files in source.files.values() for file in files]:
+        if kind_of(file) not in (".txt", ".jsonl"):
+            raise UserError(f"no documents can be read from {file}: name .txt or .jsonl files")
 
 
 def _python_topics() -> list[str]:
@@ -33,12 +42,6 @@ def _python_topics() -> list[str]:
 GENERATORS: dict[str, Callable[[], list[str]]] = {"python_topics": _python_topics}
 
 
-def _generator(source: Source) -> Callable[[], list[str]]:
-    if source.name not in GENERATORS:
-        raise UserError(unknown(f"generator of documents '{source.name}'", source.name, GENERATORS))
-    return GENERATORS[source.name]
-
-
 def _hub_documents(rows: Iterable[dict], name: str) -> Iterator[str]:
     for number, row in enumerate(rows, start=1):
         text = text_at(row, "text", f"{name}, row {number}")
@@ -48,11 +51,9 @@ def _hub_documents(rows: Iterable[dict], name: str) -> Iterator[str]:
 
 def _file_documents(files: Sequence[str], separator: str) -> Iterator[str]:
     """The documents of all files; what holds no text is none."""
-    readers = {".txt": lambda file: _parts(file, separator), ".jsonl": _json_documents}
     for file in files:
-        if kind_of(file) not in readers:
-            raise UserError(f"'{file}' holds no documents that can be read: name .txt or .jsonl files")
-        yield from (text for text in readers[kind_of(file)](file) if text.strip())
+        texts = _json_documents(file) if kind_of(file) == ".jsonl" else _parts(file, separator)
+        yield from (text for text in texts if text.strip())
 
 
 def _parts(file: str, separator: str) -> Iterator[str]:

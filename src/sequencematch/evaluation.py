@@ -109,7 +109,7 @@ def repair(
     splits: Mapping[str, Sequence[Clean]],
     family: str,
     settings: Evaluation,
-    proposer: Path,
+    proposer: Path | None,
     seed: int,
     tokenizer: Tokenizer,
 ) -> dict:

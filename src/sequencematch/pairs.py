@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from sequencematch.errors import UserError
 from sequencematch.explain import unknown
 from sequencematch.settings import Source, Translation
-from sequencematch.sources import SPLITS, hub_rows, kind_of, read_json_lines, read_lines, text_at
+from sequencematch.sources import hub_rows, kind_of, read_json_lines, read_lines, text_at
 
 Pair = tuple[str, str]
 SEPARATOR = " Translation: "
@@ -25,13 +25,27 @@ def read_pairs(source: Source, data: Translation) -> dict[str, Iterable[Pair]]:
 
     Raises UserError where they cannot be had, naming the file and line where it is one.
     """
+    check_source(source, data)
     if source.kind == "generated":
-        return {"train": _generator(source)(data.seed)}
+        return {"train": GENERATORS[source.name](data.seed)}
     if source.kind == "hub":
         rows = hub_rows(source, streaming=False)
         return {split: list(_hub_pairs(rows[split], source.name, data.languages)) for split in rows}
-    files = {split: getattr(source, split) for split in SPLITS}
-    return {split: list(_file_pairs(named, data.languages)) for split, named in files.items() if named}
+    return {split: list(_file_pairs(files, data.languages)) for split, files in source.files.items()}
+
+
+def check_source(source: Source, data: Translation) -> None:
+    """Raises UserError where a source cannot give pairs in the languages asked for, as far as it can be said unread."""
+    if source.kind == "generated":
+        if source.name not in GENERATORS:
+            raise UserError(unknown(f"generator of pairs '{source.name}'", source.name, GENERATORS))
+        if data.languages != ("en", "fr"):
+            raise UserError(f"'{source.name}' generates pairs in en and fr, not in {' and '.join(data.languages)}")
+    for files in source.files.values():
+        if len(files) != 2 and not (len(files) == 1 and kind_of(files[0]) in ONE_FILE):
+            raise UserError(
+                f"no pairs can be read from {', '.join(files)}: name two aligned texts, or one .tsv or .jsonl file"
+            )
 
 
 def _phrases(seed: int) -> Iterator[Pair]:
@@ -44,12 +58,6 @@ def _phrases(seed: int) -> Iterator[Pair]:
 GENERATORS: dict[str, Callable[[int], Iterator[Pair]]] = {"phrases": _phrases}
 
 
-def _generator(source: Source) -> Callable[[int], Iterator[Pair]]:
-    if source.name not in GENERATORS:
-        raise UserError(unknown(f"generator of pairs '{source.name}'", source.name, GENERATORS))
-    return GENERATORS[source.name]
-
-
 def _hub_pairs(rows: Iterable[dict], name: str, languages: Sequence[str]) -> Iterator[Pair]:
     """Pairs of rows ``{"translation": {language: text}}``; those with nothing on one side are left out."""
     for number, row in enumerate(rows, start=1):
@@ -59,15 +67,7 @@ def _hub_pairs(rows: Iterable[dict], name: str, languages: Sequence[str]) -> Ite
 
 
 def _file_pairs(files: Sequence[str], languages: Sequence[str]) -> Iterator[Pair]:
-    if len(files) == 2:
-        yield from _aligned_pairs(*files)
-        return
-    readers = {".tsv": _table_pairs, ".jsonl": _json_pairs}
-    if len(files) != 1 or kind_of(files[0]) not in readers:
-        raise UserError(
-            f"no pairs can be read from {', '.join(files)}: name two aligned texts, or one .tsv or .jsonl file"
-        )
-    yield from readers[kind_of(files[0])](files[0], languages)
+    return _aligned_pairs(*files) if len(files) == 2 else ONE_FILE[kind_of(files[0])](files[0], languages)
 
 
 def _aligned_pairs(first: str, second: str) -> Iterator[Pair]:
@@ -94,6 +94,9 @@ def _json_pairs(file: str, languages: Sequence[str]) -> Iterator[Pair]:
     for number, row in read_json_lines(file):
         where = f"{file}, line {number}"
         yield tuple(_some_text(text, where) for text in _pair_of(row, languages, where))
+
+
+ONE_FILE = {".tsv": _table_pairs, ".jsonl": _json_pairs}
 
 
 def _pair_of(row: dict, languages: Sequence[str], where: str) -> Pair:

@@ -115,6 +115,12 @@ class Source(Section):
     licence: str = setting("", "what may be done with the corpus, and who says so")
     digest: str = setting("", "SHA-256 of the rows read, as a provenance.json states it; checked if given")
 
+    @property
+    def files(self) -> dict[str, tuple[str, ...]]:
+        """The files of each split that has some; none where the kind is another."""
+        named = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {split: files for split, files in named.items() if files and self.kind == "files"}
+
     @field_validator("separator")
     @classmethod
     def _is_an_expression(cls, value):

@@ -55,7 +55,7 @@ def make_splits(
             f"the rows of the source have the digest {facts['source_digest']}, and its settings say {source.digest}: "
             "it has changed; get what it was, or set the new digest"
         )
-    return chosen, facts
+    return {name: chosen[name] for name in reversed(ORDER)}, facts
 
 
 def _as_far_as_needed(rows: Iterable[Row], enough: Callable[[], bool]) -> Iterator[Row]:

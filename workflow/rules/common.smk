@@ -2,6 +2,8 @@
 
 RESULTS = f"results/{CONFIG.scale}"
 TABLE_KINDS = ("csv", "md", "png")
+# The tasks whose samples a model judges, as a pattern; it fits nothing where there is none.
+TEXT_TASKS = "|".join(name for name, task in CONFIG.tasks.items() if task.data.family == "text") or "(?!)"
 
 # The settings that each loss reads, besides the optimiser's.
 INTERVALS = {"metrics_every", "validate_every", "checkpoint_every"}
@@ -53,15 +55,15 @@ def ask(stage, what):
     return lambda wildcards, attempt: getattr(getattr(CONFIG.jobs, stage), what) * attempt
 
 
-def noise_policy(wildcards):
-    """The model that proposes wrong tokens, where the task's noise kind is 'model'."""
-    kind = CONFIG.settings(wildcards.task)["noise"].kind
-    return f"{RESULTS}/{wildcards.task}/base/seed={wildcards.seed}/model" if kind == "model" else []
+def base_model(wildcards):
+    """The base model of the seed."""
+    return f"{RESULTS}/{wildcards.task}/base/seed={wildcards.seed}/model"
 
 
 def injected_policy(wildcards):
-    """Clean sequences (eta = 0) do not depend on the kind of noise."""
-    return [] if wildcards.eta == "0" else noise_policy(wildcards)
+    """The model that proposes wrong tokens, where the task's noise kind is 'model'; clean sequences (eta = 0) have none."""
+    kind = CONFIG.settings(wildcards.task)["noise"].kind
+    return base_model(wildcards) if wildcards.eta != "0" and kind == "model" else []
 
 
 def injected_unused(wildcards):
@@ -70,17 +72,29 @@ def injected_unused(wildcards):
 
 
 def noise_options(wildcards):
-    return "" if wildcards.eta == "0" else f"{settings(wildcards, noise=None)} {policy_option(wildcards)}"
+    if wildcards.eta == "0":
+        return ""
+    policy = injected_policy(wildcards)
+    return f"{settings(wildcards, noise=None)} {f'--policy {policy}' if policy else ''}"
 
 
 def sample_options(wildcards):
-    """The kind of noise is that of the corrupted prompts too."""
-    return f"{settings(wildcards, evaluation=None, noise={'kind'})} {policy_option(wildcards)}"
+    """The kind of noise is what perturbed decoding writes."""
+    return settings(wildcards, evaluation=set(Evaluation.model_fields) - {"judge"}, noise={"kind"})
 
 
-def policy_option(wildcards):
-    policy = noise_policy(wildcards)
-    return f"--policy {policy}" if policy else ""
+def judge_model(wildcards):
+    """The MLE model of the next seed, so that none judges its own samples; nothing where the settings name a judge."""
+    if CONFIG.settings(wildcards.task, wildcards.method)["evaluation"].judge:
+        return []
+    return f"{RESULTS}/{wildcards.task}/{CONFIG.judge_method}/eta=0/seed={CONFIG.seed_after(int(wildcards.seed))}/model"
+
+
+def judge_options(wildcards):
+    """The settings, and the judge if it is one of the task's own models."""
+    own = judge_model(wildcards)
+    chosen = settings(wildcards, evaluation={"split", "batch", "judge"})
+    return f"{chosen} {f'--judge-model {own}' if own else ''}"
 
 
 def dataset_script(wildcards):
@@ -102,9 +116,13 @@ def data_read(wildcards, stage):
 
 
 def corpus_files(wildcards):
-    """The files that a task's corpus is read from."""
+    """The files on this machine that a task's corpus is read from."""
     source = CONFIG.source(wildcards.task)
-    return [] if source is None else [*source.train, *source.validation, *source.test]
+    if source is None:
+        return []
+    in_hub_format = Path(source.name).rglob("*") if source.kind == "hub" else []
+    named = [file for files in source.files.values() for file in files]
+    return [*named, *sorted(str(file) for file in in_hub_format if file.is_file())]
 
 
 def tokenizer_options(wildcards):
@@ -153,7 +171,7 @@ def initial_model(wildcards):
     """What a method starts from: the k steps of BC, or the base model."""
     if CONFIG.starts_from_bc(wildcards.task, wildcards.method):
         return f"{RESULTS}/{wildcards.task}/pretrain_bc/eta={wildcards.eta}/seed={wildcards.seed}/model"
-    return f"{RESULTS}/{wildcards.task}/base/seed={wildcards.seed}/model"
+    return base_model(wildcards)
 
 
 def table_metrics(wildcards):

@@ -6,10 +6,11 @@ rule sample:
         model="<results>/{task}/{method}/eta={eta}/seed={seed}/model",
         examples="<results>/{task}/examples",
         tokenizer="<results>/{task}/tokenizer",
-        policy=noise_policy,
+        policy=base_model,
     output:
         samples="<results>/{task}/{method}/eta={eta}/seed={seed}/samples.jsonl",
         repair="<results>/{task}/{method}/eta={eta}/seed={seed}/repair.json",
+        shown="<results>/{task}/{method}/eta={eta}/seed={seed}/shown.jsonl",
     log:
         "<logs>/{task}/{method}/eta={eta}/seed={seed}/sample.log",
     benchmark:
@@ -26,8 +27,39 @@ rule sample:
         call=call("sample", sample_options),
     shell:
         "OMP_NUM_THREADS={threads} python src/sample.py {params.call[options]} --seed {wildcards.seed}"
-        " --model {input.model} --examples {input.examples} --tokenizer {input.tokenizer}"
-        " --output {output.samples} --repair {output.repair} > {log} 2>&1"
+        " --model {input.model} --examples {input.examples} --tokenizer {input.tokenizer} --policy {input.policy}"
+        " --output {output.samples} --repair {output.repair} --showcase {output.shown} > {log} 2>&1"
+
+
+rule judge:
+    input:
+        samples="<results>/{task}/{method}/eta={eta}/seed={seed}/samples.jsonl",
+        model="<results>/{task}/{method}/eta={eta}/seed={seed}/model",
+        examples="<results>/{task}/examples",
+        tokenizer="<results>/{task}/tokenizer",
+        judge=judge_model,
+    output:
+        judged="<results>/{task}/{method}/eta={eta}/seed={seed}/judged.json",
+    wildcard_constraints:
+        task=TEXT_TASKS,
+    log:
+        "<logs>/{task}/{method}/eta={eta}/seed={seed}/judge.log",
+    benchmark:
+        "<benchmarks>/{task}/{method}/eta={eta}/seed={seed}/judge.tsv"
+    retries: 1
+    conda:
+        "../../envs/judge.yaml"
+    threads: CONFIG.jobs.sample.threads
+    resources:
+        mem_mb=ask("sample", "mem_mb"),
+        runtime=ask("sample", "runtime"),
+        gpu=CONFIG.jobs.sample.gpu,
+    params:
+        call=call("judge", judge_options),
+    shell:
+        "OMP_NUM_THREADS={threads} python src/judge.py {params.call[options]}"
+        " --samples {input.samples} --model {input.model} --examples {input.examples} --tokenizer {input.tokenizer}"
+        " --output {output.judged} > {log} 2>&1"
 
 
 rule score:
