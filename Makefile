@@ -1,6 +1,6 @@
 # make             set up what is needed and make the tables of the default scale
 # make SCALE=smoke the same at another scale (workflow/scales/)
-# make table6      one table or figure: table6, table7, divergences, motivating_example
+# make table6      one table or figure: table5, table6, table7, table8, divergences, motivating_example
 # make test        set up, check style and types, run all tests
 # make lint        check style and types alone
 # make reference   keep the tables of SCALE in results/reference/
@@ -16,7 +16,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 SETUP := .venv/installed
 RUN = $(BIN)/python workflow/run.py
-TARGETS := all table6 table7 divergences motivating_example
+TARGETS := all table5 table6 table7 table8 divergences motivating_example
 
 .PHONY: $(TARGETS) setup test lint reference clean-results clean-setup
 .DEFAULT_GOAL := all

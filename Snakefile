@@ -48,7 +48,7 @@ rule all:
     default_target: True
     input:
         "<results>/figures/motivating_example.png",
-        expand("<results>/tables/{table}.{kind}", table=CONFIG.tables, kind=TABLE_KINDS),
+        [file for table in CONFIG.tables for file in table_files(table)],
 
 
 rule motivating_example:
@@ -62,4 +62,4 @@ for table in CONFIG.tables:
         name:
             table
         input:
-            expand("<results>/tables/{table}.{kind}", table=table, kind=TABLE_KINDS),
+            table_files(table),

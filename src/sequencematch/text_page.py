@@ -25,7 +25,7 @@ AT_ONCE = (
     "sampled at temperature 1. These are the first prompts of the split, not picked."
 )
 LEGEND = (
-    "Struck through: deleted with `<bkspc>`. Underlined: the first word written after it. Dotted: the wrong token, kept."
+    "Struck through: deleted with `<bkspc>`. Underlined: the word written after it. Dotted: the wrong token, kept."
 )
 TRUNCATION = (
     "Mean ± standard deviation between seeds. Lower perplexity than that of real text is not better: it is text that "

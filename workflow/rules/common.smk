@@ -1,9 +1,11 @@
 # What the rules of all stages share: their scripts' options, inputs that depend on the configuration, resources.
 
 RESULTS = f"results/{CONFIG.scale}"
-TABLE_KINDS = ("csv", "md", "png")
-# The tasks whose samples a model judges, as a pattern; it fits nothing where there is none.
-TEXT_TASKS = "|".join(name for name, task in CONFIG.tasks.items() if task.data.family == "text") or "(?!)"
+# The tasks whose samples a model judges and the tables of their runs, as patterns; they fit nothing where there is none.
+JUDGED = [name for name, task in CONFIG.tasks.items() if task.data.family == "text"]
+TEXT_TASKS = "|".join(JUDGED) or "(?!)"
+TEXT_TABLES = "|".join(name for name, table in CONFIG.tables.items() if table.task in JUDGED) or "(?!)"
+SCORE_TABLES = "|".join(name for name, table in CONFIG.tables.items() if table.task not in JUDGED) or "(?!)"
 
 # The settings that each loss reads, besides the optimiser's.
 INTERVALS = {"metrics_every", "validate_every", "checkpoint_every"}
@@ -162,9 +164,16 @@ def resume_option(wildcards):
 
 
 def run_options(wildcards):
-    """The names of a run, as its scores carry them."""
+    """The names of a run, as its scores carry them, and what was judged of it."""
     names = {"scale": CONFIG.scale} | {name: wildcards[name] for name in ("task", "method", "eta", "seed")}
+    names |= {"judged": judged(wildcards)} if judged(wildcards) else {}
     return " ".join(f"--{name} {value}" for name, value in names.items())
+
+
+def judged(wildcards):
+    """A run's judged.json, where a model judges its samples."""
+    run = "{task}/{method}/eta={eta}/seed={seed}".format(**wildcards)
+    return f"{RESULTS}/{run}/judged.json" if wildcards.task in JUDGED else []
 
 
 def initial_model(wildcards):
@@ -183,6 +192,17 @@ def table_metrics(wildcards):
         for eta in CONFIG.etas_of(method)
         for seed in CONFIG.seeds
     ]
+
+
+def table_shown(wildcards):
+    """What each of those runs wrote after damaged prompts, in the same order."""
+    return [str(Path(metrics).with_name("shown.jsonl")) for metrics in table_metrics(wildcards)]
+
+
+def table_files(table):
+    """What a table consists of; a table of texts has pages to look at as well."""
+    kinds = ["csv", "md", "png", *(["html", "txt"] if CONFIG.tables[table].task in JUDGED else [])]
+    return [f"{RESULTS}/tables/{table}.{kind}" for kind in kinds]
 
 
 def title_option(wildcards):
