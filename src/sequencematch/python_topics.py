@@ -17,7 +17,6 @@ repeat others: a block stands in the first topic alone that has it, so that no d
 another. What a topic then has is cut into documents of a few blocks, each of at least ``DOCUMENT`` words.
 """
 
-import importlib
 import re
 from collections.abc import Iterator
 
@@ -36,7 +35,7 @@ def python_topics() -> list[str]:
     Raises UserError where this Python lacks the texts.
     """
     try:
-        topics = importlib.import_module("pydoc_data.topics").topics
+        from pydoc_data.topics import topics
     except ImportError:
         raise UserError(
             "source 'python_topics' needs pydoc_data.topics, which this Python lacks: "
