@@ -169,7 +169,7 @@ def read_date(text: str, language: str) -> tuple:
     weekday = WEEKDAYS[language].index(words.pop(0)) if words[0] in WEEKDAYS[language] else None
     month, day = words[:2] if language == "en" else words[1::-1]
     if language == "fr":
-        assert (day == "1er") == day.startswith("1e") and day != "1"
+        assert re.fullmatch(r"1er|[2-9]|\d\d", day)
         day = day.removesuffix("er")
     month, day, year = MONTHS[language].index(month) + 1, int(day), [int(word) for word in words[2:]]
     if weekday is not None:

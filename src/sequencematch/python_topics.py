@@ -1,8 +1,8 @@
 """Prose from CPython's own documentation: a corpus of English text on every machine that runs this project.
 
 Python ships the chapters that ``help()`` shows, such as ``help("with")``, as plain text in ``pydoc_data.topics``:
-some 65,000 words under the licence of the PSF, so nothing needs to be downloaded or shipped. The text depends on
-the version of Python that runs, which is why the digest of the source is recorded where it is used.
+some 65,000 words under the licence of the PSF, of which some 40,000 remain here. So nothing needs to be downloaded
+or shipped. The text depends on the version of Python that runs, so the digest of the source is recorded with results.
 
 The rule for what is prose: a topic is cut at its empty lines, each block is written on one line, and a block is
 kept where it reads as sentences:
