@@ -73,6 +73,13 @@ def test_methods_on_clean_data_have_one_level_of_noise():
     assert config.etas_of("bc") == config.etas_of("sm") == config.etas
 
 
+def test_the_judge_is_of_another_seed_if_there_is_one():
+    config = load_config(BASE)
+    assert config.judge_method == "mle"
+    assert [config.seed_after(seed) for seed in (1, 2, 3, 9)] == [2, 3, 1, 1]
+    assert load_config(BASE, ("overlay", {"seeds": [4]})).seed_after(4) == 4
+
+
 def test_null_removes_a_key():
     config = load_config(BASE, ("overlay", {"tables": {"table7": None}, "tasks": {"list_prime_factors": None}}))
     assert "table7" not in config.tables and "list_prime_factors" not in config.tasks
@@ -101,6 +108,27 @@ def test_null_removes_a_key():
         (
             {"tasks": {"text": {"data": {"source": "python_topic"}}}},
             "tasks.text.data.source: 'python_topic' is unknown; did you mean 'python_topics'?",
+        ),
+        # What is measured.
+        (
+            {"evaluation": {"decodings": ["sampled", "top_k=3"]}},
+            "evaluation.decodings: 'top_k=3' is no decoding; known are: sampled, greedy, bkspc_masked, temperature=X, "
+            "top_p=X, min_p=X, rejection=X, bkspc_bias=X, perturbed=X",
+        ),
+        (
+            {"tasks": {"text": {"evaluation": {"corruptions": ["task"]}}}},
+            "tasks.text.evaluation.corruptions holds 'task', which writes digits, but may hold random, unigram and model "
+            "alone in a task of text (task text)",
+        ),
+        (
+            {"tasks": {"text": {"evaluation": {"max_actions": 63}}}},
+            "tasks.text.evaluation.max_actions is 63, but must be at least data.continuation (64), and more, so that "
+            "deletions leave as many tokens (task text)",
+        ),
+        (
+            {"methods": {"mle": {"loss": "uls"}}},
+            "evaluation.judge is empty, and no method has the loss mle, whose models would judge text: name a causal LM, "
+            "or add such a method (task text)",
         ),
         # Families.
         (

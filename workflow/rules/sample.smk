@@ -40,12 +40,12 @@ rule judge:
         judge=judge_model,
     output:
         judged="<results>/{task}/{method}/eta={eta}/seed={seed}/judged.json",
-    wildcard_constraints:
-        task=TEXT_TASKS,
     log:
         "<logs>/{task}/{method}/eta={eta}/seed={seed}/judge.log",
     benchmark:
         "<benchmarks>/{task}/{method}/eta={eta}/seed={seed}/judge.tsv"
+    wildcard_constraints:
+        task=TEXT_TASKS,
     retries: 1
     conda:
         "../../envs/judge.yaml"
