@@ -50,6 +50,21 @@ def test_paper_scale_has_the_constants_of_appendix_e():
     assert in_force["data"].train == 5000
 
 
+def test_language_tasks_have_the_constants_of_appendix_e():
+    paper, gpu = (load_config(BASE, SCALES / f"{scale}.yaml") for scale in ("paper", "gpu"))
+    for config in (paper, gpu):
+        text, translation = config.settings("text", "sm"), config.settings("translation", "sm")
+        assert (text["data"].prompt, text["data"].continuation, text["schedule"].pretrain_steps) == (256, 256, 1000)
+        assert (translation["data"].longest, translation["schedule"].pretrain_steps) == (64, 10_000)
+        assert text["noise"].kind == translation["noise"].kind == "random"
+        assert (config.source("text").name, config.source("translation").name) == (
+            "Skylion007/openwebtext",
+            "Helsinki-NLP/opus_books",
+        )
+        assert text["optimiser"] == config.optimiser
+    assert paper.settings("text")["schedule"].base_steps == 0
+
+
 def test_methods_override_tasks_and_tasks_override_the_sections():
     overlay = {
         "objective": {"alpha": 0.1, "gamma": 0.5},
