@@ -132,8 +132,8 @@ def test_null_removes_a_key():
         ),
         (
             {"tasks": {"text": {"evaluation": {"corruptions": ["task"]}}}},
-            "tasks.text.evaluation.corruptions holds 'task', which writes digits, but may hold random, unigram and model "
-            "alone in a task of text (task text)",
+            "tasks.text.evaluation.corruptions holds 'task', which writes digits, but may hold random, unigram and "
+            "model alone in a task of text (task text)",
         ),
         (
             {"tasks": {"text": {"evaluation": {"max_actions": 63}}}},
@@ -141,9 +141,9 @@ def test_null_removes_a_key():
             "deletions leave as many tokens (task text)",
         ),
         (
-            {"methods": {"mle": {"loss": "uls"}}},
-            "evaluation.judge is empty, and no method has the loss mle, whose models would judge text: name a causal LM, "
-            "or add such a method (task text)",
+            {"methods": {"mle": {"loss": "uls"}}, "evaluation": {"judge": ""}},
+            "evaluation.judge is empty, and no method has the loss mle, whose models would judge text: "
+            "name a causal LM, or add such a method (task text)",
         ),
         # Families.
         (
