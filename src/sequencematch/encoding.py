@@ -47,6 +47,12 @@ FAMILIES: dict[str, tuple[type[Dataset], Callable[..., list[Clean]]]] = {
     "text": (Text, encode_document),
 }
 
+# Why rows are left out; of arithmetic, none is.
+LEFT_OUT = {
+    "translation": "longer than longest ({0.longest}) tokens",
+    "text": "shorter than prompt + continuation ({0.prompt} + {0.continuation}) tokens",
+}
+
 
 def encode_split(
     name: str, rows: Sequence[Mapping], tokenizer: Tokenizer, settings: Dataset, context: int | None
@@ -70,14 +76,7 @@ def encode_split(
             )
     if not examples:
         raise UserError(
-            f"no row of split '{name}' gives an example: all {left_out} are {TOO[settings.family]}; "
+            f"no row of split '{name}' gives an example: all {left_out} are {LEFT_OUT[settings.family].format(settings)}; "
             "change these settings of the task's data, or its source"
         )
     return examples, left_out
-
-
-TOO = {
-    "arithmetic": "missing",
-    "translation": "longer than longest tokens",
-    "text": "shorter than prompt + continuation tokens",
-}
