@@ -75,8 +75,9 @@ def encode_split(
                 f"context of {context}: raise model.context, or leave longer rows out"
             )
     if not examples:
+        why = LEFT_OUT[settings.family].format(settings)
         raise UserError(
-            f"no row of split '{name}' gives an example: all {left_out} are {LEFT_OUT[settings.family].format(settings)}; "
+            f"no row of split '{name}' gives an example: all {left_out} are {why}; "
             "change these settings of the task's data, or its source"
         )
     return examples, left_out
