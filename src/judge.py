@@ -25,14 +25,16 @@ def main() -> None:
         raise UserError("name one judge: a model folder (--judge-model), or a causal LM by hub name or path (--judge)")
 
     from sequencematch.examples import load_examples
+
+    splits, facts = load_examples(args.examples)
+    if facts["family"] != "text":
+        raise UserError(f"'{args.examples}' holds examples of {facts['family']}: text alone is judged by a model")
+
     from sequencematch.files import write_json
     from sequencematch.judging import judge_run, pretrained_judge, read_actions, trained_judge
     from sequencematch.policy import load_policy, on_accelerator
     from sequencematch.tokenizer import load_tokenizer
 
-    splits, facts = load_examples(args.examples)
-    if facts["family"] != "text":
-        raise UserError(f"'{args.examples}' holds examples of {facts['family']}: text alone is judged by a model")
     examples = splits[evaluation.split]
     sampled = read_actions(args.samples, len(examples))
     if args.judge_model:

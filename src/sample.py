@@ -3,7 +3,6 @@
 --kind is that of the training noise: what perturbed decoding writes.
 """
 
-import json
 from pathlib import Path
 
 from sequencematch import cli
@@ -27,7 +26,7 @@ def main() -> None:
 
     from sequencematch.evaluation import complete, repair, show
     from sequencematch.examples import load_examples
-    from sequencematch.files import write_json, write_text_atomically
+    from sequencematch.files import write_json, write_json_lines
     from sequencematch.policy import load_policy, on_accelerator
     from sequencematch.tokenizer import load_tokenizer
 
@@ -36,13 +35,10 @@ def main() -> None:
     splits, facts = load_examples(args.examples)
     examples, family = splits[evaluation.split], facts["family"]
 
-    def lines(records) -> str:
-        return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
-
     completions = complete(policy, examples, family, noise.kind, evaluation, args.seed, tokenizer)
-    write_text_atomically(args.output, lines(completions))
+    write_json_lines(args.output, completions)
     write_json(args.repair, repair(policy, splits, family, evaluation, args.policy, args.seed, tokenizer))
-    write_text_atomically(args.showcase, lines(show(policy, examples, family, evaluation, args.seed, tokenizer)))
+    write_json_lines(args.showcase, show(policy, examples, family, evaluation, args.seed, tokenizer))
 
 
 if __name__ == "__main__":

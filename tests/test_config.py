@@ -50,6 +50,21 @@ def test_paper_scale_has_the_constants_of_appendix_e():
     assert in_force["data"].train == 5000
 
 
+def test_language_tasks_have_the_constants_of_appendix_e():
+    paper, gpu = (load_config(BASE, SCALES / f"{scale}.yaml") for scale in ("paper", "gpu"))
+    for config in (paper, gpu):
+        text, translation = config.settings("text", "sm"), config.settings("translation", "sm")
+        assert (text["data"].prompt, text["data"].continuation, text["schedule"].pretrain_steps) == (256, 256, 1000)
+        assert (translation["data"].longest, translation["schedule"].pretrain_steps) == (64, 10_000)
+        assert text["noise"].kind == translation["noise"].kind == "random"
+        assert (config.source("text").name, config.source("translation").name) == (
+            "Skylion007/openwebtext",
+            "Helsinki-NLP/opus_books",
+        )
+        assert text["optimiser"] == config.optimiser
+    assert paper.settings("text")["schedule"].base_steps == 0
+
+
 def test_methods_override_tasks_and_tasks_override_the_sections():
     overlay = {
         "objective": {"alpha": 0.1, "gamma": 0.5},
@@ -71,6 +86,13 @@ def test_methods_on_clean_data_have_one_level_of_noise():
     config = load_config(BASE)
     assert config.etas_of("mle") == config.etas_of("uls") == (0,)
     assert config.etas_of("bc") == config.etas_of("sm") == config.etas
+
+
+def test_the_judge_is_of_another_seed_if_there_is_one():
+    config = load_config(BASE)
+    assert config.judge_method == "mle"
+    assert [config.seed_after(seed) for seed in (1, 2, 3, 9)] == [2, 3, 1, 1]
+    assert load_config(BASE, ("overlay", {"seeds": [4]})).seed_after(4) == 4
 
 
 def test_null_removes_a_key():
@@ -101,6 +123,27 @@ def test_null_removes_a_key():
         (
             {"tasks": {"text": {"data": {"source": "python_topic"}}}},
             "tasks.text.data.source: 'python_topic' is unknown; did you mean 'python_topics'?",
+        ),
+        # What is measured.
+        (
+            {"evaluation": {"decodings": ["sampled", "top_k=3"]}},
+            "evaluation.decodings: 'top_k=3' is no decoding; known are: sampled, greedy, bkspc_masked, temperature=X, "
+            "top_p=X, min_p=X, rejection=X, bkspc_bias=X, perturbed=X",
+        ),
+        (
+            {"tasks": {"text": {"evaluation": {"corruptions": ["task"]}}}},
+            "tasks.text.evaluation.corruptions holds 'task', which writes digits, but may hold random, unigram and "
+            "model alone in a task of text (task text)",
+        ),
+        (
+            {"tasks": {"text": {"evaluation": {"max_actions": 63}}}},
+            "tasks.text.evaluation.max_actions is 63, but must be at least data.continuation (64), and more, so that "
+            "deletions leave as many tokens (task text)",
+        ),
+        (
+            {"methods": {"mle": {"loss": "uls"}}, "evaluation": {"judge": ""}},
+            "evaluation.judge is empty, and no method has the loss mle, whose models would judge text: "
+            "name a causal LM, or add such a method (task text)",
         ),
         # Families.
         (

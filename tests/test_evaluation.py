@@ -5,16 +5,20 @@ import re
 
 import pytest
 import torch
+from experiment import run as run_script
 from trained import TEXTS, trained_folder
 
 from sequencematch import core
 from sequencematch.core import Actions
 from sequencematch.decoding import Decoding
 from sequencematch.evaluation import answers, complete, count_pops, disturbances, pieces, repair, show
-from sequencematch.examples import Clean
+from sequencematch.examples import Clean, columns
+from sequencematch.files import write_json_lines
 from sequencematch.rollout import Perturbation, sample
 from sequencematch.seeding import stable_seed
 from sequencematch.settings import Evaluation
+from sequencematch.storage import save
+from sequencematch.tokenizer import train_byte_tokenizer
 
 SETTINGS = Evaluation(
     decodings=("sampled", "bkspc_bias=3", "bkspc_masked", "perturbed=0.5", "top_p=0.5"),
@@ -191,3 +195,52 @@ def test_shown_are_the_first_examples_with_their_last_token_wrong(run):
     other = list(show(policy, examples, "text", settings, 2, tokenizer))
     assert [r["wrong"] for r in other] != [r["wrong"] for r in records]  # ... and from nothing else
     assert list(show(policy, examples, "arithmetic", settings, 1, tokenizer)) == []
+
+
+# ---- the scripts ------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_text_is_sampled_shown_and_judged_by_the_scripts(tmp_path):
+    tokenizer = train_byte_tokenizer(TEXTS, 300)
+    policy, _ = trained_folder(tmp_path / "run", tokenizer=tokenizer)
+    for name in ("judge", "plain"):
+        trained_folder(tmp_path / name, backspace=False, tokenizer=tokenizer)
+    tokenizer.save(tmp_path / "tokenizer")
+    ids = [tokenizer.prompt(text * 3) for text in TEXTS] * 4
+    examples = [Clean(i[:5], i[5:21], 0, tokenizer.decode(i[5:21])) for i in ids]
+    splits = {name: columns(examples) for name in ("train", "validation", "test")}
+    save(splits, tmp_path / "text", {"family": "text"})
+    save(splits, tmp_path / "translation", {"family": "translation"})
+    common = {"examples": tmp_path / "text", "tokenizer": tmp_path / "tokenizer", "batch": 5}
+
+    settings = {"decodings": ("sampled", "bkspc_masked"), "corruptions": ("random", "model"), "max_actions": 24}
+    files = {name: tmp_path / f"{name}.jsonl" for name in ("output", "repair", "showcase")}
+    models = {"model": tmp_path / "run", "policy": tmp_path / "plain"}
+    run_script("sample", **models, seed=1, shown=4, **common, **settings, **files)
+    lines = (files[name].read_text().splitlines() for name in ("output", "showcase"))
+    records, shown = ([json.loads(line) for line in written] for written in lines)
+    assert [r["decoding"] for r in records] == ["sampled"] * 12 + ["bkspc_masked"] * 12 and len(shown) == 4
+    assert records[3]["actions"] != records[0]["actions"]  # the same prompt, another stream
+    repaired = json.loads(files["repair"].read_text())
+    assert repaired["backspace"] and list(repaired["corruptions"]) == ["random", "model"]
+    assert repaired["corruptions"]["random"]["example_clean"] == list(range(12))
+
+    judging = {"samples": files["output"], "model": tmp_path / "run", "output": tmp_path / "judged.json"}
+    done = run_script("judge", judge_model=tmp_path / "judge", **common, **judging)
+    assert (done.stdout, done.stderr) == ("", "")
+    judged = json.loads((tmp_path / "judged.json").read_text())
+    assert list(judged["decodings"]) == ["sampled", "bkspc_masked"]
+    assert set(judged["decodings"]["sampled"]) == set(judged["reference"]) | {"mauve"}
+    assert len(judged["decodings"]["sampled"]["per_example"]["nll"]) == 12
+    neither = run_script("judge", check=False, **common, **judging)
+    assert neither.returncode == 1 and neither.stderr.startswith("error: name one judge")
+    common["examples"] = tmp_path / "translation"
+    other = run_script("judge", check=False, judge_model=tmp_path / "judge", **common, **judging)
+    assert "holds examples of translation: text alone is judged" in other.stderr
+
+
+def test_lines_of_json_end_where_their_readers_think(tmp_path):
+    records = [{"text": "a\u2028b\x85c\x0bd\né"}, {"text": ""}]
+    write_json_lines(tmp_path / "lines.jsonl", records)
+    assert [json.loads(line) for line in (tmp_path / "lines.jsonl").read_text().splitlines()] == records

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from sequencematch.arithmetic import TASKS, generate
 from sequencematch.errors import UserError
 from sequencematch.settings import Arithmetic
-from sequencematch.tokenizer import Tokenizer, load_tokenizer, pretrained_tokenizer, train_tokenizer
+from sequencematch.tokenizer import (
+    Tokenizer,
+    load_tokenizer,
+    pretrained_tokenizer,
+    train_byte_tokenizer,
+    train_tokenizer,
+)
 
 ALPHABET = string.ascii_letters + string.digits + string.punctuation + " \n\té"
 TEXTS = ["What is the product of -1.5 and 20? Solution: ", "-30.0", ALPHABET]
@@ -148,3 +154,11 @@ def test_an_unreachable_tokenizer_is_one_sentence(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match="cannot load the tokenizer of 'nobody/nothing'.*local copy"):
         pretrained_tokenizer("nobody/nothing")
+
+
+def test_rendered_actions_keep_characters_of_several_tokens():
+    tokenizer = train_byte_tokenizer(["plain"], 260)
+    ids = tokenizer.encode("née")
+    assert len(ids) == 4  # the accent takes two
+    actions = [*ids, tokenizer.bkspc, tokenizer.bkspc, *ids[-1:], tokenizer.special_ids["eos"]]
+    assert tokenizer.render(actions) == "née<bkspc><bkspc>e<eos>"

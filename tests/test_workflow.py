@@ -22,7 +22,8 @@ STUB = """
 import sys, time
 from pathlib import Path
 
-for option in ("--output", "--csv", "--markdown", "--figure", *(["--repair"] if "sample.py" in sys.argv[0] else [])):
+sampled = ("--repair", "--showcase") if "sample.py" in sys.argv[0] else ()
+for option in ("--output", "--csv", "--markdown", "--figure", *sampled):
     if option in sys.argv:
         path = Path(sys.argv[sys.argv.index(option) + 1])
         if path.suffix in (".json", ".jsonl", ".csv", ".md", ".png"):

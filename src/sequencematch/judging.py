@@ -29,6 +29,7 @@ from sequencematch.core import Actions
 from sequencematch.errors import UserError
 from sequencematch.policy import Policy, load_policy, new_policy
 from sequencematch.rollout import eos_ids
+from sequencematch.scoring import read_json
 from sequencematch.settings import Model
 from sequencematch.tokenizer import Tokenizer, pretrained_tokenizer
 
@@ -65,8 +66,8 @@ FEATURES = "MAUVE compares its last hidden states, averaged over each continuati
 def trained_judge(folder: Path, run: Path) -> Judge:
     """A model folder of the same task as judge of the model in folder ``run``: it reads tokens as they are."""
     policy, _ = load_policy(folder, backspace=False)
-    seed, own = (_provenance(model)["seed"] for model in (folder, run))
-    loss = _provenance(folder)["stage"]["loss"].upper()
+    facts, of_run = (read_json(model / "provenance.json", "make the model again") for model in (folder, run))
+    seed, own, loss = facts["seed"], of_run["seed"], facts["stage"]["loss"].upper()
     whose = "the run's own seed, for want of another" if seed == own else f"not the run's own, {own}"
     description = f"Perplexity is under the {loss} model of seed {seed} ({whose}) on the same data; {FEATURES}."
     return Judge(str(folder), description, policy, lambda prompt, continuation: (prompt, continuation))
@@ -84,10 +85,6 @@ def pretrained_judge(source: str, tokenizer: Tokenizer) -> Judge:
 
     description = f"Perplexity is under {source}, per token of its own tokenizer; {FEATURES}."
     return Judge(source, description, policy, encode)
-
-
-def _provenance(folder: Path) -> dict:
-    return json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
 
 
 # --------------------------------------------------------------------------------------------------
