@@ -23,10 +23,10 @@ import sys, time
 from pathlib import Path
 
 sampled = ("--repair", "--showcase") if "sample.py" in sys.argv[0] else ()
-for option in ("--output", "--csv", "--markdown", "--figure", *sampled):
+for option in ("--output", "--csv", "--markdown", "--html", "--text", "--figure", *sampled):
     if option in sys.argv:
         path = Path(sys.argv[sys.argv.index(option) + 1])
-        if path.suffix in (".json", ".jsonl", ".csv", ".md", ".png"):
+        if path.suffix in (".json", ".jsonl", ".csv", ".md", ".html", ".txt", ".png"):
             path.write_text("stub")
         else:
             path.mkdir(parents=True, exist_ok=True)
@@ -37,18 +37,21 @@ while Path("wait").exists():
 sys.exit()
 """
 
-LEARNED = {"finetune", "sample", "score", "make_table", "all"}
+TABLES = {"make_table", "make_text_table", "all"}
+LEARNED = {"finetune", "sample", "judge", "score"} | TABLES
 ALL_JOBS = {
-    "make_dataset": 1,
-    "train_tokenizer": 1,
-    "encode_examples": 1,
-    "inject_noise": 4,  # eta 0 and 0.2, two seeds
-    "pretrain_base": 2,
-    "pretrain_bc": 2,
-    "finetune": 8,  # mle, bc, sm, sm_js
-    "sample": 8,
-    "score": 8,
-    "make_table": 2,
+    "make_dataset": 3,  # mul, translation, text
+    "train_tokenizer": 3,
+    "encode_examples": 3,
+    "inject_noise": 12,  # eta 0 and 0.2, two seeds
+    "pretrain_base": 6,
+    "pretrain_bc": 6,
+    "finetune": 16,  # mle, bc, sm, sm_js of mul; mle, sm of the others
+    "sample": 16,
+    "judge": 4,
+    "score": 16,
+    "make_table": 3,
+    "make_text_table": 1,
     "plot_motivating_example": 1,
     "all": 1,
 }
@@ -95,10 +98,10 @@ def finished(tmp_path_factory):
     [
         ([], set()),
         (["tables={table6: {title: New}}"], {"make_table", "all"}),
-        (["evaluation={batch: 7}"], {"sample", "score", "make_table", "all"}),
+        (["evaluation={batch: 7}"], {"sample", "judge", "score"} | TABLES),
         (["noise={draws: 2}"], LEARNED | {"inject_noise", "pretrain_bc"}),
         (["model={width: 32}"], LEARNED | {"pretrain_base", "pretrain_bc"}),
-        (["tasks={mul: {data: {seed: 5}}}"], set(ALL_JOBS) - {"plot_motivating_example"}),
+        (["tasks={mul: {data: {seed: 5}}}"], set(ALL_JOBS) - {"judge", "make_text_table", "plot_motivating_example"}),
     ],
 )
 def test_a_changed_key_reruns_the_rules_that_read_it(finished, config, rules):
@@ -107,9 +110,9 @@ def test_a_changed_key_reruns_the_rules_that_read_it(finished, config, rules):
 
 @pytest.mark.slow
 def test_a_changed_key_reruns_the_jobs_of_the_methods_that_read_it(finished):
-    """alpha is read by SequenceMatch (two methods, two seeds), not by MLE or BC."""
+    """alpha is read by SequenceMatch (two methods of mul, one of the others, two seeds), not by MLE or BC."""
     plan = planned(finished, "objective={alpha: 0.5}")
-    assert set(plan) == LEARNED and plan["finetune"] == 4
+    assert set(plan) == LEARNED and plan["finetune"] == 8
     assert planned(finished, "methods={sm_js: {objective: {js_delta: 0.5}}}")["finetune"] == 2
 
 
@@ -119,7 +122,7 @@ def test_a_changed_key_reruns_the_jobs_of_the_methods_that_read_it(finished):
     [
         ("core.py", "NEW = 1\n", {"pretrain_base", "pretrain_bc"} | LEARNED),
         ("core.py", "# a comment\n", set()),
-        ("comparison.py", "NEW = 1\n", {"make_table", "plot_motivating_example", "all"}),
+        ("comparison.py", "NEW = 1\n", TABLES | {"plot_motivating_example"}),
         ("arithmetic.py", "NEW = 1\n", None),
     ],
 )
