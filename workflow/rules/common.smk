@@ -26,14 +26,15 @@ if not any(str(method) == "conda" for method in workflow.deployment_settings.dep
 
 
 def call(script, options=lambda wildcards: "", unused=lambda wildcards: ()):
-    """A rule's one parameter: the script's options, with their names, and the digest of the code behind it.
+    """A rule's one parameter: the script's options, with their names, and the digest of each file of its code.
 
     One value, because Snakemake compares parameters as a set; exactly what a job reads, so that exactly the jobs
-    that a changed key or module concerns run again.
+    that a changed key or file concerns run again (``make why`` names it).
     """
+    digests = cache(lambda unused: code_digests(SOURCE / f"{script}.py", unused))
 
     def parameter(wildcards):
-        return {"options": options(wildcards), "code": code_digest(SOURCE / f"{script}.py", unused(wildcards))}
+        return {"options": options(wildcards), "code": digests(tuple(unused(wildcards)))}
 
     return parameter
 
