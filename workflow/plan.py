@@ -2,10 +2,11 @@
 
 import shlex
 from ast import literal_eval
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from run import PROFILE
 from snakemake.api import SnakemakeApi
 from snakemake.cli import get_argument_parser, parse_config
 from snakemake.exceptions import WorkflowError
@@ -13,8 +14,6 @@ from snakemake.jobs import Job
 from snakemake.settings.enums import Quietness
 from snakemake.settings.types import ConfigSettings, DAGSettings, DeploymentSettings, OutputSettings, ResourceSettings
 from snakemake.workflow import Workflow
-
-PROFILE = Path(__file__).parent / "profiles" / "default"
 
 
 @contextmanager
@@ -33,7 +32,8 @@ def planned(words: list[str]) -> Iterator[Workflow]:
                 deployment_settings=DeploymentSettings(args.software_deployment_method, conda_prefix=args.conda_prefix),
                 snakefile=args.snakefile,
             )
-            workflow_api.dag(DAGSettings(targets=args.targets, force_incomplete=True))
+            size = args.max_checksum_file_size
+            workflow_api.dag(DAGSettings(targets=args.targets, force_incomplete=True, max_checksum_file_size=size))
             # What Snakemake's own --summary and --list-changes do; its API has no public way to the plan itself.
             workflow = workflow_api._workflow
             workflow._prepare_dag(forceall=False, ignore_incomplete=False, lock_warn_only=True)
@@ -98,3 +98,8 @@ def in_words(time: float) -> str:
         return f"{time:.0f} s"
     minutes = round(time / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def counted(things: Collection, name: str) -> str:
+    """How many there are, as in '1 job' and '2 jobs'."""
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"

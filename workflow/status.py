@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import mean
 
 import psutil
-from plan import duration, in_words, is_started, options_of, planned, real_jobs, seconds
+from plan import counted, duration, in_words, is_started, options_of, planned, real_jobs, seconds
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -56,9 +56,9 @@ def in_total(workflow: Workflow, jobs: list[Job], left: list[Job]) -> str:
     done = f"{scale}: {len(jobs) - len(left)} of {len(jobs)} jobs done; {run}"
     times = {job: remaining(workflow, job, jobs) for job in left}
     known = {job: left for job, left in times.items() if left is not None}
-    unknown = len(times) - len(known)
+    unknown = times.keys() - known
     estimate = [f"about {in_words(duration(workflow, known))}"] if known else []
-    estimate += [f"{unknown} jobs of a kind that was not measured yet"] if unknown else []
+    estimate += [f"{counted(unknown, 'job')} of a kind that was not measured yet"] if unknown else []
     return f"{done}; still to go: {' and '.join(estimate)}" if left else done
 
 
@@ -77,7 +77,7 @@ def of_jobs(workflow: Workflow, started: list[Job]) -> Table:
     """Of each job that has begun, how far it is, and the newest values of its metrics."""
     table = plain_table("begun", "for", "progress", "left", *(name.replace("_", " ") for name in SHOWN))
     for job in started:
-        done = progress(job)
+        done = progress(workflow, job)
         share = f"{done[0]} of {done[1]} ({done[0] / done[1]:.0%})" if done and done[1] else ""
         metrics = newest_metrics(job)
         name = " ".join([job.rule.name, *(f"{key}={value}" for key, value in job.wildcards.items())])
@@ -98,7 +98,7 @@ def age(workflow: Workflow, job: Job) -> float:
 def remaining(workflow: Workflow, job: Job, jobs: list[Job]) -> float | None:
     """Seconds that an unfinished job still takes: by its progress bar, or as its last run or others of its rule."""
     begun = is_started(workflow, job)
-    done = progress(job) if begun else None
+    done = progress(workflow, job) if begun else None
     if done and done[2] != "?":
         return sum(60**place * int(part) for place, part in enumerate(reversed(done[2].split(":"))))
     measured = [time for other in jobs if other.rule is job.rule and (time := seconds(other)) is not None]
@@ -106,10 +106,13 @@ def remaining(workflow: Workflow, job: Job, jobs: list[Job]) -> float | None:
     return max(0, expected - age(workflow, job)) if expected is not None and begun else expected
 
 
-def progress(job: Job) -> tuple[int, int, str] | None:
-    """Steps done, all steps and the time left as the newest progress bar in the job's log tells; None without one."""
+def progress(workflow: Workflow, job: Job) -> tuple[int, int, str] | None:
+    """Steps done, all steps and the time left, by the newest progress bar in the log of a job that has begun.
+
+    None where it shows none, or where the log is still that of an earlier attempt.
+    """
     file = Path(job.log[0])
-    if not file.is_file():
+    if not file.is_file() or file.stat().st_mtime < time.time() - age(workflow, job) - 1:
         return None
     with file.open("rb") as log:
         log.seek(max(0, file.stat().st_size - TAIL))
@@ -120,11 +123,12 @@ def progress(job: Job) -> tuple[int, int, str] | None:
 def newest_metrics(job: Job) -> dict[str, str]:
     """The last value of each metric of an unfinished training; empty where the job has none."""
     folder = options_of(job.params.call).get("resume")
-    files = sorted(Path(folder).glob("*/metrics.csv"), key=lambda file: file.stat().st_mtime) if folder else []
-    values: dict[str, str] = {}
-    for row in csv.DictReader(files[-1].read_text().splitlines()) if files else ():
-        values |= {name: f"{float(value):.4g}" for name, value in row.items() if value}
-    return values
+    try:
+        file = max(Path(folder or "no training").glob("*/metrics.csv"), key=lambda file: file.stat().st_mtime)
+        rows = list(csv.DictReader(file.read_text().splitlines()))
+    except (ValueError, FileNotFoundError):  # none yet, or the training has just ended
+        return {}
+    return {name: f"{float(value):.4g}" for row in rows for name, value in row.items() if value}
 
 
 if __name__ == "__main__":

@@ -4,23 +4,25 @@ Nothing runs. Each rule comes with its number of jobs, the time they took when t
 files of its code, changed settings (old value -> new), missing outputs, or another rule that runs before it.
 """
 
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from plan import duration, in_words, is_started, options_of, planned, real_jobs, recorded_call, seconds
+from plan import counted, duration, in_words, is_started, options_of, planned, real_jobs, recorded_call, seconds
 from rich.console import Console
 from rich.table import Table
 from snakemake.jobs import Job
 from snakemake.workflow import Workflow
 
 NAMED = 3  # files, rules and values that are named one by one; of more, the rest is counted
+AFTER = "after {}"
 
 
 @dataclass(frozen=True)
 class Cause:
-    """A sentence about a subject: ``Cause("{} changed", "src/score.py")``. Causes with one sentence are told together."""
+    """A sentence about a subject: ``Cause("{} changed", "src/score.py")``. The subjects of one sentence are listed."""
 
     sentence: str
     subject: str = ""
@@ -39,8 +41,8 @@ def main() -> None:
         ]
         if unknown:
             print(
-                f"{len(unknown)} results have no record in .snakemake/ of how they were made: they count as up to date, "
-                "whatever code and settings made them."
+                f"{counted(unknown, 'result')} without a record in .snakemake/ of how they were made: they count as up "
+                "to date, whatever code and settings made them."
             )
 
 
@@ -73,7 +75,8 @@ def causes(workflow: Workflow, job: Job) -> Iterator[Cause]:
     if any(records.code_changed(job)):
         yield Cause("the rule's command changed")
     if any(records.software_stack_changed(job)):
-        yield Cause("the software of its environment changed")
+        file = os.path.relpath(job.conda_env_spec.file.get_path_or_uri(secret_free=True))
+        yield Cause(f"{file}, or how it is deployed, changed")
     if any(records.input_changed(job)):
         yield Cause("it reads other files than before")
 
@@ -81,7 +84,7 @@ def causes(workflow: Workflow, job: Job) -> Iterator[Cause]:
 def upstream(workflow: Workflow, job: Job) -> Iterator[Cause]:
     """The rules that run right before this job."""
     for name in sorted({d.rule.name for d in workflow.dag.dependencies[job] if workflow.dag.needrun(d)}):
-        yield Cause("after {}", name)
+        yield Cause(AFTER, name)
 
 
 def changed_code(old: dict[str, str], new: dict[str, str]) -> Iterator[Cause]:
@@ -122,11 +125,12 @@ def row(workflow: Workflow, rule: str, concerned: dict[Cause, set[Job]]) -> tupl
     told: dict[tuple, list[str]] = {}
     for cause, jobs in concerned.items():
         told.setdefault((cause.sentence, frozenset(jobs)), []).append(cause.subject)
+    ordered = sorted(told.items(), key=lambda item: item[0][0] == AFTER)  # what is plain to see comes last
     sentences = [
-        sentence.format(listed(subjects)) + scope(workflow, rule, jobs) for (sentence, jobs), subjects in told.items()
+        sentence.format(listed(subjects)) + scope(workflow, rule, jobs) for (sentence, jobs), subjects in ordered
     ]
     jobs = set().union(*concerned.values())
-    return rule, str(len(jobs)), time_of(jobs), "; ".join(sentences)
+    return rule, counted(jobs, "job"), time_of(jobs), "; ".join(sentences)
 
 
 def scope(workflow: Workflow, rule: str, jobs: frozenset[Job]) -> str:
@@ -160,18 +164,18 @@ def in_total(workflow: Workflow) -> str:
     times = {job: seconds(job) for job in real_jobs(workflow) if workflow.dag.needrun(job)}
     known = {job: time for job, time in times.items() if time is not None}
     least = in_words(duration(workflow, known))
-    rest = f", and {len(times) - len(known)} jobs that were not measured yet" if len(known) < len(times) else ""
+    rest = f", and {counted(times.keys() - known, 'job')} not measured yet" if len(known) < len(times) else ""
     cores = workflow.global_resources["_cores"].value
-    return f"{len(times)} jobs would run: about {least} on {cores} cores by their last runs{rest}."
+    return f"{counted(times, 'job')} would run: about {least} on {cores} cores by their last runs{rest}."
 
 
 def show(rows: list[tuple[str, str, str, str]]) -> None:
     """A table on a terminal; plain lines elsewhere."""
     if not sys.stdout.isatty():
         for rule, jobs, time, why in rows:
-            print(f"{rule} ({jobs} jobs, {time}): {why}")
+            print(f"{rule} ({jobs}, {time}): {why}")
         return
-    table = Table("rule", "jobs", "time", "because", box=None, pad_edge=False)
+    table = Table("rule", "", "time", "because", box=None, pad_edge=False)
     for cells in rows:
         table.add_row(*cells)
     Console(highlight=False).print(table)

@@ -10,7 +10,8 @@ import ast
 import hashlib
 import re
 from collections.abc import Collection, Iterator
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[1]
@@ -27,8 +28,9 @@ def code_digests(entry: Path, unused: Collection[str] = (), source: Path = SOURC
 
     ``unused`` names modules that it imports in functions which this run will not call.
     """
-    files = sorted(import_closure(entry, unused, source))
-    return {file.relative_to(source.resolve()).as_posix(): _digest(_content(file)) for file in files}
+    source, files = source.resolve(), sorted(import_closure(entry, unused, source))
+    digests = (_read(file, source).digest if file.suffix == ".py" else _digest(file.read_bytes()) for file in files)
+    return {file.relative_to(source).as_posix(): digest for file, digest in zip(files, digests, strict=True)}
 
 
 def import_closure(entry: Path, unused: Collection[str] = (), source: Path = SOURCE) -> set[Path]:
@@ -40,57 +42,57 @@ def import_closure(entry: Path, unused: Collection[str] = (), source: Path = SOU
         if file not in found | left_out:
             found.add(file)
             if file.suffix == ".py":
-                waiting += [*_imported_files(file, source), *_named_files(file)]
+                module = _read(file, source)
+                waiting += [*_imported_files(module, source), *_named_files(module, file.parent)]
     return found
 
 
-def _imported_files(file: Path, source: Path) -> Iterator[Path]:
-    for name in _imported_names(file, source):
+@dataclass(frozen=True)
+class _Module:
+    """What a module's code comes to: its digest, the dotted names it imports, its strings that may name files."""
+
+    digest: str
+    imports: frozenset[str]
+    strings: frozenset[str]
+
+
+def _imported_files(module: _Module, source: Path) -> Iterator[Path]:
+    for name in module.imports:
         parts = name.split(".")
         for length in range(1, len(parts) + 1):  # importing a.b.c also runs a and a.b
-            module = source.joinpath(*parts[:length])
-            yield from (f for f in (module.with_suffix(".py"), module / "__init__.py") if f.is_file())
+            imported = source.joinpath(*parts[:length])
+            yield from (f for f in (imported.with_suffix(".py"), imported / "__init__.py") if f.is_file())
 
 
-def _imported_names(file: Path, source: Path) -> Iterator[str]:
-    """Dotted names a file imports; ``from a import b`` gives a.b, for b may be a module."""
-    package = file.relative_to(source).parent.parts
-    for node in ast.walk(_code(file)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            above = package[: len(package) - node.level + 1] if node.level else ()
-            yield from (".".join(filter(None, [*above, node.module, alias.name])) for alias in node.names)
-
-
-def _named_files(file: Path) -> Iterator[Path]:
+def _named_files(module: _Module, folder: Path) -> Iterator[Path]:
     """Files beside a module, other than modules, that its strings name, one by one or by their folder."""
-    for node in ast.walk(_code(file)):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and NAME.fullmatch(node.value[:200]):
-            named = file.parent / node.value
-            if named.is_file() and named.suffix != ".py":
-                yield named
-            elif named.is_dir() and not any(named.glob("*.py")):  # a folder of modules is imported, not read
-                yield from (below for below in named.rglob("*") if below.is_file())
+    for named in (folder / string for string in module.strings):
+        if named.is_file() and named.suffix != ".py":
+            yield named
+        elif named.is_dir() and not any(named.glob("*.py")):  # a folder of modules is imported, not read
+            yield from (below for below in named.rglob("*") if below.is_file())
 
 
-def _content(file: Path) -> bytes:
-    return ast.unparse(_code(file)).encode() if file.suffix == ".py" else file.read_bytes()
+def _read(file: Path, source: Path) -> _Module:
+    return _parsed(file.read_text(encoding="utf-8"), str(file), file.relative_to(source).parent.parts)
 
 
-def _code(file: Path) -> ast.Module:
-    """The file's syntax tree, without docstrings."""
-    return _parsed(file.read_text(encoding="utf-8"), str(file))
-
-
-@lru_cache(maxsize=None)
-def _parsed(text: str, name: str) -> ast.Module:
+@cache  # by content: many scripts share a module, and it may change while the process lives
+def _parsed(text: str, name: str, package: tuple[str, ...]) -> _Module:
     tree = ast.parse(text, filename=name)
+    imports, strings = set(), set()
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             if ast.get_docstring(node, clean=False) is not None:
                 node.body = node.body[1:] or [ast.Pass()]
-    return tree
+        elif isinstance(node, ast.Import):
+            imports |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):  # from a import b: a.b, for b may be a module
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            imports |= {".".join(filter(None, [*above, node.module, alias.name])) for alias in node.names}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and NAME.fullmatch(node.value[:200]):
+            strings.add(node.value)
+    return _Module(_digest(ast.unparse(tree).encode()), frozenset(imports), frozenset(strings))
 
 
 def _digest(content: bytes) -> str:
