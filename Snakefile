@@ -1,12 +1,13 @@
 import os
 import shlex
 import sys
+from functools import cache
 from pathlib import Path
 
 sys.path.insert(0, f"{workflow.basedir}/src")
 
 from sequencematch import cli
-from sequencematch.code_digest import SOURCE, code_digest
+from sequencematch.code_digest import SOURCE, code_digests
 from sequencematch.config import check_files, load_config, scale_overlay
 from sequencematch.errors import UserError
 from sequencematch.settings import Evaluation, Objective

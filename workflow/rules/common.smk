@@ -30,18 +30,18 @@ if not any(str(method) == "conda" for method in workflow.deployment_settings.dep
 
 
 def call(script, options=lambda wildcards: "", unused=lambda wildcards: ()):
-    """A rule's one parameter: the script, its options, with their names, and the digest of the code behind it.
+    """A rule's one parameter: the script, its options, with their names, and the digest of each file of its code.
 
     ``script`` may follow from the wildcards.
 
     One value, because Snakemake compares parameters as a set; exactly what a job reads, so that exactly the jobs
-    that a changed key or module concerns run again.
+    that a changed key or file concerns run again (``make why`` names it).
     """
+    digests = cache(lambda name, unused: code_digests(SOURCE / f"{name}.py", unused))
 
     def parameter(wildcards):
         name = script(wildcards) if callable(script) else script
-        code = code_digest(SOURCE / f"{name}.py", unused(wildcards))
-        return {"script": name, "options": options(wildcards), "code": code}
+        return {"script": name, "options": options(wildcards), "code": digests(name, tuple(unused(wildcards)))}
 
     return parameter
 
