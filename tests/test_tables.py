@@ -174,7 +174,7 @@ def changed(run: dict, **changes) -> dict:
         ([*RUNS[:-1], changed(RUNS[-1], scale="default")], "of scale 'smoke'"),
         ([*RUNS[:-1], changed(RUNS[-1], task="add")], "of task 'mul'"),
         ([*RUNS[:-1], changed(RUNS[-1], decodings={"sampled": RUNS[-1]["decodings"]["sampled"]})], "decodings"),
-        ([*RUNS[:-1], changed(RUNS[-1], repair={"task": RUNS[-1]["repair"]["task"]})], "has the corruptions task, model"),
+        ([*RUNS[:-1], changed(RUNS[-1], repair={"task": RUNS[-1]["repair"]["task"]})], "the corruptions task, model"),
         ([run | {"family": "text"} for run in RUNS], "this table is for arithmetic and translation"),
         ([*RUNS, RUNS[0]], "the same run (method 'mle' at eta 0, seed 1)"),
         (RUNS[:-1], "method 'sm' at eta 0.2 lacks seed 2"),
