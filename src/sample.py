@@ -18,17 +18,21 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="samples to write (JSON lines)")
     parser.add_argument("--repair", type=Path, required=True, help="answers to wrong tokens to write (JSON)")
     parser.add_argument("--seed", type=int, required=True, help="seed of the samples")
+    cli.add_gpus_option(parser)
     args = parser.parse_args()
     evaluation, noise = cli.settings_from(args, Evaluation), cli.settings_from(args, Noise)
 
     from sequencematch.evaluation import complete, disturbed_questions, repair
     from sequencematch.files import write_json, write_text_atomically
     from sequencematch.policy import load_policy
+    from sequencematch.processes import Processes, require_gpus
     from sequencematch.storage import load
     from sequencematch.tokenizer import load_tokenizer
 
+    require_gpus(args.gpus)
     tokenizer = load_tokenizer(args.tokenizer)
     policy, _ = load_policy(args.model)
+    policy.to(Processes().device)
     data, _ = load(args.data)
     stream = (args.seed, "evaluation")
     questions, repaired = disturbed_questions(data, evaluation.split, noise.kind, tokenizer, args.policy, stream)

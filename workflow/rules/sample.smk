@@ -27,7 +27,7 @@ rule sample:
     shell:
         "OMP_NUM_THREADS={threads} python src/sample.py {params.call[options]} --seed {wildcards.seed}"
         " --model {input.model} --data {input.data} --tokenizer {input.tokenizer}"
-        " --output {output.samples} --repair {output.repair} > {log} 2>&1"
+        " --output {output.samples} --repair {output.repair} --gpus {resources.gpu} > {log} 2>&1"
 
 
 rule score:
