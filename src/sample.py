@@ -25,14 +25,14 @@ def main() -> None:
     from sequencematch.evaluation import complete, disturbed_questions, repair
     from sequencematch.files import write_json, write_text_atomically
     from sequencematch.policy import load_policy
-    from sequencematch.processes import Processes, require_gpus
+    from sequencematch.processes import join
     from sequencematch.storage import load
     from sequencematch.tokenizer import load_tokenizer
 
-    require_gpus(args.gpus)
+    processes = join(args.gpus)
     tokenizer = load_tokenizer(args.tokenizer)
     policy, _ = load_policy(args.model)
-    policy.to(Processes().device)
+    policy.to(processes.device)
     data, _ = load(args.data)
     stream = (args.seed, "evaluation")
     questions, repaired = disturbed_questions(data, evaluation.split, noise.kind, tokenizer, args.policy, stream)

@@ -35,13 +35,16 @@ def parser(description: str) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(description=description, formatter_class=formatter, allow_abbrev=False)
 
 
-def add_settings(parser: argparse.ArgumentParser, section: type[Section]) -> None:
-    """One option per setting of ``section``, with its default, allowed values and meaning in the help.
+def add_settings(
+    parser: argparse.ArgumentParser, section: type[Section], only: Collection[str] | None = None
+) -> None:
+    """One option per setting of ``section`` (or ``only`` some), with default, allowed values and meaning in the help.
 
     Values stay text here; ``settings_from`` converts and checks them.
     """
     group = parser.add_argument_group(f"{section.__name__.lower()} settings")
-    for name, field in section.model_fields.items():
+    for name in only or section.model_fields:
+        field = section.model_fields[name]
         default = " ".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
         meaning = f"{field.description} ({allowed(section, name)}; default: {default})".replace("%", "%%")
         if field.annotation is bool:

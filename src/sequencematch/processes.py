@@ -68,11 +68,15 @@ class Processes:
             torch.distributed.destroy_process_group()
 
 
-def require_gpus(count: int) -> None:
-    """Raise UserError where fewer GPUs than the ``count`` that this job was promised are to be seen."""
-    found = torch.cuda.device_count() if count else 0
-    if found < count:
+def join(gpus: int) -> Processes:
+    """This process, with its device set: before a model is loaded, because 4-bit weights are made on the device.
+
+    Raises UserError where fewer than ``gpus`` GPUs, those that the job was promised, are to be seen.
+    """
+    found = torch.cuda.device_count() if gpus else 0
+    if found < gpus:
         raise UserError(
-            f"this job was promised {count} GPU(s) and sees {found}: run it where there are enough (check nvidia-smi, "
+            f"this job was promised {gpus} GPU(s) and sees {found}: run it where there are enough (check nvidia-smi, "
             "CUDA_VISIBLE_DEVICES, and that torch is a CUDA build), or lower jobs.train.gpu and jobs.sample.gpu"
         )
+    return Processes()

@@ -16,7 +16,7 @@ from sequencematch.errors import UserError
 from sequencematch.files import atomic_folder
 from sequencematch.losses import LOSSES
 from sequencematch.policy import Policy, load_policy, new_policy, save_policy
-from sequencematch.processes import Processes, require_gpus
+from sequencematch.processes import Processes, join
 from sequencematch.seeding import stable_seed
 from sequencematch.settings import Model, Objective, Optimiser, Rollouts, Schedule
 from sequencematch.tokenizer import load_tokenizer
@@ -25,7 +25,7 @@ from sequencematch.training import METRICS, Run, Stage, train, write_metrics
 
 def scratch_or_pretrained(args: argparse.Namespace) -> tuple[Policy, Model]:
     """The untrained policy (or the pretrained network) that a base model starts from."""
-    require_gpus(args.gpus)
+    join(args.gpus)
     model = settings_from(args, Model)
     tokenizer = load_tokenizer(args.tokenizer)
     seed = stable_seed(args.seed, "weights")
@@ -100,7 +100,7 @@ def run_stage(
 
 def load_initial(args: argparse.Namespace, stage: Stage) -> tuple[Policy, Model, int]:
     """The policy a stage starts from, with ``<bkspc>`` as its loss wants it, and the base model's steps."""
-    require_gpus(args.gpus)
+    join(args.gpus)
     policy, model = load_policy(args.initial, backspace=LOSSES[stage.loss].backspace)
     initial = json.loads((args.initial / "provenance.json").read_text())
     return policy, model, initial["steps"] if stage.start == 0 else initial["base_steps"]

@@ -95,7 +95,7 @@ def policy_option(wildcards):
 def tokenizer_options(wildcards):
     """A pretrained model brings its own tokenizer."""
     source = CONFIG.settings(wildcards.task)["model"].source
-    return "" if source == "scratch" else f"--source {shlex.quote(source)}"
+    return "" if source == "scratch" else settings(wildcards, model={"source", "revision", "trust_remote_code"})
 
 
 def base_options(wildcards):
