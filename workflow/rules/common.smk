@@ -38,6 +38,20 @@ if not any(str(method) == "conda" for method in workflow.deployment_settings.dep
 shell.prefix(prefix)
 
 
+def planned_jobs():
+    """The jobs that are about to run, as the check of the machine reads them."""
+    return [
+        preflight.Planned(job.rule.name, job.wildcards_dict.get("task"), job.resources.get("mem_mb", 0))
+        for job in workflow.dag.needrun_jobs()
+    ]
+
+
+def allowed_gpus():
+    """GPUs that the jobs of this run may use at a time (make GPUS=2); None where nothing was said."""
+    resource = workflow.global_resources.get("gpu")
+    return getattr(resource, "value", resource)
+
+
 def call(script, options=lambda wildcards: "", unused=lambda wildcards: ()):
     """A rule's one parameter: the script's options, with their names, and the digest of the code behind it.
 
