@@ -50,10 +50,13 @@ def models(pretrained: str) -> dict[str, Model]:
         "pretrained": Model(source=pretrained),
         "lora": Model(source=pretrained, lora_rank=2, gradient_checkpointing=True),
         "qlora": Model(source=pretrained, lora_rank=2, quantise="nf4"),
+        "paper": Model(
+            source=pretrained, precision="bfloat16", quantise="nf4", lora_rank=64, gradient_checkpointing=True
+        ),
     }
 
 
-@pytest.mark.parametrize("kind", ["scratch", "pretrained", "lora", "qlora"])
+@pytest.mark.parametrize("kind", ["scratch", "pretrained", "lora", "qlora", "paper"])
 def test_a_saved_policy_comes_back(tmp_path, pretrained, kind):
     model = models(pretrained)[kind]
     policy = randomised(new_policy(model, BKSPC, SPECIALS, backspace=True, seed=5)).eval()
@@ -87,7 +90,7 @@ def test_without_backspace_the_action_is_impossible():
     assert (probability[..., BKSPC] == 0).all() and torch.allclose(probability.sum(-1), torch.ones(()))
 
 
-@pytest.mark.parametrize("kind", ["lora", "qlora"])
+@pytest.mark.parametrize("kind", ["lora", "qlora", "paper"])
 def test_a_rollout_leaves_the_gradients_as_they_were(pretrained, kind):
     """On some CPUs a 4-bit forward pass without gradients repacks the weights and spoils later gradients."""
     policy = randomised(new_policy(models(pretrained)[kind], BKSPC, SPECIALS, backspace=True, seed=5))
