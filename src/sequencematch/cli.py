@@ -2,8 +2,10 @@
 
 import argparse
 import errno
+import os
 import shlex
 import sys
+import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TypeVar, get_args
@@ -23,6 +25,8 @@ STORAGE = {
     errno.EROFS: "the file system is read-only",
     errno.EFBIG: "the file is larger than the limit",
 }
+# Seconds that the other processes of a job give the first one to say what went wrong for all.
+PATIENCE = 20
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -95,6 +99,12 @@ def add_stage_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, required=True, help="model folder to write")
     parser.add_argument("--resume", type=Path, required=True, help="folder for this run's checkpoints")
     parser.add_argument("--seed", type=int, required=True, help="seed of this run")
+    add_gpus_option(parser)
+
+
+def add_gpus_option(parser: argparse.ArgumentParser) -> None:
+    """What a job was promised; it ends at once where that is missing, rather than crawl on a CPU."""
+    parser.add_argument("--gpus", type=int, default=0, metavar="N", help="GPUs there must be (default: 0)")
 
 
 def add_initial_option(parser: argparse.ArgumentParser) -> None:
@@ -103,16 +113,21 @@ def add_initial_option(parser: argparse.ArgumentParser) -> None:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a script's ``main``; what the user can mend becomes one sentence on stderr and exit status 1."""
+    """Run a script's ``main``; what the user can mend becomes one sentence on stderr and exit status 1.
+
+    Of several processes that fail alike the first one speaks. The others give it time, and are ended by its end.
+    """
     try:
         main()
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    except OSError as error:
-        if error.errno not in STORAGE:
-            raise
-        where = f"'{error.filename}'" if error.filename else "the results"
-        sys.exit(f"error: writing {where} failed, {STORAGE[error.errno]}; mend that and run this again")
+    except Exception as error:
+        if int(os.environ.get("RANK", 0)) > 0:
+            time.sleep(PATIENCE)
+        if isinstance(error, UserError):
+            sys.exit(f"error: {error}")
+        if isinstance(error, OSError) and error.errno in STORAGE:
+            where = f"'{error.filename}'" if error.filename else "the results"
+            sys.exit(f"error: writing {where} failed, {STORAGE[error.errno]}; mend that and run this again")
+        raise
 
 
 def _option(name: str) -> str:

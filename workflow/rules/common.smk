@@ -21,12 +21,39 @@ READ_BY = {
     },
 }
 
+
+def launcher(gpus):
+    """What starts a script: Python, or one process per GPU where there are several."""
+    explicit = "--num_machines 1 --mixed_precision no --dynamo_backend no --main_process_port 0"  # no user's defaults
+    return "python" if gpus < 2 else f"accelerate launch --multi_gpu --num_processes {gpus} {explicit}"
+
+
+# Training starts with $TRAINER: in the shell's prefix, because results do not depend on the number of GPUs, and a
+# changed command or parameter would make them again.
+prefix = f"TRAINER={shlex.quote(launcher(CONFIG.jobs.train.gpu))}; "
+
 # Scripts run by the interpreter that runs Snakemake, unless each rule brings a conda environment.
 if not any(str(method) == "conda" for method in workflow.deployment_settings.deployment_method):
     # Under workflow/run.py they share one start of torch and transformers.
     warm = [f"{workflow.basedir}/workflow/warm"] if "SEQUENCEMATCH_RUN_PID" in os.environ else []
     interpreters = ":".join([*warm, str(Path(sys.executable).parent)])
-    shell.prefix(f"export PATH={shlex.quote(interpreters)}:$PATH; ")
+    prefix += f"export PATH={shlex.quote(interpreters)}:$PATH; "
+
+shell.prefix(prefix)
+
+
+def planned_jobs():
+    """The jobs that are about to run, as the check of the machine reads them."""
+    return [
+        preflight.Planned(job.rule.name, job.wildcards_dict.get("task"), job.resources.get("mem_mb", 0))
+        for job in workflow.dag.needrun_jobs()
+    ]
+
+
+def allowed_gpus():
+    """GPUs that the jobs of this run may use at a time (make GPUS=2); None where nothing was said."""
+    resource = workflow.global_resources.get("gpu")
+    return getattr(resource, "value", resource)
 
 
 def call(script, options=lambda wildcards: "", unused=lambda wildcards: ()):
@@ -131,7 +158,7 @@ def tokenizer_options(wildcards):
     """A pretrained model brings its own tokenizer."""
     source = CONFIG.settings(wildcards.task)["model"].source
     if source != "scratch":
-        return f"--pretrained {shlex.quote(source)}"
+        return settings(wildcards, model={"source", "revision", "trust_remote_code"})
     return cli.options(CONFIG.tasks[wildcards.task].data, data_read(wildcards, "tokenizer"))
 
 
