@@ -16,8 +16,8 @@ from sequencematch.config import Config
 from sequencematch.settings import Model
 
 TRAINING = ("pretrain_base", "pretrain_bc", "finetune")
-STAGES = {"train": TRAINING, "sample": ("sample",)}  # stages whose jobs may ask for GPUs, and their rules
-LOADING = (*TRAINING, "train_tokenizer", "sample")  # rules that read a pretrained model
+STAGES = {"train": TRAINING, "sample": ("sample", "judge")}  # stages whose jobs may ask for GPUs, and their rules
+LOADING = (*TRAINING, "train_tokenizer", "sample", "judge")  # rules that read a pretrained model
 MEGABYTE = 10**6
 # Of a trained parameter: itself in float32, and with it AdamW's two averages.
 WEIGHT, STATE = 4, 12
@@ -141,11 +141,11 @@ def references(jobs: Sequence[Planned], config: Config) -> list[Reference]:
         for model in _models(jobs, config)
         if model.source != "scratch" and not _is_path(model.source)
     ]
-    sources = getattr(config, "sources", {})
     for task in _tasks(jobs, ("make_dataset",)):
         name = getattr(config.tasks[task].data, "source", None)
-        if name in sources and sources[name].kind == "hub":
-            found.append(Reference("dataset", f"sources.{name}", sources[name].name, sources[name].revision))
+        source = config.sources.get(name)
+        if source is not None and source.kind == "hub" and not _is_path(source.name):
+            found.append(Reference("dataset", f"sources.{name}", source.name, source.revision))
     return list(dict.fromkeys(found))
 
 
@@ -191,5 +191,5 @@ def _tasks(jobs: Sequence[Planned], rules: Collection[str]) -> list[str]:
 
 
 def _is_path(source: str) -> bool:
-    """Whether a model's name is a folder's, not one of the hub (``owner/name`` or ``name``)."""
+    """Whether the name of a model or data set is a folder's, not one of the hub (``owner/name`` or ``name``)."""
     return source != "scratch" and (os.path.isdir(source) or source[:1] in "/.~" or source.count("/") > 1)
