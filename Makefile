@@ -1,6 +1,7 @@
 # make             set up what is needed and make the tables of the default scale
 # make SCALE=smoke the same at another scale (workflow/scales/)
 # make table6      one table or figure: table6, table7, divergences, motivating_example
+# make PROFILE=slurm   the same on a cluster: slurm or generic (workflow/profiles/, docs/clusters.md)
 # make test        set up, check style and types, run all tests
 # make lint        check style and types alone
 # make reference   keep the tables of SCALE in results/reference/
@@ -9,8 +10,9 @@
 # CONFIG changes settings: make CONFIG="seeds=[7,8] 'objective={alpha: 0.1}'"; ARGS goes to Snakemake: make ARGS="--dry-run"
 
 SCALE ?= default
-# GPUs that jobs may use at a time.
-GPUS ?= 1
+PROFILE ?= default
+# GPUs that jobs may use at a time (default: as the profile says).
+GPUS ?=
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 
 BIN := .venv/bin
@@ -22,7 +24,7 @@ TARGETS := all table6 table7 divergences motivating_example
 .DEFAULT_GOAL := all
 
 $(TARGETS): $(SETUP)
-	@$(RUN) $@ --resources gpu=$(GPUS) --config scale=$(SCALE) $(CONFIG) $(ARGS)
+	@$(RUN) $@ --workflow-profile workflow/profiles/$(PROFILE) $(if $(GPUS),--resources gpu=$(GPUS)) --config scale=$(SCALE) $(CONFIG) $(ARGS)
 
 setup: $(SETUP)
 

@@ -9,12 +9,15 @@ rule make_dataset:
     benchmark:
         "<benchmarks>/{task}/make_dataset.tsv"
     retries: 1
+    group:
+        "prepare"
     conda:
         "../../envs/data.yaml"
     threads: CONFIG.jobs.data.threads
     resources:
         mem_mb=ask("data", "mem_mb"),
         runtime=ask("data", "runtime"),
+        gpu=CONFIG.jobs.data.gpu,
     params:
         call=call("make_dataset", lambda wildcards: settings(wildcards, data=None)),
     shell:
@@ -32,12 +35,15 @@ rule train_tokenizer:
     benchmark:
         "<benchmarks>/{task}/train_tokenizer.tsv"
     retries: 1
+    group:
+        "prepare"
     conda:
         "../../envs/data.yaml"
     threads: CONFIG.jobs.data.threads
     resources:
         mem_mb=ask("data", "mem_mb"),
         runtime=ask("data", "runtime"),
+        gpu=CONFIG.jobs.data.gpu,
     params:
         call=call("train_tokenizer", tokenizer_options),
     shell:
@@ -63,6 +69,7 @@ rule inject_noise:
     resources:
         mem_mb=ask("data", "mem_mb"),
         runtime=ask("data", "runtime"),
+        gpu=CONFIG.jobs.data.gpu,
     params:
         call=call("inject_noise", noise_options, injected_unused),
     shell:

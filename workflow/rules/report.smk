@@ -1,4 +1,9 @@
-# Stage 4: tables and figures.
+# Stage 4: tables and figures, seconds each: made where Snakemake runs, on a cluster too.
+
+
+localrules:
+    make_table,
+    plot_motivating_example,
 
 
 rule make_table:
@@ -20,6 +25,7 @@ rule make_table:
     resources:
         mem_mb=ask("report", "mem_mb"),
         runtime=ask("report", "runtime"),
+        gpu=CONFIG.jobs.report.gpu,
     params:
         call=call("make_table", title_option),
     shell:
@@ -42,6 +48,7 @@ rule plot_motivating_example:
     resources:
         mem_mb=ask("report", "mem_mb"),
         runtime=ask("report", "runtime"),
+        gpu=CONFIG.jobs.report.gpu,
     params:
         call=call("plot_motivating_example"),
     shell:
