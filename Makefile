@@ -3,6 +3,7 @@
 # make table6      one table or figure: table6, table7, divergences, motivating_example
 # make PROFILE=slurm   the same on a cluster: slurm or generic (workflow/profiles/, docs/clusters.md)
 # make test        set up, check style and types, run all tests
+# make test-packages   as root on Debian: SLURM and a browser, for tests that are skipped without them
 # make lint        check style and types alone
 # make reference   keep the tables of SCALE in results/reference/
 # make clean-results, make clean-setup   remove results of SCALE; remove the virtual environment
@@ -20,7 +21,7 @@ SETUP := .venv/installed
 RUN = $(BIN)/python workflow/run.py
 TARGETS := all table6 table7 divergences motivating_example
 
-.PHONY: $(TARGETS) setup test lint reference clean-results clean-setup
+.PHONY: $(TARGETS) setup test test-packages lint reference clean-results clean-setup
 .DEFAULT_GOAL := all
 
 $(TARGETS): $(SETUP)
@@ -39,6 +40,10 @@ $(SETUP): pyproject.toml requirements.lock
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+test-packages:
+	apt-get update -q
+	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends slurm-wlm munge chromium
 
 lint: $(SETUP)
 	$(BIN)/ruff check src tests workflow

@@ -2,8 +2,10 @@
 
 import argparse
 import errno
+import os
 import shlex
 import sys
+import tempfile
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TypeVar
@@ -94,8 +96,23 @@ def run(main: Callable[[], None]) -> None:
     except OSError as error:
         if error.errno not in STORAGE:
             raise
-        where = f"'{error.filename}'" if error.filename else "the results"
-        sys.exit(f"error: writing {where} failed, {STORAGE[error.errno]}; mend that and run this again")
+        sys.exit(f"error: {_storage_sentence(error)}")
+
+
+def check_writable(folder: Path) -> None:
+    """Raises UserError where no file can be written below ``folder``, which need not exist yet."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"probe")
+    except OSError as error:
+        raise UserError(_storage_sentence(error)) from None
+
+
+def _storage_sentence(error: OSError) -> str:
+    where = f"'{error.filename}'" if error.filename else "the results"
+    reason = STORAGE.get(error.errno, os.strerror(error.errno).lower())
+    return f"writing {where} failed, {reason}; mend that and run this again"
 
 
 def _option(name: str) -> str:
