@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -75,7 +76,8 @@ def test_jobs_that_are_cancelled_or_run_out_of_time_come_back_and_end_with_the_s
 def test_the_log_of_a_failed_job_is_shown(cluster, tmp_path):
     tree = reduced.make_tree(tmp_path)
     settings = ["scale=smoke", "model={source: /absent}"]
-    done = reduced.run(tree, *PROFILE, *HERE, target="results/smoke/mul/tokenizer", settings=settings)
+    target, offline = "results/smoke/mul/tokenizer", {"HF_HUB_OFFLINE": "1"}
+    done = reduced.run(tree, *PROFILE, *HERE, target=target, settings=settings, environment=offline)
     assert done.returncode == 1
     assert "error: cannot load the tokenizer of '/absent'" in done.stdout + done.stderr
 
@@ -113,6 +115,8 @@ def refusing(tmp_path_factory):
     for name, script in STANDINS.items():
         (tree / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
         (tree / "bin" / name).chmod(0o755)
+    assert snakemake(tree, METRICS, "--config", "scale=smoke").returncode == 0
+    (tree / "results").rename(tree / "kept")
     return tree, {"PATH": f"{tree / 'bin'}:{os.environ['PATH']}"}
 
 
@@ -120,21 +124,22 @@ def refusing(tmp_path_factory):
 @pytest.mark.parametrize(
     ("rule", "job", "asked"),
     [
-        ("make_dataset", "", "-t 60 --mem 2000 --ntasks=1 --cpus-per-task=1"),  # with the tokenizer: one after the other
-        ("finetune", "", "-t 60 --mem 2000 --ntasks=1 --cpus-per-task=1"),
+        ("make_dataset", "", "-t 60 --mem 2000 --ntasks=1 --cpus-per-task=1"),  # the tokenizer too: times add up
         ("finetune", "train: {gpu: 1}", "-t 60 --mem 2000 --cpus-per-task=1 --gpus=1"),
-        ("sample", "sample: {gpu: 1, threads: 4}", "-t 40 --mem 2000 --cpus-per-task=4 --gpus=1"),  # and scoring
+        ("sample", "sample: {gpu: 1, threads: 4}", "-t 40 --mem 2000 --cpus-per-task=4 --gpus=1"),  # scoring too
     ],
 )
 def test_requests_say_what_a_job_needs(refusing, rule, job, asked):
     """A GPU where one is needed and none elsewhere; for the second attempt, twice the memory and time."""
     tree, environment = refusing
-    assert snakemake(tree, METRICS, "--config", "scale=smoke").returncode == 0
+    shutil.rmtree(tree / "results", ignore_errors=True)
+    subprocess.run(["cp", "-r", "--preserve", tree / "kept", tree / "results"], check=True)
     (tree / "asked").unlink(missing_ok=True)
     settings = ["scale=smoke", f"jobs={{{job}}}"]
     done = reduced.run(tree, *PROFILE, "--forcerun", rule, environment=environment, target=METRICS, settings=settings)
     assert done.returncode == 1
     requests = (tree / "asked").read_text().splitlines()
+    assert all(re.search(rf"--comment rule_\w*{rule}", line) for line in requests)
     first, second = (line.split(" -p main ")[1].replace(f" -D {tree}", "").strip() for line in requests)
     assert first == asked
     doubled = re.sub(r"(-t|--mem) (\d+)", lambda match: f"{match[1]} {2 * int(match[2])}", asked)
