@@ -2,6 +2,7 @@
 # make SCALE=smoke the same at another scale (workflow/scales/)
 # make table6      one table or figure: table6, table7, divergences, motivating_example
 # make PROFILE=slurm   the same on a cluster: slurm or generic (workflow/profiles/, docs/clusters.md)
+# make verify      check the results of SCALE against their records: damaged, or of other code or settings?
 # make test        set up, check style and types, run all tests
 # make test-packages   as root on Debian: SLURM and a browser, for tests that are skipped without them
 # make lint        check style and types alone
@@ -21,7 +22,7 @@ SETUP := .venv/installed
 RUN = $(BIN)/python workflow/run.py
 TARGETS := all table6 table7 divergences motivating_example
 
-.PHONY: $(TARGETS) setup test test-packages lint reference clean-results clean-setup
+.PHONY: $(TARGETS) setup verify test test-packages lint reference clean-results clean-setup
 .DEFAULT_GOAL := all
 
 $(TARGETS): $(SETUP)
@@ -37,6 +38,9 @@ $(SETUP): pyproject.toml requirements.lock
 	"$(PYTHON)" -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[dev]'
 	@touch $@
+
+verify: $(SETUP)
+	@$(BIN)/python workflow/verify.py --config scale=$(SCALE) $(CONFIG)
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile

@@ -20,6 +20,7 @@ def main() -> None:
 
     splits = generate(data, max(1, args.workers))
     save(splits, args.output, {"settings": data.model_dump()} | provenance.describe())
+    provenance.record(args, args.output)
 
 
 if __name__ == "__main__":

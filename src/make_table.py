@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sequencematch import cli
+from sequencematch import cli, provenance
 from sequencematch.comparison import read_comparison
 from sequencematch.files import write_text_atomically
 from sequencematch.markdown import to_markdown
@@ -31,6 +31,7 @@ def main() -> None:
     plot_accuracy(cells, comparison, title, args.figure)
     write_text_atomically(args.csv, to_csv(cells, comparison, args.table))
     write_text_atomically(args.markdown, to_markdown(cells, comparison, title))
+    provenance.record(args, args.csv, args.markdown, args.figure)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ def main() -> None:
     args = parser.parse_args()
     evaluation, noise = cli.settings_from(args, Evaluation), cli.settings_from(args, Noise)
 
+    from sequencematch import provenance
     from sequencematch.evaluation import complete, disturbed_questions, repair
     from sequencematch.files import write_json, write_text_atomically
     from sequencematch.policy import load_policy
@@ -36,6 +37,7 @@ def main() -> None:
     lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
     write_text_atomically(args.output, lines)
     write_json(args.repair, repair(policy, repaired, evaluation))
+    provenance.record(args, args.output, args.repair)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ def main() -> None:
     parser.add_argument("--source", help="take the tokenizer of this model (hub name or path) instead")
     args = parser.parse_args()
 
+    from sequencematch import provenance
     from sequencematch.files import atomic_folder
     from sequencematch.storage import load
     from sequencematch.tokenizer import pretrained_tokenizer, train_tokenizer
@@ -23,6 +24,7 @@ def main() -> None:
         tokenizer = train_tokenizer([*train["prompt"], *train["completion"]])
     with atomic_folder(args.output) as folder:
         tokenizer.save(folder)
+    provenance.record(args, args.output)
 
 
 if __name__ == "__main__":
