@@ -67,7 +67,7 @@ def main() -> None:
         f"{total['outdated']} from other code or settings, {total['damaged']} damaged, {total['missing']} not made yet."
     )
     if damage:
-        raise UserError("delete what is damaged, and its record, and run make again")
+        raise UserError("delete what is damaged and run make again")
 
 
 def state(result: Result, damage: dict[Result, str]) -> str:

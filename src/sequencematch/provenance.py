@@ -58,10 +58,10 @@ def read_record(output: Path) -> dict:
 
 
 def file_digests(output: Path) -> dict[str, str]:
-    """SHA-256 of a file (under its name), or of all files in a folder (under their paths in it)."""
+    """SHA-256 of a file (under its name), or of all files in a folder (under their paths in it) but hidden ones."""
     if output.is_file():
         return {output.name: _sha256(output)}
-    files = sorted(file for file in output.rglob("*") if file.is_file())
+    files = sorted(f for f in output.rglob("*") if f.is_file() and not f.name.startswith("."))  # Snakemake adds one
     return {file.relative_to(output).as_posix(): _sha256(file) for file in files}
 
 
