@@ -1,6 +1,6 @@
 # make             set up what is needed and make the tables of the default scale
 # make SCALE=smoke the same at another scale (workflow/scales/)
-# make table6      one table or figure: table6, table7, divergences, motivating_example
+# make table6      one table or figure: table5, table6, table7, table8, divergences, motivating_example
 # make PROFILE=slurm   the same on a cluster: slurm or generic (workflow/profiles/, docs/clusters.md)
 # make verify      check the results of SCALE against their records: damaged, or of other code or settings?
 # make test        set up, check style and types, run all tests
@@ -20,7 +20,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 SETUP := .venv/installed
 RUN = $(BIN)/python workflow/run.py
-TARGETS := all table6 table7 divergences motivating_example
+TARGETS := all table5 table6 table7 table8 divergences motivating_example
 
 .PHONY: $(TARGETS) setup verify test test-packages lint reference clean-results clean-setup
 .DEFAULT_GOAL := all

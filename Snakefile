@@ -7,9 +7,9 @@ sys.path.insert(0, f"{workflow.basedir}/src")
 
 from sequencematch import cli
 from sequencematch.code_digest import SOURCE, code_digest
-from sequencematch.config import load_config, scale_overlay
+from sequencematch.config import check_files, load_config, scale_overlay
 from sequencematch.errors import UserError
-from sequencematch.settings import Objective
+from sequencematch.settings import Evaluation, Objective
 
 # The configuration: config.yaml, the scale's overlay, then what --config and --configfile say.
 try:
@@ -18,6 +18,7 @@ try:
         *scale_overlay(f"{workflow.basedir}/workflow/scales", config.pop("scale", None)),
         ("command line", dict(config)),
     )
+    check_files(CONFIG)
 except UserError as error:
     sys.exit(f"error: {error}")
 
@@ -54,7 +55,7 @@ rule all:
     default_target: True
     input:
         "<results>/figures/motivating_example.png",
-        expand("<results>/tables/{table}.{kind}", table=CONFIG.tables, kind=TABLE_KINDS),
+        [file for table in CONFIG.tables for file in table_files(table)],
 
 
 rule motivating_example:
@@ -68,4 +69,4 @@ for table in CONFIG.tables:
         name:
             table
         input:
-            expand("<results>/tables/{table}.{kind}", table=table, kind=TABLE_KINDS),
+            table_files(table),

@@ -1,4 +1,4 @@
-"""Noise the completions of a dataset: wrong tokens, each followed by a backspace."""
+"""Noise the completions of examples: wrong tokens, each followed by a backspace."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from sequencematch.settings import Noise
 def main() -> None:
     parser = cli.parser(__doc__)
     cli.add_settings(parser, Noise)
-    parser.add_argument("--data", type=Path, required=True, help="dataset folder")
+    parser.add_argument("--examples", type=Path, required=True, help="folder of examples")
     parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer folder")
     parser.add_argument("--output", type=Path, required=True, help="folder of noised examples to write")
     parser.add_argument("--eta", type=float, required=True, help="chance of a wrong token before each true one")
@@ -22,13 +22,14 @@ def main() -> None:
         raise UserError(f"--eta {args.eta:g}: the noise level must lie in [0, 1)")
 
     from sequencematch import provenance
-    from sequencematch.noise import KINDS, encode, noise_split
-    from sequencematch.storage import load, save
+    from sequencematch.examples import load_examples
+    from sequencematch.noise import KINDS, noise_split
+    from sequencematch.storage import save
     from sequencematch.tokenizer import load_tokenizer
 
-    data, source = load(args.data)
+    examples, source = load_examples(args.examples)
     tokenizer = load_tokenizer(args.tokenizer)
-    train, validation = (encode(data[name], tokenizer) for name in ("train", "validation"))
+    train, validation = examples["train"], examples["validation"]
     weights = KINDS[noise.kind](tokenizer, train, args.policy) if args.eta else None
     draws = noise.draws if args.eta else 1  # without noise all draws are the same
 
@@ -41,7 +42,7 @@ def main() -> None:
         "eta": args.eta,
         "seed": args.seed,
         "policy": str(args.policy) if args.policy else None,
-        "data_digest": source["digest"],
+        "examples_digest": source["digest"],
         "injected": {name: sum(i.count(False) for i in split["imitated"]) for name, split in splits.items()},
     }
     save(splits, args.output, facts | provenance.describe())

@@ -4,10 +4,11 @@ from pathlib import Path
 
 from sequencematch import cli, provenance
 from sequencematch.comparison import read_comparison
+from sequencematch.document import to_markdown
 from sequencematch.files import write_text_atomically
-from sequencematch.markdown import to_markdown
 from sequencematch.paper import FILE, read_reported
-from sequencematch.tables import measure, to_csv
+from sequencematch.table_page import page
+from sequencematch.tables import SCORES, measure, to_csv
 
 
 def main() -> None:
@@ -20,17 +21,17 @@ def main() -> None:
     parser.add_argument("--markdown", type=Path, required=True, help="table to write, for reading")
     parser.add_argument("--figure", type=Path, required=True, help="figure to write (PNG)")
     args = parser.parse_args()
-    comparison, title = read_comparison(args.metrics), args.title or args.table
+    comparison, title = read_comparison(args.metrics, tuple(SCORES)), args.title or args.table
     cells = measure(comparison, read_reported(args.paper))
 
     import matplotlib
 
     matplotlib.use("agg")
-    from sequencematch.figures import plot_accuracy
+    from sequencematch.figures import plot_scores
 
-    plot_accuracy(cells, comparison, title, args.figure)
+    plot_scores(cells, comparison, title, args.figure)
     write_text_atomically(args.csv, to_csv(cells, comparison, args.table))
-    write_text_atomically(args.markdown, to_markdown(cells, comparison, title))
+    write_text_atomically(args.markdown, to_markdown(title, page(cells, comparison)))
     provenance.record(args, args.csv, args.markdown, args.figure)
 
 

@@ -1,4 +1,4 @@
-"""Score a run's samples: accuracy, backspace statistics, repair and false-alarm rates, as one JSON file."""
+"""Score a run's samples: accuracy or BLEU, backspace statistics, repair and false-alarm rates, as one JSON file."""
 
 from pathlib import Path
 
@@ -12,7 +12,8 @@ def main() -> None:
     parser.add_argument("--samples", type=Path, required=True, help="samples.jsonl of the run")
     parser.add_argument("--repair", type=Path, required=True, help="repair.json of the run")
     parser.add_argument("--model", type=Path, required=True, help="model folder that was sampled (its provenance.json)")
-    parser.add_argument("--data", type=Path, required=True, help="dataset folder of the task (its provenance.json)")
+    parser.add_argument("--examples", type=Path, required=True, help="examples of the task (their provenance.json)")
+    parser.add_argument("--judged", type=Path, help="judged.json of the run (tasks of open text alone)")
     parser.add_argument("--scale", required=True, help="name of the scale the run belongs to")
     parser.add_argument("--task", required=True, help="name of the task")
     parser.add_argument("--method", required=True, help="name of the method, e.g. sm or sm_js")
@@ -21,7 +22,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="metrics.json to write")
     args = parser.parse_args()
     run = {name: getattr(args, name) for name in ("scale", "task", "method", "eta", "seed")}
-    write_json(args.output, score(run, args.samples, args.repair, args.model, args.data))
+    write_json(args.output, score(run, args.samples, args.repair, args.model, args.examples, args.judged))
     provenance.record(args, args.output)
 
 

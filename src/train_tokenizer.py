@@ -1,27 +1,38 @@
-"""Make the tokenizer: of the training split's words, digits and characters, or a pretrained model's own."""
+"""Make the tokenizer: of a pretrained model, or of the training split.
+
+That of arithmetic knows its words, digits and characters, that of translations and text frequent strings of bytes.
+"""
 
 from pathlib import Path
 
 from sequencematch import cli
+from sequencematch.settings import Language
 
 
 def main() -> None:
     parser = cli.parser(__doc__)
+    cli.add_settings(parser, Language, {"vocabulary"})
     parser.add_argument("--data", type=Path, required=True, help="dataset folder")
     parser.add_argument("--output", type=Path, required=True, help="tokenizer folder to write")
-    parser.add_argument("--source", help="take the tokenizer of this model (hub name or path) instead")
+    parser.add_argument("--pretrained", metavar="MODEL", help="take the tokenizer of this model (name or path)")
     args = parser.parse_args()
+    vocabulary = cli.settings_from(args, Language).vocabulary
 
     from sequencematch import provenance
     from sequencematch.files import atomic_folder
     from sequencematch.storage import load
-    from sequencematch.tokenizer import pretrained_tokenizer, train_tokenizer
+    from sequencematch.tokenizer import pretrained_tokenizer, train_byte_tokenizer, train_tokenizer
 
-    if args.source:
-        tokenizer = pretrained_tokenizer(args.source)
+    if args.pretrained:
+        tokenizer = pretrained_tokenizer(args.pretrained)
     else:
-        train = load(args.data)[0]["train"]
-        tokenizer = train_tokenizer([*train["prompt"], *train["completion"]])
+        data, source = load(args.data)
+        train = data["train"]
+        texts = [text for name in ("prompt", "completion", "text") if name in train.features for text in train[name]]
+        if source["settings"]["family"] == "arithmetic":
+            tokenizer = train_tokenizer(texts)
+        else:
+            tokenizer = train_byte_tokenizer(texts, vocabulary)
     with atomic_folder(args.output) as folder:
         tokenizer.save(folder)
     provenance.record(args, args.output)

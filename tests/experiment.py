@@ -41,9 +41,11 @@ def run(script: str, *arguments, check: bool = True, **options) -> subprocess.Co
 
 def make_inputs(root: Path) -> None:
     """Data, tokenizer, clean and noised examples, a base model and BC's k steps, under ``root``."""
-    run("make_dataset", generator="mul", entropy=(1, 2), train=200, validation=40, test=40, output=root / "data")
+    run("make_arithmetic", generator="mul", entropy=(1, 2), train=200, validation=40, test=40, output=root / "data")
     run("train_tokenizer", data=root / "data", output=root / "tokenizer")
-    files = {"data": root / "data", "tokenizer": root / "tokenizer"}
+    tokenizer = root / "tokenizer"
+    run("encode_examples", data=root / "data", tokenizer=tokenizer, output=root / "examples")
+    files = {"examples": root / "examples", "tokenizer": tokenizer}
     for eta in (0, 0.2):
         run("inject_noise", **files, output=root / f"noised-{eta}", eta=eta, seed=1)
     common = {"tokenizer": root / "tokenizer", "resume": root / "resume", "seed": 1}

@@ -8,11 +8,11 @@ import pytest
 
 from sequencematch.arithmetic import TASKS, generate
 from sequencematch.errors import UserError
-from sequencematch.settings import Data
+from sequencematch.settings import Arithmetic
 
 SIZES = {"train": 200, "validation": 30, "test": 30}
 ENTROPY = {"add_or_sub_in_base": (1, 2), "mul": (1, 3), "list_prime_factors": (1, 4)}
-DATA = {name: Data(generator=name, entropy=entropy, **SIZES) for name, entropy in ENTROPY.items()}
+DATA = {name: Arithmetic(generator=name, entropy=entropy, **SIZES) for name, entropy in ENTROPY.items()}
 
 
 @pytest.fixture(scope="module", params=TASKS)
@@ -44,7 +44,7 @@ def asked(name: str, question: str) -> tuple:
 
 
 def test_registry_and_settings_agree():
-    assert set(TASKS) == set(get_args(Data.model_fields["generator"].annotation))
+    assert set(TASKS) == set(get_args(Arithmetic.model_fields["generator"].annotation))
 
 
 def test_sizes_texts_and_columns(task):
@@ -110,7 +110,7 @@ def test_seed_changes_the_questions():
 def test_a_range_with_too_few_questions_says_what_it_yields():
     # At (1, 2) the generator asks for the integers 2 to 102, in two wordings.
     with pytest.raises(UserError) as error:
-        generate(Data(generator="list_prime_factors", entropy=(1, 2), train=500, validation=10, test=10))
+        generate(Arithmetic(generator="list_prime_factors", entropy=(1, 2), train=500, validation=10, test=10))
     questions, operands = map(
         int, re.search(r"(\d+) distinct questions over (\d+) distinct operands", str(error.value)).groups()
     )
@@ -123,6 +123,6 @@ def test_held_out_operands_are_counted_before_training_examples():
     # 60 + 30 of the 101 operands are held out; what is left, in two wordings, makes up the training split.
     sizes = {"train": 15, "validation": 60, "test": 30}
     with pytest.raises(UserError, match="distinct operands"):
-        generate(Data(generator="list_prime_factors", entropy=(1, 2), **sizes | {"validation": 90}))
-    splits = generate(Data(generator="list_prime_factors", entropy=(1, 2), **sizes | {"validation": 30}))
+        generate(Arithmetic(generator="list_prime_factors", entropy=(1, 2), **sizes | {"validation": 90}))
+    splits = generate(Arithmetic(generator="list_prime_factors", entropy=(1, 2), **sizes | {"validation": 30}))
     assert len({key for split in splits.values() for key in split["operands"]}) >= 60

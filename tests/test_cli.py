@@ -11,20 +11,30 @@ from hypothesis import strategies as st
 
 from sequencematch import cli, settings
 from sequencematch.errors import UserError
-from sequencematch.settings import Data, Evaluation, Model, Objective, Optimiser, Section
+from sequencematch.settings import (
+    Arithmetic,
+    Evaluation,
+    Model,
+    Objective,
+    Optimiser,
+    Section,
+    Source,
+    Text,
+    Translation,
+)
 
 SECTIONS = [s for s in vars(settings).values() if isinstance(s, type) and issubclass(s, Section) and s is not Section]
 
 
-def parse(words, *sections):
+def parse(words, *sections, prefix=""):
     parser = cli.parser("a script")
     for section in sections:
-        cli.add_settings(parser, section)
+        cli.add_settings(parser, section, prefix=prefix)
     args = parser.parse_args(words)
-    return [cli.settings_from(args, section) for section in sections]
+    return [cli.settings_from(args, section, prefix) for section in sections]
 
 
-@pytest.mark.parametrize("section", SECTIONS)
+@pytest.mark.parametrize("section", [section for section in SECTIONS if section is not Source])  # a source has a name
 def test_options_left_out_take_the_defaults(section):
     assert parse([], section) == [section()]
 
@@ -32,18 +42,40 @@ def test_options_left_out_take_the_defaults(section):
 @given(st.data())
 def test_a_command_line_carries_settings_unchanged(data):
     """Through the shell's quoting, for any value of any type: text, numbers, tuples, truth values."""
-    rate = st.floats(0, 1, exclude_max=True)
+    decoding = st.sampled_from(["sampled", "greedy", "top_p=0.95", "bkspc_bias=-1.5", "perturbed=1e-05"])
+    texts = st.text().filter(lambda text: "\0" not in text)
     entropy = st.tuples(st.floats(0.1, 5), st.floats(5, 10))
     drawn = [
         Evaluation(
-            perturbation=data.draw(st.lists(rate, max_size=3)), split=data.draw(st.sampled_from(["validation", "test"]))
+            decodings=data.draw(st.lists(decoding, min_size=1, max_size=4, unique=True)),
+            split=data.draw(st.sampled_from(["validation", "test"])),
         ),
-        Data(entropy=data.draw(entropy), seed=data.draw(st.integers(-(2**63), 2**63)), train=data.draw(st.integers(1))),
-        Model(source=data.draw(st.text(min_size=1).filter(lambda t: t[0] != "-" and "\0" not in t)) + "/x"),
+        Arithmetic(
+            entropy=data.draw(entropy), seed=data.draw(st.integers(-(2**63), 2**63)), train=data.draw(st.integers(1))
+        ),
+        Model(source=data.draw(texts) + "/x"),
         Objective(alpha=data.draw(st.floats(1e-300, 1e300)), imitate_noise=data.draw(st.booleans())),
     ]
     for section in drawn:
         assert parse(shlex.split(cli.options(section)), type(section)) == [section]
+
+
+def test_sections_that_share_names_are_told_apart_by_a_prefix():
+    """As a corpus's files and the sizes of its splits."""
+    source = Source(kind="files", train=("a.en", "a b.fr"), separator="--+", licence="")
+    parser = cli.parser("a script")
+    cli.add_settings(parser, Text, {"train", "seed"})
+    cli.add_settings(parser, Source, prefix="source_")
+    words = f"{cli.options(Text(train=7, seed=-3), {'train', 'seed'})} {cli.options(source, prefix='source_')}"
+    args = parser.parse_args(shlex.split(words))
+    assert cli.settings_from(args, Source, "source_") == source
+    assert cli.settings_from(args, Text) == Text(train=7, seed=-3)
+    with pytest.raises(UserError, match="--source-kind is 'web', but must be one of hub, files, generated"):
+        parse(["--source-kind", "web"], Source, prefix="source_")
+
+
+def test_what_has_one_value_is_no_option():
+    assert "family" not in cli.options(Translation()) and "family" in Translation.model_fields
 
 
 def test_only_the_settings_asked_for_become_options():
@@ -56,13 +88,14 @@ def test_only_the_settings_asked_for_become_options():
         ("--gamma 1", Objective, "--gamma is '1', but must be a number above 0 and below 1"),
         ("--alpha nan", Objective, "--alpha is 'nan', but must be a number above 0"),
         ("--divergence jss", Objective, "--divergence is 'jss', but must be one of kl, js, chi2, chi2_mixture, mle"),
-        ("--train 2.5", Data, "--train is '2.5', but must be an integer at least 1"),
-        ("--entropy 1", Data, "--entropy has too few values: it must be 2 values, each a number"),
+        ("--train 2.5", Arithmetic, "--train is '2.5', but must be an integer at least 1"),
+        ("--entropy 1", Arithmetic, "--entropy has too few values: it must be 2 values, each a number"),
         (
-            "--perturbation 0.1 1",
+            "--decodings sampled top_p=1",
             Evaluation,
-            "--perturbation is '1', but must be a list, each a number at least 0 and below 1",
+            "--decodings: 'top_p=1' is no decoding: top_p= takes a number above 0 and below 1",
         ),
+        ("--decodings greedy greedy", Evaluation, "--decodings: greedy, greedy: each may stand there once"),
         ("--batch 32 --micro-batch 5", Optimiser, "batch (32) must be a multiple of micro_batch (5)"),
     ],
 )

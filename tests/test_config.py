@@ -7,7 +7,7 @@ import yaml
 
 from sequencematch.config import SECTIONS, load_config, read_yaml, scale_overlay
 from sequencematch.errors import UserError
-from sequencematch.settings import Data
+from sequencematch.settings import Arithmetic, Source, Text, Translation
 
 ROOT = Path(__file__).parents[1]
 BASE = ROOT / "config.yaml"
@@ -32,8 +32,10 @@ def test_the_base_file_lists_every_setting():
     """So that config.yaml, with its comments, is the whole documentation of the configuration."""
     written = read_yaml(BASE)
     assert {name: set(written[name]) for name in SECTIONS} == {n: set(s.model_fields) for n, s in SECTIONS.items()}
+    families = {"arithmetic": Arithmetic, "translation": Translation, "text": Text}
     for task in written["tasks"].values():
-        assert set(task["data"]) == set(Data.model_fields)
+        assert set(task["data"]) == set(families[task["data"]["family"]].model_fields)
+    assert {key for source in written["sources"].values() for key in source} <= set(Source.model_fields)
 
 
 def test_paper_scale_has_the_constants_of_appendix_e():
@@ -46,6 +48,21 @@ def test_paper_scale_has_the_constants_of_appendix_e():
     assert (in_force["rollouts"].temperature, in_force["rollouts"].top_p, in_force["rollouts"].top_k) == (1, 1, 0)
     assert (in_force["objective"].c, in_force["objective"].beta_mix, in_force["objective"].js_delta) == (0.5, 0.5, 0.01)
     assert in_force["data"].train == 5000
+
+
+def test_language_tasks_have_the_constants_of_appendix_e():
+    paper, gpu = (load_config(BASE, SCALES / f"{scale}.yaml") for scale in ("paper", "gpu"))
+    for config in (paper, gpu):
+        text, translation = config.settings("text", "sm"), config.settings("translation", "sm")
+        assert (text["data"].prompt, text["data"].continuation, text["schedule"].pretrain_steps) == (256, 256, 1000)
+        assert (translation["data"].longest, translation["schedule"].pretrain_steps) == (64, 10_000)
+        assert text["noise"].kind == translation["noise"].kind == "random"
+        assert (config.source("text").name, config.source("translation").name) == (
+            "Skylion007/openwebtext",
+            "Helsinki-NLP/opus_books",
+        )
+        assert text["optimiser"] == config.optimiser
+    assert paper.settings("text")["schedule"].base_steps == 0
 
 
 def test_methods_override_tasks_and_tasks_override_the_sections():
@@ -69,6 +86,13 @@ def test_methods_on_clean_data_have_one_level_of_noise():
     config = load_config(BASE)
     assert config.etas_of("mle") == config.etas_of("uls") == (0,)
     assert config.etas_of("bc") == config.etas_of("sm") == config.etas
+
+
+def test_the_judge_is_of_another_seed_if_there_is_one():
+    config = load_config(BASE)
+    assert config.judge_method == "mle"
+    assert [config.seed_after(seed) for seed in (1, 2, 3, 9)] == [2, 3, 1, 1]
+    assert load_config(BASE, ("overlay", {"seeds": [4]})).seed_after(4) == 4
 
 
 def test_null_removes_a_key():
@@ -96,6 +120,81 @@ def test_null_removes_a_key():
         ),
         ({"tasks": {"../up": {}}}, "tasks.../up: a name may have letters, digits, '-' and '_' alone"),
         ({"scale": "../up"}, "scale is '../up', but must be text of letters, digits, '-' and '_'"),
+        (
+            {"tasks": {"text": {"data": {"source": "python_topic"}}}},
+            "tasks.text.data.source: 'python_topic' is unknown; did you mean 'python_topics'?",
+        ),
+        # What is measured.
+        (
+            {"evaluation": {"decodings": ["sampled", "top_k=3"]}},
+            "evaluation.decodings: 'top_k=3' is no decoding; known are: sampled, greedy, bkspc_masked, temperature=X, "
+            "top_p=X, min_p=X, rejection=X, bkspc_bias=X, perturbed=X",
+        ),
+        (
+            {"tasks": {"text": {"evaluation": {"corruptions": ["task"]}}}},
+            "tasks.text.evaluation.corruptions holds 'task', which writes digits, but may hold random, unigram and "
+            "model alone in a task of text (task text)",
+        ),
+        (
+            {"tasks": {"text": {"evaluation": {"max_actions": 63}}}},
+            "tasks.text.evaluation.max_actions is 63, but must be at least data.continuation (64), and more, so that "
+            "deletions leave as many tokens (task text)",
+        ),
+        (
+            {"methods": {"mle": {"loss": "uls"}}, "evaluation": {"judge": ""}},
+            "evaluation.judge is empty, and no method has the loss mle, whose models would judge text: "
+            "name a causal LM, or add such a method (task text)",
+        ),
+        # Families.
+        (
+            {"tasks": {"mul": {"data": {"family": "aritmetic"}}}},
+            "tasks.mul.data.family is 'aritmetic', but must be one of arithmetic, translation, text",
+        ),
+        (
+            {"tasks": {"new": {"data": {"generator": "mul"}}}},
+            "tasks.new.data.family is missing: it must be one of arithmetic, translation, text",
+        ),
+        ({"tasks": {"new": {"data": 3}}}, "tasks.new.data is 3, but must be a group of settings"),
+        ({"tasks": {"new": {}}}, "tasks.new.data is missing: it must be a group of settings"),
+        (
+            {"tasks": {"mul": {"data": {"entropy": [1]}}}},
+            "tasks.mul.data.entropy has too few values: it must be 2 values, each a number",
+        ),
+        (
+            {"tasks": {"mul": {"data": {"entropy": [2, 1]}}}},
+            "tasks.mul.data: entropy [2.0, 1.0] is no range: it must go from above 0 up to something not below it",
+        ),
+        (
+            {"tasks": {"translation": {"data": {"entropy": [1, 2]}}}},
+            "tasks.translation.data.entropy is unknown; known are: "
+            "train, validation, test, seed, source, vocabulary, family, languages, longest",
+        ),
+        (
+            {"tasks": {"text": {"data": {"vocabulary": 258}}}},
+            "tasks.text.data.vocabulary is 258, but must be an integer at least 259",
+        ),
+        # Sources.
+        (
+            {"sources": {"mine": {"kind": "web"}}},
+            "sources.mine.kind is 'web', but must be one of hub, files, generated",
+        ),
+        (
+            {"sources": {"mine": {"kind": "files"}}},
+            "sources.mine: a source of kind 'files' needs the files of its training split (train)",
+        ),
+        ({"sources": {"mine": {"kind": "generated"}}}, "sources.mine: a source of kind 'generated' needs a name"),
+        (
+            {"sources": {"mine": {"kind": "hub", "name": "a/b"}}},
+            "sources.mine: a source of kind 'hub' needs a revision, or it would change under the results",
+        ),
+        (
+            {"sources": {"mine": {"kind": "files", "train": "a.txt"}}},
+            "sources.mine.train is 'a.txt', but must be a list, each text",
+        ),
+        (
+            {"sources": {"mine": {"kind": "files", "train": ["a.txt"], "separator": "("}}},
+            "sources.mine.separator: '(' is no regular expression (missing ), unterminated subpattern at position 0)",
+        ),
         # Types.
         ({"optimiser": {"batch": "many"}}, "optimiser.batch is 'many', but must be an integer at least 1"),
         ({"schedule": {"steps": True}}, "schedule.steps is True, but must be an integer at least 1"),
@@ -139,8 +238,22 @@ def test_null_removes_a_key():
         ({"optimiser": {"micro_batch": 5}}, "optimiser: batch (64) must be a multiple of micro_batch (5)"),
         (
             {"evaluation": {"max_actions": 128}},
-            "evaluation.max_actions is 128, but must be below model.context (128), "
-            "which holds the prompt too (task mul)",
+            "evaluation.max_actions is 128, but must be at most 127: "
+            "model.context (128) holds the prompt too (task mul)",
+        ),
+        (
+            {"tasks": {"text": {"data": {"continuation": 100}}}},
+            "tasks.text.data: a prompt of 32 tokens and 100 to come after it are more than model.context (128) holds",
+        ),
+        (
+            {"tasks": {"text": {"rollouts": {"max_actions": 97}}}},
+            "tasks.text.rollouts.max_actions is 97, but must be at most 96: "
+            "model.context (128) holds the prompt too (task text)",
+        ),
+        (
+            {"tasks": {"text": {"noise": {"kind": "task"}}}},
+            "tasks.text.noise.kind is 'task', which writes digits, "
+            "but must be one of random, unigram, model in a task of text (task text)",
         ),
     ],
     ids=lambda value: None if isinstance(value, str) else str(value),

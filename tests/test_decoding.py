@@ -3,18 +3,24 @@
 import numpy as np
 import pytest
 import torch
-from transformers.generation import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+from transformers.generation import MinPLogitsWarper, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from sequencematch.decoding import Decoding, action_probabilities, inverse_cdf
+from sequencematch.decoding import Decoding, action_probabilities, inverse_cdf, parse_decoding
+from sequencematch.decoding_names import PLAIN, VALUED, concerns_backspace
+
+
+def some_logits(n=64, actions=13):
+    return 2 * torch.randn(n, actions, generator=torch.manual_seed(0))
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
 @pytest.mark.parametrize("top_k", [0, 1, 3, 50])
 @pytest.mark.parametrize("top_p", [0.05, 0.6, 0.95, 1.0])
-def test_decoding_is_that_of_transformers(temperature, top_k, top_p):
-    logits = 2 * torch.randn(64, 13, generator=torch.manual_seed(0))
+@pytest.mark.parametrize("min_p", [0.0, 0.1, 0.5])
+def test_decoding_is_that_of_transformers(temperature, top_k, top_p, min_p):
+    logits = some_logits()
     at_prompt = torch.arange(64) % 2 == 0
-    decoding = Decoding(1, temperature, top_p, top_k, bkspc_bias=0.7)
+    decoding = Decoding(1, temperature, top_p, top_k, bkspc_bias=0.7, min_p=min_p)
     probability = action_probabilities(logits, at_prompt, decoding)
     expected = logits.clone()
     expected[:, -1] += 0.7
@@ -22,6 +28,7 @@ def test_decoding_is_that_of_transformers(temperature, top_k, top_p):
     warpers = [TemperatureLogitsWarper(temperature)]
     warpers += [TopKLogitsWarper(top_k)] if top_k else []
     warpers += [TopPLogitsWarper(top_p)] if top_p < 1 else []
+    warpers += [MinPLogitsWarper(min_p)] if min_p else []
     for warper in warpers:
         expected = warper(None, expected)
     torch.testing.assert_close(probability, expected.softmax(-1), atol=1e-6, rtol=1e-5)
@@ -34,3 +41,92 @@ def test_draws_invert_the_cumulated_distribution():
     uniform = [0.0, 0.2499, 0.25, 0.7499, 0.75, below_one]
     drawn = inverse_cdf(probability.repeat(6, 1), torch.tensor(uniform, dtype=torch.float64))
     assert drawn.tolist() == [1, 1, 3, 3, 4, 4]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [*PLAIN, "temperature=0.8", "top_p=0.95", "min_p=0.05", "rejection=0.2", "bkspc_bias=1", "perturbed=0.1"],
+)
+def test_every_name_makes_a_distribution(name):
+    at_prompt = torch.arange(64) % 2 == 0
+    decoding, rate = parse_decoding(name, 7)
+    probability = action_probabilities(some_logits(), at_prompt, decoding)
+    assert decoding.max_actions == 7 and rate == (0.1 if name == "perturbed=0.1" else 0)
+    torch.testing.assert_close(probability.sum(-1), torch.ones(64))
+    assert (probability >= 0).all() and not probability[at_prompt, -1].any()
+    plain = action_probabilities(some_logits(), at_prompt, Decoding(7))
+    assert torch.equal(probability, plain) == (name in ("sampled", "perturbed=0.1"))
+    assert probability[:, -1].any() == (name != "bkspc_masked")
+    assert concerns_backspace(name) == name.startswith("bkspc")
+
+
+def test_min_p_keeps_exactly_what_is_likely_enough():
+    plain = action_probabilities(some_logits(), torch.zeros(64).bool(), Decoding(1))
+    probability = action_probabilities(some_logits(), torch.zeros(64).bool(), Decoding(1, min_p=0.2))
+    likely = plain >= 0.2 * plain.amax(-1, keepdim=True)
+    assert torch.equal(probability > 0, likely) and not likely.all() and (likely.sum(-1) > 1).any()
+    kept = plain * likely
+    torch.testing.assert_close(probability, kept / kept.sum(-1, keepdim=True))
+
+
+def test_rejection_is_what_an_imitator_of_noised_data_would_do():
+    """Noised data are simulated, and how often the state after each token is answered by <bkspc> is counted."""
+    eta, size, n = 0.5, 6, 400_000
+    rng = np.random.default_rng(0)
+    truth = rng.dirichlet(np.ones(size))
+    true = rng.choice(size, n, p=truth)
+    drawn = rng.integers(size, size=n)
+    noisy = (rng.random(n) < eta) & (drawn != true)  # a drawn token that is the true one is no mistake
+    mistakes, pushes = np.bincount(drawn[noisy], minlength=size), np.bincount(true, minlength=size)
+    answered = mistakes / (mistakes + pushes)
+    # The imitator: draws, takes back, and draws again until it lets a token stand.
+    stays = truth * (1 - answered)
+    logits = torch.tensor(np.log([*truth, 0.3])).float()[None]
+    probability = action_probabilities(logits, torch.tensor([True]), Decoding(1, rejection=eta))[0, :-1]
+    np.testing.assert_allclose(probability, stays / stays.sum(), atol=3e-3)
+    assert np.abs(probability - truth).max() > 0.02
+
+
+def test_rejection_touches_tokens_alone_and_fades_with_eta():
+    at_prompt = torch.zeros(64).bool()
+    plain = action_probabilities(some_logits(), at_prompt, Decoding(1))
+    tokens = plain[:, :-1] / plain[:, :-1].sum(-1, keepdim=True)
+    previous = torch.zeros(64)
+    for eta in (1e-6, 0.02, 0.2, 0.9):
+        probability = action_probabilities(some_logits(), at_prompt, Decoding(1, rejection=eta))
+        torch.testing.assert_close(probability[:, -1], plain[:, -1])
+        distance = (probability - plain).abs().sum(-1)
+        assert (distance > previous).all()
+        previous = distance
+        if eta == 1e-6:
+            torch.testing.assert_close(probability, plain, atol=1e-5, rtol=0)
+        gain = probability[:, :-1] / tokens  # the less likely a token is, the larger the part of it that goes
+        order = tokens.argsort(-1)
+        assert (gain.gather(1, order).diff(dim=-1) > -1e-5).all()
+    impossible = some_logits()
+    impossible[:, 3] = -torch.inf
+    probability = action_probabilities(impossible, at_prompt, Decoding(1, rejection=0.2))
+    assert probability.isfinite().all() and not probability[:, 3].any()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("nucleus", "'nucleus' is no decoding; known are: sampled, greedy"),
+        ("top_p", "top_p= takes a number above 0 and below 1"),
+        ("top_p=1", "top_p= takes a number above 0 and below 1"),
+        ("rejection=nan", "rejection= takes a number"),
+        ("temperature=0", "temperature= takes a number above 0"),
+        ("bkspc_bias=-inf", "bkspc_bias= takes a number"),
+        ("perturbed=0.10", "must be written 'perturbed=0.1'"),
+        ("greedy=1", "'greedy=1' is no decoding"),
+    ],
+)
+def test_a_bad_name_is_one_sentence(name, words):
+    with pytest.raises(ValueError) as caught:
+        parse_decoding(name, 1)
+    assert words in str(caught.value) and str(caught.value).count("\n") == 0
+
+
+def test_the_bounds_cover_every_field_named():
+    assert set(VALUED) - {"perturbed"} <= set(Decoding.__annotations__)

@@ -26,7 +26,7 @@ METRICS = {
     "task": "mul",
     "eta": 0.2,
     "decodings": {"greedy": {"accuracy": 0.33, "n": 500, "correct": "01", "pops_per_sequence": 2.678}},
-    "repair": {"repair_rate": 0.72, "false_alarm_rate": 0.11, "per_example": {}},
+    "repair": {"task": {"repair_rate": 0.72, "false_alarm_rate": 0.11, "per_example": {}}},
 }
 
 

@@ -6,7 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from sequencematch.intervals import estimate, verdict
+from sequencematch.bleu import corpus_bleu, translation_scores
+from sequencematch.intervals import estimate, estimate_seeds, resampled_mean, resampled_score, verdict
 
 QUESTIONS = 200
 
@@ -75,6 +76,76 @@ def test_pairing_removes_what_both_share():
     a, b = estimate(shared), estimate(other)
     unpaired = np.hypot(a.high - a.low, b.high - b.low)
     assert paired.high - paired.low < unpaired / 3
+
+
+def as_totals(answers: np.ndarray) -> np.ndarray:
+    """Answers [seeds, questions] as counts whose ratio is their mean."""
+    return np.stack([answers, np.ones_like(answers)], axis=-1)
+
+
+def ratio(totals: np.ndarray) -> np.ndarray:
+    return totals[..., 0] / totals[..., 1]
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_mean_is_a_score_of_totals(seeds):
+    """Both entries agree where the score is a mean, differences included."""
+    rng = np.random.default_rng(4)
+    a, b = scores(rng, seeds, 0.1, 0.3), scores(rng, seeds, 0.1, 0.3)
+    for found, expected in (
+        (resampled_score(as_totals(a), ratio), resampled_mean(a)),
+        (resampled_score(as_totals(a), ratio) - resampled_score(as_totals(b), ratio), resampled_mean(a - b)),
+    ):
+        found, expected = found.estimate(), expected.estimate()
+        assert (found.mean, found.low, found.high) == pytest.approx((expected.mean, expected.low, expected.high))
+        assert found.sd == (pytest.approx(expected.sd) if seeds > 1 else None)
+
+
+def test_coverage_of_a_ratio_and_of_a_paired_difference():
+    """A score that is no mean of the questions' own: sum of parts over sum of sizes, with sizes drawn anew."""
+    rng = np.random.default_rng(5)
+    trials, hits, hits_paired, narrower = 400, 0, 0, 0
+    for _ in range(trials):
+        size, skill = rng.integers(1, 20, QUESTIONS), rng.uniform(-0.1, 0.1, (3, 1))
+        a, b = rng.binomial(size, np.clip(np.array([0.6, 0.55])[:, None, None] + skill, 0, 1), (2, 3, QUESTIONS))
+        sizes = np.broadcast_to(size, a.shape)
+        first, second = (resampled_score(np.stack([parts, sizes], axis=-1), ratio) for parts in (a, b))
+        alone, paired = first.estimate(), (first - second).estimate()
+        hits += alone.low <= 0.6 <= alone.high
+        hits_paired += paired.low <= 0.05 <= paired.high
+        narrower += paired.high - paired.low < alone.high - alone.low
+    assert narrower / trials > 0.8
+    assert min(hits, hits_paired) / trials > 0.95 - 3 * np.sqrt(0.95 * 0.05 / trials)
+
+
+def test_bleu_of_every_draw_is_exact():
+    """One replicate, drawn by hand, is the BLEU of the drawn corpus."""
+    rng = np.random.default_rng(6)
+    words = np.array(["a", "b", "c", "d"])
+    references = [" ".join(rng.choice(words, 8)) for _ in range(12)]
+    translations = [" ".join(rng.choice(words, 8)) for _ in range(12)]
+    statistics = np.array(translation_scores(translations, references)["statistics"])
+    found = resampled_score(statistics[None], corpus_bleu)
+    draws = np.rint(resampled_draws(12)).astype(int)
+    for replicate in (0, 17, 3999):
+        drawn = np.repeat(np.arange(12), draws[replicate])
+        expected = translation_scores([translations[i] for i in drawn], [references[i] for i in drawn])["bleu"]
+        assert found.by_draw[replicate] == pytest.approx(expected)
+    assert found.by_seed == pytest.approx([translation_scores(translations, references)["bleu"]])
+
+
+def resampled_draws(questions: int) -> np.ndarray:
+    """How often each question is drawn [replicates, questions]: read off the means of unit vectors."""
+    return np.stack([resampled_mean(unit[None]).by_draw for unit in np.eye(questions)], axis=1) * questions
+
+
+def test_intervals_of_seeds_alone_are_students():
+    """Against the tabulated quantile 4.303 of 2 degrees of freedom; and 95% coverage, for that is exact."""
+    found = estimate_seeds(np.array([1.0, 2.0, 3.0]))
+    assert (found.mean, found.sd, found.high - 2) == pytest.approx((2, 1, 4.303 / 3**0.5), abs=1e-3)
+    rng = np.random.default_rng(7)
+    intervals = [estimate_seeds(rng.normal(size=3)) for _ in range(2000)]
+    assert np.mean([i.low <= 0 <= i.high for i in intervals]) == pytest.approx(0.95, abs=0.015)
 
 
 def test_the_same_in_every_process():

@@ -15,7 +15,8 @@ from scipy import stats
 
 from sequencematch.core import Inputs, live_tokens
 from sequencematch.errors import UserError
-from sequencematch.noise import KINDS, Clean, draw_wrong, inject, noise_split
+from sequencematch.examples import Clean
+from sequencematch.noise import KINDS, draw_wrong, inject, noise_split
 from sequencematch.policy import load_policy, new_policy, save_policy
 from sequencematch.seeding import generator
 from sequencematch.settings import Model
@@ -29,7 +30,7 @@ P_VALUE = 1e-4  # the streams are fixed: a test that passes once passes always
 
 
 def clean(completion: str, base: int = 10, prompt: str = "what is 12 - -3? Solution: ") -> Clean:
-    return Clean(TOKENIZER.prompt(prompt), TOKENIZER.completion(completion), base)
+    return Clean(TOKENIZER.prompt(prompt), TOKENIZER.completion(completion), base, completion)
 
 
 TRAIN = [clean(text) for text in ("11", "1 2", "-123", "10", "111")]
@@ -220,9 +221,12 @@ def run(script: str, *options) -> subprocess.CompletedProcess:
 
 def test_from_questions_to_noised_actions(tmp_path):
     sizes = ("--train", 60, "--validation", 10, "--test", 10)
-    assert run("make_dataset", "--generator", "mul", *sizes, "--output", tmp_path / "data").returncode == 0
+    assert run("make_arithmetic", "--generator", "mul", *sizes, "--output", tmp_path / "data").returncode == 0
     assert run("train_tokenizer", "--data", tmp_path / "data", "--output", tmp_path / "tokenizer").returncode == 0
-    noised = ("inject_noise", "--data", tmp_path / "data", "--tokenizer", tmp_path / "tokenizer", "--seed", 1)
+    files = ("--tokenizer", tmp_path / "tokenizer")
+    encoded = run("encode_examples", "--data", tmp_path / "data", *files, "--output", tmp_path / "examples")
+    assert encoded.returncode == 0
+    noised = ("inject_noise", "--examples", tmp_path / "examples", *files, "--seed", 1)
     for eta, name in ((0.3, "a"), (0.3, "b"), (0, "clean")):
         assert run(*noised, "--eta", eta, "--draws", 2, "--output", tmp_path / name).returncode == 0
     (a, facts), (b, _), (without, _) = (load(tmp_path / name) for name in ("a", "b", "clean"))
@@ -231,7 +235,7 @@ def test_from_questions_to_noised_actions(tmp_path):
     assert {name: len(split) for name, split in without.items()} == {"train": 60, "validation": 10}
     assert all(all(imitated) for imitated in without["train"]["imitated"])
     assert facts["injected"]["train"] == sum(imitated.count(False) for imitated in a["train"]["imitated"]) > 0
-    assert facts["data_digest"] == json.loads((tmp_path / "data/provenance.json").read_text())["digest"]
+    assert facts["examples_digest"] == json.loads((tmp_path / "examples/provenance.json").read_text())["digest"]
 
     for options, sentence in (
         (("--eta", 1), "--eta 1: the noise level must lie in [0, 1)"),

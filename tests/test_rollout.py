@@ -1,7 +1,9 @@
 """The sampler: against full recomputation, exact enumeration, and transformers' generate."""
 
 from collections import Counter
+from itertools import accumulate
 
+import numpy as np
 import pytest
 import torch
 from tiny import (
@@ -20,9 +22,12 @@ from tiny import (
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from sequencematch import core
+from sequencematch.core import Actions
+from sequencematch.decoding import action_probabilities, inverse_cdf
 from sequencematch.errors import UserError
 from sequencematch.policy import Policy
 from sequencematch.rollout import Decoding, Perturbation, sample
+from sequencematch.seeding import generator
 
 
 def eager_policy():
@@ -89,6 +94,36 @@ def test_greedy_without_backspace_is_transformers_generate():
     assert {r.finished for r in rollouts} == {True, False}
 
 
+def looped(policy, prompt, begun, decoding, stream):
+    """The plain loop: a forward pass over the whole live text before every action."""
+    uniform = generator(stream).random(decoding.max_actions, dtype=np.float32)
+    live, actions = list(begun), []
+    while len(actions) < decoding.max_actions and EOS not in live:
+        inputs, _ = core.state_tree([[Actions([*prompt, *live], [], [])]], policy.bkspc)
+        with torch.no_grad():
+            logits = policy(inputs)[:, -1]
+        probability = action_probabilities(logits, torch.tensor([not live]), decoding)
+        action = int(inverse_cdf(probability, torch.tensor([uniform[len(actions)]]).double()))
+        actions.append(action)
+        live = live[:-1] if action == policy.bkspc else [*live, action]
+    return actions
+
+
+def test_what_was_begun_is_live_and_may_be_taken_back(policy):
+    prompts, often = some_prompts(30), Decoding(20, bkspc_bias=3.0)
+    begun = [[3 + k % 9] * (k % 4) for k in range(30)]
+    rollouts, counts = sample(policy, prompts, often, range(30), 7, begun=begun)
+    for k, rollout in enumerate(rollouts):
+        assert rollout.actions == looped(policy, prompts[k], begun[k], often, k)
+        assert len(rollout.log_policy) == len(rollout.actions) <= often.max_actions
+    depth = [min(accumulate(-1 if a == policy.bkspc else 1 for a in r.actions)) for r in rollouts]
+    assert sum(d < 0 for d in depth) > 10  # some of what was begun was taken back ...
+    assert all(d >= -len(b) for d, b in zip(depth, begun, strict=True)) and -2 in depth  # ... and no prompt token
+    assert counts.pushes + counts.pops == sum(len(r.actions) for r in rollouts)
+    nothing, _ = sample(policy, prompts, often, range(30), 7, begun=[[]] * 30)
+    assert nothing == sample(policy, prompts, often, range(30), 7)[0]
+
+
 # ---- the distribution -------------------------------------------------------------------------------
 
 
@@ -148,6 +183,12 @@ def test_a_prompt_that_does_not_fit_is_refused_before_any_work(policy):
         sample(policy, [[]], Decoding(4), range(1), 1)
     with pytest.raises(ValueError, match="2 prompts need as many streams"):
         sample(policy, prompts, Decoding(4), range(3), 2)
+    with pytest.raises(ValueError, match="2 prompts need as many beginnings"):
+        sample(policy, prompts, Decoding(4), range(2), 2, begun=[[]])
+    with pytest.raises(ValueError, match="no <bkspc>"):
+        sample(policy, prompts, Decoding(4), range(2), 2, begun=[[3], [3, policy.bkspc]])
+    with pytest.raises(UserError, match=r"prompt 1 \(32 tokens\)"):
+        sample(policy, prompts, Decoding(17), range(2), 2, begun=[[], [3]])
     assert sample(policy, [], Decoding(4), [], 4)[0] == []
 
 

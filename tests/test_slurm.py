@@ -124,7 +124,7 @@ def refusing(tmp_path_factory):
 @pytest.mark.parametrize(
     ("rule", "job", "asked"),
     [
-        ("make_dataset", "", "-t 60 --mem 2000 --ntasks=1 --cpus-per-task=1"),  # the tokenizer too: times add up
+        ("make_dataset", "", "-t 90 --mem 2000 --ntasks=1 --cpus-per-task=1"),  # tokenizer, examples: times add up
         ("finetune", "train: {gpu: 1}", "-t 60 --mem 2000 --cpus-per-task=1 --gpus=1"),
         ("sample", "sample: {gpu: 1, threads: 4}", "-t 40 --mem 2000 --cpus-per-task=4 --gpus=1"),  # scoring too
     ],

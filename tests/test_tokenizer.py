@@ -10,8 +10,14 @@ from hypothesis import strategies as st
 
 from sequencematch.arithmetic import TASKS, generate
 from sequencematch.errors import UserError
-from sequencematch.settings import Data
-from sequencematch.tokenizer import Tokenizer, load_tokenizer, pretrained_tokenizer, train_tokenizer
+from sequencematch.settings import Arithmetic
+from sequencematch.tokenizer import (
+    Tokenizer,
+    load_tokenizer,
+    pretrained_tokenizer,
+    train_byte_tokenizer,
+    train_tokenizer,
+)
 
 ALPHABET = string.ascii_letters + string.digits + string.punctuation + " \n\té"
 TEXTS = ["What is the product of -1.5 and 20? Solution: ", "-30.0", ALPHABET]
@@ -63,7 +69,7 @@ def test_words_of_templates_and_single_digits():
 
 @pytest.mark.parametrize("task", TASKS)
 def test_sequences_are_short(task):
-    splits = generate(Data(generator=task, entropy=(1, 3), train=300, validation=20, test=20))
+    splits = generate(Arithmetic(generator=task, entropy=(1, 3), train=300, validation=20, test=20))
     text = [p + c for p, c in zip(splits["train"]["prompt"], splits["train"]["completion"], strict=True)]
     tokenizer = train_tokenizer(text)
     for split in splits.values():
@@ -148,3 +154,11 @@ def test_an_unreachable_tokenizer_is_one_sentence(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match="cannot load the tokenizer of 'nobody/nothing'.*local copy"):
         pretrained_tokenizer("nobody/nothing")
+
+
+def test_rendered_actions_keep_characters_of_several_tokens():
+    tokenizer = train_byte_tokenizer(["plain"], 260)
+    ids = tokenizer.encode("née")
+    assert len(ids) == 4  # the accent takes two
+    actions = [*ids, tokenizer.bkspc, tokenizer.bkspc, *ids[-1:], tokenizer.special_ids["eos"]]
+    assert tokenizer.render(actions) == "née<bkspc><bkspc>e<eos>"

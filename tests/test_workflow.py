@@ -22,7 +22,8 @@ STUB = """
 import sys, time
 from pathlib import Path
 
-for option in ("--output", "--csv", "--markdown", "--figure", *(["--repair"] if "sample.py" in sys.argv[0] else [])):
+sampled = ("--repair", "--showcase") if "sample.py" in sys.argv[0] else ()
+for option in ("--output", "--csv", "--markdown", "--figure", *sampled):
     if option in sys.argv:
         path = Path(sys.argv[sys.argv.index(option) + 1])
         if path.suffix in (".json", ".jsonl", ".csv", ".md", ".png"):
@@ -40,6 +41,7 @@ LEARNED = {"finetune", "sample", "score", "make_table", "all"}
 ALL_JOBS = {
     "make_dataset": 1,
     "train_tokenizer": 1,
+    "encode_examples": 1,
     "inject_noise": 4,  # eta 0 and 0.2, two seeds
     "pretrain_base": 2,
     "pretrain_bc": 2,
@@ -147,7 +149,9 @@ def test_a_killed_run_is_taken_up_again_without_help(tmp_path):
     assert (second.returncode, second.stderr.count("\n")) == (1, 1)
     assert second.stderr.startswith("error: another run is going on in this folder")
 
-    jobs = [p for p in psutil.Process(first.pid).children(recursive=True) if "make_dataset.py" in " ".join(p.cmdline())]
+    jobs = [
+        p for p in psutil.Process(first.pid).children(recursive=True) if "make_arithmetic.py" in " ".join(p.cmdline())
+    ]
     first.send_signal(signal.SIGKILL)
     first.wait()
     assert jobs and all(job.is_running() for job in jobs) and any((tree / ".snakemake" / "locks").iterdir())

@@ -14,15 +14,24 @@ from pathlib import Path
 from sequencematch import cli, provenance
 from sequencematch.config import DEFAULT_SCALE, load_config, scale_overlay
 from sequencematch.errors import UserError
+from sequencematch.quantities import describe, key
 
 BEGIN, END = "<!-- tables: make reference -->", "<!-- end of tables -->"
-COLUMNS = {
-    "sampled": ("sampled", "accuracy"),
-    "greedy": ("greedy", "accuracy"),
-    "perturbed at 0.1": ("perturbed=0.1", "accuracy"),
-    "repair": ("", "repair_rate"),
-    "false alarm": ("", "false_alarm_rate"),
-}
+# The columns of the short form, each shown in the tables that have it: heading, decoding, quantity. Where repair was
+# measured after several kinds of wrong tokens, the first is shown.
+COLUMNS = [
+    *(
+        (label, decoding, metric)
+        for metric in ("accuracy", "bleu")
+        for label, decoding in (("sampled", "sampled"), ("greedy", "greedy"), ("perturbed at 0.1", "perturbed=0.1"))
+    ),
+    ("perplexity", "sampled", "perplexity"),
+    ("MAUVE", "sampled", "mauve"),
+    ("MAUVE, top-p 0.95", "top_p=0.95", "mauve"),
+    ("held-out NLL", "", "held_out_nll"),
+    ("repair", "", "repair_rate"),
+    ("false alarm", "", "false_alarm_rate"),
+]
 
 
 def main() -> None:
@@ -66,22 +75,46 @@ def in_short(reference: Path) -> str:
     for name, table in content["config"]["tables"].items():
         with (reference / f"{name}.csv").open() as file:
             cells = list(csv.DictReader(file))
-        found = {(c["method"], c["eta"], c["decoding"], c["quantity"]): c for c in cells}
         parts.append(f"**{table['title']}** ([all of it](results/reference/{reference.name}/{name}.md))\n")
-        parts.append("| method | eta | " + " | ".join(COLUMNS) + " | paper |\n|" + "---|" * (len(COLUMNS) + 3))
-        for method, eta in dict.fromkeys((c["method"], c["eta"]) for c in cells):
-            row = [found.get((method, eta, *column)) for column in COLUMNS.values()]
-            paper = row[0]["paper_value"] + (f" ± {row[0]['paper_spread']}" if row[0]["paper_spread"] else "")
-            label = [method.upper().replace("_", " "), eta if float(eta) else "none"]
-            parts.append("| " + " | ".join([*label, *map(_spread, row), paper or "-"]) + " |")
-        parts.append("")
+        parts += [*_rows(cells), ""]
     return "\n".join(parts)
+
+
+def _rows(cells: list[dict]) -> list[str]:
+    """The lines of a short table."""
+    found = {(c["method"], c["eta"], c["decoding"], c["quantity"]): c for c in cells}
+    quantities = list(dict.fromkeys((c["decoding"], c["quantity"]) for c in cells))
+    columns = {}
+    for heading, decoding, wanted in COLUMNS:
+        having = [name for where, name in quantities if where == decoding and name.partition("[")[0] == wanted]
+        if having:
+            columns[heading + (f" ({key(having[0])})" if key(having[0]) else "")] = (decoding, having[0])
+    papers = {(c["method"], c["eta"]): _paper(c) for c in cells if c["paper_value"]}
+    header = ["method", "eta", *columns, *(["paper"] if papers else [])]
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    for run in dict.fromkeys((c["method"], c["eta"]) for c in cells):
+        # The numbers of real text are of no decoding.
+        row = [found.get((*run, *column)) or found.get((*run, "", column[1])) for column in columns.values()]
+        paper = [papers.get(run, "-")] if papers else []
+        lines.append("| " + " | ".join([*_label(*run), *map(_spread, row), *paper]) + " |")
+    return lines
+
+
+def _label(method: str, eta: str) -> list[str]:
+    if method == "reference":
+        return ["real text", ""]
+    return [method.upper().replace("_", " "), eta if float(eta) else "none"]
+
+
+def _paper(cell: dict) -> str:
+    return cell["paper_value"] + (f" ± {cell['paper_spread']}" if cell["paper_spread"] else "")
 
 
 def _spread(cell: dict | None) -> str:
     if cell is None:
         return "-"
-    return f"{float(cell['mean']):.3f}" + (f" ± {float(cell['sd']):.3f}" if cell["sd"] else "")
+    digits = describe(cell["quantity"]).digits
+    return f"{float(cell['mean']):.{digits}f}" + (f" ± {float(cell['sd']):.{digits}f}" if cell["sd"] else "")
 
 
 if __name__ == "__main__":

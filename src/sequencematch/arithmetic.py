@@ -16,7 +16,7 @@ import numpy as np
 
 from sequencematch.errors import UserError
 from sequencematch.seeding import stable_seed
-from sequencematch.settings import Data
+from sequencematch.settings import Arithmetic
 
 EXHAUSTED = 0.05  # share of new questions in a batch of draws below which a range has no more to give
 
@@ -80,7 +80,7 @@ class Example:
     operands: str
 
 
-def generate(data: Data, workers: int = 1) -> dict[str, dict[str, list]]:
+def generate(data: Arithmetic, workers: int = 1) -> dict[str, dict[str, list]]:
     """Splits train, validation and test (name -> column -> values) with no operands in common.
 
     A pool of distinct questions is drawn. Of its distinct operands, a random part is held out: ``test`` and
@@ -110,7 +110,7 @@ def generate(data: Data, workers: int = 1) -> dict[str, dict[str, list]]:
     )
 
 
-def _split(pool, data: Data) -> dict[str, list[Example]]:
+def _split(pool, data: Arithmetic) -> dict[str, list[Example]]:
     """The pool's examples by split, as far as they go; which operands are held out is drawn by hash."""
     by_operands: dict[str, list[Example]] = {}
     for example in pool:
@@ -135,7 +135,7 @@ def _columns(examples: list[Example]) -> dict[str, list]:
 # --------------------------------------------------------------------------------------------------
 
 
-def _batches_of_draws(data: Data, workers: int) -> Iterator[list[Example]]:
+def _batches_of_draws(data: Arithmetic, workers: int) -> Iterator[list[Example]]:
     """Endless batches of consecutive draws. Their size follows the sizes asked for, never the workers."""
     size = max(1024, (data.train + data.validation + data.test) // 4)
     with ProcessPoolExecutor(workers) as executor:
@@ -145,7 +145,7 @@ def _batches_of_draws(data: Data, workers: int) -> Iterator[list[Example]]:
             start += size
 
 
-def _draws(executor: Executor, data: Data, indices: range) -> Iterator[Example]:
+def _draws(executor: Executor, data: Arithmetic, indices: range) -> Iterator[Example]:
     draw = partial(_draw, data.generator, data.entropy, data.seed)
     return filter(None, executor.map(draw, indices, chunksize=128))
 

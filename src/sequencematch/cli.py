@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from pydantic import ValidationError
 
@@ -33,13 +33,17 @@ def parser(description: str) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(description=description, formatter_class=formatter, allow_abbrev=False)
 
 
-def add_settings(parser: argparse.ArgumentParser, section: type[Section]) -> None:
+def add_settings(
+    parser: argparse.ArgumentParser, section: type[Section], only: Collection[str] | None = None, prefix: str = ""
+) -> None:
     """One option per setting of ``section``, with its default, allowed values and meaning in the help.
 
+    ``only`` names some of them; ``prefix`` goes before their names, where two sections of a script would share some.
     Values stay text here; ``settings_from`` converts and checks them.
     """
     group = parser.add_argument_group(f"{section.__name__.lower()} settings")
-    for name, field in section.model_fields.items():
+    for name in _variable(section, only):
+        field = section.model_fields[name]
         default = " ".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
         meaning = f"{field.description} ({allowed(section, name)}; default: {default})".replace("%", "%%")
         if field.annotation is bool:
@@ -48,29 +52,42 @@ def add_settings(parser: argparse.ArgumentParser, section: type[Section]) -> Non
             kind = {"nargs": "*", "metavar": "X"}
         else:
             kind = {"metavar": "X"}
-        group.add_argument(_option(name), help=meaning, default=field.default, **kind)
+        group.add_argument(_option(prefix + name), help=meaning, default=field.default, **kind)
 
 
-def settings_from(args: argparse.Namespace, section: type[SomeSection]) -> SomeSection:
-    """The settings of ``section`` that ``add_settings`` put into ``args``, checked.
+def settings_from(args: argparse.Namespace, section: type[SomeSection], prefix: str = "") -> SomeSection:
+    """The settings of ``section`` that ``add_settings`` put into ``args``, checked; others have their defaults.
 
     Raises UserError naming the option, its value and what is allowed.
     """
+    given = {name: getattr(args, prefix + name) for name in _variable(section) if hasattr(args, prefix + name)}
     try:
-        return section.model_validate({name: getattr(args, name) for name in section.model_fields})
+        return section.model_validate(given)
     except ValidationError as error:
-        raise UserError(sentence(error, section, lambda place: _option(place[0]) if place else "")) from None
+        raise UserError(sentence(error, section, lambda place: _option(prefix + place[0]) if place else "")) from None
 
 
-def options(section: Section, only: Collection[str] | None = None) -> str:
+def options(section: Section, only: Collection[str] | None = None, prefix: str = "") -> str:
     """The settings (or ``only`` some) as a command line that ``add_settings`` reads back, quoted for the shell."""
     words = []
-    for name, value in section.model_dump(include=only).items():
+    for name in _variable(type(section), only):
+        value = getattr(section, name)
+        option = _option(prefix + name)
         if isinstance(value, bool):
-            words.append(_option(name if value else f"no_{name}"))
+            words.append(option if value else _option(f"no_{prefix}{name}"))
+        elif isinstance(value, tuple):
+            words += [option, *map(str, value)]
+        elif str(value).startswith("-"):  # as a word of its own it could be taken for an option
+            words.append(f"{option}={value}")
         else:
-            words += [_option(name), *map(str, value if isinstance(value, (tuple, list)) else (value,))]
+            words += [option, str(value)]
     return shlex.join(words)
+
+
+def _variable(section: type[Section], only: Collection[str] | None = None) -> list[str]:
+    """The names of a section's settings that can be chosen: those with one possible value, as a family, cannot."""
+    fields = section.model_fields.items()
+    return [n for n, field in fields if len(get_args(field.annotation)) != 1 and (only is None or n in only)]
 
 
 def add_stage_options(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from sequencematch.decoding_names import concerns_backspace
 from sequencematch.errors import UserError
+from sequencematch.quantities import key
 from sequencematch.scoring import read_json
 
 METHOD_ORDER = ("mle", "uls", "bc", "sm")
@@ -67,8 +69,14 @@ class Comparison:
 
     @cached_property
     def decodings(self) -> list[str]:
-        """sampled, greedy, then perturbed by rate."""
-        return sorted(self.first["decodings"], key=lambda name: (name != "sampled", name != "greedy", rate(name)))
+        """All of them, in the order of the evaluation settings; methods without <bkspc> may lack those about it."""
+        named = (self.runs[variant][0]["decodings"] for variant in reversed(self.variants))
+        return list(dict.fromkeys(name for names in named for name in names))
+
+    @property
+    def family(self) -> str:
+        """arithmetic, translation or text."""
+        return self.first["family"]
 
     @property
     def questions(self) -> int:
@@ -78,43 +86,63 @@ class Comparison:
     def commits(self) -> list[str]:
         return sorted({metrics["commit"] for runs in self.runs.values() for metrics in runs})
 
+    @cached_property
+    def corruptions(self) -> list[str]:
+        """The kinds of wrong tokens whose repair was measured."""
+        return list(dict.fromkeys(kind for runs in self.runs.values() for kind in runs[0]["repair"] or ()))
+
+    def has(self, variant: Variant, decoding: str) -> bool:
+        return decoding in self.runs[variant][0]["decodings"]
+
     def correct(self, variant: Variant, decoding: str) -> np.ndarray:
         """1 where a seed answered a question correctly, else 0; float [S, N]."""
         rows = [list(metrics["decodings"][decoding]["correct"]) for metrics in self.runs[variant]]
         return np.array(rows, dtype=float)
 
+    def statistics(self, variant: Variant, decoding: str) -> np.ndarray:
+        """The counts BLEU is made of, int [S, N, 10]."""
+        return np.array([metrics["decodings"][decoding]["statistics"] for metrics in self.runs[variant]])
+
     def statistic(self, variant: Variant, decoding: str, name: str) -> np.ndarray:
         """A number per seed, float [S or fewer]: seeds where it does not exist (null) are left out."""
-        found = [metrics["decodings"][decoding][name] for metrics in self.runs[variant]]
+        found = [_number(metrics["decodings"][decoding], name) for metrics in self.runs[variant]]
         return np.array([value for value in found if value is not None], dtype=float)
 
-    def probabilities(self, variant: Variant, side: str) -> np.ndarray | None:
+    def reference(self, name: str) -> np.ndarray:
+        """A number of the real continuations per seed, float [S]: that of any run, for a seed has one judge."""
+        return np.array([_number(metrics["reference"], name) for metrics in self.runs[self.variants[0]]])
+
+    def probabilities(self, variant: Variant, kind: str, side: str) -> np.ndarray | None:
         """P(<bkspc>) after ``corrupted`` or ``clean`` tokens, float [S, questions measured in every seed].
 
-        None for a policy without <bkspc>.
+        kind: of corruption. None for a policy without <bkspc>.
         """
         if any(metrics["repair"] is None for metrics in self.runs[variant]):
             return None
-        measured = [metrics["repair"]["per_example"][side] for metrics in self.runs[variant]]
+        measured = [metrics["repair"][kind]["per_example"][side] for metrics in self.runs[variant]]
         shared = sorted(set.intersection(*map(set, measured)), key=int)
         return np.array([[by_example[i] for i in shared] for by_example in measured]) if shared else None
 
 
-def rate(decoding: str) -> float:
-    """The perturbation rate of a decoding; 0 for sampled and greedy."""
-    return float(decoding.partition("=")[2] or 0)
+def _number(numbers: dict, name: str) -> float | None:
+    """``perplexity``, or an entry of a group: ``entropy[2]``."""
+    return numbers[name.partition("[")[0]][key(name)] if key(name) else numbers[name]
 
 
-def read_comparison(paths: Sequence[Path]) -> Comparison:
-    """Read metrics.json files. Raises UserError where they cannot be compared, naming the two files."""
+def read_comparison(paths: Sequence[Path], families: Sequence[str]) -> Comparison:
+    """Read metrics.json files of a task of one of ``families``.
+
+    Raises UserError where they cannot be compared, naming the two files.
+    """
     if not paths:
         raise UserError("no metrics files given: name the metrics.json of every run to compare")
+    read = [(path, _read_metrics(path)) for path in paths]
+    if (family := read[0][1]["family"]) not in families:
+        raise UserError(f"'{paths[0]}' is of the family '{family}': this table is for {' and '.join(families)}")
+    _check_alike(read)
     found: dict[Variant, dict[int, dict]] = {}
     origin: dict[tuple[Variant, int], Path] = {}
-    first = _read_metrics(paths[0])
-    for path in paths:
-        metrics = _read_metrics(path)
-        _check_alike(first, paths[0], metrics, path)
+    for path, metrics in read:
         variant, seed = Variant(metrics["method"], metrics["eta"]), metrics["seed"]
         if (variant, seed) in origin:
             raise UserError(
@@ -135,32 +163,63 @@ def read_comparison(paths: Sequence[Path]) -> Comparison:
 
 def _read_metrics(path: Path) -> dict:
     metrics = read_json(path, "score the run again")
-    wanted = ("scale", "task", "method", "eta", "seed", "decodings", "repair", "budget", "commit")
+    wanted = ("scale", "task", "family", "method", "eta", "seed", "decodings", "repair", "budget", "commit")
     if missing := [name for name in wanted if name not in metrics]:
         raise UserError(f"'{path}' lacks {', '.join(missing)}: it was not written by score; score the run again")
     return metrics
 
 
-def _check_alike(first: dict, first_path: Path, other: dict, other_path: Path) -> None:
-    """Everything but method, eta and seed must agree."""
-    for name in ("scale", "task"):
-        if first[name] != other[name]:
+def _check_alike(read: Sequence[tuple[Path, dict]]) -> None:
+    """Everything but method, eta and seed must agree; what only <bkspc> needs, among the runs that have it."""
+    first, peers, judged = read[0], {}, {}
+    for run in read:
+        _check_same_task(first, run)
+        _check_same_evaluation(first, run)
+        _check_same_evaluation(peers.setdefault(run[1]["repair"] is not None, run), run)
+        _check_same_judge(judged.setdefault(run[1]["seed"], run), run)
+
+
+def _check_same_task(first: tuple[Path, dict], other: tuple[Path, dict]) -> None:
+    (first_path, ours), (other_path, theirs) = first, other
+    for name in ("scale", "task", "family"):
+        if ours[name] != theirs[name]:
             raise UserError(
-                f"'{first_path}' is of {name} '{first[name]}' and '{other_path}' of {name} '{other[name]}': "
+                f"'{first_path}' is of {name} '{ours[name]}' and '{other_path}' of {name} '{theirs[name]}': "
                 f"a table compares runs of one {name}"
             )
-    for name in sorted(first["budget"].keys() | other["budget"].keys()):
-        ours, theirs = (budget.get(name, "not stated") for budget in (first["budget"], other["budget"]))
-        if ours != theirs:
+    for name in sorted(ours["budget"].keys() | theirs["budget"].keys()):
+        values = [run["budget"].get(name, "not stated") for run in (ours, theirs)]
+        if values[0] != values[1]:
             raise UserError(
                 f"'{first_path}' and '{other_path}' differ in {BUDGET_NAMES.get(name, name)} "
-                f"({ours} against {theirs}): only runs of equal budget, data and configuration are compared; "
+                f"({values[0]} against {values[1]}): only runs of equal budget, data and configuration are compared; "
                 "run the outdated one again"
             )
-    if first["decodings"].keys() != other["decodings"].keys():
+
+
+def _check_same_evaluation(first: tuple[Path, dict], other: tuple[Path, dict]) -> None:
+    """Decodings agree, and kinds of corruption; where one run alone has <bkspc>, only what does not concern it."""
+    (first_path, ours), (other_path, theirs) = first, other
+    peers = (ours["repair"] is None) == (theirs["repair"] is None)
+    decodings = [
+        [name for name in run["decodings"] if peers or not concerns_backspace(name)] for run in (ours, theirs)
+    ]
+    corruptions = [list(run["repair"] or ()) if peers else [] for run in (ours, theirs)]
+    for what, (a, b) in (("decodings", decodings), ("corruptions", corruptions)):
+        if set(a) != set(b):
+            raise UserError(
+                f"'{first_path}' has the {what} {', '.join(a)} and '{other_path}' {', '.join(b)}: "
+                "sample both with the same evaluation settings"
+            )
+
+
+def _check_same_judge(first: tuple[Path, dict], other: tuple[Path, dict]) -> None:
+    (first_path, ours), (other_path, theirs) = first, other
+    judges = [run.get("judge", {}).get("model") for run in (ours, theirs)]
+    if judges[0] != judges[1]:
         raise UserError(
-            f"'{first_path}' has the decodings {', '.join(first['decodings'])} and '{other_path}' "
-            f"{', '.join(other['decodings'])}: sample both with the same evaluation settings"
+            f"'{first_path}' was judged by {judges[0]} and '{other_path}' by {judges[1]}: "
+            "methods of one seed need one judge; judge the outdated one again"
         )
 
 

@@ -4,19 +4,21 @@ A base file and any number of overlays are merged key by key (null removes a key
 every method those that only its own jobs read.
 """
 
+import itertools
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Discriminator, Field, Tag, ValidationError, field_validator
 
+from sequencematch import documents, pairs
 from sequencematch.errors import UserError
 from sequencematch.explain import sentence, unknown
 from sequencematch.settings import (
+    Arithmetic,
     Count,
-    Data,
     Evaluation,
     Model,
     Name,
@@ -26,6 +28,9 @@ from sequencematch.settings import (
     Rollouts,
     Schedule,
     Section,
+    Source,
+    Text,
+    Translation,
     setting,
 )
 
@@ -34,14 +39,23 @@ DEFAULT_SCALE = "default"
 NOISELESS = ("mle", "uls")  # losses on clean data: one run stands beside every eta
 # Folders beside those of tasks, and beside those of methods.
 TASK_RESERVED = ("tables", "figures", "logs", "benchmarks")
-METHOD_RESERVED = ("data", "tokenizer", "noised", "base", "pretrain_bc")
+METHOD_RESERVED = ("data", "tokenizer", "examples", "noised", "base", "pretrain_bc")
 
 Eta = Annotated[float, Field(gt=0, lt=1)]
 Overrides = dict[str, Any]
 
 
+def _family(data: Any) -> str | None:
+    return data.get("family") if isinstance(data, dict) else getattr(data, "family", None)
+
+
+Data = (
+    Annotated[Arithmetic, Tag("arithmetic")] | Annotated[Translation, Tag("translation")] | Annotated[Text, Tag("text")]
+)
+
+
 class Task(Section):
-    data: Data = Field(description="the task's questions")
+    data: Data = Field(discriminator=Discriminator(_family), description="the task's examples, of one family")
     noise: Overrides = {}
     model: Overrides = {}
     optimiser: Overrides = {}
@@ -87,6 +101,7 @@ class Config(Section):
     scale: Name = Field(description="name of the scale, and of its folder under results/")
     seeds: tuple[int, ...] = Field(min_length=1, description="seeds of the runs")
     etas: tuple[Eta, ...] = Field(min_length=1, description="noise levels")
+    sources: dict[Name, Source] = {}
     tasks: dict[Name, Task] = Field(min_length=1)
     methods: dict[Name, Method] = Field(min_length=1)
     tables: dict[Name, Table] = {}
@@ -115,6 +130,21 @@ class Config(Section):
             for name in SECTIONS
         }
         return {"data": self.tasks[task].data} | {name: SECTIONS[name](**values) for name, values in merged.items()}
+
+    def source(self, task: str) -> Source | None:
+        """The corpus of a task's examples; None where they are generated questions."""
+        data = self.tasks[task].data
+        return None if data.family == "arithmetic" else self.sources[data.source]
+
+    @property
+    def judge_method(self) -> str | None:
+        """The method whose models judge text where no other judge is named: the first that trains by MLE."""
+        return next((name for name, method in self.methods.items() if method.loss == "mle"), None)
+
+    def seed_after(self, seed: int) -> int:
+        """The next seed of the list, in a circle: another one, if there are several."""
+        place = self.seeds.index(seed) if seed in self.seeds else -1
+        return self.seeds[(place + 1) % len(self.seeds)]
 
     def starts_from_bc(self, task: str, method: str) -> bool:
         """Whether a method goes on from the k steps of BC, not from the base model."""
@@ -158,6 +188,7 @@ def load_config(*sources: Path | tuple[str, dict]) -> Config:
         raise UserError(sentence(error, Config, write)) from None
     _check_names(config, write)
     for task in config.tasks:
+        _check_source(config, task, write)
         for method in (None, *config.methods):
             _check_settings(config, task, method, write)
     return config
@@ -217,12 +248,40 @@ def _check_names(config: Config, write) -> None:
         for name in getattr(config, group):
             if name in reserved:
                 raise UserError(f"{write((group, name))}: this name is taken by a folder of the results; rename it")
+    for name, task in config.tasks.items():
+        source = getattr(task.data, "source", None)
+        if source is not None and source not in config.sources:
+            raise UserError(unknown(f"{write(('tasks', name, 'data', 'source'))}: '{source}'", source, config.sources))
     for name, table in config.tables.items():
         if table.task not in config.tasks:
             raise UserError(unknown(f"{write(('tables', name, 'task'))}: '{table.task}'", table.task, config.tasks))
         for method in table.methods:
             if method not in config.methods:
                 raise UserError(unknown(f"{write(('tables', name, 'methods'))}: '{method}'", method, config.methods))
+
+
+def check_files(config: Config) -> None:
+    """Raises UserError where a file of a corpus that a task needs is not there. Paths are relative to this folder."""
+    for task in config.tasks:
+        source = config.source(task)
+        for file in itertools.chain(*source.files.values()) if source else ():
+            if not Path(file).is_file():
+                raise UserError(
+                    f"'{file}' is not there: task {task} needs it (sources.{config.tasks[task].data.source}); "
+                    "put it there, or name another source"
+                )
+
+
+def _check_source(config: Config, task: str, write) -> None:
+    """That the task's corpus can give what its family needs."""
+    data = config.tasks[task].data
+    try:
+        if data.family == "translation":
+            pairs.check_source(config.sources[data.source], data)
+        if data.family == "text":
+            documents.check_source(config.sources[data.source])
+    except UserError as error:
+        raise UserError(f"{write(('sources', data.source))}: {error} (task {task})") from None
 
 
 def _check_settings(config: Config, task: str, method: str | None, write) -> None:
@@ -240,17 +299,64 @@ def _check_settings(config: Config, task: str, method: str | None, write) -> Non
             model.model_validate(values)
         except ValidationError as error:
             raise UserError(sentence(error, model, write_override)) from None
+
+    def write_in_force(section: str, key: str) -> str:
+        """The place that gives a setting its value here."""
+        chosen = [("methods", method), ("tasks", task)] if method else [("tasks", task)]
+        says = [place for place in chosen if key in getattr(getattr(config, place[0])[place[1]], section, {})]
+        return write((*(says[0] if says else ()), section, key))
+
     in_force = config.settings(task, method)
     buffer, batch = in_force["rollouts"].buffer, in_force["optimiser"].batch
     if buffer < batch:
         raise UserError(
-            f"{write(('rollouts', 'buffer'))} is {buffer}, but must be at least optimiser.batch ({batch}), "
+            f"{write_in_force('rollouts', 'buffer')} is {buffer}, but must be at least optimiser.batch ({batch}), "
             f"or no batch can be drawn from it (task {task})"
         )
     if in_force["model"].source == "scratch":
-        for section in ("rollouts", "evaluation"):
-            if in_force[section].max_actions >= in_force["model"].context:
-                raise UserError(
-                    f"{write((section, 'max_actions'))} is {in_force[section].max_actions}, but must be below "
-                    f"model.context ({in_force['model'].context}), which holds the prompt too (task {task})"
-                )
+        _check_lengths(task, in_force, write, write_in_force)
+    _check_evaluation(config, task, in_force, write_in_force)
+    if in_force["noise"].kind == "task" and in_force["data"].family != "arithmetic":
+        raise UserError(
+            f"{write_in_force('noise', 'kind')} is 'task', which writes digits, but must be one of random, "
+            f"unigram, model in a task of {in_force['data'].family} (task {task})"
+        )
+
+
+def _check_evaluation(config: Config, task: str, in_force: dict[str, Section], write_in_force) -> None:
+    """That what is to be measured exists in the task's family."""
+    data, evaluation = in_force["data"], in_force["evaluation"]
+    if "task" in evaluation.corruptions and data.family != "arithmetic":
+        raise UserError(
+            f"{write_in_force('evaluation', 'corruptions')} holds 'task', which writes digits, but may hold random, "
+            f"unigram and model alone in a task of {data.family} (task {task})"
+        )
+    if data.family != "text":
+        return
+    if evaluation.max_actions < data.continuation:
+        raise UserError(
+            f"{write_in_force('evaluation', 'max_actions')} is {evaluation.max_actions}, but must be at least "
+            f"data.continuation ({data.continuation}), and more, so that deletions leave as many tokens (task {task})"
+        )
+    if not evaluation.judge and config.judge_method is None:
+        raise UserError(
+            f"{write_in_force('evaluation', 'judge')} is empty, and no method has the loss mle, whose models would "
+            f"judge text: name a causal LM, or add such a method (task {task})"
+        )
+
+
+def _check_lengths(task: str, in_force: dict[str, Section], write, write_in_force) -> None:
+    """That the longest sequences fit the model's context, as far as their lengths are known before there are any."""
+    context = in_force["model"].context
+    prompt, completion = in_force["data"].lengths
+    if prompt + completion > context:
+        raise UserError(
+            f"{write(('tasks', task, 'data'))}: a prompt of {prompt} tokens and {completion} to come after it "
+            f"are more than model.context ({context}) holds"
+        )
+    for section in ("rollouts", "evaluation"):
+        if prompt + in_force[section].max_actions > context:
+            raise UserError(
+                f"{write_in_force(section, 'max_actions')} is {in_force[section].max_actions}, but must be at most "
+                f"{context - prompt}: model.context ({context}) holds the prompt too (task {task})"
+            )

@@ -1,16 +1,20 @@
-"""From logits to an action: temperature, top-k, top-p, and the draw itself."""
+"""From logits to an action: bias, temperature, rejection, top-k, top-p, min-p, and the draw itself."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from sequencematch.decoding_names import decoding_options
+
 
 @dataclass(frozen=True)
 class Decoding:
     """How actions are drawn from logits, in this order: ``bkspc_bias`` is added to the logit of
-    ``<bkspc>``; logits are divided by ``temperature`` (0: the most likely action, always); the ``top_k``
-    most likely actions are kept (0: all); of these the fewest that hold ``top_p`` of the mass (1: all).
+    ``<bkspc>`` (-inf rules it out); logits are divided by ``temperature`` (0: the most likely action, always);
+    tokens go through ``ideal_rejection`` at noise level ``rejection`` (0: off); the ``top_k`` most likely
+    actions are kept (0: all); of these the fewest that hold ``top_p`` of the mass (1: all); of these the ones
+    at least ``min_p`` times as likely as the likeliest (0: all).
     A trajectory is cut off after ``max_actions`` actions, pushes and pops alike.
     """
 
@@ -19,6 +23,18 @@ class Decoding:
     top_p: float = 1.0
     top_k: int = 0
     bkspc_bias: float = 0.0
+    min_p: float = 0.0
+    rejection: float = 0.0
+
+
+def parse_decoding(name: str, max_actions: int) -> tuple[Decoding, float]:
+    """The decoding of a name such as ``top_p=0.95``, and the rate at which what it emits is perturbed (0: not).
+
+    Raises ValueError where the name is none (``decoding_names``).
+    """
+    options = decoding_options(name)
+    rate = options.pop("perturbed", 0.0)
+    return Decoding(max_actions, **options), rate
 
 
 def action_probabilities(logits: Tensor, at_prompt: Tensor, decoding: Decoding) -> Tensor:
@@ -33,6 +49,8 @@ def action_probabilities(logits: Tensor, at_prompt: Tensor, decoding: Decoding) 
     if decoding.temperature == 0:
         return torch.zeros_like(logits).scatter_(1, logits.argmax(-1, keepdim=True), 1.0)
     logits /= decoding.temperature
+    if decoding.rejection:
+        logits[:, :-1] = ideal_rejection(logits[:, :-1], decoding.rejection)
     if 0 < decoding.top_k < logits.shape[1]:
         least = logits.topk(decoding.top_k).values[:, -1:]
         logits.masked_fill_(logits < least, -torch.inf)
@@ -43,7 +61,32 @@ def action_probabilities(logits: Tensor, at_prompt: Tensor, decoding: Decoding) 
         ordered[:, 1:].masked_fill_(before[:, 1:] >= decoding.top_p, 0)
         probability = torch.zeros_like(ordered).scatter_(1, order, ordered)
         probability /= probability.sum(-1, keepdim=True)
+    if decoding.min_p:
+        probability[probability < decoding.min_p * probability.amax(-1, keepdim=True)] = 0
+        probability /= probability.sum(-1, keepdim=True)
     return probability
+
+
+def ideal_rejection(logits: Tensor, eta: float) -> Tensor:
+    """Logits of tokens [n, V] as if unlikely ones were taken back exactly as often as noise teaches.
+
+    In data noised at level eta > 0 a wrong token w ~ q, uniform over V tokens, goes before each true one with
+    probability eta, and is taken back. Let p(w) be the policy's probability of w in state s. Per visit of s, the
+    state after w is then entered by noise eta q(w) (1 - p(w)) times and as the truth p(w) times (up to terms of
+    1/V: a wrong token is drawn from V - 1), so that the share of its visits answered by ``<bkspc>`` is
+
+        b(w) = eta q(w) (1 - p(w)) / (eta q(w) (1 - p(w)) + p(w)).
+
+    A perfect imitator draws w from p and takes it back with probability b(w); what stays is distributed as
+    p'(w), proportional to p(w) (1 - b(w)). That needs p alone: it is the rejection that the policy's own
+    probabilities allow, against which a learned ``<bkspc>`` can be held. The mass that the tokens have
+    together, beside ``<bkspc>``'s, stays what it was. (Not in the paper; derived from sections 2 and 4.)
+    """
+    mass = logits.logsumexp(-1, keepdim=True)
+    p = (logits - mass).exp()
+    stays = p / (p + eta * (1 - p) / p.shape[-1])
+    rejected = logits + stays.log()
+    return rejected + (mass - rejected.logsumexp(-1, keepdim=True))
 
 
 def inverse_cdf(probability: Tensor, uniform: Tensor) -> Tensor:

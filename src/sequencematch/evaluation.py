@@ -1,98 +1,92 @@
-"""What a trained policy does with the test questions: completions under several decodings, and repair."""
+"""What a trained policy does with the examples of a split: completions under several decodings, what it makes of
+wrong tokens in reference completions, and how it goes on after prompts whose last token was replaced (table 8)."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from sequencematch import core
 from sequencematch.core import Actions
-from sequencematch.noise import KINDS, encode, noise_split
+from sequencematch.decoding import Decoding, parse_decoding
+from sequencematch.decoding_names import concerns_backspace
+from sequencematch.examples import Clean
+from sequencematch.noise import KINDS, digit_ids, draw_wrong, noise_split
 from sequencematch.policy import Policy
-from sequencematch.rollout import Decoding, Perturbation, sample
-from sequencematch.seeding import stable_seed
+from sequencematch.rollout import Perturbation, sample
+from sequencematch.seeding import generator, stable_seed
 from sequencematch.settings import Evaluation
 from sequencematch.tokenizer import Tokenizer
 
-
-@dataclass(frozen=True)
-class Question:
-    """A test question as tokens and its solution as text, with the tokens a disturbance may write in its answer."""
-
-    prompt: list[int]
-    completion: list[int]
-    solution: str
-    disturbances: Sequence[int]
-
-
-def disturbed_questions(
-    data, split: str, kind: str, tokenizer: Tokenizer, policy: Path | None, stream: Sequence[int | str]
-) -> tuple[list[Question], list[Actions]]:
-    """A split's questions, and their completions with a wrong token before every true one (eta = 1).
-
-    The wrong tokens are of noise ``kind``; where the kind needs one, ``policy`` is the folder of the
-    policy that proposes them.
-    """
-    examples = encode(data[split], tokenizer)
-    weights = KINDS[kind](tokenizer, encode(data["train"], tokenizer), policy)
-    noised = noise_split(examples, 1.0, 1, weights, tokenizer.bkspc, stream)
-    repaired = [Actions(*row) for row in zip(noised["prompt"], noised["actions"], noised["imitated"], strict=True)]
-    disturbances = (np.flatnonzero(w.any(0)).tolist() for w in weights(examples))
-    return [
-        Question(example.prompt, example.completion, solution, wrong)
-        for example, solution, wrong in zip(examples, data[split]["completion"], disturbances, strict=True)
-    ], repaired
-
-
-def decodings(settings: Evaluation, questions: Sequence[Question]) -> dict[str, tuple[Decoding, Perturbation | None]]:
-    """The decodings of the tables by name: temperature 1 (as in the paper), greedy, and temperature 1 perturbed."""
-    sampled = Decoding(settings.max_actions)
-    candidates = [question.disturbances for question in questions]
-    return {
-        "sampled": (sampled, None),
-        "greedy": (Decoding(settings.max_actions, temperature=0), None),
-        **{f"perturbed={rate:g}": (sampled, Perturbation(rate, candidates)) for rate in settings.perturbation},
-    }
+# --------------------------------------------------------------------------------------------------
+# Completions
+# --------------------------------------------------------------------------------------------------
 
 
 def complete(
     policy: Policy,
-    questions: Sequence[Question],
+    examples: Sequence[Clean],
+    family: str,
+    kind: str,
     settings: Evaluation,
     seed: int,
     tokenizer: Tokenizer,
 ) -> Iterator[dict]:
-    """One record per (decoding, question): actions, final text, and what its backspaces removed.
+    """One record per (decoding, example): actions, final text, and what its backspaces removed.
 
-    Question i draws from the same stream under every decoding and for every method, so that differences
-    between methods are paired.
+    Example i draws from the same stream under every decoding and for every method, so that differences between methods
+    are paired. A policy without ``<bkspc>`` skips the decodings that concern it alone. Perturbed decoding writes what
+    noise of ``kind`` does (``disturbances``).
+
+    ``finished``: the sequence ended in ``<eos>``. In the family ``text`` completions have a length instead: finished is
+    also what has as many live tokens as the real continuation when its actions run out, and ``text`` holds as many.
+    So that deletions leave enough, max_actions should exceed that length.
     """
-    streams = [stable_seed(seed, "evaluation", i) for i in range(len(questions))]
-    prompts = [question.prompt for question in questions]
-    for name, (decoding, perturbation) in decodings(settings, questions).items():
+    streams = [stable_seed(seed, "evaluation", i) for i in range(len(examples))]
+    prompts = [example.prompt for example in examples]
+    for name in settings.decodings:
+        if concerns_backspace(name) and not policy.backspace:
+            continue
+        decoding, rate = parse_decoding(name, settings.max_actions)
+        perturbation = Perturbation(rate, disturbances(examples, kind, tokenizer)) if rate else None
         rollouts, _ = sample(policy, prompts, decoding, streams, settings.batch, perturbation)
-        for i, (question, rollout) in enumerate(zip(questions, rollouts, strict=True)):
-            live = core.live_tokens(question.prompt, rollout.actions, policy.bkspc)
-            pops, wrong_pops = count_pops(rollout.actions, question.completion, policy.bkspc)
+        for i, (example, rollout) in enumerate(zip(examples, rollouts, strict=True)):
+            live = core.live_tokens(example.prompt, rollout.actions, policy.bkspc)
+            finished = rollout.finished
+            if family == "text":
+                finished = finished or len(live) >= len(example.completion)
+                live = live[: len(example.completion)]
+            pops, wrong_pops = count_pops(rollout.actions, example.completion, policy.bkspc)
             yield {
                 "decoding": name,
                 "example": i,
                 "actions": rollout.actions,
                 "text": tokenizer.decode(live),
                 "rendered": tokenizer.render(rollout.actions),
-                "solution": question.solution,
-                "finished": rollout.finished,
+                "solution": example.text,
+                "finished": finished,
                 "pops": pops,
                 "wrong_pops": wrong_pops,
             }
 
 
+def disturbances(examples: Sequence[Clean], kind: str, tokenizer: Tokenizer) -> list[list[int]]:
+    """The tokens that perturbed decoding writes after each prompt: digits of the question's base where noise of the
+    ``kind`` 'task' does, any that is not special otherwise."""
+    if kind == "task":
+        return [sorted(digit_ids(tokenizer, example.base)) for example in examples]
+    ordinary = sorted(set(range(tokenizer.size)) - set(tokenizer.special_ids.values()))
+    return [ordinary] * len(examples)
+
+
 def count_pops(actions: Sequence[int], completion: Sequence[int], bkspc: int) -> tuple[int, int]:
     """Backspaces taken, and those of them that removed a wrong token.
 
-    A token is wrong where the live text that ends in it is not a beginning of the reference completion.
+    A token is wrong where the live text that ends in it is not a beginning of the reference completion: that says
+    something where there is one right answer, little of a translation, and nothing of a free continuation.
     """
     live, pops, wrong_pops = [], 0, 0
     for action in actions:
@@ -105,30 +99,126 @@ def count_pops(actions: Sequence[int], completion: Sequence[int], bkspc: int) ->
     return pops, wrong_pops
 
 
+# --------------------------------------------------------------------------------------------------
+# Repair: P(<bkspc>) after wrong tokens and after true ones
+# --------------------------------------------------------------------------------------------------
+
+
+def repair(
+    policy: Policy,
+    splits: Mapping[str, Sequence[Clean]],
+    family: str,
+    settings: Evaluation,
+    proposer: Path | None,
+    seed: int,
+    tokenizer: Tokenizer,
+) -> dict:
+    """The content of repair.json: for every kind of corruption, the answers to it (``answers``); none without
+    ``<bkspc>``.
+
+    Corrupted are the completions of the evaluated split; in the family ``text`` also the last token of each prompt, as
+    in table 8. ``proposer``: folder of the policy that proposes wrong tokens of the kind 'model'.
+    """
+    examples = splits[settings.split]
+    if family == "text":
+        examples = [_with_last_of_prompt(example) for example in examples]
+    found = {}
+    for kind in settings.corruptions if policy.backspace else ():
+        weights = KINDS[kind](tokenizer, splits["train"], proposer)
+        noised = noise_split(examples, 1.0, 1, weights, tokenizer.bkspc, (seed, "evaluation", kind))
+        columns = (noised[name] for name in ("prompt", "actions", "imitated"))
+        found[kind] = answers(policy, [Actions(*row) for row in zip(*columns, strict=True)], settings.batch)
+    return {"backspace": policy.backspace, "corruptions": found}
+
+
+def _with_last_of_prompt(example: Clean) -> Clean:
+    """The example whose completion begins with the prompt's last token."""
+    return replace(example, prompt=example.prompt[:-1], completion=[example.prompt[-1], *example.completion])
+
+
 @torch.no_grad()
-def repair(policy: Policy, repaired: Sequence[Actions], settings: Evaluation) -> dict:
+def answers(policy: Policy, corrupted: Sequence[Actions], batch: int) -> dict:
     """P(<bkspc>|s) right after a wrong token (``corrupted``) and right after a true one (``clean``).
 
-    repaired: reference completions with a wrong token and its ``<bkspc>`` before every token (noise at
-    eta = 1), whose state tree holds every state asked for: one forward pass a batch. One mean per question;
-    ``example_*`` says which, for a question of one token has no clean state (the bare prompt and the state
-    after ``<eos>`` do not count). Empty where the policy has no ``<bkspc>``.
+    corrupted: reference completions with a wrong token and its ``<bkspc>`` before every token (noise at
+    eta = 1), whose state tree holds every state asked for: one forward pass a batch. One mean per example;
+    ``example_*`` says which, for a completion of one token has no clean state (the bare prompt and the state
+    after ``<eos>`` do not count).
     """
-    result = {"backspace": policy.backspace, "corrupted": [], "clean": [], "example_corrupted": [], "example_clean": []}
-    if not policy.backspace:
-        return result
+    result: dict[str, list] = {"corrupted": [], "clean": [], "example_corrupted": [], "example_clean": []}
     policy.eval()
-    for start in range(0, len(repaired), settings.batch):
-        inputs, (batch,) = core.state_tree([(row,) for row in repaired[start : start + settings.batch]], policy.bkspc)
-        probability = (
-            policy(inputs.to(policy.device)).softmax(-1)[..., policy.bkspc].cpu().gather(1, batch.state[:, :-1])
-        )
-        after_wrong = batch.taken & (batch.action == policy.bkspc)
-        after_true = batch.taken & ~batch.imitated
+    for start in range(0, len(corrupted), batch):
+        rows = corrupted[start : start + batch]
+        inputs, (trajectories,) = core.state_tree([(row,) for row in rows], policy.bkspc)
+        inputs = inputs.to(policy.device)
+        hidden = policy.encode(inputs)
+        after_wrong = trajectories.taken & (trajectories.action == policy.bkspc)
+        after_true = trajectories.taken & ~trajectories.imitated
         after_true[:, 0] = False
-        for kind, where in (("corrupted", after_wrong), ("clean", after_true)):
-            means = (probability * where).sum(1) / where.sum(1)
-            some = where.any(1)
-            result[kind] += means[some].tolist()
-            result[f"example_{kind}"] += (some.nonzero()[:, 0] + start).tolist()
+        for i, states in enumerate(trajectories.state[:, :-1]):  # all logits at once would fill the memory
+            logits = policy.logits(hidden[i], inputs.position[i])
+            probability = logits.softmax(-1)[:, policy.bkspc].cpu()[states]
+            for side, where in (("corrupted", after_wrong[i]), ("clean", after_true[i])):
+                if where.any():
+                    result[side].append(probability[where].mean().item())
+                    result[f"example_{side}"].append(start + i)
     return result
+
+
+# --------------------------------------------------------------------------------------------------
+# Table 8: prompts whose last token was replaced
+# --------------------------------------------------------------------------------------------------
+
+
+def show(
+    policy: Policy, examples: Sequence[Clean], family: str, settings: Evaluation, seed: int, tokenizer: Tokenizer
+) -> Iterator[dict]:
+    """How the policy goes on, at temperature 1, after the first ``settings.shown`` prompts, the last token of each
+    replaced by a random other one, which it may take back. None is picked.
+
+    Of texts alone: elsewhere a prompt ends in set words, which no model here learns to write. Nothing without
+    ``<bkspc>``.
+    """
+    if family != "text" or not policy.backspace:
+        return
+    prompts = [example.prompt[:-1] for example in examples[: settings.shown]]
+    last = [_with_last_of_prompt(example) for example in examples[: settings.shown]]
+    weights = KINDS["random"](tokenizer, (), None)(last)
+    wrong = [
+        draw_wrong(example.completion, w, 0, generator(seed, "shown", "wrong", i))
+        for i, (example, w) in enumerate(zip(last, weights, strict=True))
+    ]
+    streams = [stable_seed(seed, "shown", i) for i in range(len(prompts))]
+    begun = [[token] for token in wrong]
+    rollouts, _ = sample(policy, prompts, Decoding(settings.max_actions), streams, settings.batch, begun=begun)
+    for i, (example, token, rollout) in enumerate(zip(last, wrong, rollouts, strict=True)):
+        typed = [token, *rollout.actions]
+        yield {
+            "example": i,
+            "prompt": tokenizer.decode(example.prompt),
+            "true": tokenizer.decode(example.completion[:1]),
+            "wrong": tokenizer.decode([token]),
+            "pieces": [[tokenizer.decode(tokens), fate] for tokens, fate in pieces(typed, policy.bkspc)],
+            "answered_at_once": rollout.actions[0] == policy.bkspc,
+            "rendered": tokenizer.render(typed),
+        }
+
+
+def pieces(actions: Sequence[int], bkspc: int) -> list[tuple[list[int], str]]:
+    """The tokens of actions in the order typed, cut where their fate changes: ``kept`` or ``deleted``.
+
+    The first token is a piece of its own. A piece's text is that of its tokens together: one token may hold half a
+    character.
+    """
+    tokens: list[int] = []
+    fates: list[str] = []
+    live: list[int] = []  # places of live tokens
+    for action in actions:
+        if action == bkspc:
+            fates[live.pop()] = "deleted"
+        else:
+            live.append(len(tokens))
+            tokens.append(action)
+            fates.append("kept")
+    runs = groupby(zip(tokens[1:], fates[1:], strict=True), key=itemgetter(1))
+    return [(tokens[:1], fates[0]), *(([token for token, _ in run], fate) for fate, run in runs)]

@@ -34,8 +34,13 @@ def sentence(error: ValidationError, model: type[BaseModel], write: Callable[[tu
         return f"{write(place[:-1])}: a name may have letters, digits, '-' and '_' alone"
     if problem["type"] == "extra_forbidden":
         return unknown(path, name, owner.model_fields)
+    if problem["type"] in ("union_tag_not_found", "union_tag_invalid") and isinstance(problem["input"], dict):
+        members = _members(owner.model_fields[name])
+        tag = _tag_name(*next(iter(members.items())))
+        lacks = f"is {problem['input'][tag]!r}, but" if tag in problem["input"] else "is missing: it"
+        return f"{write((*place, tag))} {lacks} must be one of {', '.join(members)}"
     if problem["type"] == "missing":
-        lacks = "is missing" if place == problem["loc"] else "has too few values"
+        lacks = "is missing" if place[-1] == problem["loc"][-1] else "has too few values"
         return f"{path} {lacks}: it must be {allowed(owner, name)}"
     if name not in owner.model_fields:  # a whole entry of a mapping
         return f"{path} is {problem['input']!r}, but must be {GROUP}"
@@ -59,20 +64,33 @@ def _allowed(schema: dict) -> str:
         each = schema.get("items") or schema["prefixItems"][0]
         count = f"{schema['minItems']} values" if "prefixItems" in schema else "a list"
         return f"{count}, each {_allowed(each)}"
-    if "$ref" in schema or schema.get("type") == "object":
+    if {"$ref", "oneOf"} & set(schema) or schema.get("type") == "object":
         return GROUP
     bounds = " and ".join(f"{words} {schema[key]:g}" for key, words in BOUNDS.items() if key in schema)
     pattern = " of letters, digits, '-' and '_'" if "pattern" in schema else ""
     return f"{KINDS.get(schema.get('type'), 'a value')}{pattern} {bounds}".strip()
 
 
+def _members(field) -> dict[str, type[BaseModel]]:
+    """The groups of settings that a field may hold, by the tag that tells them apart."""
+    return {tag.tag: model for model, tag in map(get_args, get_args(field.annotation))}
+
+
+def _tag_name(tag: str, model: type[BaseModel]) -> str:
+    """The setting of a group whose one value is the group's tag."""
+    return next(name for name, field in model.model_fields.items() if get_args(field.annotation) == (tag,))
+
+
 def _owner(model: type[BaseModel], loc: tuple) -> tuple[type[BaseModel], tuple]:
-    """The model inside ``model`` that an error at ``loc`` belongs to, and ``loc`` up to that model's field."""
+    """The model inside ``model`` that an error at ``loc`` belongs to, and ``loc`` up to that model's field, as keys."""
     for depth, name in enumerate(loc, start=1):
         field = model.model_fields.get(name)
         if field is None:
             return model, loc[:depth]
         inner = field.annotation
+        if field.discriminator and depth < len(loc):  # the next step names the member, and is no key
+            owner, rest = _owner(_members(field)[loc[depth]], loc[depth + 1 :])
+            return owner, loc[:depth] + rest
         if get_origin(inner) is dict and depth < len(loc):  # the next step is a key, then the value's own fields
             value = get_args(inner)[1]
             if depth + 1 < len(loc) and isinstance(value, type) and issubclass(value, BaseModel):

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -50,6 +50,11 @@ def write_text_atomically(path: Path | str, text: str) -> None:
 def write_json(path: Path | str, value) -> None:
     """Write ``value`` as indented JSON, atomically. NaN is refused (ValueError): it is no JSON."""
     write_text_atomically(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_json_lines(path: Path | str, records: Iterable[dict]) -> None:
+    """Write one JSON object a line, atomically. In ASCII: text may hold characters that some readers end lines at."""
+    write_text_atomically(path, "".join(json.dumps(record, allow_nan=False) + "\n" for record in records))
 
 
 def _sync(path: Path) -> None:

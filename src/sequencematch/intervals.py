@@ -4,11 +4,12 @@ Seeds and questions are crossed: every seed answers the same questions. A bootst
 levels:
 
 1. it draws S seeds with replacement and moves the mean by their average deviation, scaled up (below);
-2. it draws N questions with replacement, the same for all seeds, and moves the mean by their average
-   deviation.
+2. it draws N questions with replacement, the same for all seeds, scores every seed on them anew, and moves the
+   mean by what their average differs from it.
 
-A paired difference is the same thing on the differences of two methods' scores, which then share the drawn
-seeds and questions. The plain bootstrap of 3 seeds covers the truth about 80 times in 100 where 95 are
+A seed's score is the mean over its questions, or a function of their summed statistics, as BLEU is. A paired
+difference is the same thing on the differences of two methods' scores, which then share the drawn seeds and
+questions. The plain bootstrap of 3 seeds covers the truth about 80 times in 100 where 95 are
 promised: it takes their variance to be (S-1)/S of what it is, and knows nothing of how uncertain a spread
 estimated from S numbers is. Deviations of seeds are therefore multiplied by sqrt(S/(S-1)) and by the ratio of
 Student's t quantile (S-1 degrees of freedom) to the normal one, as in Hesterberg's expanded percentile
@@ -20,6 +21,7 @@ With one seed the interval is the questions' alone and says nothing about the sp
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -41,19 +43,62 @@ class Estimate:
     high: float
 
 
-def estimate(scores: np.ndarray) -> Estimate:
-    """Mean, spread and 95% bootstrap interval of ``scores``, float [S, N] (seeds, questions).
+@dataclass(frozen=True)
+class Resampled:
+    """What S seeds score: as measured, and on average when the questions of each replicate are drawn.
 
-    The draws depend on S and N alone, so results are repeatable and every comparison on the same
-    seeds and questions uses the same draws.
+    by_seed: float [S]; by_draw: float [REPLICATES]. The draws depend on S and N alone, so results are repeatable
+    and the difference of two scores on the same seeds and questions is paired.
     """
-    mean = scores.mean()
-    by_seed = scores.mean(axis=1)
-    replicates = mean + _resampled(scores.mean(axis=0) - mean, "questions")
-    if len(by_seed) > 1:
-        replicates += _expansion(len(by_seed)) * _resampled(by_seed - mean, "seeds")
-    low, high = np.quantile(replicates, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Estimate(float(mean), spread(by_seed), float(low), float(high))
+
+    by_seed: np.ndarray
+    by_draw: np.ndarray
+
+    def __sub__(self, other: "Resampled") -> "Resampled":
+        return Resampled(self.by_seed - other.by_seed, self.by_draw - other.by_draw)
+
+    def estimate(self) -> Estimate:
+        """Mean, spread and 95% bootstrap interval."""
+        mean, seeds, replicates = self.by_seed.mean(), len(self.by_seed), self.by_draw
+        if seeds > 1:
+            replicates = replicates + _expansion(seeds) * (_draws(seeds, "seeds") @ (self.by_seed - mean) / seeds)
+        low, high = np.quantile(replicates, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        return Estimate(float(mean), spread(self.by_seed), float(low), float(high))
+
+
+def resampled_mean(scores: np.ndarray) -> Resampled:
+    """The mean over questions of ``scores``, float [S, N] (seeds, questions)."""
+    questions = scores.shape[1]
+    return Resampled(scores.mean(axis=1), _draws(questions, "questions") @ scores.mean(axis=0) / questions)
+
+
+def resampled_score(statistics: np.ndarray, score: Callable[[np.ndarray], np.ndarray]) -> Resampled:
+    """A score that is a function of summed statistics: ``score`` maps totals [..., K] to scores [...].
+
+    statistics: counts [S, N, K] (seeds, questions, statistics).
+    """
+    seeds, questions, _ = statistics.shape
+    draws = _draws(questions, "questions")
+    by_draw = sum(score(draws @ statistics[seed]) for seed in range(seeds)) / seeds
+    return Resampled(score(statistics.sum(axis=1)), by_draw)
+
+
+def estimate(scores: np.ndarray) -> Estimate:
+    """Mean, spread and 95% bootstrap interval of ``scores``, float [S, N] (seeds, questions)."""
+    return resampled_mean(scores).estimate()
+
+
+def estimate_seeds(values: np.ndarray) -> Estimate:
+    """Mean, spread and Student's t interval of numbers of S > 1 seeds, float [S].
+
+    For what has no number per question, such as MAUVE: the questions' part of the uncertainty is in it only
+    as far as seeds differ.
+    """
+    from scipy.special import stdtrit
+
+    mean, sd = float(values.mean()), float(np.std(values, ddof=1))
+    reach = float(stdtrit(len(values) - 1, (1 + LEVEL) / 2)) * sd / math.sqrt(len(values))
+    return Estimate(mean, sd, mean - reach, mean + reach)
 
 
 def spread(values: np.ndarray) -> float | None:
@@ -72,11 +117,6 @@ def _expansion(seeds: int) -> float:
 
     tail = (1 + LEVEL) / 2
     return math.sqrt(seeds / (seeds - 1)) * float(stdtrit(seeds - 1, tail) / ndtri(tail))
-
-
-def _resampled(deviations: np.ndarray, level: str) -> np.ndarray:
-    """Means [REPLICATES] of n drawn with replacement from deviations [n]."""
-    return _draws(len(deviations), level) @ deviations / len(deviations)
 
 
 @lru_cache(maxsize=8)

@@ -9,9 +9,13 @@ from sequencematch.settings import Model
 # What a row of metrics.json's decodings may hold, as a reader of the card calls it.
 MEASURES = {
     "accuracy": "accuracy",
+    "bleu": "BLEU",
+    "chrf": "chrF",
+    "perplexity": "perplexity",
+    "mauve": "MAUVE",
     "n": "questions",
     "pops_per_sequence": "deletions per sequence",
-    "wrong_pop_share": "deletions that removed a right token",
+    "wrong_pop_share": "deletions that removed a wrong token",
     "cut_off_share": "cut off unfinished",
 }
 
@@ -130,12 +134,11 @@ def _metrics(metrics: dict | None) -> str:
     for decoding, row in decodings.items():
         lines.append(f"| {decoding} | " + " | ".join(_number(row.get(name)) for name in shown) + " |")
     task = f"Task `{metrics['task']}`, eta {metrics.get('eta')}.\n" if "task" in metrics else ""
-    repair = metrics.get("repair", {})
-    if "repair_rate" in repair:
+    for kind, rates in (metrics.get("repair") or {}).items():
         lines += [
             "",
-            f"Probability of `<bkspc>` right after a wrong token: {_number(repair['repair_rate'])}; "
-            f"after a right one: {_number(repair.get('false_alarm_rate'))}.",
+            f"Probability of `<bkspc>` right after a wrong token ({kind}): {_number(rates['repair_rate'])}; "
+            f"after a right one: {_number(rates['false_alarm_rate'])}.",
         ]
     return "\n".join(["## Metrics", "", task, *lines, ""])
 

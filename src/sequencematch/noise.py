@@ -6,37 +6,21 @@ be taken back.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from sequencematch.errors import UserError
+from sequencematch.examples import Clean
 from sequencematch.seeding import generator
 from sequencematch.tokenizer import Tokenizer
 
 BATCH = 256  # examples whose weights are worked out at a time
 
 
-@dataclass(frozen=True)
-class Clean:
-    """An example as token ids, ``<bos>`` first and ``<eos>`` last, and the base of its digits."""
-
-    prompt: list[int]
-    completion: list[int]
-    base: int
-
-
 # Weights of wrong tokens, one array [completion length, vocabulary] for each example of a batch.
 Weights = Callable[[Sequence[Clean]], Iterable[np.ndarray]]
-
-
-def encode(split, tokenizer: Tokenizer) -> list[Clean]:
-    """The rows of a dataset's split as token ids."""
-    columns = split[:]  # at once: column by column is slow
-    rows = zip(columns["prompt"], columns["completion"], columns["base"], strict=True)
-    return [Clean(tokenizer.prompt(prompt), tokenizer.completion(text), base) for prompt, text, base in rows]
 
 
 def inject(

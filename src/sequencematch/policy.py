@@ -147,6 +147,11 @@ def _with_adapters(lm, model: Model):
     return inject_adapter_in_model(adapters, lm)
 
 
+def on_accelerator(policy: Policy) -> Policy:
+    """The policy, on a GPU if there is one."""
+    return policy.to("cuda") if torch.cuda.is_available() else policy
+
+
 # --------------------------------------------------------------------------------------------------
 # Files: policy.json says how to build the policy, the tensors that were trained lie beside it
 # --------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ of them is a push: a pop only goes back to a state whose hidden state is kept (`
 from which the row draws again at once. Rows that end make room for waiting prompts.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,8 +24,8 @@ from sequencematch.seeding import generator
 
 @dataclass(frozen=True)
 class Perturbation:
-    """A disturbance of decoding: a drawn token that is among its prompt's ``candidates`` is, with
-    probability ``rate``, replaced by another of them (uniformly) before it is pushed.
+    """A disturbance of decoding: a drawn token that is among its prompt's ``candidates`` (ascending, each once)
+    is, with probability ``rate``, replaced by another of them (uniformly) before it is pushed.
     """
 
     rate: float
@@ -32,15 +33,18 @@ class Perturbation:
 
     def replaced(self, action: int, item: int, chance: float, choice: float) -> int:
         """What is pushed for ``action`` after prompt ``item``, decided by two uniform numbers in [0, 1)."""
-        if chance >= self.rate or action not in self.candidates[item]:
+        candidates = self.candidates[item]
+        place, others = bisect_left(candidates, action), len(candidates) - 1
+        among = place <= others and candidates[place] == action
+        if chance >= self.rate or not among or not others:
             return action
-        others = sorted(set(self.candidates[item]) - {action})
-        return others[int(choice * len(others))] if others else action
+        other = int(choice * others)
+        return candidates[other + (other >= place)]
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """The actions taken after a prompt (``<eos>`` included), and whether ``<eos>`` was among them.
+    """The actions taken after a prompt and what was begun (``<eos>`` included), and whether ``<eos>`` was among them.
 
     ``log_policy[t]`` is log pi(a_t|s_t) of the policy itself, before anything in ``Decoding`` and before
     ``<bkspc>`` is ruled out at the prompt: what ``core.Scores.log_policy`` is, at the time of sampling.
@@ -55,8 +59,8 @@ class Rollout:
 class Counts:
     """What a call of ``sample`` did.
 
-    prefills: forward passes over prompts; forwards: all others; tokens: tokens fed to these others,
-    over all rows; pushes, pops: actions taken. Each push is fed once, save one that ends its trajectory
+    prefills: forward passes over prompts and what was begun; forwards: all others; tokens: tokens fed to these
+    others, over all rows; pushes, pops: actions taken. Each push is fed once, save one that ends its trajectory
     (``<eos>``, or the last action allowed), and pops are never fed, so that always
     ``tokens == pushes - (trajectories whose last action is a push)``.
     """
@@ -77,6 +81,7 @@ def sample(
     perturbation: Perturbation | None = None,
     progress: Callable[[int], object] | None = None,
     watch: Callable[[int, int], object] | None = None,
+    begun: Sequence[Sequence[int]] | None = None,
 ) -> tuple[list[Rollout], Counts]:
     """One rollout per prompt, in the prompts' order, at most ``batch`` of them side by side.
 
@@ -86,13 +91,18 @@ def sample(
     ``watch(k, action)`` as each action of prompt k is taken. The policy is left in the mode (training, gradient
     checkpointing) it was found in.
 
-    Raises UserError where a prompt and ``max_actions`` exceed the policy's context, ValueError for an empty
-    prompt or a number of streams other than that of prompts.
+    begun: tokens pushed after each prompt by others than the policy. They are live, so that the policy may take
+    them back, but no actions of its own: neither ``Rollout``, ``Counts`` nor ``max_actions`` counts them.
+
+    Raises UserError where a prompt, what was begun and ``max_actions`` exceed the policy's context; ValueError for
+    an empty prompt, a beginning with ``<bkspc>`` in it, or other numbers of streams or beginnings than of prompts.
     """
-    if len(streams) != len(prompts):
-        raise ValueError(f"{len(prompts)} prompts need as many streams, not {len(streams)}")
-    _check(policy, prompts, decoding)
-    sampler = _Sampler(policy, prompts, decoding, streams, batch, perturbation, watch)
+    begun = [()] * len(prompts) if begun is None else begun
+    for what, values in (("streams", streams), ("beginnings", begun)):
+        if len(values) != len(prompts):
+            raise ValueError(f"{len(prompts)} prompts need as many {what}, not {len(values)}")
+    _check(policy, prompts, begun, decoding)
+    sampler = _Sampler(policy, prompts, begun, decoding, streams, batch, perturbation, watch)
     rollouts: dict[int, Rollout] = {}
     with _inference(policy):
         while sampler.active or sampler.waiting:
@@ -105,13 +115,17 @@ def sample(
     return [rollouts[k] for k in range(len(prompts))], sampler.counts
 
 
-def _check(policy: Policy, prompts: Sequence[Sequence[int]], decoding: Decoding) -> None:
-    for k, prompt in enumerate(prompts):
+def _check(
+    policy: Policy, prompts: Sequence[Sequence[int]], begun: Sequence[Sequence[int]], decoding: Decoding
+) -> None:
+    for k, (prompt, beginning) in enumerate(zip(prompts, begun, strict=True)):
         if not len(prompt):
             raise ValueError("a rollout needs at least one prompt token (<bos>): its first state")
-        if len(prompt) + decoding.max_actions > policy.context:
+        if policy.bkspc in beginning:
+            raise ValueError("what was begun holds live tokens alone, no <bkspc>")
+        if (length := len(prompt) + len(beginning)) + decoding.max_actions > policy.context:
             raise UserError(
-                f"prompt {k} ({len(prompt)} tokens) and max_actions ({decoding.max_actions}) exceed the "
+                f"prompt {k} ({length} tokens) and max_actions ({decoding.max_actions}) exceed the "
                 f"model's context of {policy.context} tokens: lower max_actions, or shorten the prompt"
             )
 
@@ -152,11 +166,15 @@ class _Row:
 
 
 class _Sampler:
-    """Rows under way (``active[i]`` is row i of the cache), and prompts that wait for a place."""
+    """Rows under way (``active[i]`` is row i of the cache), and prompts that wait for a place.
 
-    def __init__(self, policy, prompts, decoding, streams, batch, perturbation, watch=None):
+    ``texts``: the prompts with what was begun after them.
+    """
+
+    def __init__(self, policy, prompts, begun, decoding, streams, batch, perturbation, watch=None):
         self.policy = policy
         self.prompts = prompts
+        self.texts = [[*prompt, *beginning] for prompt, beginning in zip(prompts, begun, strict=True)]
         self.decoding = decoding
         self.streams = streams
         self.perturbation = perturbation
@@ -165,8 +183,8 @@ class _Sampler:
         self.waiting = list(range(len(prompts)))[::-1]  # taken from the end
         self.batch = min(batch, len(prompts))
         self.counts = Counts()
-        self.bkspc, self.eos = policy.bkspc, _eos(policy)
-        longest = max(map(len, prompts), default=0)
+        self.bkspc, self.eos = policy.bkspc, eos_ids(policy)
+        longest = max(map(len, self.texts), default=0)
         self.cache = StateCache(policy, self.batch, longest + decoding.max_actions)
 
     def admit(self) -> None:
@@ -177,18 +195,19 @@ class _Sampler:
         first = len(self.active)
         items = [self.waiting.pop() for _ in range(free)]
         self.active += map(self._begin, items)
-        longest = max(len(self.prompts[k]) for k in items)
-        # What fills short prompts up is never seen: any token will do.
-        token = self._tensor([[*self.prompts[k], *[0] * (longest - len(self.prompts[k]))] for k in items])
+        longest = max(len(self.texts[k]) for k in items)
+        # What fills short texts up is never seen: any token will do.
+        token = self._tensor([[*self.texts[k], *[0] * (longest - len(self.texts[k]))] for k in items])
         position = torch.arange(longest, device=token.device).expand_as(token)
         self.cache.push(slice(first, first + free), token, position)
         self.counts.prefills += 1
 
     def _begin(self, item: int) -> _Row:
-        last, n, stream = len(self.prompts[item]) - 1, self.decoding.max_actions, self.streams[item]
+        boundary, depth = len(self.prompts[item]) - 1, len(self.texts[item]) - 1
+        n, stream = self.decoding.max_actions, self.streams[item]
         uniform = generator(stream).random(n, dtype=np.float32).tolist()
         disturbance = generator(stream, "perturbation").random((n, 2)).tolist() if self.perturbation else []
-        return _Row(item, last, last, uniform, disturbance)
+        return _Row(item, boundary, depth, uniform, disturbance)
 
     def act(self) -> list[_Row]:
         """Every row draws up to its next push, which is then fed; returns the rows that ended."""
@@ -258,7 +277,7 @@ class _Sampler:
         return torch.tensor(values, dtype=dtype, device=self.policy.device)
 
 
-def _eos(policy: Policy) -> set[int]:
+def eos_ids(policy: Policy) -> set[int]:
     """The ids that end a trajectory (some models have several)."""
     eos = policy.lm.config.eos_token_id
     return {eos} if isinstance(eos, int) else set(eos or ())

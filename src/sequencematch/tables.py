@@ -1,27 +1,29 @@
 """One table of the paper, measured: estimates of every quantity, and the tidy CSV of them.
 
 CSV: one line per (method, eta, decoding, quantity) with mean, standard deviation between seeds (``sd``), 95%
-interval (``low``, ``high``) and the paper's number. Quantities: ``accuracy``; ``accuracy_minus_<method>``, a
-paired difference to that method at the same eta (MLE and ULS have no eta); ``repair_rate``,
-``false_alarm_rate``; ``pops_per_sequence``, ``wrong_pop_share``, ``cut_off_share`` (mean and sd only). Lines
-that cannot exist, such as the repair rate of a policy without ``<bkspc>``, are left out; ``sd`` is empty with
-one seed.
+interval (``low``, ``high``) and the paper's number. Quantities: the task's score, ``accuracy`` or ``bleu`` (with
+``chrf``, mean and sd only); ``accuracy_minus_<method>``, a paired difference to that method at the same eta (MLE and
+ULS have no eta); ``repair_rate[<kind>]`` and ``false_alarm_rate[<kind>]`` by kind of corruption;
+``pops_per_sequence``, ``wrong_pop_share``, ``cut_off_share`` (mean and sd only). Lines that cannot exist, such as the
+repair rate of a policy without ``<bkspc>``, are left out; ``sd`` is empty with one seed.
 """
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
-import numpy as np
-
+from sequencematch.bleu import corpus_bleu
 from sequencematch.comparison import Comparison, Variant
-from sequencematch.intervals import estimate, spread
+from sequencematch.intervals import Estimate, Resampled, resampled_mean, resampled_score, spread
 from sequencematch.paper import Reported, find
+from sequencematch.quantities import describe
 
 BASELINES = ("mle", "bc")
 BACKSPACE = {"corrupted": "repair_rate", "clean": "false_alarm_rate"}
 STATISTICS = ("pops_per_sequence", "wrong_pop_share", "cut_off_share")
+# The score that a family's tables are about, and what else stands beside it.
+SCORES = {"arithmetic": ("accuracy",), "translation": ("bleu", "chrf")}
 
 
 @dataclass(frozen=True)
@@ -40,31 +42,52 @@ class Cell:
 
 def measure(comparison: Comparison, numbers: Sequence[Reported]) -> list[Cell]:
     """Every quantity of every variant, beside the paper's ``numbers`` where there is one."""
-    task, cells = comparison.first["task"], []
-    for variant in comparison.variants:
-        for decoding in comparison.decodings:
-            correct = comparison.correct(variant, decoding)
+    task, (metric, *beside) = comparison.first["task"], SCORES[comparison.family]
+    cells = []
+    for decoding in comparison.decodings:
+        variants = [variant for variant in comparison.variants if comparison.has(variant, decoding)]
+        scores = {variant: _resampled(comparison, variant, decoding) for variant in variants}
+        for variant, score in scores.items():
             # The paper samples at temperature 1; its numbers stand beside ours of the same decoding only.
-            paper = find(numbers, task, variant.method, variant.eta, "accuracy") if decoding == "sampled" else None
-            cells.append(Cell(variant, decoding, "accuracy", **_share(correct), paper=paper))
+            paper = find(numbers, task, variant.method, variant.eta, metric) if decoding == "sampled" else None
+            cells.append(Cell(variant, decoding, metric, **_within(score.estimate(), metric), paper=paper))
             for other in baselines(comparison, variant):
-                paired = estimate(correct - comparison.correct(other, decoding))
-                cells.append(Cell(variant, decoding, f"accuracy_minus_{other.method}", **asdict(paired)))
-            for name in STATISTICS:
-                values = comparison.statistic(variant, decoding, name)
-                if len(values):
-                    cells.append(Cell(variant, decoding, name, float(values.mean()), spread(values)))
-        for side, name in BACKSPACE.items():
-            probabilities = comparison.probabilities(variant, side)
-            if probabilities is not None:
-                cells.append(Cell(variant, "", name, **_share(probabilities)))
-    return cells
+                if other in scores:
+                    paired = (score - scores[other]).estimate()
+                    cells.append(Cell(variant, decoding, f"{metric}_minus_{other.method}", **asdict(paired)))
+            cells += plain_cells(comparison, variant, decoding, (*beside, *STATISTICS))
+    cells += repair_cells(comparison)
+    return sorted(cells, key=lambda cell: comparison.variants.index(cell.variant))
 
 
-def _share(scores: np.ndarray) -> dict:
-    """The estimate of a share, whose interval cannot leave [0, 1]."""
-    found = estimate(scores)
-    return asdict(replace(found, low=max(0.0, found.low), high=min(1.0, found.high)))
+def _resampled(comparison: Comparison, variant: Variant, decoding: str) -> Resampled:
+    if comparison.family == "translation":
+        return resampled_score(comparison.statistics(variant, decoding), corpus_bleu)
+    return resampled_mean(comparison.correct(variant, decoding))
+
+
+def plain_cells(comparison: Comparison, variant: Variant, decoding: str, names: Sequence[str]) -> Iterator[Cell]:
+    """Numbers that every seed has one of: mean and spread, without an interval."""
+    for name in names:
+        values = comparison.statistic(variant, decoding, name)
+        if len(values):
+            yield Cell(variant, decoding, name, float(values.mean()), spread(values))
+
+
+def repair_cells(comparison: Comparison) -> Iterator[Cell]:
+    """How ``<bkspc>`` answers each kind of corruption, of the variants that have it."""
+    for variant in comparison.variants:
+        for kind in comparison.corruptions:
+            for side, name in BACKSPACE.items():
+                probabilities = comparison.probabilities(variant, kind, side)
+                if probabilities is not None:
+                    found = _within(resampled_mean(probabilities).estimate(), name)
+                    yield Cell(variant, "", f"{name}[{kind}]", **found)
+
+
+def _within(found: Estimate, quantity: str) -> dict:
+    """An estimate whose interval cannot leave what the quantity can be."""
+    return asdict(replace(found, low=max(0.0, found.low), high=min(describe(quantity).top, found.high)))
 
 
 def baselines(comparison: Comparison, variant: Variant) -> list[Variant]:

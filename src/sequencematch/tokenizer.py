@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import tokenizers
@@ -19,12 +20,20 @@ WORDS = re.compile(r"[,.?]? ?[A-Za-z]+:? ?| [-+*] |, ")
 class Tokenizer:
     """A fast tokenizer with its special tokens: ours, or the one in a pretrained model's folder."""
 
-    def __init__(self, fast: tokenizers.Tokenizer, specials: dict[str, str], bkspc: int | None = None):
+    def __init__(
+        self,
+        fast: tokenizers.Tokenizer,
+        specials: dict[str, str],
+        bkspc: int | None = None,
+        context: int | None = None,
+    ):
         """specials: the texts of ``pad``, ``bos`` and ``eos``, all in the vocabulary; bkspc: the id of ``<bkspc>``,
-        where the model has more unembedding rows than the tokenizer has tokens (some are padded)."""
+        where the model has more unembedding rows than the tokenizer has tokens (some are padded); context: most tokens
+        that a pretrained model takes."""
         fast.encode_special_tokens = True  # a special token's name inside a text is plain text
         self._fast = fast
         self._specials = specials
+        self.context = context
         self.special_ids = {name: fast.token_to_id(token) for name, token in specials.items()}
         self.bkspc = self.size if bkspc is None else bkspc
 
@@ -58,9 +67,11 @@ class Tokenizer:
 
     def render(self, actions: Sequence[int]) -> str:
         """Actions for a reader's eye, ``<bkspc>`` and special tokens written out: ``2<bkspc>31<eos>``."""
+        # Runs of tokens together: one token may hold half a character.
+        runs = groupby(actions, key=lambda action: action == self.bkspc)
         return "".join(
-            "<bkspc>" if action == self.bkspc else self._fast.decode([action], skip_special_tokens=False)
-            for action in actions
+            "<bkspc>" * len(list(run)) if bkspc else self._fast.decode(list(run), skip_special_tokens=False)
+            for bkspc, run in runs
         )
 
     def id(self, token: str) -> int | None:
@@ -73,8 +84,28 @@ class Tokenizer:
         config = {f"{name}_token": token for name, token in self._specials.items()}
         config |= {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
         config["bkspc_id"] = self.bkspc
+        if self.context is not None:
+            config["model_max_length"] = self.context
         write_text_atomically(folder / "tokenizer.json", self._fast.to_str(pretty=True))
         write_json(folder / "tokenizer_config.json", config)
+
+
+def train_byte_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
+    """A byte-level BPE of up to ``vocabulary`` tokens, made of the texts: lossless for any text.
+
+    Its first tokens are the special ones and the 256 bytes; where the texts have nothing left to merge, it ends early.
+    """
+    fast = tokenizers.Tokenizer(tokenizers.models.BPE())
+    fast.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    fast.decoder = tokenizers.decoders.ByteLevel()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=list(SPECIALS.values()),
+        initial_alphabet=sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    fast.train_from_iterator(texts, trainer)
+    return Tokenizer(fast, SPECIALS)
 
 
 def train_tokenizer(texts: Iterable[str]) -> Tokenizer:
@@ -115,7 +146,7 @@ def load_tokenizer(folder: Path | str) -> Tokenizer:
     specials = {name: token or named["eos"] for name, token in named.items()}
     if any(token is None or fast.token_to_id(token) is None for token in specials.values()):
         raise UserError(f"the tokenizer in '{folder}' names no eos_token that is in its vocabulary")
-    return Tokenizer(fast, specials, config.get("bkspc_id"))
+    return Tokenizer(fast, specials, config.get("bkspc_id"), config.get("model_max_length"))
 
 
 def pretrained_tokenizer(source: str) -> Tokenizer:
@@ -128,7 +159,8 @@ def pretrained_tokenizer(source: str) -> Tokenizer:
     try:
         tokenizer, config = AutoTokenizer.from_pretrained(source), AutoConfig.from_pretrained(source)
         named = {name: getattr(tokenizer, f"{name}_token") or tokenizer.eos_token for name in SPECIALS}
-        return Tokenizer(tokenizer.backend_tokenizer, named, config.vocab_size)
+        context = getattr(config, "max_position_embeddings", None)
+        return Tokenizer(tokenizer.backend_tokenizer, named, config.vocab_size, context)
     except (OSError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(

@@ -1,7 +1,11 @@
 # What the rules of all stages share: their scripts' options, inputs that depend on the configuration, resources.
 
 RESULTS = f"results/{CONFIG.scale}"
-TABLE_KINDS = ("csv", "md", "png")
+# The tasks whose samples a model judges and the tables of their runs, as patterns; they fit nothing where there is none.
+JUDGED = [name for name, task in CONFIG.tasks.items() if task.data.family == "text"]
+TEXT_TASKS = "|".join(JUDGED) or "(?!)"
+TEXT_TABLES = "|".join(name for name, table in CONFIG.tables.items() if table.task in JUDGED) or "(?!)"
+SCORE_TABLES = "|".join(name for name, table in CONFIG.tables.items() if table.task not in JUDGED) or "(?!)"
 
 # The settings that each loss reads, besides the optimiser's.
 INTERVALS = {"metrics_every", "validate_every", "checkpoint_every"}
@@ -27,14 +31,18 @@ if not any(str(method) == "conda" for method in workflow.deployment_settings.dep
 
 
 def call(script, options=lambda wildcards: "", unused=lambda wildcards: ()):
-    """A rule's one parameter: the script's options, with their names, and the digest of the code behind it.
+    """A rule's one parameter: the script, its options, with their names, and the digest of the code behind it.
+
+    ``script`` may follow from the wildcards.
 
     One value, because Snakemake compares parameters as a set; exactly what a job reads, so that exactly the jobs
     that a changed key or module concerns run again.
     """
 
     def parameter(wildcards):
-        return {"options": options(wildcards), "code": code_digest(SOURCE / f"{script}.py", unused(wildcards))}
+        name = script(wildcards) if callable(script) else script
+        code = code_digest(SOURCE / f"{name}.py", unused(wildcards))
+        return {"script": name, "options": options(wildcards), "code": code}
 
     return parameter
 
@@ -50,15 +58,15 @@ def ask(stage, what):
     return lambda wildcards, attempt: getattr(getattr(CONFIG.jobs, stage), what) * attempt
 
 
-def noise_policy(wildcards):
-    """The model that proposes wrong tokens, where the task's noise kind is 'model'."""
-    kind = CONFIG.settings(wildcards.task)["noise"].kind
-    return f"{RESULTS}/{wildcards.task}/base/seed={wildcards.seed}/model" if kind == "model" else []
+def base_model(wildcards):
+    """The base model of the seed."""
+    return f"{RESULTS}/{wildcards.task}/base/seed={wildcards.seed}/model"
 
 
 def injected_policy(wildcards):
-    """Clean sequences (eta = 0) do not depend on the kind of noise."""
-    return [] if wildcards.eta == "0" else noise_policy(wildcards)
+    """The model that proposes wrong tokens, where the task's noise kind is 'model'; clean sequences (eta = 0) have none."""
+    kind = CONFIG.settings(wildcards.task)["noise"].kind
+    return base_model(wildcards) if wildcards.eta != "0" and kind == "model" else []
 
 
 def injected_unused(wildcards):
@@ -67,23 +75,72 @@ def injected_unused(wildcards):
 
 
 def noise_options(wildcards):
-    return "" if wildcards.eta == "0" else f"{settings(wildcards, noise=None)} {policy_option(wildcards)}"
+    if wildcards.eta == "0":
+        return ""
+    policy = injected_policy(wildcards)
+    return f"{settings(wildcards, noise=None)} {f'--policy {policy}' if policy else ''}"
 
 
 def sample_options(wildcards):
-    """The kind of noise is that of the corrupted prompts too."""
-    return f"{settings(wildcards, evaluation=None, noise={'kind'})} {policy_option(wildcards)}"
+    """The kind of noise is what perturbed decoding writes."""
+    return settings(wildcards, evaluation=set(Evaluation.model_fields) - {"judge"}, noise={"kind"})
 
 
-def policy_option(wildcards):
-    policy = noise_policy(wildcards)
-    return f"--policy {policy}" if policy else ""
+def judge_model(wildcards):
+    """The MLE model of the next seed, so that none judges its own samples; nothing where the settings name a judge."""
+    if CONFIG.settings(wildcards.task, wildcards.method)["evaluation"].judge:
+        return []
+    return f"{RESULTS}/{wildcards.task}/{CONFIG.judge_method}/eta=0/seed={CONFIG.seed_after(int(wildcards.seed))}/model"
+
+
+def judge_options(wildcards):
+    """The settings, and the judge if it is one of the task's own models."""
+    own = judge_model(wildcards)
+    chosen = settings(wildcards, evaluation={"split", "batch", "judge"})
+    return f"{chosen} {f'--judge-model {own}' if own else ''}"
+
+
+def dataset_script(wildcards):
+    return f"make_{CONFIG.tasks[wildcards.task].data.family}"
+
+
+def dataset_options(wildcards):
+    """What the rows of a task follow from: its settings, and those of its corpus."""
+    source = CONFIG.source(wildcards.task)
+    corpus = [] if source is None else [cli.options(source, prefix="source_")]
+    return " ".join([cli.options(CONFIG.tasks[wildcards.task].data, data_read(wildcards, "dataset")), *corpus])
+
+
+def data_read(wildcards, stage):
+    """The settings of a task's data that a stage reads."""
+    fields = set(type(CONFIG.tasks[wildcards.task].data).model_fields)
+    later = {"tokenizer": {"vocabulary"} & fields, "examples": {"longest", "prompt", "continuation"} & fields}
+    return later.get(stage, fields - set().union(*later.values()))
+
+
+def corpus_files(wildcards):
+    """The files on this machine that a task's corpus is read from."""
+    source = CONFIG.source(wildcards.task)
+    if source is None:
+        return []
+    in_hub_format = Path(source.name).rglob("*") if source.kind == "hub" else []
+    named = [file for files in source.files.values() for file in files]
+    return [*named, *sorted(str(file) for file in in_hub_format if file.is_file())]
 
 
 def tokenizer_options(wildcards):
     """A pretrained model brings its own tokenizer."""
     source = CONFIG.settings(wildcards.task)["model"].source
-    return "" if source == "scratch" else f"--source {shlex.quote(source)}"
+    if source != "scratch":
+        return f"--pretrained {shlex.quote(source)}"
+    return cli.options(CONFIG.tasks[wildcards.task].data, data_read(wildcards, "tokenizer"))
+
+
+def examples_options(wildcards):
+    """The tokenizer of a pretrained model knows its context."""
+    model = CONFIG.settings(wildcards.task)["model"]
+    context = [f"--context {model.context}"] if model.source == "scratch" else []
+    return " ".join([cli.options(CONFIG.tasks[wildcards.task].data, data_read(wildcards, "examples")), *context])
 
 
 def base_options(wildcards):
@@ -108,16 +165,23 @@ def resume_option(wildcards):
 
 
 def run_options(wildcards):
-    """The names of a run, as its scores carry them."""
+    """The names of a run, as its scores carry them, and what was judged of it."""
     names = {"scale": CONFIG.scale} | {name: wildcards[name] for name in ("task", "method", "eta", "seed")}
+    names |= {"judged": judged(wildcards)} if judged(wildcards) else {}
     return " ".join(f"--{name} {value}" for name, value in names.items())
+
+
+def judged(wildcards):
+    """A run's judged.json, where a model judges its samples."""
+    run = "{task}/{method}/eta={eta}/seed={seed}".format(**wildcards)
+    return f"{RESULTS}/{run}/judged.json" if wildcards.task in JUDGED else []
 
 
 def initial_model(wildcards):
     """What a method starts from: the k steps of BC, or the base model."""
     if CONFIG.starts_from_bc(wildcards.task, wildcards.method):
         return f"{RESULTS}/{wildcards.task}/pretrain_bc/eta={wildcards.eta}/seed={wildcards.seed}/model"
-    return f"{RESULTS}/{wildcards.task}/base/seed={wildcards.seed}/model"
+    return base_model(wildcards)
 
 
 def table_metrics(wildcards):
@@ -129,6 +193,17 @@ def table_metrics(wildcards):
         for eta in CONFIG.etas_of(method)
         for seed in CONFIG.seeds
     ]
+
+
+def table_shown(wildcards):
+    """What each of those runs wrote after damaged prompts, in the same order."""
+    return [str(Path(metrics).with_name("shown.jsonl")) for metrics in table_metrics(wildcards)]
+
+
+def table_files(table):
+    """What a table consists of; a table of texts has pages to look at as well."""
+    kinds = ["csv", "md", "png", *(["html", "txt"] if CONFIG.tables[table].task in JUDGED else [])]
+    return [f"{RESULTS}/tables/{table}.{kind}" for kind in kinds]
 
 
 def title_option(wildcards):

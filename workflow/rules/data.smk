@@ -1,7 +1,9 @@
-# Stage 1: generated questions, their tokenizer, and noise.
+# Stage 1: rows of text, their tokenizer, examples of token ids, and noise.
 
 
 rule make_dataset:
+    input:
+        corpus=corpus_files,
     output:
         data=directory("<results>/{task}/data"),
     log:
@@ -19,9 +21,9 @@ rule make_dataset:
         runtime=ask("data", "runtime"),
         gpu=CONFIG.jobs.data.gpu,
     params:
-        call=call("make_dataset", lambda wildcards: settings(wildcards, data=None)),
+        call=call(dataset_script, dataset_options),
     shell:
-        "OMP_NUM_THREADS={threads} python src/make_dataset.py {params.call[options]} --workers {threads}"
+        "OMP_NUM_THREADS={threads} python src/{params.call[script]}.py {params.call[options]}"
         " --output {output.data} > {log} 2>&1"
 
 
@@ -51,9 +53,36 @@ rule train_tokenizer:
         " --data {input.data} --output {output.tokenizer} > {log} 2>&1"
 
 
-rule inject_noise:
+rule encode_examples:
     input:
         data="<results>/{task}/data",
+        tokenizer="<results>/{task}/tokenizer",
+    output:
+        examples=directory("<results>/{task}/examples"),
+    log:
+        "<logs>/{task}/encode_examples.log",
+    benchmark:
+        "<benchmarks>/{task}/encode_examples.tsv"
+    retries: 1
+    group:
+        "prepare"
+    conda:
+        "../../envs/data.yaml"
+    threads: CONFIG.jobs.data.threads
+    resources:
+        mem_mb=ask("data", "mem_mb"),
+        runtime=ask("data", "runtime"),
+        gpu=CONFIG.jobs.data.gpu,
+    params:
+        call=call("encode_examples", examples_options),
+    shell:
+        "OMP_NUM_THREADS={threads} python src/encode_examples.py {params.call[options]}"
+        " --data {input.data} --tokenizer {input.tokenizer} --output {output.examples} > {log} 2>&1"
+
+
+rule inject_noise:
+    input:
+        examples="<results>/{task}/examples",
         tokenizer="<results>/{task}/tokenizer",
         policy=injected_policy,
     output:
@@ -74,5 +103,5 @@ rule inject_noise:
         call=call("inject_noise", noise_options, injected_unused),
     shell:
         "OMP_NUM_THREADS={threads} python src/inject_noise.py {params.call[options]} --eta {wildcards.eta}"
-        " --seed {wildcards.seed} --data {input.data} --tokenizer {input.tokenizer}"
+        " --seed {wildcards.seed} --examples {input.examples} --tokenizer {input.tokenizer}"
         " --output {output.noised} > {log} 2>&1"

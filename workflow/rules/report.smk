@@ -3,6 +3,7 @@
 
 localrules:
     make_table,
+    make_text_table,
     plot_motivating_example,
 
 
@@ -18,6 +19,8 @@ rule make_table:
         "<logs>/tables/{table}.log",
     benchmark:
         "<benchmarks>/tables/{table}.tsv"
+    wildcard_constraints:
+        table=SCORE_TABLES,
     retries: 1
     conda:
         "../../envs/report.yaml"
@@ -32,6 +35,38 @@ rule make_table:
         "OMP_NUM_THREADS={threads} python src/make_table.py --table {wildcards.table} {params.call[options]}"
         " --paper {input.paper} --metrics {input.metrics} --csv {output.csv} --markdown {output.markdown}"
         " --figure {output.figure} > {log} 2>&1"
+
+
+rule make_text_table:
+    input:
+        metrics=table_metrics,
+        shown=table_shown,
+    output:
+        csv="<results>/tables/{table}.csv",
+        markdown="<results>/tables/{table}.md",
+        html="<results>/tables/{table}.html",
+        text="<results>/tables/{table}.txt",
+        figure="<results>/tables/{table}.png",
+    log:
+        "<logs>/tables/{table}.log",
+    benchmark:
+        "<benchmarks>/tables/{table}.tsv"
+    wildcard_constraints:
+        table=TEXT_TABLES,
+    retries: 1
+    conda:
+        "../../envs/report.yaml"
+    threads: CONFIG.jobs.report.threads
+    resources:
+        mem_mb=ask("report", "mem_mb"),
+        runtime=ask("report", "runtime"),
+        gpu=CONFIG.jobs.report.gpu,
+    params:
+        call=call("make_text_table", title_option),
+    shell:
+        "OMP_NUM_THREADS={threads} python src/make_text_table.py --table {wildcards.table} {params.call[options]}"
+        " --metrics {input.metrics} --shown {input.shown} --csv {output.csv} --markdown {output.markdown}"
+        " --html {output.html} --text {output.text} --figure {output.figure} > {log} 2>&1"
 
 
 rule plot_motivating_example:

@@ -4,12 +4,13 @@
 rule sample:
     input:
         model="<results>/{task}/{method}/eta={eta}/seed={seed}/model",
-        data="<results>/{task}/data",
+        examples="<results>/{task}/examples",
         tokenizer="<results>/{task}/tokenizer",
-        policy=noise_policy,
+        policy=base_model,
     output:
         samples="<results>/{task}/{method}/eta={eta}/seed={seed}/samples.jsonl",
         repair="<results>/{task}/{method}/eta={eta}/seed={seed}/repair.json",
+        shown="<results>/{task}/{method}/eta={eta}/seed={seed}/shown.jsonl",
     log:
         "<logs>/{task}/{method}/eta={eta}/seed={seed}/sample.log",
     benchmark:
@@ -28,8 +29,41 @@ rule sample:
         call=call("sample", sample_options),
     shell:
         "OMP_NUM_THREADS={threads} python src/sample.py {params.call[options]} --seed {wildcards.seed}"
-        " --model {input.model} --data {input.data} --tokenizer {input.tokenizer}"
-        " --output {output.samples} --repair {output.repair} > {log} 2>&1"
+        " --model {input.model} --examples {input.examples} --tokenizer {input.tokenizer} --policy {input.policy}"
+        " --output {output.samples} --repair {output.repair} --showcase {output.shown} > {log} 2>&1"
+
+
+rule judge:
+    input:
+        samples="<results>/{task}/{method}/eta={eta}/seed={seed}/samples.jsonl",
+        model="<results>/{task}/{method}/eta={eta}/seed={seed}/model",
+        examples="<results>/{task}/examples",
+        tokenizer="<results>/{task}/tokenizer",
+        judge=judge_model,
+    output:
+        judged="<results>/{task}/{method}/eta={eta}/seed={seed}/judged.json",
+    log:
+        "<logs>/{task}/{method}/eta={eta}/seed={seed}/judge.log",
+    benchmark:
+        "<benchmarks>/{task}/{method}/eta={eta}/seed={seed}/judge.tsv"
+    wildcard_constraints:
+        task=TEXT_TASKS,
+    retries: 1
+    group:
+        "evaluate"
+    conda:
+        "../../envs/judge.yaml"
+    threads: CONFIG.jobs.sample.threads
+    resources:
+        mem_mb=ask("sample", "mem_mb"),
+        runtime=ask("sample", "runtime"),
+        gpu=CONFIG.jobs.sample.gpu,
+    params:
+        call=call("judge", judge_options),
+    shell:
+        "OMP_NUM_THREADS={threads} python src/judge.py {params.call[options]}"
+        " --samples {input.samples} --model {input.model} --examples {input.examples} --tokenizer {input.tokenizer}"
+        " --output {output.judged} > {log} 2>&1"
 
 
 rule score:
@@ -37,7 +71,8 @@ rule score:
         samples="<results>/{task}/{method}/eta={eta}/seed={seed}/samples.jsonl",
         repair="<results>/{task}/{method}/eta={eta}/seed={seed}/repair.json",
         model="<results>/{task}/{method}/eta={eta}/seed={seed}/model",
-        data="<results>/{task}/data",
+        examples="<results>/{task}/examples",
+        judged=judged,
     output:
         metrics="<results>/{task}/{method}/eta={eta}/seed={seed}/metrics.json",
     log:
@@ -58,4 +93,4 @@ rule score:
         call=call("score", run_options),
     shell:
         "OMP_NUM_THREADS={threads} python src/score.py {params.call[options]} --samples {input.samples}"
-        " --repair {input.repair} --model {input.model} --data {input.data} --output {output.metrics} > {log} 2>&1"
+        " --repair {input.repair} --model {input.model} --examples {input.examples} --output {output.metrics} > {log} 2>&1"

@@ -1,0 +1,51 @@
+"""Turn a dataset's rows into examples of token ids: a prompt, and the completion that is right after it."""
+
+import sys
+from pathlib import Path
+
+from sequencematch import cli
+from sequencematch.settings import Text, Translation
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    cli.add_settings(parser, Translation, {"longest"})
+    cli.add_settings(parser, Text, {"prompt", "continuation"})
+    parser.add_argument("--data", type=Path, required=True, help="dataset folder")
+    parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer folder")
+    parser.add_argument("--context", type=int, help="most tokens the model takes (default: the tokenizer's, if any)")
+    parser.add_argument("--output", type=Path, required=True, help="folder of examples to write")
+    args = parser.parse_args()
+    for section in (Translation, Text):
+        cli.settings_from(args, section)  # wrong values are named before anything is read
+
+    from sequencematch import provenance
+    from sequencematch.encoding import FAMILIES, encode_split
+    from sequencematch.examples import columns
+    from sequencematch.storage import load, save
+    from sequencematch.tokenizer import load_tokenizer
+
+    data, source = load(args.data)
+    tokenizer = load_tokenizer(args.tokenizer)
+    family = source["settings"]["family"]
+    settings = cli.settings_from(args, FAMILIES[family][0])
+    context = args.context or tokenizer.context
+    splits, left_out = {}, {}
+    for name, split in data.items():
+        examples, left_out[name] = encode_split(name, split.to_list(), tokenizer, settings, context)
+        splits[name] = columns(examples)
+        print(f"{name}: {len(examples)} examples of {len(split)} rows, {left_out[name]} left out", file=sys.stderr)
+    facts = {
+        "family": family,
+        "settings": {name: getattr(settings, name) for name in READ[family]},
+        "left_out": left_out,
+        "data_digest": source["digest"],
+    }
+    save(splits, args.output, facts | provenance.describe())
+    provenance.record(args, args.output)
+
+
+READ = {"arithmetic": (), "translation": ("longest",), "text": ("prompt", "continuation")}
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,53 @@
+"""Judge a run's sampled continuations of text: perplexity under another model, MAUVE, and how they repeat themselves.
+
+The judge is a model folder of the same task (--judge-model), or any causal LM by hub name or path (--judge).
+"""
+
+from pathlib import Path
+
+from sequencematch import cli
+from sequencematch.errors import UserError
+from sequencematch.settings import Evaluation
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    cli.add_settings(parser, Evaluation, {"split", "batch", "judge"})
+    parser.add_argument("--judge-model", type=Path, help="model folder of the same task that judges, without --judge")
+    parser.add_argument("--samples", type=Path, required=True, help="samples.jsonl of the run")
+    parser.add_argument("--model", type=Path, required=True, help="model folder that was sampled")
+    parser.add_argument("--examples", type=Path, required=True, help="folder of examples")
+    parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer folder")
+    parser.add_argument("--output", type=Path, required=True, help="judged.json to write")
+    args = parser.parse_args()
+    evaluation = cli.settings_from(args, Evaluation)
+    if bool(evaluation.judge) == bool(args.judge_model):
+        raise UserError("name one judge: a model folder (--judge-model), or a causal LM by hub name or path (--judge)")
+
+    from sequencematch import provenance
+    from sequencematch.examples import load_examples
+
+    splits, facts = load_examples(args.examples)
+    if facts["family"] != "text":
+        raise UserError(f"'{args.examples}' holds examples of {facts['family']}: text alone is judged by a model")
+
+    from sequencematch.files import write_json
+    from sequencematch.judging import judge_run, pretrained_judge, read_actions, trained_judge
+    from sequencematch.policy import load_policy, on_accelerator
+    from sequencematch.tokenizer import load_tokenizer
+
+    examples = splits[evaluation.split]
+    sampled = read_actions(args.samples, len(examples))
+    if args.judge_model:
+        judge = trained_judge(args.judge_model, args.model)
+    else:
+        judge = pretrained_judge(evaluation.judge, load_tokenizer(args.tokenizer))
+    on_accelerator(judge.policy)
+    policy = on_accelerator(load_policy(args.model, backspace=False)[0])
+    prompts, real = [example.prompt for example in examples], [example.completion for example in examples]
+    write_json(args.output, judge_run(judge, policy, prompts, real, sampled, evaluation.batch))
+    provenance.record(args, args.output)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,65 @@
+"""Compare runs on open text: what <bkspc> repairs, and how good the text is, as CSV, Markdown, HTML, text and a figure.
+
+The runs' shown.jsonl are given in the order of their metrics.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sequencematch import cli, provenance
+from sequencematch.comparison import Comparison, Variant, read_comparison
+from sequencematch.document import to_html, to_markdown
+from sequencematch.errors import UserError
+from sequencematch.files import write_text_atomically
+from sequencematch.scoring import read_json
+from sequencematch.showcase import Shown, read_shown
+from sequencematch.tables import to_csv
+from sequencematch.text_page import text_page, to_text
+from sequencematch.text_table import measure_text
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--metrics", type=Path, nargs="+", required=True, help="metrics.json of every run to compare")
+    parser.add_argument("--shown", type=Path, nargs="+", required=True, help="shown.jsonl of every run, in that order")
+    parser.add_argument("--table", required=True, help="name of the table, written into the CSV")
+    parser.add_argument("--title", help="heading of the pages and the figure (default: the name)")
+    parser.add_argument("--csv", type=Path, required=True, help="table to write, one line per quantity")
+    parser.add_argument("--markdown", type=Path, required=True, help="page to write")
+    parser.add_argument("--html", type=Path, required=True, help="the same page as one self-contained file")
+    parser.add_argument("--text", type=Path, required=True, help="the shown examples as plain text, to write")
+    parser.add_argument("--figure", type=Path, required=True, help="figure to write (PNG)")
+    args = parser.parse_args()
+    if len(args.shown) != len(args.metrics):
+        raise UserError(
+            f"{len(args.metrics)} files after --metrics, but {len(args.shown)} after --shown: give one of each per run"
+        )
+    comparison, title = read_comparison(args.metrics, ("text",)), args.title or args.table
+    cells, shown = measure_text(comparison), first_seed(comparison, args.metrics, args.shown)
+    blocks = text_page(cells, comparison, shown)
+
+    import matplotlib
+
+    matplotlib.use("agg")
+    from sequencematch.figures import plot_text
+
+    plot_text(cells, comparison, title, args.figure)
+    write_text_atomically(args.csv, to_csv(cells, comparison, args.table))
+    write_text_atomically(args.markdown, to_markdown(title, blocks))
+    write_text_atomically(args.html, to_html(title, blocks))
+    write_text_atomically(args.text, to_text(title, shown))
+    provenance.record(args, args.csv, args.markdown, args.html, args.text, args.figure)
+
+
+def first_seed(comparison: Comparison, metrics: Sequence[Path], shown: Sequence[Path]) -> dict[Variant, list[Shown]]:
+    """What each variant with <bkspc> wrote in the run of the first seed."""
+    files = {}
+    for run, file in zip(metrics, shown, strict=True):
+        names = read_json(run, "score the run again")
+        files[Variant(names["method"], names["eta"]), names["seed"]] = file
+    found = {variant: read_shown(files[variant, comparison.seeds[0]]) for variant in comparison.variants}
+    return {variant: examples for variant, examples in found.items() if examples}
+
+
+if __name__ == "__main__":
+    cli.run(main)

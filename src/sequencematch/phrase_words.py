@@ -1,0 +1,416 @@
+"""The words of ``phrases``: tables of English and French, and the rules French needs to join them.
+
+Names of countries, languages, currencies, months and weekdays are CLDR's; what CLDR does not know, the gender
+of names, stands here. All other words are our own, in tables of one entry a line.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple, TypeVar
+
+from babel import Locale
+from babel.numbers import get_currency_name
+from num2words import num2words
+
+EN, FR = Locale("en"), Locale("fr")
+
+T = TypeVar("T")
+
+
+class Pair(NamedTuple):
+    """The same in both languages: a word, a phrase or a sentence."""
+
+    en: str
+    fr: str
+
+
+# --------------------------------------------------------------------------------------------------
+# Rules
+# --------------------------------------------------------------------------------------------------
+
+
+def vowel(word: str) -> bool:
+    """Whether ``de``, ``le`` and ``la`` are elided before ``word``.
+
+    The first letter decides: the tables hold no mute h, and no word before whose vowel nothing is elided.
+    """
+    return unicodedata.normalize("NFD", word)[0].lower() in "aeiou"
+
+
+def elided(particle: str, word: str) -> str:
+    """``de``, ``le`` or ``la`` before a word: de robes, d'écharpes."""
+    return f"{particle[0]}'{word}" if vowel(word) else f"{particle} {word}"
+
+
+def out_of(word: str) -> str:
+    """``de`` with the article of a masculine word: du grec, de l'anglais."""
+    return f"de l'{word}" if vowel(word) else f"du {word}"
+
+
+def agreed(participle: str, gender: str, plural: bool = False) -> str:
+    """A participle with its endings: acheté, achetée, achetés, achetées."""
+    return participle + ("e" if gender == "f" else "") + ("s" if plural else "")
+
+
+@cache
+def number(value: int, gender: str = "m") -> Pair:
+    """A cardinal number in words; the one French word among them that has a feminine is a final ``un``."""
+    french = num2words(value, lang="fr")
+    return Pair(num2words(value, lang="en"), re.sub(r"\bun$", "une", french) if gender == "f" else french)
+
+
+@cache
+def ordinal(value: int) -> Pair:
+    """An ordinal number in words, the French one feminine.
+
+    num2words writes quatre-vingtsième, with the s of the plural, which the ordinal does not have.
+    """
+    french = num2words(value, lang="fr", to="ordinal").replace("vingtsième", "vingtième")
+    return Pair(num2words(value, lang="en", to="ordinal"), "première" if value == 1 else french)
+
+
+# --------------------------------------------------------------------------------------------------
+# CLDR's names, with what French grammar asks for
+# --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Country:
+    """A country's names; ``article`` is le, la, les or, where French uses none, empty."""
+
+    en: str
+    fr: str
+    article: str
+
+    @property
+    def plain(self) -> Pair:
+        """Portugal, le Portugal."""
+        if self.article in ("le", "la"):
+            return Pair(self.en, elided(self.article, self.fr))
+        return Pair(self.en, f"{self.article} {self.fr}".strip())
+
+    @property
+    def within(self) -> Pair:
+        """in France, en France; au Portugal, aux Pays-Bas, à Cuba."""
+        preposition = {"": "à", "le": "au", "la": "en", "les": "aux"}[self.article]
+        if self.article == "le" and vowel(self.fr):
+            preposition = "en"
+        return Pair(f"in {self.en}", f"{preposition} {self.fr}")
+
+    @property
+    def away(self) -> Pair:
+        """from France, de France; d'Italie, du Portugal, des Pays-Bas, de Cuba."""
+        contracted = {"le": "du", "les": "des"}.get(self.article)
+        if contracted is None or (self.article == "le" and vowel(self.fr)):
+            return Pair(f"from {self.en}", elided("de", self.fr))
+        return Pair(f"from {self.en}", f"{contracted} {self.fr}")
+
+
+COUNTRY_CODES = {
+    "le": """AF AO AZ BD BJ BR BW CA CL CM CR DK EC GA GB GH HN IQ IR JP KE KH KW KZ LA LB LK LU MA ME ML MX MZ NE NG
+        NI NP PA PE PK PT PY QA RW SD SN TD TG UG UY UZ VE VN YE ZW""",
+    "la": """AL AM AR AT AU BE BG BO CH CI CN CO CZ DE DZ EE EG ES ET FI FR GE GN GR HR HU ID IE IN IS IT JM JO KR LT
+        LV LY MN MR MY NA NO NZ PL RO RS RU SE SI SK SY TH TN TR TZ UA ZA ZM""",
+    "les": "AE BS MV NL PH US",
+    "": "CU CY DJ MC MG MT SG TW",
+}
+WITH_THE = {"AE", "BS", "GB", "MV", "NL", "PH", "US"}  # English: the Netherlands
+COUNTRIES = [
+    Country(("the " if code in WITH_THE else "") + EN.territories[code], FR.territories[code], article)
+    for article, codes in COUNTRY_CODES.items()
+    for code in codes.split()
+]
+
+LANGUAGE_CODES = """ar be bg bn br bs ca cs cy da de el en eo es et eu fa fi fr ga gl hr hu hy id is it ja ka kk ko la
+    lt lv mk mn mt my nl no pl pt ro ru sk sl sq sr sv sw ta th tr uk uz vi wo zh zu"""
+LANGUAGES = [Pair(EN.languages[code], FR.languages[code]) for code in LANGUAGE_CODES.split()]
+
+
+@dataclass(frozen=True)
+class Currency:
+    code: str
+    gender: str
+
+    def amount(self, value: int) -> Pair:
+        """forty-one British pounds, quarante et une livres sterling."""
+        words = number(value, self.gender)
+        return Pair(
+            f"{words.en} {get_currency_name(self.code, value, EN)}",
+            f"{words.fr} {get_currency_name(self.code, value, FR)}",
+        )
+
+
+CURRENCY_CODES = {
+    "m": "ARS AUD BRL CAD CHF CLP EUR HUF JPY KES KRW MAD MXN PLN RUB THB TND USD ZAR",
+    "f": "CZK DKK EGP GBP IDR INR ISK NOK PKR SEK UAH",
+}
+CURRENCIES = [Currency(code, gender) for gender, codes in CURRENCY_CODES.items() for code in codes.split()]
+
+MONTHS = [Pair(EN.months["format"]["wide"][month], FR.months["format"]["wide"][month]) for month in range(1, 13)]
+WEEKDAYS = [Pair(EN.days["format"]["wide"][day], FR.days["format"]["wide"][day]) for day in range(7)]
+
+
+# --------------------------------------------------------------------------------------------------
+# Our own words
+# --------------------------------------------------------------------------------------------------
+
+
+class Noun(NamedTuple):
+    en: str
+    fr: str
+    gender: str
+
+
+class Countable(NamedTuple):
+    en: str
+    en_plural: str
+    fr: str
+    fr_plural: str
+    gender: str
+
+
+class Adjective(NamedTuple):
+    """Follows its noun in French."""
+
+    en: str
+    masculine: str
+    feminine: str
+
+    def agreed(self, gender: str, plural: bool = False) -> str:
+        singular = self.feminine if gender == "f" else self.masculine
+        return singular + "s" if plural and not singular.endswith("s") else singular
+
+
+class Owner(NamedTuple):
+    """my, with the French for what is masculine or feminine; his and her are the same there."""
+
+    en: str
+    masculine: str
+    feminine: str
+
+    def of(self, relative: Noun) -> Noun:
+        french = self.feminine if relative.gender == "f" else self.masculine
+        return Noun(f"{self.en} {relative.en}", f"{french} {relative.fr}", relative.gender)
+
+
+class Measure(NamedTuple):
+    """What is said of a thing with an amount of a unit of CLDR."""
+
+    en: str
+    fr: str
+    unit: str
+
+
+def _table(kind: Callable[..., T], rows: str) -> list[T]:
+    """One ``kind`` a line, its fields parted by ``|``."""
+    return [kind(*(cell.strip() for cell in row.split("|"))) for row in rows.strip().splitlines()]
+
+
+THINGS = _table(
+    Countable,
+    """
+    bag      | bags      | sac        | sacs        | m
+    basket   | baskets   | panier     | paniers     | m
+    bicycle  | bicycles  | vélo       | vélos       | m
+    blanket  | blankets  | couverture | couvertures | f
+    book     | books     | livre      | livres      | m
+    bottle   | bottles   | bouteille  | bouteilles  | f
+    bowl     | bowls     | bol        | bols        | m
+    box      | boxes     | boîte      | boîtes      | f
+    candle   | candles   | bougie     | bougies     | f
+    chair    | chairs    | chaise     | chaises     | f
+    coat     | coats     | manteau    | manteaux    | m
+    cup      | cups      | tasse      | tasses      | f
+    curtain  | curtains  | rideau     | rideaux     | m
+    dress    | dresses   | robe       | robes       | f
+    guitar   | guitars   | guitare    | guitares    | f
+    hat      | hats      | chapeau    | chapeaux    | m
+    jacket   | jackets   | veste      | vestes      | f
+    key      | keys      | clé        | clés        | f
+    knife    | knives    | couteau    | couteaux    | m
+    ladder   | ladders   | échelle    | échelles    | f
+    lamp     | lamps     | lampe      | lampes      | f
+    mirror   | mirrors   | miroir     | miroirs     | m
+    pen      | pens      | stylo      | stylos      | m
+    pencil   | pencils   | crayon     | crayons     | m
+    pillow   | pillows   | oreiller   | oreillers   | m
+    plate    | plates    | assiette   | assiettes   | f
+    rug      | rugs      | tapis      | tapis       | m
+    scarf    | scarves   | écharpe    | écharpes    | f
+    shelf    | shelves   | étagère    | étagères    | f
+    shirt    | shirts    | chemise    | chemises    | f
+    skirt    | skirts    | jupe       | jupes       | f
+    suitcase | suitcases | valise     | valises     | f
+    table    | tables    | table      | tables      | f
+    towel    | towels    | serviette  | serviettes  | f
+    umbrella | umbrellas | parapluie  | parapluies  | m
+    watch    | watches   | montre     | montres     | f
+    """,
+)
+
+ADJECTIVES = _table(
+    Adjective,
+    """
+    black  | noir   | noire
+    blue   | bleu   | bleue
+    clean  | propre | propre
+    dirty  | sale   | sale
+    gray   | gris   | grise
+    green  | vert   | verte
+    heavy  | lourd  | lourde
+    pink   | rose   | rose
+    purple | violet | violette
+    red    | rouge  | rouge
+    white  | blanc  | blanche
+    yellow | jaune  | jaune
+    """,
+)
+
+OWNERS = _table(
+    Owner,
+    """
+    my    | mon   | ma
+    your  | votre | votre
+    his   | son   | sa
+    her   | son   | sa
+    our   | notre | notre
+    their | leur  | leur
+    """,
+)
+
+RELATIVES = _table(
+    Noun,
+    """
+    aunt        | tante      | f
+    brother     | frère      | m
+    daughter    | fille      | f
+    father      | père       | m
+    grandfather | grand-père | m
+    grandmother | grand-mère | f
+    mother      | mère       | f
+    nephew      | neveu      | m
+    niece       | nièce      | f
+    sister      | sœur       | f
+    son         | fils       | m
+    uncle       | oncle      | m
+    """,
+)
+
+PEOPLE = [owner.of(relative) for owner in OWNERS for relative in RELATIVES]
+
+WRITINGS = _table(
+    Noun,
+    """
+    this book   | ce livre      | m
+    this letter | cette lettre  | f
+    this novel  | ce roman      | m
+    this play   | cette pièce   | f
+    this poem   | ce poème      | m
+    this song   | cette chanson | f
+    this speech | ce discours   | m
+    this tale   | ce conte      | m
+    """,
+)
+
+HOUSES = _table(
+    Noun,
+    """
+    the bakery        | la boulangerie  | f
+    the bank          | la banque       | f
+    the library       | la bibliothèque | f
+    the market        | le marché       | m
+    the museum        | le musée        | m
+    the pharmacy      | la pharmacie    | f
+    the post office   | la poste        | f
+    the restaurant    | le restaurant   | m
+    the shop          | le magasin      | m
+    the swimming pool | la piscine      | f
+    """,
+)
+
+STATES = [Pair("open", "ouvert"), Pair("closed", "fermé")]  # of a house, to be agreed
+
+PASSAGES = _table(
+    Pair,
+    """
+    the bus             | le bus
+    the cheapest ticket | le billet le moins cher
+    the ferry           | le ferry
+    the first flight    | le premier vol
+    the last flight     | le dernier vol
+    the night train     | le train de nuit
+    the train           | le train
+    """,
+)
+
+GROUPS = _table(
+    Pair,
+    """
+    artists  | artistes
+    doctors  | médecins
+    farmers  | agriculteurs
+    students | étudiants
+    teachers | professeurs
+    tourists | touristes
+    workers  | ouvriers
+    """,
+)
+
+KNOWING = _table(
+    Pair,
+    """
+    learn      | apprennent
+    love       | aiment
+    speak      | parlent
+    study      | étudient
+    understand | comprennent
+    """,
+)
+
+EVENTS = _table(
+    Pair,
+    """
+    the dinner    | le dîner
+    the game      | le match
+    the interview | l'entretien
+    the lesson    | la leçon
+    the meeting   | la réunion
+    the walk      | la promenade
+    """,
+)
+
+BOUNDS = [Pair("starts", "commence"), Pair("ends", "se termine")]  # of an event
+
+MEASURES = _table(
+    Measure,
+    """
+    weighs {}  | pèse {}          | mass-kilogram
+    is {} long | fait {} de long  | length-centimeter
+    is {} wide | fait {} de large | length-centimeter
+    is {} high | fait {} de haut  | length-centimeter
+    """,
+)
+
+BUYERS = _table(
+    Pair,
+    """
+    he   | il a
+    she  | elle a
+    we   | nous avons
+    they | ils ont
+    I    | j'ai
+    """,
+)
+
+SELLERS = _table(
+    Pair,
+    """
+    we do not sell           | nous ne vendons pas
+    they do not sell         | ils ne vendent pas
+    the shop does not sell   | le magasin ne vend pas
+    my neighbors do not sell | mes voisins ne vendent pas
+    """,
+)

@@ -1,0 +1,44 @@
+"""How each quantity of a table is written: its label, its decimals, and the greatest value it can have.
+
+A quantity's name may go on: ``repair_rate[random]`` is a repair rate under one kind of corruption,
+``bleu_minus_mle`` a paired difference of BLEU.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """top: the greatest value, the least being 0; None where there is none."""
+
+    label: str
+    digits: int = 3
+    top: float | None = None
+
+
+QUANTITIES = {
+    "accuracy": Quantity("accuracy", top=1),
+    "bleu": Quantity("BLEU", digits=2, top=100),
+    "chrf": Quantity("chrF", digits=2, top=100),
+    "repair_rate": Quantity("repair rate", top=1),
+    "false_alarm_rate": Quantity("false-alarm rate", top=1),
+    "pops_per_sequence": Quantity("pops per sequence"),
+    "wrong_pop_share": Quantity("pops of a wrong token", top=1),
+    "cut_off_share": Quantity("cut off", top=1),
+    "perplexity": Quantity("perplexity", digits=2),
+    "mauve": Quantity("MAUVE", top=1),
+    "entropy": Quantity("n-gram entropy", digits=2),
+    "repetition": Quantity("repetition", top=1),
+    "distinct": Quantity("distinct", top=1),
+    "held_out_nll": Quantity("held-out NLL"),
+}
+
+
+def describe(name: str) -> Quantity:
+    """The quantity that a name starts with: BLEU for ``bleu_minus_mle``."""
+    return QUANTITIES[name.partition("[")[0].partition("_minus_")[0]]
+
+
+def key(name: str) -> str:
+    """What stands in brackets: ``random`` of ``repair_rate[random]``; empty without."""
+    return name.partition("[")[2].removesuffix("]")
