@@ -127,7 +127,7 @@ def test_a_truncated_file_is_named_and_made_again_once_deleted(undisturbed, tmp_
     """The job that reads it fails in one sentence with what to delete; the run after that finishes."""
     tree = reduced.make_tree(tmp_path)
     results = tree / reduced.RESULTS
-    subprocess.run(["cp", "-r", undisturbed / "results", undisturbed / ".snakemake", tree], check=True)
+    subprocess.run(["cp", "-a", undisturbed / "results", undisturbed / ".snakemake", tree], check=True)
     (file,) = results.glob(damaged)
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     failed = reduced.run(tree, "--forcerun", str(reduced.RESULTS / "mul" / target))

@@ -16,6 +16,8 @@ from experiment import finetune_options, make_inputs, run
 from test_workflow import ROOT, copy_tree, snakemake
 
 from sequencematch.checkpoint import load_checkpoint
+from sequencematch.config import load_config
+from sequencematch.errors import UserError
 
 
 class Malicious:
@@ -94,25 +96,35 @@ def test_python_objects_in_the_configuration_are_refused(project, tag):
         file.unlink()
 
 
+NAMED = {
+    "scale": "scale: {}",
+    "tasks": "tasks: {{{}: {{data: {{family: arithmetic}}}}}}",
+    "methods": "methods: {{{}: {{loss: mle}}}}",
+    "tables": "tables: {{{}: {{title: t, task: mul, methods: [mle]}}}}",
+}
+
+
+@pytest.mark.parametrize("group", NAMED)
+@pytest.mark.parametrize("name", ["../../x", "..", "/tmp/x", "a/b", ".hidden", "a b", "a\n", "$(touch x)", "-x", ""])
+def test_names_cannot_lead_out_of_the_results(tmp_path, group, name):
+    """Scales, tasks, methods and tables are folders or files of the results, and words of commands."""
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text(NAMED[group].format(json.dumps(name)))
+    with pytest.raises(UserError) as error:
+        load_config(ROOT / "config.yaml", overlay)
+    assert str(error.value).startswith(f"{overlay}: {group}") and "\n" not in str(error.value).replace("a\n", "")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["../../x", "..", "/tmp/x", "a/b", ".hidden", "a b", "$(touch x)", "-x"])
-def test_names_cannot_lead_out_of_the_results(project, name):
-    """Scales, tasks, methods and tables are folders or files of the results."""
-    quoted = json.dumps(name)
-    scale = project / "workflow/scales/evil.yaml"
-    parts = [
-        f"scale: {quoted}",
-        f"tasks: {{{quoted}: {{data: {{}}}}}}",
-        f"methods: {{{quoted}: {{loss: mle}}}}",
-        f"tables: {{{quoted}: {{title: t, task: mul, methods: [mle]}}}}",
-    ]
+@pytest.mark.parametrize(("group", "name"), [("scale", "../../x"), ("tasks", ".."), ("methods", "a/b")])
+def test_the_real_command_refuses_such_names(project, group, name):
+    overlay = project / "workflow/scales/evil.yaml"
+    overlay.write_text(NAMED[group].format(json.dumps(name)))
     try:
-        for part in parts:
-            scale.write_text(part)
-            sentence = refused(project, "--config", "scale=evil")
-            assert sentence.startswith("error: ") and "evil.yaml: " in sentence and name in sentence
+        sentence = refused(project, "--config", "scale=evil")
+        assert sentence.startswith("error: ") and f"evil.yaml: {group}" in sentence and name in sentence
     finally:
-        scale.unlink()
+        overlay.unlink()
 
 
 class Hub(http.server.BaseHTTPRequestHandler):

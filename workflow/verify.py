@@ -54,7 +54,7 @@ def main() -> None:
     for column in ("rule", "present", "outdated", "damaged", "missing", "made by commit"):
         table.add_column(column, justify="left" if column in ("rule", "made by commit") else "right")
     counts = Counter((result.rule, state(result, damage)) for result in results)
-    for rule in dict.fromkeys(result.rule for result in reversed(results)):
+    for rule in sorted({result.rule for result in results}):
         commits = sorted({r.commit() for r in there if r.rule == rule and r not in damage})
         numbers = (str(counts[rule, name]) for name in ("present", "outdated", "damaged", "missing"))
         table.add_row(rule, *numbers, ", ".join(commits))
@@ -79,7 +79,7 @@ def state(result: Result, damage: dict[Result, str]) -> str:
 
 
 def outputs(words: list[str]) -> list[Result]:
-    """All outputs of the plan, the last made first. Raises UserError where Snakemake has no plan."""
+    """All outputs of the plan. Raises UserError where Snakemake has no plan."""
     command = [sys.executable, "-m", "snakemake", "--summary", "--nolock", "all", *words]
     done = subprocess.run(command, capture_output=True, text=True)
     header, *lines = [line.split("\t") for line in done.stdout.splitlines() if "\t" in line] or [[]]
