@@ -3,7 +3,10 @@
 # make table6      one table or figure: table5, table6, table7, table8, divergences, motivating_example
 # make why         what would run and because of which file or setting, and how long it took the last time; runs nothing
 # make status      how far a run is, while it goes on; make status WATCH=1 keeps showing it
+# make PROFILE=slurm   the same on a cluster: slurm or generic (workflow/profiles/, docs/clusters.md)
+# make verify      check the results of SCALE against their records: damaged, or of other code or settings?
 # make test        set up, check style and types, run all tests
+# make test-packages   as root on Debian: SLURM and a browser, for tests that are skipped without them
 # make lint        check style and types alone
 # make reference   keep the tables of SCALE in results/reference/
 # make clean-results, make clean-setup   remove results of SCALE; remove the virtual environment
@@ -12,22 +15,23 @@
 # CONFIG changes settings: make CONFIG="seeds=[7,8] 'objective={alpha: 0.1}'"; ARGS goes to Snakemake: make ARGS="--dry-run"
 
 SCALE ?= default
-# GPUs that jobs may use at a time.
-GPUS ?= 1
 TARGET ?= all
+PROFILE ?= default
+# GPUs that jobs may use at a time (default: as the profile says).
+GPUS ?=
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 
 BIN := .venv/bin
 SETUP := .venv/installed
 RUN = $(BIN)/python workflow/run.py
-OPTIONS = --resources gpu=$(GPUS) --config scale=$(SCALE) $(CONFIG) $(ARGS)
+OPTIONS = $(if $(GPUS),--resources gpu=$(GPUS)) --config scale=$(SCALE) $(CONFIG) $(ARGS)
 TARGETS := all table5 table6 table7 table8 divergences motivating_example
 
-.PHONY: $(TARGETS) why status setup test lint reference clean-results clean-setup
+.PHONY: $(TARGETS) why status setup verify test test-packages lint reference clean-results clean-setup
 .DEFAULT_GOAL := all
 
 $(TARGETS): $(SETUP)
-	@$(RUN) $@ $(OPTIONS)
+	@$(RUN) $@ --workflow-profile workflow/profiles/$(PROFILE) $(OPTIONS)
 
 why: $(SETUP)
 	@$(BIN)/python workflow/why.py $(TARGET) $(OPTIONS)
@@ -46,8 +50,15 @@ $(SETUP): pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[dev]'
 	@touch $@
 
+verify: $(SETUP)
+	@$(BIN)/python workflow/verify.py --config scale=$(SCALE) $(CONFIG)
+
 test: lint
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+test-packages:
+	apt-get update -q
+	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends slurm-wlm munge chromium
 
 lint: $(SETUP)
 	$(BIN)/ruff check src tests workflow

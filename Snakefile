@@ -53,6 +53,13 @@ include: "workflow/rules/sample.smk"
 include: "workflow/rules/report.smk"
 
 
+onstart:
+    try:
+        cli.check_writable(Path(RESULTS))
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+
 rule all:
     default_target: True
     input:

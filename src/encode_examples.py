@@ -42,6 +42,7 @@ def main() -> None:
         "data_digest": source["digest"],
     }
     save(splits, args.output, facts | provenance.describe())
+    provenance.record(args, args.output)
 
 
 READ = {"arithmetic": (), "translation": ("longest",), "text": ("prompt", "continuation")}

@@ -46,6 +46,7 @@ def main() -> None:
         "injected": {name: sum(i.count(False) for i in split["imitated"]) for name, split in splits.items()},
     }
     save(splits, args.output, facts | provenance.describe())
+    provenance.record(args, args.output)
 
 
 if __name__ == "__main__":

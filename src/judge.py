@@ -25,6 +25,7 @@ def main() -> None:
     if bool(evaluation.judge) == bool(args.judge_model):
         raise UserError("name one judge: a model folder (--judge-model), or a causal LM by hub name or path (--judge)")
 
+    from sequencematch import provenance
     from sequencematch.examples import load_examples
 
     splits, facts = load_examples(args.examples)
@@ -48,6 +49,7 @@ def main() -> None:
     policy = load_policy(args.model, backspace=False)[0].to(device)
     prompts, real = [example.prompt for example in examples], [example.completion for example in examples]
     write_json(args.output, judge_run(judge, policy, prompts, real, sampled, evaluation.batch))
+    provenance.record(args, args.output)
 
 
 if __name__ == "__main__":

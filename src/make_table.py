@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sequencematch import cli
+from sequencematch import cli, provenance
 from sequencematch.comparison import read_comparison
 from sequencematch.document import to_markdown
 from sequencematch.files import write_text_atomically
@@ -32,6 +32,7 @@ def main() -> None:
     plot_scores(cells, comparison, title, args.figure)
     write_text_atomically(args.csv, to_csv(cells, comparison, args.table))
     write_text_atomically(args.markdown, to_markdown(title, page(cells, comparison)))
+    provenance.record(args, args.csv, args.markdown, args.figure)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ The runs' shown.jsonl are given in the order of their metrics.
 from collections.abc import Sequence
 from pathlib import Path
 
-from sequencematch import cli
+from sequencematch import cli, provenance
 from sequencematch.comparison import Comparison, Variant, read_comparison
 from sequencematch.document import to_html, to_markdown
 from sequencematch.errors import UserError
@@ -48,6 +48,7 @@ def main() -> None:
     write_text_atomically(args.markdown, to_markdown(title, blocks))
     write_text_atomically(args.html, to_html(title, blocks))
     write_text_atomically(args.text, to_text(title, shown))
+    provenance.record(args, args.csv, args.markdown, args.html, args.text, args.figure)
 
 
 def first_seed(comparison: Comparison, metrics: Sequence[Path], shown: Sequence[Path]) -> dict[Variant, list[Shown]]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sequencematch import cli
+from sequencematch import cli, provenance
 from sequencematch.errors import UserError
 
 
@@ -35,6 +35,7 @@ def main() -> None:
     from sequencematch.figures import plot_motivating_example
 
     plot_motivating_example(args.lengths, args.leaks, args.output)
+    provenance.record(args, args.output)
 
 
 if __name__ == "__main__":

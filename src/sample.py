@@ -25,6 +25,7 @@ def main() -> None:
     args = parser.parse_args()
     evaluation, noise = cli.settings_from(args, Evaluation), cli.settings_from(args, Noise)
 
+    from sequencematch import provenance
     from sequencematch.evaluation import complete, repair, show
     from sequencematch.examples import load_examples
     from sequencematch.files import write_json, write_json_lines
@@ -43,6 +44,7 @@ def main() -> None:
     write_json_lines(args.output, completions)
     write_json(args.repair, repair(policy, splits, family, evaluation, args.policy, args.seed, tokenizer))
     write_json_lines(args.showcase, show(policy, examples, family, evaluation, args.seed, tokenizer))
+    provenance.record(args, args.output, args.repair, args.showcase)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sequencematch import cli
+from sequencematch import cli, provenance
 from sequencematch.files import write_json
 from sequencematch.scoring import score
 
@@ -23,6 +23,7 @@ def main() -> None:
     args = parser.parse_args()
     run = {name: getattr(args, name) for name in ("scale", "task", "method", "eta", "seed")}
     write_json(args.output, score(run, args.samples, args.repair, args.model, args.examples, args.judged))
+    provenance.record(args, args.output)
 
 
 if __name__ == "__main__":

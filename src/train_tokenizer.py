@@ -18,6 +18,7 @@ def main() -> None:
     args = parser.parse_args()
     vocabulary = cli.settings_from(args, Language).vocabulary
 
+    from sequencematch import provenance
     from sequencematch.files import atomic_folder
     from sequencematch.storage import load
     from sequencematch.tokenizer import pretrained_tokenizer, train_byte_tokenizer, train_tokenizer
@@ -34,6 +35,7 @@ def main() -> None:
             tokenizer = train_byte_tokenizer(texts, vocabulary)
     with atomic_folder(args.output) as folder:
         tokenizer.save(folder)
+    provenance.record(args, args.output)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 import random
 from collections.abc import Sequence
 
+import pytest
+import reduced
 import torch
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -86,3 +88,12 @@ class ExactNetwork(nn.Module):
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
         return self.lm.lm_head(hidden_states(self.lm, inputs.token, inputs.position, inputs.dense_mask()))
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory):
+    """The reduced plan (reduced.py), run on this machine without interruption."""
+    tree = reduced.make_tree(tmp_path_factory.mktemp("undisturbed"))
+    done = reduced.run(tree)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return tree

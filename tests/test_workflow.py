@@ -3,6 +3,7 @@
 The scripts of a copied tree are preceded by a stub that only creates their outputs, so that whole runs take seconds.
 """
 
+import ast
 import re
 import shutil
 import signal
@@ -10,11 +11,14 @@ import subprocess
 import sys
 import time
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import psutil
 import pytest
 import yaml
+
+from sequencematch.code_digest import SOURCE, import_closure
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("Snakefile", "workflow", "envs", "config.yaml", "src")
@@ -175,3 +179,57 @@ def test_versions_are_pinned_alike_everywhere():
     for file in (ROOT / "envs").glob("*.yaml"):
         packages = next(d["pip"] for d in yaml.safe_load(file.read_text())["dependencies"] if isinstance(d, dict))
         assert pins(packages).items() <= declared.items()
+
+
+DATASET_SCRIPTS = ("make_arithmetic", "make_translation", "make_text")
+
+
+def scripts_by_environment():
+    """The scripts that run in each environment, as the rules name them."""
+    found = {}
+    for file in (ROOT / "workflow/rules").glob("*.smk"):
+        for rule in re.split(r"^rule ", file.read_text(), flags=re.M)[1:]:
+            environment = re.search(r"envs/(\w+\.yaml)", rule)[1]
+            named = re.search(r"call=call\((\w+|\"\w+\")", rule)[1]
+            scripts = DATASET_SCRIPTS if named == "dataset_script" else [named.strip('"')]
+            found.setdefault(environment, set()).update(scripts)
+    return found
+
+
+def required(distributions):
+    """The distributions named, and all that they require in turn, by their normal names."""
+    found, waiting = set(), list(distributions)
+    while waiting:
+        name = re.match(r"[\w.-]+", waiting.pop())[0].lower().replace("_", "-")
+        if name not in found:
+            found.add(name)
+            try:
+                waiting += [r for r in metadata.requires(name) or () if "extra ==" not in r]
+            except metadata.PackageNotFoundError:
+                continue  # of another platform
+    return found
+
+
+def third_party_imports(script):
+    """Top-level modules that a script's code imports, beside the standard library and this project."""
+    modules = set()
+    for file in import_closure(SOURCE / f"{script}.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                modules |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                modules.add(node.module.split(".")[0])
+    return modules - sys.stdlib_module_names - {"sequencematch"}
+
+
+def test_environments_hold_what_their_scripts_import():
+    distributions = metadata.packages_distributions()
+    by_environment = scripts_by_environment()
+    assert set(by_environment) == {file.name for file in (ROOT / "envs").glob("*.yaml")}
+    for environment, scripts in by_environment.items():
+        parts = yaml.safe_load((ROOT / "envs" / environment).read_text())["dependencies"]
+        there = required(pins(next(part["pip"] for part in parts if isinstance(part, dict))))
+        for script in sorted(scripts):
+            for module in sorted(third_party_imports(script)):
+                names = {name.lower().replace("_", "-") for name in distributions[module]}
+                assert names & there, f"envs/{environment} lacks {module}, which src/{script}.py imports"

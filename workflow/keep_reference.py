@@ -42,6 +42,7 @@ def main() -> None:
     results, reference = Path("results") / scale, Path("results/reference") / scale
     runs = {str(f.parent.relative_to(results)): json.loads(f.read_text()) for f in results.rglob("metrics.json")}
     kept = [*(results / "tables").glob("*"), *(results / "figures").glob("*.png")]
+    kept = [file for file in kept if not file.name.endswith(provenance.RECORD)]
     if not runs or not kept:
         raise UserError(f"'{results}' holds no finished tables: run make SCALE={scale} first")
     commits = sorted({run["commit"] for run in runs.values()})

@@ -7,6 +7,7 @@ after it, a small ``step-00000300.json`` with its SHA-256. A file without its di
 import hashlib
 import json
 import os
+import pickle
 import shutil
 import sys
 from pathlib import Path
@@ -54,8 +55,8 @@ def load_checkpoint(folder: Path) -> tuple[int, dict] | None:
             if _digest(file) == described["sha256"]:
                 return described["step"], torch.load(file, weights_only=True)
             problem = "its content does not match its digest"
-        except (OSError, ValueError, KeyError) as error:
-            problem = str(error)
+        except (OSError, ValueError, LookupError, TypeError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            problem = (str(error).splitlines() or [type(error).__name__])[0]
         print(f"warning: checkpoint '{file}' is damaged ({problem}); an earlier one is used", file=sys.stderr)
     return None
 

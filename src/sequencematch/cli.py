@@ -5,6 +5,7 @@ import errno
 import os
 import shlex
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -125,9 +126,24 @@ def run(main: Callable[[], None]) -> None:
         if isinstance(error, UserError):
             sys.exit(f"error: {error}")
         if isinstance(error, OSError) and error.errno in STORAGE:
-            where = f"'{error.filename}'" if error.filename else "the results"
-            sys.exit(f"error: writing {where} failed, {STORAGE[error.errno]}; mend that and run this again")
+            sys.exit(f"error: {_storage_sentence(error)}")
         raise
+
+
+def check_writable(folder: Path) -> None:
+    """Raises UserError where no file can be written below ``folder``, which need not exist yet."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"probe")
+    except OSError as error:
+        raise UserError(_storage_sentence(error)) from None
+
+
+def _storage_sentence(error: OSError) -> str:
+    where = f"'{error.filename}'" if error.filename else "the results"
+    reason = STORAGE.get(error.errno, os.strerror(error.errno).lower())
+    return f"writing {where} failed, {reason}; mend that and run this again"
 
 
 def _option(name: str) -> str:

@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import json
+import pickle
 from pathlib import Path
 
 import torch
@@ -94,6 +95,7 @@ def run_stage(
             steps = {"base_steps": base_steps, "steps": base_steps + stage.stop}
             facts = identity | steps | {"noised": str(args.noised)} | provenance.describe()
             (folder / "provenance.json").write_text(json.dumps(facts, indent=2) + "\n")
+        provenance.record(args, args.output)
         discard_checkpoints(run.resume)
     processes.leave()
 
@@ -117,4 +119,8 @@ def _optimiser_state(folder: Path) -> dict:
         raise UserError(
             f"'{folder}' holds no optimiser state to continue from: it is not the model of an earlier stage"
         )
-    return torch.load(file, weights_only=True)
+    try:
+        return torch.load(file, weights_only=True)
+    except (OSError, RuntimeError, EOFError, LookupError, pickle.UnpicklingError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"'{file}' is damaged ({reason}): delete '{folder}' and run again") from error

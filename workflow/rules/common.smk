@@ -34,8 +34,9 @@ prefix = f"TRAINER={shlex.quote(launcher(CONFIG.jobs.train.gpu))}; "
 
 # Scripts run by the interpreter that runs Snakemake, unless each rule brings a conda environment.
 if not any(str(method) == "conda" for method in workflow.deployment_settings.deployment_method):
-    # Under workflow/run.py they share one start of torch and transformers.
-    warm = [f"{workflow.basedir}/workflow/warm"] if "SEQUENCEMATCH_RUN_PID" in os.environ else []
+    # Under workflow/run.py those on its own machine share one start of torch and transformers; a cluster's nodes do not.
+    shared = "SEQUENCEMATCH_RUN_PID" in os.environ and not workflow.remote_exec
+    warm = [f"{workflow.basedir}/workflow/warm"] if shared else []
     interpreters = ":".join([*warm, str(Path(sys.executable).parent)])
     prefix += f"export PATH={shlex.quote(interpreters)}:$PATH; "
 

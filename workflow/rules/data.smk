@@ -11,12 +11,15 @@ rule make_dataset:
     benchmark:
         "<benchmarks>/{task}/make_dataset.tsv"
     retries: 1
+    group:
+        "prepare"
     conda:
         "../../envs/data.yaml"
     threads: CONFIG.jobs.data.threads
     resources:
         mem_mb=ask("data", "mem_mb"),
         runtime=ask("data", "runtime"),
+        gpu=CONFIG.jobs.data.gpu,
     params:
         call=call(dataset_script, dataset_options),
     shell:
@@ -34,12 +37,15 @@ rule train_tokenizer:
     benchmark:
         "<benchmarks>/{task}/train_tokenizer.tsv"
     retries: 1
+    group:
+        "prepare"
     conda:
         "../../envs/data.yaml"
     threads: CONFIG.jobs.data.threads
     resources:
         mem_mb=ask("data", "mem_mb"),
         runtime=ask("data", "runtime"),
+        gpu=CONFIG.jobs.data.gpu,
     params:
         call=call("train_tokenizer", tokenizer_options),
     shell:
@@ -58,12 +64,15 @@ rule encode_examples:
     benchmark:
         "<benchmarks>/{task}/encode_examples.tsv"
     retries: 1
+    group:
+        "prepare"
     conda:
         "../../envs/data.yaml"
     threads: CONFIG.jobs.data.threads
     resources:
         mem_mb=ask("data", "mem_mb"),
         runtime=ask("data", "runtime"),
+        gpu=CONFIG.jobs.data.gpu,
     params:
         call=call("encode_examples", examples_options),
     shell:
@@ -89,6 +98,7 @@ rule inject_noise:
     resources:
         mem_mb=ask("data", "mem_mb"),
         runtime=ask("data", "runtime"),
+        gpu=CONFIG.jobs.data.gpu,
     params:
         call=call("inject_noise", noise_options, injected_unused),
     shell:

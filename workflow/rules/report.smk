@@ -1,4 +1,10 @@
-# Stage 4: tables and figures.
+# Stage 4: tables and figures, seconds each: made where Snakemake runs, on a cluster too.
+
+
+localrules:
+    make_table,
+    make_text_table,
+    plot_motivating_example,
 
 
 rule make_table:
@@ -21,6 +27,7 @@ rule make_table:
     resources:
         mem_mb=ask("report", "mem_mb"),
         runtime=ask("report", "runtime"),
+        gpu=CONFIG.jobs.report.gpu,
     params:
         call=call("make_table", title_option),
     shell:
@@ -52,6 +59,7 @@ rule make_text_table:
     resources:
         mem_mb=ask("report", "mem_mb"),
         runtime=ask("report", "runtime"),
+        gpu=CONFIG.jobs.report.gpu,
     params:
         call=call("make_text_table", title_option),
     shell:
@@ -74,6 +82,7 @@ rule plot_motivating_example:
     resources:
         mem_mb=ask("report", "mem_mb"),
         runtime=ask("report", "runtime"),
+        gpu=CONFIG.jobs.report.gpu,
     params:
         call=call("plot_motivating_example"),
     shell:

@@ -16,6 +16,8 @@ rule sample:
     benchmark:
         "<benchmarks>/{task}/{method}/eta={eta}/seed={seed}/sample.tsv"
     retries: 1
+    group:
+        "evaluate"
     conda:
         "../../envs/train.yaml"
     threads: CONFIG.jobs.sample.threads
@@ -48,6 +50,8 @@ rule judge:
     wildcard_constraints:
         task=TEXT_TASKS,
     retries: 1
+    group:
+        "evaluate"
     conda:
         "../../envs/judge.yaml"
     threads: CONFIG.jobs.sample.threads
@@ -77,12 +81,15 @@ rule score:
     benchmark:
         "<benchmarks>/{task}/{method}/eta={eta}/seed={seed}/score.tsv"
     retries: 1
+    group:
+        "evaluate"
     conda:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads
     resources:
         mem_mb=ask("report", "mem_mb"),
         runtime=ask("report", "runtime"),
+        gpu=CONFIG.jobs.report.gpu,
     params:
         call=call("score", run_options),
     shell:

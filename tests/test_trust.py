@@ -1,0 +1,169 @@
+"""Nothing from outside is trusted: pickles, YAML, names that become paths, and what may reach a log."""
+
+import hashlib
+import http.server
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from experiment import finetune_options, make_inputs, run
+from test_workflow import ROOT, copy_tree, snakemake
+
+from sequencematch.checkpoint import load_checkpoint
+from sequencematch.config import load_config
+from sequencematch.errors import UserError
+
+
+class Malicious:
+    """Unpickling this creates a file."""
+
+    def __init__(self, file: Path):
+        self.file = file
+
+    def __reduce__(self):
+        return (Path.touch, (self.file,))
+
+
+def test_tensors_are_loaded_without_running_code():
+    for file in sorted([*(ROOT / "src").rglob("*.py"), *(ROOT / "workflow").rglob("*.py")]):
+        text = file.read_text()
+        for call in re.findall(r"torch\.load\([^)]*\)", text):
+            assert "weights_only=True" in call, f"{file}: {call}"
+        assert not re.search(r"\bpickle\.(load|loads|Unpickler)\b|^import dill|cloudpickle|joblib", text, re.M), file
+        assert not re.search(r"yaml\.(unsafe_load|full_load|load\((?!.*Loader=_UniqueKeys))", text), file
+        assert not re.search(r"(?<![\w.])(eval|exec)\(|\bos\.system\(|shell=True", text), file
+
+
+def test_a_malicious_checkpoint_is_named_and_passed_over(tmp_path, capsys):
+    """Even with a digest that fits: whoever can write the one can write the other."""
+    file = tmp_path / "step-00000003.pt"
+    torch.save(Malicious(tmp_path / "ran"), file)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    file.with_suffix(".json").write_text(json.dumps({"step": 3, "sha256": digest}))
+    assert load_checkpoint(tmp_path) is None
+    assert not (tmp_path / "ran").exists()
+    assert capsys.readouterr().err.startswith(f"warning: checkpoint '{file}' is damaged (")
+
+
+@pytest.mark.parametrize("manifest", ["[]", "{}", '{"step": 3', '{"step": 3, "sha256": 7}'])
+def test_a_damaged_manifest_is_passed_over(manifest, tmp_path):
+    (tmp_path / "step-00000003.pt").write_bytes(b"not a checkpoint")
+    (tmp_path / "step-00000003.json").write_text(manifest)
+    assert load_checkpoint(tmp_path) is None
+
+
+@pytest.mark.slow
+def test_a_malicious_or_truncated_optimiser_state_ends_the_script_in_one_sentence(tmp_path):
+    make_inputs(tmp_path)
+    file = tmp_path / "pretrain_bc/optimiser.pt"
+    sound = file.read_bytes()
+    for damage in (lambda: torch.save(Malicious(tmp_path / "ran"), file), lambda: file.write_bytes(sound[:1000])):
+        damage()
+        done = run("finetune", check=False, **finetune_options(tmp_path, tmp_path / "model"))
+        assert done.returncode == 1 and done.stderr.count("\n") == 1
+        assert done.stderr.startswith(f"error: '{file}' is damaged (")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    return copy_tree(tmp_path_factory.mktemp("project"))
+
+
+def refused(tree, *words):
+    """The one sentence with which the real command ends."""
+    done = snakemake(tree, *words)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1), done.stdout + done.stderr
+    assert not (tree / "results").exists()
+    return done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tag", ["!!python/object/apply:os.mkdir [ran]", "!!python/name:os.system ''"])
+def test_python_objects_in_the_configuration_are_refused(project, tag):
+    file = project / "workflow/scales/evil.yaml"
+    file.write_text(f"scale: evil\nseeds: {tag}\n")
+    try:
+        assert "evil.yaml, line 2: not valid YAML" in refused(project, "--config", "scale=evil")
+        assert not (project / "ran").exists()
+    finally:
+        file.unlink()
+
+
+NAMED = {
+    "scale": "scale: {}",
+    "tasks": "tasks: {{{}: {{data: {{family: arithmetic}}}}}}",
+    "methods": "methods: {{{}: {{loss: mle}}}}",
+    "tables": "tables: {{{}: {{title: t, task: mul, methods: [mle]}}}}",
+}
+
+
+@pytest.mark.parametrize("group", NAMED)
+@pytest.mark.parametrize("name", ["../../x", "..", "/tmp/x", "a/b", ".hidden", "a b", "a\n", "$(touch x)", "-x", ""])
+def test_names_cannot_lead_out_of_the_results(tmp_path, group, name):
+    """Scales, tasks, methods and tables are folders or files of the results, and words of commands."""
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text(NAMED[group].format(json.dumps(name)))
+    with pytest.raises(UserError) as error:
+        load_config(ROOT / "config.yaml", overlay)
+    assert str(error.value).startswith(f"{overlay}: {group}") and "\n" not in str(error.value).replace("a\n", "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("group", "name"), [("scale", "../../x"), ("tasks", ".."), ("methods", "a/b")])
+def test_the_real_command_refuses_such_names(project, group, name):
+    overlay = project / "workflow/scales/evil.yaml"
+    overlay.write_text(NAMED[group].format(json.dumps(name)))
+    try:
+        sentence = refused(project, "--config", "scale=evil")
+        assert sentence.startswith("error: ") and f"evil.yaml: {group}" in sentence and name in sentence
+    finally:
+        overlay.unlink()
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """A hub that lets nobody in, and remembers what it was shown."""
+
+    shown: list[str] = []
+
+    def do_GET(self):
+        self.shown.append(self.headers.get("Authorization", ""))
+        self.send_response(401)
+        self.end_headers()
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.slow
+def test_a_token_reaches_the_hub_but_no_log(tmp_path):
+    token = "hf_" + "secret" * 5
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    environment = os.environ | {
+        "HF_TOKEN": token,
+        "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+        "HF_HOME": str(tmp_path / "cache"),
+        "HF_HUB_OFFLINE": "0",
+    }
+    words = [sys.executable, "workflow/run.py", "results/smoke/mul/tokenizer", "--verbose", "--config", "scale=smoke"]
+    for part in ("Snakefile", "workflow", "envs", "config.yaml", "src"):
+        (tmp_path / part).symlink_to(ROOT / part)
+    words.append("model={source: someone/gated}")
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    server.shutdown()
+    assert done.returncode == 1 and "cannot load the tokenizer of 'someone/gated'" in done.stdout + done.stderr
+    assert f"Bearer {token}" in Hub.shown
+    written = [file for file in tmp_path.rglob("*") if file.is_file() and ROOT not in file.resolve().parents]
+    assert any(file.suffix == ".log" for file in written)
+    for file in written:
+        assert token.encode() not in file.read_bytes(), file
+    assert token not in done.stdout + done.stderr
