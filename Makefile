@@ -1,6 +1,7 @@
 # make             set up what is needed and make the tables of the default scale
 # make SCALE=smoke the same at another scale (workflow/scales/)
 # make table6      one table or figure: table6, table7, divergences, motivating_example
+# make report      results/SCALE/report.html: everything on one page; and snakemake_report.html, Snakemake's own
 # make test        set up, check style and types, run all tests
 # make lint        check style and types alone
 # make reference   keep the tables of SCALE in results/reference/
@@ -16,13 +17,19 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 SETUP := .venv/installed
 RUN = $(BIN)/python workflow/run.py
+OWN_REPORT = results/$(SCALE)/snakemake_report.html
 TARGETS := all table6 table7 divergences motivating_example
 
-.PHONY: $(TARGETS) setup test lint reference clean-results clean-setup
+.PHONY: $(TARGETS) report setup test lint reference clean-results clean-setup
 .DEFAULT_GOAL := all
 
 $(TARGETS): $(SETUP)
 	@$(RUN) $@ --resources gpu=$(GPUS) --config scale=$(SCALE) $(CONFIG) $(ARGS)
+
+# Snakemake's own report cannot be written about what a dry run did not make.
+report: $(SETUP)
+	@$(RUN) $@ --resources gpu=$(GPUS) $(if $(filter -n --dry-run,$(ARGS)),,--report $(OWN_REPORT) --report-after-run) \
+		--config scale=$(SCALE) $(CONFIG) $(ARGS)
 
 setup: $(SETUP)
 

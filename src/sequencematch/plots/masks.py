@@ -47,7 +47,7 @@ def _draw(panel, form: dict, longest: int, prompt: int) -> None:
     panel.set_yticks(range(count), labels, family="monospace")
     panel.set_xticks(range(count), names, rotation=90, family="monospace")
     panel.set(xlim=(-0.6, longest - 0.4), ylim=(longest - 0.4, -0.6), aspect="equal")
-    panel.set_ylabel("input position: token and position id", color=SOFT)
+    panel.set_ylabel("token and position id", color=SOFT)
     panel.set_xlabel("is seen by the rows of its bar", color=SOFT)
     panel.tick_params(length=0)
     panel.grid(visible=False)

@@ -18,7 +18,9 @@ def render_file(path: Path, level: int) -> Markup:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"'{path}' is not there or no text file: it belongs to this report") from error
     first, _, rest = text.partition("\n")
-    return render(rest if first.startswith("# ") else text, level, path.stem)
+    if not first.startswith("# "):
+        raise UserError(f"'{path}' does not begin with its title ('# ...')")
+    return render(rest, level, first.removeprefix("# "))
 
 
 def render(text: str, level: int, name: str) -> Markup:
