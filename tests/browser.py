@@ -53,7 +53,8 @@ class Browser:
     def open(self, page: Path, width: int = 1280, dark: bool = False, media: str = "screen") -> None:
         """Load a local file in a window of ``width`` pixels; ``events`` starts anew."""
         self.events = []
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=width < 600)
+        size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.call("Emulation.setDeviceMetricsOverride", **size)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", media=media, features=[scheme])
         self.call("Page.navigate", url=page.resolve().as_uri())
