@@ -25,8 +25,9 @@ def main() -> None:
         for record in read_records(run.folder / "samples.jsonl", args.decoding):
             sequences.append(record["example"])
             removed += removals(record["actions"], tokenizer.completion(record["solution"]), tokenizer.bkspc)
-    with_backspace = {v: (len(sequences), removed) for v, (sequences, removed) in found.items() if v.eta}
-    plot_backspaces(with_backspace, args.output)
+    counted = {variant: (len(sequences), removed) for variant, (sequences, removed) in found.items()}
+    # A method without noise knows no backspace; it is shown where there is no other.
+    plot_backspaces({v: c for v, c in counted.items() if v.eta} or counted, args.output)
 
 
 if __name__ == "__main__":

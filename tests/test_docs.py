@@ -1,8 +1,8 @@
 """The documentation: every command in it works, every link leads somewhere, every name it uses exists.
 
 Convention: an indented block, or a fence marked ``sh``, holds commands, one a line; anything else stands in a fence
-with its own language. A span of code that begins with ``make`` or ``.venv/bin/`` is a command too. Each command is checked
-by the first of ``CHECKS`` that matches it; one that none matches fails.
+with its own language. A span of code that begins with ``make`` or ``.venv/bin/`` is a command too. Each command is
+checked by the first of ``CHECKS`` that matches it; one that none matches fails.
 """
 
 import ast

@@ -1,38 +1,5 @@
 # Stage 5: one page about all of it, and the figures that only stand there.
 
-FIGURES = ("learning_curves", "masks", "backspaces")
-TABLE_TASKS = list(dict.fromkeys(table.task for table in CONFIG.tables.values()))
-RULE_FILES = [
-    f"{workflow.basedir}/Snakefile",
-    *sorted(map(str, Path(f"{workflow.basedir}/workflow/rules").glob("*.smk"))),
-]
-
-
-def metrics_of_tables(task=None):
-    """The scores of every run of the tables, or of those that compare methods on ``task``."""
-    tables = [name for name, table in CONFIG.tables.items() if task in (None, table.task)]
-    found = (table_metrics(SimpleNamespace(table=name)) for name in tables)
-    return list(dict.fromkeys(path for paths in found for path in paths))
-
-
-def task_metrics(wildcards):
-    return metrics_of_tables(wildcards.task)
-
-
-def base_models(wildcards):
-    return [f"{RESULTS}/{wildcards.task}/base/seed={seed}/model" for seed in CONFIG.seeds]
-
-
-def noisiest_examples(wildcards):
-    """Of the first seed."""
-    return f"{RESULTS}/{wildcards.task}/noised/eta={max(CONFIG.etas):g}/seed={CONFIG.seeds[0]}"
-
-
-def configuration_options(wildcards):
-    """The configuration's changes to the scale, for a second Snakemake."""
-    given = {"scale": CONFIG.scale} | dict(config)
-    return "--config " + shlex.join(f"{name}={json.dumps(value)}" for name, value in given.items())
-
 
 rule plot_noise_levels:
     input:
@@ -156,7 +123,7 @@ rule plot_backspaces:
 # The smk files as inputs: the graph changes with them.
 rule draw_rules:
     input:
-        rules=[Path(file).relative_to(workflow.basedir) for file in RULE_FILES],
+        rules=RULE_FILES,
     output:
         graph="<results>/figures/rules.dot",
     log:

@@ -33,7 +33,7 @@ def plot_noise_levels(cells: Sequence[dict], path: Path) -> None:
     rows, decodings = measures(cells), list(dict.fromkeys(c["decoding"] for c in cells if c["decoding"]))
     if not rows:
         raise UserError("the table holds no measure with an interval: there is nothing to draw")
-    etas = sorted({float(c["eta"]) for c in cells} - {0.0})
+    etas = sorted({float(c["eta"]) for c in cells} - {0.0}) or [0.0]
     methods = list(dict.fromkeys(c["method"] for c in cells))
     colours = colours_of(methods)
     with drawing(path, len(decodings), len(rows), 2.3, 2.2, sharex=True, sharey="row") as (figure, grid):

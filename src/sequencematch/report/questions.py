@@ -50,7 +50,7 @@ def first_questions(runs: Sequence[Run], data: Path) -> list[Question]:
 
 
 def _answer(run: Run, record: dict, tokenizer) -> Answer:
-    exact = "accuracy" in run.metrics["decodings"]["sampled"]
+    exact = "accuracy" in run.metrics["decodings"].get("sampled", {})
     outcome = "right" if record["text"] == record["solution"] else "wrong"
     return Answer(
         run.variant.label,
