@@ -1,6 +1,8 @@
 # make             set up what is needed and make the tables of the default scale
 # make SCALE=smoke the same at another scale (workflow/scales/)
 # make table6      one table or figure: table5, table6, table7, table8, divergences, motivating_example
+# make why         what would run and because of which file or setting, and how long it took the last time; runs nothing
+# make status      how far a run is, while it goes on; make status WATCH=1 keeps showing it
 # make PROFILE=slurm   the same on a cluster: slurm or generic (workflow/profiles/, docs/clusters.md)
 # make verify      check the results of SCALE against their records: damaged, or of other code or settings?
 # make test        set up, check style and types, run all tests
@@ -9,9 +11,11 @@
 # make reference   keep the tables of SCALE in results/reference/
 # make clean-results, make clean-setup   remove results of SCALE; remove the virtual environment
 #
+# TARGET narrows why and status down: make why TARGET=table6
 # CONFIG changes settings: make CONFIG="seeds=[7,8] 'objective={alpha: 0.1}'"; ARGS goes to Snakemake: make ARGS="--dry-run"
 
 SCALE ?= default
+TARGET ?= all
 PROFILE ?= default
 # GPUs that jobs may use at a time (default: as the profile says).
 GPUS ?=
@@ -20,13 +24,20 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 SETUP := .venv/installed
 RUN = $(BIN)/python workflow/run.py
+OPTIONS = $(if $(GPUS),--resources gpu=$(GPUS)) --config scale=$(SCALE) $(CONFIG) $(ARGS)
 TARGETS := all table5 table6 table7 table8 divergences motivating_example
 
-.PHONY: $(TARGETS) setup verify test test-packages lint reference clean-results clean-setup
+.PHONY: $(TARGETS) why status setup verify test test-packages lint reference clean-results clean-setup
 .DEFAULT_GOAL := all
 
 $(TARGETS): $(SETUP)
-	@$(RUN) $@ --workflow-profile workflow/profiles/$(PROFILE) $(if $(GPUS),--resources gpu=$(GPUS)) --config scale=$(SCALE) $(CONFIG) $(ARGS)
+	@$(RUN) $@ --workflow-profile workflow/profiles/$(PROFILE) $(OPTIONS)
+
+why: $(SETUP)
+	@$(BIN)/python workflow/why.py $(TARGET) $(OPTIONS)
+
+status: $(SETUP)
+	@$(BIN)/python workflow/status.py $(if $(WATCH),--watch) $(TARGET) $(OPTIONS)
 
 setup: $(SETUP)
 

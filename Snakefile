@@ -1,12 +1,13 @@
 import os
 import shlex
 import sys
+from functools import cache
 from pathlib import Path
 
 sys.path.insert(0, f"{workflow.basedir}/src")
 
-from sequencematch import cli
-from sequencematch.code_digest import SOURCE, code_digest
+from sequencematch import cli, preflight
+from sequencematch.code_digest import SOURCE, code_digests
 from sequencematch.config import check_files, load_config, scale_overlay
 from sequencematch.errors import UserError
 from sequencematch.settings import Evaluation, Objective
@@ -21,6 +22,14 @@ try:
     check_files(CONFIG)
 except UserError as error:
     sys.exit(f"error: {error}")
+
+
+# Before any job of a real run: does this machine have what the jobs ask for?
+onstart:
+    if workflow.local_exec and not workflow.touch:  # on other machines each job looks for itself
+        found = preflight.problems(planned_jobs(), CONFIG, Path(RESULTS), allowed_gpus())
+        if found:
+            sys.exit("\n".join(f"error: {problem}" for problem in found))
 
 
 pathvars:

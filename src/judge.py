@@ -19,6 +19,7 @@ def main() -> None:
     parser.add_argument("--examples", type=Path, required=True, help="folder of examples")
     parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer folder")
     parser.add_argument("--output", type=Path, required=True, help="judged.json to write")
+    cli.add_gpus_option(parser)
     args = parser.parse_args()
     evaluation = cli.settings_from(args, Evaluation)
     if bool(evaluation.judge) == bool(args.judge_model):
@@ -33,17 +34,19 @@ def main() -> None:
 
     from sequencematch.files import write_json
     from sequencematch.judging import judge_run, pretrained_judge, read_actions, trained_judge
-    from sequencematch.policy import load_policy, on_accelerator
+    from sequencematch.policy import load_policy
+    from sequencematch.processes import join
     from sequencematch.tokenizer import load_tokenizer
 
+    device = join(args.gpus).device
     examples = splits[evaluation.split]
     sampled = read_actions(args.samples, len(examples))
     if args.judge_model:
         judge = trained_judge(args.judge_model, args.model)
     else:
         judge = pretrained_judge(evaluation.judge, load_tokenizer(args.tokenizer))
-    on_accelerator(judge.policy)
-    policy = on_accelerator(load_policy(args.model, backspace=False)[0])
+    judge.policy.to(device)
+    policy = load_policy(args.model, backspace=False)[0].to(device)
     prompts, real = [example.prompt for example in examples], [example.completion for example in examples]
     write_json(args.output, judge_run(judge, policy, prompts, real, sampled, evaluation.batch))
     provenance.record(args, args.output)

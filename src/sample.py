@@ -21,6 +21,7 @@ def main() -> None:
     parser.add_argument("--repair", type=Path, required=True, help="answers to wrong tokens to write (JSON)")
     parser.add_argument("--showcase", type=Path, required=True, help="shown examples to write (JSON lines)")
     parser.add_argument("--seed", type=int, required=True, help="seed of the samples")
+    cli.add_gpus_option(parser)
     args = parser.parse_args()
     evaluation, noise = cli.settings_from(args, Evaluation), cli.settings_from(args, Noise)
 
@@ -28,11 +29,14 @@ def main() -> None:
     from sequencematch.evaluation import complete, repair, show
     from sequencematch.examples import load_examples
     from sequencematch.files import write_json, write_json_lines
-    from sequencematch.policy import load_policy, on_accelerator
+    from sequencematch.policy import load_policy
+    from sequencematch.processes import join
     from sequencematch.tokenizer import load_tokenizer
 
+    processes = join(args.gpus)
     tokenizer = load_tokenizer(args.tokenizer)
-    policy = on_accelerator(load_policy(args.model)[0])
+    policy, _ = load_policy(args.model)
+    policy.to(processes.device)
     splits, facts = load_examples(args.examples)
     examples, family = splits[evaluation.split], facts["family"]
 

@@ -6,7 +6,7 @@ That of arithmetic knows its words, digits and characters, that of translations 
 from pathlib import Path
 
 from sequencematch import cli
-from sequencematch.settings import Language
+from sequencematch.settings import Language, Model
 
 
 def main() -> None:
@@ -14,7 +14,7 @@ def main() -> None:
     cli.add_settings(parser, Language, {"vocabulary"})
     parser.add_argument("--data", type=Path, required=True, help="dataset folder")
     parser.add_argument("--output", type=Path, required=True, help="tokenizer folder to write")
-    parser.add_argument("--pretrained", metavar="MODEL", help="take the tokenizer of this model (name or path)")
+    cli.add_settings(parser, Model, {"source", "revision", "trust_remote_code"})
     args = parser.parse_args()
     vocabulary = cli.settings_from(args, Language).vocabulary
 
@@ -23,8 +23,8 @@ def main() -> None:
     from sequencematch.storage import load
     from sequencematch.tokenizer import pretrained_tokenizer, train_byte_tokenizer, train_tokenizer
 
-    if args.pretrained:
-        tokenizer = pretrained_tokenizer(args.pretrained)
+    if args.source != "scratch":
+        tokenizer = pretrained_tokenizer(args.source, args.revision, args.trust_remote_code)
     else:
         data, source = load(args.data)
         train = data["train"]

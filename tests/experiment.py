@@ -39,6 +39,15 @@ def run(script: str, *arguments, check: bool = True, **options) -> subprocess.Co
     return done
 
 
+def launched(words: list[str], processes: int) -> subprocess.CompletedProcess:
+    """Run a Python command line (``command``) in so many processes on the CPU, started as on several GPUs."""
+    options = ["--multi_gpu", "--num_processes", str(processes), "--num_machines", "1", "--main_process_port", "0"]
+    options += ["--mixed_precision", "no", "--dynamo_backend", "no"]
+    launcher = ["-m", "accelerate.commands.launch", *options] if processes > 1 else []
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(SOURCE)}
+    return subprocess.run([words[0], *launcher, *words[1:]], capture_output=True, text=True, env=environment)
+
+
 def make_inputs(root: Path) -> None:
     """Data, tokenizer, clean and noised examples, a base model and BC's k steps, under ``root``."""
     run("make_arithmetic", generator="mul", entropy=(1, 2), train=200, validation=40, test=40, output=root / "data")

@@ -1,7 +1,9 @@
 """The digest of a script's code changes with the code that it can reach, and with nothing else."""
 
+import ast
 import subprocess
 import sys
+from modulefinder import ModuleFinder
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,10 @@ FILES = {
     "pack/sub/__init__.py": "from ..unused import w\n",
     "pack/sub/leaf.py": "v = 4\n",
     "other.py": "from pack.sub.leaf import v\n",
+    "reader.py": "TABLE, FOLDER, ABSENT = 'table.csv', 'forms', 'absent.csv'\n",
+    "table.csv": "a,b\n",
+    "forms/page.html": "<p>\n",
+    "untold.csv": "c\n",
 }
 
 
@@ -65,6 +71,13 @@ def test_a_module_known_to_be_unused_does_not(digest):
     assert digest(changes=changes, unused=["pack.lazy"]) == digest(unused=["pack.lazy"])
 
 
+@pytest.mark.parametrize(("file", "counts"), [("table.csv", True), ("forms/page.html", True), ("untold.csv", False)])
+def test_files_that_a_module_names_count_and_others_do_not(digest, file, counts):
+    changed = digest("reader.py", {file: FILES[file] + "more"})
+    assert (changed != digest("reader.py")) == counts
+    assert digest("other.py", {file: FILES[file] + "more"}) == digest("other.py")
+
+
 def test_the_checkout_path_comments_docstrings_and_formatting_do_not(digest):
     """Every digest here is of another folder."""
     bare = "def f(a, b):\n    return 'a'\n\nclass C:\n    pass\n"
@@ -74,6 +87,24 @@ def test_the_checkout_path_comments_docstrings_and_formatting_do_not(digest):
     )
     assert digest(changes={"pack/deep.py": bare}) == digest(changes={"pack/deep.py": dressed})
     assert digest(changes={"pack/deep.py": bare}) != digest(changes={"pack/deep.py": bare.replace("'a'", "'b'")})
+
+
+@pytest.mark.parametrize("script", sorted(SOURCE.glob("*.py")), ids=lambda script: script.stem)
+def test_the_closure_is_what_pythons_own_module_finder_finds(script):
+    """It reads the compiled code instead of the syntax tree; libraries are out of its sight."""
+    finder = ModuleFinder(path=[str(SOURCE)])
+    finder.run_script(str(script))
+    found = {Path(module.__file__) for module in finder.modules.values() if module.__file__}
+    assert found == {file for file in import_closure(script) if file.suffix == ".py"}
+
+
+def test_no_code_takes_names_from_the_package_itself():
+    """Those load their modules by name, which no reading of the code can follow."""
+    for file in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module == "sequencematch":
+                names = {alias.name for alias in node.names}
+                assert all((SOURCE / "sequencematch" / f"{name}.py").is_file() for name in names), file
 
 
 def test_the_real_scripts_reach_what_they_load():

@@ -104,9 +104,12 @@ def test_a_run_is_judged_by_its_live_text_up_to_the_real_length(policy):
     prompts, real = some_prompts(12), some_texts()
     longer = [[*text, 4, bkspc, 5, 6, EOS] for text in real]
     same = [[7, bkspc, *text, 3] for text in real]
-    judge = Judge("judge", "a sentence", policy, lambda prompt, text: (prompt, text))
+    judge = Judge("judge", "a model", policy, lambda prompt, text: (prompt, text))
     sampled = {"sampled": longer, "greedy": same, "bkspc_masked": [[8, 9, EOS]] * 12}
     judged = judge_run(judge, run_without, prompts, real, sampled, 5)
+    said = judged["judge"]["description"]
+    assert said.startswith("Perplexity is under a model; MAUVE compares its last hidden states, averaged over")
+    assert said.endswith("of 12 sampled and as many real ones in 2 clusters.")
     reference = judged["reference"]
     plain = read(policy, prompts, real, 100)
     assert reference["perplexity"] == pytest.approx(math.exp(plain.mean), rel=1e-5)
@@ -131,7 +134,7 @@ def test_a_trained_judge_says_whose_it_is(tmp_path):
         facts = json.loads((tmp_path / name / "provenance.json").read_text()) | {"seed": seed}
         (tmp_path / name / "provenance.json").write_text(json.dumps(facts))
     judge = trained_judge(tmp_path / "judge", tmp_path / "run")
-    assert "MLE model of seed 2 (not the run's own, 1)" in judge.description and "averaged" in judge.description
+    assert judge.description == "the MLE model of seed 2 (not the run's own, 1) on the same data"
     assert not judge.policy.backspace
     assert "for want of another" in trained_judge(tmp_path / "judge", tmp_path / "judge").description
 

@@ -48,10 +48,13 @@ def test_tables_say_what_the_samples_say(tree):
 
 @pytest.mark.slow
 def test_everything_a_table_promises_is_there(tree):
-    for name in ("table6", "divergences"):
+    for name in ("table5", "table6", "divergences"):
         text = (tree / f"results/smoke/tables/{name}.md").read_text()
         assert all(words in text for words in ("repair rate", "perturbed at 0.1", "What the intervals support"))
         assert (tree / f"results/smoke/tables/{name}.png").read_bytes().startswith(b"\x89PNG")
+    page = (tree / "results/smoke/tables/table8.html").read_text()
+    assert all(words in page for words in ("answered at once", "MAUVE", "real text", "What the intervals support"))
+    assert "<bkspc>" in (tree / "results/smoke/tables/table8.txt").read_text()
     assert (tree / "results/smoke/figures/motivating_example.png").stat().st_size > 10_000
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from sequencematch.bleu import translation_scores
 from sequencematch.paper import find, read_reported
+from sequencematch.tables import STATISTICS
 
 SCRIPT = Path(__file__).parents[1] / "src" / "make_table.py"
 BUDGET = {"base_steps": 10, "steps": 20, "batch": 32, "model_digest": "m", "data_digest": "d", "questions_digest": "q"}
@@ -172,6 +174,8 @@ def changed(run: dict, **changes) -> dict:
         ([*RUNS[:-1], changed(RUNS[-1], scale="default")], "of scale 'smoke'"),
         ([*RUNS[:-1], changed(RUNS[-1], task="add")], "of task 'mul'"),
         ([*RUNS[:-1], changed(RUNS[-1], decodings={"sampled": RUNS[-1]["decodings"]["sampled"]})], "decodings"),
+        ([*RUNS[:-1], changed(RUNS[-1], repair={"task": RUNS[-1]["repair"]["task"]})], "the corruptions task, model"),
+        ([run | {"family": "text"} for run in RUNS], "this table is for arithmetic and translation"),
         ([*RUNS, RUNS[0]], "the same run (method 'mle' at eta 0, seed 1)"),
         (RUNS[:-1], "method 'sm' at eta 0.2 lacks seed 2"),
         ([*RUNS[:-1], {"scale": "smoke"}], "score the run again"),
@@ -204,3 +208,29 @@ def test_paper_numbers_read_by_table():
         found = find(numbers, task, method, eta, metric)
         assert (found.value, found.spread) == (value, spread)
     assert find(numbers, "mul", "sm", 0.1, "accuracy") is None
+
+
+def test_a_table_of_translations(make):
+    """BLEU of each seed's corpus, its paired difference exact, and beside it the paper's number and chrF."""
+    references = [f"le chat numéro {i} dort sur la table ." for i in range(20)]
+    runs, bleu = [], {}
+    for method, seed in (("mle", 1), ("mle", 2), ("sm", 1), ("sm", 2)):
+        wrong = {"mle": 12, "sm": 6}[method] + seed
+        translations = ["x " + text[9:] if i < wrong else text for i, text in enumerate(references)]
+        scores = translation_scores(translations, references)
+        bleu.setdefault(method, []).append(scores["bleu"])
+        run = metrics(method, 0.2 if method == "sm" else 0.0, seed, "1" * 20, task="translation", family="translation")
+        counted = {name: run["decodings"]["sampled"][name] for name in ("n", *STATISTICS)}
+        runs.append(run | {"decodings": {"sampled": counted | scores}})
+    done, folder = make(runs)
+    assert done.returncode == 0, done.stderr
+    rows = {(r["method"], r["quantity"]): r for r in csv.DictReader((folder / "csv").open(newline=""))}
+    assert float(rows["sm", "bleu"]["mean"]) == pytest.approx(sum(bleu["sm"]) / 2, abs=1e-6)
+    difference = rows["sm", "bleu_minus_mle"]
+    assert float(difference["mean"]) == pytest.approx((sum(bleu["sm"]) - sum(bleu["mle"])) / 2, abs=1e-6)
+    assert 0 < float(difference["low"]) < float(difference["mean"]) < float(difference["high"])
+    assert (rows["sm", "bleu"]["paper_value"], rows["sm", "bleu"]["paper_source"]) == ("36.0", "table 5")
+    assert rows["sm", "chrf"]["low"] == "" and float(rows["sm", "bleu"]["high"]) <= 100
+    text = (folder / "markdown").read_text()
+    assert "SM above MLE at eta 0.2 (sampled): yes" in text and "it counts with the text it has" in text
+    assert "tok:13a" in text and "SM at eta 0.2: the data of the paper is opus_books en-fr" in text

@@ -28,8 +28,8 @@ SHOWN = {
     "answered_at_once": True,
     "rendered": " spoon<bkspc> end\n is<bkspc><bkspc> near.",
 }
-KEPT = SHOWN | {"example": 1, "pieces": [[" spoon", "kept"], ["s <i>", "kept"]], "answered_at_once": False,
-                "rendered": " spoons <i>"}  # fmt: skip
+KEPT = SHOWN | {"example": 1, "pieces": [["\n", "kept"], ["s\x07 <i>", "kept"]], "answered_at_once": False,
+                "rendered": "\ns\x07 <i>"}  # fmt: skip
 
 
 def texts(perplexity: float) -> dict:
@@ -179,7 +179,9 @@ def test_html_is_whole_safe_and_marks_what_happened(table):
     page = Page(table[1]["html"])
     assert page.inside["del"] == ["deleted:  spoon", "deleted: ↵ is"] * 2
     assert page.inside["ins"] == ["written:  end", "written:  near."] * 2
-    assert page.inside["mark"] == ["wrong token kept:  spoon"] * 2
+    assert page.inside["mark"] == ["wrong token kept: ↵"] * 2
+    assert any("s\N{REPLACEMENT CHARACTER} <i>" in text for text in page.inside["p"])
+    assert not any("\x07" in text for text in table[1].values())
     assert any("A <b>prompt</b> & its" in text for text in page.inside["p"])
     assert page.inside["title"] == ["Table 8: <bkspc> on text"]
 

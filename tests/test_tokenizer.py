@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sequencematch.arithmetic import TASKS, generate
 from sequencematch.errors import UserError
-from sequencematch.settings import Arithmetic
+from sequencematch.settings import Arithmetic, Translation
 from sequencematch.tokenizer import (
     Tokenizer,
     load_tokenizer,
@@ -33,6 +33,25 @@ def test_text_survives(text):
     assert TOKENIZER.render(ids) == text
     assert not set(ids) & set(TOKENIZER.special_ids.values())  # a special token's name is plain text
     assert max(ids, default=0) < TOKENIZER.size
+
+
+BYTES = train_byte_tokenizer([*TEXTS, "Où est-ce, mon ami ? C’est là-bas ; c’est là-bas."] * 3, 300)
+
+
+@given(st.text() | texts)
+def test_bytes_lose_nothing_whatever_the_text(text):
+    ids = BYTES.encode(text)
+    assert BYTES.decode(ids) == text and len(ids) <= len(text.encode())
+    assert not set(ids) & set(BYTES.special_ids.values())
+
+
+def test_a_byte_tokenizer_has_the_size_asked_for_and_merges_what_is_frequent():
+    assert BYTES.size == BYTES.bkspc == 300 and BYTES.special_ids == TOKENIZER.special_ids
+    assert len(BYTES.encode("C’est là-bas")) < len("C’est là-bas".encode()) / 2
+    assert train_byte_tokenizer(["aa"], 300).size == 260  # one merge, and nothing more to merge
+    with pytest.raises(ValueError, match="259"):
+        Translation(vocabulary=258)
+    assert train_byte_tokenizer([], 259).size == 259
 
 
 @given(st.lists(texts.filter(bool), min_size=1), st.data())
@@ -80,19 +99,20 @@ def test_sequences_are_short(task):
     assert max(map(len, text)) > 30  # of more than twice as many characters
 
 
-def test_saved_and_loaded_by_us_and_by_transformers(tmp_path):
+@pytest.mark.parametrize("tokenizer", [TOKENIZER, BYTES], ids=["words", "bytes"])
+def test_saved_and_loaded_by_us_and_by_transformers(tokenizer, tmp_path):
     from transformers import AutoTokenizer
 
-    TOKENIZER.save(tmp_path)
+    tokenizer.save(tmp_path)
     ours, theirs = load_tokenizer(tmp_path), AutoTokenizer.from_pretrained(tmp_path)
     for text in TEXTS:
-        ids = TOKENIZER.encode(text)
+        ids = tokenizer.encode(text)
         assert ours.encode(text) == ids
         assert theirs(text, add_special_tokens=False).input_ids == ids
         assert theirs.decode(ids) == text
-    assert ours.special_ids == TOKENIZER.special_ids
+    assert ours.special_ids == tokenizer.special_ids
     assert (theirs.pad_token_id, theirs.bos_token_id, theirs.eos_token_id) == (0, 1, 2)
-    assert len(theirs) == ours.size == TOKENIZER.size
+    assert len(theirs) == ours.size == tokenizer.size
 
 
 def test_a_pretrained_byte_level_tokenizer_loads(tmp_path):
@@ -125,10 +145,11 @@ def test_loading_needs_neither_torch_nor_transformers():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
 
 
-def test_two_tokenizers_of_the_same_texts_are_equal(tmp_path):
+@pytest.mark.parametrize("train", [train_tokenizer, lambda texts: train_byte_tokenizer(texts, 300)])
+def test_two_tokenizers_of_the_same_texts_are_equal(train, tmp_path):
     for name, order in (("a", TEXTS), ("b", TEXTS[::-1])):
         (tmp_path / name).mkdir()
-        train_tokenizer(order).save(tmp_path / name)
+        train(order).save(tmp_path / name)
     assert (tmp_path / "a/tokenizer.json").read_text() == (tmp_path / "b/tokenizer.json").read_text()
     assert isinstance(load_tokenizer(tmp_path / "a"), Tokenizer)
 
@@ -145,7 +166,7 @@ def test_a_pretrained_models_own_tokenizer(tmp_path):
     (tmp_path / "saved").mkdir()
     tokenizer.save(tmp_path / "saved")
     again = load_tokenizer(tmp_path / "saved")
-    assert again.bkspc == 100 and again.special_ids == tokenizer.special_ids
+    assert again.bkspc == 100 and again.context == 64 and again.special_ids == tokenizer.special_ids
     assert again.decode(again.completion("12, 3")) == "12, 3"
     assert again.render([*again.encode("1"), 100]) == "1<bkspc>"
 

@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TypeVar, get_args
@@ -25,6 +26,8 @@ STORAGE = {
     errno.EROFS: "the file system is read-only",
     errno.EFBIG: "the file is larger than the limit",
 }
+# Seconds that the other processes of a job give the first one to say what went wrong for all.
+PATIENCE = 20
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -97,6 +100,12 @@ def add_stage_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, required=True, help="model folder to write")
     parser.add_argument("--resume", type=Path, required=True, help="folder for this run's checkpoints")
     parser.add_argument("--seed", type=int, required=True, help="seed of this run")
+    add_gpus_option(parser)
+
+
+def add_gpus_option(parser: argparse.ArgumentParser) -> None:
+    """What a job was promised; it ends at once where that is missing, rather than crawl on a CPU."""
+    parser.add_argument("--gpus", type=int, default=0, metavar="N", help="GPUs there must be (default: 0)")
 
 
 def add_initial_option(parser: argparse.ArgumentParser) -> None:
@@ -105,15 +114,20 @@ def add_initial_option(parser: argparse.ArgumentParser) -> None:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a script's ``main``; what the user can mend becomes one sentence on stderr and exit status 1."""
+    """Run a script's ``main``; what the user can mend becomes one sentence on stderr and exit status 1.
+
+    Of several processes that fail alike the first one speaks. The others give it time, and are ended by its end.
+    """
     try:
         main()
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    except OSError as error:
-        if error.errno not in STORAGE:
-            raise
-        sys.exit(f"error: {_storage_sentence(error)}")
+    except Exception as error:
+        if int(os.environ.get("RANK", 0)) > 0:
+            time.sleep(PATIENCE)
+        if isinstance(error, UserError):
+            sys.exit(f"error: {error}")
+        if isinstance(error, OSError) and error.errno in STORAGE:
+            sys.exit(f"error: {_storage_sentence(error)}")
+        raise
 
 
 def check_writable(folder: Path) -> None:

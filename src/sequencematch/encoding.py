@@ -47,6 +47,12 @@ FAMILIES: dict[str, tuple[type[Dataset], Callable[..., list[Clean]]]] = {
     "text": (Text, encode_document),
 }
 
+# Why rows are left out; of arithmetic, none is.
+LEFT_OUT = {
+    "translation": "longer than longest ({0.longest}) tokens",
+    "text": "shorter than prompt + continuation ({0.prompt} + {0.continuation}) tokens",
+}
+
 
 def encode_split(
     name: str, rows: Sequence[Mapping], tokenizer: Tokenizer, settings: Dataset, context: int | None
@@ -69,15 +75,9 @@ def encode_split(
                 f"context of {context}: raise model.context, or leave longer rows out"
             )
     if not examples:
+        why = LEFT_OUT[settings.family].format(settings)
         raise UserError(
-            f"no row of split '{name}' gives an example: all {left_out} are {TOO[settings.family]}; "
+            f"no row of split '{name}' gives an example: all {left_out} are {why}; "
             "change these settings of the task's data, or its source"
         )
     return examples, left_out
-
-
-TOO = {
-    "arithmetic": "missing",
-    "translation": "longer than longest tokens",
-    "text": "shorter than prompt + continuation tokens",
-}

@@ -67,10 +67,14 @@ def plot_text(cells: Sequence[Cell], comparison: Comparison, heading: str, path:
             width_ratios=[1.5, 1] if dial else None,
             layout="constrained",
         )
+        real = find_cell(cells, REFERENCE, "", "perplexity")
+        if real:
+            panels["texts"].axvline(real.mean, color="black", linewidth=1, linestyle="dashed")
         shapes = _plot_texts(panels["texts"], cells, comparison, colours)
         for name in ("mauve", "pops_per_sequence") if dial else ():
             _plot_dial(panels[name], cells, biases, name, colours)
-        shown = [_key("s", _name(variant), color=colour) for variant, colour in colours.items()]
+        shown = [_key("", "real text", color="black", linestyle="dashed")] if real else []
+        shown += [_key("s", _name(variant), color=colour) for variant, colour in colours.items()]
         shown += [_key(shape, _plain(decoding_label(name)), mfc="white") for name, shape in shapes.items()]
         figure.legend(handles=shown, loc="outside lower center", ncols=5, frameon=False)
         figure.suptitle(heading, fontsize=10)
@@ -80,9 +84,6 @@ def plot_text(cells: Sequence[Cell], comparison: Comparison, heading: str, path:
 def _plot_texts(panel, cells: Sequence[Cell], comparison: Comparison, colours: dict[Variant, str]) -> dict[str, str]:
     """A point per variant and decoding, mean ± standard deviation; the shape that stands for each decoding."""
     shapes = dict(zip(comparison.decodings, itertools.cycle("os^vD<>PX*pH"), strict=False))
-    real = find_cell(cells, REFERENCE, "", "perplexity")
-    panel.axvline(real.mean, color="black", linewidth=1, linestyle="dashed")
-    panel.annotate("real text ", (real.mean, 0.01), xycoords=("data", "axes fraction"), ha="right", fontsize=8)
     for variant, colour in colours.items():
         for decoding, shape in shapes.items():
             x, y = (find_cell(cells, variant, decoding, name) for name in ("perplexity", "mauve"))
@@ -163,11 +164,11 @@ def _dashes(count: int) -> list:
     return [("solid", "dashed", "dotted", "dashdot")[i % 4] for i in range(count)]
 
 
-def _key(shape: str, label: str, color: str = GREY, **marker):
+def _key(shape: str, label: str, color: str = GREY, linestyle: str = "none", **marker):
     """An entry of a legend."""
     from matplotlib.lines import Line2D
 
-    return Line2D([], [], marker=shape, linestyle="none", color=color, label=label, **marker)
+    return Line2D([], [], marker=shape, linestyle=linestyle, color=color, label=label, **marker)
 
 
 def _name(variant: Variant) -> str:

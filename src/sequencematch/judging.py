@@ -50,8 +50,8 @@ Continuation = Sequence[int]
 class Judge:
     """A model that reads continuations.
 
-    ``encode(prompt, continuation)`` turns the run's token ids into those of ``policy``; ``description`` is a sentence
-    for the reader of a table.
+    ``encode(prompt, continuation)`` turns the run's token ids into those of ``policy``; ``description`` says what it
+    is, for the reader of a table.
     """
 
     name: str
@@ -60,8 +60,6 @@ class Judge:
     encode: Callable[[Sequence[int], Continuation], tuple[Sequence[int], Continuation]]
 
 
-FEATURES = "MAUVE compares its last hidden states, averaged over each continuation's tokens"
-
 
 def trained_judge(folder: Path, run: Path) -> Judge:
     """A model folder of the same task as judge of the model in folder ``run``: it reads tokens as they are."""
@@ -69,7 +67,7 @@ def trained_judge(folder: Path, run: Path) -> Judge:
     facts, of_run = (read_json(model / "provenance.json", "make the model again") for model in (folder, run))
     seed, own, loss = facts["seed"], of_run["seed"], facts["stage"]["loss"].upper()
     whose = "the run's own seed, for want of another" if seed == own else f"not the run's own, {own}"
-    description = f"Perplexity is under the {loss} model of seed {seed} ({whose}) on the same data; {FEATURES}."
+    description = f"the {loss} model of seed {seed} ({whose}) on the same data"
     return Judge(str(folder), description, policy, lambda prompt, continuation: (prompt, continuation))
 
 
@@ -83,7 +81,7 @@ def pretrained_judge(source: str, tokenizer: Tokenizer) -> Judge:
         before, whole = tokenizer.decode(prompt), tokenizer.decode([*prompt, *continuation])
         return own.prompt(before), own.encode(whole[len(before) :])
 
-    description = f"Perplexity is under {source}, per token of its own tokenizer; {FEATURES}."
+    description = f"{source}, per token of its own tokenizer"
     return Judge(source, description, policy, encode)
 
 
@@ -176,17 +174,24 @@ def distinct(continuations: Sequence[Continuation], n: int = DISTINCT_NGRAM) -> 
     return len(set(grams)) / len(grams) if grams else 0.0
 
 
+def mauve_clusters(n: int) -> int:
+    """Clusters that MAUVE sorts two sets of n samples into: one for ten, as its authors advise."""
+    return max(2, round(n / 10))
+
+
 def mauve_score(real: np.ndarray, sampled: np.ndarray) -> float:
-    """MAUVE in (0, 1] between two sets of features [N, d]: a cluster per ten samples, fixed seed."""
+    """MAUVE in (0, 1] between two sets of features [N, d], its clustering from a fixed seed."""
     import mauve
 
+    clusters = mauve_clusters(len(real))
     with _few_points_a_cluster():
-        return float(mauve.compute_mauve(p_features=real, q_features=sampled, seed=MAUVE_SEED).mauve)
+        found = mauve.compute_mauve(p_features=real, q_features=sampled, num_buckets=clusters, seed=MAUVE_SEED)
+    return float(found.mauve)
 
 
 @contextmanager
 def _few_points_a_cluster() -> Iterator[None]:
-    """Ten samples a cluster are MAUVE's own choice, and fewer than faiss wants: it says so on stderr at every call."""
+    """Ten samples a cluster are fewer than faiss wants: it would say so on stderr at every call."""
     import faiss
 
     kmeans = faiss.Kmeans
@@ -256,8 +261,12 @@ def judge_run(
         reading = read_by_judge(continuations)
         mauve = mauve_score(reference.features, reading.features)
         decodings[name] = {**measures(continuations, reading), "mauve": mauve}
+    description = (
+        f"Perplexity is under {judge.description}; MAUVE compares its last hidden states, averaged over each "
+        f"continuation's tokens, of {len(real)} sampled and as many real ones in {mauve_clusters(len(real))} clusters."
+    )
     return {
-        "judge": {"model": judge.name, "description": judge.description},
+        "judge": {"model": judge.name, "description": description},
         "held_out": {"nll": held_out.mean, "per_example": held_out.means},
         "decodings": decodings,
         "reference": measures(real, reference),

@@ -130,10 +130,9 @@ def model_noise(tokenizer: Tokenizer, train: Sequence[Clean], policy: Path | Non
     import torch
 
     from sequencematch.core import Actions, state_tree
-    from sequencematch.policy import load_policy
+    from sequencematch.policy import load_policy, on_accelerator
 
-    network, _ = load_policy(policy)
-    network.eval()
+    network = on_accelerator(load_policy(policy)[0]).eval()
     if network.bkspc < tokenizer.size:
         raise UserError(
             f"the policy in '{policy}' knows {network.bkspc} tokens and the tokenizer {tokenizer.size}: "
@@ -144,14 +143,16 @@ def model_noise(tokenizer: Tokenizer, train: Sequence[Clean], policy: Path | Non
     def weights(batch):
         rows = [[Actions(e.prompt, e.completion, [True] * len(e.completion))] for e in batch]
         inputs, (trajectories,) = state_tree(rows, bkspc=network.bkspc)
-        sequence = torch.arange(len(batch))[:, None]
-        logits = network(inputs.to(network.device)).cpu()[sequence, trajectories.state[:, :-1]]
-        # The true token goes out before the softmax: a sure policy would leave the others nothing to share.
-        logits.scatter_(2, trajectories.action[..., None], -torch.inf)
-        logits = logits[..., : tokenizer.size]
-        logits[..., list(tokenizer.special_ids.values())] = -torch.inf
-        probabilities = logits.softmax(-1).numpy()
-        return [p[: len(e.completion)] for p, e in zip(probabilities, batch, strict=True)]
+        inputs = inputs.to(network.device)
+        hidden = network.encode(inputs)
+        # One example after the other: the logits of many at once would fill the memory.
+        for e, states, h, position in zip(batch, trajectories.state, hidden, inputs.position, strict=True):
+            before = states[: len(e.completion)]
+            logits = network.logits(h[before], position[before])[:, : tokenizer.size]
+            # The true token goes out before the softmax: a sure policy would leave the others nothing to share.
+            logits.scatter_(1, torch.tensor(e.completion, device=logits.device)[:, None], -torch.inf)
+            logits[:, list(tokenizer.special_ids.values())] = -torch.inf
+            yield logits.softmax(-1).cpu().numpy()
 
     return weights
 

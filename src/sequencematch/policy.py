@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from sequencematch.attention import hidden_states
 from sequencematch.core import Inputs
 from sequencematch.errors import UserError
+from sequencematch.hub import cannot_load
 from sequencematch.settings import Model
 
 OFFSET_WIDTH = 8  # hidden size of the offset head (appendix E)
@@ -75,14 +76,17 @@ def new_policy(model: Model, vocabulary: int, special_ids: dict[str, int], backs
     """A policy as ``model`` says: a small Llama from scratch (weights drawn from ``seed``), or a causal LM
     by hub name or path.
 
-    special_ids: ``bos``, ``eos`` and ``pad``. Raises UserError where the named model cannot be loaded.
+    special_ids: ``bos``, ``eos`` and ``pad``. Raises UserError where the named model cannot be loaded, or is of a kind
+    that the method cannot train.
     """
     torch.manual_seed(seed)
     if model.source == "scratch":
-        lm = _scratch_lm(model, vocabulary, special_ids)
-    else:
-        lm = _pretrained_lm(model)
-    return Policy(lm, backspace)
+        return Policy(_scratch_lm(model, vocabulary, special_ids), backspace)
+    from sequencematch.fitness import check_fitness
+
+    policy = Policy(_pretrained_lm(model), backspace)
+    check_fitness(policy, model.source)
+    return policy
 
 
 def _scratch_lm(model: Model, vocabulary: int, special_ids: dict[str, int]):
@@ -109,7 +113,12 @@ def _scratch_lm(model: Model, vocabulary: int, special_ids: dict[str, int]):
 def _pretrained_lm(model: Model):
     from transformers import AutoModelForCausalLM
 
-    options = {"dtype": getattr(torch, model.precision), "attn_implementation": "sdpa"}
+    options = {
+        "revision": model.revision,
+        "trust_remote_code": model.trust_remote_code,
+        "dtype": getattr(torch, model.precision),
+        "attn_implementation": "sdpa",
+    }
     if model.quantise == "nf4":
         from transformers import BitsAndBytesConfig
 
@@ -118,17 +127,23 @@ def _pretrained_lm(model: Model):
         )
     try:
         lm = AutoModelForCausalLM.from_pretrained(model.source, **options)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"cannot load the model '{model.source}' ({reason}): check the name and your access, "
-            "or give the path of a local copy as model.source, or 'scratch'"
-        ) from error
+    except (OSError, ValueError, ImportError) as error:
+        raise cannot_load("model", model.source, error) from error
+    _without_dropout(lm)
     if model.lora_rank:
         lm = _with_adapters(lm, model)
     if model.gradient_checkpointing:
         lm.activation_checkpointing_enable({"use_reentrant": False})
     return lm
+
+
+def _without_dropout(lm) -> None:
+    """Dropout would draw from a stream that no seed names, and no resumed run could take up again."""
+    for module in lm.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        if isinstance(getattr(module, "attention_dropout", None), float):
+            module.attention_dropout = 0.0
 
 
 def _with_adapters(lm, model: Model):
@@ -144,7 +159,11 @@ def _with_adapters(lm, model: Model):
     adapters = LoraConfig(
         r=model.lora_rank, lora_alpha=model.lora_alpha, target_modules="all-linear", task_type="CAUSAL_LM"
     )
-    return inject_adapter_in_model(adapters, lm)
+    lm = inject_adapter_in_model(adapters, lm)
+    for parameter in lm.parameters():
+        if parameter.requires_grad:  # in the network's bfloat16, small updates would be lost
+            parameter.data = parameter.data.float()
+    return lm
 
 
 def on_accelerator(policy: Policy) -> Policy:

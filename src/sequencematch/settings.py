@@ -148,6 +148,8 @@ class Noise(Section):
 
 class Model(Section):
     source: str = setting("scratch", "'scratch', or the hub name or local path of any causal LM")
+    revision: str = setting("main", "branch, tag or commit of a hub model")
+    trust_remote_code: bool = setting(False, "run the Python code that comes with the model: read it first")
     layers: Count = setting(2, "transformer layers (scratch)")
     width: Count = setting(64, "hidden size (scratch)")
     heads: Count = setting(4, "attention heads (scratch)")

@@ -70,15 +70,17 @@ class Showcase:
     shown: Sequence[Shown]
 
     def text(self) -> str:
-        return "\n\n".join(f"{_said(one)}\nprompt: {one.prompt}\ntyped:  {one.rendered}" for one in self.shown)
+        return _printable(
+            "\n\n".join(f"{_said(one)}\nprompt: {one.prompt}\ntyped:  {one.rendered}" for one in self.shown)
+        )
 
     def markdown(self) -> str:
         return _fenced(self.text())
 
     def html(self) -> str:
         return "\n".join(
-            f'<div class="shown"><p class="text"><span class="prompt">{html.escape(one.prompt)}</span>'
-            f'{"".join(_marked(one))}</p><p class="said">{html.escape(_said(one))}</p></div>'
+            f'<div class="shown"><p class="text"><span class="prompt">{_escaped(one.prompt)}</span>'
+            f'{"".join(_marked(one))}</p><p class="said">{_escaped(_said(one))}</p></div>'
             for one in self.shown
         )
 
@@ -95,11 +97,12 @@ def _marked(one: Shown) -> Iterator[str]:
         texts = [text for text, _ in group]
         text = "".join(texts)
         if fate == DELETED:
-            yield f'<del><span class="aloud">deleted: </span>{html.escape(_visible(text))}</del>'
+            yield f'<del><span class="aloud">deleted: </span>{_escaped(_visible(text))}</del>'
         else:
-            tag, said, end = ("mark", "wrong token kept", len(texts[0])) if first else ("ins", "written", _word(text))
-            yield f'<{tag}><span class="aloud">{said}: </span>{html.escape(text[:end])}</{tag}>'
-            yield html.escape(text[end:])
+            end = len(texts[0]) if first else _word(text)
+            begin = _visible(text[:end]) if first else text[:end]
+            tag, said = ("mark", "wrong token kept") if first else ("ins", "written")
+            yield f'<{tag}><span class="aloud">{said}: </span>{_escaped(begin)}</{tag}>{_escaped(text[end:])}'
         first = False
 
 
@@ -110,8 +113,17 @@ def _word(text: str) -> int:
 
 
 def _visible(text: str) -> str:
-    """Line ends, which could not be seen struck through, as signs; likewise spaces that stand alone."""
+    """Line ends, which could not be seen marked, as signs; likewise spaces that stand alone."""
     return text.replace("\n", "↵") if text.strip() else text.replace("\n", "↵").replace(" ", "␣")
+
+
+def _printable(text: str) -> str:
+    """Without control characters, which an untrained model writes and neither HTML nor a terminal should get."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", text)
+
+
+def _escaped(text: str) -> str:
+    return html.escape(_printable(text))
 
 
 def _quoted(text: str) -> str:

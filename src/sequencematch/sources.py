@@ -72,7 +72,7 @@ def hub_rows(source: Source, streaming: bool) -> dict[str, Iterator[dict]]:
     which = (str(Path(source.name).resolve()) if local else source.name, source.configuration or None)
     options = {} if local else {"revision": source.revision}
     with _explained(source):
-        found = [split for split in SPLITS if split in datasets.get_dataset_split_names(*which, **options)]
+        found = datasets.get_dataset_split_names(*which, **options)
     if "train" not in found:
         raise UserError(f"'{source.name}' has no split 'train': name another data set or configuration")
 
@@ -80,7 +80,7 @@ def hub_rows(source: Source, streaming: bool) -> dict[str, Iterator[dict]]:
         with _explained(source):
             yield from datasets.load_dataset(*which, split=split, streaming=streaming, **options)
 
-    return {split: rows(split) for split in found}
+    return {split: rows(split) for split in SPLITS if split in found}
 
 
 class _explained:

@@ -17,6 +17,7 @@ from sequencematch.errors import UserError
 from sequencematch.files import atomic_folder
 from sequencematch.losses import LOSSES
 from sequencematch.policy import Policy, load_policy, new_policy, save_policy
+from sequencematch.processes import Processes, join
 from sequencematch.seeding import stable_seed
 from sequencematch.settings import Model, Objective, Optimiser, Rollouts, Schedule
 from sequencematch.tokenizer import load_tokenizer
@@ -25,6 +26,7 @@ from sequencematch.training import METRICS, Run, Stage, train, write_metrics
 
 def scratch_or_pretrained(args: argparse.Namespace) -> tuple[Policy, Model]:
     """The untrained policy (or the pretrained network) that a base model starts from."""
+    join(args.gpus)
     model = settings_from(args, Model)
     tokenizer = load_tokenizer(args.tokenizer)
     seed = stable_seed(args.seed, "weights")
@@ -82,21 +84,25 @@ def run_stage(
         initial=_optimiser_state(initial) if initial and stage.start > 0 else None,
     )
     metrics, optimiser_state = train(run)
-    with atomic_folder(args.output) as folder:
-        save_policy(policy, model, folder)
-        tokenizer.save(folder)
-        write_metrics(metrics, folder / METRICS)
-        if stage.stop < stage.total:
-            torch.save(optimiser_state, folder / "optimiser.pt")
-        steps = {"base_steps": base_steps, "steps": base_steps + stage.stop}
-        facts = identity | steps | {"noised": str(args.noised)} | provenance.describe()
-        (folder / "provenance.json").write_text(json.dumps(facts, indent=2) + "\n")
-    provenance.record(args, args.output)
-    discard_checkpoints(run.resume)
+    processes = Processes()
+    if processes.first:
+        with atomic_folder(args.output) as folder:
+            save_policy(policy, model, folder)
+            tokenizer.save(folder)
+            write_metrics(metrics, folder / METRICS)
+            if stage.stop < stage.total:
+                torch.save(optimiser_state, folder / "optimiser.pt")
+            steps = {"base_steps": base_steps, "steps": base_steps + stage.stop}
+            facts = identity | steps | {"noised": str(args.noised)} | provenance.describe()
+            (folder / "provenance.json").write_text(json.dumps(facts, indent=2) + "\n")
+        provenance.record(args, args.output)
+        discard_checkpoints(run.resume)
+    processes.leave()
 
 
 def load_initial(args: argparse.Namespace, stage: Stage) -> tuple[Policy, Model, int]:
     """The policy a stage starts from, with ``<bkspc>`` as its loss wants it, and the base model's steps."""
+    join(args.gpus)
     policy, model = load_policy(args.initial, backspace=LOSSES[stage.loss].backspace)
     initial = json.loads((args.initial / "provenance.json").read_text())
     return policy, model, initial["steps"] if stage.start == 0 else initial["base_steps"]

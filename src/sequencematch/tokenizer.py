@@ -10,6 +10,7 @@ import tokenizers
 
 from sequencematch.errors import UserError
 from sequencematch.files import write_json, write_text_atomically
+from sequencematch.hub import cannot_load
 
 SPECIALS = {"pad": "<pad>", "bos": "<bos>", "eos": "<eos>"}  # ids 0, 1, 2 of our own tokenizers
 DIGITS = "0123456789"
@@ -149,7 +150,7 @@ def load_tokenizer(folder: Path | str) -> Tokenizer:
     return Tokenizer(fast, specials, config.get("bkspc_id"), config.get("model_max_length"))
 
 
-def pretrained_tokenizer(source: str) -> Tokenizer:
+def pretrained_tokenizer(source: str, revision: str = "main", trust_remote_code: bool = False) -> Tokenizer:
     """The tokenizer of a model on the hub or in a local folder; ``<bkspc>`` is the id after the model's rows.
 
     Raises UserError where it cannot be had.
@@ -157,16 +158,14 @@ def pretrained_tokenizer(source: str) -> Tokenizer:
     from transformers import AutoConfig, AutoTokenizer
 
     try:
-        tokenizer, config = AutoTokenizer.from_pretrained(source), AutoConfig.from_pretrained(source)
+        options = {"revision": revision, "trust_remote_code": trust_remote_code}
+        config = AutoConfig.from_pretrained(source, **options)
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
         named = {name: getattr(tokenizer, f"{name}_token") or tokenizer.eos_token for name in SPECIALS}
         context = getattr(config, "max_position_embeddings", None)
         return Tokenizer(tokenizer.backend_tokenizer, named, config.vocab_size, context)
-    except (OSError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"cannot load the tokenizer of '{source}' ({reason}): check the name and your access, "
-            "or give the path of a local copy of the model as model.source, or 'scratch'"
-        ) from error
+    except (OSError, ValueError, ImportError) as error:
+        raise cannot_load("tokenizer", source, error) from error
 
 
 def _text(token: str | dict | None) -> str | None:

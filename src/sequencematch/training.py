@@ -1,7 +1,8 @@
 """The one training loop: base models, MLE, BC, SequenceMatch and ULS differ in loss and data alone.
 
 A run is bitwise repeatable on a CPU: every random draw comes from a stream named by (seed, purpose, step), so a
-killed run continues from its last checkpoint exactly where the undisturbed run would have been.
+killed run continues from its last checkpoint exactly where the undisturbed run would have been. Several processes
+(``processes``) do the same steps together: same rows, same rollouts, same sums but for the rounding of their order.
 """
 
 import csv
@@ -24,6 +25,7 @@ from sequencematch.errors import UserError
 from sequencematch.files import write_text_atomically
 from sequencematch.losses import LOSSES, Scored, count, score_rows
 from sequencematch.policy import Policy, trained_tensors
+from sequencematch.processes import Processes
 from sequencematch.replay import Entry, ReplayBuffer, generation_due, generation_interval
 from sequencematch.rollout import Decoding, sample
 from sequencematch.seeding import generator, stable_seed
@@ -88,6 +90,12 @@ class _Trainer:
     def __init__(self, run: Run):
         self.run, self.stage, self.policy = run, run.stage, run.policy
         self.loss = LOSSES[self.stage.loss]
+        self.processes = Processes()
+        if run.optimiser.batch < self.processes.count:
+            raise UserError(
+                f"optimiser.batch ({run.optimiser.batch}) is below the number of processes ({self.processes.count}): "
+                "raise it, or lower jobs.train.gpu, so that each has a row of every batch"
+            )
         self.accelerator = Accelerator(mixed_precision=MIXED_PRECISION[run.precision])
         self.policy.to(self.accelerator.device)
         self.parameters = [p for p in self.policy.parameters() if p.requires_grad]
@@ -113,6 +121,7 @@ class _Trainer:
             desc=self.stage.loss,
             unit="step",
             mininterval=0.5 if os.isatty(2) else 10,
+            disable=not self.processes.first,
         )
         self.policy.train()
         while self.step < self.stage.stop:
@@ -123,7 +132,7 @@ class _Trainer:
                 self._close_window(validate=finished or self.step % schedule.validate_every == 0)
                 progress.set_postfix(loss=f"{self.metrics[-1]['loss']:.3f}", refresh=False)
             if self.step % schedule.checkpoint_every == 0 and not finished:
-                save_checkpoint(self.run.resume, self.step, self._state())
+                self._save_checkpoint()
             progress.update()
         progress.close()
         return self.metrics, self.optimiser.state_dict()
@@ -133,7 +142,8 @@ class _Trainer:
         names = self.window[0]
         row = {"step": self.step} | {name: sum(w[name] for w in self.window) / len(self.window) for name in names}
         self.metrics.append(row | ({"validation_loss": self._validation_loss()} if validate else {}))
-        write_metrics(self.metrics, self.run.resume / METRICS)  # for whoever watches a long run
+        if self.processes.first:
+            write_metrics(self.metrics, self.run.resume / METRICS)  # for whoever watches a long run
         self.window = []
 
     def _gradient_step(self) -> dict:
@@ -145,16 +155,19 @@ class _Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.zero_grad()
-        metrics = {"learning_rate": rate, "loss": 0.0}
-        for start in range(0, len(rows), run.optimiser.micro_batch):
-            scored = self._score(rows[start : start + run.optimiser.micro_batch])
-            loss, sums = self.loss.function(scored, normaliser, run.objective, beta)
+        sums = {"loss": 0.0}
+        share = self.processes.share(rows)
+        for start in range(0, len(share), run.optimiser.micro_batch):
+            scored = self._score(share[start : start + run.optimiser.micro_batch])
+            loss, parts = self.loss.function(scored, normaliser, run.objective, beta)
             self.accelerator.backward(loss)
-            for name, value in {"loss": loss.item(), **sums}.items():
-                metrics[name] = metrics.get(name, 0.0) + value
+            for name, value in {"loss": loss.item(), **parts}.items():
+                sums[name] = sums.get(name, 0.0) + value
+        self.processes.add(p.grad for p in self.parameters if p.grad is not None)
+        metrics = {"learning_rate": rate, **self.processes.added(sums)}
         norm = self.accelerator.clip_grad_norm_(self.parameters, run.optimiser.clip).item()
         if not (math.isfinite(metrics["loss"]) and math.isfinite(norm)):
-            save_checkpoint(run.resume, step, self._state())  # the weights are still those before this step
+            self._save_checkpoint()  # the weights are still those before this step
             raise UserError(
                 f"training diverged at step {step + 1} (loss {metrics['loss']}, gradient norm {norm}): the last good "
                 f"state is kept in '{run.resume}'; lower the learning rate or alpha and run again"
@@ -194,26 +207,33 @@ class _Trainer:
         items = [item for item, _ in Order(len(run.train), run.seed, "rollouts").slice(first, settings.generate)]
         decoding = Decoding(settings.max_actions, settings.temperature, settings.top_p, settings.top_k)
         streams = [stable_seed(run.seed, "rollout", first + k) for k in range(len(items))]
+        items, streams = self.processes.share(items), self.processes.share(streams)
         prompts = [run.train.example(item, 0).prompt for item in items]
         rollouts, _ = sample(self.policy, prompts, decoding, streams, batch=settings.generate)
-        self.buffer.add(
+        entries = [
             Entry(item, rollout.actions, rollout.finished, self.step)
             for item, rollout in zip(items, rollouts, strict=True)
-        )
+        ]
+        self.buffer.add(self.processes.united(entries))
         self.generations += 1
 
     @torch.no_grad()
     def _validation_loss(self) -> float:
         """Mean negative log-likelihood per imitated action of the validation examples."""
         self.policy.eval()
-        examples = self.run.validation.draws[0][:VALIDATION_EXAMPLES]
-        loss, actions, size = 0.0, 0, self.run.optimiser.micro_batch * 4
+        examples = self.processes.share(self.run.validation.draws[0][:VALIDATION_EXAMPLES])
+        sums, size = {"loss": 0.0, "actions": 0}, self.run.optimiser.micro_batch * 4
         for start in range(0, len(examples), size):
             (scored,) = self._score([(example,) for example in examples[start : start + size]])
-            loss += core.behavioural_cloning(scored.scores).item()
-            actions += scored.scores.imitated.sum().item()
+            sums["loss"] += core.behavioural_cloning(scored.scores).item()
+            sums["actions"] += scored.scores.imitated.sum().item()
         self.policy.train()
-        return loss / actions
+        sums = self.processes.added(sums)
+        return sums["loss"] / sums["actions"]
+
+    def _save_checkpoint(self) -> None:
+        if self.processes.first:
+            save_checkpoint(self.run.resume, self.step, self._state())
 
     def _state(self) -> dict:
         return {
@@ -234,7 +254,8 @@ class _Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         self.buffer.load_state_dict(state["buffer"])
         self.generations, self.metrics, self.window = state["generations"], state["metrics"], state["window"]
-        print(f"continuing from step {self.step}")
+        if self.processes.first:
+            print(f"continuing from step {self.step}")
 
 
 def _as_actions(corpus: Corpus, entry: Entry) -> Actions:

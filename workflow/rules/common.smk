@@ -21,28 +21,55 @@ READ_BY = {
     },
 }
 
+
+def launcher(gpus):
+    """What starts a script: Python, or one process per GPU where there are several."""
+    explicit = "--num_machines 1 --mixed_precision no --dynamo_backend no --main_process_port 0"  # no user's defaults
+    return "python" if gpus < 2 else f"accelerate launch --multi_gpu --num_processes {gpus} {explicit}"
+
+
+# Training starts with $TRAINER: in the shell's prefix, because results do not depend on the number of GPUs, and a
+# changed command or parameter would make them again.
+prefix = f"TRAINER={shlex.quote(launcher(CONFIG.jobs.train.gpu))}; "
+
 # Scripts run by the interpreter that runs Snakemake, unless each rule brings a conda environment.
 if not any(str(method) == "conda" for method in workflow.deployment_settings.deployment_method):
     # Under workflow/run.py those on its own machine share one start of torch and transformers; a cluster's nodes do not.
     shared = "SEQUENCEMATCH_RUN_PID" in os.environ and not workflow.remote_exec
     warm = [f"{workflow.basedir}/workflow/warm"] if shared else []
     interpreters = ":".join([*warm, str(Path(sys.executable).parent)])
-    shell.prefix(f"export PATH={shlex.quote(interpreters)}:$PATH; ")
+    prefix += f"export PATH={shlex.quote(interpreters)}:$PATH; "
+
+shell.prefix(prefix)
+
+
+def planned_jobs():
+    """The jobs that are about to run, as the check of the machine reads them."""
+    return [
+        preflight.Planned(job.rule.name, job.wildcards_dict.get("task"), job.resources.get("mem_mb", 0))
+        for job in workflow.dag.needrun_jobs()
+    ]
+
+
+def allowed_gpus():
+    """GPUs that the jobs of this run may use at a time (make GPUS=2); None where nothing was said."""
+    resource = workflow.global_resources.get("gpu")
+    return getattr(resource, "value", resource)
 
 
 def call(script, options=lambda wildcards: "", unused=lambda wildcards: ()):
-    """A rule's one parameter: the script, its options, with their names, and the digest of the code behind it.
+    """A rule's one parameter: the script, its options, with their names, and the digest of each file of its code.
 
     ``script`` may follow from the wildcards.
 
     One value, because Snakemake compares parameters as a set; exactly what a job reads, so that exactly the jobs
-    that a changed key or module concerns run again.
+    that a changed key or file concerns run again (``make why`` names it).
     """
+    digests = cache(lambda name, unused: code_digests(SOURCE / f"{name}.py", unused))
 
     def parameter(wildcards):
         name = script(wildcards) if callable(script) else script
-        code = code_digest(SOURCE / f"{name}.py", unused(wildcards))
-        return {"script": name, "options": options(wildcards), "code": code}
+        return {"script": name, "options": options(wildcards), "code": digests(name, tuple(unused(wildcards)))}
 
     return parameter
 
@@ -132,7 +159,7 @@ def tokenizer_options(wildcards):
     """A pretrained model brings its own tokenizer."""
     source = CONFIG.settings(wildcards.task)["model"].source
     if source != "scratch":
-        return f"--pretrained {shlex.quote(source)}"
+        return settings(wildcards, model={"source", "revision", "trust_remote_code"})
     return cli.options(CONFIG.tasks[wildcards.task].data, data_read(wildcards, "tokenizer"))
 
 

@@ -10,7 +10,6 @@ localrules:
 rule make_table:
     input:
         metrics=table_metrics,
-        paper="src/sequencematch/paper_tables.csv",
     output:
         csv="<results>/tables/{table}.csv",
         markdown="<results>/tables/{table}.md",
@@ -33,8 +32,8 @@ rule make_table:
         call=call("make_table", title_option),
     shell:
         "OMP_NUM_THREADS={threads} python src/make_table.py --table {wildcards.table} {params.call[options]}"
-        " --paper {input.paper} --metrics {input.metrics} --csv {output.csv} --markdown {output.markdown}"
-        " --figure {output.figure} > {log} 2>&1"
+        " --metrics {input.metrics} --csv {output.csv} --markdown {output.markdown} --figure {output.figure}"
+        " > {log} 2>&1"
 
 
 rule make_text_table:

@@ -30,7 +30,8 @@ rule sample:
     shell:
         "OMP_NUM_THREADS={threads} python src/sample.py {params.call[options]} --seed {wildcards.seed}"
         " --model {input.model} --examples {input.examples} --tokenizer {input.tokenizer} --policy {input.policy}"
-        " --output {output.samples} --repair {output.repair} --showcase {output.shown} > {log} 2>&1"
+        " --output {output.samples} --repair {output.repair} --showcase {output.shown}"
+        " --gpus {resources.gpu} > {log} 2>&1"
 
 
 rule judge:
@@ -63,7 +64,7 @@ rule judge:
     shell:
         "OMP_NUM_THREADS={threads} python src/judge.py {params.call[options]}"
         " --samples {input.samples} --model {input.model} --examples {input.examples} --tokenizer {input.tokenizer}"
-        " --output {output.judged} > {log} 2>&1"
+        " --output {output.judged} --gpus {resources.gpu} > {log} 2>&1"
 
 
 rule score:

@@ -22,9 +22,9 @@ rule pretrain_base:
     params:
         call=call("pretrain_base", base_options),
     shell:
-        "OMP_NUM_THREADS={threads} python src/pretrain_base.py {params.call[options]} --seed {wildcards.seed}"
+        "OMP_NUM_THREADS={threads} $TRAINER src/pretrain_base.py {params.call[options]} --seed {wildcards.seed}"
         " --noised {input.noised} --tokenizer {input.tokenizer} --output {output.model}"
-        " > {log} 2>&1"
+        " --gpus {resources.gpu} > {log} 2>&1"
 
 
 rule pretrain_bc:
@@ -49,9 +49,9 @@ rule pretrain_bc:
     params:
         call=call("pretrain_bc", bc_options),
     shell:
-        "OMP_NUM_THREADS={threads} python src/pretrain_bc.py {params.call[options]} --seed {wildcards.seed}"
+        "OMP_NUM_THREADS={threads} $TRAINER src/pretrain_bc.py {params.call[options]} --seed {wildcards.seed}"
         " --noised {input.noised} --tokenizer {input.tokenizer} --initial {input.initial} --output {output.model}"
-        " > {log} 2>&1"
+        " --gpus {resources.gpu} > {log} 2>&1"
 
 
 rule finetune:
@@ -76,6 +76,6 @@ rule finetune:
     params:
         call=call("finetune", finetune_options),
     shell:
-        "OMP_NUM_THREADS={threads} python src/finetune.py {params.call[options]} --seed {wildcards.seed}"
+        "OMP_NUM_THREADS={threads} $TRAINER src/finetune.py {params.call[options]} --seed {wildcards.seed}"
         " --noised {input.noised} --tokenizer {input.tokenizer} --initial {input.initial} --output {output.model}"
-        " > {log} 2>&1"
+        " --gpus {resources.gpu} > {log} 2>&1"

@@ -1,0 +1,82 @@
+"""Several processes that train one model: each works on its share of the rows, and all hold the same sums.
+
+``accelerate launch`` starts them, one per GPU (or several on a CPU). Each makes the whole effective batch from
+(seed, step) and takes its share; what it adds up is divided by the normaliser of the whole batch, so that the
+processes hold parts of one sum, not means to be averaged. A process that is alone takes all and adds nothing.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+import torch
+import torch.distributed
+from accelerate import PartialState
+from torch import Tensor
+
+from sequencematch.errors import UserError
+
+Item = TypeVar("Item")
+
+
+class Processes:
+    """This process (``rank``, from 0) among the ``count`` that train together, and the device it works on."""
+
+    def __init__(self):
+        launched = int(os.environ.get("WORLD_SIZE", 1)) > 1
+        state = PartialState(cpu=launched and not torch.cuda.is_available())
+        self.rank, self.count, self.device = state.process_index, state.num_processes, state.device
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes files and speaks."""
+        return self.rank == 0
+
+    def share(self, items: Sequence[Item]) -> Sequence[Item]:
+        """This process's part: every ``count``-th item, so that long and short ones are spread evenly."""
+        return items[self.rank :: self.count]
+
+    def united(self, share: list[Item]) -> list[Item]:
+        """All items, in the order they had before every process took its ``share``."""
+        if self.count == 1:
+            return share
+        shares: list[list[Item]] = [[] for _ in range(self.count)]
+        torch.distributed.all_gather_object(shares, share)
+        items: list = [None] * sum(map(len, shares))
+        for rank, part in enumerate(shares):
+            items[rank :: self.count] = part
+        return items
+
+    def add(self, tensors: Iterable[Tensor]) -> None:
+        """Replace each tensor by its sum over all processes: the same bits on each of them."""
+        if self.count > 1:
+            for tensor in tensors:
+                torch.distributed.all_reduce(tensor)
+
+    def added(self, numbers: dict[str, float]) -> dict[str, float]:
+        """The sums of named numbers over all processes, which must have the same names."""
+        if self.count == 1:
+            return numbers
+        total = torch.tensor(list(numbers.values()), dtype=torch.float64, device=self.device)
+        self.add([total])
+        return dict(zip(numbers, total.tolist(), strict=True))
+
+    def leave(self) -> None:
+        """Wait for the others, then part from them."""
+        if self.count > 1:
+            torch.distributed.barrier()
+            torch.distributed.destroy_process_group()
+
+
+def join(gpus: int) -> Processes:
+    """This process, with its device set: before a model is loaded, because 4-bit weights are made on the device.
+
+    Raises UserError where fewer than ``gpus`` GPUs, those that the job was promised, are to be seen.
+    """
+    found = torch.cuda.device_count() if gpus else 0
+    if found < gpus:
+        raise UserError(
+            f"this job was promised {gpus} GPU(s) and sees {found}: run it where there are enough (check nvidia-smi, "
+            "CUDA_VISIBLE_DEVICES, and that torch is a CUDA build), or lower jobs.train.gpu and jobs.sample.gpu"
+        )
+    return Processes()

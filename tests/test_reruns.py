@@ -1,0 +1,463 @@
+"""What runs again after which edit, planned by the real Snakemake, and what ``make why`` and ``make status`` say.
+
+The tables below are written by hand. To add a file of the library, a script or a setting, add its line: for a file the
+scripts that use it, for a setting a new value and the jobs that read it. Jobs that follow from those need no line.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from test_workflow import PARTS, copy_tree, snakemake, wait_for
+
+from sequencematch.config import SECTIONS, Config
+from sequencematch.settings import Data
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[1]
+# One seed and one noise level; one method of every loss.
+CONFIG = ("scale=smoke", "seeds=[1]", "tables={table6: {methods: [mle, uls, bc, sm]}}", "rollouts={buffer: 200}")
+JOBS = {
+    "make_dataset": 1,
+    "train_tokenizer": 1,
+    "inject_noise": 2,  # eta 0 and 0.2
+    "pretrain_base": 1,
+    "pretrain_bc": 1,
+    "finetune": 5,  # mle, uls, bc, sm, sm_js
+    "sample": 5,
+    "score": 5,
+    "make_table": 2,
+    "plot_motivating_example": 1,
+}
+# Rules and those that read what they make. A rule has the name of its script.
+READERS = {
+    "make_dataset": {"train_tokenizer", "inject_noise", "sample", "score"},
+    "train_tokenizer": {"inject_noise", "pretrain_base", "pretrain_bc", "finetune", "sample"},
+    "inject_noise": {"pretrain_base", "pretrain_bc", "finetune"},
+    "pretrain_base": {"pretrain_bc", "finetune"},
+    "pretrain_bc": {"finetune"},
+    "finetune": {"sample", "score"},
+    "sample": {"score"},
+    "score": {"make_table"},
+    "make_table": set(),
+    "plot_motivating_example": set(),
+}
+EVERY = set(JOBS)
+TRAINING = {"pretrain_base", "pretrain_bc", "finetune"}
+REPORT = {"make_table", "plot_motivating_example"}
+
+# Files of src/sequencematch, and the scripts that use them.
+USED_BY = {
+    "__init__.py": EVERY,
+    "__init__.pyi": set(),
+    "arithmetic.py": {"make_dataset"},
+    "attention.py": TRAINING | {"sample"},
+    "cache.py": TRAINING | {"sample"},
+    "checkpoint.py": TRAINING,
+    "cli.py": EVERY,
+    "code_digest.py": TRAINING,
+    "command.py": set(),
+    "comparison.py": REPORT,
+    "config.py": set(),
+    "core.py": TRAINING | {"sample"},
+    "corpus.py": TRAINING,
+    "custom_generate.py": set(),
+    "decoding.py": TRAINING | {"sample"},
+    "errors.py": EVERY,
+    "evaluation.py": {"sample"},
+    "explain.py": EVERY,
+    "export.py": set(),
+    "figures.py": REPORT,
+    "files.py": EVERY - {"plot_motivating_example"},
+    "intervals.py": REPORT,
+    "losses.py": TRAINING,
+    "markdown.py": REPORT,
+    "model_card.py": set(),
+    "motivating_example.py": REPORT,
+    "noise.py": {"inject_noise", "sample"},
+    "paper.py": REPORT,
+    "paper_tables.csv": REPORT,
+    "policy.py": TRAINING | {"sample"},
+    "provenance.py": TRAINING | {"make_dataset", "inject_noise"},
+    "py.typed": set(),
+    "replay.py": TRAINING,
+    "rollout.py": TRAINING | {"sample"},
+    "scoring.py": REPORT | {"score"},
+    "seeding.py": TRAINING | REPORT | {"make_dataset", "inject_noise", "sample"},
+    "settings.py": EVERY,
+    "stages.py": TRAINING,
+    "storage.py": TRAINING | {"make_dataset", "train_tokenizer", "inject_noise", "sample"},
+    "tables.py": REPORT,
+    "tokenizer.py": TRAINING | {"train_tokenizer", "inject_noise", "sample"},
+    "trace.py": set(),
+    "training.py": TRAINING,
+}
+
+# Sections of the configuration, a change in each setting, and the numbers of jobs that read it; 0 stands at a rule that
+# reads what those make, but none of what is made anew.
+ALL_TRAINING = {"pretrain_base": 1, "pretrain_bc": 1, "finetune": 5}
+CLEAN = {"pretrain_base": 0}  # base models are trained on sequences without noise
+SETTINGS = [
+    ("data", "generator: list_prime_factors", {"make_dataset": 1}),
+    ("data", "entropy: [1.0, 2.5]", {"make_dataset": 1}),
+    ("data", "train: 201", {"make_dataset": 1}),
+    ("data", "validation: 21", {"make_dataset": 1}),
+    ("data", "test: 21", {"make_dataset": 1}),
+    ("data", "seed: 5", {"make_dataset": 1}),
+    ("noise", "kind: random", CLEAN | {"inject_noise": 1, "sample": 5}),
+    ("noise", "draws: 2", CLEAN | {"inject_noise": 1}),
+    ("model", "source: corpora/network", {"train_tokenizer": 1, "pretrain_base": 1}),
+    ("model", "layers: 2", {"pretrain_base": 1}),
+    ("model", "width: 32", {"pretrain_base": 1}),
+    ("model", "heads: 4", {"pretrain_base": 1}),
+    ("model", "context: 129", {"pretrain_base": 1}),
+    ("model", "initial_spread: 0.05", {"pretrain_base": 1}),
+    ("model", "rope_theta: 99", {"pretrain_base": 1}),
+    ("model", "precision: bfloat16", {"pretrain_base": 1}),
+    ("model", "{quantise: nf4, lora_rank: 2}", {"pretrain_base": 1}),
+    ("model", "lora_alpha: 8", {"pretrain_base": 1}),
+    ("model", "gradient_checkpointing: true", {"pretrain_base": 1}),
+    ("optimiser", "batch: 128", ALL_TRAINING),
+    ("optimiser", "micro_batch: 32", ALL_TRAINING),
+    ("optimiser", "learning_rate: 0.1", ALL_TRAINING),
+    ("optimiser", "weight_decay: 0.1", ALL_TRAINING),
+    ("optimiser", "clip: 2", ALL_TRAINING),
+    ("optimiser", "warmup: 3", ALL_TRAINING),
+    ("schedule", "base_steps: 5", {"pretrain_base": 1}),
+    ("schedule", "pretrain_steps: 5", {"pretrain_bc": 1, "finetune": 5}),
+    ("schedule", "steps: 9", {"pretrain_bc": 1, "finetune": 5}),
+    ("schedule", "decay_start: 5", {"pretrain_bc": 1, "finetune": 5}),
+    ("schedule", "beta_final: 0.1", {"finetune": 2}),
+    ("schedule", "beta_steps: 3", {"finetune": 2}),
+    ("schedule", "metrics_every: 3", ALL_TRAINING),
+    ("schedule", "validate_every: 3", ALL_TRAINING),
+    ("schedule", "checkpoint_every: 4", ALL_TRAINING),
+    ("objective", "divergence: chi2", {"finetune": 1}),  # sm_js has its own
+    ("objective", "alpha: 0.5", {"finetune": 2}),
+    ("objective", "gamma: 0.5", {"finetune": 2}),
+    ("objective", "weighting: uniform", {"finetune": 2}),
+    ("objective", "c: 0.25", {"finetune": 2}),
+    ("objective", "beta_mix: 0.25", {"finetune": 2}),
+    ("objective", "js_delta: 0.25", {"finetune": 2}),
+    ("objective", "imitate_noise: true", {"pretrain_bc": 1, "finetune": 3}),
+    ("objective", "uls_ngram: 4", {"finetune": 1}),
+    ("objective", "uls_weight: 0.5", {"finetune": 1}),
+    ("rollouts", "buffer: 201", {"finetune": 2}),
+    ("rollouts", "seen: 3", {"finetune": 2}),
+    ("rollouts", "generate: 33", {"finetune": 2}),
+    ("rollouts", "temperature: 0.5", {"finetune": 2}),
+    ("rollouts", "top_p: 0.5", {"finetune": 2}),
+    ("rollouts", "top_k: 5", {"finetune": 2}),
+    ("rollouts", "max_actions: 17", {"finetune": 2}),
+    ("evaluation", "split: validation", {"sample": 5}),
+    ("evaluation", "batch: 7", {"sample": 5}),
+    ("evaluation", "max_actions: 25", {"sample": 5}),
+    ("evaluation", "perturbation: [0.2]", {"sample": 5}),
+    # One method's, or one task's.
+    ("methods", "sm_js: {objective: {alpha: 0.5}}", {"finetune": 1, "sample": 1}),
+    ("methods", "bc: {evaluation: {batch: 7}}", {"sample": 1}),
+    ("tasks", "mul: {objective: {alpha: 0.5}}", {"finetune": 2}),
+    ("tables", "table6: {title: New}", {"make_table": 1}),
+    ("seeds", "[1, 2]", {name: JOBS[name] for name in ("inject_noise", *ALL_TRAINING, "sample", "make_table")}),
+    ("etas", "[0.2, 0.3]", CLEAN | {"inject_noise": 1, "pretrain_bc": 1, "finetune": 3, "sample": 3, "make_table": 2}),
+    ("jobs", "train: {threads: 2, mem_mb: 3000}", {}),
+]
+ELSEWHERE = {"scale"}  # another scale has results of its own
+
+
+def with_readers(rules):
+    """The rules, and all that run again because those do."""
+    reached, waiting = set(), set(rules)
+    while waiting:
+        reached |= waiting
+        waiting = set().union(*(READERS[rule] for rule in waiting)) - reached
+    return reached
+
+
+# Plans again and again in one process: starting Snakemake takes longer than a plan.
+PLANNER = """
+import json, sys
+sys.path.insert(0, "workflow")
+import why
+
+for line in sys.stdin:
+    with why.planned(json.loads(line)) as workflow:
+        rules = {
+            rule: {
+                "jobs": len(set().union(*causes.values())),
+                "causes": sorted({cause.sentence.format(cause.subject) for cause in causes}),
+            }
+            for rule, causes in why.causes_by_rule(workflow).items()
+        }
+    print(json.dumps(rules), flush=True)
+"""
+
+
+class Planner:
+    """The plan for a tree: of each rule that would run, the number of jobs and the causes."""
+
+    def __init__(self, tree):
+        self.tree = tree
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self.process = subprocess.Popen([sys.executable, "-c", PLANNER], cwd=tree, text=True, **pipes)
+
+    def __call__(self, *words, config=()):
+        print(json.dumps(["all", *words, "--config", *CONFIG, *config]), file=self.process.stdin, flush=True)
+        line = self.process.stdout.readline()
+        assert line, "planning failed; its error is above"
+        return json.loads(line)
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """A tree in which everything has been made (by stubs)."""
+    tree = copy_tree(tmp_path_factory.mktemp("finished"))
+    done = snakemake(tree, "--config", *CONFIG)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return tree
+
+
+@pytest.fixture(scope="module")
+def plan(tree):
+    planner = Planner(tree)
+    assert planner() == {}
+    yield planner
+    planner.close()
+
+
+@contextlib.contextmanager
+def edited(*files, by=lambda text: text + "\nEDITED = 1\n"):
+    """Edits files, and puts back what stood there, with its time stamps."""
+    before = [(file, file.read_text(), file.stat()) for file in files]
+    try:
+        for file, text, _ in before:
+            file.write_text(by(text))
+        yield
+    finally:
+        for file, text, stat in before:
+            file.write_text(text)
+            os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def library(tree):
+    return [f for f in sorted((tree / "src/sequencematch").rglob("*")) if f.is_file() and f.suffix != ".pyc"]
+
+
+def test_the_tables_name_every_file_script_and_setting():
+    """A new one fails here until its line says what it concerns."""
+    files = {str(file.relative_to(ROOT / "src/sequencematch")) for file in library(ROOT)}
+    assert not files - USED_BY.keys(), "USED_BY does not say which scripts use these files of src/sequencematch"
+    assert not USED_BY.keys() - files, "USED_BY names files that are not there"
+    scripts = {file.stem for file in (ROOT / "src").glob("*.py")}
+    assert not scripts - READERS.keys(), "READERS does not say which rules read what these scripts make"
+    assert READERS.keys() == JOBS.keys() == scripts, "READERS or JOBS names scripts that are not there"
+    named = {section for section, _, _ in SETTINGS}
+    assert not Config.model_fields.keys() - named - ELSEWHERE, (
+        "SETTINGS has no line for these keys of the configuration"
+    )
+    for section, model in {"data": Data, **SECTIONS}.items():
+        changed = set().union(*(yaml.safe_load(change) for name, change, _ in SETTINGS if name == section))
+        assert changed == model.model_fields.keys(), f"SETTINGS must have a line for each setting of '{section}'"
+
+
+def test_real_dry_runs_plan_the_same(tree, plan):
+    """The plan of one process is that of Snakemake's own command."""
+    with edited(tree / "src/sequencematch/noise.py"):
+        done = snakemake(tree, "--dry-run", "--quiet", "rules", "--config", *CONFIG)
+        assert done.returncode == 0
+        listed = [line.split() for line in done.stdout.splitlines()]
+        counts = {words[0]: int(words[1]) for words in listed if len(words) == 2 and words[0] in JOBS}
+        assert counts == {rule: found["jobs"] for rule, found in plan().items()} != {}
+
+
+@pytest.mark.parametrize("name", USED_BY)
+def test_an_edited_file_reruns_the_rules_whose_scripts_use_it(tree, plan, name):
+    with edited(tree / "src/sequencematch" / name):
+        found = plan()
+    assert found.keys() == with_readers(USED_BY[name])
+    cause = f"src/sequencematch/{name} changed"
+    assert {rule for rule in found if cause in found[rule]["causes"]} == USED_BY[name]
+
+
+@pytest.mark.parametrize("script", READERS)
+def test_an_edited_script_reruns_its_rule(tree, plan, script):
+    with edited(tree / "src" / f"{script}.py"):
+        found = plan()
+    assert found.keys() == with_readers({script})
+    assert [rule for rule in found if f"src/{script}.py changed" in found[rule]["causes"]] == [script]
+
+
+@pytest.mark.parametrize(("section", "change", "jobs"), SETTINGS)
+def test_a_changed_setting_reruns_the_jobs_that_read_it(plan, section, change, jobs):
+    change = change if change[0] in "{[" else f"{{{change}}}"
+    found = plan(config=[f"tasks={{mul: {{data: {change}}}}}" if section == "data" else f"{section}={change}"])
+    spared = {rule for rule in jobs if not jobs[rule]}
+    assert found.keys() == with_readers(jobs.keys() - spared) - spared
+    assert {rule: found[rule]["jobs"] for rule in jobs.keys() - spared} | dict.fromkeys(spared, 0) == jobs
+
+
+def test_a_changed_command_reruns_its_rule(tree, plan):
+    with edited(tree / "workflow/rules/sample.smk", by=lambda text: text.replace("src/score.py", "src/./score.py")):
+        found = plan()
+    assert found.keys() == {"score", "make_table"} and found["score"]["causes"] == ["the rule's command changed"]
+
+
+def test_time_stamps_comments_docstrings_and_formatting_rerun_nothing(tree, plan):
+    modules = [file for file in library(tree) if file.suffix == ".py"]
+    with edited(*modules, by=lambda text: text.replace('"""', '"""In other words: ', 1) + "# More words.\n"):
+        assert plan() == {}
+    with edited(*modules, by=lambda text: text):
+        form = [sys.executable, "-m", "ruff", "format", "--quiet", "--isolated", "--line-length", "60", *modules]
+        subprocess.run(form, check=True)
+        assert plan() == {}
+    files = [file for file in tree.rglob("*") if file.is_file() and ".snakemake" not in file.relative_to(tree).parts]
+    with edited(
+        *(file for file in files if "results" not in file.parts and file.suffix != ".pyc"), by=lambda text: text
+    ):
+        assert plan() == {}
+    samples = tree / "results/smoke/mul/bc/eta=0.2/seed=1/samples.jsonl"
+    with edited(samples, by=lambda text: text):
+        assert plan() == {}
+    with edited(samples, by=lambda text: text + "more"):
+        found = plan()
+    assert found.keys() == {"score", "make_table"} and found["score"]["causes"] == [
+        "results/smoke/mul/bc/eta=0.2/seed=1/samples.jsonl changed"
+    ]
+
+
+def test_a_fresh_clone_elsewhere_reruns_nothing(tree, tmp_path):
+    git = ["git", "-c", "user.name=A", "-c", "user.email=a@b.c"]
+    for words in (["init", "--quiet"], ["add", *PARTS], ["commit", "--quiet", "--message", "A"]):
+        subprocess.run([*git, *words], cwd=tree, check=True)
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", tree, clone], check=True)
+    shutil.copytree(tree / "results", clone / "results")
+    assert f"Nothing would run.\n{sum(JOBS.values())} results without a record" in why(clone)
+    shutil.copytree(tree / ".snakemake", clone / ".snakemake", dirs_exist_ok=True)
+    assert why(clone) == "Nothing would run.\n"
+
+
+STUB_CONDA = """#!/bin/sh
+case "$1 $2" in
+    "--version "*) echo conda 25.1.1 ;;
+    "info --json") echo '{"conda_prefix": "'$(dirname $(dirname $0))'", "platform": "linux-64"}' ;;
+    "config --get") echo '{"get": {"channel_priority": "strict"}}' ;;
+    "env create") for last; do true; done; mkdir -p $last ;;
+esac
+"""
+
+
+def test_an_edited_environment_reruns_the_rules_that_run_in_it(tmp_path, monkeypatch):
+    """Snakemake's own conda deployment; only the conda command is a stand-in, whose environments are empty."""
+    command = tmp_path / "conda/bin/conda"
+    command.parent.mkdir(parents=True)
+    command.write_text(STUB_CONDA)
+    command.chmod(0o755)
+    (command.parent / "activate").touch()
+    monkeypatch.setenv("PATH", f"{command.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}")
+    (tmp_path / "tree").mkdir()
+    tree = copy_tree(tmp_path / "tree")
+    conda = ("--software-deployment-method", "conda")
+    done = snakemake(tree, *conda, "--config", *CONFIG)
+    assert done.returncode == 0, done.stdout + done.stderr
+    plan = Planner(tree)
+    assert plan(*conda) == {}
+    for environment, rules in {
+        "data": {"make_dataset", "train_tokenizer"},
+        "train": {"inject_noise", "sample"} | TRAINING,
+        "report": {"score"} | REPORT,
+    }.items():
+        with edited(tree / f"envs/{environment}.yaml", by=lambda text: text.replace("numpy==", "numpy>=")):
+            found = plan(*conda)
+        assert found.keys() == with_readers(rules)
+        cause = f"envs/{environment}.yaml, or how it is deployed, changed"
+        assert {rule for rule in found if cause in found[rule]["causes"]} == rules
+    plan.close()
+
+
+def why(tree, *config):
+    command = [sys.executable, "workflow/why.py", "--cores", "2", "--config", *CONFIG, *config]
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_make_why_names_files_settings_and_missing_results_and_what_they_cost(tree):
+    assert why(tree) == "Nothing would run.\n"
+    results = tree / "results/smoke"
+    benchmarks = list((results / "benchmarks").rglob("finetune.tsv"))
+    missing = results / "mul/mle/eta=0/seed=1/samples.jsonl"
+    kept = missing.rename(missing.with_suffix(".kept"))
+    never = (results / "benchmarks/mul/bc/eta=0.2/seed=1/sample.tsv").rename(tree / "kept.tsv")
+    settings = ["objective={alpha: 0.5}", "methods={sm_js: {evaluation: {batch: 7}}}"]
+    with edited(*benchmarks, by=lambda text: text.splitlines()[0] + "\n120.0" + "\t0" * 9 + "\n"):
+        with edited(tree / "src/sequencematch/losses.py"):
+            lines = why(tree, *settings).splitlines()
+    kept.rename(missing)
+    never.rename(results / "benchmarks/mul/bc/eta=0.2/seed=1/sample.tsv")
+    found = {line.split()[0]: line for line in lines}
+    assert list(found) == ["pretrain_base", "pretrain_bc", "finetune", "sample", "score", "make_table", "19"]
+    assert found["finetune"] == (
+        "finetune (5 jobs, 10 min): src/sequencematch/losses.py changed; objective.alpha 0.03 -> 0.5 (method sm, sm_js)"
+    )
+    samples = str(missing.relative_to(tree))
+    assert f": {samples} missing (method mle); " in found["sample"] and ", 1 not measured yet" in found["sample"]
+    assert "evaluation.batch 500 -> 7 (method sm_js)" in found["sample"]
+    assert found["score"].endswith(": after finetune, sample") and found["make_table"].endswith(": after score")
+    assert lines[-1].startswith(
+        "19 jobs would run: about 5 min on 2 cores by their last runs, and 1 job not measured yet."
+    )
+
+
+def test_make_why_tells_bad_settings_in_one_sentence(tree):
+    command = [sys.executable, "workflow/why.py", "--config", "scale=smoke", "objective={gama: 0.5}"]
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: command line: objective.gama is unknown; did you mean 'gamma'?\n"
+
+
+def status(tree):
+    command = [sys.executable, "workflow/status.py", "table6", "--config", *CONFIG]
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+BARS = "sm:   0%|  | 0/200 [00:00<?, ?step/s]\rsm:  33%|##  | 66/200 [02:10<04:24,  1.97s/step, loss=2.1]"
+METRICS = "step,learning_rate,loss,validation_loss\n25,0.004,2.5,1.25\n50,0.002,2.123456,\n"
+
+
+def test_make_status_tells_how_far_a_run_is_while_it_goes_on(tmp_path):
+    tree = copy_tree(tmp_path)
+    command = [sys.executable, "workflow/run.py", "table6", "--cores", "2", "--config", *CONFIG]
+    assert subprocess.run(command, cwd=tree, capture_output=True).returncode == 0
+    results, run = tree / "results/smoke", "mul/sm/eta=0.2/seed=1"
+    shutil.rmtree(results / run)
+    shutil.rmtree(results / "tables")
+    (tree / "wait").touch()
+    with subprocess.Popen(command, cwd=tree, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as going_on:
+        wait_for((tree / "waiting").exists)
+        (results / "logs" / run / "finetune.log").write_text(BARS)
+        metrics = results / ".resume" / run / "abc/metrics.csv"
+        metrics.parent.mkdir(parents=True)
+        metrics.write_text(METRICS)
+        shown = status(tree)
+        (tree / "wait").unlink()
+    assert going_on.returncode == 0
+    lines = [line.split() for line in shown.splitlines()]
+    assert shown.startswith("smoke: 15 of 19 jobs done; a run is going on; still to go: about 4 min\n")
+    assert ["finetune", "3", "1", "0"] in lines and ["sample", "3", "0", "1"] in lines
+    assert lines[-1][:5] == ["finetune", "task=mul", "method=sm", "eta=0.2", "seed=1"]
+    assert lines[-1][-9:] == ["66", "of", "200", "(33%)", "04:24", "50", "2.123", "1.25", "0.002"]
+    assert status(tree).startswith("smoke: 19 of 19 jobs done; no run is going on\n")

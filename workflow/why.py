@@ -1,0 +1,185 @@
+"""Says which rules would run, and because of what: ``why.py TARGET ... [OPTION ...]``, as on Snakemake's command line.
+
+Nothing runs. Each rule comes with its number of jobs, the time they took when they last ran, and the causes: changed
+files of its code, changed settings (old value -> new), missing outputs, or another rule that runs before it.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from plan import counted, duration, in_words, is_started, options_of, planned, real_jobs, recorded_call, seconds
+from rich.console import Console
+from rich.table import Table
+from snakemake.jobs import Job
+from snakemake.workflow import Workflow
+
+NAMED = 3  # files, rules and values that are named one by one; of more, the rest is counted
+AFTER = "after {}"
+
+
+@dataclass(frozen=True)
+class Cause:
+    """A sentence about a subject: ``Cause("{} changed", "src/score.py")``. The subjects of one sentence are listed."""
+
+    sentence: str
+    subject: str = ""
+
+
+def main() -> None:
+    with planned(sys.argv[1:]) as workflow:
+        rules = causes_by_rule(workflow)
+        if rules:
+            show([row(workflow, rule, concerned) for rule, concerned in rules.items()])
+            print(in_total(workflow))
+        else:
+            print("Nothing would run.")
+        unknown = [
+            job for job in real_jobs(workflow) if workflow.dag.reason(job).no_metadata and not workflow.dag.needrun(job)
+        ]
+        if unknown:
+            print(
+                f"{counted(unknown, 'result')} without a record in .snakemake/ of how they were made: they count as up "
+                "to date, whatever code and settings made them."
+            )
+
+
+def causes_by_rule(workflow: Workflow) -> dict[str, dict[Cause, set[Job]]]:
+    """Of each rule that would run, in the Snakefile's order, its causes and the jobs that each of them concerns."""
+    rules: dict[str, dict[Cause, set[Job]]] = {}
+    for job in real_jobs(workflow):
+        if workflow.dag.needrun(job):
+            concerned = rules.setdefault(job.rule.name, {})
+            for cause in [*causes(workflow, job)] or [*upstream(workflow, job)]:
+                concerned.setdefault(cause, set()).add(job)
+    return {rule.name: rules[rule.name] for rule in workflow.rules if rule.name in rules}
+
+
+def causes(workflow: Workflow, job: Job) -> Iterator[Cause]:
+    """Why this job would run, whatever runs before it."""
+    reason, records = workflow.dag.reason(job), workflow.persistence
+    missing = [file for file in job.output if not Path(file).exists()]
+    if is_started(workflow, job):
+        yield Cause("started, but not finished")
+    elif missing and not records.has_metadata(job):
+        yield Cause("never run")
+    else:
+        yield from (Cause("{} missing", file) for file in missing)
+    yield from (Cause("{} changed", file) for file in sorted(reason.updated_input))
+    old, new = recorded_call(workflow, job), job.params.call
+    if old is not None:
+        yield from changed_code(old["code"], new["code"])
+        yield from changed_options(workflow, job, options_of(old), options_of(new))
+    if any(records.code_changed(job)):
+        yield Cause("the rule's command changed")
+    if any(records.software_stack_changed(job)):
+        file = os.path.relpath(job.conda_env_spec.file.get_path_or_uri(secret_free=True))
+        yield Cause(f"{file}, or how it is deployed, changed")
+    if any(records.input_changed(job)):
+        yield Cause("it reads other files than before")
+
+
+def upstream(workflow: Workflow, job: Job) -> Iterator[Cause]:
+    """The rules that run right before this job."""
+    for name in sorted({d.rule.name for d in workflow.dag.dependencies[job] if workflow.dag.needrun(d)}):
+        yield Cause(AFTER, name)
+
+
+def changed_code(old: dict[str, str], new: dict[str, str]) -> Iterator[Cause]:
+    for file in sorted(old.keys() | new.keys()):
+        if file not in old:
+            yield Cause("{} is used now", f"src/{file}")
+        elif file not in new:
+            yield Cause("{} is no longer used", f"src/{file}")
+        elif old[file] != new[file]:
+            yield Cause("{} changed", f"src/{file}")
+
+
+def changed_options(workflow: Workflow, job: Job, old: dict[str, str], new: dict[str, str]) -> Iterator[Cause]:
+    """Changed settings by their names in the configuration, other options by their own."""
+    for name in sorted(old.keys() | new.keys()):
+        if old.get(name) != new.get(name):
+            key = setting(workflow, job, name, old.keys() | new.keys())
+            yield Cause(f"{key} {old.get(name, 'not given')} -> {new.get(name, 'not given')}")
+
+
+def setting(workflow: Workflow, job: Job, option: str, options: set[str]) -> str:
+    """The key of the configuration behind an option, e.g. 'objective.alpha'.
+
+    Where two sections have a setting of that name, it is the section that more of the job's options come from.
+    """
+    task, key = job.wildcards.get("task"), option.replace("-", "_")
+    given = {name.replace("-", "_") for name in options}
+    fields = {
+        name: type(section).model_fields.keys()
+        for name, section in (workflow.globals["CONFIG"].settings(task) if task else {}).items()
+    }
+    section = max((name for name in fields if key in fields[name]), key=lambda n: len(given & fields[n]), default="")
+    return f"{section}.{key}" if section else option
+
+
+def row(workflow: Workflow, rule: str, concerned: dict[Cause, set[Job]]) -> tuple[str, str, str, str]:
+    """A rule, its jobs, their time and its causes in words."""
+    told: dict[tuple, list[str]] = {}
+    for cause, jobs in concerned.items():
+        told.setdefault((cause.sentence, frozenset(jobs)), []).append(cause.subject)
+    ordered = sorted(told.items(), key=lambda item: item[0][0] == AFTER)  # what is plain to see comes last
+    sentences = [
+        sentence.format(listed(subjects)) + scope(workflow, rule, jobs) for (sentence, jobs), subjects in ordered
+    ]
+    jobs = set().union(*concerned.values())
+    return rule, counted(jobs, "job"), time_of(jobs), "; ".join(sentences)
+
+
+def scope(workflow: Workflow, rule: str, jobs: frozenset[Job]) -> str:
+    """Which of the rule's jobs these are, e.g. ' (method sm, sm_js)'; nothing where all are."""
+    within = [job for job in real_jobs(workflow) if job.rule.name == rule]
+    parts = []
+    for name in within[0].wildcards.keys():
+        values = sorted({job.wildcards[name] for job in jobs})
+        closer = [job for job in within if job.wildcards[name] in values]
+        if len(closer) < len(within):
+            parts.append(f"{name} {listed(values)}")
+            within = closer
+    return f" ({'; '.join(parts)})" if parts else ""
+
+
+def listed(names) -> str:
+    names = list(names)
+    rest = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + rest
+
+
+def time_of(jobs: set[Job]) -> str:
+    times = [seconds(job) for job in jobs]
+    known = [time for time in times if time is not None]
+    if not known:
+        return "not measured yet"
+    return in_words(sum(known)) + (f", {len(times) - len(known)} not measured yet" if len(known) < len(times) else "")
+
+
+def in_total(workflow: Workflow) -> str:
+    times = {job: seconds(job) for job in real_jobs(workflow) if workflow.dag.needrun(job)}
+    known = {job: time for job, time in times.items() if time is not None}
+    least = in_words(duration(workflow, known))
+    rest = f", and {counted(times.keys() - known, 'job')} not measured yet" if len(known) < len(times) else ""
+    cores = workflow.global_resources["_cores"].value
+    return f"{counted(times, 'job')} would run: about {least} on {cores} cores by their last runs{rest}."
+
+
+def show(rows: list[tuple[str, str, str, str]]) -> None:
+    """A table on a terminal; plain lines elsewhere."""
+    if not sys.stdout.isatty():
+        for rule, jobs, time, why in rows:
+            print(f"{rule} ({jobs}, {time}): {why}")
+        return
+    table = Table("rule", "", "time", "because", box=None, pad_edge=False)
+    for cells in rows:
+        table.add_row(*cells)
+    Console(highlight=False).print(table)
+
+
+if __name__ == "__main__":
+    main()
