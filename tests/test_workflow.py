@@ -21,7 +21,7 @@ import yaml
 from sequencematch.code_digest import SOURCE, import_closure
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("Snakefile", "workflow", "envs", "config.yaml", "src")
+PARTS = ("Snakefile", "workflow", "envs", "config.yaml", "src", "docs")
 STUB = """
 import sys, time
 from pathlib import Path
@@ -30,7 +30,7 @@ sampled = ("--repair", "--showcase") if "sample.py" in sys.argv[0] else ()
 for option in ("--output", "--csv", "--markdown", "--html", "--text", "--figure", *sampled):
     if option in sys.argv:
         path = Path(sys.argv[sys.argv.index(option) + 1])
-        if path.suffix in (".json", ".jsonl", ".csv", ".md", ".html", ".txt", ".png"):
+        if path.suffix:
             path.write_text("stub")
         else:
             path.mkdir(parents=True, exist_ok=True)
