@@ -278,10 +278,7 @@ def graph_options(wildcards):
     """What of the configuration decides which rules there are and which reads what another makes; the script does not
     ask, for the configuration reaches it by the environment."""
     compared = [(table.task, method) for table in CONFIG.tables.values() for method in table.methods]
-    in_use = {
-        "families": {CONFIG.tasks[task].data.family for task, _ in compared},
-        "losses": {CONFIG.methods[method].loss for _, method in compared},
-        "start-from-bc": {str(CONFIG.starts_from_bc(task, method)) for task, method in compared},
-        "noise": {CONFIG.settings(task)["noise"].kind for task, _ in compared},
-    }
-    return " ".join(f"--{name} {' '.join(sorted(values))}" for name, values in in_use.items())
+    families = sorted({CONFIG.tasks[task].data.family for task in TABLE_TASKS})
+    from_bc = any(CONFIG.starts_from_bc(*run) for run in compared)
+    by_model = any(CONFIG.settings(task)["noise"].kind == "model" for task in TABLE_TASKS)
+    return f"--families {' '.join(families)} --pretrain-bc {from_bc} --noise-by-model {by_model}"
