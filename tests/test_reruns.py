@@ -278,7 +278,7 @@ SETTINGS = [
     ("evaluation", "judge: corpora/network", {"judge": 1}, TEXTS),
     # One method's, or one task's.
     ("methods", "sm_js: {objective: {alpha: 0.5}}", {"finetune": 1, "sample": 1}, MATHS),
-    ("methods", "bc: {evaluation: {batch: 7}}", {"sample": 1}, MATHS),
+    ("methods", "bc: {evaluation: {batch: 7}}", {"sample": 2}, MATHS | PAIRS),
     ("tasks", "mul: {objective: {alpha: 0.5}}", {"finetune": 2}, MATHS),
     ("tables", "table6: {title: New}", {"make_table": 1}, MATHS),
     ("tables", "table8: {title: New}", {"make_text_table": 1}, TEXTS),
