@@ -1,6 +1,7 @@
 # make             set up what is needed and make the tables of the default scale
 # make SCALE=smoke the same at another scale (workflow/scales/)
 # make table6      one table or figure: table5, table6, table7, table8, divergences, motivating_example
+# make report      results/SCALE/report.html: everything on one page; and snakemake_report.html, Snakemake's own
 # make why         what would run and because of which file or setting, and how long it took the last time; runs nothing
 # make status      how far a run is, while it goes on; make status WATCH=1 keeps showing it
 # make PROFILE=slurm   the same on a cluster: slurm or generic (workflow/profiles/, docs/clusters.md)
@@ -25,9 +26,10 @@ BIN := .venv/bin
 SETUP := .venv/installed
 RUN = $(BIN)/python workflow/run.py
 OPTIONS = $(if $(GPUS),--resources gpu=$(GPUS)) --config scale=$(SCALE) $(CONFIG) $(ARGS)
+OWN_REPORT = results/$(SCALE)/snakemake_report.html
 TARGETS := all table5 table6 table7 table8 divergences motivating_example
 
-.PHONY: $(TARGETS) why status setup verify test test-packages lint reference clean-results clean-setup
+.PHONY: $(TARGETS) report why status setup verify test test-packages lint reference clean-results clean-setup
 .DEFAULT_GOAL := all
 
 $(TARGETS): $(SETUP)
@@ -38,6 +40,10 @@ why: $(SETUP)
 
 status: $(SETUP)
 	@$(BIN)/python workflow/status.py $(if $(WATCH),--watch) $(TARGET) $(OPTIONS)
+
+# Snakemake's own report cannot be written about what a dry run did not make.
+report: $(SETUP)
+	@$(RUN) $@ $(if $(filter -n --dry-run,$(ARGS)),,--report $(OWN_REPORT) --report-after-run) $(OPTIONS)
 
 setup: $(SETUP)
 

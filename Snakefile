@@ -1,8 +1,10 @@
+import json
 import os
 import shlex
 import sys
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 sys.path.insert(0, f"{workflow.basedir}/src")
 
@@ -51,6 +53,7 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/sample.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/page.smk"
 
 
 onstart:
@@ -70,6 +73,11 @@ rule all:
 rule motivating_example:
     input:
         "<results>/figures/motivating_example.png",
+
+
+rule report:
+    input:
+        "<results>/report.html",
 
 
 for table in CONFIG.tables:

@@ -1,7 +1,13 @@
 """What several test files share: random trajectories with mistakes and repairs, and tiny networks."""
 
+import fcntl
+import os
 import random
+import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 import reduced
@@ -18,6 +24,9 @@ from sequencematch.policy import Policy
 # Derandomised: a failure is seen by everyone, always.
 settings.register_profile("sequencematch", deadline=None, derandomize=True, max_examples=200)
 settings.load_profile("sequencematch")
+
+ROOT = Path(__file__).parents[1]
+WORKFLOW = ("Snakefile", "workflow", "envs", "config.yaml", "src", "docs", "tests", "README.md")
 
 torch.set_num_threads(1)  # tensors here are tiny: a second thread only waits for the first
 
@@ -96,4 +105,37 @@ def undisturbed(tmp_path_factory):
     tree = reduced.make_tree(tmp_path_factory.mktemp("undisturbed"))
     done = reduced.run(tree)
     assert done.returncode == 0, done.stdout + done.stderr
+    return tree
+
+
+def run_smoke(tree: Path, *words: str) -> subprocess.CompletedProcess:
+    """Run the workflow at its smoke scale in ``tree``, as ``make`` does."""
+    command = [sys.executable, "workflow/run.py", *words, "--config", "scale=smoke"]
+    return subprocess.run(command, cwd=tree, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory):
+    """The project with its smoke scale finished: run once, whichever worker comes first. To be read, not changed."""
+    shared = tmp_path_factory.getbasetemp()
+    shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
+    tree = shared / "smoke"
+    with (shared / "smoke.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not tree.exists():
+            tree.mkdir()
+            for part in WORKFLOW:
+                (tree / part).symlink_to(ROOT / part)
+            done = run_smoke(tree, "all")
+            assert done.returncode == 0, done.stdout + done.stderr
+    return tree
+
+
+@pytest.fixture(scope="module")
+def smoke_copy(smoke, tmp_path_factory):
+    """A module's own copy of the finished smoke scale, in which it may run more."""
+    tree = tmp_path_factory.mktemp("copy") / "smoke"
+    # Runs that go on in the original come and go in these.
+    left_out = shutil.ignore_patterns("locks", "log", "incomplete", "*.lock", "*.partial")
+    shutil.copytree(smoke, tree, symlinks=True, ignore=left_out)
     return tree

@@ -8,27 +8,14 @@ import subprocess
 import sys
 
 import pytest
-from test_workflow import PARTS, ROOT
-
-COMMAND = [sys.executable, "workflow/run.py", "all", "--config", "scale=smoke"]
-
-
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory):
-    """The project at its smoke scale, run once."""
-    tree = tmp_path_factory.mktemp("smoke")
-    for part in PARTS:
-        (tree / part).symlink_to(ROOT / part)
-    done = subprocess.run(COMMAND, cwd=tree, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return tree
+from conftest import run_smoke
 
 
 @pytest.mark.slow
-def test_tables_say_what_the_samples_say(tree):
-    runs = sorted((tree / "results/smoke/mul").glob("*/eta=*/seed=*/samples.jsonl"))
+def test_tables_say_what_the_samples_say(smoke):
+    runs = sorted((smoke / "results/smoke/mul").glob("*/eta=*/seed=*/samples.jsonl"))
     assert len(runs) == 2 * 4  # two seeds of mle, bc, sm and sm_js
-    with (tree / "results/smoke/tables/table6.csv").open() as file:
+    with (smoke / "results/smoke/tables/table6.csv").open() as file:
         table = {
             (r["method"], float(r["eta"]), r["decoding"]): r
             for r in csv.DictReader(file)
@@ -47,32 +34,32 @@ def test_tables_say_what_the_samples_say(tree):
 
 
 @pytest.mark.slow
-def test_everything_a_table_promises_is_there(tree):
+def test_everything_a_table_promises_is_there(smoke):
     for name in ("table5", "table6", "divergences"):
-        text = (tree / f"results/smoke/tables/{name}.md").read_text()
+        text = (smoke / f"results/smoke/tables/{name}.md").read_text()
         assert all(words in text for words in ("repair rate", "perturbed at 0.1", "What the intervals support"))
-        assert (tree / f"results/smoke/tables/{name}.png").read_bytes().startswith(b"\x89PNG")
-    page = (tree / "results/smoke/tables/table8.html").read_text()
+        assert (smoke / f"results/smoke/tables/{name}.png").read_bytes().startswith(b"\x89PNG")
+    page = (smoke / "results/smoke/tables/table8.html").read_text()
     assert all(words in page for words in ("answered at once", "MAUVE", "real text", "What the intervals support"))
-    assert "<bkspc>" in (tree / "results/smoke/tables/table8.txt").read_text()
-    assert (tree / "results/smoke/figures/motivating_example.png").stat().st_size > 10_000
+    assert "<bkspc>" in (smoke / "results/smoke/tables/table8.txt").read_text()
+    assert (smoke / "results/smoke/figures/motivating_example.png").stat().st_size > 10_000
 
 
 @pytest.mark.slow
-def test_a_second_run_finds_nothing_to_do(tree):
-    done = subprocess.run(COMMAND, cwd=tree, capture_output=True, text=True)
+def test_a_second_run_finds_nothing_to_do(smoke):
+    done = run_smoke(smoke, "all")
     assert done.returncode == 0 and "Nothing to be done" in done.stdout + done.stderr
 
 
 @pytest.mark.slow
-def test_a_job_run_by_hand_ends_with_the_same_bits(tree, tmp_path):
+def test_a_job_run_by_hand_ends_with_the_same_bits(smoke, tmp_path):
     """The run's own job was forked from a process with warm imports; this one starts from nothing."""
-    model = tree / "results/smoke/mul/sm/eta=0.2/seed=2/model"
+    model = smoke / "results/smoke/mul/sm/eta=0.2/seed=2/model"
     words = shlex.split(json.loads((model / "provenance.json").read_text())["command"])
     for option in ("--output", "--resume"):
         words[words.index(option) + 1] = str(tmp_path / option.strip("-"))
     environment = os.environ | {"OMP_NUM_THREADS": "1"}  # as the rule has it: sums of more threads round differently
-    done = subprocess.run([sys.executable, *words], cwd=tree, capture_output=True, text=True, env=environment)
+    done = subprocess.run([sys.executable, *words], cwd=smoke, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     for name in ("lm.safetensors", "actions.safetensors", "metrics.csv"):
         assert (tmp_path / "output" / name).read_bytes() == (model / name).read_bytes()

@@ -126,6 +126,22 @@ def wait_for(condition, seconds=60):
 
 
 @pytest.mark.slow
+def test_a_job_with_several_gpus_starts_a_process_for_each(tmp_path):
+    """Also: the number of GPUs changes nothing that would make finished results again."""
+    tree = copy_tree(tmp_path)
+    script = tree / "src" / "pretrain_base.py"
+    record = 'import os, sys\nopen("process" + os.environ.get("RANK", ""), "w").write(" ".join(sys.argv))\n'
+    script.write_text(record + script.read_text())
+    words = ["results/smoke/mul/base/seed=1/model", "--no-hooks", "--resources", "gpu=2", "--config", "scale=smoke"]
+    done = snakemake(tree, *words, "jobs={train: {gpu: 2}}")  # without the hook that looks for GPUs
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sorted(file.name for file in tree.glob("process*")) == ["process0", "process1"]
+    assert (tree / "process1").read_text().endswith("--gpus 2")
+    again = snakemake(tree, *words)
+    assert "Nothing to be done" in again.stdout + again.stderr
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", ["default", "gpu", "paper"])
 def test_every_scale_has_a_plan(scale, tmp_path):
     done = snakemake(copy_tree(tmp_path), "--dry-run", "all", "--config", f"scale={scale}")

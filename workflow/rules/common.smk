@@ -235,3 +235,38 @@ def table_files(table):
 
 def title_option(wildcards):
     return f"--title {shlex.quote(CONFIG.tables[wildcards.table].title)}"
+
+
+# Of the report: its figures, the tasks they are of, and the files that say what rules there are.
+FIGURES = ("learning_curves", "masks", "backspaces")
+TABLE_TASKS = list(dict.fromkeys(table.task for table in CONFIG.tables.values()))
+RULE_FILES = [
+    "Snakefile",
+    *sorted(f"workflow/rules/{file.name}" for file in Path(workflow.current_basedir).glob("*.smk")),
+]
+
+
+def metrics_of_tables(task=None):
+    """The scores of every run of the tables, or of those that compare methods on ``task``."""
+    tables = [name for name, table in CONFIG.tables.items() if task in (None, table.task)]
+    found = (table_metrics(SimpleNamespace(table=name)) for name in tables)
+    return list(dict.fromkeys(path for paths in found for path in paths))
+
+
+def task_metrics(wildcards):
+    return metrics_of_tables(wildcards.task)
+
+
+def base_models(wildcards):
+    return [f"{RESULTS}/{wildcards.task}/base/seed={seed}/model" for seed in CONFIG.seeds]
+
+
+def noisiest_examples(wildcards):
+    """Of the first seed."""
+    return f"{RESULTS}/{wildcards.task}/noised/eta={max(CONFIG.etas):g}/seed={CONFIG.seeds[0]}"
+
+
+def configuration_options(wildcards):
+    """The configuration's changes to the scale, for a second Snakemake."""
+    given = {"scale": CONFIG.scale} | dict(config)
+    return f"--config {shlex.join(f'{name}={json.dumps(value)}' for name, value in given.items())}"

@@ -11,9 +11,19 @@ rule make_table:
     input:
         metrics=table_metrics,
     output:
-        csv="<results>/tables/{table}.csv",
+        csv=report(
+            "<results>/tables/{table}.csv",
+            caption="../captions/table.rst",
+            category="Tables",
+            labels={"table": "{table}", "form": "numbers"},
+        ),
         markdown="<results>/tables/{table}.md",
-        figure="<results>/tables/{table}.png",
+        figure=report(
+            "<results>/tables/{table}.png",
+            caption="../captions/table.rst",
+            category="Tables",
+            labels={"table": "{table}", "form": "by method"},
+        ),
     log:
         "<logs>/tables/{table}.log",
     benchmark:
@@ -70,7 +80,12 @@ rule make_text_table:
 
 rule plot_motivating_example:
     output:
-        figure="<results>/figures/motivating_example.png",
+        figure=report(
+            "<results>/figures/motivating_example.png",
+            caption="../captions/motivating_example.rst",
+            category="Motivating example",
+            labels={"figure": "divergences"},
+        ),
     log:
         "<logs>/figures/plot_motivating_example.log",
     benchmark:

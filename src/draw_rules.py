@@ -1,0 +1,27 @@
+"""Ask Snakemake for the graph of the rules behind the tables of a configuration (DOT)."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from sequencematch import cli
+from sequencematch.errors import UserError
+from sequencematch.files import write_text_atomically
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--target", default="all", help="rule whose graph is wanted (default: all)")
+    parser.add_argument("--config", nargs="*", default=[], metavar="KEY=VALUE", help="changes to config.yaml")
+    parser.add_argument("--output", type=Path, required=True, help="graph to write (DOT)")
+    args = parser.parse_args()
+    # A process of its own, for the Snakemake that runs this job has plans of its own; it takes no lock.
+    command = [sys.executable, "-m", "snakemake", args.target, "--rulegraph", "dot", "--config", *args.config]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise UserError(f"Snakemake could not draw its rules: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
+    write_text_atomically(args.output, done.stdout)
+
+
+if __name__ == "__main__":
+    cli.run(main)

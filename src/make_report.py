@@ -1,0 +1,28 @@
+"""Write one self-contained HTML page about a scale's results: tables, figures, completions, times, departures."""
+
+from pathlib import Path
+
+from sequencematch import cli
+from sequencematch.files import write_text_atomically
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--results", type=Path, required=True, help="folder of the scale, e.g. results/default")
+    parser.add_argument("--metrics", type=Path, nargs="+", required=True, help="metrics.json of every run")
+    parser.add_argument("--tables", type=Path, nargs="+", required=True, help="CSV of each table, Markdown beside it")
+    parser.add_argument("--rule-graph", type=Path, required=True, help="what snakemake --rulegraph printed")
+    parser.add_argument("--departures", type=Path, required=True, help="departures from the paper (Markdown)")
+    parser.add_argument("--errata", type=Path, required=True, help="errata of the paper's appendix (Markdown)")
+    parser.add_argument("--output", type=Path, required=True, help="page to write (HTML)")
+    args = parser.parse_args()
+
+    from sequencematch.report.page import Sources, render_page
+
+    docs = {"departures": args.departures, "errata": args.errata}
+    sources = Sources(args.results, args.metrics, args.tables, args.rule_graph, docs)
+    write_text_atomically(args.output, render_page(sources))
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,21 @@
+"""Draw how a task's runs were learned: losses, r, V and backspaces over gradient steps, from their metrics.csv."""
+
+from pathlib import Path
+
+from sequencematch import cli
+from sequencematch.plots.learning_curves import base_curve, curve_of, plot_learning_curves
+from sequencematch.report.runs import read_runs
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--metrics", type=Path, nargs="+", required=True, help="metrics.json of the runs")
+    parser.add_argument("--base", type=Path, nargs="*", default=[], help="folders of the base models they start from")
+    parser.add_argument("--output", type=Path, required=True, help="figure to write (SVG)")
+    args = parser.parse_args()
+    curves = [*map(base_curve, args.base), *map(curve_of, read_runs(args.metrics))]
+    plot_learning_curves(curves, args.output)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,82 @@
+"""How the report's figures look: SVG with real text, and colours that a page may set (dark pages do).
+
+matplotlib draws with the light colours below; in the file each stands as ``var(--name, colour)``, so that an SVG
+opened by itself looks the same, and one inside a page takes the page's colours.
+"""
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from sequencematch.comparison import METHOD_ORDER, Variant
+from sequencematch.files import write_text_atomically
+
+INK, SOFT, GRID = "#1f2328", "#57606a", "#d8dde3"
+# Okabe and Ito's palette, distinct under the common kinds of colour blindness, darkened to 3:1 on white.
+COLOURS = ("#57606b", "#0072b2", "#c45500", "#008a65", "#b25a8f", "#8a6d00")
+VARIABLES = {INK: "ink", SOFT: "soft", GRID: "grid"} | {c: f"series-{i}" for i, c in enumerate(COLOURS)}
+STYLE = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": SOFT,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "text.color": INK,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "sequencematch",
+}
+
+
+def colours_of(methods: Sequence[str]) -> dict[str, str]:
+    """A colour for each method, the same in every figure where the methods are the paper's; others follow."""
+    ordered = [*METHOD_ORDER, *sorted(set(methods) - set(METHOD_ORDER))]
+    return {method: COLOURS[i % len(COLOURS)] for i, method in enumerate(ordered)}
+
+
+def label(variant: Variant) -> str:
+    """'SM (js), η = 0.2'."""
+    return f"{variant.label}, η = {variant.eta:g}" if variant.eta else variant.label
+
+
+@contextmanager
+def drawing(path: Path, columns: int, rows: int, width: float, height: float, **options) -> Iterator[tuple]:
+    """A figure and its grid of panels, to draw on; written to ``path`` once the block ends well.
+
+    width, height: inches of one panel; options: as of ``plt.subplots``.
+    """
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    with plt.rc_context(STYLE):
+        size = (width * columns, height * rows)
+        figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", **options)
+        try:
+            yield figure, grid
+            text = io.StringIO()
+            figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        finally:
+            plt.close(figure)
+    write_text_atomically(path, _themed(text.getvalue()))
+
+
+def _themed(svg: str) -> str:
+    """The drawing alone, without XML and document headers, its colours replaced by variables."""
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg[svg.index("<svg") :], flags=re.S)
+    for colour, name in VARIABLES.items():
+        svg = svg.replace(colour, f"var(--{name}, {colour})")
+    return svg.replace("font: 9px 'sans-serif'", "font: 9px sans-serif")

@@ -1,0 +1,1 @@
+"""One page about a scale's results: gathered from its files, rendered without torch."""

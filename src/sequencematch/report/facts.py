@@ -1,0 +1,78 @@
+"""What was run, where, and how long it took."""
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from sequencematch.comparison import BUDGET_NAMES
+from sequencematch.report.runs import Run
+from sequencematch.scoring import read_json
+
+
+@dataclass(frozen=True)
+class Time:
+    """The jobs of one rule: how many, and their seconds."""
+
+    rule: str
+    jobs: int
+    total: float
+    median: float
+    longest: float
+
+
+def times(benchmarks: Path) -> list[Time]:
+    """Seconds per rule from Snakemake's benchmark files, the longest first."""
+    seconds: dict[str, list[float]] = {}
+    for file in sorted(benchmarks.rglob("*.tsv")):
+        rule = "make_table" if file.parent.name == "tables" else file.stem
+        with file.open(newline="") as lines:
+            seconds.setdefault(rule, []).extend(float(row["s"]) for row in csv.DictReader(lines, delimiter="\t"))
+    found = [Time(rule, len(s), sum(s), median(s), max(s)) for rule, s in seconds.items() if s]
+    return sorted(found, key=lambda time: -time.total)
+
+
+def duration(seconds: float) -> str:
+    """'0.8 s', '42 s', '3 min 5 s', '2 h 14 min'."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes_left = divmod(minutes, 60)
+    return f"{hours} h {minutes_left} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def facts(runs: Sequence[Run]) -> dict[str, str]:
+    """What all runs share, or each value where they differ, in words."""
+    provenance = [read_json(run.model / "provenance.json", "train it again") for run in runs]
+    commits = {run.metrics["commit"] for run in runs}
+    packages = {f"{name} {version}" for p in provenance for name, version in p["packages"].items()}
+    return {
+        "scale": _list({run.metrics["scale"] for run in runs}),
+        "tasks": _list(dict.fromkeys(run.task for run in runs)),
+        "methods": _list(dict.fromkeys(run.variant.label for run in runs)),
+        "noise levels": _list(f"{eta:g}" for eta in sorted({run.variant.eta for run in runs} - {0.0})),
+        "seeds": _list(map(str, sorted({run.seed for run in runs}))),
+        "trained models": str(len(runs)),
+        "commit": _list(sorted(commits)),
+        "machine": _list(sorted({p["machine"] for p in provenance})),
+        "python": _list(sorted({p["python"] for p in provenance})),
+        "packages": _list(sorted(packages)),
+    }
+
+
+def budgets(runs: Sequence[Run]) -> list[dict[str, str]]:
+    """Per task, the budget that all its methods share."""
+    first = {}
+    for run in runs:
+        first.setdefault(run.task, run.metrics["budget"])
+    named = [
+        {"task": task} | {BUDGET_NAMES.get(name, name): str(value)[:12] for name, value in budget.items()}
+        for task, budget in first.items()
+    ]
+    columns = dict.fromkeys(name for row in named for name in row)
+    return [{name: row.get(name, "-") for name in columns} for row in named]
+
+
+def _list(values: Iterable[str]) -> str:
+    return ", ".join(values)

@@ -1,0 +1,281 @@
+"""The report: what its parts say, and the page itself, made by the real workflow and opened in a real browser."""
+
+import json
+import random
+import re
+import shutil
+from html.parser import HTMLParser
+
+import pytest
+from browser import CHROMIUM, Browser
+from conftest import BKSPC, noised_trajectories, run_smoke
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sequencematch.evaluation import count_pops
+from sequencematch.report.beside import beside_paper
+from sequencematch.report.completions import pieces, removals
+from sequencematch.report.facts import duration
+from sequencematch.report.prose import render
+from sequencematch.report.rule_graph import draw_rule_graph, read_rule_graph, reduced
+from sequencematch.tokenizer import train_tokenizer
+
+# --------------------------------------------------------------------------------------------------
+# Its parts
+# --------------------------------------------------------------------------------------------------
+
+
+@given(noised_trajectories(), st.randoms(use_true_random=False))
+def test_removals_are_the_counted_pops(trajectory, rng):
+    completion = [rng.randrange(3, 6) for _ in range(6)]
+    found = removals(trajectory.actions, completion, BKSPC)
+    assert (len(found), sum(removal.wrong for removal in found)) == count_pops(trajectory.actions, completion, BKSPC)
+    assert all(removal.place >= 0 for removal in found)
+
+
+def test_removals_name_the_place_and_the_mistake():
+    found = removals([4, 5, BKSPC, 6, BKSPC, BKSPC, 7], [4, 6], BKSPC)
+    assert [(removal.place, removal.wrong) for removal in found] == [(1, True), (1, False), (0, False)]
+
+
+def test_pieces_in_the_order_typed():
+    tokenizer = train_tokenizer(["Calculate 12 + 34. Solution: 46"])
+    one, two, three = (tokenizer.id(digit) for digit in "123")
+    typed = [one, two, tokenizer.bkspc, three, two, tokenizer.bkspc, tokenizer.bkspc, two, tokenizer.special_ids["eos"]]
+    assert pieces(typed, tokenizer) == [("1", False), ("232", True), ("2<eos>", False)]
+
+
+def test_kept_pieces_are_the_live_text():
+    tokenizer = train_tokenizer(["Calculate 1234567890. Solution: 46"])
+    rng = random.Random(0)
+    for _ in range(50):
+        live, actions = [], []
+        for _ in range(rng.randrange(12)):
+            actions.append(tokenizer.bkspc if live and rng.random() < 0.4 else tokenizer.id(rng.choice("0123456789")))
+            live = live[:-1] if actions[-1] == tokenizer.bkspc else [*live, actions[-1]]
+        kept = "".join(text for text, deleted in pieces(actions, tokenizer) if not deleted)
+        assert kept == tokenizer.decode(live)
+
+
+CELL = {"method": "sm", "eta": "0.2", "decoding": "sampled", "quantity": "accuracy", "mean": "0.5", "sd": "0.01"}
+
+
+@pytest.mark.parametrize(
+    ("paper", "low", "high", "difference", "verdict"),
+    [
+        ("0.56", "0.4", "0.6", "-0.060", "inside our interval"),
+        ("0.56", "0.45", "0.55", "-0.060", "above our interval"),
+        ("0.3", "0.45", "0.55", "+0.200", "below our interval"),
+        ("0.3", "", "", "+0.200", "-"),
+    ],
+)
+def test_beside_the_paper(paper, low, high, difference, verdict):
+    (row,) = beside_paper([CELL | {"low": low, "high": high, "paper_value": paper, "paper_spread": "0.04"}])
+    assert (row.variant, row.eta, row.quantity) == ("SM", "0.2", "accuracy, sampled")
+    assert (row.ours, row.paper) == ("0.500 ± 0.010", f"{paper} ± 0.04")
+    assert (row.difference, row.verdict) == (difference, verdict)
+
+
+def test_only_what_the_paper_reports_stands_beside_it():
+    assert beside_paper([CELL | {"low": "", "high": "", "paper_value": "", "paper_spread": ""}]) == []
+
+
+def test_markdown_tables_have_captions_and_scopes():
+    html = render(
+        "# A title\n\n| a | b |\n|---|---|\n| c | <x> |\n\n[here](other.md) [there](https://example.org)\n", 3, "n"
+    )
+    assert "<h3>A title</h3>" in html and "<caption>A title</caption>" in html
+    assert '<th scope="col">a</th>' in html and '<th scope="row">c</th>' in html and "<td>&lt;x&gt;</td>" in html
+    assert 'tabindex="0"' in html and 'href="https://example.org"' in html and "other.md" not in html
+    assert "here" in html
+
+
+GRAPH = """digraph snakemake_dag {
+    graph[bgcolor=white, margin=0];
+	0[label = "all", color = "0.1", style="rounded"];
+	1[label = "score", color = "0.1", style="rounded"];
+	2[label = "sample", color = "0.1", style="rounded,dashed"];
+	3[label = "plot", color = "0.1", style="rounded"];
+	1 -> 0
+	3 -> 0
+	2 -> 1
+	2 -> 0
+}
+"""
+
+
+def test_rule_graph(tmp_path):
+    (tmp_path / "rules.dot").write_text(GRAPH)
+    graph = read_rule_graph(tmp_path / "rules.dot")
+    assert graph == {"all": {"score", "plot", "sample"}, "score": {"sample"}, "sample": set(), "plot": set()}
+    assert reduced(graph)["all"] == {"score", "plot"}
+    drawing = draw_rule_graph(graph)
+    assert drawing.count("<rect") == 4 and drawing.count('class="edge"') == 3
+    height = {rule: float(re.search(rf"translate\(\S+ (\S+)\)[^/]*/><text[^>]*>{rule}<", drawing)[1]) for rule in graph}
+    assert height["sample"] < height["score"] == height["plot"] < height["all"]
+
+
+def test_durations():
+    assert [duration(s) for s in (0.82, 42.4, 185, 8040)] == ["0.8 s", "42 s", "3 min 5 s", "2 h 14 min"]
+
+
+# --------------------------------------------------------------------------------------------------
+# The page
+# --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tree(smoke_copy):
+    """The smoke scale with its report."""
+    done = run_smoke(smoke_copy, "report")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return smoke_copy
+
+
+@pytest.fixture(scope="module")
+def page(tree):
+    return tree / "results/smoke/report.html"
+
+
+class Outline(HTMLParser):
+    """Headings, and what each element with an id or a reference is."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.headings, self.ids, self.links, self.images, self.external = [], [], [], [], []
+        self.tables = self.captions = 0
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+        if "id" in attributes:
+            self.ids.append(attributes["id"])
+        if tag == "a":
+            self.links.append(attributes["href"])
+        elif tag == "img" or tag == "svg":
+            self.images.append(attributes.get("alt") or attributes.get("aria-label"))
+        self.external += [
+            v for n, v in attributes.items() if n in ("src", "srcset", "data", "poster") and v[:5] != "data:"
+        ]
+        self.tables += tag == "table"
+        self.captions += tag == "caption"
+
+
+@pytest.mark.slow
+def test_the_page_is_well_built(page):
+    text = page.read_text()
+    outline = Outline(text)
+    assert text.lstrip().startswith("<!DOCTYPE html>") and '<html lang="en">' in text
+    assert outline.headings.count(1) == 1
+    assert all(below <= above + 1 for above, below in zip(outline.headings, outline.headings[1:], strict=False))
+    assert len(set(outline.ids)) == len(outline.ids)
+    assert {link[1:] for link in outline.links if link.startswith("#")} <= set(outline.ids)
+    assert outline.images and all(outline.images) and outline.tables == outline.captions > 5
+    assert outline.external == [] and "@import" not in text and "url(http" not in text
+    assert page.stat().st_size < 5_000_000
+
+
+@pytest.mark.slow
+def test_the_page_says_what_the_files_say(tree, page):
+    text = page.read_text()
+    for title in ("Table 6: accuracy on arithmetic__mul", "Divergences (smoke scale)"):
+        assert f">{title}</h3>" in text
+    run = tree / "results/smoke/mul/sm/eta=0.2/seed=1"
+    assert json.loads((run / "metrics.json").read_text())["commit"] in text
+    for record in map(json.loads, (run / "samples.jsonl").read_text().splitlines()[:4]):
+        assert f'<span class="wanted">{record["solution"]}</span>' in text
+    assert "<del>" in text and "test_the_oldest_leave_first" in text and "imitate_noise: true" in text
+    assert "finetune" in text and "pretrain_base reads" in text
+
+
+@pytest.mark.slow
+def test_a_new_style_makes_the_page_again_and_nothing_else(tree):
+    assert "Nothing to be done" in (done := run_smoke(tree, "report", "--dry-run")).stdout + done.stderr
+    source = (tree / "src").resolve()
+    (tree / "src").unlink()
+    shutil.copytree(source, tree / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    with (tree / "src/sequencematch/report/report.css").open("a") as style:
+        style.write("\n.new { color: red; }\n")
+    done = run_smoke(tree, "report", "--dry-run")
+    planned = set(re.findall(r"^(?:local)?rule (\w+):", done.stdout + done.stderr, re.M))
+    assert planned == {"make_report", "report"}
+
+
+# WCAG 2's contrast of every visible text against the first opaque background behind it.
+CONTRAST = """
+(() => {
+  const channels = colour => colour.match(/[\\d.]+/g).map(Number);
+  const linear = c => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+  const luminance = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+  const behind = element => {
+    for (; element; element = element.parentElement) {
+      const found = channels(getComputedStyle(element).backgroundColor);
+      if (found.length === 3 || found[3] === 1) return found;
+    }
+    return [255, 255, 255];
+  };
+  const poor = new Set();
+  let seen = 0;
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    if (!walker.currentNode.data.trim() || !element.getClientRects().length) continue;
+    const style = getComputedStyle(element);
+    const ink = channels(element.closest('svg') ? style.fill : style.color);
+    const bar = element.classList.contains('bar') && element.querySelector('span');
+    const paper = bar ? channels(getComputedStyle(bar).backgroundColor) : behind(element);
+    const [light, dark] = [luminance(ink), luminance(paper)].sort((a, b) => b - a);
+    const ratio = (light + 0.05) / (dark + 0.05);
+    seen += 1;
+    if (ratio < 4.5) poor.add(`${element.tagName} ${walker.currentNode.data.trim().slice(0, 30)}: ${ratio.toFixed(2)}`);
+  }
+  return {seen, poor: [...poor]};
+})()
+"""
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
+    browser = Browser(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_the_page_in_a_browser(browser, page, dark):
+    """Nothing is logged, nothing is fetched, and every text can be read."""
+    browser.open(page, dark=dark)
+    assert browser.named("Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown") == []
+    asked = [event["request"]["url"] for event in browser.named("Network.requestWillBeSent")]
+    assert [url for url in asked if not url.startswith("data:")] == [page.resolve().as_uri()]
+    assert browser.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    paper = browser.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (paper == "rgb(255, 255, 255)") != dark
+    contrast = browser.evaluate(CONTRAST)
+    assert contrast["poor"] == [] and contrast["seen"] > 300
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_the_page_fits_its_window(browser, page, width):
+    browser.open(page, width=width)
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    # What is wider scrolls in a box that the keyboard reaches.
+    reached = "[...document.querySelectorAll('.scroll')].every(box => box.tabIndex === 0 && box.ariaLabel)"
+    assert browser.evaluate(reached)
+
+
+@pytest.mark.slow
+def test_the_page_prints(browser, page):
+    browser.open(page, dark=True)
+    assert browser.pdf().startswith(b"%PDF-")
+    browser.open(page, width=690, dark=True, media="print")  # about A4 less its margins
+    assert browser.evaluate("getComputedStyle(document.body).color") == "rgb(31, 35, 40)"
+    assert browser.evaluate("document.documentElement.scrollWidth") <= 690
+    widest = "Math.max(...[...document.querySelectorAll('table, svg, img')].map(e => e.getBoundingClientRect().right))"
+    assert browser.evaluate(widest) <= 692

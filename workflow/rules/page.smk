@@ -1,0 +1,181 @@
+# Stage 5: one page about all of it, and the figures that only stand there.
+
+
+rule plot_noise_levels:
+    input:
+        table="<results>/tables/{table}.csv",
+    output:
+        figure=report(
+            "<results>/figures/noise_levels/{table}.svg",
+            caption="../captions/noise_levels.rst",
+            category="Tables",
+            labels={"table": "{table}", "form": "by noise level"},
+        ),
+    log:
+        "<logs>/figures/{table}/plot_noise_levels.log",
+    benchmark:
+        "<benchmarks>/figures/{table}/plot_noise_levels.tsv"
+    retries: 1
+    conda:
+        "../../envs/report.yaml"
+    threads: CONFIG.jobs.report.threads
+    resources:
+        mem_mb=ask("report", "mem_mb"),
+        runtime=ask("report", "runtime"),
+        gpu=CONFIG.jobs.report.gpu,
+    params:
+        call=call("plot_noise_levels"),
+    shell:
+        "OMP_NUM_THREADS={threads} python src/plot_noise_levels.py --table {input.table} --output {output.figure}"
+        " > {log} 2>&1"
+
+
+rule plot_learning_curves:
+    input:
+        metrics=task_metrics,
+        base=base_models,
+    output:
+        figure=report(
+            "<results>/figures/learning_curves/{task}.svg",
+            caption="../captions/learning_curves.rst",
+            category="Learning curves",
+            labels={"task": "{task}"},
+        ),
+    log:
+        "<logs>/figures/{task}/plot_learning_curves.log",
+    benchmark:
+        "<benchmarks>/figures/{task}/plot_learning_curves.tsv"
+    retries: 1
+    conda:
+        "../../envs/report.yaml"
+    threads: CONFIG.jobs.report.threads
+    resources:
+        mem_mb=ask("report", "mem_mb"),
+        runtime=ask("report", "runtime"),
+        gpu=CONFIG.jobs.report.gpu,
+    params:
+        call=call("plot_learning_curves"),
+    shell:
+        "OMP_NUM_THREADS={threads} python src/plot_learning_curves.py --metrics {input.metrics} --base {input.base}"
+        " --output {output.figure} > {log} 2>&1"
+
+
+rule plot_masks:
+    input:
+        noised=noisiest_examples,
+        tokenizer="<results>/{task}/tokenizer",
+    output:
+        figure=report(
+            "<results>/figures/masks/{task}.svg",
+            caption="../captions/masks.rst",
+            category="Masks",
+            labels={"task": "{task}"},
+        ),
+    log:
+        "<logs>/figures/{task}/plot_masks.log",
+    benchmark:
+        "<benchmarks>/figures/{task}/plot_masks.tsv"
+    retries: 1
+    conda:
+        "../../envs/train.yaml"
+    threads: CONFIG.jobs.report.threads
+    resources:
+        mem_mb=ask("train", "mem_mb"),
+        runtime=ask("report", "runtime"),
+        gpu=CONFIG.jobs.report.gpu,
+    params:
+        call=call("plot_masks"),
+    shell:
+        "OMP_NUM_THREADS={threads} python src/plot_masks.py --noised {input.noised} --tokenizer {input.tokenizer}"
+        " --output {output.figure} > {log} 2>&1"
+
+
+rule plot_backspaces:
+    input:
+        metrics=task_metrics,
+        tokenizer="<results>/{task}/tokenizer",
+    output:
+        figure=report(
+            "<results>/figures/backspaces/{task}.svg",
+            caption="../captions/backspaces.rst",
+            category="Backspaces",
+            labels={"task": "{task}"},
+        ),
+    log:
+        "<logs>/figures/{task}/plot_backspaces.log",
+    benchmark:
+        "<benchmarks>/figures/{task}/plot_backspaces.tsv"
+    retries: 1
+    conda:
+        "../../envs/report.yaml"
+    threads: CONFIG.jobs.report.threads
+    resources:
+        mem_mb=ask("report", "mem_mb"),
+        runtime=ask("report", "runtime"),
+        gpu=CONFIG.jobs.report.gpu,
+    params:
+        call=call("plot_backspaces"),
+    shell:
+        "OMP_NUM_THREADS={threads} python src/plot_backspaces.py --metrics {input.metrics}"
+        " --tokenizer {input.tokenizer} --output {output.figure} > {log} 2>&1"
+
+
+# The smk files as inputs: the graph changes with them.
+rule draw_rules:
+    input:
+        rules=RULE_FILES,
+    output:
+        graph="<results>/figures/rules.dot",
+    log:
+        "<logs>/figures/draw_rules.log",
+    benchmark:
+        "<benchmarks>/figures/draw_rules.tsv"
+    retries: 1
+    conda:
+        "../../envs/report.yaml"
+    threads: CONFIG.jobs.report.threads
+    resources:
+        mem_mb=ask("report", "mem_mb"),
+        runtime=ask("report", "runtime"),
+        gpu=CONFIG.jobs.report.gpu,
+    params:
+        call=call("draw_rules", configuration_options),
+    shell:
+        "OMP_NUM_THREADS={threads} python src/draw_rules.py {params.call[options]} --output {output.graph} > {log} 2>&1"
+
+
+# Template and style are inputs by name, as they are no code.
+rule make_report:
+    input:
+        metrics=metrics_of_tables(),
+        tables=expand("<results>/tables/{table}.csv", table=CONFIG.tables),
+        markdown=expand("<results>/tables/{table}.md", table=CONFIG.tables),
+        noise_levels=expand("<results>/figures/noise_levels/{table}.svg", table=CONFIG.tables),
+        figures=expand("<results>/figures/{kind}/{task}.svg", kind=FIGURES, task=TABLE_TASKS),
+        motivating_example="<results>/figures/motivating_example.png",
+        data=expand("<results>/{task}/data", task=TABLE_TASKS),
+        rules="<results>/figures/rules.dot",
+        departures="docs/departures.md",
+        errata="docs/errata.md",
+        template="src/sequencematch/report/report.html",
+        style="src/sequencematch/report/report.css",
+    output:
+        page=report("<results>/report.html", caption="../captions/page.rst", category="Page"),
+    log:
+        "<logs>/make_report.log",
+    benchmark:
+        "<benchmarks>/make_report.tsv"
+    retries: 1
+    conda:
+        "../../envs/report.yaml"
+    threads: CONFIG.jobs.report.threads
+    resources:
+        mem_mb=ask("report", "mem_mb"),
+        runtime=ask("report", "runtime"),
+        gpu=CONFIG.jobs.report.gpu,
+    params:
+        call=call("make_report", lambda wildcards: f"--results {RESULTS}"),
+    shell:
+        "OMP_NUM_THREADS={threads} python src/make_report.py {params.call[options]} --metrics {input.metrics}"
+        " --tables {input.tables} --rule-graph {input.rules} --departures {input.departures} --errata {input.errata}"
+        " --output {output.page} > {log} 2>&1"
