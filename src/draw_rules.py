@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sequencematch import cli
+from sequencematch import cli, provenance
 from sequencematch.errors import UserError
 from sequencematch.files import write_text_atomically
 
@@ -21,6 +21,7 @@ def main() -> None:
     if done.returncode:
         raise UserError(f"Snakemake could not draw its rules: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
     write_text_atomically(args.output, done.stdout)
+    provenance.record(args, args.output)
 
 
 if __name__ == "__main__":

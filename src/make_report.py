@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sequencematch import cli
+from sequencematch import cli, provenance
 from sequencematch.files import write_text_atomically
 
 
@@ -22,6 +22,7 @@ def main() -> None:
     docs = {"departures": args.departures, "errata": args.errata}
     sources = Sources(args.results, args.metrics, args.tables, args.rule_graph, docs)
     write_text_atomically(args.output, render_page(sources))
+    provenance.record(args, args.output)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sequencematch import cli
+from sequencematch import cli, provenance
 
 
 def main() -> None:
@@ -28,6 +28,7 @@ def main() -> None:
     counted = {variant: (len(sequences), removed) for variant, (sequences, removed) in found.items()}
     # A method without noise knows no backspace; it is shown where there is no other.
     plot_backspaces({v: c for v, c in counted.items() if v.eta} or counted, args.output)
+    provenance.record(args, args.output)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sequencematch import cli
+from sequencematch import cli, provenance
 from sequencematch.plots.learning_curves import base_curve, curve_of, plot_learning_curves
 from sequencematch.report.runs import read_runs
 
@@ -15,6 +15,7 @@ def main() -> None:
     args = parser.parse_args()
     curves = [*map(base_curve, args.base), *map(curve_of, read_runs(args.metrics))]
     plot_learning_curves(curves, args.output)
+    provenance.record(args, args.output)
 
 
 if __name__ == "__main__":

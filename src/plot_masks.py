@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sequencematch import cli
+from sequencematch import cli, provenance
 from sequencematch.errors import UserError
 
 
@@ -25,6 +25,7 @@ def main() -> None:
         prompt, actions = shorten(*parts)
         if BKSPC in actions:
             plot_masks(trace(prompt, actions), args.output)
+            provenance.record(args, args.output)
             return
     raise UserError(f"no example in '{args.noised}' has a backspace: name noised examples of a higher eta")
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sequencematch import cli
+from sequencematch import cli, provenance
 from sequencematch.plots.noise_levels import plot_noise_levels, read_cells
 
 
@@ -12,6 +12,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="figure to write (SVG)")
     args = parser.parse_args()
     plot_noise_levels(read_cells(args.table), args.output)
+    provenance.record(args, args.output)
 
 
 if __name__ == "__main__":

@@ -67,3 +67,11 @@ def test_every_kind_of_damage_is_named(tree):
     ):
         assert words in done.stdout
     assert done.stderr == "error: delete what is damaged and run make again\n"
+
+
+def test_every_script_leaves_a_record():
+    scripts = sorted((reduced.ROOT / "src").glob("*.py"))
+    assert len(scripts) >= 15
+    for script in scripts:
+        recorded = re.search(r"provenance\.record\(args, |run_stage\(args", script.read_text())
+        assert recorded, f"{script} leaves no record"

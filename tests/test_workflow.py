@@ -229,7 +229,7 @@ def required(distributions):
 def third_party_imports(script):
     """Top-level modules that a script's code imports, beside the standard library and this project."""
     modules = set()
-    for file in import_closure(SOURCE / f"{script}.py"):
+    for file in (file for file in import_closure(SOURCE / f"{script}.py") if file.suffix == ".py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Import):
                 modules |= {alias.name.split(".")[0] for alias in node.names}
