@@ -43,7 +43,8 @@ status: $(SETUP)
 
 # Snakemake's own report cannot be written about what a dry run did not make.
 report: $(SETUP)
-	@$(RUN) $@ $(if $(filter -n --dry-run,$(ARGS)),,--report $(OWN_REPORT) --report-after-run) $(OPTIONS)
+	@$(RUN) $@ --workflow-profile workflow/profiles/$(PROFILE) \
+		$(if $(filter -n --dry-run,$(ARGS)),,--report $(OWN_REPORT) --report-after-run) $(OPTIONS)
 
 setup: $(SETUP)
 
