@@ -74,12 +74,11 @@ def test_jobs_that_are_cancelled_or_run_out_of_time_come_back_and_end_with_the_s
 
 @pytest.mark.slow
 def test_the_log_of_a_failed_job_is_shown(cluster, tmp_path):
-    tree = reduced.make_tree(tmp_path)
-    settings = ["scale=smoke", "model={source: /absent}"]
-    target, offline = "results/smoke/mul/tokenizer", {"HF_HUB_OFFLINE": "1"}
-    done = reduced.run(tree, *PROFILE, *HERE, target=target, settings=settings, environment=offline)
+    tree = copy_tree(tmp_path)
+    (tree / "src/make_arithmetic.py").write_text("raise SystemExit('error: a sentence of the job')\n")
+    done = reduced.run(tree, *PROFILE, *HERE, target="results/smoke/mul/data", settings=["scale=smoke"])
     assert done.returncode == 1
-    assert "error: cannot load the tokenizer of '/absent'" in done.stdout + done.stderr
+    assert "\nerror: a sentence of the job\n" in done.stdout + done.stderr
 
 
 @pytest.mark.slow
