@@ -14,17 +14,17 @@ def main() -> None:
     cli.add_settings(parser, Language, {"vocabulary"})
     parser.add_argument("--data", type=Path, required=True, help="dataset folder")
     parser.add_argument("--output", type=Path, required=True, help="tokenizer folder to write")
-    cli.add_settings(parser, Model, {"source", "revision", "trust_remote_code"})
+    cli.add_settings(parser, Model, {"source", "revision", "trust_remote_code"}, prefix="model_")
     args = parser.parse_args()
-    vocabulary = cli.settings_from(args, Language).vocabulary
+    vocabulary, model = cli.settings_from(args, Language).vocabulary, cli.settings_from(args, Model, prefix="model_")
 
     from sequencematch import provenance
     from sequencematch.files import atomic_folder
     from sequencematch.storage import load
     from sequencematch.tokenizer import pretrained_tokenizer, train_byte_tokenizer, train_tokenizer
 
-    if args.source != "scratch":
-        tokenizer = pretrained_tokenizer(args.source, args.revision, args.trust_remote_code)
+    if model.source != "scratch":
+        tokenizer = pretrained_tokenizer(model.source, model.revision, model.trust_remote_code)
     else:
         data, source = load(args.data)
         train = data["train"]

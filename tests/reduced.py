@@ -18,7 +18,8 @@ SETTINGS = [
 ]
 RESULTS = Path("results/smoke")
 RUNS = RESULTS / "mul"  # <method>/eta=0.2/seed=1
-COMMIT = re.compile(rb"(?<![0-9a-f])[0-9a-f]{12}(?![0-9a-f])( with uncommitted changes)?")
+COMMIT = rb"(?<![0-9a-f])[0-9a-f]{12}(?![0-9a-f])( with uncommitted changes)?"
+COMMITS = re.compile(rb"%b(, %b)*" % (COMMIT, COMMIT))
 # What runs of the same configuration and code have in common to the last bit.
 SAME = ("*.safetensors", "metrics.csv", "samples.jsonl", "repair.json", "metrics.json", "tables/*.csv", "tables/*.md")
 
@@ -47,4 +48,4 @@ def content(tree: Path) -> dict[str, bytes]:
     Without the commit, which some of them name: it may change under a test.
     """
     files = [file for pattern in SAME for file in (tree / RESULTS).rglob(pattern) if ".resume" not in file.parts]
-    return {str(file.relative_to(tree)): COMMIT.sub(b"<commit>", file.read_bytes()) for file in files}
+    return {str(file.relative_to(tree)): COMMITS.sub(b"<commit>", file.read_bytes()) for file in files}

@@ -27,7 +27,7 @@ MOMENTS = [
 ]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(undisturbed, tmp_path):
     tree = reduced.make_tree(tmp_path)
     run = start(tree)
@@ -85,10 +85,10 @@ def tmpfs(folder, options):
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_full_disk_costs_nothing_that_was_done(undisturbed, tmp_path):
     tree = reduced.make_tree(tmp_path)
-    with tmpfs(tree / "results", "size=400k"):
+    with tmpfs(tree / "results", "size=600k"):
         full = reduced.run(tree)
         assert full.returncode == 1
         told = full.stdout + full.stderr
@@ -113,11 +113,11 @@ def test_results_that_cannot_be_written_are_named_before_any_job_starts(tmp_path
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("damaged", "named", "target"),
     [
-        ("mul/data/train/*.arrow", "the dataset in '{}' is damaged", "noised/eta=0/seed=1"),
+        ("mul/examples/train/*.arrow", "the dataset in '{}' is damaged", "noised/eta=0/seed=1"),
         ("mul/tokenizer/tokenizer.json", "the tokenizer in '{}' is damaged", "noised/eta=0/seed=1"),
         ("mul/base/seed=1/model/lm.safetensors", "the policy in '{}' is damaged", "pretrain_bc/eta=0.2/seed=1/model"),
         ("mul/sm/eta=0.2/seed=1/samples.jsonl", "'{}'", "sm/eta=0.2/seed=1/metrics.json"),
@@ -130,12 +130,13 @@ def test_a_truncated_file_is_named_and_made_again_once_deleted(undisturbed, tmp_
     subprocess.run(["cp", "-a", undisturbed / "results", undisturbed / ".snakemake", tree], check=True)
     (file,) = results.glob(damaged)
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    failed = reduced.run(tree, "--forcerun", str(reduced.RESULTS / "mul" / target))
+    again = ("--forcerun", str(reduced.RESULTS / "mul" / target))
+    failed = reduced.run(tree, *again)
     told = failed.stdout + failed.stderr
     match = re.search("error: .*" + named.format(r"(results/\S+)"), told)
     assert failed.returncode == 1 and match and "Traceback" not in told, told
     subprocess.run(["rm", "-r", tree / match[1]], check=True)
-    done = reduced.run(tree)
+    done = reduced.run(tree, *again)
     assert done.returncode == 0, done.stdout + done.stderr
     assert reduced.content(tree) == reduced.content(undisturbed)
 

@@ -3,6 +3,7 @@
 import csv
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 from experiment import ROLLOUTS, SOURCE, TINY, command, finetune_options, make_inputs, run
+from malicious import Malicious
 
 from sequencematch.corpus import load_corpora
 from sequencematch.policy import load_policy, trained_tensors
@@ -226,3 +228,17 @@ def a_run(root: Path, policy, stage: Stage, optimiser: Optimiser | None = None, 
         resume=root / "no checkpoint here",
         initial=initial,
     )
+
+
+@pytest.mark.slow
+def test_a_malicious_or_truncated_optimiser_state_ends_the_script_in_one_sentence(inputs, tmp_path):
+    options = finetune_options(inputs, tmp_path / "model") | {"initial": tmp_path / "initial"}
+    shutil.copytree(inputs / "pretrain_bc", tmp_path / "initial")
+    file = tmp_path / "initial/optimiser.pt"
+    sound = file.read_bytes()
+    for damage in (lambda: torch.save(Malicious(tmp_path / "ran"), file), lambda: file.write_bytes(sound[:1000])):
+        damage()
+        done = run("finetune", check=False, **options)
+        assert done.returncode == 1 and done.stderr.count("\n") == 1
+        assert done.stderr.startswith(f"error: '{file}' is damaged (")
+    assert not (tmp_path / "ran").exists()

@@ -43,7 +43,7 @@ def test_finished_results_are_present_and_sound(tree):
 def test_other_settings_make_results_outdated_not_damaged(tree):
     done, counts = verify(tree, [*reduced.SETTINGS, "objective={alpha: 0.5}"])
     assert done.returncode == 0
-    assert counts["damaged"] == 0 and counts["outdated"] == 1 + 2 + 1 + 3  # model, samples, scores, the table's files
+    assert counts["damaged"] == 0 and counts["outdated"] == 1 + 3 + 1 + 3  # model, samples, scores, the table's files
 
 
 @pytest.mark.slow
@@ -67,3 +67,11 @@ def test_every_kind_of_damage_is_named(tree):
     ):
         assert words in done.stdout
     assert done.stderr == "error: delete what is damaged and run make again\n"
+
+
+def test_every_script_leaves_a_record():
+    scripts = sorted((reduced.ROOT / "src").glob("*.py"))
+    assert len(scripts) >= 15
+    for script in scripts:
+        recorded = re.search(r"provenance\.record\(args, |run_stage\(args", script.read_text())
+        assert recorded, f"{script} leaves no record"

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from sequencematch import cli
 from sequencematch.errors import UserError
-from sequencematch.provenance import file_digests, read_record
+from sequencematch.provenance import file_digests, read_record, record_of
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class Result:
         try:
             recorded = read_record(self.path)["sha256"]
         except UserError as error:
-            return "" if self.outdated else str(error)  # earlier code left no records
+            earlier = self.outdated and not record_of(self.path).exists()  # earlier code left no records
+            return "" if earlier else str(error)
         found = file_digests(self.path)
         wrong = sorted(name for name in recorded | found if recorded.get(name) != found.get(name))
         return f"'{self.path}' is not what was written: {', '.join(wrong)}" if wrong else ""

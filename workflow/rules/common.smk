@@ -165,9 +165,9 @@ def corpus_files(wildcards):
 
 def tokenizer_options(wildcards):
     """A pretrained model brings its own tokenizer."""
-    source = CONFIG.settings(wildcards.task)["model"].source
-    if source != "scratch":
-        return settings(wildcards, model={"source", "revision", "trust_remote_code"})
+    model = CONFIG.settings(wildcards.task)["model"]
+    if model.source != "scratch":
+        return cli.options(model, {"source", "revision", "trust_remote_code"}, prefix="model_")
     return cli.options(CONFIG.tasks[wildcards.task].data, data_read(wildcards, "tokenizer"))
 
 

@@ -1,6 +1,15 @@
 # Stage 5: one page about all of it, and the figures that only stand there.
 
 
+localrules:
+    plot_noise_levels,
+    plot_learning_curves,
+    plot_masks,
+    plot_backspaces,
+    draw_rules,
+    make_report,
+
+
 rule plot_noise_levels:
     input:
         table="<results>/tables/{table}.csv",
