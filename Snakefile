@@ -11,6 +11,7 @@ sys.path.insert(0, f"{workflow.basedir}/src")
 from sequencematch import cli, preflight
 from sequencematch.code_digest import SOURCE, code_digests
 from sequencematch.config import check_files, load_config, scale_overlay
+from sequencematch.decoding_names import decoding_options
 from sequencematch.errors import UserError
 from sequencematch.settings import Evaluation, Objective
 

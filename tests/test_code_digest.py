@@ -96,6 +96,7 @@ def test_the_closure_is_what_pythons_own_module_finder_finds(script):
     finder.run_script(str(script))
     found = {Path(module.__file__) for module in finder.modules.values() if module.__file__}
     assert found == {file for file in import_closure(script) if file.suffix == ".py"}
+    assert not [name for name in finder.any_missing_maybe()[0] if name.startswith("sequencematch")]
 
 
 def test_no_code_takes_names_from_the_package_itself():

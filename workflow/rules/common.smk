@@ -109,8 +109,11 @@ def noise_options(wildcards):
 
 
 def sample_options(wildcards):
-    """The kind of noise is what perturbed decoding writes."""
-    return settings(wildcards, evaluation=set(Evaluation.model_fields) - {"judge"}, noise={"kind"})
+    """Without what only texts have, or what only perturbed decoding reads: the kind of noise is what it writes."""
+    decodings = CONFIG.settings(wildcards.task, wildcards.method)["evaluation"].decodings
+    unread = {"judge"} if wildcards.task in JUDGED else {"judge", "shown"}
+    kind = {"kind"} if any("perturbed" in decoding_options(name) for name in decodings) else set()
+    return settings(wildcards, evaluation=set(Evaluation.model_fields) - unread, noise=kind)
 
 
 def judge_model(wildcards):

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from sequencematch.comparison import Variant
-from sequencematch.plots.theme import COLOURS, SOFT, drawing, label
+from sequencematch.plots.series import label
+from sequencematch.plots.theme import COLOURS, SOFT, drawing
 from sequencematch.report.completions import Removal
 
 BARS = 24  # places are drawn in at most so many bars

@@ -8,7 +8,8 @@ import numpy as np
 
 from sequencematch.comparison import Variant
 from sequencematch.errors import UserError
-from sequencematch.plots.theme import COLOURS, colours_of, drawing, label
+from sequencematch.plots.series import colours_of, label
+from sequencematch.plots.theme import COLOURS, drawing
 from sequencematch.report.runs import Run, read_training
 
 # Columns of metrics.csv worth a panel, each with its heading; what no run has is left out.

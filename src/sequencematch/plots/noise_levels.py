@@ -6,8 +6,9 @@ from pathlib import Path
 
 from sequencematch.comparison import Variant
 from sequencematch.errors import UserError
-from sequencematch.markdown import decoding_label
-from sequencematch.plots.theme import INK, colours_of, drawing
+from sequencematch.plots.series import colours_of
+from sequencematch.plots.theme import INK, drawing
+from sequencematch.wording import decoding_label
 
 
 def read_cells(path: Path) -> list[dict[str, str]]:
@@ -43,7 +44,7 @@ def plot_noise_levels(cells: Sequence[dict], path: Path) -> None:
                 _draw(panel, chosen, methods, etas, colours)
             panels[0].set_ylabel(quantity.replace("_", " "))
         for decoding, panel in zip(decodings, grid[0], strict=True):
-            panel.set_title(decoding_label(decoding))
+            panel.set_title(decoding_label(decoding).replace("`", ""))
         for panel in grid[-1]:
             panel.set(xlabel="noise level η", xlim=(-0.6, len(etas) - 0.4))
             panel.set_xticks(range(len(etas)), [f"{eta:g}" for eta in etas])

@@ -6,11 +6,10 @@ opened by itself looks the same, and one inside a page takes the page's colours.
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sequencematch.comparison import METHOD_ORDER, Variant
 from sequencematch.files import write_text_atomically
 
 INK, SOFT, GRID = "#1f2328", "#57606a", "#d8dde3"
@@ -38,17 +37,6 @@ STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "sequencematch",
 }
-
-
-def colours_of(methods: Sequence[str]) -> dict[str, str]:
-    """A colour for each method, the same in every figure where the methods are the paper's; others follow."""
-    ordered = [*METHOD_ORDER, *sorted(set(methods) - set(METHOD_ORDER))]
-    return {method: COLOURS[i % len(COLOURS)] for i, method in enumerate(ordered)}
-
-
-def label(variant: Variant) -> str:
-    """'SM (js), η = 0.2'."""
-    return f"{variant.label}, η = {variant.eta:g}" if variant.eta else variant.label
 
 
 @contextmanager

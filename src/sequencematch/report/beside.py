@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sequencematch.comparison import Variant
-from sequencematch.markdown import decoding_label
+from sequencematch.wording import decoding_label
 
 
 @dataclass(frozen=True)
