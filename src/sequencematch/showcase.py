@@ -69,7 +69,7 @@ class Showcase:
     shown: Sequence[Shown]
 
     def text(self) -> str:
-        return _printable(
+        return printable(
             "\n\n".join(f"{_said(one)}\nprompt: {one.prompt}\ntyped:  {one.rendered}" for one in self.shown)
         )
 
@@ -124,13 +124,13 @@ def _visible(text: str) -> str:
     return text.replace("\n", "↵") if text.strip() else text.replace("\n", "↵").replace(" ", "␣")
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Without control characters, which an untrained model writes and neither HTML nor a terminal should get."""
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", text)
 
 
 def _escaped(text: str) -> str:
-    return html.escape(_printable(text))
+    return html.escape(printable(text))
 
 
 def _quoted(text: str) -> str:

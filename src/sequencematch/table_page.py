@@ -48,7 +48,8 @@ def page(cells: Sequence[Cell], comparison: Comparison) -> list[Block]:
         Heading("Backspace"),
         Paragraph(repair_sentence(comparison)),
         repair_grid(cells, comparison),
-        Paragraph("What `<bkspc>` did in decoding, and sequences cut off before their end."),
+        Heading("In decoding", level=3),
+        Paragraph("What `<bkspc>` did, and sequences cut off before their end."),
         _backspace(cells, comparison),
         Heading("What the intervals support"),
         Paragraph("Each interval holds by itself; nothing corrects for how many there are."),
@@ -80,7 +81,7 @@ def _scores(cells: Sequence[Cell], comparison: Comparison, metric: str) -> Grid:
 def _beside(cells: Sequence[Cell], comparison: Comparison, name: str) -> list[Block]:
     label, columns = describe(name).label, [(decoding, name) for decoding in comparison.decodings]
     grid = variants_grid(f"{label} by decoding", cells, comparison, columns, with_spread)
-    return [Paragraph(f"{label}, mean ± standard deviation between seeds."), grid]
+    return [Heading(label, level=3), Paragraph("Mean ± standard deviation between seeds."), grid]
 
 
 def _differences(cells: Sequence[Cell], comparison: Comparison, metric: str) -> Grid:

@@ -18,7 +18,7 @@ def plot_backspaces(found: dict[Variant, tuple[int, Sequence[Removal]]], path: P
 
     told_apart: removals of wrong tokens from those of right ones, where the reference says which are wrong.
     """
-    kinds = {"wrong token": COLOURS[3], "right token": COLOURS[2]} if told_apart else {"token": COLOURS[1]}
+    kinds = {"wrong token": COLOURS[3], "right token": COLOURS[2]} if told_apart else {"token taken back": COLOURS[1]}
     deepest = max((r.place for _, removed in found.values() for r in removed), default=0)
     width = deepest // BARS + 1
     edges = np.arange(0, deepest + width + 1, width)

@@ -71,6 +71,8 @@ def plot_noise_levels(cells: Sequence[dict], path: Path) -> None:
                 place.set(xlabel="noise level η", xlim=(-0.6, len(etas) - 0.4))
                 place.set_xticks(range(len(etas)), [f"{eta:g}" for eta in etas])
                 place.grid(axis="x", visible=False)
+                if panel.quantity.startswith("repair_rate["):
+                    place.set_ylim(0, 1)
                 for real in (c for c in cells if (c["method"], c["quantity"]) == (REFERENCE.method, panel.quantity)):
                     place.axhline(float(real["mean"]), color=SOFT, linewidth=0.8, linestyle="dashed")
                     place.text(len(etas) - 0.45, float(real["mean"]), "real text", va="bottom", ha="right", color=SOFT)
