@@ -42,17 +42,17 @@ sys.exit()
 """
 
 ALL_JOBS = {
-    "make_dataset": 3,  # mul, translation, text
-    "train_tokenizer": 3,
-    "encode_examples": 3,
-    "inject_noise": 12,  # eta 0 and 0.2, two seeds
-    "pretrain_base": 6,
+    "make_dataset": 4,  # mul, translation, text, phrases
+    "train_tokenizer": 4,
+    "encode_examples": 4,
+    "inject_noise": 14,  # eta 0 and 0.2 (0 alone for phrases), two seeds
+    "pretrain_base": 8,
     "pretrain_bc": 6,
-    "finetune": 16,  # mle, bc, sm, sm_js of mul; mle, sm of the others
-    "sample": 16,
+    "finetune": 18,  # mle, bc, sm, sm_js of mul; mle, sm of translation and text; mle of phrases
+    "sample": 18,
     "judge": 4,
-    "score": 16,
-    "make_table": 3,
+    "score": 18,
+    "make_table": 4,
     "make_text_table": 1,
     "plot_motivating_example": 1,
     "all": 1,

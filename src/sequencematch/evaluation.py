@@ -3,8 +3,6 @@ wrong tokens in reference completions, and how it goes on after prompts whose la
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 
 import torch
@@ -13,6 +11,7 @@ from sequencematch import core
 from sequencematch.core import Actions
 from sequencematch.decoding import Decoding, parse_decoding
 from sequencematch.decoding_names import concerns_backspace
+from sequencematch.deletions import pieces, removals
 from sequencematch.examples import Clean
 from sequencematch.noise import KINDS, digit_ids, draw_wrong, noise_split
 from sequencematch.policy import Policy
@@ -59,7 +58,7 @@ def complete(
             if family == "text":
                 finished = finished or len(live) >= len(example.completion)
                 live = live[: len(example.completion)]
-            pops, wrong_pops = count_pops(rollout.actions, example.completion, policy.bkspc)
+            removed = removals(rollout.actions, example.completion, policy.bkspc)
             yield {
                 "decoding": name,
                 "example": i,
@@ -68,8 +67,8 @@ def complete(
                 "rendered": tokenizer.render(rollout.actions),
                 "solution": example.text,
                 "finished": finished,
-                "pops": pops,
-                "wrong_pops": wrong_pops,
+                "pops": len(removed),
+                "wrong_pops": sum(removal.wrong for removal in removed),
             }
 
 
@@ -80,23 +79,6 @@ def disturbances(examples: Sequence[Clean], kind: str, tokenizer: Tokenizer) -> 
         return [sorted(digit_ids(tokenizer, example.base)) for example in examples]
     ordinary = sorted(set(range(tokenizer.size)) - set(tokenizer.special_ids.values()))
     return [ordinary] * len(examples)
-
-
-def count_pops(actions: Sequence[int], completion: Sequence[int], bkspc: int) -> tuple[int, int]:
-    """Backspaces taken, and those of them that removed a wrong token.
-
-    A token is wrong where the live text that ends in it is not a beginning of the reference completion: that says
-    something where there is one right answer, little of a translation, and nothing of a free continuation.
-    """
-    live, pops, wrong_pops = [], 0, 0
-    for action in actions:
-        if action == bkspc:
-            pops += 1
-            wrong_pops += live != list(completion[: len(live)])
-            live.pop()
-        else:
-            live.append(action)
-    return pops, wrong_pops
 
 
 # --------------------------------------------------------------------------------------------------
@@ -198,27 +180,7 @@ def show(
             "prompt": tokenizer.decode(example.prompt),
             "true": tokenizer.decode(example.completion[:1]),
             "wrong": tokenizer.decode([token]),
-            "pieces": [[tokenizer.decode(tokens), fate] for tokens, fate in pieces(typed, policy.bkspc)],
+            "pieces": [[tokenizer.decode(tokens), fate] for tokens, fate in pieces(typed, policy.bkspc, begun=1)],
             "answered_at_once": rollout.actions[0] == policy.bkspc,
             "rendered": tokenizer.render(typed),
         }
-
-
-def pieces(actions: Sequence[int], bkspc: int) -> list[tuple[list[int], str]]:
-    """The tokens of actions in the order typed, cut where their fate changes: ``kept`` or ``deleted``.
-
-    The first token is a piece of its own. A piece's text is that of its tokens together: one token may hold half a
-    character.
-    """
-    tokens: list[int] = []
-    fates: list[str] = []
-    live: list[int] = []  # places of live tokens
-    for action in actions:
-        if action == bkspc:
-            fates[live.pop()] = "deleted"
-        else:
-            live.append(len(tokens))
-            tokens.append(action)
-            fates.append("kept")
-    runs = groupby(zip(tokens[1:], fates[1:], strict=True), key=itemgetter(1))
-    return [(tokens[:1], fates[0]), *(([token for token, _ in run], fate) for fate, run in runs)]

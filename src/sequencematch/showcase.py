@@ -11,9 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sequencematch.deletions import DELETED, KEPT
 from sequencematch.errors import UserError
-
-KEPT, DELETED = "kept", "deleted"
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Showcase:
     shown: Sequence[Shown]
 
     def text(self) -> str:
-        return _printable(
+        return printable(
             "\n\n".join(f"{_said(one)}\nprompt: {one.prompt}\ntyped:  {one.rendered}" for one in self.shown)
         )
 
@@ -80,7 +79,7 @@ class Showcase:
     def html(self) -> str:
         return "\n".join(
             f'<div class="shown"><p class="text"><span class="prompt">{_escaped(one.prompt)}</span>'
-            f'{"".join(_marked(one))}</p><p class="said">{_escaped(_said(one))}</p></div>'
+            f'{marked(one.pieces, damaged=True)}</p><p class="said">{_escaped(_said(one))}</p></div>'
             for one in self.shown
         )
 
@@ -90,20 +89,28 @@ def _said(one: Shown) -> str:
     return f"example {one.example}: {_quoted(one.wrong)} in place of {_quoted(one.true)}, {answer}"
 
 
-def _marked(one: Shown) -> Iterator[str]:
-    """Deleted text struck through, the first word written after it underlined, a wrong token left standing marked."""
-    first = True
-    for fate, group in itertools.groupby(one.pieces, key=lambda piece: piece[1]):
-        texts = [text for text, _ in group]
+def marked(pieces: Sequence[Sequence[str]], damaged: bool = False) -> str:
+    """(text, fate) in the order typed as HTML: deleted text struck through, the first word written after it underlined.
+
+    damaged: the first piece is a wrong token that was given; where it was left standing, it is marked.
+    """
+    return "".join(_marked(pieces, damaged))
+
+
+def _marked(pieces: Sequence[Sequence[str]], damaged: bool) -> Iterator[str]:
+    runs = [(fate, [text for text, _ in run]) for fate, run in itertools.groupby(pieces, key=lambda piece: piece[1])]
+    for place, (fate, texts) in enumerate(runs):
         text = "".join(texts)
         if fate == DELETED:
             yield f'<del><span class="aloud">deleted: </span>{_escaped(_visible(text))}</del>'
+        elif place:
+            end = _word(text)
+            yield f'<ins><span class="aloud">written: </span>{_escaped(text[:end])}</ins>{_escaped(text[end:])}'
+        elif damaged:
+            wrong = _escaped(_visible(texts[0]))
+            yield f'<mark><span class="aloud">wrong token kept: </span>{wrong}</mark>{_escaped("".join(texts[1:]))}'
         else:
-            end = len(texts[0]) if first else _word(text)
-            begin = _visible(text[:end]) if first else text[:end]
-            tag, said = ("mark", "wrong token kept") if first else ("ins", "written")
-            yield f'<{tag}><span class="aloud">{said}: </span>{_escaped(begin)}</{tag}>{_escaped(text[end:])}'
-        first = False
+            yield _escaped(text)
 
 
 def _word(text: str) -> int:
@@ -117,13 +124,13 @@ def _visible(text: str) -> str:
     return text.replace("\n", "↵") if text.strip() else text.replace("\n", "↵").replace(" ", "␣")
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Without control characters, which an untrained model writes and neither HTML nor a terminal should get."""
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", text)
 
 
 def _escaped(text: str) -> str:
-    return html.escape(_printable(text))
+    return html.escape(printable(text))
 
 
 def _quoted(text: str) -> str:

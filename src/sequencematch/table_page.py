@@ -48,7 +48,8 @@ def page(cells: Sequence[Cell], comparison: Comparison) -> list[Block]:
         Heading("Backspace"),
         Paragraph(repair_sentence(comparison)),
         repair_grid(cells, comparison),
-        Paragraph("What `<bkspc>` did in decoding, and sequences cut off before their end."),
+        Heading("In decoding", level=3),
+        Paragraph("What `<bkspc>` did, and sequences cut off before their end."),
         _backspace(cells, comparison),
         Heading("What the intervals support"),
         Paragraph("Each interval holds by itself; nothing corrects for how many there are."),
@@ -73,12 +74,14 @@ def _scores(cells: Sequence[Cell], comparison: Comparison, metric: str) -> Grid:
         found = [find_cell(cells, variant, decoding, metric) for decoding in comparison.decodings]
         paper = next((cell.paper for cell in found if cell and cell.paper), None)
         rows.append([variant.label, eta_label(variant), *map(with_all, found), printed(paper)])
-    return Grid(["method", "eta", *map(decoding_label, comparison.decodings), paper_label(cells)], rows)
+    header = ["method", "eta", *map(decoding_label, comparison.decodings), paper_label(cells)]
+    return Grid(f"{describe(metric).label} by decoding", header, rows)
 
 
 def _beside(cells: Sequence[Cell], comparison: Comparison, name: str) -> list[Block]:
-    grid = variants_grid(cells, comparison, [(decoding, name) for decoding in comparison.decodings], with_spread)
-    return [Paragraph(f"{describe(name).label}, mean ± standard deviation between seeds."), grid]
+    label, columns = describe(name).label, [(decoding, name) for decoding in comparison.decodings]
+    grid = variants_grid(f"{label} by decoding", cells, comparison, columns, with_spread)
+    return [Heading(label, level=3), Paragraph("Mean ± standard deviation between seeds."), grid]
 
 
 def _differences(cells: Sequence[Cell], comparison: Comparison, metric: str) -> Grid:
@@ -88,12 +91,14 @@ def _differences(cells: Sequence[Cell], comparison: Comparison, metric: str) -> 
             quantity = f"{metric}_minus_{other.method}"
             found = [find_cell(cells, variant, decoding, quantity) for decoding in comparison.decodings]
             rows.append([f"{variant.label} - {other.label}", eta_label(variant), *map(signed, found)])
-    return Grid(["difference", "eta", *map(decoding_label, comparison.decodings)], rows)
+    header = ["difference", "eta", *map(decoding_label, comparison.decodings)]
+    return Grid(f"Paired differences of {describe(metric).label}", header, rows)
 
 
 def _backspace(cells: Sequence[Cell], comparison: Comparison) -> Grid:
     decodings = [name for name in ("sampled", "greedy") if name in comparison.decodings]
-    return variants_grid(cells, comparison, [(decoding, name) for name in STATISTICS for decoding in decodings], plain)
+    columns = [(decoding, name) for name in STATISTICS for decoding in decodings]
+    return variants_grid("Backspaces in decoding", cells, comparison, columns, plain)
 
 
 def _notes(cells: Sequence[Cell]) -> list[Block]:

@@ -105,7 +105,8 @@ def _truncation(cells: Sequence[Cell], comparison: Comparison) -> Grid:
             if comparison.has(variant, decoding)
         ),
     ]
-    return Grid(["method", "eta", "decoding", *map(heading, (*names, *of_decoding))], rows)
+    header = ["method", "eta", "decoding", *map(heading, (*names, *of_decoding))]
+    return Grid("The texts of each decoding", header, rows)
 
 
 def _supported(cells: Sequence[Cell]) -> list[Block]:

@@ -83,22 +83,24 @@ def repair_sentence(comparison: Comparison) -> str:
 def repair_grid(cells: Sequence[Cell], comparison: Comparison, before: Sequence[str] = ()) -> Grid:
     """Repair and false-alarm rate of each variant under each kind of corruption, after the columns ``before``."""
     columns = [*before, *(f"{name}[{kind}]" for kind in comparison.corruptions for name in BACKSPACE.values())]
-    return variants_grid(cells, comparison, [("", name) for name in columns], with_interval)
+    name = "Answers to wrong and to true tokens, by kind of corruption"
+    return variants_grid(name, cells, comparison, [("", column) for column in columns], with_interval)
 
 
 def variants_grid(
+    name: str,
     cells: Sequence[Cell],
     comparison: Comparison,
     columns: Sequence[tuple[str, str]],
     write: Callable[[Cell | None], str],
 ) -> Grid:
     """A row per variant, a column per (decoding, quantity)."""
-    header = [", ".join(filter(None, (heading(name), decoding_label(decoding)))) for decoding, name in columns]
+    header = [", ".join(filter(None, (heading(what), decoding_label(decoding)))) for decoding, what in columns]
     rows = [
         [variant.label, eta_label(variant), *(write(find_cell(cells, variant, *column)) for column in columns)]
         for variant in comparison.variants
     ]
-    return Grid(["method", "eta", *header], rows)
+    return Grid(name, ["method", "eta", *header], rows)
 
 
 def difference_sentences(cells: Iterable[Cell]) -> Iterator[str]:

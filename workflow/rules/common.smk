@@ -241,6 +241,11 @@ def table_files(table):
     return [f"{RESULTS}/tables/{table}.{kind}" for kind in kinds]
 
 
+def table_page(table):
+    """The page of a table, as far as it is to look at: HTML of a table of texts, Markdown otherwise."""
+    return f"{RESULTS}/tables/{table}.{'html' if CONFIG.tables[table].task in JUDGED else 'md'}"
+
+
 def title_option(wildcards):
     return f"--title {shlex.quote(CONFIG.tables[wildcards.table].title)}"
 

@@ -102,6 +102,7 @@ rule plot_masks:
 rule plot_backspaces:
     input:
         metrics=task_metrics,
+        examples="<results>/{task}/examples",
         tokenizer="<results>/{task}/tokenizer",
     output:
         figure=report(
@@ -126,7 +127,7 @@ rule plot_backspaces:
         call=call("plot_backspaces"),
     shell:
         "OMP_NUM_THREADS={threads} python src/plot_backspaces.py --metrics {input.metrics}"
-        " --tokenizer {input.tokenizer} --output {output.figure} > {log} 2>&1"
+        " --examples {input.examples} --tokenizer {input.tokenizer} --output {output.figure} > {log} 2>&1"
 
 
 # The smk files as inputs: the graph changes with them.
@@ -158,12 +159,12 @@ rule draw_rules:
 rule make_report:
     input:
         metrics=metrics_of_tables(),
-        tables=expand("<results>/tables/{table}.csv", table=CONFIG.tables),
-        markdown=expand("<results>/tables/{table}.md", table=CONFIG.tables),
+        tables=[table_page(table) for table in CONFIG.tables],
+        beside=expand("<results>/tables/{table}.{kind}", table=CONFIG.tables, kind=["csv", "md"]),
         noise_levels=expand("<results>/figures/noise_levels/{table}.svg", table=CONFIG.tables),
         figures=expand("<results>/figures/{kind}/{task}.svg", kind=FIGURES, task=TABLE_TASKS),
         motivating_example="<results>/figures/motivating_example.png",
-        data=expand("<results>/{task}/data", task=TABLE_TASKS),
+        examples=expand("<results>/{task}/examples", task=TABLE_TASKS),
         rules="<results>/figures/rules.dot",
         departures="docs/departures.md",
         errata="docs/errata.md",

@@ -6,15 +6,19 @@ from pathlib import Path
 import numpy as np
 
 from sequencematch.comparison import Variant
+from sequencematch.deletions import Removal
 from sequencematch.plots.series import label
 from sequencematch.plots.theme import COLOURS, SOFT, drawing
-from sequencematch.report.completions import Removal
 
 BARS = 24  # places are drawn in at most so many bars
 
 
-def plot_backspaces(found: dict[Variant, tuple[int, Sequence[Removal]]], path: Path) -> None:
-    """A panel per variant; ``found`` holds the number of its sequences, and all their removals."""
+def plot_backspaces(found: dict[Variant, tuple[int, Sequence[Removal]]], path: Path, told_apart: bool) -> None:
+    """A panel per variant; ``found`` holds the number of its sequences, and all their removals.
+
+    told_apart: removals of wrong tokens from those of right ones, where the reference says which are wrong.
+    """
+    kinds = {"wrong token": COLOURS[3], "right token": COLOURS[2]} if told_apart else {"token taken back": COLOURS[1]}
     deepest = max((r.place for _, removed in found.values() for r in removed), default=0)
     width = deepest // BARS + 1
     edges = np.arange(0, deepest + width + 1, width)
@@ -23,12 +27,13 @@ def plot_backspaces(found: dict[Variant, tuple[int, Sequence[Removal]]], path: P
     with drawing(path, columns, rows, 2.4, 2.1, sharex=True, sharey=True) as (figure, grid):
         for panel, (variant, (sequences, removed)) in zip(grid.flat, found.items(), strict=False):
             below = np.zeros(len(edges) - 1)
-            for wrong, colour, name in ((True, COLOURS[3], "wrong"), (False, COLOURS[2], "right")):
-                heights = np.histogram([r.place for r in removed if r.wrong is wrong], edges)[0] / sequences
-                panel.bar(edges[:-1], heights, width * 0.9, below, align="edge", color=colour, label=f"{name} token")
+            for kind, colour in kinds.items():
+                places = [r.place for r in removed if not told_apart or r.wrong == (kind == "wrong token")]
+                heights = np.histogram(places, edges)[0] / sequences
+                panel.bar(edges[:-1], heights, width * 0.9, below, align="edge", color=colour, label=kind)
                 below += heights
-            wrong = sum(r.wrong for r in removed)
-            panel.set_title(f"{label(variant)}\n{wrong} of {len(removed)} of a wrong token")
+            wrong = f"{sum(r.wrong for r in removed)} of {len(removed)} of a wrong token"
+            panel.set_title(f"{label(variant)}\n{wrong if told_apart else f'{len(removed)} in all'}")
             if not removed:
                 panel.text(0.5, 0.5, "no backspace", transform=panel.transAxes, ha="center", color=SOFT)
             panel.grid(axis="x", visible=False)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sequencematch.plots.theme import COLOURS, SOFT, drawing
+from sequencematch.showcase import printable
 from sequencematch.trace import BKSPC
 
 PROMPT, ACTIONS = 5, 16  # tokens of the prompt and actions drawn: more than these cannot be read
@@ -42,10 +43,10 @@ def _draw(panel, form: dict, longest: int, prompt: int) -> None:
         deleted = j + seen < count
         colour = COLOURS[2] if deleted else COLOURS[1] if j >= prompt else COLOURS[0]
         panel.bar(j, seen, bottom=j - 0.5, width=0.86, color=colour, alpha=0.85, linewidth=0)
-    names = [token.replace(" ", "␣") for token in tokens]
+    names = [printable(token).replace(" ", "␣").replace("\n", "↵").replace("\t", "⇥") for token in tokens]
     labels = [f"{name}  {position}" for name, position in zip(names, form["position"], strict=True)]
-    panel.set_yticks(range(count), labels, family="monospace")
-    panel.set_xticks(range(count), names, rotation=90, family="monospace")
+    panel.set_yticks(range(count), labels, family="monospace", parse_math=False)
+    panel.set_xticks(range(count), names, rotation=90, family="monospace", parse_math=False)
     panel.set(xlim=(-0.6, longest - 0.4), ylim=(longest - 0.4, -0.6), aspect="equal")
     panel.set_ylabel("token and position id", color=SOFT)
     panel.set_xlabel("is seen by the rows of its bar", color=SOFT)

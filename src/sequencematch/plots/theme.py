@@ -53,6 +53,7 @@ def drawing(path: Path, columns: int, rows: int, width: float, height: float, **
     with plt.rc_context(STYLE):
         size = (width * columns, height * rows)
         figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", **options)
+        figure.get_layout_engine().set(h_pad=0.1)
         try:
             yield figure, grid
             text = io.StringIO()

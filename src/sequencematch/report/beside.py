@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sequencematch.comparison import Variant
-from sequencematch.wording import decoding_label
+from sequencematch.quantities import describe
+from sequencematch.wording import decoding_label, eta_label, heading, number
 
 
 @dataclass(frozen=True)
@@ -28,20 +29,17 @@ def beside_paper(cells: Sequence[dict[str, str]]) -> list[Row]:
 
 def _row(cell: dict[str, str]) -> Row:
     mean, paper = float(cell["mean"]), float(cell["paper_value"])
-    variant = Variant(cell["method"], float(cell["eta"]))
-    between = bool(cell["low"]) and float(cell["low"]) <= paper <= float(cell["high"])
+    variant, digits = Variant(cell["method"], float(cell["eta"])), describe(cell["quantity"]).digits
+    low, high = (number(float(cell[side]), digits) if cell[side] else "" for side in ("low", "high"))
+    between = bool(low) and float(cell["low"]) <= paper <= float(cell["high"])
     apart = "below our interval" if paper < mean else "above our interval"
     return Row(
         variant=variant.label,
-        eta=f"{variant.eta:g}" if variant.eta else "none",
-        quantity=f"{cell['quantity'].replace('_', ' ')}, {decoding_label(cell['decoding'])}".rstrip(", "),
-        ours=_number(mean) + (f" ± {_number(float(cell['sd']))}" if cell["sd"] else ""),
-        interval=f"{_number(float(cell['low']))} to {_number(float(cell['high']))}" if cell["low"] else "-",
+        eta=eta_label(variant),
+        quantity=", ".join(filter(None, (heading(cell["quantity"]), decoding_label(cell["decoding"])))),
+        ours=number(mean, digits) + (f" ± {number(float(cell['sd']), digits)}" if cell["sd"] else ""),
+        interval=f"{low} to {high}" if low else "-",
         paper=f"{paper:g}" + (f" ± {float(cell['paper_spread']):g}" if cell["paper_spread"] else ""),
-        difference=f"{mean - paper:+.3f}",
-        verdict="-" if not cell["low"] else "inside our interval" if between else apart,
+        difference=f"{mean - paper:+.{digits}f}",
+        verdict="-" if not low else "inside our interval" if between else apart,
     )
-
-
-def _number(value: float) -> str:
-    return f"{round(value, 3) + 0.0:.3f}"

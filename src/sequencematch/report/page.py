@@ -11,22 +11,24 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from sequencematch.document import MARKS, embedded
 from sequencematch.errors import UserError
 from sequencematch.plots.noise_levels import read_cells
 from sequencematch.report.beside import beside_paper
 from sequencematch.report.facts import budgets, duration, facts, times
 from sequencematch.report.prose import render_file
-from sequencematch.report.questions import first_questions, shown
+from sequencematch.report.questions import first_questions
 from sequencematch.report.rule_graph import draw_rule_graph, read_rule_graph
-from sequencematch.report.runs import Run, read_runs
+from sequencematch.report.runs import Run, evaluated_split, read_runs
 
 TEMPLATE, STYLE = (Path(__file__).with_name(name) for name in ("report.html", "report.css"))
 
 
 @dataclass(frozen=True)
 class Sources:
-    """The files behind a page. ``results`` is the scale's folder: figures, data and benchmarks are found in it;
-    metrics, tables (CSV, Markdown beside each) in the order of the page; docs by the name of their section."""
+    """The files behind a page. ``results`` is the scale's folder: figures, examples and benchmarks are found in it;
+    metrics, and the page of each table (Markdown, or HTML where it has one; CSV and Markdown beside it), in the order
+    of the page; docs by the name of their section."""
 
     results: Path
     metrics: Sequence[Path]
@@ -43,28 +45,27 @@ def render_page(sources: Sources) -> str:
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     tasks = {task: list(of_task) for task, of_task in groupby(runs, key=lambda run: run.task)}
     return template.render(
-        style=Markup(STYLE.read_text(encoding="utf-8")),
+        style=Markup(MARKS + STYLE.read_text(encoding="utf-8")),
         facts=facts(runs),
         budgets=budgets(runs),
         times=took,
         duration=duration,
         rule_graph=draw_rule_graph(read_rule_graph(sources.rule_graph)),
-        tables=[_table(csv, figures) for csv in sources.tables],
+        tables=[_table(page, figures) for page in sources.tables],
         tasks=[_task(task, of_task, sources.results) for task, of_task in tasks.items()],
         motivating_example=_data_uri(figures / "motivating_example.png"),
         docs={name: render_file(path, 3) for name, path in sources.docs.items()},
     )
 
 
-def _table(csv: Path, figures: Path) -> dict:
-    markdown = csv.with_suffix(".md")
-    title = markdown.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+def _table(page: Path, figures: Path) -> dict:
+    title = _read(page.with_suffix(".md")).partition("\n")[0].removeprefix("# ")
     return {
-        "name": csv.stem,
+        "name": page.stem,
         "title": title,
-        "beside": beside_paper(read_cells(csv)),
-        "figure": partial(_svg, figures / "noise_levels" / f"{csv.stem}.svg"),
-        "markdown": render_file(markdown, 4),
+        "beside": beside_paper(read_cells(page.with_suffix(".csv"))),
+        "figure": partial(_svg, figures / "noise_levels" / f"{page.stem}.svg"),
+        "body": Markup(embedded(_read(page), 2)) if page.suffix == ".html" else render_file(page, 4),
     }
 
 
@@ -74,12 +75,13 @@ def _task(task: str, runs: Sequence[Run], results: Path) -> dict:
     figures = results / "figures"
     return {
         "name": task,
+        "family": runs[0].family,
+        "split": evaluated_split(runs[0]),
         "seed": runs[0].seed,
         "learning_curves": partial(_svg, figures / "learning_curves" / f"{task}.svg"),
         "masks": partial(_svg, figures / "masks" / f"{task}.svg"),
         "backspaces": partial(_svg, figures / "backspaces" / f"{task}.svg"),
-        "questions": first_questions(first, results / task / "data"),
-        "shown": [(run, rows) for run in first if (rows := shown(run))],
+        "questions": first_questions(first, results / task / "examples"),
     }
 
 

@@ -1,18 +1,20 @@
 """The scored runs of a scale, and what their folders say about them."""
 
 import csv
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from sequencematch.comparison import Variant
 from sequencematch.errors import UserError
+from sequencematch.provenance import read_record
 from sequencematch.scoring import read_json
 
 
 @dataclass(frozen=True)
 class Run:
-    """A scored run: its names, its folder (samples.jsonl, model/), and the content of its metrics.json."""
+    """A scored run: its names, its folder, and the content of its metrics.json."""
 
     task: str
     variant: Variant
@@ -21,8 +23,17 @@ class Run:
     metrics: dict
 
     @property
+    def family(self) -> str:
+        """Of its task: arithmetic, translation or text."""
+        return self.metrics["family"]
+
+    @property
     def model(self) -> Path:
         return self.folder / "model"
+
+    @property
+    def samples(self) -> Path:
+        return self.folder / "samples.jsonl"
 
 
 def read_runs(paths: Iterable[Path]) -> list[Run]:
@@ -46,3 +57,20 @@ def read_training(model: Path) -> list[dict[str, str]]:
             return list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"'{model}' holds no metrics.csv of a training run: train it again") from error
+
+
+def evaluated_split(run: Run) -> str:
+    """The split that a run completed, as the record beside its samples has it."""
+    return read_record(run.samples)["options"]["split"]
+
+
+def read_records(run: Run, decoding: str) -> Iterator[dict]:
+    """What a run typed in one decoding, a record per example, in their order. Raises UserError where there is none."""
+    try:
+        with run.samples.open(encoding="utf-8") as lines:
+            for line in lines:
+                record = json.loads(line)
+                if record["decoding"] == decoding:
+                    yield record
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"'{run.samples}' holds no samples ({error}): delete it and sample again") from error

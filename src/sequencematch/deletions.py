@@ -1,0 +1,51 @@
+"""What the backspaces of a sequence of actions took back: which tokens, whether wrongly typed, and what stayed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+KEPT, DELETED = "kept", "deleted"
+
+
+@dataclass(frozen=True)
+class Removal:
+    """A backspace: the place in the completion (from 0) of the token it removed, and whether that was wrong.
+
+    Wrong: the live text that ended in it was not a beginning of the reference completion. That says something where
+    there is one right answer, little of a translation, and nothing of a free continuation.
+    """
+
+    place: int
+    wrong: bool
+
+
+def removals(actions: Sequence[int], completion: Sequence[int], bkspc: int) -> list[Removal]:
+    """The backspaces among actions, in order; ``completion`` is the reference."""
+    live, found = [], []
+    for action in actions:
+        if action == bkspc:
+            found.append(Removal(len(live) - 1, live != list(completion[: len(live)])))
+            live.pop()
+        else:
+            live.append(action)
+    return found
+
+
+def pieces(actions: Sequence[int], bkspc: int, begun: int = 0) -> list[tuple[list[int], str]]:
+    """The tokens of actions in the order typed, cut where their fate changes (``KEPT`` or ``DELETED``).
+
+    The first ``begun`` tokens are not joined with later ones. A piece's text is that of its tokens together: one token
+    may hold half a character.
+    """
+    tokens: list[int] = []
+    fates: list[str] = []
+    live: list[int] = []  # places of live tokens
+    for action in actions:
+        if action == bkspc:
+            fates[live.pop()] = DELETED
+        else:
+            live.append(len(tokens))
+            tokens.append(action)
+            fates.append(KEPT)
+    runs = groupby(range(len(tokens)), key=lambda place: (place < begun, fates[place]))
+    return [([tokens[place] for place in run], fate) for (_, fate), run in runs]
