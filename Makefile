@@ -6,7 +6,8 @@
 # make status      how far a run is, while it goes on; make status WATCH=1 keeps showing it
 # make PROFILE=slurm   the same on a cluster: slurm or generic (workflow/profiles/, docs/clusters.md)
 # make verify      check the results of SCALE against their records: damaged, or of other code or settings?
-# make test        set up, check style and types, run all tests
+# make test        set up, check style and types, run the tests (about ten minutes on 2 cores)
+# make test-all    the same, and those that take minutes each: a real SLURM, runs that are killed again and again
 # make test-packages   as root on Debian: SLURM and a browser, for tests that are skipped without them
 # make lint        check style and types alone
 # make reference   keep the tables of SCALE in results/reference/
@@ -29,7 +30,7 @@ OPTIONS = $(if $(GPUS),--resources gpu=$(GPUS)) --config scale=$(SCALE) $(CONFIG
 OWN_REPORT = results/$(SCALE)/snakemake_report.html
 TARGETS := all table5 table6 table7 table8 divergences motivating_example
 
-.PHONY: $(TARGETS) report why status setup verify test test-packages lint reference clean-results clean-setup
+.PHONY: $(TARGETS) report why status setup verify test test-all test-packages lint reference clean-results clean-setup
 .DEFAULT_GOAL := all
 
 $(TARGETS): $(SETUP)
@@ -43,7 +44,8 @@ status: $(SETUP)
 
 # Snakemake's own report cannot be written about what a dry run did not make.
 report: $(SETUP)
-	@$(RUN) $@ $(if $(filter -n --dry-run,$(ARGS)),,--report $(OWN_REPORT) --report-after-run) $(OPTIONS)
+	@$(RUN) $@ --workflow-profile workflow/profiles/$(PROFILE) \
+		$(if $(filter -n --dry-run,$(ARGS)),,--report $(OWN_REPORT) --report-after-run) $(OPTIONS)
 
 setup: $(SETUP)
 
@@ -60,6 +62,9 @@ verify: $(SETUP)
 	@$(BIN)/python workflow/verify.py --config scale=$(SCALE) $(CONFIG)
 
 test: lint
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not long"
+
+test-all: lint
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 test-packages:

@@ -5,25 +5,28 @@ import re
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "workflow"))
 
 from keep_reference import BEGIN, END, in_short  # noqa: E402
 
-REFERENCE = ROOT / "results/reference/default"
+KEPT = ROOT / "results/reference"
 
 
 def test_the_readme_shows_the_kept_tables(monkeypatch):
     monkeypatch.chdir(ROOT)
     text = (ROOT / "README.md").read_text()
-    assert text.partition(BEGIN)[2].partition(END)[0] == "\n" + in_short(REFERENCE)
+    assert text.partition(BEGIN)[2].partition(END)[0] == "\n" + in_short(KEPT)
 
 
-def test_kept_tables_name_their_commit_and_every_run_its_budget():
-    content = json.loads((REFERENCE / "provenance.json").read_text())
+@pytest.mark.parametrize("reference", KEPT.iterdir(), ids=lambda folder: folder.name)
+def test_kept_tables_name_their_commit_and_every_run_its_budget(reference):
+    content = json.loads((reference / "provenance.json").read_text())
     assert content["commits"] and all(re.fullmatch(r"[0-9a-f]{12}", commit) for commit in content["commits"])
     for name, table in content["config"]["tables"].items():
-        text = (REFERENCE / f"{name}.md").read_text()
+        text = (reference / f"{name}.md").read_text()
         assert all(commit in text for commit in content["commits"])
         for method in table["methods"]:
             runs = [run for run in content["budgets"] if run.startswith(f"{table['task']}/{method}/")]

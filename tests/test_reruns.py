@@ -17,167 +17,308 @@ import yaml
 from test_workflow import PARTS, copy_tree, snakemake, wait_for
 
 from sequencematch.config import SECTIONS, Config
-from sequencematch.settings import Data
+from sequencematch.settings import Arithmetic, Source, Text, Translation
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
-# One seed and one noise level; one method of every loss.
-CONFIG = ("scale=smoke", "seeds=[1]", "tables={table6: {methods: [mle, uls, bc, sm]}}", "rollouts={buffer: 200}")
+TARGETS = ("all", "report")
+# One seed and one noise level; a table of each family, one method of every loss.
+CONFIG = (
+    "scale=smoke",
+    "seeds=[1]",
+    "tables={table5: {methods: [bc]}, table6: {methods: [mle, uls, bc, sm]}, table8: {methods: [sm]}}",
+    "rollouts={buffer: 200}",
+)
 JOBS = {
-    "make_dataset": 1,
-    "train_tokenizer": 1,
-    "inject_noise": 2,  # eta 0 and 0.2
-    "pretrain_base": 1,
-    "pretrain_bc": 1,
-    "finetune": 5,  # mle, uls, bc, sm, sm_js
-    "sample": 5,
-    "score": 5,
-    "make_table": 2,
+    "make_dataset": 3,  # of mul, translation, text; so most numbers are sums of three
+    "train_tokenizer": 3,
+    "encode_examples": 3,
+    "inject_noise": 6,  # eta 0 and 0.2
+    "pretrain_base": 3,
+    "pretrain_bc": 3,
+    "finetune": 5 + 1 + 2,  # mle, uls, bc, sm, sm_js; bc; sm and mle as its judge
+    "sample": 5 + 1 + 1,
+    "judge": 1,
+    "score": 5 + 1 + 1,
+    "make_table": 3,
+    "make_text_table": 1,
     "plot_motivating_example": 1,
+    "plot_noise_levels": 4,
+    "plot_learning_curves": 3,
+    "plot_masks": 3,
+    "plot_backspaces": 3,
+    "draw_rules": 1,
+    "make_report": 1,
 }
-# Rules and those that read what they make. A rule has the name of its script.
+# Rules and those that read what they make. A rule has the name of its script, but for DATASET_SCRIPTS.
 READERS = {
-    "make_dataset": {"train_tokenizer", "inject_noise", "sample", "score"},
-    "train_tokenizer": {"inject_noise", "pretrain_base", "pretrain_bc", "finetune", "sample"},
-    "inject_noise": {"pretrain_base", "pretrain_bc", "finetune"},
-    "pretrain_base": {"pretrain_bc", "finetune"},
+    "make_dataset": {"train_tokenizer", "encode_examples", "make_report"},
+    "train_tokenizer": {
+        *("encode_examples", "inject_noise", "pretrain_base", "pretrain_bc", "finetune", "sample", "judge"),
+        *("plot_masks", "plot_backspaces"),
+    },
+    "encode_examples": {"inject_noise", "sample", "judge", "score"},
+    "inject_noise": {"pretrain_base", "pretrain_bc", "finetune", "plot_masks"},
+    "pretrain_base": {"pretrain_bc", "finetune", "sample", "plot_learning_curves"},
     "pretrain_bc": {"finetune"},
-    "finetune": {"sample", "score"},
-    "sample": {"score"},
-    "score": {"make_table"},
-    "make_table": set(),
-    "plot_motivating_example": set(),
+    "finetune": {"sample", "judge", "score"},
+    "sample": {"judge", "score", "make_text_table"},
+    "judge": {"score"},
+    "score": {"make_table", "make_text_table", "plot_learning_curves", "plot_backspaces", "make_report"},
+    "make_table": {"plot_noise_levels", "make_report"},
+    "make_text_table": {"plot_noise_levels", "make_report"},
+    "plot_motivating_example": {"make_report"},
+    "plot_noise_levels": {"make_report"},
+    "plot_learning_curves": {"make_report"},
+    "plot_masks": {"make_report"},
+    "plot_backspaces": {"make_report"},
+    "draw_rules": {"make_report"},
+    "make_report": set(),
 }
-EVERY = set(JOBS)
+# Scripts of the rule make_dataset, and the families of tasks whose rows they make.
+DATASET_SCRIPTS = {"make_arithmetic": {"arithmetic"}, "make_translation": {"translation"}, "make_text": {"text"}}
+# Rules that tasks of some families alone have.
+ONLY = {"judge": {"text"}, "make_text_table": {"text"}, "make_table": {"arithmetic", "translation"}}
+FAMILIES = {"arithmetic", "translation", "text"}
+
+# Groups of scripts for the table below.
+EVERY = JOBS.keys() - {"make_dataset"} | DATASET_SCRIPTS.keys()
+DATA = {*DATASET_SCRIPTS}
+CORPORA = {"make_translation", "make_text"}
 TRAINING = {"pretrain_base", "pretrain_bc", "finetune"}
-REPORT = {"make_table", "plot_motivating_example"}
+NETWORK = TRAINING | {"sample", "judge"}  # what runs the model
+TABLES = {"make_table", "make_text_table"}
+REPORT = TABLES | {"plot_motivating_example"}
+WORDS = REPORT | {"plot_noise_levels", "make_report"}  # what writes names and numbers
+SCORES = WORDS | {"plot_learning_curves", "plot_backspaces"}  # what reads scores
+FIGURES = {"plot_noise_levels", "plot_learning_curves", "plot_masks", "plot_backspaces", "make_report"}
+TOKENS = NETWORK | {"encode_examples", "inject_noise", "plot_masks", "plot_backspaces", "make_report"}
 
 # Files of src/sequencematch, and the scripts that use them.
 USED_BY = {
     "__init__.py": EVERY,
     "__init__.pyi": set(),
-    "arithmetic.py": {"make_dataset"},
-    "attention.py": TRAINING | {"sample"},
-    "cache.py": TRAINING | {"sample"},
+    "arithmetic.py": {"make_arithmetic"},
+    "attention.py": NETWORK,
+    "bleu.py": SCORES | {"score", "judge"},
+    "cache.py": NETWORK,
     "checkpoint.py": TRAINING,
     "cli.py": EVERY,
-    "code_digest.py": TRAINING,
+    "code_digest.py": EVERY,
     "command.py": set(),
-    "comparison.py": REPORT,
+    "comparison.py": SCORES,
     "config.py": set(),
-    "core.py": TRAINING | {"sample"},
+    "core.py": NETWORK | {"plot_masks"},
     "corpus.py": TRAINING,
     "custom_generate.py": set(),
-    "decoding.py": TRAINING | {"sample"},
+    "decoding.py": NETWORK,
+    "decoding_names.py": EVERY,
+    "document.py": WORDS,
+    "documents.py": {"make_text"},
+    "encoding.py": {"encode_examples"},
     "errors.py": EVERY,
     "evaluation.py": {"sample"},
+    "examples.py": {"encode_examples", "inject_noise", "sample", "judge"},
     "explain.py": EVERY,
     "export.py": set(),
     "figures.py": REPORT,
-    "files.py": EVERY - {"plot_motivating_example"},
-    "intervals.py": REPORT,
+    "files.py": EVERY,
+    "fitness.py": NETWORK,
+    "hub.py": TOKENS | {"train_tokenizer"},
+    "intervals.py": WORDS,
+    "judging.py": {"judge"},
     "losses.py": TRAINING,
-    "markdown.py": REPORT,
     "model_card.py": set(),
     "motivating_example.py": REPORT,
     "noise.py": {"inject_noise", "sample"},
-    "paper.py": REPORT,
-    "paper_tables.csv": REPORT,
-    "policy.py": TRAINING | {"sample"},
-    "provenance.py": TRAINING | {"make_dataset", "inject_noise"},
+    "pairs.py": {"make_translation"},
+    "paper.py": WORDS,
+    "paper_tables.csv": WORDS,
+    "phrase_words.py": {"make_translation"},
+    "phrases.py": {"make_translation"},
+    "plots/__init__.py": FIGURES,
+    "plots/backspaces.py": {"plot_backspaces"},
+    "plots/learning_curves.py": {"plot_learning_curves"},
+    "plots/masks.py": {"plot_masks"},
+    "plots/noise_levels.py": {"plot_noise_levels", "make_report"},
+    "plots/series.py": {"plot_noise_levels", "plot_learning_curves", "plot_backspaces", "make_report"},
+    "plots/theme.py": FIGURES,
+    "policy.py": NETWORK,
+    "preflight.py": set(),
+    "processes.py": NETWORK,
+    "provenance.py": EVERY,
     "py.typed": set(),
+    "python_topics.py": {"make_text"},
+    "quantities.py": SCORES,
     "replay.py": TRAINING,
-    "rollout.py": TRAINING | {"sample"},
-    "scoring.py": REPORT | {"score"},
-    "seeding.py": TRAINING | REPORT | {"make_dataset", "inject_noise", "sample"},
+    "report/__init__.py": {"plot_learning_curves", "plot_backspaces", "make_report"},
+    "report/beside.py": {"make_report"},
+    "report/completions.py": {"plot_backspaces", "make_report"},
+    "report/facts.py": {"make_report"},
+    "report/page.py": {"make_report"},
+    "report/prose.py": {"make_report"},
+    "report/questions.py": {"make_report"},
+    "report/report.css": {"make_report"},
+    "report/report.html": {"make_report"},
+    "report/rule_graph.py": {"make_report"},
+    "report/runs.py": {"plot_learning_curves", "plot_backspaces", "make_report"},
+    "rollout.py": NETWORK,
+    "scoring.py": SCORES | {"score", "judge"},
+    "seeding.py": NETWORK | WORDS | DATA | {"inject_noise"},
     "settings.py": EVERY,
+    "showcase.py": {"make_text_table"},
+    "sizes.py": set(),
+    "sources.py": CORPORA,
+    "splits.py": CORPORA,
     "stages.py": TRAINING,
-    "storage.py": TRAINING | {"make_dataset", "train_tokenizer", "inject_noise", "sample"},
-    "tables.py": REPORT,
-    "tokenizer.py": TRAINING | {"train_tokenizer", "inject_noise", "sample"},
-    "trace.py": set(),
+    "storage.py": NETWORK | DATA | {"train_tokenizer", "encode_examples", "inject_noise", "plot_masks", "make_report"},
+    "table_page.py": {"make_table"},
+    "tables.py": WORDS,
+    "text_page.py": {"make_text_table"},
+    "text_table.py": REPORT,
+    "tokenizer.py": TOKENS | {"train_tokenizer"},
+    "trace.py": {"plot_masks"},
     "training.py": TRAINING,
+    "wording.py": WORDS,
 }
 
-# Sections of the configuration, a change in each setting, and the numbers of jobs that read it; 0 stands at a rule that
-# reads what those make, but none of what is made anew.
-ALL_TRAINING = {"pretrain_base": 1, "pretrain_bc": 1, "finetune": 5}
+# Sections of the configuration (those of a task's data by their families), a change in each setting, and the numbers of
+# jobs that read it; 0 stands at a rule that reads what those make, but none of what is made anew. Last, where they are
+# not all, the families of the tasks concerned: the others have a value of their own, or no use for it.
+ALL_TRAINING = {"pretrain_base": 3, "pretrain_bc": 3, "finetune": 8}
 CLEAN = {"pretrain_base": 0}  # base models are trained on sequences without noise
+ROWS = {"make_dataset": 1}
+MATHS, PAIRS, TEXTS = {"arithmetic"}, {"translation"}, {"text"}
 SETTINGS = [
-    ("data", "generator: list_prime_factors", {"make_dataset": 1}),
-    ("data", "entropy: [1.0, 2.5]", {"make_dataset": 1}),
-    ("data", "train: 201", {"make_dataset": 1}),
-    ("data", "validation: 21", {"make_dataset": 1}),
-    ("data", "test: 21", {"make_dataset": 1}),
-    ("data", "seed: 5", {"make_dataset": 1}),
-    ("noise", "kind: random", CLEAN | {"inject_noise": 1, "sample": 5}),
-    ("noise", "draws: 2", CLEAN | {"inject_noise": 1}),
-    ("model", "source: corpora/network", {"train_tokenizer": 1, "pretrain_base": 1}),
-    ("model", "layers: 2", {"pretrain_base": 1}),
-    ("model", "width: 32", {"pretrain_base": 1}),
-    ("model", "heads: 4", {"pretrain_base": 1}),
-    ("model", "context: 129", {"pretrain_base": 1}),
-    ("model", "initial_spread: 0.05", {"pretrain_base": 1}),
-    ("model", "rope_theta: 99", {"pretrain_base": 1}),
-    ("model", "precision: bfloat16", {"pretrain_base": 1}),
-    ("model", "{quantise: nf4, lora_rank: 2}", {"pretrain_base": 1}),
-    ("model", "lora_alpha: 8", {"pretrain_base": 1}),
-    ("model", "gradient_checkpointing: true", {"pretrain_base": 1}),
+    ("arithmetic", "generator: list_prime_factors", ROWS, MATHS),
+    ("arithmetic", "entropy: [1.0, 2.5]", ROWS, MATHS),
+    ("arithmetic", "train: 201", ROWS, MATHS),
+    ("arithmetic", "validation: 21", ROWS, MATHS),
+    ("arithmetic", "test: 21", ROWS, MATHS),
+    ("arithmetic", "seed: 5", ROWS, MATHS),
+    ("translation", "source: phrases", ROWS, PAIRS),
+    ("translation", "languages: [fr, en]", ROWS, PAIRS),
+    ("translation", "train: 41", ROWS, PAIRS),
+    ("translation", "validation: 11", ROWS, PAIRS),
+    ("translation", "test: 11", ROWS, PAIRS),
+    ("translation", "seed: 5", ROWS, PAIRS),
+    ("translation", "vocabulary: 301", {"train_tokenizer": 1}, PAIRS),
+    ("translation", "longest: 47", {"encode_examples": 1}, PAIRS),
+    ("text", "source: python_topics", ROWS, TEXTS),
+    ("text", "train: 9", ROWS, TEXTS),
+    ("text", "validation: 3", ROWS, TEXTS),
+    ("text", "test: 3", ROWS, TEXTS),
+    ("text", "seed: 5", ROWS, TEXTS),
+    ("text", "vocabulary: 301", {"train_tokenizer": 1}, TEXTS),
+    ("text", "prompt: 7", {"encode_examples": 1}, TEXTS),
+    ("text", "continuation: 15", {"encode_examples": 1}, TEXTS),
+    ("sources", "pairs: {kind: generated, name: phrases}", ROWS, PAIRS),
+    ("sources", "pairs: {train: [config.yaml, Snakefile]}", ROWS, PAIRS),
+    ("sources", "pairs: {validation: [config.yaml, Snakefile]}", ROWS, PAIRS),
+    ("sources", "pairs: {test: [config.yaml, Snakefile]}", ROWS, PAIRS),
+    ("sources", "pairs: {separator: ' = '}", ROWS, PAIRS),
+    ("sources", "pairs: {licence: another}", ROWS, PAIRS),
+    ("sources", "pairs: {digest: abc}", ROWS, PAIRS),
+    ("sources", "passages: {configuration: plain}", ROWS, TEXTS),
+    ("sources", "passages: {revision: abc}", ROWS, TEXTS),
+    ("noise", "kind: random", CLEAN | {"inject_noise": 1, "sample": 5}, MATHS),
+    ("noise", "draws: 2", CLEAN | {"inject_noise": 3}),
+    ("model", "source: corpora/network", {"train_tokenizer": 3, "encode_examples": 3, "pretrain_base": 3}),
+    ("model", "revision: abc", {"pretrain_base": 3}),
+    ("model", "trust_remote_code: true", {"pretrain_base": 3}),
+    ("model", "layers: 2", {"pretrain_base": 3}),
+    ("model", "width: 32", {"pretrain_base": 3}),
+    ("model", "heads: 4", {"pretrain_base": 3}),
+    ("model", "context: 129", {"encode_examples": 3, "pretrain_base": 3}),
+    ("model", "initial_spread: 0.05", {"pretrain_base": 3}),
+    ("model", "rope_theta: 99", {"pretrain_base": 3}),
+    ("model", "precision: bfloat16", {"pretrain_base": 3}),
+    ("model", "{quantise: nf4, lora_rank: 2}", {"pretrain_base": 3}),
+    ("model", "lora_alpha: 8", {"pretrain_base": 3}),
+    ("model", "gradient_checkpointing: true", {"pretrain_base": 3}),
     ("optimiser", "batch: 128", ALL_TRAINING),
     ("optimiser", "micro_batch: 32", ALL_TRAINING),
     ("optimiser", "learning_rate: 0.1", ALL_TRAINING),
     ("optimiser", "weight_decay: 0.1", ALL_TRAINING),
     ("optimiser", "clip: 2", ALL_TRAINING),
     ("optimiser", "warmup: 3", ALL_TRAINING),
-    ("schedule", "base_steps: 5", {"pretrain_base": 1}),
-    ("schedule", "pretrain_steps: 5", {"pretrain_bc": 1, "finetune": 5}),
-    ("schedule", "steps: 9", {"pretrain_bc": 1, "finetune": 5}),
-    ("schedule", "decay_start: 5", {"pretrain_bc": 1, "finetune": 5}),
-    ("schedule", "beta_final: 0.1", {"finetune": 2}),
-    ("schedule", "beta_steps: 3", {"finetune": 2}),
+    ("schedule", "base_steps: 5", {"pretrain_base": 3}),
+    ("schedule", "pretrain_steps: 5", {"pretrain_bc": 3, "finetune": 8}),
+    ("schedule", "steps: 9", {"pretrain_bc": 3, "finetune": 8}),
+    ("schedule", "decay_start: 5", {"pretrain_bc": 3, "finetune": 8}),
+    ("schedule", "beta_final: 0.1", {"finetune": 3}),
+    ("schedule", "beta_steps: 3", {"finetune": 3}),
     ("schedule", "metrics_every: 3", ALL_TRAINING),
     ("schedule", "validate_every: 3", ALL_TRAINING),
     ("schedule", "checkpoint_every: 4", ALL_TRAINING),
-    ("objective", "divergence: chi2", {"finetune": 1}),  # sm_js has its own
-    ("objective", "alpha: 0.5", {"finetune": 2}),
-    ("objective", "gamma: 0.5", {"finetune": 2}),
-    ("objective", "weighting: uniform", {"finetune": 2}),
-    ("objective", "c: 0.25", {"finetune": 2}),
-    ("objective", "beta_mix: 0.25", {"finetune": 2}),
-    ("objective", "js_delta: 0.25", {"finetune": 2}),
-    ("objective", "imitate_noise: true", {"pretrain_bc": 1, "finetune": 3}),
-    ("objective", "uls_ngram: 4", {"finetune": 1}),
-    ("objective", "uls_weight: 0.5", {"finetune": 1}),
-    ("rollouts", "buffer: 201", {"finetune": 2}),
-    ("rollouts", "seen: 3", {"finetune": 2}),
-    ("rollouts", "generate: 33", {"finetune": 2}),
-    ("rollouts", "temperature: 0.5", {"finetune": 2}),
-    ("rollouts", "top_p: 0.5", {"finetune": 2}),
-    ("rollouts", "top_k: 5", {"finetune": 2}),
-    ("rollouts", "max_actions: 17", {"finetune": 2}),
-    ("evaluation", "split: validation", {"sample": 5}),
-    ("evaluation", "batch: 7", {"sample": 5}),
-    ("evaluation", "max_actions: 25", {"sample": 5}),
-    ("evaluation", "perturbation: [0.2]", {"sample": 5}),
+    ("objective", "divergence: chi2", {"finetune": 2}),  # sm_js has its own
+    ("objective", "alpha: 0.5", {"finetune": 3}),
+    ("objective", "gamma: 0.5", {"finetune": 3}),
+    ("objective", "weighting: uniform", {"finetune": 3}),
+    ("objective", "c: 0.25", {"finetune": 3}),
+    ("objective", "beta_mix: 0.25", {"finetune": 3}),
+    ("objective", "js_delta: 0.25", {"finetune": 3}),
+    ("objective", "imitate_noise: true", {"pretrain_bc": 3, "finetune": 5}),
+    ("objective", "uls_ngram: 4", {"finetune": 1}, MATHS),
+    ("objective", "uls_weight: 0.5", {"finetune": 1}, MATHS),
+    ("rollouts", "buffer: 201", {"finetune": 3}),
+    ("rollouts", "seen: 3", {"finetune": 3}),
+    ("rollouts", "generate: 33", {"finetune": 2}, MATHS),
+    ("rollouts", "temperature: 0.5", {"finetune": 3}),
+    ("rollouts", "top_p: 0.5", {"finetune": 3}),
+    ("rollouts", "top_k: 5", {"finetune": 3}),
+    ("rollouts", "max_actions: 17", {"finetune": 2}, MATHS),
+    ("evaluation", "split: validation", {"sample": 7, "judge": 1}),
+    ("evaluation", "batch: 7", {"sample": 7, "judge": 1}),
+    ("evaluation", "max_actions: 25", {"sample": 5}, MATHS),
+    ("evaluation", "decodings: [greedy, perturbed=0.2]", {"sample": 6}, MATHS | PAIRS),
+    ("evaluation", "corruptions: [random]", {"sample": 5}, MATHS),
+    ("evaluation", "shown: 3", {"sample": 1}, TEXTS),
+    ("evaluation", "judge: corpora/network", {"judge": 1}, TEXTS),
     # One method's, or one task's.
-    ("methods", "sm_js: {objective: {alpha: 0.5}}", {"finetune": 1, "sample": 1}),
-    ("methods", "bc: {evaluation: {batch: 7}}", {"sample": 1}),
-    ("tasks", "mul: {objective: {alpha: 0.5}}", {"finetune": 2}),
-    ("tables", "table6: {title: New}", {"make_table": 1}),
-    ("seeds", "[1, 2]", {name: JOBS[name] for name in ("inject_noise", *ALL_TRAINING, "sample", "make_table")}),
-    ("etas", "[0.2, 0.3]", CLEAN | {"inject_noise": 1, "pretrain_bc": 1, "finetune": 3, "sample": 3, "make_table": 2}),
+    ("methods", "sm_js: {objective: {alpha: 0.5}}", {"finetune": 1, "sample": 1}, MATHS),
+    ("methods", "bc: {evaluation: {batch: 7}}", {"sample": 2}, MATHS | PAIRS),
+    ("tasks", "mul: {objective: {alpha: 0.5}}", {"finetune": 2}, MATHS),
+    ("tables", "table6: {title: New}", {"make_table": 1}, MATHS),
+    ("tables", "table8: {title: New}", {"make_text_table": 1}, TEXTS),
+    # Seed 2 judges what seed 1 wrote; of noised examples, only the first seed's at the highest level are drawn.
+    (
+        "seeds",
+        "[1, 2]",
+        ALL_TRAINING
+        | {"inject_noise": 6, "sample": 7, "judge": 2, "make_table": 3, "make_text_table": 1, "plot_masks": 0},
+    ),
+    (
+        "etas",
+        "[0.2, 0.3]",
+        CLEAN
+        | {"inject_noise": 3, "pretrain_bc": 3, "finetune": 5, "sample": 5, "judge": 1}
+        | {"make_table": 3, "make_text_table": 1, "plot_masks": 3},
+    ),
     ("jobs", "train: {threads: 2, mem_mb: 3000}", {}),
 ]
+TASK_OF = {"arithmetic": "mul", "translation": "translation", "text": "text"}  # whose data a family's lines change
 ELSEWHERE = {"scale"}  # another scale has results of its own
 
 
-def with_readers(rules):
-    """The rules, and all that run again because those do."""
+def rules_of(scripts):
+    """The rules that call the scripts."""
+    return {"make_dataset" if script in DATASET_SCRIPTS else script for script in scripts}
+
+
+def families_of(scripts):
+    """The families of the tasks that the scripts are for."""
+    return set().union(*((DATASET_SCRIPTS | ONLY).get(script, FAMILIES) for script in scripts))
+
+
+def with_readers(rules, families=FAMILIES, spared=()):
+    """The rules, and all that run again because those do, if tasks of these families alone are concerned."""
+    there = {rule for rule in READERS if ONLY.get(rule, FAMILIES) & families} - set(spared)
     reached, waiting = set(), set(rules)
     while waiting:
         reached |= waiting
-        waiting = set().union(*(READERS[rule] for rule in waiting)) - reached
+        waiting = set().union(*(READERS[rule] for rule in waiting)) & there - reached
     return reached
 
 
@@ -209,7 +350,7 @@ class Planner:
         self.process = subprocess.Popen([sys.executable, "-c", PLANNER], cwd=tree, text=True, **pipes)
 
     def __call__(self, *words, config=()):
-        print(json.dumps(["all", *words, "--config", *CONFIG, *config]), file=self.process.stdin, flush=True)
+        print(json.dumps([*TARGETS, *words, "--config", *CONFIG, *config]), file=self.process.stdin, flush=True)
         line = self.process.stdout.readline()
         assert line, "planning failed; its error is above"
         return json.loads(line)
@@ -223,7 +364,7 @@ class Planner:
 def tree(tmp_path_factory):
     """A tree in which everything has been made (by stubs)."""
     tree = copy_tree(tmp_path_factory.mktemp("finished"))
-    done = snakemake(tree, "--config", *CONFIG)
+    done = snakemake(tree, *TARGETS, "--config", *CONFIG)
     assert done.returncode == 0, done.stdout + done.stderr
     return tree
 
@@ -260,21 +401,26 @@ def test_the_tables_name_every_file_script_and_setting():
     assert not files - USED_BY.keys(), "USED_BY does not say which scripts use these files of src/sequencematch"
     assert not USED_BY.keys() - files, "USED_BY names files that are not there"
     scripts = {file.stem for file in (ROOT / "src").glob("*.py")}
-    assert not scripts - READERS.keys(), "READERS does not say which rules read what these scripts make"
-    assert READERS.keys() == JOBS.keys() == scripts, "READERS or JOBS names scripts that are not there"
-    named = {section for section, _, _ in SETTINGS}
+    assert not rules_of(scripts) - READERS.keys(), "READERS does not say which rules read what these scripts make"
+    assert READERS.keys() == JOBS.keys() == rules_of(scripts), "READERS or JOBS names scripts that are not there"
+    named = {line[0] for line in SETTINGS}
     assert not Config.model_fields.keys() - named - ELSEWHERE, (
         "SETTINGS has no line for these keys of the configuration"
     )
-    for section, model in {"data": Data, **SECTIONS}.items():
-        changed = set().union(*(yaml.safe_load(change) for name, change, _ in SETTINGS if name == section))
+    models = {"arithmetic": Arithmetic, "translation": Translation, "text": Text, "sources": Source}
+    for section, model in {**models, **SECTIONS}.items():
+        changes = (line[1] for line in SETTINGS if line[0] == section)
+        values = map(yaml.safe_load, changes)
+        if section == "sources":
+            values = (settings for source in values for settings in source.values())
+        changed = set().union(*values) | {"family"} & model.model_fields.keys()  # another family is another task
         assert changed == model.model_fields.keys(), f"SETTINGS must have a line for each setting of '{section}'"
 
 
 def test_real_dry_runs_plan_the_same(tree, plan):
     """The plan of one process is that of Snakemake's own command."""
     with edited(tree / "src/sequencematch/noise.py"):
-        done = snakemake(tree, "--dry-run", "--quiet", "rules", "--config", *CONFIG)
+        done = snakemake(tree, *TARGETS, "--dry-run", "--quiet", "rules", "--config", *CONFIG)
         assert done.returncode == 0
         listed = [line.split() for line in done.stdout.splitlines()]
         counts = {words[0]: int(words[1]) for words in listed if len(words) == 2 and words[0] in JOBS}
@@ -285,32 +431,35 @@ def test_real_dry_runs_plan_the_same(tree, plan):
 def test_an_edited_file_reruns_the_rules_whose_scripts_use_it(tree, plan, name):
     with edited(tree / "src/sequencematch" / name):
         found = plan()
-    assert found.keys() == with_readers(USED_BY[name])
+    assert found.keys() == with_readers(rules_of(USED_BY[name]), families_of(USED_BY[name]))
     cause = f"src/sequencematch/{name} changed"
-    assert {rule for rule in found if cause in found[rule]["causes"]} == USED_BY[name]
+    assert {rule for rule in found if cause in found[rule]["causes"]} == rules_of(USED_BY[name])
 
 
-@pytest.mark.parametrize("script", READERS)
+@pytest.mark.parametrize("script", sorted(EVERY))
 def test_an_edited_script_reruns_its_rule(tree, plan, script):
     with edited(tree / "src" / f"{script}.py"):
         found = plan()
-    assert found.keys() == with_readers({script})
-    assert [rule for rule in found if f"src/{script}.py changed" in found[rule]["causes"]] == [script]
+    assert found.keys() == with_readers(rules_of({script}), families_of({script}))
+    assert {rule for rule in found if f"src/{script}.py changed" in found[rule]["causes"]} == rules_of({script})
 
 
-@pytest.mark.parametrize(("section", "change", "jobs"), SETTINGS)
-def test_a_changed_setting_reruns_the_jobs_that_read_it(plan, section, change, jobs):
+@pytest.mark.parametrize("line", SETTINGS, ids=lambda line: f"{line[0]} {line[1]}")
+def test_a_changed_setting_reruns_the_jobs_that_read_it(plan, line):
+    section, change, jobs, families = line if len(line) == 4 else (*line, FAMILIES)
     change = change if change[0] in "{[" else f"{{{change}}}"
-    found = plan(config=[f"tasks={{mul: {{data: {change}}}}}" if section == "data" else f"{section}={change}"])
+    task = TASK_OF.get(section)
+    found = plan(config=[f"tasks={{{task}: {{data: {change}}}}}" if task else f"{section}={change}"])
     spared = {rule for rule in jobs if not jobs[rule]}
-    assert found.keys() == with_readers(jobs.keys() - spared) - spared
+    assert found.keys() == with_readers(jobs.keys() - spared, families, spared)
     assert {rule: found[rule]["jobs"] for rule in jobs.keys() - spared} | dict.fromkeys(spared, 0) == jobs
 
 
 def test_a_changed_command_reruns_its_rule(tree, plan):
     with edited(tree / "workflow/rules/sample.smk", by=lambda text: text.replace("src/score.py", "src/./score.py")):
         found = plan()
-    assert found.keys() == {"score", "make_table"} and found["score"]["causes"] == ["the rule's command changed"]
+    assert found.keys() == with_readers({"score", "draw_rules"})  # the graph is drawn of that file
+    assert found["score"]["causes"] == ["the rule's command changed"]
 
 
 def test_time_stamps_comments_docstrings_and_formatting_rerun_nothing(tree, plan):
@@ -331,9 +480,8 @@ def test_time_stamps_comments_docstrings_and_formatting_rerun_nothing(tree, plan
         assert plan() == {}
     with edited(samples, by=lambda text: text + "more"):
         found = plan()
-    assert found.keys() == {"score", "make_table"} and found["score"]["causes"] == [
-        "results/smoke/mul/bc/eta=0.2/seed=1/samples.jsonl changed"
-    ]
+    assert found.keys() == with_readers({"score"}, MATHS)
+    assert found["score"]["causes"] == [f"{samples.relative_to(tree)} changed"]
 
 
 def test_a_fresh_clone_elsewhere_reruns_nothing(tree, tmp_path):
@@ -342,8 +490,13 @@ def test_a_fresh_clone_elsewhere_reruns_nothing(tree, tmp_path):
         subprocess.run([*git, *words], cwd=tree, check=True)
     clone = tmp_path / "clone"
     subprocess.run(["git", "clone", "--quiet", tree, clone], check=True)
+    cloned = list(clone.rglob("*"))
+    for file in cloned:
+        os.utime(file, (1, 1))  # without records, times are all there is to go by
     shutil.copytree(tree / "results", clone / "results")
     assert f"Nothing would run.\n{sum(JOBS.values())} results without a record" in why(clone)
+    for file in cloned:
+        os.utime(file)
     shutil.copytree(tree / ".snakemake", clone / ".snakemake", dirs_exist_ok=True)
     assert why(clone) == "Nothing would run.\n"
 
@@ -369,25 +522,26 @@ def test_an_edited_environment_reruns_the_rules_that_run_in_it(tmp_path, monkeyp
     (tmp_path / "tree").mkdir()
     tree = copy_tree(tmp_path / "tree")
     conda = ("--software-deployment-method", "conda")
-    done = snakemake(tree, *conda, "--config", *CONFIG)
+    done = snakemake(tree, *TARGETS, *conda, "--config", *CONFIG)
     assert done.returncode == 0, done.stdout + done.stderr
     plan = Planner(tree)
     assert plan(*conda) == {}
     for environment, rules in {
-        "data": {"make_dataset", "train_tokenizer"},
-        "train": {"inject_noise", "sample"} | TRAINING,
-        "report": {"score"} | REPORT,
+        "data": {"make_dataset", "train_tokenizer", "encode_examples"},
+        "train": {"inject_noise", "sample", "plot_masks"} | TRAINING,
+        "judge": {"judge"},
+        "report": SCORES | {"score", "draw_rules"},
     }.items():
         with edited(tree / f"envs/{environment}.yaml", by=lambda text: text.replace("numpy==", "numpy>=")):
             found = plan(*conda)
-        assert found.keys() == with_readers(rules)
+        assert found.keys() == with_readers(rules, families_of(rules))
         cause = f"envs/{environment}.yaml, or how it is deployed, changed"
         assert {rule for rule in found if cause in found[rule]["causes"]} == rules
     plan.close()
 
 
-def why(tree, *config):
-    command = [sys.executable, "workflow/why.py", "--cores", "2", "--config", *CONFIG, *config]
+def why(tree, *config, targets=TARGETS):
+    command = [sys.executable, "workflow/why.py", *targets, "--cores", "2", "--config", *CONFIG, *config]
     done = subprocess.run(command, cwd=tree, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
@@ -395,6 +549,7 @@ def why(tree, *config):
 
 def test_make_why_names_files_settings_and_missing_results_and_what_they_cost(tree):
     assert why(tree) == "Nothing would run.\n"
+    assert why(tree, "tables={table5: {task: mul}}", targets=["draw_rules"]).count("families") == 1
     results = tree / "results/smoke"
     benchmarks = list((results / "benchmarks").rglob("finetune.tsv"))
     missing = results / "mul/mle/eta=0/seed=1/samples.jsonl"
@@ -403,7 +558,7 @@ def test_make_why_names_files_settings_and_missing_results_and_what_they_cost(tr
     settings = ["objective={alpha: 0.5}", "methods={sm_js: {evaluation: {batch: 7}}}"]
     with edited(*benchmarks, by=lambda text: text.splitlines()[0] + "\n120.0" + "\t0" * 9 + "\n"):
         with edited(tree / "src/sequencematch/losses.py"):
-            lines = why(tree, *settings).splitlines()
+            lines = why(tree, *settings, targets=["table6", "divergences"]).splitlines()
     kept.rename(missing)
     never.rename(results / "benchmarks/mul/bc/eta=0.2/seed=1/sample.tsv")
     found = {line.split()[0]: line for line in lines}
@@ -456,8 +611,8 @@ def test_make_status_tells_how_far_a_run_is_while_it_goes_on(tmp_path):
         (tree / "wait").unlink()
     assert going_on.returncode == 0
     lines = [line.split() for line in shown.splitlines()]
-    assert shown.startswith("smoke: 15 of 19 jobs done; a run is going on; still to go: about 4 min\n")
+    assert shown.startswith("smoke: 16 of 20 jobs done; a run is going on; still to go: about 4 min\n")
     assert ["finetune", "3", "1", "0"] in lines and ["sample", "3", "0", "1"] in lines
     assert lines[-1][:5] == ["finetune", "task=mul", "method=sm", "eta=0.2", "seed=1"]
     assert lines[-1][-9:] == ["66", "of", "200", "(33%)", "04:24", "50", "2.123", "1.25", "0.002"]
-    assert status(tree).startswith("smoke: 19 of 19 jobs done; no run is going on\n")
+    assert status(tree).startswith("smoke: 20 of 20 jobs done; no run is going on\n")

@@ -41,7 +41,16 @@ def cluster(tmp_path_factory):
         yield
 
 
-@pytest.mark.slow
+@pytest.mark.long
+def test_the_smoke_scale_ends_with_the_same_bits_as_on_this_machine(cluster, smoke, tmp_path):
+    tree = reduced.make_tree(tmp_path)
+    done = reduced.run(tree, *PROFILE, *HERE, target="all", settings=["scale=smoke"])
+    assert done.returncode == 0, done.stdout + done.stderr
+    made, expected = reduced.content(tree), reduced.content(smoke)
+    assert len(made) > 100 and made == expected
+
+
+@pytest.mark.long
 def test_jobs_that_are_cancelled_or_run_out_of_time_come_back_and_end_with_the_same_bits(
     cluster, undisturbed, tmp_path
 ):
@@ -72,17 +81,16 @@ def test_jobs_that_are_cancelled_or_run_out_of_time_come_back_and_end_with_the_s
     assert reduced.content(tree) == reduced.content(undisturbed)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_log_of_a_failed_job_is_shown(cluster, tmp_path):
-    tree = reduced.make_tree(tmp_path)
-    settings = ["scale=smoke", "model={source: /absent}"]
-    target, offline = "results/smoke/mul/tokenizer", {"HF_HUB_OFFLINE": "1"}
-    done = reduced.run(tree, *PROFILE, *HERE, target=target, settings=settings, environment=offline)
+    tree = copy_tree(tmp_path)
+    (tree / "src/make_arithmetic.py").write_text("raise SystemExit('error: a sentence of the job')\n")
+    done = reduced.run(tree, *PROFILE, *HERE, target="results/smoke/mul/data", settings=["scale=smoke"])
     assert done.returncode == 1
-    assert "error: cannot load the tokenizer of '/absent'" in done.stdout + done.stderr
+    assert "\nerror: a sentence of the job\n" in done.stdout + done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_jobs_that_a_killed_run_left_in_the_queue_are_cancelled(cluster, tmp_path):
     tree = reduced.make_tree(tmp_path)
     digest = hashlib.sha256(str(tree).encode()).hexdigest()[:12]

@@ -27,7 +27,7 @@ MOMENTS = [
 ]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(undisturbed, tmp_path):
     tree = reduced.make_tree(tmp_path)
     run = start(tree)
@@ -85,7 +85,7 @@ def tmpfs(folder, options):
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_full_disk_costs_nothing_that_was_done(undisturbed, tmp_path):
     tree = reduced.make_tree(tmp_path)
     with tmpfs(tree / "results", "size=600k"):
@@ -113,7 +113,7 @@ def test_results_that_cannot_be_written_are_named_before_any_job_starts(tmp_path
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("damaged", "named", "target"),
     [

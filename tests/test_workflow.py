@@ -21,7 +21,7 @@ import yaml
 from sequencematch.code_digest import SOURCE, import_closure
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("Snakefile", "workflow", "envs", "config.yaml", "src")
+PARTS = ("Snakefile", "workflow", "envs", "config.yaml", "src", "docs")
 STUB = """
 import sys, time
 from pathlib import Path
@@ -30,7 +30,7 @@ sampled = ("--repair", "--showcase") if "sample.py" in sys.argv[0] else ()
 for option in ("--output", "--csv", "--markdown", "--html", "--text", "--figure", *sampled):
     if option in sys.argv:
         path = Path(sys.argv[sys.argv.index(option) + 1])
-        if path.suffix in (".json", ".jsonl", ".csv", ".md", ".html", ".txt", ".png"):
+        if path.suffix:
             path.write_text("stub")
         else:
             path.mkdir(parents=True, exist_ok=True)
@@ -42,17 +42,17 @@ sys.exit()
 """
 
 ALL_JOBS = {
-    "make_dataset": 3,  # mul, translation, text
-    "train_tokenizer": 3,
-    "encode_examples": 3,
-    "inject_noise": 12,  # eta 0 and 0.2, two seeds
-    "pretrain_base": 6,
+    "make_dataset": 4,  # mul, translation, text, phrases
+    "train_tokenizer": 4,
+    "encode_examples": 4,
+    "inject_noise": 14,  # eta 0 and 0.2 (0 alone for phrases), two seeds
+    "pretrain_base": 8,
     "pretrain_bc": 6,
-    "finetune": 16,  # mle, bc, sm, sm_js of mul; mle, sm of the others
-    "sample": 16,
+    "finetune": 18,  # mle, bc, sm, sm_js of mul; mle, sm of translation and text; mle of phrases
+    "sample": 18,
     "judge": 4,
-    "score": 16,
-    "make_table": 3,
+    "score": 18,
+    "make_table": 4,
     "make_text_table": 1,
     "plot_motivating_example": 1,
     "all": 1,

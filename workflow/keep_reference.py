@@ -1,7 +1,7 @@
 """Keep a scale's tables and figures as its reference: ``keep_reference.py SCALE``, after a run of committed code.
 
 Writes results/reference/<scale>/: tables, figures, and provenance.json (commits, configuration, budgets, packages,
-machine, time spent), and the README's short form of the tables, between its two markers. Refuses results of
+machine, time spent), and the README's short form of all kept tables, between its two markers. Refuses results of
 uncommitted code, for nobody could trace them.
 """
 
@@ -61,17 +61,23 @@ def main() -> None:
         "config": config.model_dump(mode="json"),
     }
     (reference / "provenance.json").write_text(json.dumps(content, indent=1) + "\n")
-    if scale == DEFAULT_SCALE:
-        readme = Path("README.md")
-        before, _, rest = readme.read_text().partition(BEGIN)
-        readme.write_text(before + BEGIN + "\n" + in_short(reference) + END + rest.partition(END)[2])
+    readme = Path("README.md")
+    before, _, rest = readme.read_text().partition(BEGIN)
+    readme.write_text(before + BEGIN + "\n" + in_short(reference.parent) + END + rest.partition(END)[2])
     print(f"kept {len(kept)} files of commit {', '.join(commits)} in {reference}")
 
 
-def in_short(reference: Path) -> str:
-    """The kept tables in a few columns each: mean and standard deviation over seeds, and the paper's number."""
+def in_short(kept: Path) -> str:
+    """The tables of all scales kept in a folder, the default one first."""
+    scales = sorted(kept.iterdir(), key=lambda folder: (folder.name != DEFAULT_SCALE, folder.name))
+    return "\n".join(map(_scale_in_short, scales))
+
+
+def _scale_in_short(reference: Path) -> str:
+    """A scale's tables in a few columns each: mean and standard deviation over seeds, and the paper's number."""
     content = json.loads((reference / "provenance.json").read_text())
-    parts = [f"Commit {', '.join(content['commits'])}; {content['machine']}; Python {content['python']}.\n"]
+    where = f"commit {', '.join(content['commits'])}; {content['machine']}; Python {content['python']}"
+    parts = [f"Scale `{reference.name}`, {len(content['config']['seeds'])} seeds; {where}.\n"]
     for name, table in content["config"]["tables"].items():
         with (reference / f"{name}.csv").open() as file:
             cells = list(csv.DictReader(file))

@@ -32,6 +32,11 @@ def launcher(gpus):
 # changed command or parameter would make them again.
 prefix = f"TRAINER={shlex.quote(launcher(CONFIG.jobs.train.gpu))}; "
 
+# Likewise the configuration's changes, for a job that asks Snakemake itself: few of them concern it.
+given = {"scale": CONFIG.scale} | dict(config)
+changes = shlex.join(f"{name}={json.dumps(value)}" for name, value in given.items())
+prefix += f"CONFIGURATION={shlex.quote(changes)}; "
+
 # Scripts run by the interpreter that runs Snakemake, unless each rule brings a conda environment.
 if not any(str(method) == "conda" for method in workflow.deployment_settings.deployment_method):
     # Under workflow/run.py those on its own machine share one start of torch and transformers; a cluster's nodes do not.
@@ -40,7 +45,7 @@ if not any(str(method) == "conda" for method in workflow.deployment_settings.dep
     interpreters = ":".join([*warm, str(Path(sys.executable).parent)])
     prefix += f"export PATH={shlex.quote(interpreters)}:$PATH; "
 
-shell.prefix(prefix)
+shell.prefix(prefix.replace("{", "{{").replace("}", "}}"))  # Snakemake formats it
 
 
 def planned_jobs():
@@ -274,7 +279,11 @@ def noisiest_examples(wildcards):
     return f"{RESULTS}/{wildcards.task}/noised/eta={max(CONFIG.etas):g}/seed={CONFIG.seeds[0]}"
 
 
-def configuration_options(wildcards):
-    """The configuration's changes to the scale, for a second Snakemake."""
-    given = {"scale": CONFIG.scale} | dict(config)
-    return f"--config {shlex.join(f'{name}={json.dumps(value)}' for name, value in given.items())}"
+def graph_options(wildcards):
+    """What of the configuration decides which rules there are and which reads what another makes; the script does not
+    ask, for the configuration reaches it by the environment."""
+    compared = [(table.task, method) for table in CONFIG.tables.values() for method in table.methods]
+    families = sorted({CONFIG.tasks[task].data.family for task in TABLE_TASKS})
+    from_bc = any(CONFIG.starts_from_bc(*run) for run in compared)
+    by_model = any(CONFIG.settings(task)["noise"].kind == "model" for task in TABLE_TASKS)
+    return f"--families {' '.join(families)} --pretrain-bc {from_bc} --noise-by-model {by_model}"

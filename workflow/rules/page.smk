@@ -149,9 +149,10 @@ rule draw_rules:
         runtime=ask("report", "runtime"),
         gpu=CONFIG.jobs.report.gpu,
     params:
-        call=call("draw_rules", configuration_options),
+        call=call("draw_rules", graph_options),
     shell:
-        "OMP_NUM_THREADS={threads} python src/draw_rules.py {params.call[options]} --output {output.graph} > {log} 2>&1"
+        'eval "set -- $CONFIGURATION"; OMP_NUM_THREADS={threads} python src/draw_rules.py --config "$@"'
+        " --output {output.graph} > {log} 2>&1"
 
 
 # Template and style are inputs by name, as they are no code.
