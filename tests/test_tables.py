@@ -12,6 +12,7 @@ import pytest
 from sequencematch.bleu import translation_scores
 from sequencematch.paper import find, read_reported
 from sequencematch.tables import STATISTICS
+from sequencematch.provenance import RECORD
 
 SCRIPT = Path(__file__).parents[1] / "src" / "make_table.py"
 BUDGET = {"base_steps": 10, "steps": 20, "batch": 32, "model_digest": "m", "data_digest": "d", "questions_digest": "q"}
@@ -82,7 +83,8 @@ def table(tmp_path_factory):
     rows = csv.DictReader((folder / "csv").open(newline=""))
     cells = {tuple(row[name] for name in ("method", "eta", "decoding", "quantity")): row for row in rows}
     assert (folder / "figure").read_bytes().startswith(b"\x89PNG")
-    assert sorted(file.name for file in folder.iterdir()) == ["csv", "figure", "markdown"]
+    written = {"csv", "figure", "markdown"}
+    assert {file.name for file in folder.iterdir()} == written | {f"{name}{RECORD}" for name in written}
     return cells, (folder / "markdown").read_text()
 
 
