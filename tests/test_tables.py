@@ -11,8 +11,8 @@ import pytest
 
 from sequencematch.bleu import translation_scores
 from sequencematch.paper import find, read_reported
-from sequencematch.tables import STATISTICS
 from sequencematch.provenance import RECORD
+from sequencematch.tables import STATISTICS
 
 SCRIPT = Path(__file__).parents[1] / "src" / "make_table.py"
 BUDGET = {"base_steps": 10, "steps": 20, "batch": 32, "model_digest": "m", "data_digest": "d", "questions_digest": "q"}
