@@ -27,7 +27,7 @@ TARGETS = ("all", "report")
 CONFIG = (
     "scale=smoke",
     "seeds=[1]",
-    "tables={table5: {methods: [bc]}, table6: {methods: [mle, uls, bc, sm]}, table8: {methods: [sm]}}",
+    "tables={table5: {methods: [bc]}, table6: {methods: [mle, uls, bc, sm]}, table8: {methods: [sm]}, phrases: null}",
     "rollouts={buffer: 200}",
 )
 JOBS = {
