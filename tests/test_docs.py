@@ -1,8 +1,9 @@
 """The documentation: every command in it works, every link leads somewhere, every name it uses exists.
 
-Convention: an indented block, or a fence marked ``sh``, holds commands, one a line; anything else stands in a fence
-with its own language. A span of code that begins with ``make`` or ``.venv/bin/`` is a command too. Each command is
-checked by the first of ``CHECKS`` that matches it; one that none matches fails.
+Convention: an indented block, or a fence marked ``sh``, holds commands, one a line, or what a terminal shows, the
+commands after ``$``; anything else stands in a fence with its own language. A span of code that begins with ``make`` or
+``.venv/bin/`` is a command too. Each command is checked by the first of ``CHECKS`` that matches it; one that none
+matches fails.
 """
 
 import ast
@@ -42,7 +43,10 @@ def commands(file: Path) -> Iterator[Command]:
         where = f"{file.name}:{token.map[0] + 1}" if token.map else file.name
         if token.type == "code_block" or (token.type == "fence" and token.info.strip() in SHELL):
             variables: tuple[str, ...] = ()
-            for line in token.content.replace("\\\n", " ").splitlines():
+            lines = token.content.replace("\\\n", " ").splitlines()
+            if lines[0].startswith("$ "):
+                lines = [line[2:] for line in lines if line.startswith("$ ")]
+            for line in lines:
                 line = re.split(r"\s{2,}#|^#", line)[0].strip()
                 if re.fullmatch(r"\w+=\S+", line):
                     variables += (line,)
@@ -98,6 +102,13 @@ def collect(command: Command, tree: Path) -> None:
     assert named and all((ROOT / word.partition("::")[0]).is_file() for word in named)
 
 
+def offered(command: Command, tree: Path) -> None:
+    """It needs an account or several GPUs: the program, and the script that it is to start, are there."""
+    words = [word.removeprefix(".venv/bin/") for word in shlex.split(command.words)]
+    assert (Path(sys.executable).parent / words[0]).is_file()
+    assert all((tree / word).is_file() for word in words if word.endswith(".py"))
+
+
 CHECKS = [
     (r"make( .*)?", make),
     (r"\.venv/bin/sequencematch (sample|trace|export) .*", run),
@@ -105,6 +116,8 @@ CHECKS = [
     (r"\.venv/bin/python -m pytest .*", collect),
     (r"\.venv/bin/snakemake( .*)?--unlock", run),
     (r"\.venv/bin/snakemake( .*)?", dry_run),
+    (r"\.venv/bin/hf .*", offered),
+    (r"accelerate launch .* src/\w+\.py .*", offered),
     (r"tail -f \S+", follow),
     (r"column .* \S+", follow),
 ]
@@ -176,7 +189,7 @@ def names_of_the_code() -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("name", ["method.md", "departures.md"])
+@pytest.mark.parametrize("name", ["method.md", "departures.md", "extend.md"])
 def test_names_of_code_exist(name):
     """Spans of code that are one word: names of the library or of the configuration, or files."""
     known = names_of_the_code() | set(re.findall(r"\w+", (ROOT / "config.yaml").read_text()))

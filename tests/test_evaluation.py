@@ -11,7 +11,7 @@ from trained import TEXTS, trained_folder
 from sequencematch import core
 from sequencematch.core import Actions
 from sequencematch.decoding import Decoding
-from sequencematch.evaluation import answers, complete, count_pops, disturbances, pieces, repair, show
+from sequencematch.evaluation import answers, complete, disturbances, repair, show
 from sequencematch.examples import Clean, columns
 from sequencematch.files import write_json_lines
 from sequencematch.rollout import Perturbation, sample
@@ -115,11 +115,6 @@ def test_disturbances_are_digits_of_the_base_or_ordinary_tokens(run):
     assert ordinary == [t for t in range(tokenizer.size) if t not in tokenizer.special_ids.values()]
 
 
-def test_count_pops_by_hand():
-    assert count_pops([7, 9, 5, 9, 6], [7, 5, 6], 9) == (2, 1)  # a right token, then a wrong one
-    assert count_pops([8, 9, 7, 6, 9, 5], [7, 5, 6], 9) == (2, 2)
-
-
 # ---- repair -----------------------------------------------------------------------------------------
 
 
@@ -166,13 +161,6 @@ def test_repair_is_measured_for_every_kind_and_from_the_last_token_of_a_passages
 
 
 # ---- table 8 ----------------------------------------------------------------------------------------
-
-
-def test_pieces_by_hand():
-    assert pieces([7, 9, 3, 4, 9, 5, 6], 9) == [([7], "deleted"), ([3], "kept"), ([4], "deleted"), ([5, 6], "kept")]
-    assert pieces([7, 3, 4, 9, 9, 9, 5], 9) == [([7], "deleted"), ([3, 4], "deleted"), ([5], "kept")]
-    assert pieces([7, 3, 4], 9) == [([7], "kept"), ([3, 4], "kept")]
-    assert pieces([7], 9) == [([7], "kept")]
 
 
 def test_shown_are_the_first_examples_with_their_last_token_wrong(run):

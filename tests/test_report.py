@@ -1,60 +1,54 @@
 """The report: what its parts say, and the page itself, made by the real workflow and opened in a real browser."""
 
 import json
-import random
 import re
 import shutil
 from html.parser import HTMLParser
 
 import pytest
 from browser import CHROMIUM, Browser
-from conftest import BKSPC, noised_trajectories, run_smoke
-from hypothesis import given
-from hypothesis import strategies as st
+from conftest import run_smoke
+from markupsafe import Markup, escape
 
-from sequencematch.evaluation import count_pops
+from sequencematch.comparison import Variant
+from sequencematch.document import Grid, Heading, Paragraph, embedded, to_html
+from sequencematch.examples import load_examples
+from sequencematch.plots.noise_levels import panels_of
 from sequencematch.report.beside import beside_paper
-from sequencematch.report.completions import pieces, removals
 from sequencematch.report.facts import duration
 from sequencematch.report.prose import render
 from sequencematch.report.rule_graph import draw_rule_graph, read_rule_graph, reduced
-from sequencematch.tokenizer import train_tokenizer
+from sequencematch.report.runs import Run, evaluated_split
+from sequencematch.showcase import marked
+from sequencematch.tokenizer import load_tokenizer
 
 # --------------------------------------------------------------------------------------------------
 # Its parts
 # --------------------------------------------------------------------------------------------------
 
 
-@given(noised_trajectories(), st.randoms(use_true_random=False))
-def test_removals_are_the_counted_pops(trajectory, rng):
-    completion = [rng.randrange(3, 6) for _ in range(6)]
-    found = removals(trajectory.actions, completion, BKSPC)
-    assert (len(found), sum(removal.wrong for removal in found)) == count_pops(trajectory.actions, completion, BKSPC)
-    assert all(removal.place >= 0 for removal in found)
+def test_completions_are_marked_where_they_were_rewritten():
+    typed = [("Du <b>\n", "kept"), (" 5\n", "deleted"), (" 7 mai\x07", "kept")]
+    assert marked(typed) == (
+        'Du &lt;b&gt;\n<del><span class="aloud">deleted: </span> 5↵</del>'
+        '<ins><span class="aloud">written: </span> 7</ins> mai\N{REPLACEMENT CHARACTER}'
+    )
+    assert marked([("so", "kept")]) == "so" and "<mark>" in marked([("so", "kept")], damaged=True)
 
 
-def test_removals_name_the_place_and_the_mistake():
-    found = removals([4, 5, BKSPC, 6, BKSPC, BKSPC, 7], [4, 6], BKSPC)
-    assert [(removal.place, removal.wrong) for removal in found] == [(1, True), (1, False), (0, False)]
+def test_a_page_stands_in_another_one_with_lower_headings():
+    blocks = [Heading("First"), Heading("Second", 3), Paragraph("a `<h2>`"), Grid("named", ["a", "b"], [["c", "d"]])]
+    inner = embedded(to_html("Title", blocks), 2)
+    assert re.findall(r"<(/?\w+)>", inner)[:4] == ["h4", "/h4", "h5", "/h5"] and "Title" not in inner
+    assert "<code>&lt;h2&gt;</code>" in inner and "<caption>named</caption>" in inner
+    assert '<th scope="row">c</th><td>d</td>' in inner and "<html" not in inner and "</main>" not in inner
 
 
-def test_pieces_in_the_order_typed():
-    tokenizer = train_tokenizer(["Calculate 12 + 34. Solution: 46"])
-    one, two, three = (tokenizer.id(digit) for digit in "123")
-    typed = [one, two, tokenizer.bkspc, three, two, tokenizer.bkspc, tokenizer.bkspc, two, tokenizer.special_ids["eos"]]
-    assert pieces(typed, tokenizer) == [("1", False), ("232", True), ("2<eos>", False)]
-
-
-def test_kept_pieces_are_the_live_text():
-    tokenizer = train_tokenizer(["Calculate 1234567890. Solution: 46"])
-    rng = random.Random(0)
-    for _ in range(50):
-        live, actions = [], []
-        for _ in range(rng.randrange(12)):
-            actions.append(tokenizer.bkspc if live and rng.random() < 0.4 else tokenizer.id(rng.choice("0123456789")))
-            live = live[:-1] if actions[-1] == tokenizer.bkspc else [*live, actions[-1]]
-        kept = "".join(text for text, deleted in pieces(actions, tokenizer) if not deleted)
-        assert kept == tokenizer.decode(live)
+def test_the_split_is_the_one_that_was_sampled(tmp_path):
+    run = Run("text", Variant("sm", 0.2), 1, tmp_path, {})
+    record = {"sha256": {}, "commit": "abc", "uncommitted_changes": False, "options": {"split": "validation"}}
+    (tmp_path / "samples.jsonl.provenance.json").write_text(json.dumps(record))
+    assert evaluated_split(run) == "validation"
 
 
 CELL = {"method": "sm", "eta": "0.2", "decoding": "sampled", "quantity": "accuracy", "mean": "0.5", "sd": "0.01"}
@@ -76,18 +70,41 @@ def test_beside_the_paper(paper, low, high, difference, verdict):
     assert (row.difference, row.verdict) == (difference, verdict)
 
 
+def test_bleu_has_the_decimals_of_bleu():
+    cell = CELL | {"quantity": "bleu", "mean": "40.94", "low": "17.3", "high": "64.5"}
+    (row,) = beside_paper([cell | {"paper_value": "36", "paper_spread": "4"}])
+    assert (row.quantity, row.ours, row.interval) == ("BLEU, sampled", "40.94 ± 0.01", "17.30 to 64.50")
+    assert (row.paper, row.difference) == ("36 ± 4", "+4.94")
+
+
+def test_noise_levels_of_each_family():
+    """The score in every decoding, or of texts the few measures that stand for them; repair in a row of its own."""
+    scores = [("bleu", "sampled"), ("bleu_minus_mle", "sampled"), ("chrf", "sampled"), ("bleu", "perturbed=0.1")]
+    texts = [("perplexity", "sampled"), ("mauve", "sampled"), ("mauve", "top_p=0.95"), ("held_out_nll", "")]
+    repair = [("repair_rate[random]", ""), ("false_alarm_rate[random]", ""), ("repair_rate[model]", "")]
+
+    def titles(named):
+        rows = panels_of([{"quantity": quantity, "decoding": decoding} for quantity, decoding in named])
+        return [[panel.title for panel in row] for row in rows]
+
+    repaired = ["repair rate, random", "repair rate, model"]
+    assert titles(scores + repair) == [["BLEU, sampled", "BLEU, perturbed at 0.1"], repaired]
+    assert titles(texts + repair) == [["MAUVE, sampled", "perplexity, sampled", "held-out NLL"], repaired]
+    assert titles(texts) == [["MAUVE, sampled", "perplexity, sampled", "held-out NLL"]] and titles(repair[1:2]) == []
+
+
 def test_only_what_the_paper_reports_stands_beside_it():
     assert beside_paper([CELL | {"low": "", "high": "", "paper_value": "", "paper_spread": ""}]) == []
 
 
 def test_markdown_tables_have_captions_and_scopes():
-    html = render(
+    rendered = render(
         "# A title\n\n| a | b |\n|---|---|\n| c | <x> |\n\n[here](other.md) [there](https://example.org)\n", 3, "n"
     )
-    assert "<h3>A title</h3>" in html and "<caption>A title</caption>" in html
-    assert '<th scope="col">a</th>' in html and '<th scope="row">c</th>' in html and "<td>&lt;x&gt;</td>" in html
-    assert 'tabindex="0"' in html and 'href="https://example.org"' in html and "other.md" not in html
-    assert "here" in html
+    assert "<h3>A title</h3>" in rendered and "<caption>A title</caption>" in rendered and "here" in rendered
+    assert '<th scope="col">a</th>' in rendered and '<th scope="row">c</th>' in rendered
+    assert "<td>&lt;x&gt;</td>" in rendered and "other.md" not in rendered
+    assert 'tabindex="0"' in rendered and 'href="https://example.org"' in rendered
 
 
 GRAPH = """digraph snakemake_dag {
@@ -188,6 +205,26 @@ def test_the_page_says_what_the_files_say(tree, page):
         assert f'<span class="wanted">{record["solution"]}</span>' in text
     assert "<del>" in text and "test_the_oldest_leave_first" in text and "imitate_noise: true" in text
     assert "finetune" in text and "pretrain_base reads" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["mul", "translation", "text"])
+def test_completions_stand_below_their_prompts(tree, page, task):
+    results, text = tree / "results/smoke" / task, page.read_text()
+    tokenizer, (splits, _) = load_tokenizer(results / "tokenizer"), load_examples(results / "examples")
+    for example in splits["test"][:4]:
+        prompt = tokenizer.decode(example.prompt)
+        assert prompt and escape(prompt) + Markup('<span class="wanted">{}</span>').format(example.text) in text
+
+
+@pytest.mark.slow
+def test_the_table_of_texts_stands_on_the_page(tree, page):
+    """Its own page, all of it; and no token of a text is called wrong for not being the reference's."""
+    results, text = tree / "results/smoke", page.read_text()
+    assert embedded((results / "tables/table8.html").read_text(), 2) in text
+    assert text.count('class="shown"') == len((results / "text/sm/eta=0.2/seed=1/shown.jsonl").read_text().splitlines())
+    drawn = {task: (results / f"figures/backspaces/{task}.svg").read_text() for task in ("mul", "text")}
+    assert "wrong token" in drawn["mul"] and "wrong token" not in drawn["text"]
 
 
 @pytest.mark.slow

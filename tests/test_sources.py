@@ -198,6 +198,9 @@ def test_too_few_and_a_changed_corpus_are_one_sentence():
 # --------------------------------------------------------------------------------------------------
 
 
+CUT_OFF = gzip.compress(b"one\tun\n" * 500, mtime=0)[:-9]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
@@ -214,7 +217,7 @@ def test_too_few_and_a_changed_corpus_are_one_sentence():
         ("a.jsonl", b'{"en": "one", "fr": " "}\n', "a.jsonl, line 1: empty, where a sentence must stand"),
         ("a.tsv", b"one\tun\ntwo\td\xe9ux\n", "a.tsv, line 2: byte 6 is no UTF-8 (0xe9): convert the file to UTF-8"),
         ("a.tsv.gz", b"one\tun\n", "a.tsv.gz' is no sound gzip file (Not a gzipped file"),
-        ("a.tsv.gz", gzip.compress(b"one\tun\n" * 500)[:-9], "a.tsv.gz' is no sound gzip file (Compressed file ended"),
+        ("a.tsv.gz", CUT_OFF, "a.tsv.gz' is no sound gzip file (Compressed file ended"),
         ("a.csv", b"", "a.csv: name two aligned texts, or one .tsv or .jsonl file"),
     ],
 )
