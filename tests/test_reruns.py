@@ -27,7 +27,8 @@ TARGETS = ("all", "report")
 CONFIG = (
     "scale=smoke",
     "seeds=[1]",
-    "tables={table5: {methods: [bc]}, table6: {methods: [mle, uls, bc, sm]}, table8: {methods: [sm]}}",
+    "tables={table5: {methods: [bc]}, table6: {methods: [mle, uls, bc, sm]}, table8: {methods: [sm]}, "
+    "phrases: {task: translation, methods: [bc]}}",
     "rollouts={buffer: 200}",
 )
 JOBS = {
@@ -41,10 +42,10 @@ JOBS = {
     "sample": 5 + 1 + 1,
     "judge": 1,
     "score": 5 + 1 + 1,
-    "make_table": 3,
+    "make_table": 4,
     "make_text_table": 1,
     "plot_motivating_example": 1,
-    "plot_noise_levels": 4,
+    "plot_noise_levels": 5,
     "plot_learning_curves": 3,
     "plot_masks": 3,
     "plot_backspaces": 3,
@@ -53,12 +54,12 @@ JOBS = {
 }
 # Rules and those that read what they make. A rule has the name of its script, but for DATASET_SCRIPTS.
 READERS = {
-    "make_dataset": {"train_tokenizer", "encode_examples", "make_report"},
+    "make_dataset": {"train_tokenizer", "encode_examples"},
     "train_tokenizer": {
         *("encode_examples", "inject_noise", "pretrain_base", "pretrain_bc", "finetune", "sample", "judge"),
         *("plot_masks", "plot_backspaces"),
     },
-    "encode_examples": {"inject_noise", "sample", "judge", "score"},
+    "encode_examples": {"inject_noise", "sample", "judge", "score", "plot_backspaces", "make_report"},
     "inject_noise": {"pretrain_base", "pretrain_bc", "finetune", "plot_masks"},
     "pretrain_base": {"pretrain_bc", "finetune", "sample", "plot_learning_curves"},
     "pretrain_bc": {"finetune"},
@@ -114,12 +115,13 @@ USED_BY = {
     "custom_generate.py": set(),
     "decoding.py": NETWORK,
     "decoding_names.py": EVERY,
+    "deletions.py": {"sample", "make_text_table", "plot_masks", "plot_backspaces", "make_report"},
     "document.py": WORDS,
     "documents.py": {"make_text"},
     "encoding.py": {"encode_examples"},
     "errors.py": EVERY,
     "evaluation.py": {"sample"},
-    "examples.py": {"encode_examples", "inject_noise", "sample", "judge"},
+    "examples.py": {"encode_examples", "inject_noise", "sample", "judge", "plot_backspaces", "make_report"},
     "explain.py": EVERY,
     "export.py": set(),
     "figures.py": REPORT,
@@ -154,7 +156,6 @@ USED_BY = {
     "replay.py": TRAINING,
     "report/__init__.py": {"plot_learning_curves", "plot_backspaces", "make_report"},
     "report/beside.py": {"make_report"},
-    "report/completions.py": {"plot_backspaces", "make_report"},
     "report/facts.py": {"make_report"},
     "report/page.py": {"make_report"},
     "report/prose.py": {"make_report"},
@@ -167,16 +168,16 @@ USED_BY = {
     "scoring.py": SCORES | {"score", "judge"},
     "seeding.py": NETWORK | WORDS | DATA | {"inject_noise"},
     "settings.py": EVERY,
-    "showcase.py": {"make_text_table"},
+    "showcase.py": {"make_text_table", "plot_masks", "make_report"},
     "sizes.py": set(),
     "sources.py": CORPORA,
     "splits.py": CORPORA,
     "stages.py": TRAINING,
-    "storage.py": NETWORK | DATA | {"train_tokenizer", "encode_examples", "inject_noise", "plot_masks", "make_report"},
+    "storage.py": TOKENS | DATA | {"train_tokenizer"},
     "table_page.py": {"make_table"},
     "tables.py": WORDS,
     "text_page.py": {"make_text_table"},
-    "text_table.py": REPORT,
+    "text_table.py": WORDS,
     "tokenizer.py": TOKENS | {"train_tokenizer"},
     "trace.py": {"plot_masks"},
     "training.py": TRAINING,
@@ -230,15 +231,15 @@ SETTINGS = [
     ("model", "layers: 2", {"pretrain_base": 3}),
     ("model", "width: 32", {"pretrain_base": 3}),
     ("model", "heads: 4", {"pretrain_base": 3}),
-    ("model", "context: 129", {"encode_examples": 3, "pretrain_base": 3}),
+    ("model", "context: 129", {"encode_examples": 2, "pretrain_base": 2}, MATHS | PAIRS),
     ("model", "initial_spread: 0.05", {"pretrain_base": 3}),
     ("model", "rope_theta: 99", {"pretrain_base": 3}),
     ("model", "precision: bfloat16", {"pretrain_base": 3}),
     ("model", "{quantise: nf4, lora_rank: 2}", {"pretrain_base": 3}),
     ("model", "lora_alpha: 8", {"pretrain_base": 3}),
     ("model", "gradient_checkpointing: true", {"pretrain_base": 3}),
-    ("optimiser", "batch: 128", ALL_TRAINING),
-    ("optimiser", "micro_batch: 32", ALL_TRAINING),
+    ("optimiser", "batch: 128", {"pretrain_base": 2, "pretrain_bc": 2, "finetune": 7}, MATHS | TEXTS),
+    ("optimiser", "micro_batch: 32", {"pretrain_base": 2, "pretrain_bc": 2, "finetune": 7}, MATHS | TEXTS),
     ("optimiser", "learning_rate: 0.1", ALL_TRAINING),
     ("optimiser", "weight_decay: 0.1", ALL_TRAINING),
     ("optimiser", "clip: 2", ALL_TRAINING),
@@ -263,7 +264,7 @@ SETTINGS = [
     ("objective", "uls_ngram: 4", {"finetune": 1}, MATHS),
     ("objective", "uls_weight: 0.5", {"finetune": 1}, MATHS),
     ("rollouts", "buffer: 201", {"finetune": 3}),
-    ("rollouts", "seen: 3", {"finetune": 3}),
+    ("rollouts", "seen: 3", {"finetune": 2}, MATHS),
     ("rollouts", "generate: 33", {"finetune": 2}, MATHS),
     ("rollouts", "temperature: 0.5", {"finetune": 3}),
     ("rollouts", "top_p: 0.5", {"finetune": 3}),
@@ -287,14 +288,14 @@ SETTINGS = [
         "seeds",
         "[1, 2]",
         ALL_TRAINING
-        | {"inject_noise": 6, "sample": 7, "judge": 2, "make_table": 3, "make_text_table": 1, "plot_masks": 0},
+        | {"inject_noise": 6, "sample": 7, "judge": 2, "make_table": 4, "make_text_table": 1, "plot_masks": 0},
     ),
     (
         "etas",
         "[0.2, 0.3]",
         CLEAN
         | {"inject_noise": 3, "pretrain_bc": 3, "finetune": 5, "sample": 5, "judge": 1}
-        | {"make_table": 3, "make_text_table": 1, "plot_masks": 3},
+        | {"make_table": 4, "make_text_table": 1, "plot_masks": 3},
     ),
     ("jobs", "train: {threads: 2, mem_mb: 3000}", {}),
 ]
@@ -549,7 +550,7 @@ def why(tree, *config, targets=TARGETS):
 
 def test_make_why_names_files_settings_and_missing_results_and_what_they_cost(tree):
     assert why(tree) == "Nothing would run.\n"
-    assert why(tree, "tables={table5: {task: mul}}", targets=["draw_rules"]).count("families") == 1
+    assert why(tree, "tables={table8: {task: mul}}", targets=["draw_rules"]).count("families") == 1
     results = tree / "results/smoke"
     benchmarks = list((results / "benchmarks").rglob("finetune.tsv"))
     missing = results / "mul/mle/eta=0/seed=1/samples.jsonl"
