@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from sequencematch import cli, provenance
-from sequencematch.config import DEFAULT_SCALE, load_config, scale_overlay
+from sequencematch.config import DEFAULT_SCALE, Config, load_config, scale_overlay
 from sequencematch.errors import UserError
 from sequencematch.quantities import describe, key
 
@@ -42,7 +42,7 @@ def main() -> None:
     results, reference = Path("results") / scale, Path("results/reference") / scale
     runs = {str(f.parent.relative_to(results)): json.loads(f.read_text()) for f in results.rglob("metrics.json")}
     kept = [*(results / "tables").glob("*"), *(results / "figures").glob("*.png")]
-    kept = [file for file in kept if not file.name.endswith(provenance.RECORD)]
+    kept = [file for file in kept if not file.name.endswith(provenance.RECORD) and may_be_kept(file, config)]
     if not runs or not kept:
         raise UserError(f"'{results}' holds no finished tables: run make SCALE={scale} first")
     commits = sorted({run["commit"] for run in runs.values()})
@@ -67,6 +67,14 @@ def main() -> None:
     print(f"kept {len(kept)} files of commit {', '.join(commits)} in {reference}")
 
 
+def may_be_kept(file: Path, config: Config) -> bool:
+    """Pages that show passages of other people's texts stay out of the repository; numbers and figures may enter."""
+    table = config.tables.get(file.stem)
+    data = config.tasks[table.task].data if table else None
+    shows_text = data is not None and data.family == "text" and config.sources[data.source].kind != "generated"
+    return not shows_text or file.suffix in (".csv", ".png")
+
+
 def in_short(kept: Path) -> str:
     """The tables of all scales kept in a folder, the default one first."""
     scales = sorted(kept.iterdir(), key=lambda folder: (folder.name != DEFAULT_SCALE, folder.name))
@@ -81,7 +89,8 @@ def _scale_in_short(reference: Path) -> str:
     for name, table in content["config"]["tables"].items():
         with (reference / f"{name}.csv").open() as file:
             cells = list(csv.DictReader(file))
-        parts.append(f"**{table['title']}** ([all of it](results/reference/{reference.name}/{name}.md))\n")
+        page = next(f for f in (reference / f"{name}.md", reference / f"{name}.csv") if f.is_file())
+        parts.append(f"**{table['title']}** ([all of it]({page.relative_to(reference.parents[2])}))\n")
         parts += [*_rows(cells), ""]
     return "\n".join(parts)
 
