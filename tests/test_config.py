@@ -242,13 +242,13 @@ def test_null_removes_a_key():
             "model.context (128) holds the prompt too (task mul)",
         ),
         (
-            {"tasks": {"text": {"data": {"continuation": 100}}}},
-            "tasks.text.data: a prompt of 32 tokens and 100 to come after it are more than model.context (128) holds",
+            {"tasks": {"text": {"data": {"continuation": 170}}}},
+            "tasks.text.data: a prompt of 32 tokens and 170 to come after it are more than model.context (192) holds",
         ),
         (
-            {"tasks": {"text": {"rollouts": {"max_actions": 97}}}},
-            "tasks.text.rollouts.max_actions is 97, but must be at most 96: "
-            "model.context (128) holds the prompt too (task text)",
+            {"tasks": {"text": {"rollouts": {"max_actions": 161}}}},
+            "tasks.text.rollouts.max_actions is 161, but must be at most 160: "
+            "model.context (192) holds the prompt too (task text)",
         ),
         (
             {"tasks": {"text": {"noise": {"kind": "task"}}}},
