@@ -27,8 +27,13 @@ except UserError as error:
     sys.exit(f"error: {error}")
 
 
-# Before any job of a real run: does this machine have what the jobs ask for?
+# Before any job of a real run: can results be written, and does this machine have what the jobs ask for? (There is one
+# onstart: a second one would take this one's place.)
 onstart:
+    try:
+        cli.check_writable(Path(RESULTS))
+    except UserError as error:
+        sys.exit(f"error: {error}")
     if workflow.local_exec and not workflow.touch:  # on other machines each job looks for itself
         found = preflight.problems(planned_jobs(), CONFIG, Path(RESULTS), allowed_gpus())
         if found:
@@ -55,13 +60,6 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/sample.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/page.smk"
-
-
-onstart:
-    try:
-        cli.check_writable(Path(RESULTS))
-    except UserError as error:
-        sys.exit(f"error: {error}")
 
 
 rule all:

@@ -379,7 +379,8 @@ def test_a_new_corpus_needs_an_entry_and_nothing_else(tmp_path):
         (tmp_path / part).symlink_to(ROOT / part)
     corpus = text_file(tmp_path / "mine.tsv", map("\t".join, PAIRS))
     data = "{family: translation, source: mine, vocabulary: 300, train: 20, validation: 5, test: 5}"
-    tasks = f"tasks={{mine: {{data: {data}, noise: {{kind: random}}, model: {{context: 256}}}}}}"
+    rest = "noise: {kind: random}, evaluation: {corruptions: [random]}, model: {context: 256}"
+    tasks = f"tasks={{mine: {{data: {data}, {rest}}}}}"
     command = [sys.executable, "-m", "snakemake", "--cores", "1", "results/default/mine/examples", "--config"]
     command += ["sources={mine: {kind: files, train: [mine.tsv]}}", tasks]
 
