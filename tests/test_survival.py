@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 from contextlib import contextmanager
 from functools import partial
@@ -87,16 +88,20 @@ def tmpfs(folder, options):
 
 @pytest.mark.long
 def test_a_full_disk_costs_nothing_that_was_done(undisturbed, tmp_path):
+    """It fills up while the run goes on: what is too small from the start is told before."""
     tree = reduced.make_tree(tmp_path)
-    with tmpfs(tree / "results", "size=600k"):
-        full = reduced.run(tree)
-        assert full.returncode == 1
-        told = full.stdout + full.stderr
-        assert "error: writing the results failed, the disk is full; mend that and run this again" in told
-        assert "Traceback" not in told
+    with tmpfs(tree / "results", "size=60M"), (tree / "told").open("w+") as told:
+        with subprocess.Popen(reduced.command(), cwd=tree, stdout=told, stderr=told) as process:
+            wait_for((tree / reduced.RUNS / "base/seed=1/model").exists)
+            filler = tree / "results/filler"
+            filler.write_bytes(bytes(shutil.disk_usage(filler.parent).free - 100_000))
+        told.seek(0)
+        words = told.read()
+        assert process.returncode == 1 and "Traceback" not in words
+        assert "error: writing the results failed, the disk is full; mend that and run this again" in words
         before = reduced.content(tree)
         assert before and before.items() <= reduced.content(undisturbed).items()
-        subprocess.run(["mount", "-o", "remount,size=50M", tree / "results"], check=True)
+        filler.unlink()
         done = reduced.run(tree)
         assert done.returncode == 0, done.stdout + done.stderr
         assert reduced.content(tree) == reduced.content(undisturbed)

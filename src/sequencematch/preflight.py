@@ -97,9 +97,14 @@ def _disk_problems(jobs: Sequence[Planned], config: Config, results: Path) -> It
     free = shutil.disk_usage(place).free
     if needed > free:
         yield (
-            f"the results in '{results}' will need about {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free: make "
-            "room, or put a link to a larger disk in the place of 'results'"
+            f"the results in '{results}' will need about {_size(needed)}, and {_size(free)} are free: make room, or "
+            "put a link to a larger disk in the place of 'results'"
         )
+
+
+def _size(count: int) -> str:
+    """A number of bytes, for reading."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def disk_needed(jobs: Sequence[Planned], config: Config) -> int:
