@@ -104,14 +104,17 @@ def test_the_real_command_refuses_such_names(project, group, name):
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
-    """A hub that lets nobody in, and remembers what it was shown."""
+    """A hub that says what it has, gives none of it, and remembers what it was shown."""
 
     shown: list[str] = []
 
     def do_GET(self):
         self.shown.append(self.headers.get("Authorization", ""))
-        self.send_response(401)
+        told = self.path.startswith("/api/") and "gated" in self.path
+        self.send_response(200 if told else 401)
         self.end_headers()
+        if told:
+            self.wfile.write(b'{"id": "someone/gated"}')
 
     do_HEAD = do_GET
 
@@ -120,7 +123,14 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.mark.slow
-def test_a_token_reaches_the_hub_but_no_log(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "sentence", "logged"),
+    [
+        ("someone/hidden", "'someone/hidden' (model.source) is not shown to you", False),  # before any work
+        ("someone/gated", "cannot load the tokenizer of 'someone/gated'", True),  # by the job
+    ],
+)
+def test_a_token_reaches_the_hub_but_no_log(tmp_path, name, sentence, logged):
     token = "hf_" + "secret" * 5
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -133,13 +143,15 @@ def test_a_token_reaches_the_hub_but_no_log(tmp_path):
     words = [sys.executable, "workflow/run.py", "results/smoke/mul/tokenizer", "--verbose", "--config", "scale=smoke"]
     for part in ("Snakefile", "workflow", "envs", "config.yaml", "src"):
         (tmp_path / part).symlink_to(ROOT / part)
-    words.append("model={source: someone/gated}")
+    words.append(f"model={{source: {name}}}")
+    Hub.shown.clear()
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, env=environment)
     server.shutdown()
-    assert done.returncode == 1 and "cannot load the tokenizer of 'someone/gated'" in done.stdout + done.stderr
+    assert done.returncode == 1 and sentence in done.stdout + done.stderr
     assert f"Bearer {token}" in Hub.shown
     written = [file for file in tmp_path.rglob("*") if file.is_file() and ROOT not in file.resolve().parents]
-    assert any(file.suffix == ".log" for file in written)
+    if logged:
+        assert any(file.suffix == ".log" and token.encode() not in file.read_bytes() for file in written)
     for file in written:
         assert token.encode() not in file.read_bytes(), file
     assert token not in done.stdout + done.stderr

@@ -183,6 +183,8 @@ def hub_problem(reference: Reference) -> str | None:
     except (HfHubHTTPError, HTTPError, OSError) as error:
         if isinstance(try_to_load_from_cache(name, "config.json", revision=revision, repo_type=kind), str):
             return None  # downloaded earlier
+        if getattr(getattr(error, "response", None), "status_code", None) in (401, 403):
+            return f"{what} is not shown to you: {login or 'see what your token may read, '}or {local}"
         return f"{what} cannot be reached ({type(error).__name__}): check the connection to the hub, or {local}"
     return None
 
