@@ -42,6 +42,17 @@ def cluster(tmp_path_factory):
 
 
 @pytest.mark.long
+def test_the_smoke_scale_ends_with_the_same_bits_as_on_this_machine(cluster, smoke, tmp_path):
+    """Every rule, every table; two runs of a group at a time, because the node has two cores."""
+    tree = reduced.make_tree(tmp_path)
+    words = (*PROFILE, *HERE, "--group-components", "evaluate=2")
+    done = reduced.run(tree, *words, target="all", settings=["scale=smoke"])
+    assert done.returncode == 0, done.stdout + done.stderr
+    made, expected = reduced.content(tree), reduced.content(smoke)
+    assert len(made) > 100 and made == expected
+
+
+@pytest.mark.long
 def test_jobs_that_are_cancelled_or_run_out_of_time_come_back_and_end_with_the_same_bits(
     cluster, undisturbed, tmp_path
 ):
