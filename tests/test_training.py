@@ -16,7 +16,9 @@ from accelerate.state import AcceleratorState
 from experiment import ROLLOUTS, SOURCE, TINY, command, finetune_options, make_inputs, run
 from malicious import Malicious
 
+from sequencematch import training
 from sequencematch.corpus import load_corpora
+from sequencematch.losses import score_rows
 from sequencematch.policy import load_policy, trained_tensors
 from sequencematch.settings import Objective, Optimiser, Rollouts, Schedule
 from sequencematch.training import Run, Stage, train
@@ -159,6 +161,26 @@ def test_accumulation_changes_nothing(inputs, loss):
     whole, parts = trained(8), trained(2)
     assert whole.keys() == parts.keys()
     assert all(math.isclose(whole[name], parts[name], rel_tol=1e-4, abs_tol=1e-6) for name in whole)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_data_are_those_of_the_step_or_of_the_rollouts_prompts(inputs, monkeypatch, shared):
+    def encoded(loss):
+        calls = []
+        monkeypatch.setattr(training, "score_rows", lambda policy, rows: calls.append(rows) or score_rows(policy, rows))
+        policy, _ = load_policy(inputs / "base", backspace=True)
+        train(replace(a_run(inputs, policy, Stage(loss, 0, 3, 3, 3)), rollouts=rollouts))
+        return calls
+
+    rollouts = Rollouts(**ROLLOUTS, share_prompts=shared)
+    matching = encoded("sm")
+    if shared:
+        rows = [row for call in matching[:3] for row in call]
+        assert {len(row) for row in rows} == {2} and all(data.prompt == model.prompt for data, model in rows)
+    else:
+        assert matching[:6:2] == encoded("bc")[:3]
+        prompts = [[[row[0].prompt for row in call] for call in matching[k:6:2]] for k in range(2)]
+        assert prompts[0] != prompts[1]
 
 
 @pytest.mark.slow

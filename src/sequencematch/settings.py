@@ -228,6 +228,10 @@ class Rollouts(Section):
     buffer: Count = setting(1000, "sequences in the replay buffer; the oldest leave first")
     seen: Count = setting(8, "times each rollout is trained on, on average")
     generate: Count = setting(128, "sequences per generation step (G)")
+    share_prompts: bool = setting(
+        False,
+        "data of the rollouts' own prompts, each prompt encoded once; else data and rollouts are drawn separately",
+    )
     temperature: float = setting(1.0, "sampling temperature; 0 is greedy", ge=0)
     top_p: float = setting(1.0, "nucleus mass; 1 is off", gt=0, le=1)
     top_k: Annotated[int, Field(ge=0)] = setting(0, "most likely actions kept; 0 is off")

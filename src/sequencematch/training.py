@@ -178,20 +178,29 @@ class _Trainer:
         return {**metrics, "gradient_norm": norm, **rollout_metrics}
 
     def _score(self, rows: Sequence[Sequence[Actions]]) -> list[Scored]:
+        """The scored columns of rows; one tree per row where its trajectories share their prompt, else one for each."""
+        trees = (
+            [rows]
+            if self.run.rollouts.share_prompts
+            else [[(t,) for t in column] for column in zip(*rows, strict=True)]
+        )
         with self.accelerator.autocast():
-            return score_rows(self.policy, rows)
+            return [scored for column in trees for scored in score_rows(self.policy, column)]
 
     def _rows(self) -> tuple[list[tuple[Actions, ...]], dict]:
-        """The effective batch, one row per prompt: the data alone, or data and rollout as one state tree."""
+        """The effective batch: rows of the data alone, or of data and rollout."""
         run, batch = self.run, self.run.optimiser.batch
+        examples = self.batches[self.step]
         if not self.loss.rollouts:
-            return [(example,) for example in self.batches[self.step]], {}
+            return [(example,) for example in examples], {}
         due = generation_due(self.step - self.stage.start, self.interval)
         while due or len(self.buffer) < batch:
             self._generate()
             due = False
         entries = self.buffer.draw(batch, generator(run.seed, "replay", self.step))
-        rows = [(run.train.example(entry.example, self.step), _as_actions(run.train, entry)) for entry in entries]
+        if run.rollouts.share_prompts:
+            examples = [run.train.example(entry.example, self.step) for entry in entries]
+        rows = [(example, _as_actions(run.train, entry)) for example, entry in zip(examples, entries, strict=True)]
         actions = sum(len(entry.actions) for entry in entries)
         pops = sum(entry.actions.count(self.policy.bkspc) for entry in entries)
         return rows, {
