@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from sequencematch.attention import hidden_states
+from sequencematch.attention import hidden_states, use_state_tree
 from sequencematch.core import Inputs
 from sequencematch.errors import UserError
 from sequencematch.hub import cannot_load
@@ -50,7 +50,7 @@ class Policy(nn.Module):
 
     def encode(self, inputs: Inputs) -> Tensor:
         """Hidden states [B, L, d] at the input positions."""
-        return hidden_states(self.lm, inputs.token, inputs.position, inputs.dense_mask())
+        return hidden_states(self.lm, inputs)
 
     def logits(self, hidden: Tensor, position: Tensor) -> Tensor:
         """l(a|s), float32 [..., A], A = vocabulary + 1, at hidden states [..., d] of positions [...].
@@ -107,7 +107,9 @@ def _scratch_lm(model: Model, vocabulary: int, special_ids: dict[str, int]):
         attn_implementation="sdpa",
     )
     # Weights stay float32 whatever the precision: bfloat16 ones would lose small updates.
-    return LlamaForCausalLM(config)
+    lm = LlamaForCausalLM(config)
+    use_state_tree(lm)
+    return lm
 
 
 def _pretrained_lm(model: Model):
@@ -129,6 +131,7 @@ def _pretrained_lm(model: Model):
         lm = AutoModelForCausalLM.from_pretrained(model.source, **options)
     except (OSError, ValueError, ImportError) as error:
         raise cannot_load("model", model.source, error) from error
+    use_state_tree(lm)
     _without_dropout(lm)
     if model.lora_rank:
         lm = _with_adapters(lm, model)
