@@ -301,7 +301,7 @@ def test_causal_attention_is_the_tree_of_data_without_deletions():
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_gradients_of_a_network_through_blocks_are_those_of_the_dense_mask(monkeypatch, checkpointing):
     """Layers that are run again in the backward pass see what they saw."""
-    monkeypatch.setattr(attention, "BLOCK", 8)
+    monkeypatch.setattr(attention, "choose_kernel", lambda inputs, dtype: Blocks(inputs.end, 8))
     inputs = encoded(3)
     gradients = []
     for kind in (STATE_TREE, "sdpa"):

@@ -22,7 +22,8 @@ from sequencematch.core import Inputs
 from sequencematch.errors import UserError
 
 STATE_TREE = "state_tree"
-BLOCK = 128  # queries and keys that Blocks and Flex decide on together; up to so many are attended to in one call
+BLOCK = 128  # nodes that Flex decides on together; up to so many are attended to in one call, on any device
+CPU_BLOCK = 64  # nodes that Blocks decides on together
 
 
 def use_state_tree(lm) -> None:
@@ -76,7 +77,7 @@ def attention_mask(allowed: Tensor, implementation: str, dtype: torch.dtype) -> 
 
 
 def _additive(allowed: Tensor, dtype: torch.dtype, hidden: float = -torch.inf) -> Tensor:
-    return torch.zeros_like(allowed, dtype=dtype).masked_fill_(~allowed, hidden)
+    return torch.where(allowed, *torch.tensor([0.0, hidden], dtype=dtype, device=allowed.device))
 
 
 def attend(module, query: Tensor, key: Tensor, value: Tensor, attention_mask, visible=None, **options):
@@ -144,9 +145,9 @@ class Blocks:
     is made when the block is attended to, in either pass; so memory is linear in length.
     """
 
-    def __init__(self, end: Tensor, size: int = BLOCK):
+    def __init__(self, end: Tensor, size: int = CPU_BLOCK):
         length = end.shape[1]
-        self.end = end
+        self.end = end.int()
         padded = F.pad(end, (0, -length % size))
         push = torch.arange(padded.shape[1], device=end.device).expand_as(padded)
         seen, _ = block_kinds(push, padded, size)
@@ -163,9 +164,9 @@ class Blocks:
 
     def mask(self, queries: slice, runs: list[slice], dtype: torch.dtype) -> Tensor:
         """The additive mask [B, 1, Q, K] of a block of queries on runs of keys."""
-        q = torch.arange(queries.start, queries.stop)[:, None]
-        k = torch.cat([torch.arange(run.start, run.stop) for run in runs])
-        allowed = (q < _taken(self.end[:, None], runs, dim=2)) & (k <= q)
+        query = torch.arange(queries.start, queries.stop, dtype=self.end.dtype)[:, None]
+        allowed = query < _taken(self.end[:, None], runs, dim=2)
+        allowed[:, :, queries.start - queries.stop :].tril_()  # the last keys are the queries themselves
         return _additive(allowed, dtype)[:, None]
 
 
