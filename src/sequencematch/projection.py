@@ -60,9 +60,9 @@ def values_and_logits(
 ) -> tuple[Tensor, Tensor]:
     """V = logsumexp of ``hidden @ weight.T + bias`` [N], and its entries at (state, action) [M].
 
-    hidden: [N, d]; weight: [A, d]; bias: [A]; state: int64 [M], ascending; action: int64 [M], where A and above (``<bkspc>``
-    has no row here) is read as A - 1; ``chunk``: states projected at a time. Results are float32 (float64 for float64
-    inputs), whatever the inputs' precision.
+    hidden: [N, d]; weight: [A, d]; bias: [A]; state: int64 [M], ascending; action: int64 [M], where A and above
+    (``<bkspc>`` has no row here) is read as A - 1; ``chunk``: states projected at a time. Results are float32 (float64
+    for float64 inputs), whatever the inputs' precision.
     """
     chunk = chunk or max(64, CHUNK.get(hidden.device.type, 2**20) // (4 * len(weight)))
     action = action.clamp_max(len(weight) - 1)
