@@ -197,9 +197,9 @@ def test_blocks_leave_out_what_no_query_sees():
     prompt, data, rollout = ([3] * 16 for _ in range(3))
     row = [Actions(prompt, actions, [True] * 16) for actions in (data, rollout)]
     inputs, _ = state_tree([row], BKSPC)
-    parts = Blocks(inputs.end, 8).parts
-    assert [sum(run.stop - run.start for run in runs) for _, runs in parts] == [8, 16, 24, 32, 24, 32]
-    assert parts[4][1] == [slice(0, 16), slice(32, 40)]
+    causal, after_data = Blocks(inputs.end, 8).groups
+    assert [n for _, n in causal.parts] == [8, 16, 24, 32] and causal.runs == [slice(0, 32)]
+    assert [n for _, n in after_data.parts] == [24, 32] and after_data.runs == [slice(0, 16), slice(32, 48)]
 
 
 @pytest.mark.parametrize("size", [4, 16, 64])

@@ -11,6 +11,7 @@ argument of the decoder call, ``visible``, so that no mask of L x L entries need
 kernels: ``Whole``, ``Blocks`` (CPU) and ``Flex`` (CUDA).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -24,6 +25,9 @@ from sequencematch.errors import UserError
 STATE_TREE = "state_tree"
 BLOCK = 128  # nodes that Flex decides on together; up to so many are attended to in one call, on any device
 CPU_BLOCK = 64  # nodes that Blocks decides on together
+
+_flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+_flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
 
 def use_state_tree(lm) -> None:
@@ -151,10 +155,13 @@ class Blocks:
         padded = F.pad(end, (0, -length % size))
         push = torch.arange(padded.shape[1], device=end.device).expand_as(padded)
         seen, _ = block_kinds(push, padded, size)
-        self.parts = [
-            (slice(size * i, min(size * (i + 1), length)), _runs(row, size, length))
-            for i, row in enumerate(seen.any(0).tolist())
-        ]
+        self.groups: list[_Group] = []
+        for i, row in enumerate(seen.any(0).tolist()):
+            runs, queries = _runs(row, size, length), slice(size * i, min(size * (i + 1), length))
+            if not (self.groups and self.groups[-1].grows_to(runs)):
+                self.groups.append(_Group(runs, []))
+            self.groups[-1].runs = runs
+            self.groups[-1].parts.append((queries, sum(run.stop - run.start for run in runs)))
 
     def attend(self, module, query: Tensor, key: Tensor, value: Tensor, options: dict) -> Tensor:
         groups = query.shape[1] // key.shape[1]
@@ -162,12 +169,34 @@ class Blocks:
             key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
         return _BlockAttention.apply(query, key, value, options.get("scaling"), self).transpose(1, 2)
 
-    def mask(self, queries: slice, runs: list[slice], dtype: torch.dtype) -> Tensor:
-        """The additive mask [B, 1, Q, K] of a block of queries on runs of keys."""
-        query = torch.arange(queries.start, queries.stop, dtype=self.end.dtype)[:, None]
-        allowed = query < _taken(self.end[:, None], runs, dim=2)
-        allowed[:, :, queries.start - queries.stop :].tril_()  # the last keys are the queries themselves
-        return _additive(allowed, dtype)[:, None]
+
+@dataclass
+class _Group:
+    """Blocks of queries whose keys differ in number alone: a block sees the first n that lie in the ``runs``.
+
+    parts: the places of a block's queries, and n.
+    """
+
+    runs: list[slice]
+    parts: list[tuple[slice, int]]
+
+    def grows_to(self, runs: list[slice]) -> bool:
+        """Whether ``runs`` begin with this group's."""
+        return self.runs[:-1] == runs[: len(self.runs) - 1] and self.runs[-1].start == runs[-1].start
+
+    def taken(self, tensor: Tensor, dim: int) -> Tensor:
+        """The part of a tensor that lies in the runs; a view where there is but one."""
+        parts = [tensor.narrow(dim, run.start, run.stop - run.start) for run in self.runs]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
+
+    def masks(self, end: Tensor, dtype: torch.dtype) -> Iterator[tuple[slice, int, Tensor]]:
+        """The parts, each with its additive mask [B, 1, Q, n]."""
+        end = self.taken(end, 1)[:, None]
+        for queries, n in self.parts:
+            query = torch.arange(queries.start, queries.stop, dtype=end.dtype)[:, None]
+            allowed = query < end[:, :, :n]
+            allowed[:, :, queries.start - queries.stop :].tril_()  # the last keys are the queries themselves
+            yield queries, n, _additive(allowed, dtype)[:, None]
 
 
 def _runs(seen: list[bool], size: int, length: int) -> list[slice]:
@@ -181,24 +210,19 @@ def _runs(seen: list[bool], size: int, length: int) -> list[slice]:
     return runs
 
 
-def _taken(tensor: Tensor, runs: list[slice], dim: int) -> Tensor:
-    parts = [tensor.narrow(dim, run.start, run.stop - run.start) for run in runs]
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
-
-
 class _BlockAttention(torch.autograd.Function):
     """Attention of query, key, value [B, H, L, w] by ``Blocks``; torch's own CPU kernel on each block."""
 
     @staticmethod
     def forward(ctx, query: Tensor, key: Tensor, value: Tensor, scale: float | None, blocks: Blocks) -> Tensor:
         out, normalisers = torch.empty_like(query), []
-        for queries, runs in blocks.parts:
-            k, v = _taken(key, runs, 2), _taken(value, runs, 2)
-            mask = blocks.mask(queries, runs, query.dtype)
-            out[:, :, queries], normaliser = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-                query[:, :, queries], k, v, attn_mask=mask, scale=scale
-            )
-            normalisers.append(normaliser)
+        for group in blocks.groups:
+            k, v = group.taken(key, 2), group.taken(value, 2)
+            for queries, n, mask in group.masks(blocks.end, query.dtype):
+                out[:, :, queries], normaliser = _flash(
+                    query[:, :, queries], k[:, :, :n], v[:, :, :n], attn_mask=mask, scale=scale
+                )
+                normalisers.append(normaliser)
         ctx.save_for_backward(query, key, value, out, *normalisers)
         ctx.scale, ctx.blocks = scale, blocks
         return out
@@ -206,19 +230,23 @@ class _BlockAttention(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad: Tensor):
         query, key, value, out, *normalisers = ctx.saved_tensors
+        remaining = iter(normalisers)
         grad_query, grad_key, grad_value = torch.empty_like(query), torch.zeros_like(key), torch.zeros_like(value)
-        for (queries, runs), normaliser in zip(ctx.blocks.parts, normalisers, strict=True):
-            k, v = _taken(key, runs, 2), _taken(value, runs, 2)
-            mask = ctx.blocks.mask(queries, runs, query.dtype)
-            grads = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
-                *(grad[:, :, queries], query[:, :, queries], k, v, out[:, :, queries], normaliser),
-                *(0.0, False),
-                attn_mask=mask,
-                scale=ctx.scale,
-            )
-            grad_query[:, :, queries] = grads[0]
-            for total, part in ((grad_key, grads[1]), (grad_value, grads[2])):
-                for run, piece in zip(runs, part.split([run.stop - run.start for run in runs], 2), strict=True):
+        for group in ctx.blocks.groups:
+            k, v = group.taken(key, 2), group.taken(value, 2)
+            grad_k, grad_v = torch.zeros_like(k), torch.zeros_like(v)
+            for queries, n, mask in group.masks(ctx.blocks.end, query.dtype):
+                grad_query[:, :, queries], of_k, of_v = _flash_backward(
+                    *(grad[:, :, queries], query[:, :, queries], k[:, :, :n], v[:, :, :n]),
+                    *(out[:, :, queries], next(remaining), 0.0, False),
+                    attn_mask=mask,
+                    scale=ctx.scale,
+                )
+                grad_k[:, :, :n] += of_k
+                grad_v[:, :, :n] += of_v
+            lengths = [run.stop - run.start for run in group.runs]
+            for total, of_group in ((grad_key, grad_k), (grad_value, grad_v)):
+                for run, piece in zip(group.runs, of_group.split(lengths, 2), strict=True):
                     total[:, :, run] += piece
         return grad_query, grad_key, grad_value, None, None
 
