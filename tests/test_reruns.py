@@ -149,6 +149,7 @@ USED_BY = {
     "policy.py": NETWORK,
     "preflight.py": set(),
     "processes.py": NETWORK,
+    "projection.py": NETWORK,
     "provenance.py": EVERY,
     "py.typed": set(),
     "python_topics.py": {"make_text"},

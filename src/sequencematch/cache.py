@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers.cache_utils import Cache, StaticLayer
 
 from sequencematch.attention import hidden_states
+from sequencematch.core import Inputs
 
 
 @dataclass
@@ -75,7 +76,7 @@ class StateCache(Cache):
         place = self._place
         place.rows, place.position, place.depth = rows, position, int(position.max()) + 1
         allowed = torch.arange(place.depth, device=position.device) <= position[..., None]
-        hidden = hidden_states(self.policy.lm, token, position, allowed, self)[:, None]
+        hidden = hidden_states(self.policy.lm, Inputs(token, position, mask=allowed), self)[:, None]
         if self.hidden is None:
             self.hidden = hidden.new_zeros(self._rows, 1, self.length, hidden.shape[-1])
         _written(self.hidden, hidden, place)

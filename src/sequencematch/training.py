@@ -20,7 +20,7 @@ from tqdm import tqdm
 from sequencematch import core
 from sequencematch.checkpoint import load_checkpoint, save_checkpoint
 from sequencematch.core import Actions
-from sequencematch.corpus import Batches, Corpus, Order
+from sequencematch.corpus import WINDOW, Batches, Corpus, Order, nodes, of_like_length
 from sequencematch.errors import UserError
 from sequencematch.files import write_text_atomically
 from sequencematch.losses import LOSSES, Scored, count, score_rows
@@ -104,7 +104,7 @@ class _Trainer:
         )
         if run.initial is not None:
             self.optimiser.load_state_dict(run.initial)
-        self.batches = Batches(run.train, run.optimiser.batch, run.seed, "examples")
+        self.batches = Batches(run.train, run.optimiser.batch, self.policy.bkspc, run.seed, "examples")
         self.buffer = ReplayBuffer(run.rollouts.buffer)
         self.interval = generation_interval(run.rollouts.generate, run.rollouts.seen, run.optimiser.batch)
         self.generations = 0
@@ -197,7 +197,7 @@ class _Trainer:
         while due or len(self.buffer) < batch:
             self._generate()
             due = False
-        entries = self.buffer.draw(batch, generator(run.seed, "replay", self.step))
+        entries = self._draw()
         if run.rollouts.share_prompts:
             examples = [run.train.example(entry.example, self.step) for entry in entries]
         rows = [(example, _as_actions(run.train, entry)) for example, entry in zip(examples, entries, strict=True)]
@@ -208,6 +208,19 @@ class _Trainer:
             "rollout_age": float(self.buffer.ages(self.step).mean()),
             "cut_off_share": sum(not entry.finished for entry in entries) / batch,
         }
+
+    def _draw(self) -> list[Entry]:
+        """A batch of rollouts, each as likely as any other: one of the batches that a larger draw makes, by length."""
+        run, batch = self.run, self.run.optimiser.batch
+        rng = generator(run.seed, "replay", self.step)
+
+        def length(entry: Entry) -> int:
+            data = [run.train.example(entry.example, self.step)] if run.rollouts.share_prompts else []
+            return sum(nodes(t, self.policy.bkspc) for t in (_as_actions(run.train, entry), *data))
+
+        drawn = self.buffer.draw(batch * min(WINDOW, len(self.buffer) // batch), rng)
+        batches = of_like_length(drawn, batch, length)
+        return batches[rng.integers(len(batches))]
 
     def _generate(self) -> None:
         """One generation step: rollouts of the current policy for the next prompts of the stream."""
