@@ -216,15 +216,7 @@ class _Trainer:
         examples = self.batches[self.step]
         if not self.loss.rollouts:
             return [(example,) for example in examples], {}
-        due = generation_due(self.step - self.stage.start, self.interval)
-        while due or len(self.buffer) < batch:
-            if not (self.asked or self.arrived):
-                self._ask()
-            self.buffer.add(self._answer())
-            self.arrived, due = [], False
-        upcoming = self.stage.start + next_generation(self.step - self.stage.start, self.interval)
-        if upcoming <= self.step + self.ahead and upcoming < self.stage.stop and not (self.asked or self.arrived):
-            self._ask()
+        self._refill()
         entries = self.buffer.draw(batch, generator(run.seed, "replay", self.step))
         if run.rollouts.share_prompts:
             examples = [run.train.example(entry.example, self.step) for entry in entries]
@@ -240,8 +232,21 @@ class _Trainer:
             metrics["rollout_wait"], self.waited = self.waited, 0.0  # seconds
         return rows, metrics
 
+    def _refill(self) -> None:
+        """Generation steps that are due; a later one is begun ahead of time, where rollouts are concurrent."""
+        step, last = self.step - self.stage.start, self.stage.stop - self.stage.start - 1
+        due = generation_due(step, self.interval)
+        while due or len(self.buffer) < self.run.optimiser.batch:
+            self._ask()
+            self.buffer.add(self._answer())
+            self.arrived, due = [], False
+        if next_generation(step, self.interval) <= min(step + self.ahead, last):
+            self._ask()
+
     def _ask(self) -> None:
-        """Begin a generation step: rollouts of the policy as it is, for the next prompts of the stream."""
+        """Begin a generation step, unless one is begun: rollouts of the policy as it is, for the next prompts."""
+        if self.asked or self.arrived:
+            return
         run, settings = self.run, self.run.rollouts
         first = self.generations * settings.generate
         items = [item for item, _ in Order(len(run.train), run.seed, "rollouts").slice(first, settings.generate)]
