@@ -1,5 +1,6 @@
 """Rollouts drawn beside training: bounded and recorded staleness, the same bits always, and no process left behind."""
 
+import csv
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ import psutil
 import pytest
 import torch
 from experiment import ROLLOUTS, SOURCE, command, finetune_options, make_inputs, run
-from test_training import KILLER, a_run, content
+from test_training import KILLER, a_run
 
 from sequencematch import training
 from sequencematch.errors import UserError
@@ -24,6 +25,7 @@ from sequencematch.training import Stage
 
 pytestmark = pytest.mark.slow  # every process imports torch and transformers
 
+BESIDE = {"concurrent": [], "staleness": 6}
 INTERVAL = ROLLOUTS["generate"] * ROLLOUTS["seen"] // 8
 
 
@@ -108,21 +110,27 @@ def test_staleness_is_bounded_and_recorded_and_results_depend_on_nothing_else(in
     assert same(quick, late) and late[3] > quick[3] + 0.2  # slower by what was waited, and otherwise the same
 
 
-@pytest.mark.parametrize(("place", "countdown"), [("step", 13), ("step", 17)])
-def test_a_killed_run_resumes_to_the_same_bits(inputs, tmp_path, place, countdown):
-    """Killed while a generation is under way; checkpoints, every five steps, hold what had been begun."""
-    whole = finetune_options(inputs, tmp_path / "whole") | {"staleness": 6}
-    done = run("finetune", "--concurrent", **whole)
+def test_a_killed_run_resumes_to_the_same_bits(inputs, tmp_path):
+    """Killed at step 26; the generation that enters there was begun at 20, so the checkpoint of 25 has to hold it."""
+    whole, model = (finetune_options(inputs, tmp_path / name) | BESIDE for name in ("whole", "model"))
+    done = run("finetune", **whole)
     assert "Traceback" not in done.stderr
-    options = finetune_options(inputs, tmp_path / "model") | {"staleness": 6}
-    words = [sys.executable, "-c", KILLER, place, str(countdown), *command("finetune", "--concurrent", **options)[1:]]
+    words = [sys.executable, "-c", KILLER, "step", "17", *command("finetune", **model)[1:]]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(SOURCE)}
-    ended = subprocess.run(words, capture_output=True, text=True, env=environment)
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
-    resumed = run("finetune", "--concurrent", **options)
-    assert "continuing from step" in resumed.stdout
-    assert content(tmp_path / "model")[:2] == content(tmp_path / "whole")[:2]
-    assert not (tmp_path / "model-resume").exists() or not list((tmp_path / "model-resume").rglob("*.pt"))
+    killed = subprocess.run(words, capture_output=True, text=True, env=environment)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    resumed = run("finetune", **model)
+    assert "continuing from step 25" in resumed.stdout
+    for name in ("lm.safetensors", "actions.safetensors"):
+        assert (tmp_path / "model" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    one, other = (rows(tmp_path / name) for name in ("model", "whole"))
+    assert one == other and len(one) > 3
+
+
+def rows(folder):
+    """What the metrics file says, save what differs from run to run."""
+    with (folder / "metrics.csv").open() as file:
+        return [{name: value for name, value in row.items() if name != "rollout_wait"} for row in csv.DictReader(file)]
 
 
 # ---- ends --------------------------------------------------------------------------------------------
@@ -143,14 +151,12 @@ def test_the_failure_of_the_process_is_the_runs_and_one_sentence(inputs, monkeyp
 
 def test_whatever_ends_training_ends_the_process_too(inputs, tmp_path):
     before = set(os.listdir("/dev/shm"))
-    # Checkpoints, which come every five steps, show that it is under way; there are more steps than it will take.
+    # A checkpoint shows that it is under way; there are more steps than it will take.
     runs = {}
     for ending in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
-        options = finetune_options(inputs, tmp_path / ending.name) | {"steps": 1_000_000, "checkpoint_every": 50}
+        options = finetune_options(inputs, tmp_path / ending.name) | BESIDE | {"steps": 1_000_000}
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        runs[ending] = subprocess.Popen(
-            command("finetune", "--concurrent", **options), env=environment, stderr=subprocess.PIPE, text=True
-        )
+        runs[ending] = subprocess.Popen(command("finetune", **options), env=environment, stderr=subprocess.PIPE)
     for ending, trainer in runs.items():
         wait_for(partial(checkpoints, tmp_path / f"{ending.name}-resume"))
         processes = psutil.Process(trainer.pid).children(recursive=True)
