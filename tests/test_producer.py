@@ -160,14 +160,18 @@ def test_whatever_ends_training_ends_the_process_too(inputs, tmp_path):
         options = finetune_options(inputs, tmp_path / ending.name) | BESIDE | {"steps": 1_000_000}
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         runs[ending] = subprocess.Popen(command("finetune", **options), env=environment, stderr=subprocess.PIPE)
-    for ending, trainer in runs.items():
-        wait_for(partial(checkpoints, tmp_path / f"{ending.name}-resume"))
-        processes = psutil.Process(trainer.pid).children(recursive=True)
-        assert processes
-        trainer.send_signal(ending)
-        trainer.communicate(timeout=20)
-        assert trainer.returncode in (-ending, 1)
-        wait_for(partial(all_gone, processes), 10)
+    try:
+        for ending, trainer in runs.items():
+            wait_for(partial(checkpoints, tmp_path / f"{ending.name}-resume"))
+            processes = psutil.Process(trainer.pid).children(recursive=True)
+            assert processes
+            trainer.send_signal(ending)
+            trainer.communicate(timeout=20)
+            assert trainer.returncode in (-ending, 1)
+            wait_for(partial(all_gone, processes), 10)
+    finally:
+        for trainer in runs.values():
+            trainer.kill()
     assert set(os.listdir("/dev/shm")) <= before
 
 
