@@ -180,7 +180,15 @@ def checkpoints(folder):
 
 
 def all_gone(processes):
-    return not psutil.wait_procs(processes, timeout=0.1)[1]
+    return not any(map(alive, processes))
+
+
+def alive(process):
+    """Whether it runs: one that has ended may stay in the table of processes, where nobody asks for its status."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def wait_for(condition, seconds=120):
