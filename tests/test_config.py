@@ -235,6 +235,11 @@ def test_null_removes_a_key():
             "rollouts.buffer is 8, but must be at least optimiser.batch (64), "
             "or no batch can be drawn from it (task mul)",
         ),
+        (
+            {"rollouts": {"concurrent": True}, "jobs": {"train": {"gpu": 2}}},
+            "rollouts.concurrent is true, but training then takes one process, and jobs.train.gpu is 2, one process "
+            "each: set one of them to false or 1 (task mul)",
+        ),
         ({"optimiser": {"micro_batch": 5}}, "optimiser: batch (64) must be a multiple of micro_batch (5)"),
         (
             {"evaluation": {"max_actions": 128}},

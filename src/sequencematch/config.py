@@ -313,6 +313,11 @@ def _check_settings(config: Config, task: str, method: str | None, write) -> Non
             f"{write_in_force('rollouts', 'buffer')} is {buffer}, but must be at least optimiser.batch ({batch}), "
             f"or no batch can be drawn from it (task {task})"
         )
+    if in_force["rollouts"].concurrent and config.jobs.train.gpu > 1:
+        raise UserError(
+            f"{write_in_force('rollouts', 'concurrent')} is true, but training then takes one process, and "
+            f"jobs.train.gpu is {config.jobs.train.gpu}, one process each: set one of them to false or 1 (task {task})"
+        )
     if in_force["model"].source == "scratch":
         _check_lengths(task, in_force, write, write_in_force)
     _check_evaluation(config, task, in_force, write_in_force)

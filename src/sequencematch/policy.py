@@ -2,10 +2,12 @@
 
 The row stays out of the vocabulary's matrix (no resize, no misaligned products, adapters stay small):
 its logit is one more column beside the vocabulary's. The offset head gives logits the freedom to move
-together, which changes V and not the policy (appendix E). Every hidden state is projected by ``logits``.
+together, which changes V and not the policy (appendix E). Hidden states are projected by ``logits``, in full, and
+by ``score``, at the actions that were taken.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -13,10 +15,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from sequencematch.attention import hidden_states
-from sequencematch.core import Inputs
+from sequencematch.attention import hidden_states, use_state_tree
+from sequencematch.core import Inputs, Scores, Trajectories
 from sequencematch.errors import UserError
 from sequencematch.hub import cannot_load
+from sequencematch.projection import States, values_and_logits
 from sequencematch.settings import Model
 
 OFFSET_WIDTH = 8  # hidden size of the offset head (appendix E)
@@ -50,7 +53,7 @@ class Policy(nn.Module):
 
     def encode(self, inputs: Inputs) -> Tensor:
         """Hidden states [B, L, d] at the input positions."""
-        return hidden_states(self.lm, inputs.token, inputs.position, inputs.dense_mask())
+        return hidden_states(self.lm, inputs)
 
     def logits(self, hidden: Tensor, position: Tensor) -> Tensor:
         """l(a|s), float32 [..., A], A = vocabulary + 1, at hidden states [..., d] of positions [...].
@@ -60,12 +63,36 @@ class Policy(nn.Module):
         head = self.lm.get_output_embeddings()
         with torch.autocast(hidden.device.type, enabled=False):  # V and r need the bits that bfloat16 drops
             vocabulary = head(hidden.to(head.weight.dtype)).float()
-            hidden = hidden.float()
-            bkspc = hidden @ self.bkspc_row if self.backspace else hidden.new_full(hidden.shape[:-1], -torch.inf)
-            # Position scaled to [0, 1], so that the head's input stays in range at any context length.
-            scaled = (position.float() / self.context)[..., None]
-            offset = self.offset(torch.cat([hidden, scaled], dim=-1))
-        return torch.cat([vocabulary, bkspc[..., None]], dim=-1) + offset
+            bkspc, offset = self._of_states(hidden.float(), position)
+        return torch.cat([vocabulary, bkspc[..., None]], dim=-1) + offset[..., None]
+
+    def _of_states(self, hidden: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+        """The logit of ``<bkspc>`` before the offset, and the offset of all logits, float32 [...]."""
+        bkspc = hidden @ self.bkspc_row if self.backspace else hidden.new_full(hidden.shape[:-1], -torch.inf)
+        # Position scaled to [0, 1], so that the head's input stays in range at any context length.
+        scaled = (position.float() / self.context)[..., None]
+        return bkspc, self.offset(torch.cat([hidden, scaled], dim=-1))[..., 0]
+
+    def score(self, inputs: Inputs, batches: Sequence[Trajectories]) -> list[Scores]:
+        """What ``core.score`` gathers from ``logits`` along trajectories over ``inputs``, at their states alone and
+        without holding all logits at once.
+        """
+        states = States.of(batches, inputs.token.shape[1]).to(self.device)
+        inputs = inputs.to(self.device)
+        hidden = self.encode(inputs).flatten(0, 1)[states.node]
+        head = self.lm.get_output_embeddings()
+        with torch.autocast(hidden.device.type, enabled=False):
+            exact = hidden.to(head.weight.dtype)
+            value, logit = values_and_logits(exact, head.weight, head.bias, states.state, states.action)
+            bkspc, offset = self._of_states(hidden.float(), inputs.position.flatten()[states.node])
+            if self.backspace:
+                value = torch.logaddexp(value, bkspc)
+            logit = torch.where(states.action == self.bkspc, bkspc[states.state], logit) + offset[states.state]
+            value = value + offset
+        return [
+            Scores(logit[taken], value[index], *(t.to(self.device) for t in (batch.taken, batch.imitated)))
+            for batch, taken, index in zip(batches, states.taken, states.index, strict=True)
+        ]
 
     def forward(self, inputs: Inputs) -> Tensor:
         """l(a|s) at every input position, float32 [B, L, A]."""
@@ -107,7 +134,9 @@ def _scratch_lm(model: Model, vocabulary: int, special_ids: dict[str, int]):
         attn_implementation="sdpa",
     )
     # Weights stay float32 whatever the precision: bfloat16 ones would lose small updates.
-    return LlamaForCausalLM(config)
+    lm = LlamaForCausalLM(config)
+    use_state_tree(lm)
+    return lm
 
 
 def _pretrained_lm(model: Model):
@@ -129,6 +158,7 @@ def _pretrained_lm(model: Model):
         lm = AutoModelForCausalLM.from_pretrained(model.source, **options)
     except (OSError, ValueError, ImportError) as error:
         raise cannot_load("model", model.source, error) from error
+    use_state_tree(lm)
     _without_dropout(lm)
     if model.lora_rank:
         lm = _with_adapters(lm, model)

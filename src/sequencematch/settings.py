@@ -236,6 +236,10 @@ class Rollouts(Section):
     top_p: float = setting(1.0, "nucleus mass; 1 is off", gt=0, le=1)
     top_k: Annotated[int, Field(ge=0)] = setting(0, "most likely actions kept; 0 is off")
     max_actions: Count = setting(24, "actions after which a rollout is cut off, backspaces included")
+    concurrent: bool = setting(False, "draw rollouts in a process of their own while training goes on")
+    staleness: Annotated[int, Field(ge=0)] = setting(
+        8, "most gradient steps by which the weights behind rollouts that enter the buffer are old (concurrent)"
+    )
 
 
 class Evaluation(Section):
