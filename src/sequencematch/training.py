@@ -99,9 +99,7 @@ class _Trainer:
         self.accelerator = Accelerator(mixed_precision=MIXED_PRECISION[run.precision])
         self.policy.to(self.accelerator.device)
         self.parameters = [p for p in self.policy.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.AdamW(
-            self.parameters, lr=run.optimiser.learning_rate, weight_decay=run.optimiser.weight_decay, fused=True
-        )
+        self.optimiser = new_optimiser(self.policy, run.optimiser)
         if run.initial is not None:
             self.optimiser.load_state_dict(run.initial)
         self.batches = Batches(run.train, run.optimiser.batch, run.seed, "examples")
@@ -265,6 +263,12 @@ class _Trainer:
         self.generations, self.metrics, self.window = state["generations"], state["metrics"], state["window"]
         if self.processes.first:
             print(f"continuing from step {self.step}")
+
+
+def new_optimiser(policy: Policy, settings: Optimiser) -> torch.optim.AdamW:
+    """AdamW over the parameters that are trained, at its peak learning rate."""
+    trained = [p for p in policy.parameters() if p.requires_grad]
+    return torch.optim.AdamW(trained, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
 
 
 def _as_actions(corpus: Corpus, entry: Entry) -> Actions:

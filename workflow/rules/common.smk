@@ -287,3 +287,27 @@ def graph_options(wildcards):
     from_bc = any(CONFIG.starts_from_bc(*run) for run in compared)
     by_model = any(CONFIG.settings(task)["noise"].kind == "model" for task in TABLE_TASKS)
     return f"--families {' '.join(families)} --pretrain-bc {from_bc} --noise-by-model {by_model}"
+
+
+def overhead_options(wildcards):
+    """What an overhead table measures, and the network."""
+    return " ".join(map(cli.options, CONFIG.overhead_settings(wildcards.overhead)))
+
+
+def overhead_title(wildcards):
+    table = CONFIG.overheads[wildcards.overhead]
+    return f"--title {shlex.quote(table.title)} --compared {shlex.quote(table.compared)}"
+
+
+def overhead_table_files(name):
+    """What a table of overheads consists of."""
+    return [f"{RESULTS}/overheads/{name}.{kind}" for kind in ("csv", "md", "png")]
+
+
+def overhead_files(name):
+    """The table and the benchmarks of parts that its settings ask for."""
+    measured = CONFIG.overheads[name].measured
+    asked = {"growth": measured.contexts, "masking": measured.masked, "sampling": measured.benchmark_sampling}
+    files = [f"{RESULTS}/overheads/{name}_{benchmark}.{kind}" for benchmark in asked if asked[benchmark] for kind in ("csv", "md")]
+    figure = [f"{RESULTS}/overheads/{name}_growth.png"] if measured.contexts else []
+    return [*overhead_table_files(name), *files, *figure]
