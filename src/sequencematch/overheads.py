@@ -299,7 +299,6 @@ class Bench:
 
     def generation(self, row: str, case: Case) -> float:
         """Seconds that a generation of G rollouts takes."""
-        self.policy.backspace = True
         prompts = self.prompts(case)
         decoding = self.decoding(case, prompts)
         streams = [stable_seed("overhead", k) for k in range(len(prompts))]
@@ -318,7 +317,7 @@ class Bench:
     @torch.no_grad()
     def decoding(self, case: Case, prompts: Sequence[Sequence[int]]) -> Decoding:
         """So many actions that as many tokens as the continuation has are left; pops at their share."""
-        share = self.settings.pops
+        share, self.policy.backspace = self.settings.pops, True
         inputs = core.state_tree([[Actions(prompts[0], (), ())]], self.policy.bkspc)[0].to(self.policy.device)
         logits = self.policy.logits(self.policy.encode(inputs), inputs.position)[0, -1]
         bias = logits[:-1].logsumexp(-1) - logits[-1] + math.log(share / (1 - share))

@@ -12,7 +12,7 @@ def plot_parts(cells: Sequence[Cell], title: str, path: Path) -> None:
     """A bar per row, of its parts in milliseconds; a panel per case. The token floor is a mark on the bar."""
     cases = list(dict.fromkeys(cell.case for cell in cells))
     rows = list(dict.fromkeys(cell.row for cell in cells))
-    with drawing(path, len(cases), 1, 4.2, 1.1 + 0.32 * len(rows), sharey=True) as (figure, grid):
+    with drawing(path, len(cases), 1, max(4.2, 7.5 / len(cases)), 1.6 + 0.32 * len(rows), sharey=True) as (figure, grid):
         for panel, case in zip(grid[0], cases, strict=True):
             of = {(cell.row, cell.quantity): cell.median for cell in cells if cell.case == case}
             left = dict.fromkeys(rows, 0.0)
@@ -25,8 +25,8 @@ def plot_parts(cells: Sequence[Cell], title: str, path: Path) -> None:
                 floor = 1e3 * of[row, "token_floor"] * of["mle", "step"]
                 panel.plot([floor] * 2, [place - 0.4, place + 0.4], color=INK, linewidth=1.2)
                 panel.text(left[row], place, f" {of[row, 'amortised_ratio']:.2f}", va="center", color=SOFT)
-            panel.plot([], [], color=INK, linewidth=1.2, label="tokens encoded × cost of a token in MLE")
-            panel.set(title=case, xlabel="milliseconds per step (at the bar: times the MLE step)")
+            panel.plot([], [], color=INK, linewidth=1.2, label="token floor")
+            panel.set(title=case, xlabel="milliseconds per step; beside the bar, times MLE")
             panel.set_yticks(range(len(rows)), [LABELS[row] for row in rows])
             panel.grid(axis="y", visible=False)
         grid[0][0].invert_yaxis()
