@@ -30,7 +30,7 @@ from sequencematch.rollout import sample
 from sequencematch.seeding import stable_seed
 from sequencematch.settings import Model, Overhead, parse_geometry
 
-GROWING = ("mle", "bc", "sm_paper", "sm_tree", "sm")  # rows that are followed over lengths and batches
+GROWING = ("mle", "bc", "sm_paper", "sm", "sm_shared")  # rows that are followed over lengths and batches
 BENCHMARK_REPEATS = 5
 
 # A piece of work that can be timed: it does it once, and gives quantities by name.

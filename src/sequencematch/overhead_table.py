@@ -26,9 +26,11 @@ LABELS = {
     "sm_paper": "SM as in the paper",
     "sm_tree": "the same with the state tree",
     "sm": "SM as we do it",
+    "sm_shared": "SM as we do it, prompts shared",
 }
+OURS = ("sm", "sm_shared")  # the rows that have budgets
 # What an SM row's data part is: the row that trains on the same data, encoded the same way, without rollouts.
-DATA_OF = {"sm_paper": "bc_paper", "sm_tree": "bc", "sm": "bc"}
+DATA_OF = {"sm_paper": "bc_paper", "sm_tree": "bc", "sm": "bc", "sm_shared": "bc"}
 PARTS = ("network", "scores", "objective", "optimiser")
 # What a step and an amortised step of our row may cost, in token floors; and what the objective may take of a step.
 STEP_BUDGET, AMORTISED_BUDGET, OBJECTIVE_BUDGET = 1.15, 1.35, 0.10
@@ -131,14 +133,14 @@ class Budget:
         )
 
 
-def budgets(cells: Sequence[Cell], case: str) -> list[Budget]:
-    """The budgets of SequenceMatch as we do it, in one case."""
-    of = {cell.quantity: cell.median for cell in cells if (cell.case, cell.row) == (case, "sm")}
-    floor = of["token_floor"]
+def budgets(cells: Sequence[Cell], case: str, row: str) -> list[Budget]:
+    """The budgets of a row in one case."""
+    of = {cell.quantity: cell.median for cell in cells if (cell.case, cell.row) == (case, row)}
+    floor, name = of["token_floor"], LABELS[row]
     return [
-        Budget("Gradient step", of["step_ratio"], STEP_BUDGET * floor, floor),
-        Budget("Amortised with sampling", of["amortised_ratio"], AMORTISED_BUDGET * floor, floor),
-        Budget("Objective", of["objective_share"], OBJECTIVE_BUDGET),
+        Budget(f"{name}, gradient step", of["step_ratio"], STEP_BUDGET * floor, floor),
+        Budget(f"{name}, amortised with sampling", of["amortised_ratio"], AMORTISED_BUDGET * floor, floor),
+        Budget(f"{name}, objective", of["objective_share"], OBJECTIVE_BUDGET),
     ]
 
 
@@ -150,8 +152,9 @@ NOTES = (
     "Medians [quartiles] of {repeats} repeats, the rows in turn; ratios to the MLE step of the same repeat. *Token floor*: tokens that "
     "the step encodes over those that MLE encodes for the same data. *Amortised*: the step, and a generation's time "
     "over the gradient steps that it serves. *SM as in the paper*: Algorithm 2's copies and dense masks, data and "
-    "rollouts in batches of their own, all logits at once, and rollouts drawn with a cache that cannot rewind. Tokens "
-    "are random, data noised at eta = {eta:g}, one action in {every:.0f} of a rollout a `<bkspc>`."
+    "rollouts in batches of their own, all logits at once, and rollouts drawn with a cache that cannot rewind. *As we do "
+    "it*: the state tree, and a cache that rewinds; with *prompts shared*, data and rollouts of the same prompt are one tree. "
+    "Tokens are random, data noised at eta = {eta:g}, one action in {every:.0f} of a rollout a `<bkspc>`."
 )
 
 
@@ -167,7 +170,7 @@ def page(cells: Sequence[Cell], measured: Measured) -> list[Block]:
             Heading("Where the time goes", level=3),
             _parts(cells, case, measured.rows(case)),
             Heading("Budgets", level=3),
-            Bullets([budget.sentence() for budget in budgets(cells, case)]),
+            Bullets([budget.sentence() for row in OURS for budget in budgets(cells, case, row)]),
         ]
     return blocks
 

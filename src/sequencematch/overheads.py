@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from multiprocessing import get_context
 from time import perf_counter
 
@@ -24,13 +25,13 @@ from sequencematch import core
 from sequencematch.cache import StateCache
 from sequencematch.core import Actions, Inputs, Trajectories
 from sequencematch.decoding import Decoding, action_probabilities, inverse_cdf
-from sequencematch.losses import LOSSES, Scored, count, score_rows
+from sequencematch.losses import LOSSES, Scored, count
 from sequencematch.noise import inject
 from sequencematch.policy import Policy, new_policy, on_accelerator
 from sequencematch.rollout import sample
 from sequencematch.seeding import generator, stable_seed
 from sequencematch.settings import Model, Objective, Optimiser, Overhead, longest_rollout
-from sequencematch.training import new_optimiser
+from sequencematch.training import new_optimiser, score_batch
 
 SPECIAL_IDS = {"pad": 0, "bos": 1, "eos": 2}
 # The weights hardly move: every repeat does the same work.
@@ -180,13 +181,15 @@ def sample_rewinding(policy: Policy, prompts, decoding: Decoding, streams) -> li
     return [rollout.actions for rollout in rollouts]
 
 
+score_apart, score_shared = partial(score_batch, share_prompts=False), partial(score_batch, share_prompts=True)
 ROWS = {
-    "mle": Row("mle", score_rows, tree_tokens),
-    "bc": Row("bc", score_rows, tree_tokens),
+    "mle": Row("mle", score_apart, separate_tokens),
+    "bc": Row("bc", score_apart, separate_tokens),
     "bc_paper": Row("bc", score_copies, copied_tokens),
     "sm_paper": Row("sm", score_copies, copied_tokens, sample_recomputing),
     "sm_tree": Row("sm", score_trees, separate_tokens, sample_recomputing),
-    "sm": Row("sm", score_rows, tree_tokens, sample_rewinding),
+    "sm": Row("sm", score_apart, separate_tokens, sample_rewinding),
+    "sm_shared": Row("sm", score_shared, tree_tokens, sample_rewinding),
 }
 
 

@@ -176,14 +176,8 @@ class _Trainer:
         return {**metrics, "gradient_norm": norm, **rollout_metrics}
 
     def _score(self, rows: Sequence[Sequence[Actions]]) -> list[Scored]:
-        """The scored columns of rows; one tree per row where its trajectories share their prompt, else one for each."""
-        trees = (
-            [rows]
-            if self.run.rollouts.share_prompts
-            else [[(t,) for t in column] for column in zip(*rows, strict=True)]
-        )
         with self.accelerator.autocast():
-            return [scored for column in trees for scored in score_rows(self.policy, column)]
+            return score_batch(self.policy, rows, self.run.rollouts.share_prompts)
 
     def _rows(self) -> tuple[list[tuple[Actions, ...]], dict]:
         """The effective batch: rows of the data alone, or of data and rollout."""
@@ -263,6 +257,12 @@ class _Trainer:
         self.generations, self.metrics, self.window = state["generations"], state["metrics"], state["window"]
         if self.processes.first:
             print(f"continuing from step {self.step}")
+
+
+def score_batch(policy: Policy, rows: Sequence[Sequence[Actions]], share_prompts: bool) -> list[Scored]:
+    """The scored columns of rows; one tree per row where its trajectories share their prompt, else one for each."""
+    trees = [rows] if share_prompts else [[(t,) for t in column] for column in zip(*rows, strict=True)]
+    return [scored for column in trees for scored in score_rows(policy, column)]
 
 
 def new_optimiser(policy: Policy, settings: Optimiser) -> torch.optim.AdamW:
