@@ -66,7 +66,7 @@ def compare(measured: Measured, baseline: str) -> list[Cell]:
     """Median and quartiles of everything, beside ``baseline``."""
     cells = []
     for case in measured.cases:
-        for row in measured.rows(case):
+        for row in filter(None, measured.rows(case)):  # what is of the case itself is of no row
             for quantity in dict.fromkeys(v.quantity for v in measured.values if (v.case, v.row) == (case, row)):
                 values, compared = (measured.series(case, name, quantity) for name in (row, baseline))
                 low, median, high = (float(x) for x in np.quantile(values, (0.25, 0.5, 0.75)))
@@ -133,11 +133,11 @@ def sampling_verdicts(cells: Sequence[Cell]) -> list[str]:
             verdict = "met" if cell.ratio >= SAMPLING_BUDGET else "not met"
             hope = f"at least {SAMPLING_BUDGET:g}"
             sentences.append(f"{cell.case}: {cell.ratio:.2f} times `generate`'s; {hope}: *{verdict}*.")
-    counted = {cell.quantity: cell.median for cell in cells if cell.case.startswith("pops")}
+    counted = {cell.quantity: cell.median for cell in cells if "pops" in cell.case}
     if counted:
         sentences.append(
-            f"With {counted['pops']:.0f} pops: {counted['tokens']:.0f} pushes, of which {counted['last_pushes']:.0f} ended "
-            f"a rollout, and {counted['tokens_fed']:.0f} tokens fed: one pass for each other push, none for a pop."
+            f"With {counted['pops']:.0f} pops: {counted['tokens']:.0f} pushes, {counted['last_pushes']:.0f} of them "
+            f"the last of a rollout, and {counted['tokens_fed']:.0f} tokens fed: none for a pop."
         )
     return sentences
 

@@ -31,15 +31,15 @@ from sequencematch.seeding import stable_seed
 from sequencematch.settings import Model, Overhead, parse_geometry
 
 GROWING = ("mle", "bc", "sm_paper", "sm", "sm_shared")  # rows that are followed over lengths and batches
-BENCHMARK_REPEATS = 5
+BENCHMARK_REPEATS, GROWTH_REPEATS = 5, 3
 
 # A piece of work that can be timed: it does it once, and gives quantities by name.
 Work = Callable[[], dict[str, float]]
 
 
-def in_turn(works: dict[str, Work], repeats: int, case: str) -> Iterator[Value]:
-    """Do all works once unmeasured, then ``repeats`` times one after the other, so that all see the same noise."""
-    for work in works.values():
+def in_turn(works: dict[str, Work], repeats: int, case: str, warm: bool = True) -> Iterator[Value]:
+    """Do all works ``repeats`` times, one after the other, so that all see the same noise; ``warm``: untimed first."""
+    for work in works.values() if warm else ():
         work()
     progress = tqdm(total=repeats * len(works), desc=case, unit="piece", mininterval=0.5)
     for repeat in range(repeats):
@@ -63,22 +63,35 @@ def measure_overheads(model: Model, settings: Overhead) -> Measured:
         data = bench.data(case)
         values += _tokens(bench, data, case)
         values += in_turn({row: partial(bench.step, ROWS[row], data) for row in ROWS}, settings.repeats, case.name)
-        samplers = {row: _generation(bench, row, case) for row, how in ROWS.items() if how.sample}
-        values += in_turn(samplers, settings.sampling_repeats, case.name)
+        values += _generations(bench, case)
     return Measured(values, facts(bench, model))
+
+
+def _generations(bench: Bench, case: Case) -> Iterator[Value]:
+    """Rows that draw their rollouts alike share a generation. None goes unmeasured before: they are long."""
+    alike = {how.sample: [row for row in ROWS if ROWS[row].sample is how.sample] for how in ROWS.values() if how.sample}
+    works = {rows[0]: partial(_generation, bench, rows[0], case) for rows in alike.values()}
+    sharing = {rows[0]: rows for rows in alike.values()}
+    for value in in_turn(works, bench.settings.sampling_repeats, case.name, warm=False):
+        yield from (replace(value, row=row) for row in sharing[value.row])
+
+
+def _generation(bench: Bench, row: str, case: Case) -> dict[str, float]:
+    return {"generation": bench.generation(row, case)}
 
 
 def measure_growth(model: Model, settings: Overhead) -> Measured:
     """The step of each row over contexts, and over batches at the shortest context."""
-    contexts = [Case(length // 4, length - length // 4, settings.batch) for length in settings.contexts]
-    shortest = min(contexts, key=lambda case: case.continuation, default=None)
-    batches = [replace(shortest, batch=batch) for batch in settings.batches] if shortest else []
-    bench, values = new_bench(model, settings), []
+    contexts = [Case(length // 4, length - length // 4, settings.batch) for length in sorted(settings.contexts)]
+    batches = [replace(contexts[0], batch=batch) for batch in settings.batches] if contexts else []
+    bench = new_bench(model, settings)
+    values: list[Value] = []
     for case in dict.fromkeys([*contexts, *batches]):
         data, length = bench.data(case), case.prompt + case.continuation
         values += [Value(case.name, "", "context", None, length), Value(case.name, "", "batch", None, case.batch)]
         values += _tokens(bench, data, case)
-        values += in_turn({row: partial(bench.step, ROWS[row], data) for row in GROWING}, 3, case.name)
+        works = {row: partial(bench.step, ROWS[row], data) for row in GROWING}
+        values += in_turn(works, GROWTH_REPEATS, case.name, warm=case == contexts[0])
     return Measured(values, facts(bench, model))
 
 
@@ -106,8 +119,8 @@ def measure_masking(model: Model, settings: Overhead) -> Measured:
 def measure_sampling(model: Model, settings: Overhead) -> Measured:
     """Tokens per second of our sampler and of transformers' ``generate``: same network, batch, lengths, temperature 1.
 
-    Without pops: once with rows that end together, once with some tokens in the role of ``<eos>``, so many that a rollout
-    is half as long as the continuation on average, and four batches of prompts. With pops: ours alone, whose forward
+    Without pops: once with rows that end together, once with four batches of prompts and some tokens in the role of
+    ``<eos>``, so many that one comes after half the continuation on average. With pops: ours alone, whose forward
     passes are counted, and must be what ``rollout.Counts`` promises.
     """
     bench, values = new_bench(model, settings), []
@@ -164,10 +177,6 @@ def _by_sample(
         raise AssertionError(f"{counts} for {len(rollouts)} rollouts: forward passes and pushes do not match")
     found = {"seconds": seconds, "tokens": counts.pushes, "tokens_per_second": counts.pushes / seconds}
     return found | ({"pops": counts.pops, "tokens_fed": counts.tokens, "last_pushes": last} if backspace else {})
-
-
-def _generation(bench: Bench, row: str, case: Case) -> Work:
-    return lambda: {"generation": bench.generation(row, case)}
 
 
 def _tokens(bench: Bench, data: Data, case: Case) -> Iterator[Value]:

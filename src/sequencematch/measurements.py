@@ -1,6 +1,6 @@
 """What a measurement writes down: one number a line, read back by whatever makes tables and figures of it.
 
-CSV: ``case`` (what was worked on, as '256 + 768 tokens'), ``row`` (how), ``quantity``, ``repeat`` (empty for what has none)
+CSV: ``case`` (what was worked on, as '256 + 768 tokens'), ``row`` (how), ``quantity``, ``repeat`` (empty: counted once)
 and ``value`` (times in seconds, memory in bytes). Repeat k of all rows of a case ran one after the other, so that rows
 are compared repeat by repeat.
 """
@@ -44,9 +44,7 @@ class Measured:
         facts = self.facts
         threads = f"{facts['threads']} thread" + ("s" if facts["threads"] > 1 else "")
         device = f"CPU, {threads}" if facts["device"] == "CPU" else facts["device"]
-        weights = (
-            " The network's weights are random, in the shape that a trained one has: time does not depend on their values."
-        )
+        weights = " The network's weights are random: time does not depend on their values."
         return (
             f"{facts['machine']}; {device}; {facts['parameters'] / 1e6:.2f} million parameters. "
             f"Code: commit {facts['commit']}.{weights if facts['random_weights'] else ''}"

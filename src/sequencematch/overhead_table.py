@@ -149,12 +149,12 @@ def budgets(cells: Sequence[Cell], case: str, row: str) -> list[Budget]:
 # --------------------------------------------------------------------------------------------------
 
 NOTES = (
-    "Medians [quartiles] of {repeats} repeats, the rows in turn; ratios to the MLE step of the same repeat. *Token floor*: tokens that "
-    "the step encodes over those that MLE encodes for the same data. *Amortised*: the step, and a generation's time "
-    "over the gradient steps that it serves. *SM as in the paper*: Algorithm 2's copies and dense masks, data and "
-    "rollouts in batches of their own, all logits at once, and rollouts drawn with a cache that cannot rewind. *As we do "
-    "it*: the state tree, and a cache that rewinds; with *prompts shared*, data and rollouts of the same prompt are one tree. "
-    "Tokens are random, data noised at eta = {eta:g}, one action in {every:.0f} of a rollout a `<bkspc>`."
+    "Medians [quartiles] of {repeats} repeats, the rows in turn; ratios to the MLE step of the same repeat. *Token "
+    "floor*: tokens that the step encodes over those that MLE encodes for the same data. *Amortised*: the step, and a "
+    "generation's time over the gradient steps that it serves. *SM as in the paper*: Algorithm 2's copies and "
+    "dense masks, data and rollouts in batches of their own, all logits at once, and rollouts "
+    "drawn with a cache that cannot rewind. *As we do it*: the state tree, and a cache that rewinds; with *prompts shared*, data and rollouts of the same prompt are "
+    "one tree. Tokens are random, data noised at eta = {eta:g}, one action in {every:.0f} of a rollout a `<bkspc>`."
 )
 
 
@@ -189,17 +189,17 @@ def _costs(cells: Sequence[Cell], case: str, rows: Sequence[str]) -> Grid:
         "peak memory, MB": ("peak_memory", 1e-6, 1),
     }
     found = {(cell.row, cell.quantity): cell for cell in cells if cell.case == case}
-    ratios = [name for name in ("step_ratio", "amortised_ratio") if any((r, name) in found and found[r, name].paper for r in rows)]
-    header = ["", *columns, *({"step_ratio": "paper, to MLE", "amortised_ratio": "paper, amortised"}[r] for r in ratios)]
+    papers = {"step_ratio": "paper, to MLE", "amortised_ratio": "paper, amortised to MLE"}
+    papers = papers if any(found[row, name].paper for row in rows for name in papers) else {}
     lines = [
         [
             LABELS[row],
             *(_number(found.get((row, quantity)), scale, digits) for quantity, scale, digits in columns.values()),
-            *(f"{found[row, r].paper:.2f}" if found[row, r].paper else "-" for r in ratios),
+            *(f"{paper:.2f}" if (paper := found[row, name].paper) else "-" for name in papers),
         ]
         for row in rows
     ]
-    return Grid(f"costs at {case}", header, lines)
+    return Grid(f"costs at {case}", ["", *columns, *papers.values()], lines)
 
 
 def parts_of(cells: Sequence[Cell], case: str, row: str) -> dict[str, float]:

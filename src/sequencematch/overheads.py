@@ -1,9 +1,9 @@
 """What a gradient step and a generation cost: the rows of the paper's tables 3 and 4, and how each does its work.
 
-A row is a way of doing a step. All rows have the same network, optimiser and data; MLE, BC and SequenceMatch as we do it
-score their batch by the function that training calls. A step is timed in parts: scores and hidden states are cut from the
-graph where they are made, so that the backward pass runs in three pieces, which together are the backward pass
-(the same gradients, to the last bit). Data and rollouts are random tokens, noised: time does not depend on which they are.
+A row is a way of doing a step. All rows have the same network, optimiser and data; MLE, BC and SequenceMatch as we do
+it score their batch by the function that training calls. A step is timed in parts: scores and hidden states are cut
+from the graph where they are made, so that the backward pass runs in three pieces, which together do the same (equal
+gradients: tested). Data and rollouts are random tokens, noised: time does not depend on which they are.
 """
 
 import math
@@ -116,7 +116,7 @@ def copied_tokens(row: Sequence[Actions], bkspc: int) -> int:
 
 
 def score_copies(policy: Policy, rows: Batch) -> list[Scored]:
-    """As in the paper: Algorithm 2 and its dense masks, data and rollouts in batches of their own, all logits at once."""
+    """As in the paper: Algorithm 2 and its dense masks, data and rollouts in two batches, all logits at once."""
     return [_score_dense(policy, *core.algorithm_2(column, policy.bkspc)) for column in zip(*rows, strict=True)]
 
 
@@ -328,7 +328,7 @@ class Bench:
 
 
 def new_bench(model: Model, settings: Overhead) -> Bench:
-    """A network of the shape that ``model`` says, on the accelerator if there is one; nothing ends its rollouts early."""
+    """A network of the shape that ``model`` says, on the accelerator if there is one; nothing ends rollouts early."""
     policy = on_accelerator(new_policy(model, settings.vocabulary, SPECIAL_IDS, backspace=True, seed=0))
     policy.lm.config.eos_token_id = None
     policy.train()
@@ -353,8 +353,8 @@ def peak_memory(model: Model, settings: Overhead, row: str, case: Case) -> int:
 
 
 def prepare_forks() -> None:
-    """Load all code that a step needs, so that processes forked from now on need not; by one thread, for others would not
-    survive a fork. To be called before anything else is computed.
+    """Load all code that a step needs, so that processes forked from now on need not; by one thread, for others would
+    not survive a fork. To be called before anything else is computed.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

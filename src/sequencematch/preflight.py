@@ -17,7 +17,8 @@ from sequencematch.settings import Model
 
 TRAINING = ("pretrain_base", "pretrain_bc", "finetune")
 MEASURING = ("measure_overheads", "measure_benchmark")
-STAGES = {"train": (*TRAINING, *MEASURING), "sample": ("sample", "judge")}  # stages whose jobs may ask for GPUs, and their rules
+# Stages whose jobs may ask for GPUs, and their rules.
+STAGES = {"train": (*TRAINING, *MEASURING), "sample": ("sample", "judge")}
 LOADING = (*TRAINING, "train_tokenizer", "sample", "judge")  # rules that read a pretrained model
 MEGABYTE = 10**6
 # Of a trained parameter: itself in float32, and with it AdamW's two averages.

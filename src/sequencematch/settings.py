@@ -291,7 +291,7 @@ class Overhead(Section):
     vocabulary: Annotated[int, Field(ge=8)] = setting(1024, "tokens, 3 special ones included (scratch)")
     repeats: Count = setting(7, "gradient steps timed of each row, the rows in turn")
     sampling_repeats: Count = setting(3, "generations timed of each row")
-    contexts: tuple[Count, ...] = setting((), "lengths over which the cost of a step is followed, a quarter of it prompt")
+    contexts: tuple[Count, ...] = setting((), "lengths over which a step's cost is followed, a quarter of them prompt")
     batches: tuple[Count, ...] = setting((), "batches over which it is followed, at the shortest of these lengths")
     masked: tuple[Count, ...] = setting((), "lengths at which the state tree is compared with Algorithm 2")
 

@@ -30,7 +30,7 @@ def launcher(gpus):
 
 # Training starts with $TRAINER: in the shell's prefix, because results do not depend on the number of GPUs, and a
 # changed command or parameter would make them again.
-prefix = f"TRAINER={shlex.quote(launcher(CONFIG.jobs.train.gpu))}; "
+prefix = f"TRAINER={shlex.quote(launcher(CONFIG.jobs.train.gpu))}; TRAINING_THREADS={CONFIG.jobs.train.threads}; "
 
 # Likewise the configuration's changes, for a job that asks Snakemake itself: few of them concern it.
 given = {"scale": CONFIG.scale} | dict(config)
@@ -308,6 +308,7 @@ def overhead_files(name):
     """The table and the benchmarks of parts that its settings ask for."""
     measured = CONFIG.overheads[name].measured
     asked = {"growth": measured.contexts, "masking": measured.masked, "sampling": measured.benchmark_sampling}
-    files = [f"{RESULTS}/overheads/{name}_{benchmark}.{kind}" for benchmark in asked if asked[benchmark] for kind in ("csv", "md")]
+    parts = [part for part in asked if asked[part]]
+    files = [f"{RESULTS}/overheads/{name}_{part}.{kind}" for part in parts for kind in ("csv", "md")]
     figure = [f"{RESULTS}/overheads/{name}_growth.png"] if measured.contexts else []
     return [*overhead_table_files(name), *files, *figure]

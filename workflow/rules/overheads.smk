@@ -1,5 +1,5 @@
 # What steps and sampling cost (tables 3 and 4), measured; no part of the target all. A job that measures takes all cores,
-# so that nothing runs beside it.
+# so that nothing runs beside it, and computes with as many threads as a training job has.
 
 
 localrules:
@@ -26,7 +26,7 @@ rule measure_overheads:
     params:
         call=call("measure_overheads", overhead_options),
     shell:
-        "OMP_NUM_THREADS={threads} python src/measure_overheads.py {params.call[options]} --output {output.measured}"
+        "OMP_NUM_THREADS=$TRAINING_THREADS python src/measure_overheads.py {params.call[options]} --output {output.measured}"
         " --gpus {resources.gpu} > {log} 2>&1"
 
 
@@ -77,7 +77,7 @@ rule measure_benchmark:
     params:
         call=call("measure_benchmark", overhead_options),
     shell:
-        "OMP_NUM_THREADS={threads} python src/measure_benchmark.py --benchmark {wildcards.part}"
+        "OMP_NUM_THREADS=$TRAINING_THREADS python src/measure_benchmark.py --benchmark {wildcards.part}"
         " {params.call[options]} --output {output.measured} --gpus {resources.gpu} > {log} 2>&1"
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from sequencematch.measurements import Measured
 from sequencematch.overhead_table import LABELS, PART_LABELS, Cell, parts_of
 from sequencematch.plots.theme import COLOURS, INK, SOFT, drawing
@@ -12,7 +14,8 @@ def plot_parts(cells: Sequence[Cell], title: str, path: Path) -> None:
     """A bar per row, of its parts in milliseconds; a panel per case. The token floor is a mark on the bar."""
     cases = list(dict.fromkeys(cell.case for cell in cells))
     rows = list(dict.fromkeys(cell.row for cell in cells))
-    with drawing(path, len(cases), 1, max(4.2, 7.5 / len(cases)), 1.6 + 0.32 * len(rows), sharey=True) as (figure, grid):
+    width, height = max(4.2, 7.5 / len(cases)), 1.6 + 0.32 * len(rows)
+    with drawing(path, len(cases), 1, width, height, sharey=True) as (figure, grid):
         for panel, case in zip(grid[0], cases, strict=True):
             of = {(cell.row, cell.quantity): cell.median for cell in cells if cell.case == case}
             left = dict.fromkeys(rows, 0.0)
@@ -52,12 +55,10 @@ def plot_growth(measured: Measured, title: str, path: Path) -> None:
             top, bottom = grid[0][column], grid[1][column]
             for row, colour in zip(rows, COLOURS, strict=False):
                 steps = [_median(measured.series(case, row, "step")) for case in cases]
-                ratios = [
-                    _median(measured.series(case, row, "step") / measured.series(case, "mle", "step")) for case in cases
-                ]
-                floors = [
-                    measured.series(case, row, "tokens")[0] / measured.series(case, "mle", "tokens")[0] for case in cases
-                ]
+                ratios, floors = (
+                    [_median(measured.series(case, row, name) / measured.series(case, "mle", name)) for case in cases]
+                    for name in ("step", "tokens")
+                )
                 x = list(cases.values())
                 top.plot(x, steps, "o-", color=colour, markersize=4, label=LABELS[row])
                 bottom.plot(x, ratios, "o-", color=colour, markersize=4)
@@ -76,7 +77,5 @@ def plot_growth(measured: Measured, title: str, path: Path) -> None:
         figure.suptitle(title, fontsize=10)
 
 
-def _median(values) -> float:
-    import numpy as np
-
+def _median(values: np.ndarray) -> float:
     return float(np.median(values))

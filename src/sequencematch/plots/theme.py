@@ -41,7 +41,7 @@ STYLE = {
 
 @contextmanager
 def drawing(path: Path, columns: int, rows: int, width: float, height: float, **options) -> Iterator[tuple]:
-    """A figure and its grid of panels, to draw on; written to ``path`` (SVG, or PNG by its name) once the block ends well.
+    """A figure and its grid of panels, to draw on; written to ``path`` (SVG or PNG) once the block ends well.
 
     width, height: inches of one panel; options: as of ``plt.subplots``.
     """
