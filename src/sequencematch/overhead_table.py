@@ -151,10 +151,11 @@ def budgets(cells: Sequence[Cell], case: str, row: str) -> list[Budget]:
 NOTES = (
     "Medians [quartiles] of {repeats} repeats, the rows in turn; ratios to the MLE step of the same repeat. *Token "
     "floor*: tokens that the step encodes over those that MLE encodes for the same data. *Amortised*: the step, and a "
-    "generation's time over the gradient steps that it serves. *SM as in the paper*: Algorithm 2's copies and "
-    "dense masks, data and rollouts in batches of their own, all logits at once, and rollouts "
-    "drawn with a cache that cannot rewind. *As we do it*: the state tree, and a cache that rewinds; with *prompts shared*, data and rollouts of the same prompt are "
-    "one tree. Tokens are random, data noised at eta = {eta:g}, one action in {every:.0f} of a rollout a `<bkspc>`."
+    "generation's time over the gradient steps that it serves. *SM as in the paper*: Algorithm 2's copies and dense "
+    "masks, data and rollouts in batches of their own, all logits at once, and rollouts drawn with a cache that cannot "
+    "rewind. *As we do it*: the state tree, and a cache that rewinds; with *prompts shared*, data and rollouts of the "
+    "same prompt are one tree. Tokens are random, data noised at eta = {eta:g}, one action in {every:.0f} of a rollout "
+    "a `<bkspc>`."
 )
 
 
