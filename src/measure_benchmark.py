@@ -1,14 +1,16 @@
-"""Time one part beside what it replaces: growth of a step, masking, or sampling; on random tokens."""
+"""Time one part beside what it replaces: growth of a step, masking, projection, or sampling."""
 
 from pathlib import Path
 
 from sequencematch import cli, provenance
 from sequencematch.settings import Model, Overhead
 
+PARTS = ("growth", "masking", "projection", "sampling")
+
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument("--benchmark", choices=("growth", "masking", "sampling"), required=True, help="what to time")
+    parser.add_argument("--benchmark", choices=PARTS, required=True, help="what to time")
     for section in (Overhead, Model):
         cli.add_settings(parser, section)
     parser.add_argument("--output", type=Path, required=True, help="folder to write, with every single number")

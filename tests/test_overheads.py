@@ -278,7 +278,7 @@ def _gpus():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("benchmark", ["growth", "masking", "sampling"])
+@pytest.mark.parametrize("benchmark", ["growth", "masking", "projection", "sampling"])
 def test_benchmarks_and_their_tables(tmp_path, benchmark):
     run("measure_benchmark", benchmark=benchmark, **TINY, output=tmp_path / "m")
     named = {"csv": tmp_path / "t.csv", "markdown": tmp_path / "t.md"}
@@ -293,6 +293,8 @@ def test_benchmarks_and_their_tables(tmp_path, benchmark):
         tree, dense = (found.series("32", row, "mask_bytes")[0] for row in ("state_tree", "algorithm_2"))
         assert tree % 8 == 0 and tree <= 8 * 32 * 2 < 32 * 32 <= dense
         assert page.count("Algorithm 2's") == 2
+    if benchmark == "projection":
+        assert found.cases == ["6 + 10 tokens, batch 2"] and "| as in training |" in page
     if benchmark == "sampling":
         with_pops = next(case for case in found.cases if "pops" in case)
         numbers = {q: found.series(with_pops, "ours", q)[0] for q in ("tokens", "tokens_fed", "last_pushes", "pops")}

@@ -20,6 +20,8 @@ LABELS = STEP_LABELS | {
     "state_tree": "state tree",
     "generate": "`generate` of transformers",
     "ours": "our sampler",
+    "all_logits": "all logits at once",
+    "training": "as in training",
 }
 # The state tree's time over that of Algorithm 2, from this length on and below it; our tokens per second over those of
 # generate where rows end together, and where not.
@@ -42,6 +44,11 @@ BENCHMARKS = {
         "A step of BC by state tree and by Algorithm 2",
         "algorithm_2",
         [("step", "Milliseconds", 1e3, 1), ("mask_bytes", "Memory of the masks, kB", 1e-3, 1)],
+    ),
+    "projection": Benchmark(
+        "From hidden states to l(a|s) and V(s), in a step of BC",
+        "all_logits",
+        [("scores", "Milliseconds of the projection and its backward pass", 1e3, 1), ("step", "Of the step", 1e3, 1)],
     ),
     "sampling": Benchmark(
         "Sampling, without gradient steps",

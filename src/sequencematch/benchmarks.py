@@ -116,6 +116,16 @@ def measure_masking(model: Model, settings: Overhead) -> Measured:
     return Measured(values, facts(bench, model))
 
 
+def measure_projection(model: Model, settings: Overhead) -> Measured:
+    """A step of BC by state trees: l(a|s) and V(s) from all logits at once, and as training has them."""
+    case = Case(*parse_geometry(settings.geometries[0]), settings.batch)
+    bench = new_bench(model, settings)
+    data = bench.data(case)
+    rows = {"all_logits": Row("bc", score_trees, tree_tokens), "training": ROWS["bc"]}
+    works = {row: partial(bench.step, how, data) for row, how in rows.items()}
+    return Measured(list(in_turn(works, BENCHMARK_REPEATS, case.name)), facts(bench, model))
+
+
 def measure_sampling(model: Model, settings: Overhead) -> Measured:
     """Tokens per second of our sampler and of transformers' ``generate``: same network, batch, lengths, temperature 1.
 
@@ -204,4 +214,9 @@ def facts(bench: Bench, model: Model) -> dict:
     }
 
 
-BENCHMARKS = {"growth": measure_growth, "masking": measure_masking, "sampling": measure_sampling}
+BENCHMARKS = {
+    "growth": measure_growth,
+    "masking": measure_masking,
+    "projection": measure_projection,
+    "sampling": measure_sampling,
+}

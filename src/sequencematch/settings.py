@@ -295,7 +295,9 @@ class Overhead(Section):
     batches: tuple[Count, ...] = setting((), "batches over which it is followed, at the shortest of these lengths")
     masked: tuple[Count, ...] = setting((), "lengths at which the state tree is compared with Algorithm 2")
 
-    benchmark_sampling: bool = setting(False, "hold the sampler against transformers' generate, at the first geometry")
+    parts: tuple[Literal["projection", "sampling"], ...] = setting(
+        (), "parts held against what they replace, at the first geometry: all logits at once, transformers' generate"
+    )
 
     @field_validator("geometries")
     @classmethod

@@ -307,8 +307,7 @@ def overhead_table_files(name):
 def overhead_files(name):
     """The table and the benchmarks of parts that its settings ask for."""
     measured = CONFIG.overheads[name].measured
-    asked = {"growth": measured.contexts, "masking": measured.masked, "sampling": measured.benchmark_sampling}
-    parts = [part for part in asked if asked[part]]
+    parts = [*(["growth"] if measured.contexts else []), *(["masking"] if measured.masked else []), *measured.parts]
     files = [f"{RESULTS}/overheads/{name}_{part}.{kind}" for part in parts for kind in ("csv", "md")]
     figure = [f"{RESULTS}/overheads/{name}_growth.png"] if measured.contexts else []
     return [*overhead_table_files(name), *files, *figure]
