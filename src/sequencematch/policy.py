@@ -108,13 +108,12 @@ def _scratch_lm(model: Model, vocabulary: int, special_ids: dict[str, int]):
         pad_token_id=special_ids["pad"],
         attn_implementation="sdpa",
     )
-    if model.quantise == "nf4":
-        return _adapted(_random_in_four_bits(config, getattr(torch, model.precision)), model)
     # Weights stay float32 whatever the precision: bfloat16 ones would lose small updates.
-    return _adapted(LlamaForCausalLM(config), model)
+    lm = _random_in_four_bits(config, model) if model.quantise == "nf4" else LlamaForCausalLM(config)
+    return _adapted(lm, model)
 
 
-def _random_in_four_bits(config, dtype: torch.dtype):
+def _random_in_four_bits(config, model: Model):
     """A Llama of random weights in 4 bits, made layer by layer: never more than one of them in full.
 
     It has the shape and the speed of a pretrained one, and nothing to say.
@@ -122,7 +121,7 @@ def _random_in_four_bits(config, dtype: torch.dtype):
     from bitsandbytes.nn import Linear4bit, Params4bit
     from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaForCausalLM
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device, dtype = "cuda" if torch.cuda.is_available() else "cpu", getattr(torch, model.precision)
     layers, config.num_hidden_layers = config.num_hidden_layers, 0
     lm = LlamaForCausalLM(config).to(device, dtype)
     config.num_hidden_layers = layers
