@@ -119,10 +119,12 @@ def new_policy(model: Model, vocabulary: int, special_ids: dict[str, int], backs
 def _scratch_lm(model: Model, vocabulary: int, special_ids: dict[str, int]):
     from transformers.models.llama import LlamaConfig, LlamaForCausalLM
 
+    inner = model.width * 8 // 3
     config = LlamaConfig(
         vocab_size=vocabulary,
         hidden_size=model.width,
-        intermediate_size=model.width * 8 // 3,
+        # In whole blocks where it is wide, as Llama has it (11,008 at 4,096).
+        intermediate_size=inner if model.width < 1024 else -(-inner // 256) * 256,
         num_hidden_layers=model.layers,
         num_attention_heads=model.heads,
         max_position_embeddings=model.context,
@@ -134,8 +136,34 @@ def _scratch_lm(model: Model, vocabulary: int, special_ids: dict[str, int]):
         attn_implementation="sdpa",
     )
     # Weights stay float32 whatever the precision: bfloat16 ones would lose small updates.
-    lm = LlamaForCausalLM(config)
-    use_state_tree(lm)
+    lm = _random_in_four_bits(config, model) if model.quantise == "nf4" else LlamaForCausalLM(config)
+    return _adapted(lm, model)
+
+
+def _random_in_four_bits(config, model: Model):
+    """A Llama of random weights in 4 bits, made layer by layer: never more than one of them in full.
+
+    It has the shape and the speed of a pretrained one, and nothing to say.
+    """
+    from bitsandbytes.nn import Linear4bit, Params4bit
+    from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaForCausalLM
+
+    device, dtype = "cuda" if torch.cuda.is_available() else "cpu", getattr(torch, model.precision)
+    layers, config.num_hidden_layers = config.num_hidden_layers, 0
+    lm = LlamaForCausalLM(config).to(device, dtype)
+    config.num_hidden_layers = layers
+    for index in range(layers):
+        with torch.device(device):
+            layer = LlamaDecoderLayer(config, index).to(dtype)
+        for block in (layer.self_attn, layer.mlp):
+            for name, linear in [(n, module) for n, module in block.named_children() if isinstance(module, nn.Linear)]:
+                quantised = Linear4bit(
+                    linear.in_features, linear.out_features, bias=False, compute_dtype=dtype, quant_type="nf4"
+                )
+                weight = nn.init.normal_(linear.weight.detach(), std=config.initializer_range)
+                quantised.weight = Params4bit(weight, requires_grad=False, quant_type="nf4")
+                setattr(block, name, quantised.to(device))  # quantised by the move
+        lm.model.layers.append(layer)
     return lm
 
 
@@ -158,8 +186,13 @@ def _pretrained_lm(model: Model):
         lm = AutoModelForCausalLM.from_pretrained(model.source, **options)
     except (OSError, ValueError, ImportError) as error:
         raise cannot_load("model", model.source, error) from error
-    use_state_tree(lm)
     _without_dropout(lm)
+    return _adapted(lm, model)
+
+
+def _adapted(lm, model: Model):
+    """The network with our attention, and what ``model`` adds to it: LoRA adapters, gradient checkpointing."""
+    use_state_tree(lm)
     if model.lora_rank:
         lm = _with_adapters(lm, model)
     if model.gradient_checkpointing:

@@ -117,9 +117,7 @@ class _Trainer:
         self.accelerator = Accelerator(mixed_precision=MIXED_PRECISION[run.precision])
         self.policy.to(self.accelerator.device)
         self.parameters = [p for p in self.policy.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.AdamW(
-            self.parameters, lr=run.optimiser.learning_rate, weight_decay=run.optimiser.weight_decay, fused=True
-        )
+        self.optimiser = new_optimiser(self.policy, run.optimiser)
         if run.initial is not None:
             self.optimiser.load_state_dict(run.initial)
         self.batches = Batches(run.train, run.optimiser.batch, self.policy.bkspc, run.seed, "examples")
@@ -201,14 +199,8 @@ class _Trainer:
         return {**metrics, "gradient_norm": norm, **rollout_metrics}
 
     def _score(self, rows: Sequence[Sequence[Actions]]) -> list[Scored]:
-        """The scored columns of rows; one tree per row where its trajectories share their prompt, else one for each."""
-        trees = (
-            [rows]
-            if self.run.rollouts.share_prompts
-            else [[(t,) for t in column] for column in zip(*rows, strict=True)]
-        )
         with self.accelerator.autocast():
-            return [scored for column in trees for scored in score_rows(self.policy, column)]
+            return score_batch(self.policy, rows, self.run.rollouts.share_prompts)
 
     def _rows(self) -> tuple[list[tuple[Actions, ...]], dict]:
         """The effective batch: rows of the data alone, or of data and rollout."""
@@ -326,6 +318,18 @@ class _Trainer:
         self.generations, self.metrics, self.window = state["generations"], state["metrics"], state["window"]
         if self.processes.first:
             print(f"continuing from step {self.step}")
+
+
+def score_batch(policy: Policy, rows: Sequence[Sequence[Actions]], share_prompts: bool) -> list[Scored]:
+    """The scored columns of rows; one tree per row where its trajectories share their prompt, else one for each."""
+    trees = [rows] if share_prompts else [[(t,) for t in column] for column in zip(*rows, strict=True)]
+    return [scored for column in trees for scored in score_rows(policy, column)]
+
+
+def new_optimiser(policy: Policy, settings: Optimiser) -> torch.optim.AdamW:
+    """AdamW over the parameters that are trained, at its peak learning rate."""
+    trained = [p for p in policy.parameters() if p.requires_grad]
+    return torch.optim.AdamW(trained, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
 
 
 def _as_actions(corpus: Corpus, entry: Entry) -> Actions:
