@@ -11,6 +11,7 @@ from sequencematch.attention import (
     STATE_TREE,
     Blocks,
     Flex,
+    Reordered,
     Whole,
     choose_kernel,
     hidden_states,
@@ -140,7 +141,6 @@ def outputs_and_gradients(attend, inputs, heads=4, key_heads=2, dtype=torch.floa
     """What ``attend`` makes of random queries, keys and values, and the gradients; padding's queries left out."""
     torch.manual_seed(0)
     shape = (len(inputs.token), heads, inputs.token.shape[1], 16)
-    # As networks hand them over: a transposed view.
     tensors = [
         torch.randn(s[0], s[2], s[1], s[3], dtype=dtype, device=device).transpose(1, 2).requires_grad_()
         for s in (shape, *[(shape[0], key_heads, *shape[2:])] * 2)
@@ -160,7 +160,22 @@ class Attention(torch.nn.Module):
 
 
 def by(kernel):
-    return lambda query, key, value: kernel.attend(Attention(), query, key, value, {"scaling": 0.3})
+    """The kernel's attention on tensors in the inputs' order, whatever its own."""
+
+    def moved(tensor):
+        order = kernel.order[:, None, :, None].expand(-1, tensor.shape[1], -1, tensor.shape[3])
+        padding = (0, 0, 0, kernel.order.shape[1] - kernel.length)
+        # As networks hand them over: a transposed view.
+        moved = torch.nn.functional.pad(tensor, padding).gather(2, order)
+        return moved.transpose(1, 2).contiguous().transpose(1, 2)
+
+    def attend(*tensors):
+        if not isinstance(kernel, Reordered):
+            return kernel.attend(Attention(), *tensors, {"scaling": 0.3})
+        out = kernel.attend(Attention(), *map(moved, tensors), {"scaling": 0.3})
+        return kernel.restored(out.flatten(2)).unflatten(2, out.shape[2:])
+
+    return attend
 
 
 def by_definition(mask):
@@ -192,14 +207,50 @@ def test_blocks_in_double_precision_are_exact():
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
 
 
-def test_blocks_leave_out_what_no_query_sees():
-    """Prompt, data and rollout of two blocks each: 3 triangles, and two squares, for the prompt alone, below it."""
-    prompt, data, rollout = ([3] * 16 for _ in range(3))
-    row = [Actions(prompt, actions, [True] * 16) for actions in (data, rollout)]
-    inputs, _ = state_tree([row], BKSPC)
-    causal, after_data = Blocks(inputs.end, 8).groups
-    assert [n for _, n in causal.parts] == [8, 16, 24, 32] and causal.runs == [slice(0, 32)]
-    assert [n for _, n in after_data.parts] == [24, 32] and after_data.runs == [slice(0, 16), slice(32, 48)]
+def pairs(blocks):
+    """Pairs of query and key that the calls compute, and how many of them under a mask."""
+    sizes = [
+        (part.queries.stop - part.queries.start, keys.stop - keys.start if isinstance(keys, slice) else len(keys), mask)
+        for part in blocks.parts
+        for keys, _, mask in part.calls
+    ]
+    return sum(q * k for q, k, _ in sizes), sum(q * k for q, k, mask in sizes if mask is not None)
+
+
+def test_blocks_attend_without_a_mask_where_nothing_is_deleted():
+    """Prompt and data are causal; the rollout is so too, and sees all of the prompt and nothing of the data."""
+    row = [Actions([3] * 16, [4] * n, [True] * n) for n in (20, 30)]
+    (data, rollout) = Blocks(state_tree([row], BKSPC)[0].end, 8).parts
+    assert data.queries == slice(0, 36) and data.calls == [(slice(0, 36), True, None)]
+    assert rollout.queries == slice(36, 66)
+    assert rollout.calls == [(slice(0, 16), False, None), (slice(36, 66), True, None)]
+
+
+def noised(length):
+    """Data and rollout of so many tokens each, one action in six a slip that is taken back."""
+    rng = random.Random(0)
+
+    def actions():
+        return [a for _ in range(length) for a in ([3, BKSPC, 4] if rng.random() < 0.2 else [4])]
+
+    row = [Actions([1] * 8, taken, [True] * len(taken)) for taken in (actions(), actions())]
+    return state_tree([row], BKSPC)[0]
+
+
+def test_masks_of_blocks_are_linear_in_length_and_few():
+    masked = {length: pairs(Blocks(noised(length).end, 16))[1] for length in (256, 1024)}
+    assert masked[1024] < 5 * masked[256]
+    computed, masked = pairs(Blocks(noised(1024).end, 16))
+    assert masked < computed / 20
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_nodes_that_live_long_see_no_brief_one(seed):
+    """What the parts of long-lived nodes rest on: the brief ones are not among their keys."""
+    inputs = encoded(seed)
+    short, _ = attention.brief(inputs.end, 5)
+    seen = inputs.dense_mask() & short[:, None, :] & ~short[:, :, None]
+    assert not seen.any() and short.any() and (~short).any()
 
 
 @pytest.mark.parametrize("size", [4, 16, 64])
@@ -263,18 +314,7 @@ def test_flex_in_a_network_gives_the_hidden_states_of_the_dense_mask(monkeypatch
 def test_flex_compiled_attends_as_defined_forward_and_backward(key_heads):
     inputs = encoded(0, longest=300)
     cuda = inputs.to(torch.device("cuda"))
-    kernel = Flex(cuda.end)
-
-    def attend(query, key, value):
-        def moved(tensor):
-            order = kernel.order[:, None, :, None].expand(-1, tensor.shape[1], -1, tensor.shape[3])
-            padding = (0, 0, 0, kernel.order.shape[1] - kernel.length)
-            return torch.nn.functional.pad(tensor, padding).gather(2, order)
-
-        out = by(kernel)(*map(moved, (query, key, value)))
-        return kernel.restored(out.flatten(2)).unflatten(2, out.shape[2:])
-
-    found = outputs_and_gradients(attend, inputs, key_heads=key_heads, device="cuda")
+    found = outputs_and_gradients(by(Flex(cuda.end)), inputs, key_heads=key_heads, device="cuda")
     expected = outputs_and_gradients(by_definition(cuda.dense_mask()), inputs, key_heads=key_heads, device="cuda")
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)

@@ -14,7 +14,9 @@ kernels: ``Whole``, ``Blocks`` (CPU) and ``Flex`` (CUDA).
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -24,7 +26,7 @@ from sequencematch.errors import UserError
 
 STATE_TREE = "state_tree"
 BLOCK = 128  # nodes that Flex decides on together; up to so many are attended to in one call, on any device
-CPU_BLOCK = 64  # nodes that Blocks decides on together
+CPU_BLOCK = 64  # nodes that die within so many pushes are attended from in blocks of so many, on a CPU
 
 _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
@@ -54,12 +56,12 @@ def hidden_states(lm, inputs: Inputs, cache=None) -> Tensor:
         mask = attention_mask(inputs.dense_mask(), lm.config._attn_implementation, lm.dtype)
         return _last(lm, token, position, attention_mask=mask, **options)
     kernel = choose_kernel(inputs, lm.dtype)
-    if isinstance(kernel, Flex):
+    if isinstance(kernel, Reordered):
         token, position = (kernel.permuted(t) for t in (token, position))
     # A family that drops ``visible`` on its way meets a mask that fits no scores: it fails, and is not silently wrong.
     nothing = token.new_empty(0, 0, 0, 0, dtype=torch.bool)
     hidden = _last(lm, token, position, attention_mask=nothing, visible=kernel, **options)
-    return kernel.restored(hidden) if isinstance(kernel, Flex) else hidden
+    return kernel.restored(hidden) if isinstance(kernel, Reordered) else hidden
 
 
 def _last(lm, token: Tensor, position: Tensor, **options) -> Tensor:
@@ -142,135 +144,167 @@ def block_kinds(push: Tensor, end: Tensor, size: int) -> tuple[Tensor, Tensor]:
     return seen, (latest <= first) & (ended.amin(-1)[:, None] > last)
 
 
-class Blocks:
-    """On a CPU: one call per block of queries, on the keys that some query of it sees in some row.
+def brief(end: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Which nodes are brief (bool [B, L]), and all nodes' ends, those of live nodes far beyond the row's.
 
-    Half of the square is not causal, and data is dead to all of the rollout: neither is computed. A block's mask
-    is made when the block is attended to, in either pass; so memory is linear in length.
+    end: int64 [B, L] as in ``Inputs``. Brief are nodes that die within ``size`` pushes of their own, and padding; but not
+    those that die together with one that is not. What is pushed onto a node dies no later than it does: so a node
+    that is not brief sees none that is.
+    """
+    length = end.shape[1]
+    end = end.masked_fill(end == length, length + size)
+    short = end - torch.arange(length, device=end.device) <= size
+    long_deaths = end.new_zeros(len(end), length + size + 1).scatter_add_(1, end, (~short).long())
+    return short & (long_deaths.gather(1, end) == 0), end
+
+
+class Reordered:
+    """Nodes that live long moved before brief ones, both in order of push.
+
+    In push order a dead node here and there would leave no block of keys that is seen whole. ``order``: [B, P], the
+    push of each place; rows are padded to a multiple of ``multiple``. ``end``: [B, P], in the new order.
+    """
+
+    def __init__(self, end: Tensor, size: int, multiple: int = 1):
+        self.length = end.shape[1]
+        short, end = brief(end, size)
+        padding = (0, -self.length % multiple)
+        self.order = F.pad(short, padding, value=True).byte().argsort(dim=1, stable=True)
+        self.place = self.order.argsort(dim=1)[:, : self.length]  # where each node went
+        self.end = F.pad(end, padding).gather(1, self.order)
+        self.long = short.logical_not().sum(1)  # [B]
+
+    def permuted(self, tensor: Tensor) -> Tensor:
+        """[B, L] in the kernel's order and padded, [B, P]."""
+        return F.pad(tensor, (0, self.order.shape[1] - self.length)).gather(1, self.order)
+
+    def restored(self, hidden: Tensor) -> Tensor:
+        """[B, P, d] in the inputs' order, [B, L, d]."""
+        return hidden.gather(1, self.place[..., None].expand(-1, -1, hidden.shape[-1]))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Queries of a row, and the keys that they attend to, call by call: a key is in one call at most.
+
+    A call has the places of its keys, whether it is causal (on the queries' own), and its mask [1, 1, Q, n], if any.
+    """
+
+    row: slice
+    queries: slice
+    calls: list[tuple[slice | Tensor, bool, Tensor | None]]
+
+
+class Blocks(Reordered):
+    """On a CPU: row by row, calls without a mask wherever that is exact; their outputs are put together.
+
+    Nodes that live long are causal among themselves from one death to the next (data's, where the rollout begins): such
+    a stretch sees what is alive before it, whole, and itself. Brief nodes are attended from in blocks of ``size``,
+    under a mask for those keys alone that come or go meanwhile. A key does so in two blocks at most: so all masks
+    together are linear in length.
     """
 
     def __init__(self, end: Tensor, size: int = CPU_BLOCK):
-        length = end.shape[1]
-        self.end = end.int()
-        padded = F.pad(end, (0, -length % size))
-        push = torch.arange(padded.shape[1], device=end.device).expand_as(padded)
-        seen, _ = block_kinds(push, padded, size)
-        self.groups: list[_Group] = []
-        for i, row in enumerate(seen.any(0).tolist()):
-            runs, queries = _runs(row, size, length), slice(size * i, min(size * (i + 1), length))
-            if not (self.groups and self.groups[-1].grows_to(runs)):
-                self.groups.append(_Group(runs, []))
-            self.groups[-1].runs = runs
-            self.groups[-1].parts.append((queries, sum(run.stop - run.start for run in runs)))
+        super().__init__(end, size)
+        real = (end > 0).sum(1)
+        rows = zip(self.order.numpy(), self.end.numpy(), self.long.tolist(), real.tolist(), strict=True)
+        self.parts = [part for b, row in enumerate(rows) for part in _parts(slice(b, b + 1), *row, size)]
 
     def attend(self, module, query: Tensor, key: Tensor, value: Tensor, options: dict) -> Tensor:
         groups = query.shape[1] // key.shape[1]
         if groups > 1:
             key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
-        return _BlockAttention.apply(query, key, value, options.get("scaling"), self).transpose(1, 2)
+        return _BlockAttention.apply(query, key, value, options.get("scaling"), self.parts).transpose(1, 2)
 
 
-@dataclass
-class _Group:
-    """Blocks of queries whose keys differ in number alone: a block sees the first n that lie in the ``runs``.
-
-    parts: the places of a block's queries, and n.
-    """
-
-    runs: list[slice]
-    parts: list[tuple[slice, int]]
-
-    def grows_to(self, runs: list[slice]) -> bool:
-        """Whether ``runs`` begin with this group's."""
-        return self.runs[:-1] == runs[: len(self.runs) - 1] and self.runs[-1].start == runs[-1].start
-
-    def taken(self, tensor: Tensor, dim: int) -> Tensor:
-        """The part of a tensor that lies in the runs; a view where there is but one."""
-        parts = [tensor.narrow(dim, run.start, run.stop - run.start) for run in self.runs]
-        return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
-
-    def masks(self, end: Tensor, dtype: torch.dtype) -> Iterator[tuple[slice, int, Tensor]]:
-        """The parts, each with its additive mask [B, 1, Q, n]."""
-        end = self.taken(end, 1)[:, None]
-        for queries, n in self.parts:
-            query = torch.arange(queries.start, queries.stop, dtype=end.dtype)[:, None]
-            allowed = query < end[:, :, :n]
-            allowed[:, :, queries.start - queries.stop :].tril_()  # the last keys are the queries themselves
-            yield queries, n, _additive(allowed, dtype)[:, None]
+def _parts(row: slice, push: np.ndarray, end: np.ndarray, long: int, real: int, size: int) -> Iterator[_Part]:
+    """The parts of a row whose first ``long`` nodes live long, and whose first ``real`` are no padding."""
+    starts = np.unique(np.searchsorted(push[:long], np.append(end[:long], 0)))
+    for a, b in pairwise([*starts[starts < long].tolist(), long]):
+        calls = [(run, False, None) for run in _runs(end[:a] > push[a])]
+        yield _Part(row, slice(a, b), [*calls, (slice(a, b), True, None)])
+    for a in range(long, real, size):
+        queries = slice(a, min(a + size, real))
+        pushes = push[queries]
+        whole = (push <= pushes[0]) & (end > pushes[-1])
+        whole[queries] = False  # under the mask, or a query might see none of the keys there
+        (some,) = np.nonzero(~whole & (push <= pushes[-1]) & (end > pushes[0]))
+        allowed = torch.from_numpy((push[some] <= pushes[:, None]) & (pushes[:, None] < end[some]))
+        calls = [(run, False, None) for run in _runs(whole)]
+        calls.append((torch.from_numpy(some), False, _additive(allowed, torch.float32)[None, None]))
+        yield _Part(row, queries, calls)
 
 
-def _runs(seen: list[bool], size: int, length: int) -> list[slice]:
-    """Runs of places in the blocks that are ``seen``."""
-    runs: list[slice] = []
-    for block, wanted in enumerate(seen):
-        if wanted and runs and runs[-1].stop == size * block:
-            runs[-1] = slice(runs[-1].start, min(size * (block + 1), length))
-        elif wanted:
-            runs.append(slice(size * block, min(size * (block + 1), length)))
-    return runs
+def _runs(chosen: np.ndarray) -> list[slice]:
+    """Runs of places that are True."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], chosen, [0]))))
+    return [slice(a, b) for a, b in edges.reshape(-1, 2).tolist()]
 
 
 class _BlockAttention(torch.autograd.Function):
-    """Attention of query, key, value [B, H, L, w] by ``Blocks``; torch's own CPU kernel on each block."""
+    """Attention of query, key, value [B, H, L, w] by ``Blocks``; torch's own CPU kernel at each call.
+
+    Parts of a softmax are put together by their logsumexps; the gradients of the whole are the sums of the parts', each
+    taken at the logsumexp of the whole.
+    """
 
     @staticmethod
-    def forward(ctx, query: Tensor, key: Tensor, value: Tensor, scale: float | None, blocks: Blocks) -> Tensor:
-        out, normalisers = torch.empty_like(query), []
-        for group in blocks.groups:
-            k, v = group.taken(key, 2), group.taken(value, 2)
-            for queries, n, mask in group.masks(blocks.end, query.dtype):
-                out[:, :, queries], normaliser = _flash(
-                    query[:, :, queries], k[:, :, :n], v[:, :, :n], attn_mask=mask, scale=scale
-                )
-                normalisers.append(normaliser)
+    def forward(ctx, query: Tensor, key: Tensor, value: Tensor, scale: float | None, parts: list[_Part]) -> Tensor:
+        out, normalisers = torch.zeros_like(query), []
+        for part in parts:
+            here = part.row, slice(None), part.queries
+            found = []
+            for keys, causal, mask in part.calls:
+                there = part.row, slice(None), keys
+                tensors = query[here], key[there], value[there]
+                found.append(_flash(*tensors, 0.0, causal, attn_mask=_as(query, mask), scale=scale))
+            out[here], normaliser = _together(found)
+            normalisers.append(normaliser)
         ctx.save_for_backward(query, key, value, out, *normalisers)
-        ctx.scale, ctx.blocks = scale, blocks
+        ctx.scale, ctx.parts = scale, parts
         return out
 
     @staticmethod
     def backward(ctx, grad: Tensor):
         query, key, value, out, *normalisers = ctx.saved_tensors
-        remaining = iter(normalisers)
-        grad_query, grad_key, grad_value = torch.empty_like(query), torch.zeros_like(key), torch.zeros_like(value)
-        for group in ctx.blocks.groups:
-            k, v = group.taken(key, 2), group.taken(value, 2)
-            grad_k, grad_v = torch.zeros_like(k), torch.zeros_like(v)
-            for queries, n, mask in group.masks(ctx.blocks.end, query.dtype):
-                grad_query[:, :, queries], of_k, of_v = _flash_backward(
-                    *(grad[:, :, queries], query[:, :, queries], k[:, :, :n], v[:, :, :n]),
-                    *(out[:, :, queries], next(remaining), 0.0, False),
-                    attn_mask=mask,
-                    scale=ctx.scale,
+        gradients = grad_query, grad_key, grad_value = [torch.zeros_like(t) for t in (query, key, value)]
+        for part, normaliser in zip(ctx.parts, normalisers, strict=True):
+            here = part.row, slice(None), part.queries
+            for keys, causal, mask in part.calls:
+                there = part.row, slice(None), keys
+                tensors = grad[here], query[here], key[there], value[there], out[here], normaliser
+                of_query, of_key, of_value = _flash_backward(
+                    *tensors, 0.0, causal, attn_mask=_as(query, mask), scale=ctx.scale
                 )
-                grad_k[:, :, :n] += of_k
-                grad_v[:, :, :n] += of_v
-            lengths = [run.stop - run.start for run in group.runs]
-            for total, of_group in ((grad_key, grad_k), (grad_value, grad_v)):
-                for run, piece in zip(group.runs, of_group.split(lengths, 2), strict=True):
-                    total[:, :, run] += piece
-        return grad_query, grad_key, grad_value, None, None
+                grad_query[here] += of_query
+                grad_key[there] += of_key
+                grad_value[there] += of_value
+        return *gradients, None, None
 
 
-class Flex:
+def _as(query: Tensor, mask: Tensor | None) -> Tensor | None:
+    return None if mask is None else mask.to(query.dtype)
+
+
+def _together(found: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Attention to all keys from outputs [1, H, Q, w] and logsumexps [1, H, Q] of attention to some of them each."""
+    if len(found) == 1:
+        return found[0]
+    whole = torch.stack([normaliser for _, normaliser in found]).logsumexp(0)
+    return sum(out * (normaliser - whole).exp()[..., None] for out, normaliser in found), whole
+
+
+class Flex(Reordered):
     """On CUDA: FlexAttention, whose block mask comes from each block's least and greatest numbers.
 
-    Live nodes are moved before dead ones: in push order a dead node here and there would leave no block without a mask.
     Rows are padded to a multiple of the block, so that few lengths are compiled for.
     """
 
     def __init__(self, end: Tensor, size: int = BLOCK):
         from torch.nn.attention.flex_attention import BlockMask
 
-        length = end.shape[1]
-        end = end.masked_fill(
-            end == length, length + size
-        )  # the live stay so for the padding, which must see something
-        end = F.pad(end, (0, -length % size))
-        live = end == length + size
-        self.order = torch.argsort(live.logical_not().byte(), dim=1, stable=True)  # [B, P]; its values are the pushes
-        self.place = self.order.argsort(dim=1)[:, :length]  # where each node went
-        self.length = length
-        push, end = self.order, end.gather(1, self.order)
+        super().__init__(end, size, multiple=size)
+        push, end = self.order, self.end
         seen, whole = block_kinds(push, end, size)
 
         def visible(b, h, q, k):
@@ -281,14 +315,6 @@ class Flex:
             BLOCK_SIZE=size,
             mask_mod=visible,
         )
-
-    def permuted(self, tensor: Tensor) -> Tensor:
-        """[B, L] in the kernel's order and padded, [B, P]."""
-        return F.pad(tensor, (0, self.order.shape[1] - self.length)).gather(1, self.order)
-
-    def restored(self, hidden: Tensor) -> Tensor:
-        """[B, P, d] in the inputs' order, [B, L, d]."""
-        return hidden.gather(1, self.place[..., None].expand(-1, -1, hidden.shape[-1]))
 
     def attend(self, module, query: Tensor, key: Tensor, value: Tensor, options: dict) -> Tensor:
         out = _flex_attention(query.is_cuda)(
