@@ -189,9 +189,11 @@ def by_definition(mask):
     return attend
 
 
+@pytest.mark.parametrize("causal", [5, 128])
 @pytest.mark.parametrize("size", [4, 7, 16, 64, 500])
 @pytest.mark.parametrize("seed", range(3))
-def test_blocks_attend_as_defined(size, seed):
+def test_blocks_attend_as_defined(size, seed, causal, monkeypatch):
+    monkeypatch.setattr(attention, "CAUSAL_BLOCK", causal)
     inputs = encoded(seed)
     found = outputs_and_gradients(by(Blocks(inputs.end, size)), inputs)
     expected = outputs_and_gradients(by_definition(inputs.dense_mask()), inputs)

@@ -26,6 +26,7 @@ from sequencematch.errors import UserError
 
 STATE_TREE = "state_tree"
 BLOCK = 128  # nodes that Flex decides on together; up to so many are attended to in one call, on any device
+CAUSAL_BLOCK = 128  # queries of one causal call: the kernel computes some of what is not causal, less in short calls
 CPU_BLOCK = 64  # nodes that die within so many pushes are attended from in blocks of so many, on a CPU
 
 _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
@@ -219,12 +220,12 @@ class Blocks(Reordered):
 
 def _parts(row: slice, push: np.ndarray, end: np.ndarray, long: int, real: int, size: int) -> Iterator[_Part]:
     """The parts of a row whose first ``long`` nodes live long, and whose first ``real`` are no padding."""
-    starts = np.unique(np.searchsorted(push[:long], np.append(end[:long], 0)))
-    for a, b in pairwise([*starts[starts < long].tolist(), long]):
+    deaths = np.unique(end[:long])
+    for a, b in _stretches(0, push[:long], deaths, CAUSAL_BLOCK):
         calls = [(run, False, None) for run in _runs(end[:a] > push[a])]
         yield _Part(row, slice(a, b), [*calls, (slice(a, b), True, None)])
-    for a in range(long, real, size):
-        queries = slice(a, min(a + size, real))
+    for a, b in _stretches(long, push[long:real], deaths, size):
+        queries = slice(a, b)
         pushes = push[queries]
         whole = (push <= pushes[0]) & (end > pushes[-1])
         whole[queries] = False  # under the mask, or a query might see none of the keys there
@@ -233,6 +234,14 @@ def _parts(row: slice, push: np.ndarray, end: np.ndarray, long: int, real: int, 
         calls = [(run, False, None) for run in _runs(whole)]
         calls.append((torch.from_numpy(some), False, _additive(allowed, torch.float32)[None, None]))
         yield _Part(row, queries, calls)
+
+
+def _stretches(first: int, push: np.ndarray, deaths: np.ndarray, size: int) -> Iterator[tuple[int, int]]:
+    """The places of nodes, pushed at ``push``, from ``first`` on: cut at each death, and into pieces of ``size``."""
+    cuts = np.unique([0, *np.searchsorted(push, deaths), len(push)]).tolist()
+    for start, stop in pairwise(cuts):
+        for a in range(start, stop, size):
+            yield first + a, first + min(a + size, stop)
 
 
 def _runs(chosen: np.ndarray) -> list[slice]:
