@@ -212,20 +212,22 @@ def test_blocks_in_double_precision_are_exact():
 def pairs(blocks):
     """Pairs of query and key that the calls compute, and how many of them under a mask."""
     sizes = [
-        (part.queries.stop - part.queries.start, keys.stop - keys.start if isinstance(keys, slice) else len(keys), mask)
-        for part in blocks.parts
-        for keys, _, mask in part.calls
+        (c.queries.stop - c.queries.start, c.keys.stop - c.keys.start if isinstance(c.keys, slice) else len(c.keys))
+        for c in blocks.calls
     ]
-    return sum(q * k for q, k, _ in sizes), sum(q * k for q, k, mask in sizes if mask is not None)
+    masked = [q * k for c, (q, k) in zip(blocks.calls, sizes, strict=True) if c.mask is not None]
+    return sum(q * k for q, k in sizes), sum(masked)
 
 
 def test_blocks_attend_without_a_mask_where_nothing_is_deleted():
     """Prompt and data are causal; the rollout is so too, and sees all of the prompt and nothing of the data."""
     row = [Actions([3] * 16, [4] * n, [True] * n) for n in (20, 30)]
-    (data, rollout) = Blocks(state_tree([row], BKSPC)[0].end, 8).parts
-    assert data.queries == slice(0, 36) and data.calls == [(slice(0, 36), True, None)]
-    assert rollout.queries == slice(36, 66)
-    assert rollout.calls == [(slice(0, 16), False, None), (slice(36, 66), True, None)]
+    calls = Blocks(state_tree([row], BKSPC)[0].end, 8).calls
+    assert [(c.queries, c.keys, c.causal, c.mask) for c in calls] == [
+        (slice(0, 36), slice(0, 36), True, None),
+        (slice(36, 66), slice(0, 16), False, None),
+        (slice(36, 66), slice(36, 66), True, None),
+    ]
 
 
 def noised(length):

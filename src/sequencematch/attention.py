@@ -148,9 +148,9 @@ def block_kinds(push: Tensor, end: Tensor, size: int) -> tuple[Tensor, Tensor]:
 def brief(end: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Which nodes are brief (bool [B, L]), and all nodes' ends, those of live nodes far beyond the row's.
 
-    end: int64 [B, L] as in ``Inputs``. Brief are nodes that die within ``size`` pushes of their own, and padding; but not
-    those that die together with one that is not. What is pushed onto a node dies no later than it does: so a node
-    that is not brief sees none that is.
+    end: int64 [B, L] as in ``Inputs``. Brief are nodes that die within ``size`` pushes of their own, and padding; but
+    not those that die together with one that is not. What is pushed onto a node dies no later than it does: so a
+    node that is not brief sees none that is.
     """
     length = end.shape[1]
     end = end.masked_fill(end == length, length + size)
@@ -181,19 +181,22 @@ class Reordered:
 
     def restored(self, hidden: Tensor) -> Tensor:
         """[B, P, d] in the inputs' order, [B, L, d]."""
-        return hidden.gather(1, self.place[..., None].expand(-1, -1, hidden.shape[-1]))
+        places = self.place + self.order.shape[1] * torch.arange(len(hidden), device=hidden.device)[:, None]
+        return hidden.flatten(0, 1).index_select(0, places.flatten()).unflatten(0, places.shape)
 
 
 @dataclass(frozen=True)
-class _Part:
-    """Queries of a row, and the keys that they attend to, call by call: a key is in one call at most.
+class _Call:
+    """Queries of a row that attend to some of their keys: to all of them, causally (to their own), or under a mask.
 
-    A call has the places of its keys, whether it is causal (on the queries' own), and its mask [1, 1, Q, n], if any.
+    keys: their places; mask: [1, 1, Q, n]. Over all calls, a query meets each key that it sees once.
     """
 
     row: slice
     queries: slice
-    calls: list[tuple[slice | Tensor, bool, Tensor | None]]
+    keys: slice | Tensor
+    causal: bool = False
+    mask: Tensor | None = None
 
 
 class Blocks(Reordered):
@@ -209,21 +212,22 @@ class Blocks(Reordered):
         super().__init__(end, size)
         real = (end > 0).sum(1)
         rows = zip(self.order.numpy(), self.end.numpy(), self.long.tolist(), real.tolist(), strict=True)
-        self.parts = [part for b, row in enumerate(rows) for part in _parts(slice(b, b + 1), *row, size)]
+        self.calls = [call for b, row in enumerate(rows) for call in _calls(slice(b, b + 1), *row, size)]
 
     def attend(self, module, query: Tensor, key: Tensor, value: Tensor, options: dict) -> Tensor:
         groups = query.shape[1] // key.shape[1]
         if groups > 1:
             key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
-        return _BlockAttention.apply(query, key, value, options.get("scaling"), self.parts).transpose(1, 2)
+        return _BlockAttention.apply(query, key, value, options.get("scaling"), self.calls).transpose(1, 2)
 
 
-def _parts(row: slice, push: np.ndarray, end: np.ndarray, long: int, real: int, size: int) -> Iterator[_Part]:
-    """The parts of a row whose first ``long`` nodes live long, and whose first ``real`` are no padding."""
+def _calls(row: slice, push: np.ndarray, end: np.ndarray, long: int, real: int, size: int) -> Iterator[_Call]:
+    """The calls of a row whose first ``long`` nodes live long, and whose first ``real`` are no padding."""
     deaths = np.unique(end[:long])
-    for a, b in _stretches(0, push[:long], deaths, CAUSAL_BLOCK):
-        calls = [(run, False, None) for run in _runs(end[:a] > push[a])]
-        yield _Part(row, slice(a, b), [*calls, (slice(a, b), True, None)])
+    for a, b in _stretches(0, push[:long], deaths, real):
+        for run in _runs(end[:a] > push[a]):
+            yield _Call(row, slice(a, b), run)
+        yield from _causal(row, a, b)
     for a, b in _stretches(long, push[long:real], deaths, size):
         queries = slice(a, b)
         pushes = push[queries]
@@ -231,9 +235,20 @@ def _parts(row: slice, push: np.ndarray, end: np.ndarray, long: int, real: int, 
         whole[queries] = False  # under the mask, or a query might see none of the keys there
         (some,) = np.nonzero(~whole & (push <= pushes[-1]) & (end > pushes[0]))
         allowed = torch.from_numpy((push[some] <= pushes[:, None]) & (pushes[:, None] < end[some]))
-        calls = [(run, False, None) for run in _runs(whole)]
-        calls.append((torch.from_numpy(some), False, _additive(allowed, torch.float32)[None, None]))
-        yield _Part(row, queries, calls)
+        for run in _runs(whole):
+            yield _Call(row, queries, run)
+        yield _Call(row, queries, torch.from_numpy(some), mask=_additive(allowed, torch.float32)[None, None])
+
+
+def _causal(row: slice, a: int, b: int) -> Iterator[_Call]:
+    """Causal attention of the places from a to b, in halves: the later one sees the earlier one whole."""
+    if b - a <= CAUSAL_BLOCK:
+        yield _Call(row, slice(a, b), slice(a, b), causal=True)
+        return
+    middle = (a + b) // 2
+    yield from _causal(row, a, middle)
+    yield from _causal(row, middle, b)
+    yield _Call(row, slice(middle, b), slice(a, middle))
 
 
 def _stretches(first: int, push: np.ndarray, deaths: np.ndarray, size: int) -> Iterator[tuple[int, int]]:
@@ -258,49 +273,34 @@ class _BlockAttention(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, query: Tensor, key: Tensor, value: Tensor, scale: float | None, parts: list[_Part]) -> Tensor:
-        out, normalisers = torch.zeros_like(query), []
-        for part in parts:
-            here = part.row, slice(None), part.queries
-            found = []
-            for keys, causal, mask in part.calls:
-                there = part.row, slice(None), keys
-                tensors = query[here], key[there], value[there]
-                found.append(_flash(*tensors, 0.0, causal, attn_mask=_as(query, mask), scale=scale))
-            out[here], normaliser = _together(found)
-            normalisers.append(normaliser)
-        ctx.save_for_backward(query, key, value, out, *normalisers)
-        ctx.scale, ctx.parts = scale, parts
+    def forward(ctx, query: Tensor, key: Tensor, value: Tensor, scale: float | None, calls: list[_Call]) -> Tensor:
+        out = torch.zeros_like(query)
+        normaliser = out.new_full(out.shape[:3], -torch.inf, dtype=torch.promote_types(out.dtype, torch.float32))
+        for call in calls:
+            here, there = (call.row, slice(None), call.queries), (call.row, slice(None), call.keys)
+            mask = None if call.mask is None else call.mask.to(query.dtype)
+            part, of_part = _flash(query[here], key[there], value[there], 0.0, call.causal, attn_mask=mask, scale=scale)
+            whole = torch.logaddexp(normaliser[here], of_part)
+            share = (of_part - whole).exp_()[..., None].to(out.dtype)
+            out[here] = torch.lerp(out[here], part, share)
+            normaliser[here] = whole
+        ctx.save_for_backward(query, key, value, out, normaliser)
+        ctx.scale, ctx.calls = scale, calls
         return out
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        query, key, value, out, *normalisers = ctx.saved_tensors
+        query, key, value, out, normaliser = ctx.saved_tensors
         gradients = grad_query, grad_key, grad_value = [torch.zeros_like(t) for t in (query, key, value)]
-        for part, normaliser in zip(ctx.parts, normalisers, strict=True):
-            here = part.row, slice(None), part.queries
-            for keys, causal, mask in part.calls:
-                there = part.row, slice(None), keys
-                tensors = grad[here], query[here], key[there], value[there], out[here], normaliser
-                of_query, of_key, of_value = _flash_backward(
-                    *tensors, 0.0, causal, attn_mask=_as(query, mask), scale=ctx.scale
-                )
-                grad_query[here] += of_query
-                grad_key[there] += of_key
-                grad_value[there] += of_value
+        for call in ctx.calls:
+            here, there = (call.row, slice(None), call.queries), (call.row, slice(None), call.keys)
+            mask = None if call.mask is None else call.mask.to(query.dtype)
+            tensors = grad[here], query[here], key[there], value[there], out[here], normaliser[here]
+            of_query, of_key, of_value = _flash_backward(*tensors, 0.0, call.causal, attn_mask=mask, scale=ctx.scale)
+            grad_query[here] += of_query
+            grad_key[there] += of_key
+            grad_value[there] += of_value
         return *gradients, None, None
-
-
-def _as(query: Tensor, mask: Tensor | None) -> Tensor | None:
-    return None if mask is None else mask.to(query.dtype)
-
-
-def _together(found: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Attention to all keys from outputs [1, H, Q, w] and logsumexps [1, H, Q] of attention to some of them each."""
-    if len(found) == 1:
-        return found[0]
-    whole = torch.stack([normaliser for _, normaliser in found]).logsumexp(0)
-    return sum(out * (normaliser - whole).exp()[..., None] for out, normaliser in found), whole
 
 
 class Flex(Reordered):
