@@ -62,6 +62,11 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/page.smk"
 
 
+if CONFIG.map:
+
+    include: "workflow/rules/map.smk"
+
+
 rule all:
     default_target: True
     input:
@@ -77,6 +82,11 @@ rule motivating_example:
 rule report:
     input:
         "<results>/report.html",
+
+
+rule map:
+    input:
+        "<results>/map" if CONFIG.map else [],
 
 
 for table in CONFIG.tables:

@@ -66,6 +66,34 @@ class Resampled:
         return Estimate(float(mean), spread(self.by_seed), float(low), float(high))
 
 
+    def p_value(self) -> float:
+        """Of a difference: how often a method that changes nothing would come out as far from 0, on either side.
+
+        Student's t with the variance of both levels, that of the seeds over S and that of ``by_draw``, and the degrees
+        of freedom that Welch and Satterthwaite give a sum of a variance of S - 1 degrees and one that is known.
+        Sampling noise of single answers enters through both, so that it is, like the interval, rather too careful.
+        """
+        from scipy.special import stdtr
+
+        seeds = len(self.by_seed)
+        between = float(np.var(self.by_seed, ddof=1)) / seeds if seeds > 1 else 0.0
+        variance = between + float(np.var(self.by_draw))
+        if not variance:
+            return float(self.by_seed.mean() == 0)
+        freedom = variance**2 * (seeds - 1) / between**2 if between else math.inf
+        return float(2 * stdtr(min(freedom, 1e9), -abs(self.by_seed.mean()) / math.sqrt(variance)))
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """P-values float [n], corrected for their number by Holm's method: the chance that even one of those called below
+    some level is false is at most that level, however they depend on each other."""
+    order = np.argsort(p)
+    stepped = np.maximum.accumulate(p[order] * (len(p) - np.arange(len(p))))
+    corrected = np.empty(len(p))
+    corrected[order] = np.minimum(stepped, 1)
+    return corrected
+
+
 def resampled_mean(scores: np.ndarray) -> Resampled:
     """The mean over questions of ``scores``, float [S, N] (seeds, questions)."""
     questions = scores.shape[1]

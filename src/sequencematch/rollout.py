@@ -25,19 +25,28 @@ from sequencematch.seeding import generator
 @dataclass(frozen=True)
 class Perturbation:
     """A disturbance of decoding: a drawn token that is among its prompt's ``candidates`` (ascending, each once)
-    is, with probability ``rate``, replaced by another of them (uniformly) before it is pushed.
+    is, with probability ``rate``, replaced by another of them before it is pushed: by any of them alike, or, where
+    ``likely``, as likely as the policy finds them.
     """
 
     rate: float
     candidates: Sequence[Sequence[int]]
+    likely: bool = False
 
-    def replaced(self, action: int, item: int, chance: float, choice: float) -> int:
-        """What is pushed for ``action`` after prompt ``item``, decided by two uniform numbers in [0, 1)."""
+    def replaced(self, action: int, item: int, chance: float, choice: float, logits: Tensor) -> int:
+        """What is pushed for ``action`` after prompt ``item``, decided by two uniform numbers in [0, 1).
+
+        logits: float32 [A], the policy's in that state.
+        """
         candidates = self.candidates[item]
         place, others = bisect_left(candidates, action), len(candidates) - 1
         among = place <= others and candidates[place] == action
         if chance >= self.rate or not among or not others:
             return action
+        if self.likely:
+            remaining = torch.tensor([*candidates[:place], *candidates[place + 1 :]], device=logits.device)
+            cumulated = logits[remaining].double().softmax(-1).cumsum(-1)
+            return int(remaining[min(int((cumulated <= choice * cumulated[-1]).sum()), others - 1)])
         other = int(choice * others)
         return candidates[other + (other >= place)]
 
@@ -152,7 +161,7 @@ class _Row:
     """A trajectory under way.
 
     boundary: position of the prompt's last token; depth: of the last live one; uniform, disturbance: the
-    random numbers of each action, and of each replacement.
+    random numbers of each action, and of each replacement; written: log pi of each live token after the prompt.
     """
 
     item: int
@@ -160,6 +169,7 @@ class _Row:
     depth: int
     uniform: list[float]
     disturbance: list[list[float]]
+    written: list[float]
     actions: list[int] = field(default_factory=list)
     log_policy: list[float] = field(default_factory=list)
     finished: bool = False
@@ -207,7 +217,7 @@ class _Sampler:
         n, stream = self.decoding.max_actions, self.streams[item]
         uniform = generator(stream).random(n, dtype=np.float32).tolist()
         disturbance = generator(stream, "perturbation").random((n, 2)).tolist() if self.perturbation else []
-        return _Row(item, boundary, depth, uniform, disturbance)
+        return _Row(item, boundary, depth, uniform, disturbance, [0.0] * (depth - boundary))
 
     def act(self) -> list[_Row]:
         """Every row draws up to its next push, which is then fed; returns the rows that ended."""
@@ -224,6 +234,7 @@ class _Sampler:
                 row.finished = action in self.eos
                 pop = action == self.bkspc
                 row.depth += -1 if pop else 1
+                row.written[len(row.written) - pop :] = [] if pop else [log_policy]
                 self.counts.pops += pop
                 self.counts.pushes += not pop
                 if row.finished or len(row.actions) == self.decoding.max_actions:
@@ -244,11 +255,14 @@ class _Sampler:
         uniform = self._tensor([row.uniform[len(row.actions)] for row in drawing], torch.float64)
         if not logits.amax(-1).isfinite().all():
             raise UserError("the policy's logits are not finite: training diverged, lower learning_rate")
-        action = inverse_cdf(action_probabilities(logits, at_prompt, self.decoding), uniform).tolist()
+        surprise = None
+        if self.decoding.surprise:
+            surprise = self._tensor([-(row.written or [0.0])[-1] for row in drawing], logits.dtype)
+        action = inverse_cdf(action_probabilities(logits, at_prompt, self.decoding, surprise), uniform).tolist()
         if self.perturbation:
             action = [
-                self.perturbation.replaced(a, row.item, *row.disturbance[len(row.actions)])
-                for a, row in zip(action, drawing, strict=True)
+                self.perturbation.replaced(a, row.item, *row.disturbance[len(row.actions)], logits=state)
+                for a, row, state in zip(action, drawing, logits, strict=True)
             ]
         log_policy = logits.gather(1, self._tensor(action)[:, None])[:, 0] - logits.logsumexp(-1)
         return action, log_policy.tolist()
