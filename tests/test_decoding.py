@@ -84,6 +84,17 @@ def test_surprise_is_a_bias_of_its_own_for_each_state():
     assert torch.equal(action_probabilities(logits, at_prompt, Decoding(1, surprise=0.0), surprise), plain)
 
 
+def test_takeback_follows_likelihood_alone():
+    logits, at_prompt = some_logits(), torch.zeros(64).bool()
+    surprise = torch.linspace(0, 4, 64)
+    found = action_probabilities(logits, at_prompt, Decoding(1, takeback=0.2), surprise)
+    unlikely = (-surprise).exp() < 0.2
+    assert unlikely.any() and not unlikely.all()
+    assert (found[unlikely, -1] == 1).all() and not found[unlikely, :-1].any()
+    plain = action_probabilities(logits, torch.ones(64).bool(), Decoding(1))
+    torch.testing.assert_close(found[~unlikely], plain[~unlikely])
+
+
 def test_a_procedure_is_what_its_names_say_together():
     procedure = parse_decoding("greedy+bkspc_bias=-2+perturbed_model=0.1+best_of=1.5", 9)
     assert procedure.decoding == Decoding(9, temperature=0.0, bkspc_bias=-2.0)

@@ -1,5 +1,6 @@
 """Perturbed decoding: nothing at rate 0, and otherwise the stated rate and replacements."""
 
+import math
 from collections import Counter
 
 import pytest
@@ -98,3 +99,20 @@ def test_what_was_begun_surprises_nobody():
     surprised, _ = sample(policy, prompts, Decoding(1, surprise=9.0), range(n), 8, begun=begun)
     plain, _ = sample(policy, prompts, Decoding(1), range(n), 8, begun=begun)
     assert surprised == plain
+
+
+def test_a_policy_without_backspace_takes_back_what_it_finds_unlikely():
+    policy, prompts, n, bar = a_policy(backspace=False), some_prompts(60), 60, 0.08
+    candidates = [range(3, 12)] * n
+    rollouts, _ = sample(
+        policy, prompts, Decoding(30, takeback=bar), range(n), 16, Perturbation(0.3, candidates, likely=False)
+    )
+    seen = 0
+    for prompt, rollout in zip(prompts, rollouts, strict=True):
+        live = []  # the log-probabilities of the live tokens
+        for action, log_policy in zip(rollout.actions, rollout.log_policy, strict=True):
+            expected = bool(live) and live[-1] < math.log(bar)
+            assert (action == policy.bkspc) == expected, (prompt, rollout)
+            seen += expected
+            live = live[:-1] if action == policy.bkspc else [*live, log_policy]
+    assert seen > 20

@@ -201,9 +201,7 @@ def _check_same_evaluation(first: tuple[Path, dict], other: tuple[Path, dict]) -
     """Decodings agree, and kinds of corruption; where one run alone has <bkspc>, only what does not concern it."""
     (first_path, ours), (other_path, theirs) = first, other
     peers = (ours["repair"] is None) == (theirs["repair"] is None)
-    decodings = [
-        [name for name in run["decodings"] if peers or not concerns_backspace(name)] for run in (ours, theirs)
-    ]
+    decodings = [[name for name in run["decodings"] if peers or not concerns_backspace(name)] for run in (ours, theirs)]
     corruptions = [list(run["repair"] or ()) if peers else [] for run in (ours, theirs)]
     for what, (a, b) in (("decodings", decodings), ("corruptions", corruptions)):
         if set(a) != set(b):

@@ -1,5 +1,6 @@
 """From logits to an action: bias, temperature, rejection, top-k, top-p, min-p, and the draw itself."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,8 @@ from sequencematch.decoding_names import CHOICES, KINDS_OF_WRONG, decoding_optio
 class Decoding:
     """How actions are drawn from logits, in this order: ``bkspc_bias`` is added to the logit of
     ``<bkspc>`` (-inf rules it out), and ``surprise`` times -log pi(a|s) of the last live token a, of the state s it
-    was written in; logits are divided by ``temperature`` (0: the most likely action, always);
+    was written in; with ``takeback`` above 0 that token is taken back exactly if pi(a|s) was less, whatever the policy
+    says of ``<bkspc>``, which it need not have; logits are divided by ``temperature`` (0: the most likely action, always);
     tokens go through ``ideal_rejection`` at noise level ``rejection`` (0: off); the ``top_k`` most likely
     actions are kept (0: all); of these the fewest that hold ``top_p`` of the mass (1: all); of these the ones
     at least ``min_p`` times as likely as the likeliest (0: all).
@@ -27,6 +29,7 @@ class Decoding:
     min_p: float = 0.0
     rejection: float = 0.0
     surprise: float = 0.0
+    takeback: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -63,12 +66,17 @@ def action_probabilities(
 
     at_prompt: bool [n], True where no token is left to remove: ``<bkspc>``, the last column, has
     probability 0 there. surprise: float32 [n], -log pi of the last live token, 0 where there is none; it may be left
-    out where ``decoding`` does not read it.
+    out where ``decoding`` reads it for neither ``surprise`` nor ``takeback``.
     """
     logits = logits.clone()
     logits[:, -1] += decoding.bkspc_bias
     if decoding.surprise:
         logits[:, -1] += decoding.surprise * surprise
+    if decoding.takeback:
+        unlikely = surprise > -math.log(decoding.takeback)
+        logits[:, -1] = -torch.inf
+        logits[unlikely, :-1] = -torch.inf
+        logits[unlikely, -1] = 0.0
     logits[:, -1].masked_fill_(at_prompt, -torch.inf)
     if decoding.temperature == 0:
         return torch.zeros_like(logits).scatter_(1, logits.argmax(-1, keepdim=True), 1.0)

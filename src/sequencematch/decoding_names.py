@@ -3,10 +3,11 @@ are checked by it.
 
 ``sampled`` (temperature 1, the paper's) and ``greedy``; ``temperature``, ``top_p``, ``min_p`` and ``rejection`` with a
 value, as in ``top_p=0.95``. Of ``<bkspc>``: ``bkspc_bias`` (added to its logit), ``surprise`` (as many times the
-surprise at the token just written is added to it) and ``bkspc_masked`` (ruled out). ``perturbed`` with the rate at which
-emitted tokens are replaced by wrong ones of the training noise's kind; ``perturbed_task``, ``perturbed_random`` and
-``perturbed_model`` name the kind. ``best_of`` and ``majority`` with the number of answers drawn per question, on
-average. All but ``greedy`` draw at temperature 1 unless they name another.
+surprise at the token just written is added to it) and ``bkspc_masked`` (ruled out); and for any model ``takeback``, the
+probability below which a token just written is taken back. ``perturbed`` with the rate at which emitted tokens are
+replaced by wrong ones of the training noise's kind; ``perturbed_task``, ``perturbed_random`` and ``perturbed_model``
+name the kind. ``best_of`` and ``majority`` with the number of answers drawn per question, on average. All but
+``greedy`` draw at temperature 1 unless they name another.
 
 Names are joined by ``+``, in the order above: ``greedy+bkspc_bias=-2``.
 """
@@ -24,6 +25,7 @@ VALUED = {
     "rejection": (0, 1),
     "bkspc_bias": (-math.inf, math.inf),
     "surprise": (-math.inf, math.inf),
+    "takeback": (0, 1),
     "perturbed": (0, 1),
     "perturbed_task": (0, 1),
     "perturbed_random": (0, 1),

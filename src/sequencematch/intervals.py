@@ -65,7 +65,6 @@ class Resampled:
         low, high = np.quantile(replicates, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         return Estimate(float(mean), spread(self.by_seed), float(low), float(high))
 
-
     def p_value(self) -> float:
         """Of a difference: how often a method that changes nothing would come out as far from 0, on either side.
 

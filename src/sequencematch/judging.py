@@ -60,7 +60,6 @@ class Judge:
     encode: Callable[[Sequence[int], Continuation], tuple[Sequence[int], Continuation]]
 
 
-
 def trained_judge(folder: Path, run: Path) -> Judge:
     """A model folder of the same task as judge of the model in folder ``run``: it reads tokens as they are."""
     policy, _ = load_policy(folder, backspace=False)

@@ -256,7 +256,7 @@ class _Sampler:
         if not logits.amax(-1).isfinite().all():
             raise UserError("the policy's logits are not finite: training diverged, lower learning_rate")
         surprise = None
-        if self.decoding.surprise:
+        if self.decoding.surprise or self.decoding.takeback:
             surprise = self._tensor([-(row.written or [0.0])[-1] for row in drawing], logits.dtype)
         action = inverse_cdf(action_probabilities(logits, at_prompt, self.decoding, surprise), uniform).tolist()
         if self.perturbation:

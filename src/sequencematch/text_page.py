@@ -24,9 +24,7 @@ AT_ONCE = (
     "The last token of a prompt was replaced by a random one; the policy of the first seed went on from there, "
     "sampled at temperature 1. These are the first prompts of the split, not picked."
 )
-LEGEND = (
-    "Struck through: deleted with `<bkspc>`. Underlined: the word written after it. Dotted: the wrong token, kept."
-)
+LEGEND = "Struck through: deleted with `<bkspc>`. Underlined: the word written after it. Dotted: the wrong token, kept."
 TRUNCATION = (
     "Mean ± standard deviation between seeds. Lower perplexity than that of real text is not better: it is text that "
     "the judge finds easy, such as repetition. MAUVE (1 at best) compares the distribution of texts with that of the "

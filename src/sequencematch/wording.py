@@ -21,6 +21,7 @@ DECODINGS = {
     "bkspc_bias": "`<bkspc>` bias {}",
     "bkspc_masked": "`<bkspc>` masked",
     "surprise": "surprise {}",
+    "takeback": "taken back below {}",
     "best_of": "best of {}",
     "majority": "majority of {}",
 }
