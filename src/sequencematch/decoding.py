@@ -14,8 +14,8 @@ class Decoding:
     """How actions are drawn from logits, in this order: ``bkspc_bias`` is added to the logit of
     ``<bkspc>`` (-inf rules it out), and ``surprise`` times -log pi(a|s) of the last live token a, of the state s it
     was written in; with ``takeback`` above 0 that token is taken back exactly if pi(a|s) was less, whatever the policy
-    says of ``<bkspc>``, which it need not have; logits are divided by ``temperature`` (0: the most likely action, always);
-    tokens go through ``ideal_rejection`` at noise level ``rejection`` (0: off); the ``top_k`` most likely
+    says of ``<bkspc>``, which it need not have; logits are divided by ``temperature`` (0: the most likely action,
+    always); tokens go through ``ideal_rejection`` at noise level ``rejection`` (0: off); the ``top_k`` most likely
     actions are kept (0: all); of these the fewest that hold ``top_p`` of the mass (1: all); of these the ones
     at least ``min_p`` times as likely as the likeliest (0: all).
     A trajectory is cut off after ``max_actions`` actions, pushes and pops alike.

@@ -15,7 +15,7 @@ import numpy as np
 
 from sequencematch.bleu import corpus_bleu
 from sequencematch.errors import UserError
-from sequencematch.intervals import Estimate, Resampled, holm, resampled_mean, resampled_score
+from sequencematch.intervals import Estimate, Resampled, corrected, resampled_mean, resampled_score
 from sequencematch.map_cells import Reading, Side
 from sequencematch.scoring import read_json
 
@@ -115,8 +115,8 @@ def effects(readings: Sequence[Reading], measure: Callable[[Side], Measured]) ->
 
 def _corrected(found: Sequence[Effect]) -> list[Effect]:
     p = {compared(effect): effect.p for effect in found if effect.p is not None}
-    corrected = dict(zip(p, holm(np.array(list(p.values()))).tolist(), strict=True))
-    return [replace(e, corrected=corrected[compared(e)]) if e.p is not None else e for e in found]
+    by_comparison = dict(zip(p, corrected(np.array(list(p.values()))).tolist(), strict=True))
+    return [replace(e, corrected=by_comparison[compared(e)]) if e.p is not None else e for e in found]
 
 
 def compared(effect: Effect) -> tuple[Side, Side]:

@@ -113,7 +113,7 @@ def plot_summary(described: Map, found: Sequence[Effect], path: Path) -> None:
         panel.set_axis_off()
         figure.suptitle(
             "Paired differences in points (accuracy in %, or BLEU); blue: the first is above, red: below;\n"
-            f"framed and bold: stands when corrected for all {len(differences(compared))} comparisons (Holm)",
+            f"framed and bold: stands when corrected for all {len(differences(compared))} comparisons",
             fontsize=8,
         )
         save(figure, path)

@@ -34,9 +34,9 @@ def _caption(described: Map, found: Sequence[Effect], seeds: Sequence[int]) -> s
         f"Default cell: task `{described.task}` at eta {described.eta:g} ({default}); {len(seeds)} seeds "
         f"({', '.join(map(str, seeds))}), {found[0].questions} questions. Scores are points: accuracy in per cent, or "
         "BLEU. Intervals are 95% bootstrap intervals over seeds and questions, corrected for few seeds. "
-        f"{len(compared)} paired comparisons were made; {standing} of them stand (Holm's method over all of them, "
-        f"family error {LEVEL:g}; marked \\*\\*). Tokens are those written per answer, deleted ones and answers not "
-        "chosen included: what decoding costs."
+        f"{len(compared)} paired comparisons were made; {standing} of them stand, in bold (by the method of Benjamini and "
+        f"Hochberg over all of them: of those that stand, at most {LEVEL:.0%} are false on average). Tokens are those "
+        "written per answer, deleted ones and answers not chosen included: what decoding costs."
     )
 
 
@@ -93,11 +93,11 @@ def _grid(title: str, described: Map, here: Sequence[Effect]) -> Grid:
 
 
 def difference(effect: Effect) -> str:
-    """'+12.3 (10.1 to 14.5) **'."""
+    """'+12.3 (10.1 to 14.5)', in bold where it stands."""
     found = effect.found
     sign = "+" if round(found.mean, 1) > 0 else ""
-    mark = " \\*\\*" if effect.stands else ""
-    return f"{sign}{number(found.mean, 1)} ({number(found.low, 1)} to {number(found.high, 1)}){mark}"
+    bold = "**" * effect.stands
+    return f"{bold}{sign}{number(found.mean, 1)} ({number(found.low, 1)} to {number(found.high, 1)}){bold}"
 
 
 def sentences(here: Sequence[Effect]) -> Iterator[str]:
