@@ -24,7 +24,7 @@ def refusal(overlay):
 
 @pytest.mark.parametrize("overlay", [None, *sorted(SCALES.glob("*.yaml"))], ids=str)
 def test_every_scale_is_valid_and_has_its_own_folder(overlay):
-    config = load_config(BASE, *([overlay] if overlay else []))
+    config = load_config(BASE, *scale_overlay(SCALES, overlay and overlay.stem))
     assert config.scale == (overlay.stem if overlay else "default")
 
 

@@ -35,8 +35,8 @@ def _caption(described: Map, found: Sequence[Effect], seeds: Sequence[int]) -> s
         f"({', '.join(map(str, seeds))}), {found[0].questions} questions. Scores are points: accuracy in per cent, or "
         "BLEU. Intervals are 95% bootstrap intervals over seeds and questions, corrected for few seeds. "
         f"{len(compared)} paired comparisons were made; {standing} of them stand, in bold: by the method of Benjamini "
-        f"and Hochberg over all of them, so that of those that stand at most {LEVEL:.0%} are false on average. Tokens are "
-        "those written per answer, deleted ones and answers not chosen included: what decoding costs."
+        f"and Hochberg over all of them, so that of those that stand at most {LEVEL:.0%} are false on average. Tokens "
+        "are those written per answer, deleted ones and answers not chosen included: what decoding costs."
     )
 
 
