@@ -102,7 +102,7 @@ def test_runs_are_decoded_as_the_map_reads_them_and_others_are_not():
         ),
         (
             {"axes": {"task": {"cells": [{"at": "a", "method": {"sn": "sm"}}]}}},
-            "map.axes.task, cell 'a'.method: 'sn' is unknown; did you mean 'sm'?",
+            "map.axes.task, cell 'a'.method: 'sn' is unknown; known are: mle, bc, sm",
         ),
         (
             {"axes": {"task": {"cells": [{"at": "a", "method": {"sm": "sm_jz"}}]}}},
@@ -182,11 +182,11 @@ def measured(tmp_path):
     rng = np.random.default_rng(0)
     described, seeds = a_map(), (1, 2, 3)
     readings = readings_of(described, ["mle"])
-    ease = rng.uniform(-0.2, 0.2, 600)
+    ease = rng.uniform(-0.2, 0.2, 2000)
     for side in dict.fromkeys(side for reading in readings for side in reading.sides.values()):
         gain = 0.15 if side.method.startswith("sm") and "perturbed" in side.decoding else 0
         skill = rng.uniform(-0.01, 0.01, (3, 1))
-        write_metrics(tmp_path, side, seeds, rng.random((3, 600)) < 0.6 + gain + ease + skill)
+        write_metrics(tmp_path, side, seeds, rng.random((3, 2000)) < 0.6 + gain + ease + skill)
     return described, readings, effects(readings, reader(tmp_path, seeds)), tmp_path
 
 
@@ -228,10 +228,10 @@ def test_the_csv_and_the_page_say_the_same(measured):
 def test_sides_of_different_questions_are_not_compared(measured):
     _, readings, _, root = measured
     side = Side("mul", "bc", 0.2, "sampled")
-    write_metrics(root, side, (1, 2, 3), np.ones((3, 600)), digest="y")
+    write_metrics(root, side, (1, 2, 3), np.ones((3, 2000)), digest="y")
     with pytest.raises(UserError, match="in the cell 'mul' of the map's axis 'task', bc and mle answered different"):
         effects(readings, reader(root, (1, 2, 3)))
-    write_metrics(root, side, (1,), np.ones((1, 600)))
+    write_metrics(root, side, (1,), np.ones((1, 2000)))
     with pytest.raises(UserError, match="the seeds of .* answered different questions"):
         effects(readings, reader(root, (1, 2, 3)))
     with pytest.raises(UserError, match="was not decoded by 'majority=3'"):

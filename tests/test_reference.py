@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from sequencematch.errors import UserError
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "workflow"))
 
-from keep_reference import BEGIN, END, in_short  # noqa: E402
+from keep_reference import BEGIN, END, NUMBER, in_short, with_map  # noqa: E402
 
 KEPT = ROOT / "results/reference"
 
@@ -34,3 +36,27 @@ def test_kept_tables_name_their_commit_and_every_run_its_budget(reference):
             runs = [run for run in content["budgets"] if run.startswith(f"{table['task']}/{method}/")]
             assert {run.rpartition("=")[2] for run in runs} == set(map(str, content["config"]["seeds"]))
             assert len({json.dumps(content["budgets"][run]) for run in runs}) == 1
+
+
+def test_the_page_of_the_map_says_what_the_kept_map_says():
+    """Every number of its prose names its place on the map, and stands there."""
+    text = (ROOT / "docs/map.md").read_text()
+    assert with_map(text, KEPT / "map") == text
+    prose = re.sub(r"<!-- map: make reference -->.*<!-- end of map -->|```.*?```", "", text, flags=re.S)
+    assert len(NUMBER.findall(prose)) > 10
+    rest = NUMBER.sub("", prose)
+    assert not re.findall(r"(?<![\w.])[+-]\d|points? (?:above|below)", rest), "a difference without its place"
+
+
+def test_numbers_of_the_map_follow_it(tmp_path):
+    (tmp_path / "map.md").write_text("# Title\n\nCaption.\n\n## At a glance\n\nWords.\n\n| a |\n\n## An axis\n\nx\n")
+    header = "axis,at,reading,quantity,mean\n"
+    (tmp_path / "map.csv").write_text(header + "eta,0.2,sampled,sm,70.06\neta,0.2,sampled,sm_minus_mle,3.94\n")
+    begin, end = "<!-- map: make reference -->", "<!-- end of map -->"
+    first = "SM has 1<!--eta/0.2/sampled/sm-->, -5.5<!--eta/0.2/sampled/sm_minus_mle--> so."
+    text = f"{first}\n{begin}\nold\n{end}\nLast.\n"
+    found = with_map(text, tmp_path)
+    assert found.startswith("SM has 70.1<!--eta/0.2/sampled/sm-->, +3.9<!--eta/0.2/sampled/sm_minus_mle--> so.\n")
+    assert found.endswith(f"{begin}\nCaption.\n\nWords.\n\n| a |\n{end}\nLast.\n")
+    with pytest.raises(UserError, match="names a place that is not on the map: eta/0.3/sampled/sm"):
+        with_map("1<!--eta/0.3/sampled/sm-->", tmp_path)

@@ -1,12 +1,14 @@
 """Keep a scale's tables and figures as its reference: ``keep_reference.py SCALE``, after a run of committed code.
 
-Writes results/reference/<scale>/: tables, figures, and provenance.json (commits, configuration, budgets, packages,
-machine, time spent), and the README's short form of all kept tables, between its two markers. Refuses results of
-uncommitted code, for nobody could trace them.
+Writes results/reference/<scale>/: tables, figures, what was made of a map, and provenance.json (commits,
+configuration, budgets, packages, machine, time spent); the README's short form of all kept tables, between its two
+markers; and in docs/map.md what the map says at a glance, and every number that names its place on the map. Refuses
+results of uncommitted code, for nobody could trace them.
 """
 
 import csv
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -17,6 +19,9 @@ from sequencematch.errors import UserError
 from sequencematch.quantities import describe, key
 
 BEGIN, END = "<!-- tables: make reference -->", "<!-- end of tables -->"
+GLANCE, GLANCE_END = "<!-- map: make reference -->", "<!-- end of map -->"
+# A number of docs/map.md, and the place on the map where it stands: axis, cell, reading, quantity.
+NUMBER = re.compile(r"[+-]?[\d.]+(?=<!--([^/>]+)/([^/>]+)/([^/>]+)/(\w+)-->)")
 # The columns of the short form, each shown in the tables that have it: heading, decoding, quantity. Where repair was
 # measured after several kinds of wrong tokens, the first is shown.
 COLUMNS = [
@@ -41,10 +46,10 @@ def main() -> None:
     config = load_config(Path("config.yaml"), *scale_overlay(Path("workflow/scales"), scale))
     results, reference = Path("results") / scale, Path("results/reference") / scale
     runs = {str(f.parent.relative_to(results)): json.loads(f.read_text()) for f in results.rglob("metrics.json")}
-    kept = [*(results / "tables").glob("*"), *(results / "figures").glob("*.png")]
+    kept = [*(results / "tables").glob("*"), *(results / "figures").glob("*.png"), *(results / "map").glob("[!.]*")]
     kept = [file for file in kept if not file.name.endswith(provenance.RECORD) and may_be_kept(file, config)]
     if not runs or not kept:
-        raise UserError(f"'{results}' holds no finished tables: run make SCALE={scale} first")
+        raise UserError(f"'{results}' holds no finished tables and no map: run make SCALE={scale} first")
     commits = sorted({run["commit"] for run in runs.values()})
     if any("uncommitted" in commit for commit in commits):
         raise UserError(f"'{results}' comes from uncommitted code ({', '.join(commits)}): commit it and run again")
@@ -64,7 +69,28 @@ def main() -> None:
     readme = Path("README.md")
     before, _, rest = readme.read_text().partition(BEGIN)
     readme.write_text(before + BEGIN + "\n" + in_short(reference.parent) + END + rest.partition(END)[2])
+    if scale == "map":
+        told = Path("docs/map.md")
+        told.write_text(with_map(told.read_text(), reference))
     print(f"kept {len(kept)} files of commit {', '.join(commits)} in {reference}")
+
+
+def with_map(text: str, reference: Path) -> str:
+    """A text with what the kept map says at a glance between its two markers, and its tagged numbers as the map has
+    them, differences with their sign."""
+    page = (reference / "map.md").read_text()
+    parts = [part.partition("\n")[2].strip() for part in page.split("\n## ")[:2]]  # without their headings
+    before, _, rest = text.partition(GLANCE)
+    text = "\n".join([before + GLANCE, parts[0], "", parts[1], GLANCE_END]) + rest.partition(GLANCE_END)[2]
+    with (reference / "map.csv").open() as file:
+        means = {(r["axis"], r["at"], r["reading"], r["quantity"]): float(r["mean"]) for r in csv.DictReader(file)}
+
+    def written(found: re.Match) -> str:
+        if found.groups() not in means:
+            raise UserError(f"docs/map.md names a place that is not on the map: {'/'.join(found.groups())}")
+        return f"{means[found.groups()]:{'+' if '_minus_' in found[4] else ''}.1f}"
+
+    return NUMBER.sub(written, text)
 
 
 def may_be_kept(file: Path, config: Config) -> bool:
@@ -78,12 +104,12 @@ def may_be_kept(file: Path, config: Config) -> bool:
 def in_short(kept: Path) -> str:
     """The tables of all scales kept in a folder, the default one first."""
     scales = sorted(kept.iterdir(), key=lambda folder: (folder.name != DEFAULT_SCALE, folder.name))
-    return "\n".join(map(_scale_in_short, scales))
+    contents = {folder: json.loads((folder / "provenance.json").read_text()) for folder in scales}
+    return "\n".join(_scale_in_short(*named) for named in contents.items() if named[1]["config"]["tables"])
 
 
-def _scale_in_short(reference: Path) -> str:
+def _scale_in_short(reference: Path, content: dict) -> str:
     """A scale's tables in a few columns each: mean and standard deviation over seeds, and the paper's number."""
-    content = json.loads((reference / "provenance.json").read_text())
     where = f"commit {', '.join(content['commits'])}; {content['machine']}; Python {content['python']}"
     parts = [f"Scale `{reference.name}`, {len(content['config']['seeds'])} seeds; {where}.\n"]
     for name, table in content["config"]["tables"].items():

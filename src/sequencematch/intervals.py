@@ -68,19 +68,21 @@ class Resampled:
     def p_value(self) -> float:
         """Of a difference: how often a method that changes nothing would come out as far from 0, on either side.
 
-        Student's t with the variance of both levels, that of the seeds over S and that of ``by_draw``, and the degrees
-        of freedom that Welch and Satterthwaite give a sum of a variance of S - 1 degrees and one that is known.
-        Sampling noise of single answers enters through both, so that it is, like the interval, rather too careful.
+        As in the interval, two uncertainties are added: that of the seeds, which is Student's with S - 1 degrees of
+        freedom times their standard error, and that of the questions, which is normal with the spread of ``by_draw``
+        (the distribution of Behrens and Fisher, one variance known). Sampling noise of single answers enters through
+        both, so that it is rather too careful.
         """
         from scipy.special import stdtr
 
-        seeds = len(self.by_seed)
-        between = float(np.var(self.by_seed, ddof=1)) / seeds if seeds > 1 else 0.0
-        variance = between + float(np.var(self.by_draw))
-        if not variance:
-            return float(self.by_seed.mean() == 0)
-        freedom = variance**2 * (seeds - 1) / between**2 if between else math.inf
-        return float(2 * stdtr(min(freedom, 1e9), -abs(self.by_seed.mean()) / math.sqrt(variance)))
+        seeds, mean = len(self.by_seed), abs(float(self.by_seed.mean()))
+        between = float(np.std(self.by_seed, ddof=1)) / math.sqrt(seeds) if seeds > 1 else 0.0
+        z = np.linspace(-8, 8, 4001)
+        density = np.exp(-(z**2) / 2)
+        beyond = mean + float(np.std(self.by_draw)) * z
+        # Seeds that agree exactly have a step for a distribution.
+        tails = stdtr(seeds - 1, -beyond / between) if between else (beyond < 0) + (beyond == 0) / 2
+        return float(min(1.0, 2 * (density * tails).sum() / density.sum()))
 
 
 def corrected(p: np.ndarray) -> np.ndarray:
