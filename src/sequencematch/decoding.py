@@ -8,6 +8,8 @@ from torch import Tensor
 
 from sequencematch.decoding_names import CHOICES, KINDS_OF_WRONG, decoding_options
 
+NO_SURPRISE = torch.zeros(())
+
 
 @dataclass(frozen=True)
 class Decoding:
@@ -60,13 +62,13 @@ def parse_decoding(name: str, max_actions: int) -> Procedure:
 
 
 def action_probabilities(
-    logits: Tensor, at_prompt: Tensor, decoding: Decoding, surprise: Tensor | None = None
+    logits: Tensor, at_prompt: Tensor, decoding: Decoding, surprise: Tensor = NO_SURPRISE
 ) -> Tensor:
     """The distribution over actions, float32 [n, A], that ``decoding`` makes of logits float32 [n, A].
 
     at_prompt: bool [n], True where no token is left to remove: ``<bkspc>``, the last column, has
-    probability 0 there. surprise: float32 [n], -log pi of the last live token, 0 where there is none; it may be left
-    out where ``decoding`` reads it for neither ``surprise`` nor ``takeback``.
+    probability 0 there. surprise: float32 [n], -log pi of the last live token, 0 where there is none; read
+    where ``decoding`` has ``surprise`` or ``takeback``.
     """
     logits = logits.clone()
     logits[:, -1] += decoding.bkspc_bias

@@ -2,18 +2,20 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from sequencematch.decoding_names import decoding_options
 from sequencematch.figures import COLOURS, GREY, STYLE, save
 from sequencematch.map_cells import COLUMNS, Map, Side, column_of
 from sequencematch.map_effects import Effect, differences
 from sequencematch.map_page import quantity_label, role_label
 from sequencematch.wording import decoding_label, number
 
-# Differences of so many points and more have the full colour.
-FULL = 15
+# Differences of so many points and more have the full colour; and the gap between the summary's columns.
+FULL, GAP = 15, 0.4
 
 
 def colours_of(described: Map) -> dict[str, str]:
@@ -69,76 +71,102 @@ def _series(panel, effects: Sequence[Effect], places: Sequence[str], offset: int
 
 
 def plot_summary(described: Map, found: Sequence[Effect], path: Path) -> None:
-    """Every difference as a square: rows are cells, columns decodings and pairs of roles; framed where it stands."""
+    """Every difference as a square, in two halves: rows are cells, columns decodings and pairs of roles."""
     import matplotlib.pyplot as plt
-    from matplotlib.patches import Rectangle
 
     compared = [effect for effect in found if effect.p is not None]
     quantities = list(dict.fromkeys(effect.quantity for effect in compared))
-    rows = _rows(compared)
-    height = 0.19
+    squares = by_place(compared)
+    halves = _halves(described, list(dict.fromkeys(row for row, _ in squares)))
+    height = max(len(rows) + len({row.axis for row in rows}) for rows in halves)
     with plt.rc_context(STYLE | {"font.size": 7}):
-        gaps = len(described.axes)
-        size = (9.5, 1.3 + height * (len(rows) + gaps))
-        figure, panel = plt.subplots(figsize=size, layout="constrained")
-        colours = plt.get_cmap("RdBu")
-        places, y, last = {}, 0, None
-        for row in rows:
-            if row[0] != last:
-                panel.text(-0.1, y + 0.45, described.axes[row[0]].title, ha="right", va="center", fontweight="bold")
-                y, last = y + 1, row[0]
-            places[row] = y
-            panel.text(-0.1, y + 0.45, _row_label(*row[1:]), ha="right", va="center")
-            y += 1
-        for (row, column), effects in rows_and_columns(compared).items():
-            for effect in effects:
-                x = COLUMNS.index(column) * (len(quantities) + 0.4) + quantities.index(effect.quantity)
-                mean = effect.found.mean
-                shade = colours(0.5 + 0.5 * float(np.clip(mean / FULL, -1, 1)))
-                panel.add_patch(Rectangle((x, places[row]), 0.96, 0.9, color=shade, linewidth=0))
-                dark = abs(mean) > 0.7 * FULL
-                weight = {"fontweight": "bold"} if effect.stands else {"alpha": 0.75}
-                text = f"{'+' if round(mean, 1) > 0 else ''}{number(mean, 1)}"
-                ink = "white" if dark else "black"
-                panel.text(x + 0.48, places[row] + 0.45, text, ha="center", va="center", color=ink, **weight)
-                if effect.stands:
-                    frame = {"fill": False, "edgecolor": "black", "linewidth": 0.9}
-                    panel.add_patch(Rectangle((x + 0.02, places[row] + 0.03), 0.92, 0.84, **frame))
-        for i, column in enumerate(COLUMNS):
-            left = i * (len(quantities) + 0.4)
-            panel.text(left + len(quantities) / 2, -1.5, column, ha="center", fontweight="bold")
-            for j, quantity in enumerate(quantities):
-                panel.text(left + j + 0.48, -0.4, quantity_label(quantity), ha="center")
-        panel.set(xlim=(0, len(COLUMNS) * (len(quantities) + 0.4)), ylim=(y + 0.3, -2.2))
-        panel.set_axis_off()
+        figure, panels = plt.subplots(1, 2, figsize=(17, 1.4 + 0.19 * height), layout="constrained")
+        for panel, rows in zip(panels, halves, strict=True):
+            places = _write_rows(panel, described, rows)
+            _write_columns(panel, quantities)
+            for (row, column), effects in squares.items():
+                for effect in effects if row in places else ():
+                    x = COLUMNS.index(column) * (len(quantities) + GAP) + quantities.index(effect.quantity)
+                    _square(panel, x, places[row], effect)
+            panel.set(xlim=(0, len(COLUMNS) * (len(quantities) + GAP)), ylim=(height + 0.3, -2.2))
+            panel.set_axis_off()
         figure.suptitle(
-            "Paired differences in points (accuracy in %, or BLEU); blue: the first is above, red: below;\n"
-            f"framed and bold: stands when corrected for all {len(differences(compared))} comparisons",
-            fontsize=8,
+            "Paired differences in points (accuracy in %, or BLEU). Blue: the first is above; red: below; framed and "
+            f"bold: stands when corrected for all {len(differences(compared))} comparisons",
+            fontsize=9,
         )
         save(figure, path)
 
 
-def rows_and_columns(compared: Sequence[Effect]) -> dict[tuple, list[Effect]]:
-    """The differences by place in the summary: row (axis, cell, reading where several share a column), and column."""
-    found: dict[tuple, list[Effect]] = {}
-    readings: dict[tuple, list[str]] = {}
+@dataclass(frozen=True)
+class Row:
+    """A row of the summary: a cell, and its reading where several of the cell share a column."""
+
+    axis: str
+    at: str
+    reading: str
+
+    @property
+    def label(self) -> str:
+        return f"{self.at}, {_plain(self.reading)}" if self.reading else self.at
+
+
+def by_place(compared: Sequence[Effect]) -> dict[tuple[Row, str], list[Effect]]:
+    """The differences by their row in the summary and their column."""
+    found: dict[tuple[Row, str], list[Effect]] = {}
+    sharing: dict[tuple[str, str, str], list[str]] = {}
     for effect in compared:
         reading = effect.reading
-        sharing = readings.setdefault((reading.axis, reading.at, reading.column), [])
-        if reading.name not in sharing:
-            sharing.append(reading.name)
-        row = (reading.axis, reading.at, "" if sharing[0] == reading.name else reading.name)
+        readings = sharing.setdefault((reading.axis, reading.at, reading.column), [])
+        if reading.name not in readings:
+            readings.append(reading.name)
+        row = Row(reading.axis, reading.at, "" if readings[0] == reading.name else reading.name)
         found.setdefault((row, reading.column), []).append(effect)
     return found
 
 
-def _rows(compared: Sequence[Effect]) -> list[tuple]:
-    return list(dict.fromkeys(row for row, _ in rows_and_columns(compared)))
+def _halves(described: Map, rows: Sequence[Row]) -> list[list[Row]]:
+    """The rows in two parts of about equal length, no axis cut in two."""
+    halves: list[list[Row]] = [[], []]
+    for name in described.axes:
+        halves[len(halves[0]) >= len(rows) / 2].extend(row for row in rows if row.axis == name)
+    return halves
 
 
-def _row_label(at: str, reading: str) -> str:
-    return f"{at}, {_plain(reading)}" if reading else at
+def _write_rows(panel, described: Map, rows: Sequence[Row]) -> dict[Row, int]:
+    """Labels of rows, under the title of their axis; where each row is."""
+    places: dict[Row, int] = {}
+    for name, group in itertools.groupby(rows, key=lambda row: row.axis):
+        top = max(places.values(), default=-1) + 1
+        panel.text(-0.1, top + 0.45, described.axes[name].title, ha="right", va="center", fontweight="bold")
+        places |= {row: y for y, row in enumerate(group, start=top + 1)}
+    for row, y in places.items():
+        panel.text(-0.1, y + 0.45, row.label, ha="right", va="center")
+    return places
+
+
+def _write_columns(panel, quantities: Sequence[str]) -> None:
+    for i, column in enumerate(COLUMNS):
+        left = i * (len(quantities) + GAP)
+        panel.text(left + len(quantities) / 2, -1.5, column, ha="center", fontweight="bold")
+        for j, quantity in enumerate(quantities):
+            panel.text(left + j + 0.48, -0.4, quantity_label(quantity), ha="center")
+
+
+def _square(panel, x: float, y: float, effect: Effect) -> None:
+    """A difference: coloured by its size, and framed where it stands."""
+    import matplotlib.pyplot as plt
+    from matplotlib.patches import Rectangle
+
+    mean = effect.found.mean
+    shade = plt.get_cmap("RdBu")(0.5 + 0.5 * float(np.clip(mean / FULL, -1, 1)))
+    panel.add_patch(Rectangle((x, y), 0.96, 0.9, color=shade, linewidth=0))
+    ink = "white" if abs(mean) > 0.7 * FULL else "black"
+    weight = {"fontweight": "bold"} if effect.stands else {"alpha": 0.75}
+    text = f"{'+' if round(mean, 1) > 0 else ''}{number(mean, 1)}"
+    panel.text(x + 0.48, y + 0.45, text, ha="center", va="center", color=ink, **weight)
+    if effect.stands:
+        panel.add_patch(Rectangle((x + 0.02, y + 0.03), 0.92, 0.84, fill=False, edgecolor="black", linewidth=0.9))
 
 
 def plot_cost(described: Map, found: Sequence[Effect], path: Path) -> None:
@@ -148,27 +176,45 @@ def plot_cost(described: Map, found: Sequence[Effect], path: Path) -> None:
     colours = colours_of(described)
     with plt.rc_context(STYLE):
         columns = len(described.readings)
-        figure, grid = plt.subplots(1, columns, figsize=(4.4 * columns, 4.6), squeeze=False, layout="constrained")
+        figure, grid = plt.subplots(1, columns, figsize=(3.6 * columns, 4.6), squeeze=False, layout="constrained")
         for panel, reading in zip(grid[0], described.readings, strict=True):
             for side, effect in decoded_like(reading, default_sides(described, found)).items():
-                x, colour = effect.costs["pushes_per_sequence"], colours[effect.quantity]
-                plain = side.decoding == reading
-                panel.plot([x] * 2, [effect.found.low, effect.found.high], color=colour, linewidth=0.8, alpha=0.4)
-                panel.plot(x, effect.found.mean, "o", color=colour, markersize=7 if plain else 3.5)
-                label = "" if plain else _plain("+".join(p for p in side.decoding.split("+") if p not in reading))
-                panel.annotate(label, (x, effect.found.mean), xytext=(3, 2), textcoords="offset points", fontsize=5.5)
+                x, y = effect.costs["pushes_per_sequence"], effect.found.mean
+                shape, size = (PLAIN, 10) if side.decoding == reading else (shape_of(side.decoding), 5)
+                panel.plot(x, y, shape, color=colours[effect.quantity], markersize=size, mec="white", mew=0.5)
             panel.set(title=_plain(reading), xlabel="tokens written per answer", xscale="log")
             panel.xaxis.set_major_formatter("{x:g}")
             panel.xaxis.set_minor_formatter("{x:g}")
             panel.grid(color="#dddddd", linewidth=0.6)
         grid[0, 0].set_ylabel("points")
-        handles = [
-            plt.Line2D([], [], marker="o", linestyle="none", color=colour, label=role_label(role))
-            for role, colour in colours.items()
-        ]
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
-        figure.suptitle("What an answer costs: the default cell's models, every decoding (large: plain)", fontsize=9)
+        handles = [_key(PLAIN, role_label(role), colour, 8) for role, colour in colours.items()]
+        handles += [_key(shape, label, GREY, 5) for shape, label in {s: label for s, label in SHAPES.values()}.items()]
+        figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
+        figure.suptitle("What an answer costs: the default cell's models, plainly (large) and otherwise", fontsize=9)
         save(figure, path)
+
+
+PLAIN = "o"
+TRUNCATED, DIALS = ("D", "temperature, truncation"), ("s", "dials on <bkspc>")
+# What is done besides, and the shape that stands for it.
+SHAPES = {
+    **dict.fromkeys(("temperature", "top_p", "min_p", "rejection"), TRUNCATED),
+    **dict.fromkeys(("bkspc_bias", "surprise"), DIALS),
+    "takeback": ("^", "unlikely tokens taken back"),
+    "best_of": ("*", "the likeliest of several"),
+    "majority": ("P", "the most frequent of several"),
+}
+
+
+def shape_of(decoding: str) -> str:
+    """Of what a decoding does besides being greedy or disturbed, the last."""
+    return next((SHAPES[key][0] for key in reversed(decoding_options(decoding)) if key in SHAPES), PLAIN)
+
+
+def _key(shape: str, label: str, colour: str, size: float):
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], marker=shape, linestyle="none", color=colour, label=label, markersize=size)
 
 
 def default_sides(described: Map, found: Sequence[Effect]) -> dict[Side, Effect]:

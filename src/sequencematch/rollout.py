@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sequencematch.cache import StateCache
-from sequencematch.decoding import Decoding, action_probabilities, inverse_cdf
+from sequencematch.decoding import NO_SURPRISE, Decoding, action_probabilities, inverse_cdf
 from sequencematch.errors import UserError
 from sequencematch.policy import Policy
 from sequencematch.seeding import generator
@@ -255,7 +255,7 @@ class _Sampler:
         uniform = self._tensor([row.uniform[len(row.actions)] for row in drawing], torch.float64)
         if not logits.amax(-1).isfinite().all():
             raise UserError("the policy's logits are not finite: training diverged, lower learning_rate")
-        surprise = None
+        surprise = NO_SURPRISE
         if self.decoding.surprise or self.decoding.takeback:
             surprise = self._tensor([-(row.written or [0.0])[-1] for row in drawing], logits.dtype)
         action = inverse_cdf(action_probabilities(logits, at_prompt, self.decoding, surprise), uniform).tolist()
