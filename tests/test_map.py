@@ -61,7 +61,11 @@ def test_a_cell_differs_from_the_default_one_in_what_it_says_alone():
     assert sides["bias", "p", "greedy"]["mle"].decoding == "greedy+takeback=0.1"
     assert sides["bias", "p", "greedy"]["sm"].decoding == "greedy"
     assert len(readings) == 2 * 2 + 2 * 2 + 2
-    assert [list(r.pairs()) for r in readings[:1]] == [[("bc", "mle"), ("sm", "mle"), ("sm", "bc")]]
+    assert list(readings[0].comparisons) == ["bc_minus_mle", "sm_minus_mle", "sm_minus_bc"]
+    of_js = next(r for r in readings if r.at == "js").comparisons
+    assert of_js["sm_minus_plain"] == (Side("mul", "sm_js", 0.02, "sampled"), sm) and "mle_minus_plain" not in of_js
+    of_sums = next(r for r in readings if r.at == "sums").comparisons
+    assert not [name for name in of_sums if name.endswith("plain")]
 
 
 @pytest.mark.parametrize(
@@ -201,7 +205,7 @@ def test_what_was_planted_is_found_and_nothing_else_is(measured):
 
 def test_each_comparison_counts_once(measured):
     _, readings, found, _ = measured
-    pairs = [(r.sides[a], r.sides[b]) for r in readings for a, b in r.pairs()]
+    pairs = [pair for reading in readings for pair in reading.comparisons.values()]
     assert len(differences(found)) == len(set(pairs)) < len(pairs) == sum(e.p is not None for e in found)
     same = [e for e in found if e.quantity == "sm_minus_mle" and e.reading.name == "sampled" and e.reading.at != "sums"]
     default = [e for e in same if e.reading.sides["sm"].method == "sm"]

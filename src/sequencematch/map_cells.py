@@ -5,8 +5,9 @@ decoding). What a cell says beside its place is what differs there: for all role
 """
 
 import itertools
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated
 
 from pydantic import Field, field_validator
@@ -15,6 +16,8 @@ from sequencematch.decoding_names import combined, decoding_options, without_bac
 from sequencematch.settings import Name, Section, setting
 
 Eta = Annotated[float, Field(gt=0, lt=1)]
+# Names of differences: sm_minus_mle; sm_minus_plain is one to the default cell.
+MINUS, PLAIN = "_minus_", "plain"
 # The columns of the map's pictures, by what a decoding does.
 SAMPLED, GREEDY, PERTURBED = COLUMNS = ("sampled", "greedy", "perturbed")
 
@@ -68,20 +71,29 @@ class Side:
 
 @dataclass(frozen=True)
 class Reading:
-    """A cell in one decoding: the side that each role takes."""
+    """A cell in one decoding: the side that each role takes, and the one it takes in the default cell so decoded."""
 
     axis: str
     at: str
     name: str
     sides: dict[str, Side]
+    plain: dict[str, Side]
 
     @property
     def column(self) -> str:
         return column_of(next(iter(self.sides.values())).decoding)
 
-    def pairs(self) -> Iterator[tuple[str, str]]:
-        """The roles compared, the later one first: what is above what."""
-        yield from ((b, a) for a, b in itertools.combinations(self.sides, 2))
+    @cached_property
+    def comparisons(self) -> dict[str, tuple[Side, Side]]:
+        """What is compared with what, by name: every role with those before it (``sm_minus_mle``), and with itself in
+        the default cell, where the cell has another method, level of noise or decoding for it (``sm_minus_plain``)."""
+        pairs = {f"{b}{MINUS}{a}": (self.sides[b], self.sides[a]) for a, b in itertools.combinations(self.sides, 2)}
+        for role, side in self.sides.items():
+            plain = self.plain[role]
+            alike = side.task == plain.task and column_of(side.decoding) == column_of(plain.decoding)
+            if alike and side != plain:
+                pairs[f"{role}{MINUS}{PLAIN}"] = (side, plain)
+        return pairs
 
 
 def column_of(decoding: str) -> str:
@@ -100,8 +112,11 @@ def readings_of(described: Map, noiseless: Collection[str]) -> list[Reading]:
     for name, axis in described.axes.items():
         for cell in axis.cells:
             for reading in axis.readings or described.readings:
-                sides = {role: _side(described, cell, role, reading, noiseless) for role in described.methods}
-                found.append(Reading(name, cell.at, reading, sides))
+                sides, plain = (
+                    {role: _side(described, c, role, reading, noiseless) for role in described.methods}
+                    for c in (cell, Cell(at=cell.at))
+                )
+                found.append(Reading(name, cell.at, reading, sides, plain))
     return found
 
 

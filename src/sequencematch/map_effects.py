@@ -16,11 +16,10 @@ import numpy as np
 from sequencematch.bleu import corpus_bleu
 from sequencematch.errors import UserError
 from sequencematch.intervals import Estimate, Resampled, corrected, resampled_mean, resampled_score
-from sequencematch.map_cells import Reading, Side
+from sequencematch.map_cells import MINUS, Reading, Side
 from sequencematch.scoring import read_json
 
 LEVEL = 0.05
-MINUS = "_minus_"
 # What answering costs and how it goes, of each side: means over seeds.
 COSTS = ("pushes_per_sequence", "pops_per_sequence", "cut_off_share")
 
@@ -54,10 +53,10 @@ class Effect:
         return self.corrected is not None and self.corrected < LEVEL
 
     @property
-    def roles(self) -> tuple[str, str]:
-        """Of a difference: what is above what."""
-        first, _, second = self.quantity.partition(MINUS)
-        return first, second
+    def sides(self) -> tuple[Side, ...]:
+        """The side scored, or the two compared."""
+        reading = self.reading
+        return reading.comparisons.get(self.quantity) or (reading.sides[self.quantity],)
 
 
 def reader(results: Path, seeds: Sequence[int]) -> Callable[[Side], Measured]:
@@ -99,35 +98,29 @@ def effects(readings: Sequence[Reading], measure: Callable[[Side], Measured]) ->
         for role, side in reading.sides.items():
             m = measure(side)
             found.append(Effect(reading, role, m.points.estimate(), m.questions, m.costs))
-        for first, second in reading.pairs():
-            a, b = (measure(reading.sides[role]) for role in (first, second))
+        for quantity, sides in reading.comparisons.items():
+            a, b = map(measure, sides)
             if a.digest != b.digest:
+                roles = " and ".join(quantity.split(MINUS))
                 raise UserError(
-                    f"in the cell '{reading.at}' of the map's axis '{reading.axis}', {first} and {second} answered "
-                    "different questions: compare tasks with the same data"
+                    f"in the cell '{reading.at}' of the map's axis '{reading.axis}', {roles} answered different "
+                    "questions: compare tasks with the same data"
                 )
             difference = a.points - b.points
             costs = {name: a.costs[name] - b.costs[name] for name in COSTS}
-            quantity = f"{first}{MINUS}{second}"
             found.append(Effect(reading, quantity, difference.estimate(), a.questions, costs, p=difference.p_value()))
     return _corrected(found)
 
 
 def _corrected(found: Sequence[Effect]) -> list[Effect]:
-    p = {compared(effect): effect.p for effect in found if effect.p is not None}
+    p = {effect.sides: effect.p for effect in found if effect.p is not None}
     by_comparison = dict(zip(p, corrected(np.array(list(p.values()))).tolist(), strict=True))
-    return [replace(e, corrected=by_comparison[compared(e)]) if e.p is not None else e for e in found]
-
-
-def compared(effect: Effect) -> tuple[Side, Side]:
-    """The two sides of a difference."""
-    first, second = effect.roles
-    return effect.reading.sides[first], effect.reading.sides[second]
+    return [replace(e, corrected=by_comparison[e.sides]) if e.p is not None else e for e in found]
 
 
 def differences(found: Sequence[Effect]) -> list[Effect]:
     """Every comparison once."""
-    return list({compared(effect): effect for effect in reversed(found) if effect.p is not None}.values())[::-1]
+    return list({effect.sides: effect for effect in reversed(found) if effect.p is not None}.values())[::-1]
 
 
 def to_csv(found: Sequence[Effect], seeds: int) -> str:
@@ -141,10 +134,8 @@ def to_csv(found: Sequence[Effect], seeds: int) -> str:
 
 
 def _row(effect: Effect, seeds: int) -> dict:
-    roles = [role for role in effect.roles if role]
-    sides = [effect.reading.sides[role] for role in roles]
     names = ("task", "method", "eta", "decoding")
-    written = {name: " | ".join(f"{getattr(side, name)}" for side in sides) for name in names}
+    written = {name: " | ".join(f"{getattr(side, name)}" for side in effect.sides) for name in names}
     numbers = {name: getattr(effect.found, name) for name in ("mean", "sd", "low", "high")}
     numbers |= {"p": effect.p, "p_corrected": effect.corrected} | effect.costs
     return {

@@ -9,7 +9,7 @@ import numpy as np
 
 from sequencematch.decoding_names import decoding_options
 from sequencematch.figures import COLOURS, GREY, STYLE, save
-from sequencematch.map_cells import COLUMNS, Map, Side, column_of
+from sequencematch.map_cells import COLUMNS, PLAIN, Map, Side, column_of
 from sequencematch.map_effects import Effect, differences
 from sequencematch.map_page import quantity_label, role_label
 from sequencematch.wording import decoding_label, number
@@ -74,7 +74,7 @@ def plot_summary(described: Map, found: Sequence[Effect], path: Path) -> None:
     """Every difference as a square, in two halves: rows are cells, columns decodings and pairs of roles."""
     import matplotlib.pyplot as plt
 
-    compared = [effect for effect in found if effect.p is not None]
+    compared = [e for e in found if e.p is not None and not e.quantity.endswith(PLAIN)]
     quantities = list(dict.fromkeys(effect.quantity for effect in compared))
     squares = by_place(compared)
     halves = _halves(described, list(dict.fromkeys(row for row, _ in squares)))
@@ -92,7 +92,7 @@ def plot_summary(described: Map, found: Sequence[Effect], path: Path) -> None:
             panel.set_axis_off()
         figure.suptitle(
             "Paired differences in points (accuracy in %, or BLEU). Blue: the first is above; red: below; framed and "
-            f"bold: stands when corrected for all {len(differences(compared))} comparisons",
+            f"bold: stands when corrected for all {len(differences(found))} comparisons",
             fontsize=9,
         )
         save(figure, path)
@@ -180,21 +180,21 @@ def plot_cost(described: Map, found: Sequence[Effect], path: Path) -> None:
         for panel, reading in zip(grid[0], described.readings, strict=True):
             for side, effect in decoded_like(reading, default_sides(described, found)).items():
                 x, y = effect.costs["pushes_per_sequence"], effect.found.mean
-                shape, size = (PLAIN, 10) if side.decoding == reading else (shape_of(side.decoding), 5)
+                shape, size = (CIRCLE, 10) if side.decoding == reading else (shape_of(side.decoding), 5)
                 panel.plot(x, y, shape, color=colours[effect.quantity], markersize=size, mec="white", mew=0.5)
             panel.set(title=_plain(reading), xlabel="tokens written per answer", xscale="log")
             panel.xaxis.set_major_formatter("{x:g}")
             panel.xaxis.set_minor_formatter("{x:g}")
             panel.grid(color="#dddddd", linewidth=0.6)
         grid[0, 0].set_ylabel("points")
-        handles = [_key(PLAIN, role_label(role), colour, 8) for role, colour in colours.items()]
+        handles = [_key(CIRCLE, role_label(role), colour, 8) for role, colour in colours.items()]
         handles += [_key(shape, label, GREY, 5) for shape, label in {s: label for s, label in SHAPES.values()}.items()]
         figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
         figure.suptitle("What an answer costs: the default cell's models, plainly (large) and otherwise", fontsize=9)
         save(figure, path)
 
 
-PLAIN = "o"
+CIRCLE = "o"
 TRUNCATED, DIALS = ("D", "temperature, truncation"), ("s", "dials on <bkspc>")
 # What is done besides, and the shape that stands for it.
 SHAPES = {
@@ -208,7 +208,7 @@ SHAPES = {
 
 def shape_of(decoding: str) -> str:
     """Of what a decoding does besides being greedy or disturbed, the last."""
-    return next((SHAPES[key][0] for key in reversed(decoding_options(decoding)) if key in SHAPES), PLAIN)
+    return next((SHAPES[key][0] for key in reversed(decoding_options(decoding)) if key in SHAPES), CIRCLE)
 
 
 def _key(shape: str, label: str, colour: str, size: float):

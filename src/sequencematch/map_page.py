@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from sequencematch.document import Block, Bullets, Grid, Heading, Paragraph
-from sequencematch.map_cells import COLUMNS, Map
-from sequencematch.map_effects import LEVEL, MINUS, Effect, differences
+from sequencematch.map_cells import COLUMNS, MINUS, PLAIN, Map
+from sequencematch.map_effects import LEVEL, Effect, differences
 from sequencematch.wording import decoding_label, number
 
 # How a difference comes out, from clearly above to clearly below.
@@ -74,11 +74,12 @@ def _axis(described: Map, name: str, found: Sequence[Effect]) -> Iterator[Block]
 def _grid(title: str, described: Map, here: Sequence[Effect]) -> Grid:
     """A row per cell and reading: scores, differences, tokens."""
     by_place = {(e.reading.at, e.reading.name, e.quantity): e for e in here}
-    quantities = [e.quantity for e in here if e.reading == here[0].reading and e.p is not None]
     roles = list(described.methods)
+    named = dict.fromkeys(e.quantity for e in here if e.p is not None)
+    quantities = sorted(named, key=lambda quantity: quantity.endswith(PLAIN))
     rows = []
     for at, reading in dict.fromkeys((e.reading.at, e.reading.name) for e in here):
-        effects = {quantity: by_place[at, reading, quantity] for quantity in (*roles, *quantities)}
+        effects = {quantity: by_place.get((at, reading, quantity)) for quantity in (*roles, *quantities)}
         rows.append(
             [
                 at,
@@ -92,8 +93,10 @@ def _grid(title: str, described: Map, here: Sequence[Effect]) -> Grid:
     return Grid(title, ["cell", "decoding", *labels, f"tokens ({' / '.join(map(role_label, roles))})"], rows)
 
 
-def difference(effect: Effect) -> str:
+def difference(effect: Effect | None) -> str:
     """'+12.3 (10.1 to 14.5)', in bold where it stands."""
+    if effect is None:
+        return "-"
     found = effect.found
     sign = "+" if round(found.mean, 1) > 0 else ""
     bold = "**" * effect.stands
@@ -120,5 +123,6 @@ def role_label(role: str) -> str:
 
 
 def quantity_label(quantity: str) -> str:
-    """'SM - MLE' for 'sm_minus_mle'."""
-    return " - ".join(map(role_label, quantity.split(MINUS)))
+    """'SM - MLE' for 'sm_minus_mle', 'SM - default' for a difference to the default cell."""
+    first, second = quantity.split(MINUS)
+    return f"{role_label(first)} - {'default' if second == PLAIN else role_label(second)}"
