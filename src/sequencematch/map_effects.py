@@ -91,6 +91,23 @@ def reader(results: Path, seeds: Sequence[int]) -> Callable[[Side], Measured]:
     return measured
 
 
+def finished(readings: Sequence[Reading], results: Path, seeds: Sequence[int]) -> list[Reading]:
+    """The readings whose runs are all there, decoded as they want."""
+
+    @cache
+    def decodings(run: str) -> set[str]:
+        files = [results / run / f"seed={seed}/metrics.json" for seed in seeds]
+        if not all(file.is_file() for file in files):
+            return set()
+        return set.intersection(*(set(read_json(file, "score the run again")["decodings"]) for file in files))
+
+    def is_there(reading: Reading) -> bool:
+        compared = [side for pair in reading.comparisons.values() for side in pair]
+        return all(side.decoding in decodings(side.run) for side in (*reading.sides.values(), *compared))
+
+    return [reading for reading in readings if is_there(reading)]
+
+
 def effects(readings: Sequence[Reading], measure: Callable[[Side], Measured]) -> list[Effect]:
     """Scores and differences of every reading, the p-values of the differences corrected."""
     found = []

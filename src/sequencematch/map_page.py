@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from sequencematch.document import Block, Bullets, Grid, Heading, Paragraph
-from sequencematch.map_cells import COLUMNS, MINUS, PLAIN, Map
+from sequencematch.map_cells import COLUMNS, MINUS, PLAIN, Map, Reading
 from sequencematch.map_effects import LEVEL, Effect, differences
 from sequencematch.wording import decoding_label, number
 
@@ -12,10 +12,14 @@ from sequencematch.wording import decoding_label, number
 VERDICTS = ("above", "above alone", "undecided", "below alone", "below")
 
 
-def page(described: Map, found: Sequence[Effect], seeds: Sequence[int]) -> list[Block]:
-    axes = [block for name in described.axes for block in _axis(described, name, found)]
+def page(described: Map, found: Sequence[Effect], seeds: Sequence[int], missing: Sequence[Reading] = ()) -> list[Block]:
+    """``missing``: what is on the map, but not measured yet."""
+    there = dict.fromkeys(effect.reading.axis for effect in found)
+    axes = [block for name in described.axes if name in there for block in _axis(described, name, found)]
+    absent = [f"{described.axes[axis].title}: {at}" for axis, at in dict.fromkeys((r.axis, r.at) for r in missing)]
     return [
         Paragraph(_caption(described, found, seeds)),
+        *([Paragraph(f"Not yet measured: {'; '.join(absent)}.")] if absent else []),
         Heading("At a glance"),
         Paragraph(
             "Comparisons by outcome, each counted once: *above* and *below* stand after the correction, *above alone* "
