@@ -266,7 +266,7 @@ def test_a_map_under_way_leaves_out_what_is_not_there_and_says_so(measured):
     run("make_map", "--partial", **words, output=root / "map")
     rows = list(csv.DictReader((root / "map/map.csv").read_text().splitlines()))
     assert {(row["axis"], row["at"]) for row in rows} == {(r.axis, r.at) for r in readings} - {("alpha", "js")}
-    assert "\n\nNot yet measured: alpha: js.\n\n" in (root / "map/map.md").read_text()
+    assert "\n\nNot yet measured: alpha (js).\n\n" in (root / "map/map.md").read_text()
     kept = effects(finished(readings, root, (1, 2, 3)), reader(root, (1, 2, 3)))
     assert len(differences(kept)) < len(differences(found))  # the correction is for those that were made
     for task in ("mul", "add_or_sub_in_base"):

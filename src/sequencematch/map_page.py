@@ -16,7 +16,10 @@ def page(described: Map, found: Sequence[Effect], seeds: Sequence[int], missing:
     """``missing``: what is on the map, but not measured yet."""
     there = dict.fromkeys(effect.reading.axis for effect in found)
     axes = [block for name in described.axes if name in there for block in _axis(described, name, found)]
-    absent = [f"{described.axes[axis].title}: {at}" for axis, at in dict.fromkeys((r.axis, r.at) for r in missing)]
+    absent = []
+    for axis in dict.fromkeys(reading.axis for reading in missing):
+        places = dict.fromkeys(reading.at for reading in missing if reading.axis == axis)
+        absent.append(f"{described.axes[axis].title} ({', '.join(places)})")
     return [
         Paragraph(_caption(described, found, seeds)),
         *([Paragraph(f"Not yet measured: {'; '.join(absent)}.")] if absent else []),
