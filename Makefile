@@ -1,6 +1,7 @@
 # make             set up what is needed and make the tables of the default scale
 # make SCALE=smoke the same at another scale (workflow/scales/)
-# make table6      one table or figure: table5, table6, table7, table8, divergences, motivating_example
+# make table6      one table or figure: table3 to table8, divergences, motivating_example
+# make overheads   what steps and sampling cost: table3, table4 and the benchmarks; on a machine that does nothing else
 # make report      results/SCALE/report.html: everything on one page; and snakemake_report.html, Snakemake's own
 # make map         results/map/map: where backspaces help, under which conditions (docs/map.md); SCALE=map_gpu: on a GPU
 # make why         what would run and because of which file or setting, and how long it took the last time; runs nothing
@@ -11,7 +12,7 @@
 # make test-all    the same, and those that take minutes each: a real SLURM, runs that are killed again and again
 # make test-packages   as root on Debian: SLURM and a browser, for tests that are skipped without them
 # make lint        check style and types alone
-# make reference   keep the tables of SCALE in results/reference/
+# make reference   keep the tables of SCALE, and what steps and sampling cost there, in results/reference/
 # make clean-results, make clean-setup   remove results of SCALE; remove the virtual environment
 #
 # TARGET narrows why and status down: make why TARGET=table6
@@ -29,7 +30,7 @@ SETUP := .venv/installed
 RUN = $(BIN)/python workflow/run.py
 OPTIONS = $(if $(GPUS),--resources gpu=$(GPUS)) --config scale=$(SCALE) $(CONFIG) $(ARGS)
 OWN_REPORT = results/$(SCALE)/snakemake_report.html
-TARGETS := all table5 table6 table7 table8 divergences motivating_example
+TARGETS := all table5 table6 table7 table8 divergences motivating_example overheads table3 table4
 
 .PHONY: $(TARGETS) map report why status setup verify test test-all test-packages lint reference clean-results clean-setup
 .DEFAULT_GOAL := all

@@ -50,6 +50,7 @@ wildcard_constraints:
     task="|".join(CONFIG.tasks),
     method="|".join(CONFIG.methods),
     table="|".join(CONFIG.tables),
+    overhead="|".join(CONFIG.overheads) or "(?!)",
     eta=r"[0-9.e-]+",
     seed=r"-?\d+",
 
@@ -60,6 +61,7 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/sample.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/page.smk"
+include: "workflow/rules/overheads.smk"
 
 
 if CONFIG.map:
@@ -96,3 +98,18 @@ for table in CONFIG.tables:
             table
         input:
             table_files(table),
+
+
+# Times are never the same twice and ask for a machine that does nothing else: no part of all.
+rule overheads:
+    input:
+        [file for name in CONFIG.overheads for file in overhead_files(name)],
+
+
+for overhead in CONFIG.overheads:
+
+    rule:
+        name:
+            overhead
+        input:
+            overhead_table_files(overhead),

@@ -96,7 +96,7 @@ class ExactNetwork(nn.Module):
         self.double()
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
-        return self.lm.lm_head(hidden_states(self.lm, inputs.token, inputs.position, inputs.dense_mask()))
+        return self.lm.lm_head(hidden_states(self.lm, inputs))
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,17 @@ import pytest
 import torch
 from conftest import BKSPC, random_row, random_trajectory, tiny_llama
 
-from sequencematch.attention import hidden_states
-from sequencematch.core import algorithm_2, live_tokens, state_tree
+from sequencematch import attention
+from sequencematch.attention import (
+    STATE_TREE,
+    Blocks,
+    Flex,
+    Whole,
+    choose_kernel,
+    hidden_states,
+    use_state_tree,
+)
+from sequencematch.core import Actions, Inputs, algorithm_2, live_tokens, state_tree
 from sequencematch.errors import UserError
 
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}  # hidden states are of size 1
@@ -45,8 +54,14 @@ def gathered(hidden, states):
     return torch.stack([hidden[b, position] for b, position, _ in states])
 
 
-def through_the_entry_point(lm, inputs):
-    return hidden_states(lm, inputs.token, inputs.position, inputs.dense_mask())
+def network(implementation):
+    lm = tiny_llama(implementation="eager" if implementation == "eager" else "sdpa")
+    if implementation == STATE_TREE:
+        use_state_tree(lm)
+    return lm
+
+
+IMPLEMENTATIONS = ["sdpa", "eager", STATE_TREE]
 
 
 def largest_error(lm, hidden, states):
@@ -54,12 +69,12 @@ def largest_error(lm, hidden, states):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @pytest.mark.parametrize("encode", [encoded_tree, encoded_copies])
 def test_every_state_is_what_its_live_tokens_give(implementation, encode):
-    lm = tiny_llama(implementation=implementation)
+    lm = network(implementation)
     inputs, states = encode()
-    hidden = through_the_entry_point(lm, inputs)
+    hidden = hidden_states(lm, inputs)
     torch.testing.assert_close(gathered(hidden, states), recomputed(lm, states), **TOLERANCE)
 
 
@@ -72,7 +87,7 @@ def test_trap_eager_with_a_bool_mask_is_silently_wrong():
         input_ids=inputs.token, position_ids=inputs.position, attention_mask=inputs.dense_mask()[:, None]
     ).last_hidden_state
     assert largest_error(lm, trapped, states) > 0.1
-    assert largest_error(lm, through_the_entry_point(lm, inputs), states) < 1e-4
+    assert largest_error(lm, hidden_states(lm, inputs), states) < 1e-4
 
 
 @torch.no_grad()
@@ -83,7 +98,7 @@ def test_trap_repeating_positions_without_a_mask_are_taken_for_packing(implement
     token = torch.tensor([[1, 3, 4, 5, 6, 7]])
     position = torch.tensor([[0, 1, 2, 1, 2, 3]])
     causal = torch.ones(1, 6, 6).tril().bool()
-    ours = hidden_states(lm, token, position, causal)
+    ours = hidden_states(lm, Inputs(token, position, mask=causal))
     trapped = lm.get_decoder()(input_ids=token, position_ids=position, use_cache=False).last_hidden_state
     torch.testing.assert_close(trapped[:, :3], ours[:, :3], **TOLERANCE)
     assert (trapped[:, 3:] - ours[:, 3:]).abs().amax(-1).min() > 0.1
@@ -92,7 +107,7 @@ def test_trap_repeating_positions_without_a_mask_are_taken_for_packing(implement
     inputs, states = encoded_tree()
     trapped = lm.get_decoder()(input_ids=inputs.token, position_ids=inputs.position, use_cache=False).last_hidden_state
     assert largest_error(lm, trapped, states) > 0.1
-    assert largest_error(lm, through_the_entry_point(lm, inputs), states) < 1e-4
+    assert largest_error(lm, hidden_states(lm, inputs), states) < 1e-4
 
 
 @pytest.mark.parametrize("implementation", ["flex_attention", "flash_attention_2"])
@@ -102,5 +117,227 @@ def test_trap_other_implementations_are_refused_in_one_sentence(implementation):
     lm.config._attn_implementation = implementation
     inputs, _ = encoded_tree()
     with pytest.raises(UserError, match=f"'{implementation}'.*use 'sdpa' or 'eager'") as refusal:
-        through_the_entry_point(lm, inputs)
+        hidden_states(lm, inputs)
     assert "\n" not in str(refusal.value)
+
+
+# --------------------------------------------------------------------------------------------------
+# The three kernels of our own implementation
+# --------------------------------------------------------------------------------------------------
+
+
+def encoded(seed: int, longest: int = 40, rows: int = 3, trajectories: int = 2):
+    """Inputs of state trees of data and rollout, of rows of different lengths."""
+    rng = random.Random(seed)
+    chosen = []
+    for _ in range(rows):
+        prompt = [1, *rng.choices(range(3, BKSPC), k=rng.randrange(9))]
+        chosen.append([random_trajectory(rng, prompt, longest) for _ in range(trajectories)])
+    return state_tree(chosen, BKSPC)[0]
+
+
+def outputs_and_gradients(attend, inputs, heads=4, key_heads=2, dtype=torch.float32, device="cpu"):
+    """What ``attend`` makes of random queries, keys and values, and the gradients; padding's queries left out."""
+    torch.manual_seed(0)
+    shape = (len(inputs.token), heads, inputs.token.shape[1], 16)
+    # As networks hand them over: a transposed view.
+    tensors = [
+        torch.randn(s[0], s[2], s[1], s[3], dtype=dtype, device=device).transpose(1, 2).requires_grad_()
+        for s in (shape, *[(shape[0], key_heads, *shape[2:])] * 2)
+    ]
+    out = attend(*tensors)
+    real = (inputs.end > 0).to(device)[:, :, None, None]
+    upstream = torch.randn(out.shape, dtype=dtype, device=device)
+    gradients = torch.autograd.grad((out * upstream * real).sum(), tensors)
+    return [(out * real).detach(), *gradients]
+
+
+class Attention(torch.nn.Module):
+    """What the kernels ask of the layer that calls them."""
+
+    num_key_value_groups = 2
+    is_causal = True
+
+
+def by(kernel):
+    return lambda query, key, value: kernel.attend(Attention(), query, key, value, {"scaling": 0.3})
+
+
+def by_definition(mask):
+    """Softmax over what the mask allows, written out."""
+
+    def attend(query, key, value):
+        key, value = (t.repeat_interleave(query.shape[1] // t.shape[1], dim=1) for t in (key, value))
+        scores = (query @ key.mT * 0.3).masked_fill(~mask[:, None], -torch.inf)
+        return (scores.softmax(-1) @ value).transpose(1, 2)
+
+    return attend
+
+
+@pytest.mark.parametrize("size", [4, 7, 16, 64, 500])
+@pytest.mark.parametrize("seed", range(3))
+def test_blocks_attend_as_defined(size, seed):
+    inputs = encoded(seed)
+    found = outputs_and_gradients(by(Blocks(inputs.end, size)), inputs)
+    expected = outputs_and_gradients(by_definition(inputs.dense_mask()), inputs)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_blocks_in_double_precision_are_exact():
+    inputs = encoded(5)
+    found = outputs_and_gradients(by(Blocks(inputs.end, 8)), inputs, dtype=torch.float64)
+    expected = outputs_and_gradients(by_definition(inputs.dense_mask()), inputs, dtype=torch.float64)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_blocks_leave_out_what_no_query_sees():
+    """Prompt, data and rollout of two blocks each: 3 triangles, and two squares, for the prompt alone, below it."""
+    prompt, data, rollout = ([3] * 16 for _ in range(3))
+    row = [Actions(prompt, actions, [True] * 16) for actions in (data, rollout)]
+    inputs, _ = state_tree([row], BKSPC)
+    causal, after_data = Blocks(inputs.end, 8).groups
+    assert [n for _, n in causal.parts] == [8, 16, 24, 32] and causal.runs == [slice(0, 32)]
+    assert [n for _, n in after_data.parts] == [24, 32] and after_data.runs == [slice(0, 16), slice(32, 48)]
+
+
+@pytest.mark.parametrize("size", [4, 16, 64])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_block_mask_of_flex_says_what_the_dense_mask_says(size, seed):
+    """Block map and mask function together, in the inputs' own order; and nothing is left without a key."""
+    inputs = encoded(seed)
+    rows, length = inputs.token.shape
+    kernel = Flex(inputs.end, size)
+    mask = kernel.block_mask
+    n = kernel.order.shape[1]
+    whole, partial = torch.zeros(2, rows, n // size, n // size, dtype=torch.bool)
+    for kinds, counts, indices in (
+        (partial, mask.kv_num_blocks, mask.kv_indices),
+        (whole, mask.full_kv_num_blocks, mask.full_kv_indices),
+    ):
+        for b in range(rows):
+            for i in range(n // size):
+                kinds[b, i, indices[b, 0, i, : counts[b, 0, i]].long()] = True
+    assert not (whole & partial).any()
+    b, q, k = torch.meshgrid(torch.arange(rows), torch.arange(n), torch.arange(n), indexing="ij")
+    whole, partial = (kinds.repeat_interleave(size, 1).repeat_interleave(size, 2) for kinds in (whole, partial))
+    seen = whole | (partial & mask.mask_mod(b, 0, q, k))
+    assert seen.any(-1).all()
+    place = kernel.place
+    of_inputs = torch.stack([seen[b][place[b]][:, place[b]] for b in range(rows)])
+    assert torch.equal(of_inputs, inputs.dense_mask())
+    hidden = torch.arange(rows * length).view(rows, length)
+    assert torch.equal(kernel.restored(kernel.permuted(hidden)[..., None])[..., 0], hidden)
+
+
+def test_live_nodes_first_leaves_most_blocks_whole():
+    """A noised sequence: one node in six is dead, so that in push order no block of the triangle would be whole."""
+    rng = random.Random(0)
+    actions = [a for _ in range(400) for a in ([3, BKSPC, 4] if rng.random() < 0.2 else [4])]
+    inputs, _ = state_tree([[Actions([1], actions, [True] * len(actions))]], BKSPC)
+    mask = Flex(inputs.end, 16).block_mask
+    whole, partial = mask.full_kv_num_blocks.sum().item(), mask.kv_num_blocks.sum().item()
+    assert whole > 2 * partial
+    in_push_order = attention.block_kinds(
+        torch.arange(480)[None],
+        torch.nn.functional.pad(inputs.end[:, :480], (0, max(0, 480 - inputs.end.shape[1]))),
+        16,
+    )[1].sum()
+    assert in_push_order < whole / 10
+
+
+@torch.no_grad()
+def test_flex_in_a_network_gives_the_hidden_states_of_the_dense_mask(monkeypatch):
+    """Order of nodes, padding and position ids; uncompiled, as there is none without CUDA."""
+    inputs = encoded(2)
+    expected = hidden_states(network("sdpa"), inputs)
+    monkeypatch.setattr(attention, "choose_kernel", lambda inputs, dtype: Flex(inputs.end, 16))
+    found = hidden_states(network(STATE_TREE), inputs)
+    real = inputs.end > 0
+    torch.testing.assert_close(found[real], expected[real], **TOLERANCE)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("key_heads", [4, 2])
+def test_flex_compiled_attends_as_defined_forward_and_backward(key_heads):
+    inputs = encoded(0, longest=300)
+    cuda = inputs.to(torch.device("cuda"))
+    kernel = Flex(cuda.end)
+
+    def attend(query, key, value):
+        def moved(tensor):
+            order = kernel.order[:, None, :, None].expand(-1, tensor.shape[1], -1, tensor.shape[3])
+            padding = (0, 0, 0, kernel.order.shape[1] - kernel.length)
+            return torch.nn.functional.pad(tensor, padding).gather(2, order)
+
+        out = by(kernel)(*map(moved, (query, key, value)))
+        return kernel.restored(out.flatten(2)).unflatten(2, out.shape[2:])
+
+    found = outputs_and_gradients(attend, inputs, key_heads=key_heads, device="cuda")
+    expected = outputs_and_gradients(by_definition(cuda.dense_mask()), inputs, key_heads=key_heads, device="cuda")
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
+
+
+def test_what_is_chosen():
+    """Causal without deletions whatever the length; one call where rows are short; blocks where they are long."""
+    data = [[Actions([1, 3], [4] * n, [True] * n)] for n in (5, 9)]
+    assert choose_kernel(state_tree(data, BKSPC)[0], torch.float32) == Whole(None)
+    short, long = encoded(0), encoded(0, longest=400)
+    assert choose_kernel(short, torch.float32).mask is not None
+    assert isinstance(choose_kernel(long, torch.float32), Blocks)
+    assert choose_kernel(algorithm_2([random_trajectory(random.Random(0))], BKSPC)[0], torch.float32).mask is not None
+
+
+def test_causal_attention_is_the_tree_of_data_without_deletions():
+    rows = [[Actions([1, 3], [4, 5, 6, 3][:n], [True] * n)] for n in (4, 2)]
+    inputs, _ = state_tree(rows, BKSPC)
+    found, expected = (hidden_states(network(kind), inputs) for kind in (STATE_TREE, "sdpa"))
+    real = inputs.end > 0
+    torch.testing.assert_close(found[real], expected[real], **TOLERANCE)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_gradients_of_a_network_through_blocks_are_those_of_the_dense_mask(monkeypatch, checkpointing):
+    """Layers that are run again in the backward pass see what they saw."""
+    monkeypatch.setattr(attention, "choose_kernel", lambda inputs, dtype: Blocks(inputs.end, 8))
+    inputs = encoded(3)
+    gradients = []
+    for kind in (STATE_TREE, "sdpa"):
+        lm = network(kind).train()
+        if checkpointing and kind == STATE_TREE:
+            lm.gradient_checkpointing_enable({"use_reentrant": False})
+        hidden = hidden_states(lm, inputs)[inputs.end > 0]
+        torch.manual_seed(0)
+        (hidden * torch.randn_like(hidden)).sum().backward()
+        gradients.append({name: p.grad for name, p in lm.named_parameters() if p.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys() and gradients[0]
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradient, gradients[1][name], rtol=1e-3, atol=1e-3)
+
+
+def test_memory_for_the_mask_is_linear_in_length():
+    """What is kept from the forward to the backward pass, but for queries, keys, values and outputs."""
+    kept = {}
+    for length in (512, 2048):
+        inputs = Inputs(*torch.zeros(2, 1, length, dtype=torch.long), end=torch.arange(1, length + 1)[None])
+        sizes = []
+
+        def pack(tensor, sizes=sizes):
+            sizes.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            tensors = [torch.zeros(1, 2, length, 16, requires_grad=True) for _ in range(3)]
+            by(choose_kernel(inputs, torch.float32))(*tensors)
+        kept[length] = sum(sizes)
+    assert kept[2048] == 4 * kept[512]
+
+
+def test_a_family_that_drops_what_may_be_seen_fails_aloud():
+    lm = network(STATE_TREE)
+    inner = lm.model.layers[0].self_attn.forward
+    lm.model.layers[0].self_attn.forward = lambda *a, visible=None, **options: inner(*a, **options)
+    with pytest.raises(RuntimeError):
+        hidden_states(lm, encoded(0))

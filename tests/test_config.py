@@ -7,7 +7,7 @@ import yaml
 
 from sequencematch.config import SECTIONS, load_config, read_yaml, scale_overlay
 from sequencematch.errors import UserError
-from sequencematch.settings import Arithmetic, Source, Text, Translation
+from sequencematch.settings import Arithmetic, Overhead, Source, Text, Translation
 
 ROOT = Path(__file__).parents[1]
 BASE = ROOT / "config.yaml"
@@ -35,6 +35,8 @@ def test_the_base_file_lists_every_setting():
     families = {"arithmetic": Arithmetic, "translation": Translation, "text": Text}
     for task in written["tasks"].values():
         assert set(task["data"]) == set(families[task["data"]["family"]].model_fields)
+    for table in written["overheads"].values():
+        assert set(table["measured"]) == set(Overhead.model_fields)
     assert {key for source in written["sources"].values() for key in source} <= set(Source.model_fields)
 
 
@@ -123,6 +125,25 @@ def test_null_removes_a_key():
         (
             {"tasks": {"text": {"data": {"source": "python_topic"}}}},
             "tasks.text.data.source: 'python_topic' is unknown; did you mean 'python_topics'?",
+        ),
+        # What steps cost.
+        (
+            {"overheads": {"table3": {"measured": {"geometries": ["256-768"]}}}},
+            "overheads.table3.measured.geometries: '256-768' is no geometry: write lengths of prompt and continuation "
+            "as 256+768",
+        ),
+        (
+            {"overheads": {"table3": {"model": {"context": 1024}}}},
+            "overheads.table3: sequences take up to 4096 positions (prompt, continuation and the tokens taken back, "
+            "contexts, masked), and the model has 1024 (context): raise it, or shorten them",
+        ),
+        (
+            {"overheads": {"table3": {"model": {"layerz": 3}}}},
+            "overheads.table3.model.layerz is unknown; did you mean 'layers'?",
+        ),
+        (
+            {"overheads": {"table6": {"title": "T", "measured": {}}}},
+            "overheads.table6: a table of that name stands under tables; rename one of them",
         ),
         # What is measured.
         (
@@ -235,6 +256,11 @@ def test_null_removes_a_key():
             {"rollouts": {"buffer": 8}},
             "rollouts.buffer is 8, but must be at least optimiser.batch (64), "
             "or no batch can be drawn from it (task mul)",
+        ),
+        (
+            {"rollouts": {"concurrent": True}, "jobs": {"train": {"gpu": 2}}},
+            "rollouts.concurrent is true, but training then takes one process, and jobs.train.gpu is 2, one process "
+            "each: set one of them to false or 1 (task mul)",
         ),
         ({"optimiser": {"micro_batch": 5}}, "optimiser: batch (64) must be a multiple of micro_batch (5)"),
         (

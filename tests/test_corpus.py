@@ -3,7 +3,9 @@
 from collections import Counter
 
 from sequencematch.core import Actions
-from sequencematch.corpus import Batches, Corpus, Order
+from sequencematch.corpus import Batches, Corpus, Order, nodes, of_like_length
+
+BKSPC = 99
 
 
 def corpus(n: int) -> Corpus:
@@ -22,7 +24,7 @@ def test_each_epoch_is_a_permutation_and_any_slice_stands_alone():
 
 def test_batches_hold_the_stream_with_like_lengths_together():
     source, size = corpus(64), 4
-    batches = Batches(source, size, 1, "stream")
+    batches = Batches(source, size, BKSPC, 1, "stream")
     steps = [batches[step] for step in range(32)]  # two epochs, one of each draw
     seen = Counter((e.prompt[0], e.actions[0]) for batch in steps for e in batch)
     assert seen == Counter((i, draw) for i in range(64) for draw in range(2))
@@ -31,4 +33,13 @@ def test_batches_hold_the_stream_with_like_lengths_together():
     assert padding < 0.15
     means = [sum(batch) for batch in lengths[:8]]
     assert means != sorted(means), "short batches must not always come first"
-    assert Batches(source, size, 1, "stream")[13] == steps[13]
+    assert Batches(source, size, BKSPC, 1, "stream")[13] == steps[13]
+
+
+def test_length_is_what_is_encoded_and_batches_of_like_length_lose_nothing():
+    """A deleted token is encoded, its ``<bkspc>`` is not."""
+    assert nodes(Actions([1, 2], [3, BKSPC, 4], [True] * 3), BKSPC) == 4
+    words = ["a" * (7 * i % 12) for i in range(12)]
+    batches = of_like_length(words, 4, len)
+    assert sorted(sum(batches, [])) == sorted(words) and [len(batch) for batch in batches] == [4, 4, 4]
+    assert [[len(word) for word in batch] for batch in batches] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]

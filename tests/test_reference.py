@@ -12,7 +12,16 @@ from sequencematch.errors import UserError
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "workflow"))
 
-from keep_reference import BEGIN, END, NUMBER, in_short, with_map  # noqa: E402
+from keep_reference import (  # noqa: E402
+    BEGIN,
+    COSTS_BEGIN,
+    COSTS_END,
+    END,
+    NUMBER,
+    costs_in_short,
+    in_short,
+    with_map,
+)
 
 KEPT = ROOT / "results/reference"
 
@@ -21,9 +30,13 @@ def test_the_readme_shows_the_kept_tables(monkeypatch):
     monkeypatch.chdir(ROOT)
     text = (ROOT / "README.md").read_text()
     assert text.partition(BEGIN)[2].partition(END)[0] == "\n" + in_short(KEPT)
+    assert text.partition(COSTS_BEGIN)[2].partition(COSTS_END)[0] == "\n" + costs_in_short(KEPT)
 
 
-@pytest.mark.parametrize("reference", KEPT.iterdir(), ids=lambda folder: folder.name)
+WITH_TABLES = [folder for folder in KEPT.iterdir() if (folder / "provenance.json").is_file()]
+
+
+@pytest.mark.parametrize("reference", WITH_TABLES, ids=lambda folder: folder.name)
 def test_kept_tables_name_their_commit_and_every_run_its_budget(reference):
     content = json.loads((reference / "provenance.json").read_text())
     assert content["commits"] and all(re.fullmatch(r"[0-9a-f]{12}", commit) for commit in content["commits"])

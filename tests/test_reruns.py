@@ -22,7 +22,7 @@ from sequencematch.settings import Arithmetic, Source, Text, Translation
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
-TARGETS = ("all", "report", "map")
+TARGETS = ("all", "report", "overheads", "map")
 # One seed and one noise level; a table of each family, one method of every loss.
 CONFIG = (
     "scale=smoke",
@@ -52,6 +52,11 @@ JOBS = {
     "draw_rules": 1,
     "make_report": 1,
     "make_map": 1,
+    "measure_overheads": 2,
+    "make_overhead_table": 2,
+    "measure_benchmark": 5,  # growth, masking, projection and sampling of table3; sampling of table4
+    "make_benchmark_table": 5,
+    "plot_growth": 1,
 }
 # Rules and those that read what they make. A rule has the name of its script, but for DATASET_SCRIPTS.
 READERS = {
@@ -78,6 +83,11 @@ READERS = {
     "draw_rules": {"make_report"},
     "make_report": set(),
     "make_map": set(),
+    "measure_overheads": {"make_overhead_table"},
+    "make_overhead_table": set(),
+    "measure_benchmark": {"make_benchmark_table", "plot_growth"},
+    "make_benchmark_table": set(),
+    "plot_growth": set(),
 }
 # Scripts of the rule make_dataset, and the families of tasks whose rows they make.
 DATASET_SCRIPTS = {"make_arithmetic": {"arithmetic"}, "make_translation": {"translation"}, "make_text": {"text"}}
@@ -95,7 +105,10 @@ EVERY = JOBS.keys() - {"make_dataset"} | DATASET_SCRIPTS.keys()
 DATA = {*DATASET_SCRIPTS}
 CORPORA = {"make_translation", "make_text"}
 TRAINING = {"pretrain_base", "pretrain_bc", "finetune"}
-NETWORK = TRAINING | {"sample", "judge"}  # what runs the model
+COSTS = {"measure_overheads", "measure_benchmark"}  # what times it
+NETWORK = TRAINING | {"sample", "judge"} | COSTS  # what runs the model
+COST_TABLES = {"make_overhead_table", "make_benchmark_table", "plot_growth"}
+COST_FIGURES = {"make_overhead_table", "plot_growth"}
 TABLES = {"make_table", "make_text_table"}
 REPORT = TABLES | {"plot_motivating_example", "make_map"}
 WORDS = REPORT | {"plot_noise_levels", "make_report"}  # what writes names and numbers
@@ -109,26 +122,28 @@ USED_BY = {
     "__init__.pyi": set(),
     "arithmetic.py": {"make_arithmetic"},
     "attention.py": NETWORK,
+    "benchmark_table.py": {"make_benchmark_table"},
+    "benchmarks.py": COSTS,
     "bleu.py": SCORES | {"score", "judge"},
     "cache.py": NETWORK,
-    "checkpoint.py": TRAINING,
+    "checkpoint.py": TRAINING | COSTS,
     "cli.py": EVERY,
     "code_digest.py": EVERY,
     "command.py": set(),
     "comparison.py": SCORES,
     "config.py": set(),
     "core.py": NETWORK | {"plot_masks"},
-    "corpus.py": TRAINING,
+    "corpus.py": TRAINING | COSTS,
     "custom_generate.py": set(),
     "decoding.py": NETWORK,
     "decoding_names.py": EVERY,
     "deletions.py": {"sample", "make_text_table", "plot_masks", "plot_backspaces", "make_report"},
-    "document.py": WORDS,
+    "document.py": WORDS | COST_TABLES,
     "documents.py": {"make_text"},
     "encoding.py": {"encode_examples"},
     "errors.py": EVERY,
     "evaluation.py": {"sample"},
-    "examples.py": {"encode_examples", "inject_noise", "sample", "judge", "plot_backspaces", "make_report"},
+    "examples.py": {"encode_examples", "inject_noise", "sample", "judge", "plot_backspaces", "make_report"} | COSTS,
     "explain.py": EVERY,
     "export.py": set(),
     "figures.py": REPORT,
@@ -137,34 +152,40 @@ USED_BY = {
     "hub.py": TOKENS | {"train_tokenizer"},
     "intervals.py": WORDS,
     "judging.py": {"judge"},
-    "losses.py": TRAINING,
+    "losses.py": TRAINING | COSTS,
     "map_cells.py": {"make_map"},
     "map_effects.py": {"make_map"},
     "map_figures.py": {"make_map"},
     "map_page.py": {"make_map"},
+    "measurements.py": COSTS | COST_TABLES,
     "model_card.py": set(),
     "motivating_example.py": REPORT,
-    "noise.py": {"inject_noise", "sample"},
+    "noise.py": {"inject_noise", "sample"} | COSTS,
+    "overhead_table.py": COST_TABLES,
+    "overheads.py": COSTS,
     "pairs.py": {"make_translation"},
-    "paper.py": WORDS,
-    "paper_tables.csv": WORDS,
+    "paper.py": WORDS | COST_TABLES,
+    "paper_tables.csv": WORDS | COST_TABLES,
     "phrase_words.py": {"make_translation"},
     "phrases.py": {"make_translation"},
-    "plots/__init__.py": FIGURES,
+    "plots/__init__.py": FIGURES | COST_FIGURES,
     "plots/backspaces.py": {"plot_backspaces"},
     "plots/learning_curves.py": {"plot_learning_curves"},
     "plots/masks.py": {"plot_masks"},
+    "plots/overheads.py": COST_FIGURES,
     "plots/noise_levels.py": {"plot_noise_levels", "make_report"},
     "plots/series.py": {"plot_noise_levels", "plot_learning_curves", "plot_backspaces", "make_report"},
-    "plots/theme.py": FIGURES,
+    "plots/theme.py": FIGURES | COST_FIGURES,
     "policy.py": NETWORK,
     "preflight.py": set(),
     "processes.py": NETWORK,
+    "producer.py": TRAINING,
+    "projection.py": NETWORK,
     "provenance.py": EVERY,
     "py.typed": set(),
     "python_topics.py": {"make_text"},
     "quantities.py": SCORES,
-    "replay.py": TRAINING,
+    "replay.py": TRAINING | COSTS,
     "report/__init__.py": {"plot_learning_curves", "plot_backspaces", "make_report"},
     "report/beside.py": {"make_report"},
     "report/facts.py": {"make_report"},
@@ -191,7 +212,7 @@ USED_BY = {
     "text_table.py": WORDS,
     "tokenizer.py": TOKENS | {"train_tokenizer"},
     "trace.py": {"plot_masks"},
-    "training.py": TRAINING,
+    "training.py": TRAINING | COSTS,
     "wording.py": WORDS,
 }
 
@@ -201,6 +222,8 @@ USED_BY = {
 ALL_TRAINING = {"pretrain_base": 3, "pretrain_bc": 3, "finetune": 8}
 CLEAN = {"pretrain_base": 0}  # base models are trained on sequences without noise
 ROWS = {"make_dataset": 1}
+ALL_COSTS = {"measure_overheads": 2, "measure_benchmark": 5}
+COSTS_OF_ONE = {"measure_overheads": 1, "measure_benchmark": 1, "plot_growth": 0}  # table4; table3 has its own value
 MATHS, PAIRS, TEXTS = {"arithmetic"}, {"translation"}, {"text"}
 SETTINGS = [
     ("arithmetic", "generator: list_prime_factors", ROWS, MATHS),
@@ -236,19 +259,19 @@ SETTINGS = [
     ("sources", "passages: {revision: abc}", ROWS, TEXTS),
     ("noise", "kind: random", CLEAN | {"inject_noise": 1, "sample": 5}, MATHS),
     ("noise", "draws: 2", CLEAN | {"inject_noise": 3}),
-    ("model", "source: corpora/network", {"train_tokenizer": 3, "encode_examples": 3, "pretrain_base": 3}),
-    ("model", "revision: abc", {"pretrain_base": 3}),
-    ("model", "trust_remote_code: true", {"pretrain_base": 3}),
-    ("model", "layers: 2", {"pretrain_base": 3}),
-    ("model", "width: 32", {"pretrain_base": 3}),
-    ("model", "heads: 4", {"pretrain_base": 3}),
-    ("model", "context: 129", {"encode_examples": 2, "pretrain_base": 2}, MATHS | PAIRS),
-    ("model", "initial_spread: 0.05", {"pretrain_base": 3}),
-    ("model", "rope_theta: 99", {"pretrain_base": 3}),
-    ("model", "precision: bfloat16", {"pretrain_base": 3}),
-    ("model", "{quantise: nf4, lora_rank: 2}", {"pretrain_base": 3}),
-    ("model", "lora_alpha: 8", {"pretrain_base": 3}),
-    ("model", "gradient_checkpointing: true", {"pretrain_base": 3}),
+    ("model", "source: corpora/network", {"train_tokenizer": 3, "encode_examples": 3, "pretrain_base": 3} | ALL_COSTS),
+    ("model", "revision: abc", {"pretrain_base": 3} | ALL_COSTS),
+    ("model", "trust_remote_code: true", {"pretrain_base": 3} | ALL_COSTS),
+    ("model", "layers: 2", {"pretrain_base": 3} | COSTS_OF_ONE),
+    ("model", "width: 32", {"pretrain_base": 3} | COSTS_OF_ONE),
+    ("model", "heads: 4", {"pretrain_base": 3} | COSTS_OF_ONE),
+    ("model", "context: 129", {"encode_examples": 2, "pretrain_base": 2} | COSTS_OF_ONE, MATHS | PAIRS),
+    ("model", "initial_spread: 0.05", {"pretrain_base": 3} | COSTS_OF_ONE),
+    ("model", "rope_theta: 99", {"pretrain_base": 3} | COSTS_OF_ONE),
+    ("model", "precision: bfloat16", {"pretrain_base": 3} | ALL_COSTS),
+    ("model", "{quantise: nf4, lora_rank: 2}", {"pretrain_base": 3} | ALL_COSTS),
+    ("model", "lora_alpha: 8", {"pretrain_base": 3} | ALL_COSTS),
+    ("model", "gradient_checkpointing: true", {"pretrain_base": 3} | ALL_COSTS),
     ("optimiser", "batch: 128", {"pretrain_base": 2, "pretrain_bc": 2, "finetune": 7}, MATHS | TEXTS),
     ("optimiser", "micro_batch: 32", {"pretrain_base": 2, "pretrain_bc": 2, "finetune": 7}, MATHS | TEXTS),
     ("optimiser", "learning_rate: 0.1", ALL_TRAINING),
@@ -282,6 +305,8 @@ SETTINGS = [
     ("rollouts", "top_p: 0.5", {"finetune": 3}),
     ("rollouts", "top_k: 5", {"finetune": 3}),
     ("rollouts", "max_actions: 17", {"finetune": 2}, MATHS),
+    ("rollouts", "concurrent: true", {"finetune": 3}),
+    ("rollouts", "staleness: 7", {"finetune": 3}),
     ("evaluation", "split: validation", {"sample": 7, "judge": 1}),
     ("evaluation", "batch: 7", {"sample": 7, "judge": 1}),
     ("evaluation", "max_actions: 25", {"sample": 5}, MATHS),
@@ -311,6 +336,10 @@ SETTINGS = [
         | {"inject_noise": 3, "pretrain_bc": 3, "finetune": 5, "sample": 5, "judge": 1}
         | {"make_table": 4, "make_text_table": 1, "plot_masks": 3},
     ),
+    ("overheads", "table3: {title: New}", {"make_overhead_table": 1}),
+    ("overheads", "table3: {compared: arithmetic}", {"make_overhead_table": 1}),
+    ("overheads", "table3: {measured: {repeats: 3}}", {"measure_overheads": 1, "measure_benchmark": 4}),
+    ("overheads", "table4: {model: {layers: 3}}", COSTS_OF_ONE),
     ("jobs", "train: {threads: 2, mem_mb: 3000}", {}),
 ]
 TASK_OF = {"arithmetic": "mul", "translation": "translation", "text": "text"}  # whose data a family's lines change

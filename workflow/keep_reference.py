@@ -1,9 +1,10 @@
 """Keep a scale's tables and figures as its reference: ``keep_reference.py SCALE``, after a run of committed code.
 
 Writes results/reference/<scale>/: tables, figures, what was made of a map, and provenance.json (commits,
-configuration, budgets, packages, machine, time spent); the README's short form of all kept tables, between its two
-markers; and in docs/map.md what the map says at a glance, and every number that names its place on the map. Refuses
-results of uncommitted code, for nobody could trace them.
+configuration, budgets, packages, machine, time spent), and in overheads/ what steps and sampling cost, where that was
+measured; the README's short forms of all that is kept, each between its two markers; and in docs/map.md what the scale
+'map' says at a glance, and every number that names its place on it. Refuses results of uncommitted code, for nobody
+could trace them.
 """
 
 import csv
@@ -16,12 +17,22 @@ from pathlib import Path
 from sequencematch import cli, provenance
 from sequencematch.config import DEFAULT_SCALE, Config, load_config, scale_overlay
 from sequencematch.errors import UserError
+from sequencematch.overhead_table import LABELS
 from sequencematch.quantities import describe, key
 
 BEGIN, END = "<!-- tables: make reference -->", "<!-- end of tables -->"
 GLANCE, GLANCE_END = "<!-- map: make reference -->", "<!-- end of map -->"
 # A number of docs/map.md, and the place on the map where it stands: axis, cell, reading, quantity.
 NUMBER = re.compile(r"[+-]?[\d.]+(?=<!--([^/>]+)/([^/>]+)/([^/>]+)/(\w+)-->)")
+COSTS_BEGIN, COSTS_END = "<!-- overheads: make reference -->", "<!-- end of overheads -->"
+OVERHEADS = "overheads"
+# The columns of the short form of costs: heading, quantity.
+COSTS = [
+    ("step, times MLE", "step_ratio"),
+    ("amortised, times MLE", "amortised_ratio"),
+    ("token floor", "token_floor"),
+    ("objective, share of step", "objective_share"),
+]
 # The columns of the short form, each shown in the tables that have it: heading, decoding, quantity. Where repair was
 # measured after several kinds of wrong tokens, the first is shown.
 COLUMNS = [
@@ -45,18 +56,26 @@ def main() -> None:
     scale = sys.argv[1]
     config = load_config(Path("config.yaml"), *scale_overlay(Path("workflow/scales"), scale))
     results, reference = Path("results") / scale, Path("results/reference") / scale
+    kept = [*keep_tables(results, reference, config), *keep_overheads(results, reference, config)]
+    if not kept:
+        raise UserError(f"'{results}' holds no finished tables and no map: run make SCALE={scale} first")
+    _write_between("README.md", BEGIN, END, in_short(reference.parent))
+    _write_between("README.md", COSTS_BEGIN, COSTS_END, costs_in_short(reference.parent))
+    if scale == "map":
+        told = Path("docs/map.md")
+        told.write_text(with_map(told.read_text(), reference))
+    print(f"kept {len(kept)} files in {reference}")
+
+
+def keep_tables(results: Path, reference: Path, config: Config) -> list[Path]:
+    """Copy tables and figures in the place of those kept before; the copied files, none where no run is finished."""
     runs = {str(f.parent.relative_to(results)): json.loads(f.read_text()) for f in results.rglob("metrics.json")}
     kept = [*(results / "tables").glob("*"), *(results / "figures").glob("*.png"), *(results / "map").glob("[!.]*")]
     kept = [file for file in kept if not file.name.endswith(provenance.RECORD) and may_be_kept(file, config)]
     if not runs or not kept:
-        raise UserError(f"'{results}' holds no finished tables and no map: run make SCALE={scale} first")
+        return []
     commits = sorted({run["commit"] for run in runs.values()})
-    if any("uncommitted" in commit for commit in commits):
-        raise UserError(f"'{results}' comes from uncommitted code ({', '.join(commits)}): commit it and run again")
-    shutil.rmtree(reference, ignore_errors=True)
-    reference.mkdir(parents=True)
-    for file in kept:
-        shutil.copy(file, reference)
+    _replace(reference, kept, results, commits)
     benchmarks = (results / "benchmarks").rglob("*.tsv")
     content = {
         "commits": commits,
@@ -66,13 +85,39 @@ def main() -> None:
         "config": config.model_dump(mode="json"),
     }
     (reference / "provenance.json").write_text(json.dumps(content, indent=1) + "\n")
-    readme = Path("README.md")
-    before, _, rest = readme.read_text().partition(BEGIN)
-    readme.write_text(before + BEGIN + "\n" + in_short(reference.parent) + END + rest.partition(END)[2])
-    if scale == "map":
-        told = Path("docs/map.md")
-        told.write_text(with_map(told.read_text(), reference))
-    print(f"kept {len(kept)} files of commit {', '.join(commits)} in {reference}")
+    return kept
+
+
+def keep_overheads(results: Path, reference: Path, config: Config) -> list[Path]:
+    """The same for what steps and sampling cost, in a folder of its own: it may have been measured elsewhere."""
+    kept = [f for f in (results / "overheads").glob("*.*") if f.suffix in (".csv", ".md", ".png")]
+    if not kept:
+        return []
+    measured = sorted((results / "overheads").glob("*/*/facts.json"))
+    facts = {f"{file.parts[-3]}/{file.parts[-2]}": json.loads(file.read_text()) for file in measured}
+    commits = sorted({one["commit"] for one in facts.values()})
+    _replace(reference / OVERHEADS, kept, results, commits)
+    content = {"commits": commits, "packages": provenance.describe()["packages"], "measured": facts}
+    content["config"] = config.model_dump(mode="json", include={"overheads", "model"})
+    (reference / OVERHEADS / "provenance.json").write_text(json.dumps(content, indent=1) + "\n")
+    return kept
+
+
+def _replace(folder: Path, kept: list[Path], results: Path, commits: list[str]) -> None:
+    """Copy files into a folder, in the place of those in it."""
+    if any("uncommitted" in commit for commit in commits):
+        raise UserError(f"'{results}' comes from uncommitted code ({', '.join(commits)}): commit it and run again")
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in folder.iterdir():
+        if file.is_file():
+            file.unlink()
+    for file in kept:
+        shutil.copy(file, folder)
+
+
+def _write_between(readme: str, begin: str, end: str, text: str) -> None:
+    before, _, rest = Path(readme).read_text().partition(begin)
+    Path(readme).write_text(before + begin + "\n" + text + end + rest.partition(end)[2])
 
 
 def with_map(text: str, reference: Path) -> str:
@@ -103,13 +148,51 @@ def may_be_kept(file: Path, config: Config) -> bool:
 
 def in_short(kept: Path) -> str:
     """The tables of all scales kept in a folder, the default one first."""
-    scales = sorted(kept.iterdir(), key=lambda folder: (folder.name != DEFAULT_SCALE, folder.name))
-    contents = {folder: json.loads((folder / "provenance.json").read_text()) for folder in scales}
-    return "\n".join(_scale_in_short(*named) for named in contents.items() if named[1]["config"]["tables"])
+    return "\n".join(filter(None, map(_scale_in_short, _scales(kept, "provenance.json"))))
 
 
-def _scale_in_short(reference: Path, content: dict) -> str:
-    """A scale's tables in a few columns each: mean and standard deviation over seeds, and the paper's number."""
+def _scales(kept: Path, file: str) -> list[Path]:
+    """The scales that have a file, the default one first."""
+    having = [folder for folder in kept.iterdir() if (folder / file).is_file()]
+    return sorted(having, key=lambda folder: (folder.name != DEFAULT_SCALE, folder.name))
+
+
+def costs_in_short(kept: Path) -> str:
+    """What steps and sampling cost, of all scales: ratios to MLE, their token floors, and the paper's."""
+    parts = []
+    for scale in _scales(kept, f"{OVERHEADS}/provenance.json"):
+        content = json.loads((scale / OVERHEADS / "provenance.json").read_text())
+        for name, table in content["config"]["overheads"].items():
+            file = scale / OVERHEADS / f"{name}.csv"
+            if file.is_file():
+                facts = content["measured"][f"{name}/steps"]
+                link = file.with_suffix(".md").relative_to(kept.parents[1])
+                where = f"commit {facts['commit']}; {facts['machine']}, {facts['device']}"
+                parts += [f"**{table['title']}** ([all of it]({link}); {where})\n", *_cost_rows(file), ""]
+    return "\n".join(parts)
+
+
+def _cost_rows(file: Path) -> list[str]:
+    with file.open() as stream:
+        cells = list(csv.DictReader(stream))
+    found = {(c["case"], c["row"], c["quantity"]): c for c in cells}
+    header = ["lengths", "row", *(heading for heading, _ in COSTS), "paper, step", "paper, amortised"]
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    for case, row in dict.fromkeys((c["case"], c["row"]) for c in cells):
+        ratios = [found[case, row, quantity] for _, quantity in COSTS]
+        numbers = [f"{float(cell['median']):.2f}" for cell in ratios]
+        papers = [found[case, row, quantity]["paper_value"] for quantity in ("step_ratio", "amortised_ratio")]
+        papers = [f"{float(paper):.2f}" if paper else "-" for paper in papers]
+        lines.append("| " + " | ".join([case, LABELS[row], *numbers, *papers]) + " |")
+    return lines
+
+
+def _scale_in_short(reference: Path) -> str:
+    """A scale's tables in a few columns each: mean and standard deviation over seeds, and the paper's number; nothing
+    where it has no tables."""
+    content = json.loads((reference / "provenance.json").read_text())
+    if not content["config"]["tables"]:
+        return ""
     where = f"commit {', '.join(content['commits'])}; {content['machine']}; Python {content['python']}"
     parts = [f"Scale `{reference.name}`, {len(content['config']['seeds'])} seeds; {where}.\n"]
     for name, table in content["config"]["tables"].items():

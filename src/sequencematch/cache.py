@@ -5,7 +5,6 @@ A stack's entry at position p (keys, values, hidden state) depends on the tokens
 the next push overwrites what stands at p. transformers' own caches rewind all rows alike or not at all.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,13 +13,17 @@ from torch import Tensor
 from transformers.cache_utils import Cache, StaticLayer
 
 from sequencematch.attention import hidden_states
+from sequencematch.core import Inputs
 
 
 @dataclass
 class _Place:
-    """Where the running forward pass writes: rows ``rows``, position int64 [n, Q], all below ``depth``."""
+    """Where the running forward pass writes: rows ``rows``, numbered int64 [n, 1] from 0, at position int64 [n, Q],
+    all below ``depth``.
+    """
 
     rows: slice | None = None
+    row: Tensor | None = None
     position: Tensor | None = None
     depth: int = 0
 
@@ -28,7 +31,7 @@ class _Place:
 def _written(store: Tensor, states: Tensor, place: _Place) -> Tensor:
     """Write states [n, H, Q, w] into store [rows, H, length, w]; a view of the n rows up to the depth."""
     rows = store[place.rows]
-    rows.scatter_(2, place.position[:, None, :, None].expand_as(states), states)
+    rows[place.row, :, place.position] = states.transpose(1, 2)
     return rows[:, :, : place.depth]
 
 
@@ -74,8 +77,9 @@ class StateCache(Cache):
         """
         place = self._place
         place.rows, place.position, place.depth = rows, position, int(position.max()) + 1
+        place.row = torch.arange(len(position), device=position.device)[:, None]
         allowed = torch.arange(place.depth, device=position.device) <= position[..., None]
-        hidden = hidden_states(self.policy.lm, token, position, allowed, self)[:, None]
+        hidden = hidden_states(self.policy.lm, Inputs(token, position, mask=allowed), self)[:, None]
         if self.hidden is None:
             self.hidden = hidden.new_zeros(self._rows, 1, self.length, hidden.shape[-1])
         _written(self.hidden, hidden, place)
@@ -84,9 +88,7 @@ class StateCache(Cache):
         """l(a|s), float32 [n, A], of the kept states at rows and positions int64 [n]; no forward pass."""
         return self.policy.logits(self.hidden[rows, 0, position], position)
 
-    def move(self, source: Sequence[int], target: Sequence[int]) -> None:
-        """Copy the stacks in rows ``source`` to rows ``target``."""
-        stores = [self.hidden, *(s for layer in self.layers for s in (layer.keys, layer.values))]
-        source, target = (torch.tensor(rows, device=self.hidden.device) for rows in (source, target))
-        for store in stores:
+    def move(self, source: Tensor, target: Tensor) -> None:
+        """Copy the stacks in rows ``source`` to rows ``target``, both int64 [n]."""
+        for store in (self.hidden, *(s for layer in self.layers for s in (layer.keys, layer.values))):
             store[target] = store[source]

@@ -27,6 +27,7 @@ from sequencematch.settings import (
     Noise,
     Objective,
     Optimiser,
+    Overhead,
     Rollouts,
     Schedule,
     Section,
@@ -40,7 +41,7 @@ SECTIONS = {s.__name__.lower(): s for s in (Noise, Model, Optimiser, Schedule, O
 DEFAULT_SCALE = "default"
 NOISELESS = ("mle", "uls")  # losses on clean data: one run stands beside every eta
 # Folders beside those of tasks, and beside those of methods; figures beside those of the map's axes.
-TASK_RESERVED = ("tables", "figures", "map", "logs", "benchmarks")
+TASK_RESERVED = ("tables", "overheads", "figures", "map", "logs", "benchmarks")
 MAP_RESERVED = ("map", "summary", "cost")
 METHOD_RESERVED = ("data", "tokenizer", "examples", "noised", "base", "pretrain_bc")
 
@@ -84,6 +85,15 @@ class Table(Section):
     methods: tuple[str, ...] = Field(min_length=1, description="methods compared, in this order")
 
 
+class OverheadTable(Section):
+    """A table of what steps and sampling cost, with the network that they are measured on."""
+
+    title: str = Field(description="heading of the table")
+    compared: str = setting("", "what the paper's numbers beside it are of, as in paper_tables.csv")
+    measured: Overhead = Field(description="what is measured, and how often")
+    model: Overrides = {}
+
+
 class Job(Section):
     """What one job of a stage asks of the machine; memory and time double with the second attempt."""
 
@@ -110,6 +120,7 @@ class Config(Section):
     methods: dict[Name, Method] = Field(min_length=1)
     tables: dict[Name, Table] = {}
     map: Map | None = None
+    overheads: dict[Name, OverheadTable] = {}
     noise: Noise = Noise()
     model: Model = Model()
     optimiser: Optimiser = Optimiser()
@@ -135,6 +146,11 @@ class Config(Section):
             for name in SECTIONS
         }
         return {"data": self.tasks[task].data} | {name: SECTIONS[name](**values) for name, values in merged.items()}
+
+    def overhead_settings(self, name: str) -> tuple[Overhead, Model]:
+        """What an overhead table measures, and on which network."""
+        table = self.overheads[name]
+        return table.measured, Model(**(self.model.model_dump() | table.model))
 
     def source(self, task: str) -> Source | None:
         """The corpus of a task's examples; None where they are generated questions."""
@@ -222,6 +238,8 @@ def load_config(*sources: Path | tuple[str, dict]) -> Config:
         _check_source(config, task, write)
         for method in (None, *config.methods):
             _check_settings(config, task, method, write)
+    for name in config.overheads:
+        _check_overhead(config, name, write)
     return config
 
 
@@ -283,6 +301,8 @@ def _check_names(config: Config, write) -> None:
         source = getattr(task.data, "source", None)
         if source is not None and source not in config.sources:
             raise UserError(unknown(f"{write(('tasks', name, 'data', 'source'))}: '{source}'", source, config.sources))
+    for name in config.overheads.keys() & config.tables.keys():
+        raise UserError(f"{write(('overheads', name))}: a table of that name stands under tables; rename one of them")
     for name, table in config.tables.items():
         if table.task not in config.tasks:
             raise UserError(unknown(f"{write(('tables', name, 'task'))}: '{table.task}'", table.task, config.tasks))
@@ -333,6 +353,20 @@ def _check_perturbed(decodings: Sequence[str], task: Task, place: str) -> None:
 def _check_known(place: str, name: str, known: Collection[str]) -> None:
     if name not in known:
         raise UserError(unknown(f"{place}: '{name}'", name, known))
+
+
+def _check_overhead(config: Config, name: str, write) -> None:
+    """The network of an overhead table, with the overrides applied, and that the sequences fit it."""
+    values = config.model.model_dump() | config.overheads[name].model
+    try:
+        Model.model_validate(values)
+    except ValidationError as error:
+        raise UserError(sentence(error, Model, lambda place: write(("overheads", name, "model", *place)))) from None
+    measured, model = config.overhead_settings(name)
+    try:
+        measured.check_fits(model)
+    except UserError as error:
+        raise UserError(f"{write(('overheads', name))}: {error}") from None
 
 
 def check_files(config: Config) -> None:
@@ -387,6 +421,11 @@ def _check_settings(config: Config, task: str, method: str | None, write) -> Non
         raise UserError(
             f"{write_in_force('rollouts', 'buffer')} is {buffer}, but must be at least optimiser.batch ({batch}), "
             f"or no batch can be drawn from it (task {task})"
+        )
+    if in_force["rollouts"].concurrent and config.jobs.train.gpu > 1:
+        raise UserError(
+            f"{write_in_force('rollouts', 'concurrent')} is true, but training then takes one process, and "
+            f"jobs.train.gpu is {config.jobs.train.gpu}, one process each: set one of them to false or 1 (task {task})"
         )
     if in_force["model"].source == "scratch":
         _check_lengths(task, in_force, write, write_in_force)

@@ -17,7 +17,9 @@ size), ``l`` logits, ``V`` value, ``r = alpha (l - gamma V')`` reward, ``eta`` n
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -89,32 +91,34 @@ class _Tree:
     """The state tree of one sequence under construction: nodes in push order, and a stack of them."""
 
     def __init__(self, prompt: Sequence[int]):
-        self.token: list[int] = []
-        self.position: list[int] = []
-        self.end: list[int | None] = []  # None while the node is live
-        self.stack: list[int] = []
-        for token in prompt:
-            self.push(token)
-        self.prompt_length = len(self.stack)
-
-    def push(self, token: int) -> None:
-        self.position.append(len(self.stack))
-        self.token.append(token)
-        self.end.append(None)
-        self.stack.append(len(self.token) - 1)
-
-    def pop(self) -> None:
-        if len(self.stack) == self.prompt_length:
-            raise ValueError("<bkspc> cannot remove a prompt token")
-        self.end[self.stack.pop()] = len(self.token)
+        self.prompt_length = len(prompt)
+        self.token = list(prompt)
+        self.position = list(range(len(prompt)))
+        self.end: list[int | None] = [None] * len(prompt)  # None while the node is live
+        self.stack = list(range(len(prompt)))
 
     def walk(self, actions: Sequence[int], bkspc: int) -> list[int]:
         """Take the actions; return the nodes of the states s_0 .. s_N."""
-        state = [self.stack[-1]]
+        token, position, end, stack = self.token, self.position, self.end, self.stack
+        state = [stack[-1]]
         for action in actions:
-            self.pop() if action == bkspc else self.push(action)
-            state.append(self.stack[-1])
+            if action != bkspc:
+                position.append(len(stack))
+                stack.append(len(token))
+                token.append(action)
+                end.append(None)
+            elif len(stack) > self.prompt_length:
+                end[stack.pop()] = len(token)
+            else:
+                raise ValueError("<bkspc> cannot remove a prompt token")
+            state.append(stack[-1])
         return state
+
+    def back_to_prompt(self) -> None:
+        """Pop whatever stands after the prompt."""
+        for node in self.stack[self.prompt_length :]:
+            self.end[node] = len(self.token)
+        del self.stack[self.prompt_length :]
 
 
 def state_tree(rows: Sequence[Sequence[Actions]], bkspc: int, pad: int = 0) -> tuple[Inputs, list[Trajectories]]:
@@ -133,8 +137,7 @@ def state_tree(rows: Sequence[Sequence[Actions]], bkspc: int, pad: int = 0) -> t
         tree = _Tree(_shared_prompt(row))
         states = []
         for trajectory in row:
-            while len(tree.stack) > tree.prompt_length:
-                tree.pop()
+            tree.back_to_prompt()
             states.append(tree.walk(trajectory.actions, bkspc))
         trees.append(tree)
         walks.append(states)
@@ -202,7 +205,10 @@ def _shared_prompt(row: Sequence[Actions]) -> Sequence[int]:
 
 
 def _padded(rows: Sequence[Sequence[int]], length: int, value: int) -> Tensor:
-    return torch.tensor([[*row, *[value] * (length - len(row))] for row in rows])
+    lengths = np.array([len(row) for row in rows])
+    table = np.full((len(rows), length), value)
+    table[np.arange(length) < lengths[:, None]] = np.fromiter(chain.from_iterable(rows), np.int64, lengths.sum())
+    return torch.from_numpy(table)
 
 
 def _trajectories(rows: Sequence[Sequence[Actions]], states: Sequence[Sequence[list[int]]]) -> list[Trajectories]:
@@ -212,8 +218,8 @@ def _trajectories(rows: Sequence[Sequence[Actions]], states: Sequence[Sequence[l
         longest = max(len(t.actions) for t in column)
         batches.append(
             Trajectories(
-                state=torch.tensor([walk + [walk[-1]] * (longest + 1 - len(walk)) for walk in walks]),
-                action=_padded([t.actions for t in column], longest, 0).long(),
+                state=_padded([walk + [walk[-1]] * (longest + 1 - len(walk)) for walk in walks], longest + 1, 0),
+                action=_padded([t.actions for t in column], longest, 0),
                 taken=_padded([[1] * len(t.actions) for t in column], longest, 0).bool(),
                 imitated=_padded([t.imitated for t in column], longest, 0).bool(),
             )

@@ -1,13 +1,16 @@
 """Training examples in memory, and which of them each gradient step sees."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 from sequencematch.core import Actions
 from sequencematch.seeding import generator
 from sequencematch.storage import load
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -57,26 +60,38 @@ class Order:
             yield int(self._permutation(epoch)[offset]), epoch
 
 
+WINDOW = 8  # batches' worth of sequences that are sorted together
+
+
+def nodes(trajectory: Actions, bkspc: int) -> int:
+    """Tokens that a state tree of the trajectory encodes: its prompt, and all that was pushed."""
+    return len(trajectory.prompt) + len(trajectory.actions) - list(trajectory.actions).count(bkspc)
+
+
+def of_like_length(items: Sequence[Item], size: int, length: Callable[[Item], int]) -> list[list[Item]]:
+    """All items, in batches of ``size`` with those of like length together, so that little is padding."""
+    ordered = sorted(items, key=length)
+    return [ordered[start : start + size] for start in range(0, len(ordered), size)]
+
+
 class Batches:
-    """The effective batch of each gradient step, of sequences of like length, so that little of it is padding.
+    """The effective batch of each gradient step, of sequences of like length.
 
     ``WINDOW`` batches' worth of the shuffled stream are sorted by length, cut into batches, and these shuffled.
     """
 
-    WINDOW = 8
-
-    def __init__(self, corpus: Corpus, size: int, *stream: int | str):
-        self.corpus, self.size, self.stream = corpus, size, stream
+    def __init__(self, corpus: Corpus, size: int, bkspc: int, *stream: int | str):
+        self.corpus, self.size, self.bkspc, self.stream = corpus, size, bkspc, stream
         self.order = Order(len(corpus), *stream)
         self._window = lru_cache(1)(self._make_window)
 
     def __getitem__(self, step: int) -> list[Actions]:
-        window, place = divmod(step, self.WINDOW)
+        window, place = divmod(step, WINDOW)
         return self._window(window)[place]
 
     def _make_window(self, window: int) -> list[list[Actions]]:
-        count = self.WINDOW * self.size
+        count = WINDOW * self.size
         examples = [self.corpus.example(item, epoch) for item, epoch in self.order.slice(window * count, count)]
-        examples.sort(key=lambda example: len(example.prompt) + len(example.actions))
-        shuffled = generator(*self.stream, "window", window).permutation(self.WINDOW)
-        return [examples[k * self.size : (k + 1) * self.size] for k in shuffled]
+        batches = of_like_length(examples, self.size, lambda example: nodes(example, self.bkspc))
+        shuffled = generator(*self.stream, "window", window).permutation(WINDOW)
+        return [batches[k] for k in shuffled]

@@ -129,5 +129,5 @@ def inverse_cdf(probability: Tensor, uniform: Tensor) -> Tensor:
     Actions of probability 0 are never drawn, provided that uniforms are float32 numbers below 1: then their
     product with the total lies below the total, in float64.
     """
-    cumulated = probability.double().cumsum(-1)
+    cumulated = probability.cumsum(-1, dtype=torch.float64)
     return torch.searchsorted(cumulated, uniform[:, None] * cumulated[:, -1:], right=True)[:, 0]

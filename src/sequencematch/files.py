@@ -35,11 +35,16 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
 
 def write_text_atomically(path: Path | str, text: str) -> None:
     """Write ``text`` (UTF-8) to ``path``, which holds the old content or the new, never a part."""
+    write_atomically(path, text.encode())
+
+
+def write_atomically(path: Path | str, content: bytes) -> None:
+    """Write ``content`` to ``path``, which holds the old content or the new, never a part."""
     path = Path(path)
     partial = path.with_name(f".{path.name}.partial")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_bytes(content)
         _sync(partial)
         partial.replace(path)
     finally:

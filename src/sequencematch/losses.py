@@ -94,6 +94,5 @@ def count(rows: Sequence[Sequence[Actions]]) -> Normaliser:
 def score_rows(policy: Policy, rows: Sequence[Sequence[Actions]]) -> list[Scored]:
     """Encode rows as state trees (each prompt once), run the policy, and score every trajectory."""
     inputs, batches = core.state_tree(rows, policy.bkspc)
-    logits = policy(inputs.to(policy.device))
-    batches = [batch.to(policy.device) for batch in batches]
-    return [Scored(batch, core.score(logits, batch)) for batch in batches]
+    scores = policy.score(inputs, batches)
+    return [Scored(batch.to(policy.device), s) for batch, s in zip(batches, scores, strict=True)]

@@ -2,10 +2,12 @@
 
 The row stays out of the vocabulary's matrix (no resize, no misaligned products, adapters stay small):
 its logit is one more column beside the vocabulary's. The offset head gives logits the freedom to move
-together, which changes V and not the policy (appendix E). Every hidden state is projected by ``logits``.
+together, which changes V and not the policy (appendix E). Hidden states are projected by ``logits``, in full, and
+by ``score``, at the actions that were taken.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -13,10 +15,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from sequencematch.attention import hidden_states
-from sequencematch.core import Inputs
+from sequencematch.attention import hidden_states, use_state_tree
+from sequencematch.core import Inputs, Scores, Trajectories
 from sequencematch.errors import UserError
 from sequencematch.hub import cannot_load
+from sequencematch.projection import States, values_and_logits
 from sequencematch.settings import Model
 
 OFFSET_WIDTH = 8  # hidden size of the offset head (appendix E)
@@ -50,7 +53,7 @@ class Policy(nn.Module):
 
     def encode(self, inputs: Inputs) -> Tensor:
         """Hidden states [B, L, d] at the input positions."""
-        return hidden_states(self.lm, inputs.token, inputs.position, inputs.dense_mask())
+        return hidden_states(self.lm, inputs)
 
     def logits(self, hidden: Tensor, position: Tensor) -> Tensor:
         """l(a|s), float32 [..., A], A = vocabulary + 1, at hidden states [..., d] of positions [...].
@@ -60,12 +63,36 @@ class Policy(nn.Module):
         head = self.lm.get_output_embeddings()
         with torch.autocast(hidden.device.type, enabled=False):  # V and r need the bits that bfloat16 drops
             vocabulary = head(hidden.to(head.weight.dtype)).float()
-            hidden = hidden.float()
-            bkspc = hidden @ self.bkspc_row if self.backspace else hidden.new_full(hidden.shape[:-1], -torch.inf)
-            # Position scaled to [0, 1], so that the head's input stays in range at any context length.
-            scaled = (position.float() / self.context)[..., None]
-            offset = self.offset(torch.cat([hidden, scaled], dim=-1))
-        return torch.cat([vocabulary, bkspc[..., None]], dim=-1) + offset
+            bkspc, offset = self._of_states(hidden.float(), position)
+        return torch.cat([vocabulary, bkspc[..., None]], dim=-1) + offset[..., None]
+
+    def _of_states(self, hidden: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+        """The logit of ``<bkspc>`` before the offset, and the offset of all logits, float32 [...]."""
+        bkspc = hidden @ self.bkspc_row if self.backspace else hidden.new_full(hidden.shape[:-1], -torch.inf)
+        # Position scaled to [0, 1], so that the head's input stays in range at any context length.
+        scaled = (position.float() / self.context)[..., None]
+        return bkspc, self.offset(torch.cat([hidden, scaled], dim=-1))[..., 0]
+
+    def score(self, inputs: Inputs, batches: Sequence[Trajectories]) -> list[Scores]:
+        """What ``core.score`` gathers from ``logits`` along trajectories over ``inputs``, at their states alone and
+        without holding all logits at once.
+        """
+        states = States.of(batches, inputs.token.shape[1]).to(self.device)
+        inputs = inputs.to(self.device)
+        hidden = self.encode(inputs).flatten(0, 1)[states.node]
+        head = self.lm.get_output_embeddings()
+        with torch.autocast(hidden.device.type, enabled=False):
+            exact = hidden.to(head.weight.dtype)
+            value, logit = values_and_logits(exact, head.weight, head.bias, states.state, states.action)
+            bkspc, offset = self._of_states(hidden.float(), inputs.position.flatten()[states.node])
+            if self.backspace:
+                value = torch.logaddexp(value, bkspc)
+            logit = torch.where(states.action == self.bkspc, bkspc[states.state], logit) + offset[states.state]
+            value = value + offset
+        return [
+            Scores(logit[taken], value[index], *(t.to(self.device) for t in (batch.taken, batch.imitated)))
+            for batch, taken, index in zip(batches, states.taken, states.index, strict=True)
+        ]
 
     def forward(self, inputs: Inputs) -> Tensor:
         """l(a|s) at every input position, float32 [B, L, A]."""
@@ -92,10 +119,12 @@ def new_policy(model: Model, vocabulary: int, special_ids: dict[str, int], backs
 def _scratch_lm(model: Model, vocabulary: int, special_ids: dict[str, int]):
     from transformers.models.llama import LlamaConfig, LlamaForCausalLM
 
+    inner = model.width * 8 // 3
     config = LlamaConfig(
         vocab_size=vocabulary,
         hidden_size=model.width,
-        intermediate_size=model.width * 8 // 3,
+        # In whole blocks where it is wide, as Llama has it (11,008 at 4,096).
+        intermediate_size=inner if model.width < 1024 else -(-inner // 256) * 256,
         num_hidden_layers=model.layers,
         num_attention_heads=model.heads,
         max_position_embeddings=model.context,
@@ -107,7 +136,35 @@ def _scratch_lm(model: Model, vocabulary: int, special_ids: dict[str, int]):
         attn_implementation="sdpa",
     )
     # Weights stay float32 whatever the precision: bfloat16 ones would lose small updates.
-    return LlamaForCausalLM(config)
+    lm = _random_in_four_bits(config, model) if model.quantise == "nf4" else LlamaForCausalLM(config)
+    return _adapted(lm, model)
+
+
+def _random_in_four_bits(config, model: Model):
+    """A Llama of random weights in 4 bits, made layer by layer: never more than one of them in full.
+
+    It has the shape and the speed of a pretrained one, and nothing to say.
+    """
+    from bitsandbytes.nn import Linear4bit, Params4bit
+    from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaForCausalLM
+
+    device, dtype = "cuda" if torch.cuda.is_available() else "cpu", getattr(torch, model.precision)
+    layers, config.num_hidden_layers = config.num_hidden_layers, 0
+    lm = LlamaForCausalLM(config).to(device, dtype)
+    config.num_hidden_layers = layers
+    for index in range(layers):
+        with torch.device(device):
+            layer = LlamaDecoderLayer(config, index).to(dtype)
+        for block in (layer.self_attn, layer.mlp):
+            for name, linear in [(n, module) for n, module in block.named_children() if isinstance(module, nn.Linear)]:
+                quantised = Linear4bit(
+                    linear.in_features, linear.out_features, bias=False, compute_dtype=dtype, quant_type="nf4"
+                )
+                weight = nn.init.normal_(linear.weight.detach(), std=config.initializer_range)
+                quantised.weight = Params4bit(weight, requires_grad=False, quant_type="nf4")
+                setattr(block, name, quantised.to(device))  # quantised by the move
+        lm.model.layers.append(layer)
+    return lm
 
 
 def _pretrained_lm(model: Model):
@@ -130,6 +187,12 @@ def _pretrained_lm(model: Model):
     except (OSError, ValueError, ImportError) as error:
         raise cannot_load("model", model.source, error) from error
     _without_dropout(lm)
+    return _adapted(lm, model)
+
+
+def _adapted(lm, model: Model):
+    """The network with our attention, and what ``model`` adds to it: LoRA adapters, gradient checkpointing."""
+    use_state_tree(lm)
     if model.lora_rank:
         lm = _with_adapters(lm, model)
     if model.gradient_checkpointing:

@@ -71,12 +71,17 @@ class Processes:
 def join(gpus: int) -> Processes:
     """This process, with its device set: before a model is loaded, because 4-bit weights are made on the device.
 
-    Raises UserError where fewer than ``gpus`` GPUs, those that the job was promised, are to be seen.
+    Raises UserError as ``check_gpus`` does.
     """
+    check_gpus(gpus)
+    return Processes()
+
+
+def check_gpus(gpus: int) -> None:
+    """Raises UserError where fewer than ``gpus`` GPUs, those that the job was promised, are to be seen."""
     found = torch.cuda.device_count() if gpus else 0
     if found < gpus:
         raise UserError(
             f"this job was promised {gpus} GPU(s) and sees {found}: run it where there are enough (check nvidia-smi, "
             "CUDA_VISIBLE_DEVICES, and that torch is a CUDA build), or lower jobs.train.gpu and jobs.sample.gpu"
         )
-    return Processes()

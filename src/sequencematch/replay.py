@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from fractions import Fraction
-from math import floor
+from math import ceil, floor
 
 import numpy as np
 
@@ -75,3 +75,8 @@ def generation_due(step: int, interval: Fraction) -> bool:
     whole step.
     """
     return floor(step / interval) > floor((step - 1) / interval)
+
+
+def next_generation(step: int, interval: Fraction) -> int:
+    """The first step after ``step`` before which rollouts are generated (``generation_due``)."""
+    return ceil((floor(step / interval) + 1) * interval)

@@ -8,7 +8,7 @@ from which the row draws again at once. Rows that end make room for waiting prom
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -117,8 +117,7 @@ def sample(
         while sampler.active or sampler.waiting:
             sampler.admit()
             ended = sampler.act()
-            for row in ended:
-                rollouts[row.item] = Rollout(row.actions, row.finished, row.log_policy)
+            rollouts |= ended
             if progress is not None and ended:
                 progress(len(ended))
     return [rollouts[k] for k in range(len(prompts))], sampler.counts
@@ -156,28 +155,13 @@ def _inference(policy: Policy) -> Iterator[None]:
             module.gradient_checkpointing = True
 
 
-@dataclass
-class _Row:
-    """A trajectory under way.
-
-    boundary: position of the prompt's last token; depth: of the last live one; uniform, disturbance: the
-    random numbers of each action, and of each replacement; written: log pi of each live token after the prompt.
-    """
-
-    item: int
-    boundary: int
-    depth: int
-    uniform: list[float]
-    disturbance: list[list[float]]
-    written: list[float]
-    actions: list[int] = field(default_factory=list)
-    log_policy: list[float] = field(default_factory=list)
-    finished: bool = False
-
-
 class _Sampler:
-    """Rows under way (``active[i]`` is row i of the cache), and prompts that wait for a place.
+    """Trajectories under way: row i of every array, and of the cache, is one, for i below ``active``.
 
+    item: index of the prompt; boundary: position of its last token; depth: position of the last live one; taken:
+    number of actions so far, all int64 [batch]. action, log_policy: what was taken, [batch, max_actions]; uniform,
+    disturbance: the random numbers of each action, and of each replacement; written: log pi of each live token after
+    the prompt, 0 of what was begun.
     ``texts``: the prompts with what was begun after them.
     """
 
@@ -189,106 +173,132 @@ class _Sampler:
         self.streams = streams
         self.perturbation = perturbation
         self.watch = watch
-        self.active: list[_Row] = []
+        self.active = 0
         self.waiting = list(range(len(prompts)))[::-1]  # taken from the end
         self.batch = min(batch, len(prompts))
         self.counts = Counts()
-        self.bkspc, self.eos = policy.bkspc, eos_ids(policy)
+        self.bkspc, self.eos = policy.bkspc, np.array(sorted(eos_ids(policy)))
+        shape = self.batch, decoding.max_actions
+        self.item, self.boundary, self.depth, self.taken = np.zeros((4, self.batch), np.int64)
+        self.action, self.log_policy, self.uniform = np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape)
+        self.disturbance = np.zeros((*shape, 2) if perturbation else (self.batch, 0))
+        self.written = np.zeros((self.batch, max(map(len, begun), default=0) + decoding.max_actions))
+        numbers = (self.item, self.boundary, self.depth, self.taken)
+        self.arrays = (*numbers, self.action, self.log_policy, self.uniform, self.disturbance, self.written)
         longest = max(map(len, self.texts), default=0)
         self.cache = StateCache(policy, self.batch, longest + decoding.max_actions)
 
     def admit(self) -> None:
         """Prefill free rows with waiting prompts in one forward pass, once a quarter of the batch is free."""
-        free = min(self.batch - len(self.active), len(self.waiting))
+        free = min(self.batch - self.active, len(self.waiting))
         if not free or (self.active and free < min(self.batch // 4, len(self.waiting))):
             return
-        first = len(self.active)
         items = [self.waiting.pop() for _ in range(free)]
-        self.active += map(self._begin, items)
+        rows = slice(self.active, self.active + free)
+        for row, item in enumerate(items, start=self.active):
+            self._begin(row, item)
         longest = max(len(self.texts[k]) for k in items)
         # What fills short texts up is never seen: any token will do.
         token = self._tensor([[*self.texts[k], *[0] * (longest - len(self.texts[k]))] for k in items])
         position = torch.arange(longest, device=token.device).expand_as(token)
-        self.cache.push(slice(first, first + free), token, position)
+        self.cache.push(rows, token, position)
+        self.active += free
         self.counts.prefills += 1
 
-    def _begin(self, item: int) -> _Row:
-        boundary, depth = len(self.prompts[item]) - 1, len(self.texts[item]) - 1
+    def _begin(self, row: int, item: int) -> None:
+        self.item[row], self.taken[row] = item, 0
+        self.boundary[row], self.depth[row] = len(self.prompts[item]) - 1, len(self.texts[item]) - 1
+        self.written[row] = 0
         n, stream = self.decoding.max_actions, self.streams[item]
-        uniform = generator(stream).random(n, dtype=np.float32).tolist()
-        disturbance = generator(stream, "perturbation").random((n, 2)).tolist() if self.perturbation else []
-        return _Row(item, boundary, depth, uniform, disturbance, [0.0] * (depth - boundary))
+        self.uniform[row] = generator(stream).random(n, dtype=np.float32)
+        if self.perturbation:
+            self.disturbance[row] = generator(stream, "perturbation").random((n, 2))
 
-    def act(self) -> list[_Row]:
-        """Every row draws up to its next push, which is then fed; returns the rows that ended."""
-        ended: list[int] = []
-        drawing = list(range(len(self.active)))
-        while drawing:
-            popped = []
-            for i, action, log_policy in zip(drawing, *self._draw(drawing), strict=True):
-                row = self.active[i]
-                row.actions.append(action)
-                row.log_policy.append(log_policy)
-                if self.watch is not None:
-                    self.watch(row.item, action)
-                row.finished = action in self.eos
-                pop = action == self.bkspc
-                row.depth += -1 if pop else 1
-                row.written[len(row.written) - pop :] = [] if pop else [log_policy]
-                self.counts.pops += pop
-                self.counts.pushes += not pop
-                if row.finished or len(row.actions) == self.decoding.max_actions:
-                    ended.append(i)
-                elif pop:
-                    popped.append(i)
-            drawing = popped
-        rows = [self.active[i] for i in ended]
+    def act(self) -> dict[int, Rollout]:
+        """Every row draws up to its next push, which is then fed; returns the rollouts that ended, by prompt."""
+        ended = np.zeros(self.active, bool)
+        drawing = np.arange(self.active)
+        while len(drawing):
+            action = self._draw(drawing)
+            pop = action == self.bkspc
+            self.depth[drawing] += np.where(pop, -1, 1)
+            pops = int(pop.sum())
+            self.counts.pops += pops
+            self.counts.pushes += len(pop) - pops
+            over = self._ends(action) | (self.taken[drawing] == self.decoding.max_actions)
+            ended[drawing[over]] = True
+            drawing = drawing[pop & ~over]
+        rollouts = self._rollouts(np.flatnonzero(ended))
         self._close(ended)
         self._feed()
-        return rows
+        return rollouts
 
-    def _draw(self, rows: list[int]) -> tuple[list[int], list[float]]:
-        """The next action of each of these rows, and its log pi(a|s)."""
-        drawing = [self.active[i] for i in rows]
-        logits = self.cache.logits(self._tensor(rows), self._tensor([row.depth for row in drawing]))
-        at_prompt = self._tensor([row.depth == row.boundary for row in drawing])
-        uniform = self._tensor([row.uniform[len(row.actions)] for row in drawing], torch.float64)
-        if not logits.amax(-1).isfinite().all():
-            raise UserError("the policy's logits are not finite: training diverged, lower learning_rate")
+    def _ends(self, action: np.ndarray) -> np.ndarray:
+        """Which of these actions are ``<eos>``, bool of the same shape."""
+        return (action[..., None] == self.eos).any(-1)
+
+    def _rollouts(self, rows: np.ndarray) -> dict[int, Rollout]:
+        finished = self._ends(self.action[rows, self.taken[rows] - 1])
+        columns = (self.item[rows], self.taken[rows], self.action[rows], finished, self.log_policy[rows])
+        return {
+            item: Rollout(action[:taken], finished, log_policy[:taken])
+            for item, taken, action, finished, log_policy in zip(*(c.tolist() for c in columns), strict=True)
+        }
+
+    def _draw(self, rows: np.ndarray) -> np.ndarray:
+        """The next action of each of these rows, noted with its log pi(a|s)."""
+        depth, taken = self.depth[rows], self.taken[rows]
+        live = depth - self.boundary[rows]
+        logits = self.cache.logits(self._tensor(rows), self._tensor(depth))
         surprise = NO_SURPRISE
         if self.decoding.surprise or self.decoding.takeback:
-            surprise = self._tensor([-(row.written or [0.0])[-1] for row in drawing], logits.dtype)
-        action = inverse_cdf(action_probabilities(logits, at_prompt, self.decoding, surprise), uniform).tolist()
+            surprise = self._tensor(np.where(live > 0, -self.written[rows, live - 1], 0).astype(np.float32))
+        probability = action_probabilities(logits, self._tensor(live == 0), self.decoding, surprise)
+        drawn = inverse_cdf(probability, self._tensor(self.uniform[rows, taken]))
         if self.perturbation:
-            action = [
-                self.perturbation.replaced(a, row.item, *row.disturbance[len(row.actions)], logits=state)
-                for a, row, state in zip(action, drawing, logits, strict=True)
-            ]
-        log_policy = logits.gather(1, self._tensor(action)[:, None])[:, 0] - logits.logsumexp(-1)
-        return action, log_policy.tolist()
+            drawn = self._tensor(self._perturbed(rows, drawn.tolist(), logits))
+        log_policy = (logits.gather(1, drawn[:, None])[:, 0] - logits.logsumexp(-1)).cpu().numpy()
+        action = drawn.cpu().numpy()
+        pop = action == self.bkspc
+        # A token may be taken back by likelihood where the policy itself has no <bkspc>.
+        if not np.isfinite(log_policy[~pop] if self.decoding.takeback else log_policy).all():
+            raise UserError("the policy's logits are not finite: training diverged, lower learning_rate")
+        self.written[rows[~pop], live[~pop]] = log_policy[~pop]
+        self.action[rows, taken], self.log_policy[rows, taken] = action, log_policy
+        self.taken[rows] += 1
+        if self.watch is not None:
+            for item, a in zip(self.item[rows].tolist(), action.tolist(), strict=True):
+                self.watch(item, a)
+        return action
 
-    def _close(self, ended: list[int]) -> None:
-        """Drop rows, and move the last ones into the gaps: active rows stay the first of the cache."""
-        remaining = len(self.active) - len(ended)
-        gaps = [i for i in ended if i < remaining]
-        last = sorted(set(range(remaining, len(self.active))) - set(ended))
-        if gaps:
-            self.cache.move(last, gaps)
-            for source, target in zip(last, gaps, strict=True):
-                self.active[target] = self.active[source]
-        del self.active[remaining:]
+    def _perturbed(self, rows: np.ndarray, drawn: list[int], logits: Tensor) -> list[int]:
+        """What is pushed for the actions drawn."""
+        disturbance = self.disturbance[rows, self.taken[rows]].tolist()
+        acts = zip(drawn, self.item[rows].tolist(), disturbance, logits, strict=True)
+        return [self.perturbation.replaced(action, item, *numbers, state) for action, item, numbers, state in acts]
+
+    def _close(self, ended: np.ndarray) -> None:
+        """Drop rows, and move the last ones into the gaps: active rows stay the first."""
+        self.active -= int(ended.sum())
+        gaps = np.flatnonzero(ended[: self.active])
+        last = self.active + np.flatnonzero(~ended[self.active :])
+        if len(gaps):
+            self.cache.move(self._tensor(last), self._tensor(gaps))
+            for array in self.arrays:
+                array[gaps] = array[last]
 
     def _feed(self) -> None:
         """One forward pass over the token that each active row has just pushed."""
         if not self.active:
             return
-        token = self._tensor([row.actions[-1:] for row in self.active])
-        self.cache.push(slice(len(self.active)), token, self._tensor([[row.depth] for row in self.active]))
+        rows = np.arange(self.active)
+        token = self.action[rows, self.taken[rows] - 1]
+        self.cache.push(slice(self.active), self._tensor(token)[:, None], self._tensor(self.depth[rows])[:, None])
         self.counts.forwards += 1
-        self.counts.tokens += len(token)
+        self.counts.tokens += self.active
 
-    def _tensor(self, values: list, dtype: torch.dtype | None = None) -> Tensor:
-        return torch.tensor(values, dtype=dtype, device=self.policy.device)
+    def _tensor(self, values: np.ndarray | list) -> Tensor:
+        return torch.as_tensor(values, device=self.policy.device)
 
 
 def eos_ids(policy: Policy) -> set[int]:

@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import json
 import pickle
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -82,6 +83,7 @@ def run_stage(
         resume=args.resume / key,
         precision=model.precision,
         initial=_optimiser_state(initial) if initial and stage.start > 0 else None,
+        rebuild=partial(_initial_policy, initial, policy.backspace) if initial else None,
     )
     metrics, optimiser_state = train(run)
     processes = Processes()
@@ -106,6 +108,11 @@ def load_initial(args: argparse.Namespace, stage: Stage) -> tuple[Policy, Model,
     policy, model = load_policy(args.initial, backspace=LOSSES[stage.loss].backspace)
     initial = json.loads((args.initial / "provenance.json").read_text())
     return policy, model, initial["steps"] if stage.start == 0 else initial["base_steps"]
+
+
+def _initial_policy(folder: Path, backspace: bool) -> Policy:
+    policy, _ = load_policy(folder, backspace)
+    return policy
 
 
 def _weights_digest(folder: Path) -> str:

@@ -9,8 +9,9 @@ import csv
 import io
 import math
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import torch
@@ -20,14 +21,15 @@ from tqdm import tqdm
 from sequencematch import core
 from sequencematch.checkpoint import load_checkpoint, save_checkpoint
 from sequencematch.core import Actions
-from sequencematch.corpus import Batches, Corpus, Order
+from sequencematch.corpus import WINDOW, Batches, Corpus, Order, nodes, of_like_length
 from sequencematch.errors import UserError
 from sequencematch.files import write_text_atomically
 from sequencematch.losses import LOSSES, Scored, count, score_rows
 from sequencematch.policy import Policy, trained_tensors
 from sequencematch.processes import Processes
-from sequencematch.replay import Entry, ReplayBuffer, generation_due, generation_interval
-from sequencematch.rollout import Decoding, sample
+from sequencematch.producer import Beside, Here, Producer, Request
+from sequencematch.replay import Entry, ReplayBuffer, generation_due, generation_interval, next_generation
+from sequencematch.rollout import Decoding
 from sequencematch.seeding import generator, stable_seed
 from sequencematch.settings import Objective, Optimiser, Rollouts, Schedule
 
@@ -60,7 +62,11 @@ class Stage:
 
 @dataclass
 class Run:
-    """Everything a run is made of. ``initial`` is the optimiser state to continue from, if any."""
+    """Everything a run is made of.
+
+    ``initial`` is the optimiser state to continue from, if any; ``rebuild`` makes another policy like ``policy`` before
+    training, for the process that draws rollouts where they are concurrent.
+    """
 
     policy: Policy
     train: Corpus
@@ -74,14 +80,20 @@ class Run:
     resume: Path
     precision: str = "float32"
     initial: dict | None = None
+    rebuild: Callable[[], Policy] | None = None
 
 
 def train(run: Run) -> tuple[list[dict], dict]:
     """Train ``run.policy`` in place; return the rows of the metrics file and the optimiser's final state.
 
-    Raises UserError where the loss stops being finite; checkpoints already written stay.
+    Raises UserError where the loss stops being finite, or the process that draws rollouts ends; checkpoints already
+    written stay.
     """
-    return _Trainer(run).train()
+    trainer = _Trainer(run)
+    try:
+        return trainer.train()
+    finally:
+        trainer.producer.close()
 
 
 class _Trainer:
@@ -96,22 +108,31 @@ class _Trainer:
                 f"optimiser.batch ({run.optimiser.batch}) is below the number of processes ({self.processes.count}): "
                 "raise it, or lower jobs.train.gpu, so that each has a row of every batch"
             )
+        beside = run.rollouts.concurrent and self.loss.rollouts
+        if beside and self.processes.count > 1:
+            raise UserError(
+                f"rollouts.concurrent needs training by one process, not by {self.processes.count}: set it to false, "
+                "or lower jobs.train.gpu to 1"
+            )
         self.accelerator = Accelerator(mixed_precision=MIXED_PRECISION[run.precision])
         self.policy.to(self.accelerator.device)
         self.parameters = [p for p in self.policy.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.AdamW(
-            self.parameters, lr=run.optimiser.learning_rate, weight_decay=run.optimiser.weight_decay, fused=True
-        )
+        self.optimiser = new_optimiser(self.policy, run.optimiser)
         if run.initial is not None:
             self.optimiser.load_state_dict(run.initial)
-        self.batches = Batches(run.train, run.optimiser.batch, run.seed, "examples")
+        self.batches = Batches(run.train, run.optimiser.batch, self.policy.bkspc, run.seed, "examples")
         self.buffer = ReplayBuffer(run.rollouts.buffer)
         self.interval = generation_interval(run.rollouts.generate, run.rollouts.seen, run.optimiser.batch)
+        self.ahead = run.rollouts.staleness if beside else 0
         self.generations = 0
+        self.asked: tuple[Sequence[int], int] | None = None  # examples of a generation under way, step of its weights
+        self.arrived: list[Entry] = []  # a generation that is not in the buffer yet
+        self.waited = 0.0
         self.step = self.stage.start
         self.metrics: list[dict] = []
         self.window: list[dict] = []
         self._restore()
+        self.producer: Producer = Beside(self.policy, run.rebuild) if beside else Here(self.policy)
 
     def train(self) -> tuple[list[dict], dict]:
         schedule = self.run.schedule
@@ -178,14 +199,8 @@ class _Trainer:
         return {**metrics, "gradient_norm": norm, **rollout_metrics}
 
     def _score(self, rows: Sequence[Sequence[Actions]]) -> list[Scored]:
-        """The scored columns of rows; one tree per row where its trajectories share their prompt, else one for each."""
-        trees = (
-            [rows]
-            if self.run.rollouts.share_prompts
-            else [[(t,) for t in column] for column in zip(*rows, strict=True)]
-        )
         with self.accelerator.autocast():
-            return [scored for column in trees for scored in score_rows(self.policy, column)]
+            return score_batch(self.policy, rows, self.run.rollouts.share_prompts)
 
     def _rows(self) -> tuple[list[tuple[Actions, ...]], dict]:
         """The effective batch: rows of the data alone, or of data and rollout."""
@@ -193,24 +208,50 @@ class _Trainer:
         examples = self.batches[self.step]
         if not self.loss.rollouts:
             return [(example,) for example in examples], {}
-        due = generation_due(self.step - self.stage.start, self.interval)
-        while due or len(self.buffer) < batch:
-            self._generate()
-            due = False
-        entries = self.buffer.draw(batch, generator(run.seed, "replay", self.step))
+        self._refill()
+        entries = self._draw()
         if run.rollouts.share_prompts:
             examples = [run.train.example(entry.example, self.step) for entry in entries]
         rows = [(example, _as_actions(run.train, entry)) for example, entry in zip(examples, entries, strict=True)]
         actions = sum(len(entry.actions) for entry in entries)
         pops = sum(entry.actions.count(self.policy.bkspc) for entry in entries)
-        return rows, {
+        metrics = {
             "pop_rate": pops / actions,
             "rollout_age": float(self.buffer.ages(self.step).mean()),
             "cut_off_share": sum(not entry.finished for entry in entries) / batch,
         }
+        if run.rollouts.concurrent:
+            metrics["rollout_wait"], self.waited = self.waited, 0.0  # seconds
+        return rows, metrics
 
-    def _generate(self) -> None:
-        """One generation step: rollouts of the current policy for the next prompts of the stream."""
+    def _draw(self) -> list[Entry]:
+        """A batch of rollouts, each as likely as any other: one of the batches that a larger draw makes, by length."""
+        run, batch = self.run, self.run.optimiser.batch
+        rng = generator(run.seed, "replay", self.step)
+
+        def length(entry: Entry) -> int:
+            data = [run.train.example(entry.example, self.step)] if run.rollouts.share_prompts else []
+            return sum(nodes(t, self.policy.bkspc) for t in (_as_actions(run.train, entry), *data))
+
+        drawn = self.buffer.draw(batch * min(WINDOW, len(self.buffer) // batch), rng)
+        batches = of_like_length(drawn, batch, length)
+        return batches[rng.integers(len(batches))]
+
+    def _refill(self) -> None:
+        """Generation steps that are due; a later one is begun ahead of time, where rollouts are concurrent."""
+        step, last = self.step - self.stage.start, self.stage.stop - self.stage.start - 1
+        due = generation_due(step, self.interval)
+        while due or len(self.buffer) < self.run.optimiser.batch:
+            self._ask()
+            self.buffer.add(self._answer())
+            self.arrived, due = [], False
+        if next_generation(step, self.interval) <= min(step + self.ahead, last):
+            self._ask()
+
+    def _ask(self) -> None:
+        """Begin a generation step, unless one is begun: rollouts of the policy as it is, for the next prompts."""
+        if self.asked or self.arrived:
+            return
         run, settings = self.run, self.run.rollouts
         first = self.generations * settings.generate
         items = [item for item, _ in Order(len(run.train), run.seed, "rollouts").slice(first, settings.generate)]
@@ -218,13 +259,23 @@ class _Trainer:
         streams = [stable_seed(run.seed, "rollout", first + k) for k in range(len(items))]
         items, streams = self.processes.share(items), self.processes.share(streams)
         prompts = [run.train.example(item, 0).prompt for item in items]
-        rollouts, _ = sample(self.policy, prompts, decoding, streams, batch=settings.generate)
-        entries = [
-            Entry(item, rollout.actions, rollout.finished, self.step)
-            for item, rollout in zip(items, rollouts, strict=True)
-        ]
-        self.buffer.add(self.processes.united(entries))
+        self.producer.ask(Request(prompts, decoding, streams, batch=settings.generate))
+        self.asked = items, self.step
         self.generations += 1
+
+    def _answer(self) -> list[Entry]:
+        """The rollouts asked for last, which may have to be waited for; none where none were."""
+        if self.asked:
+            items, step = self.asked
+            start = time.perf_counter()
+            rollouts = self.producer.answer()
+            self.waited += time.perf_counter() - start
+            entries = [
+                Entry(item, rollout.actions, rollout.finished, step)
+                for item, rollout in zip(items, rollouts, strict=True)
+            ]
+            self.arrived, self.asked = self.processes.united(entries), None
+        return self.arrived
 
     @torch.no_grad()
     def _validation_loss(self) -> float:
@@ -249,6 +300,7 @@ class _Trainer:
             "policy": trained_tensors(self.policy),
             "optimiser": self.optimiser.state_dict(),
             "buffer": self.buffer.state_dict(),
+            "arrived": [list(astuple(entry)) for entry in self._answer()],
             "generations": self.generations,
             "metrics": self.metrics,
             "window": self.window,
@@ -262,9 +314,22 @@ class _Trainer:
         self.policy.load_state_dict(state["policy"], strict=False)
         self.optimiser.load_state_dict(state["optimiser"])
         self.buffer.load_state_dict(state["buffer"])
+        self.arrived = [Entry(*fields) for fields in state["arrived"]]
         self.generations, self.metrics, self.window = state["generations"], state["metrics"], state["window"]
         if self.processes.first:
             print(f"continuing from step {self.step}")
+
+
+def score_batch(policy: Policy, rows: Sequence[Sequence[Actions]], share_prompts: bool) -> list[Scored]:
+    """The scored columns of rows; one tree per row where its trajectories share their prompt, else one for each."""
+    trees = [rows] if share_prompts else [[(t,) for t in column] for column in zip(*rows, strict=True)]
+    return [scored for column in trees for scored in score_rows(policy, column)]
+
+
+def new_optimiser(policy: Policy, settings: Optimiser) -> torch.optim.AdamW:
+    """AdamW over the parameters that are trained, at its peak learning rate."""
+    trained = [p for p in policy.parameters() if p.requires_grad]
+    return torch.optim.AdamW(trained, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
 
 
 def _as_actions(corpus: Corpus, entry: Entry) -> Actions:

@@ -30,7 +30,7 @@ def launcher(gpus):
 
 # Training starts with $TRAINER: in the shell's prefix, because results do not depend on the number of GPUs, and a
 # changed command or parameter would make them again.
-prefix = f"TRAINER={shlex.quote(launcher(CONFIG.jobs.train.gpu))}; "
+prefix = f"TRAINER={shlex.quote(launcher(CONFIG.jobs.train.gpu))}; TRAINING_THREADS={CONFIG.jobs.train.threads}; "
 
 # Likewise the configuration's changes, for a job that asks Snakemake itself: few of them concern it.
 given = {"scale": CONFIG.scale} | dict(config)
@@ -300,3 +300,27 @@ def graph_options(wildcards):
     from_bc = any(CONFIG.starts_from_bc(*run) for run in compared)
     by_model = any(CONFIG.settings(task)["noise"].kind == "model" for task in TABLE_TASKS)
     return f"--families {' '.join(families)} --pretrain-bc {from_bc} --noise-by-model {by_model}"
+
+
+def overhead_options(wildcards):
+    """What an overhead table measures, and the network."""
+    return " ".join(map(cli.options, CONFIG.overhead_settings(wildcards.overhead)))
+
+
+def overhead_title(wildcards):
+    table = CONFIG.overheads[wildcards.overhead]
+    return f"--title {shlex.quote(table.title)} --compared {shlex.quote(table.compared)}"
+
+
+def overhead_table_files(name):
+    """What a table of overheads consists of."""
+    return [f"{RESULTS}/overheads/{name}.{kind}" for kind in ("csv", "md", "png")]
+
+
+def overhead_files(name):
+    """The table and the benchmarks of parts that its settings ask for."""
+    measured = CONFIG.overheads[name].measured
+    parts = [*(["growth"] if measured.contexts else []), *(["masking"] if measured.masked else []), *measured.parts]
+    files = [f"{RESULTS}/overheads/{name}_{part}.{kind}" for part in parts for kind in ("csv", "md")]
+    figure = [f"{RESULTS}/overheads/{name}_growth.png"] if measured.contexts else []
+    return [*overhead_table_files(name), *files, *figure]

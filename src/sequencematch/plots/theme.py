@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sequencematch.files import write_text_atomically
+from sequencematch.files import write_atomically, write_text_atomically
 
 INK, SOFT, GRID = "#1f2328", "#57606a", "#d8dde3"
 # Okabe and Ito's palette, distinct under the common kinds of colour blindness, darkened to 3:1 on white.
@@ -41,7 +41,7 @@ STYLE = {
 
 @contextmanager
 def drawing(path: Path, columns: int, rows: int, width: float, height: float, **options) -> Iterator[tuple]:
-    """A figure and its grid of panels, to draw on; written to ``path`` once the block ends well.
+    """A figure and its grid of panels, to draw on; written to ``path`` (SVG or PNG) once the block ends well.
 
     width, height: inches of one panel; options: as of ``plt.subplots``.
     """
@@ -56,11 +56,16 @@ def drawing(path: Path, columns: int, rows: int, width: float, height: float, **
         figure.get_layout_engine().set(h_pad=0.1)
         try:
             yield figure, grid
-            text = io.StringIO()
-            figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+            if path.suffix == ".png":
+                image = io.BytesIO()
+                figure.savefig(image, format="png", dpi=160, facecolor="white")
+                write_atomically(path, image.getvalue())
+            else:
+                text = io.StringIO()
+                figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+                write_text_atomically(path, _themed(text.getvalue()))
         finally:
             plt.close(figure)
-    write_text_atomically(path, _themed(text.getvalue()))
 
 
 def _themed(svg: str) -> str:

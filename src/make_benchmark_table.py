@@ -1,0 +1,27 @@
+"""A table of a benchmark from its single numbers: CSV and Markdown."""
+
+from pathlib import Path
+
+from sequencematch import cli, provenance
+from sequencematch.benchmark_table import BENCHMARKS, compare, page, to_csv
+from sequencematch.document import to_markdown
+from sequencematch.files import write_text_atomically
+from sequencematch.measurements import read_measured
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--measured", type=Path, required=True, help="folder that measure_benchmark wrote")
+    parser.add_argument("--benchmark", choices=tuple(BENCHMARKS), required=True, help="what was timed")
+    parser.add_argument("--csv", type=Path, required=True, help="table to write, one line per quantity")
+    parser.add_argument("--markdown", type=Path, required=True, help="table to write, for reading")
+    args = parser.parse_args()
+    measured, benchmark = read_measured(args.measured), BENCHMARKS[args.benchmark]
+    cells = compare(measured, benchmark.baseline)
+    write_text_atomically(args.csv, to_csv(cells))
+    write_text_atomically(args.markdown, to_markdown(benchmark.title, page(cells, args.benchmark, measured.caption)))
+    provenance.record(args, args.csv, args.markdown)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,36 @@
+"""A table of what steps and sampling cost, from single numbers: CSV, Markdown, and a figure of where time goes."""
+
+from pathlib import Path
+
+from sequencematch import cli, provenance
+from sequencematch.document import to_markdown
+from sequencematch.files import write_text_atomically
+from sequencematch.measurements import read_measured
+from sequencematch.overhead_table import page, summarise, to_csv
+from sequencematch.paper import FILE, read_reported
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--measured", type=Path, required=True, help="folder that measure_overheads wrote")
+    parser.add_argument("--table", required=True, help="name of the table, written into the CSV")
+    parser.add_argument("--title", help="heading of the Markdown and the figure (default: the name)")
+    parser.add_argument("--compared", default="", help="what the paper's numbers are of, as in paper_tables.csv")
+    parser.add_argument("--paper", type=Path, default=FILE, help=f"the paper's numbers (CSV; default: {FILE.name})")
+    parser.add_argument("--csv", type=Path, required=True, help="table to write, one line per quantity")
+    parser.add_argument("--markdown", type=Path, required=True, help="table to write, for reading")
+    parser.add_argument("--figure", type=Path, required=True, help="figure to write (PNG)")
+    args = parser.parse_args()
+    measured, title = read_measured(args.measured), args.title or args.table
+    cells = summarise(measured, read_reported(args.paper), args.compared)
+
+    from sequencematch.plots.overheads import plot_parts
+
+    plot_parts(cells, title, args.figure)
+    write_text_atomically(args.csv, to_csv(cells, args.table))
+    write_text_atomically(args.markdown, to_markdown(title, page(cells, measured)))
+    provenance.record(args, args.csv, args.markdown, args.figure)
+
+
+if __name__ == "__main__":
+    cli.run(main)

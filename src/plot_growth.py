@@ -1,0 +1,20 @@
+"""Draw what a gradient step costs against context length and batch, row by row, with the token floors."""
+
+from pathlib import Path
+
+from sequencematch import cli, provenance
+from sequencematch.measurements import read_measured
+from sequencematch.plots.overheads import plot_growth
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--measured", type=Path, required=True, help="folder that measure_benchmark wrote, of growth")
+    parser.add_argument("--output", type=Path, required=True, help="figure to write (PNG)")
+    args = parser.parse_args()
+    plot_growth(read_measured(args.measured), "A gradient step over lengths and batches", args.output)
+    provenance.record(args, args.output)
+
+
+if __name__ == "__main__":
+    cli.run(main)

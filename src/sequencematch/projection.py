@@ -1,0 +1,127 @@
+"""V and l(a|s) from hidden states without the matrix of all logits: the vocabulary is projected chunk by chunk.
+
+A state has one value and as many logits as actions were taken in it: none, or several, as ``<bkspc>`` leads back. The
+backward pass projects each chunk again: the logits' gradient is softmax times the value's gradient, plus the
+logits' own at the actions taken.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sequencematch.core import Trajectories
+
+# Bytes of logits in work at a time: what stays in a core's cache, and what a GPU does not notice.
+CHUNK = {"cpu": 2**20, "cuda": 2**28}
+
+
+@dataclass(frozen=True)
+class States:
+    """The different states of batches of trajectories over inputs [B, L], and the M actions taken in them.
+
+    node: int64 [N], places in the flattened inputs, ascending; state, action: int64 [M], ordered by state: which of
+    the N, and what was done there; ``index[k]``: int64 [B, T+1], which of the N are the states of trajectories k;
+    ``taken[k]``: int64 [B, T], which of the M are their actions.
+    """
+
+    node: Tensor
+    state: Tensor
+    action: Tensor
+    index: list[Tensor]
+    taken: list[Tensor]
+
+    @classmethod
+    def of(cls, batches: Sequence[Trajectories], length: int) -> "States":
+        """The states of trajectories over inputs of ``length`` L."""
+        row = torch.arange(len(batches[0].state))[:, None] * length
+        node, index = torch.cat([(batch.state + row).flatten() for batch in batches]).unique(return_inverse=True)
+        index = _split(index, [batch.state for batch in batches])
+        state = torch.cat([part[:, :-1].flatten() for part in index])
+        action = torch.cat([batch.action.flatten() for batch in batches])
+        order = state.argsort()
+        place = torch.empty_like(order)
+        place[order] = torch.arange(len(order))
+        return cls(node, state[order], action[order], index, _split(place, [batch.action for batch in batches]))
+
+    def to(self, device: torch.device) -> "States":
+        lists = ([t.to(device) for t in tensors] for tensors in (self.index, self.taken))
+        return States(self.node.to(device), self.state.to(device), self.action.to(device), *lists)
+
+
+def _split(flat: Tensor, shapes: Sequence[Tensor]) -> list[Tensor]:
+    parts = flat.split([tensor.numel() for tensor in shapes])
+    return [part.view_as(tensor) for part, tensor in zip(parts, shapes, strict=True)]
+
+
+def values_and_logits(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, state: Tensor, action: Tensor, chunk: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """V = logsumexp of ``hidden @ weight.T + bias`` [N], and its entries at (state, action) [M].
+
+    hidden: [N, d]; weight: [A, d]; bias: [A]; state: int64 [M], ascending; action: int64 [M], where A and above
+    (``<bkspc>`` has no row here) is read as A - 1; ``chunk``: states projected at a time. Results are float32 (float64
+    for float64 inputs), whatever the inputs' precision.
+    """
+    chunk = chunk or max(64, CHUNK.get(hidden.device.type, 2**20) // (4 * len(weight)))
+    action = action.clamp_max(len(weight) - 1)
+    starts = torch.arange(0, len(hidden) + chunk, chunk, device=state.device)
+    bounds = torch.searchsorted(state, starts).tolist()
+    return _Projection.apply(hidden, weight, bias, state, action, chunk, bounds)
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """a @ b, summed and returned in float32 (or float64), in one of the precisions that the factors have."""
+    if a.dtype == b.dtype and a.dtype in (torch.float32, torch.float64):
+        return a @ b
+    if a.is_cuda:
+        low = b.dtype if b.dtype in (torch.float16, torch.bfloat16) else a.dtype
+        return torch.mm(a.to(low), b.to(low), out_dtype=torch.float32)
+    return a.float() @ b.float()
+
+
+class _Projection(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, hidden, weight, bias, state, action, chunk, bounds):
+        exact = torch.float64 if hidden.dtype == torch.float64 else torch.float32
+        value, logit = hidden.new_empty(len(hidden), dtype=exact), hidden.new_empty(len(state), dtype=exact)
+        ctx.chunk, ctx.bounds = chunk, bounds
+        for rows, pairs in _chunks(ctx, len(hidden)):
+            logits = _logits(hidden[rows], weight, bias)
+            logit[pairs] = logits[state[pairs] - rows.start, action[pairs]]
+            highest = logits.amax(1, keepdim=True)
+            value[rows] = logits.sub_(highest).exp_().sum(1).log_().add_(highest[:, 0])
+        ctx.save_for_backward(hidden, weight, bias, state, action, value)
+        return value, logit
+
+    @staticmethod
+    def backward(ctx, grad_value, grad_logit):
+        hidden, weight, bias, state, action, value = ctx.saved_tensors
+        of_hidden, of_weight, of_bias = ctx.needs_input_grad[:3]
+        grad_hidden = torch.empty_like(hidden) if of_hidden else None
+        grad_weight = torch.zeros_like(weight, dtype=value.dtype) if of_weight else None
+        grad_bias = torch.zeros_like(bias, dtype=value.dtype) if of_bias else None
+        for rows, pairs in _chunks(ctx, len(hidden)):
+            grad = _logits(hidden[rows], weight, bias)
+            grad.sub_(value[rows, None]).exp_().mul_(grad_value[rows, None])
+            grad.index_put_((state[pairs] - rows.start, action[pairs]), grad_logit[pairs], accumulate=True)
+            if of_hidden:
+                grad_hidden[rows] = _product(grad, weight)
+            if of_weight:
+                grad_weight += _product(grad.mT, hidden[rows])
+            if of_bias:
+                grad_bias += grad.sum(0)
+        cast = (None if g is None else g.to(t.dtype) for g, t in ((grad_weight, weight), (grad_bias, bias)))
+        return grad_hidden, *cast, None, None, None, None
+
+
+def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    logits = _product(hidden, weight.mT)
+    return logits if bias is None else logits.add_(bias)
+
+
+def _chunks(ctx, states: int):
+    """Slices of the states and of the actions taken in them."""
+    for k, start in enumerate(range(0, states, ctx.chunk)):
+        yield slice(start, min(start + ctx.chunk, states)), slice(ctx.bounds[k], ctx.bounds[k + 1])

@@ -1,0 +1,132 @@
+# What steps and sampling cost (tables 3 and 4), measured; no part of the target all. A job that measures takes all cores,
+# so that nothing runs beside it, and computes with as many threads as a training job has.
+
+
+localrules:
+    make_overhead_table,
+    make_benchmark_table,
+    plot_growth,
+
+
+rule measure_overheads:
+    output:
+        measured=directory("<results>/overheads/{overhead}/steps"),
+    log:
+        "<logs>/overheads/{overhead}/steps.log",
+    benchmark:
+        "<benchmarks>/overheads/{overhead}/steps.tsv"
+    retries: 1
+    conda:
+        "../../envs/train.yaml"
+    threads: workflow.cores or CONFIG.jobs.train.threads
+    resources:
+        mem_mb=ask("train", "mem_mb"),
+        runtime=ask("train", "runtime"),
+        gpu=min(1, CONFIG.jobs.train.gpu),
+    params:
+        call=call("measure_overheads", overhead_options),
+    shell:
+        "OMP_NUM_THREADS=$TRAINING_THREADS python src/measure_overheads.py {params.call[options]} --output {output.measured}"
+        " --gpus {resources.gpu} > {log} 2>&1"
+
+
+rule make_overhead_table:
+    input:
+        measured="<results>/overheads/{overhead}/steps",
+    output:
+        csv="<results>/overheads/{overhead}.csv",
+        markdown="<results>/overheads/{overhead}.md",
+        figure="<results>/overheads/{overhead}.png",
+    log:
+        "<logs>/overheads/{overhead}/table.log",
+    benchmark:
+        "<benchmarks>/overheads/{overhead}/table.tsv"
+    retries: 1
+    conda:
+        "../../envs/report.yaml"
+    threads: CONFIG.jobs.report.threads
+    resources:
+        mem_mb=ask("report", "mem_mb"),
+        runtime=ask("report", "runtime"),
+        gpu=CONFIG.jobs.report.gpu,
+    params:
+        call=call("make_overhead_table", overhead_title),
+    shell:
+        "OMP_NUM_THREADS={threads} python src/make_overhead_table.py --measured {input.measured}"
+        " --table {wildcards.overhead} {params.call[options]} --csv {output.csv} --markdown {output.markdown}"
+        " --figure {output.figure} > {log} 2>&1"
+
+
+rule measure_benchmark:
+    output:
+        measured=directory("<results>/overheads/{overhead}/{part}"),
+    log:
+        "<logs>/overheads/{overhead}/{part}.log",
+    benchmark:
+        "<benchmarks>/overheads/{overhead}/{part}.tsv"
+    wildcard_constraints:
+        part="growth|masking|projection|sampling",
+    retries: 1
+    conda:
+        "../../envs/train.yaml"
+    threads: workflow.cores or CONFIG.jobs.train.threads
+    resources:
+        mem_mb=ask("train", "mem_mb"),
+        runtime=ask("train", "runtime"),
+        gpu=min(1, CONFIG.jobs.train.gpu),
+    params:
+        call=call("measure_benchmark", overhead_options),
+    shell:
+        "OMP_NUM_THREADS=$TRAINING_THREADS python src/measure_benchmark.py --benchmark {wildcards.part}"
+        " {params.call[options]} --output {output.measured} --gpus {resources.gpu} > {log} 2>&1"
+
+
+rule make_benchmark_table:
+    input:
+        measured="<results>/overheads/{overhead}/{part}",
+    output:
+        csv="<results>/overheads/{overhead}_{part}.csv",
+        markdown="<results>/overheads/{overhead}_{part}.md",
+    log:
+        "<logs>/overheads/{overhead}/{part}_table.log",
+    benchmark:
+        "<benchmarks>/overheads/{overhead}/{part}_table.tsv"
+    wildcard_constraints:
+        part="growth|masking|projection|sampling",
+    retries: 1
+    conda:
+        "../../envs/report.yaml"
+    threads: CONFIG.jobs.report.threads
+    resources:
+        mem_mb=ask("report", "mem_mb"),
+        runtime=ask("report", "runtime"),
+        gpu=CONFIG.jobs.report.gpu,
+    params:
+        call=call("make_benchmark_table"),
+    shell:
+        "OMP_NUM_THREADS={threads} python src/make_benchmark_table.py --measured {input.measured}"
+        " --benchmark {wildcards.part} --csv {output.csv} --markdown {output.markdown} > {log} 2>&1"
+
+
+rule plot_growth:
+    input:
+        measured="<results>/overheads/{overhead}/growth",
+    output:
+        figure="<results>/overheads/{overhead}_growth.png",
+    log:
+        "<logs>/overheads/{overhead}/plot_growth.log",
+    benchmark:
+        "<benchmarks>/overheads/{overhead}/plot_growth.tsv"
+    retries: 1
+    conda:
+        "../../envs/report.yaml"
+    threads: CONFIG.jobs.report.threads
+    resources:
+        mem_mb=ask("report", "mem_mb"),
+        runtime=ask("report", "runtime"),
+        gpu=CONFIG.jobs.report.gpu,
+    params:
+        call=call("plot_growth"),
+    shell:
+        "OMP_NUM_THREADS={threads} python src/plot_growth.py --measured {input.measured} --output {output.figure}"
+        " > {log} 2>&1"
