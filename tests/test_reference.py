@@ -63,13 +63,15 @@ def test_the_page_of_the_map_says_what_the_kept_map_says():
 
 def test_numbers_of_the_map_follow_it(tmp_path):
     (tmp_path / "map.md").write_text("# Title\n\nCaption.\n\n## At a glance\n\nWords.\n\n| a |\n\n## An axis\n\nx\n")
-    header = "axis,at,reading,quantity,mean\n"
-    (tmp_path / "map.csv").write_text(header + "eta,0.2,sampled,sm,70.06\neta,0.2,sampled,sm_minus_mle,3.94\n")
+    values = {"sm": "70.06,", "sm_minus_mle": "3.94,0.01", "sm_minus_bc": "0.2,0.5"}
+    lines = [f"eta,0.2,sampled,{quantity},{value}" for quantity, value in values.items()]
+    (tmp_path / "map.csv").write_text("\n".join(["axis,at,reading,quantity,mean,p_corrected", *lines, ""]))
     begin, end = "<!-- map: make reference -->", "<!-- end of map -->"
-    first = "SM has 1<!--eta/0.2/sampled/sm-->, -5.5<!--eta/0.2/sampled/sm_minus_mle--> so."
+    places = [f"<!--eta/0.2/sampled/{quantity}-->" for quantity in ("sm", "sm_minus_mle", "sm_minus_bc")]
+    first = "SM has 1{}, -5.5{} so, **0.2**{}.".format(*places)
     text = f"{first}\n{begin}\nold\n{end}\nLast.\n"
     found = with_map(text, tmp_path)
-    assert found.startswith("SM has 70.1<!--eta/0.2/sampled/sm-->, +3.9<!--eta/0.2/sampled/sm_minus_mle--> so.\n")
+    assert found.startswith("SM has 70.1{}, **+3.9**{} so, +0.2{}.\n".format(*places))
     assert found.endswith(f"{begin}\nCaption.\n\nWords.\n\n| a |\n{end}\nLast.\n")
     with pytest.raises(UserError, match="names a place that is not on the map: eta/0.3/sampled/sm"):
         with_map("1<!--eta/0.3/sampled/sm-->", tmp_path)

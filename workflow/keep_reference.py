@@ -17,13 +17,14 @@ from pathlib import Path
 from sequencematch import cli, provenance
 from sequencematch.config import DEFAULT_SCALE, Config, load_config, scale_overlay
 from sequencematch.errors import UserError
+from sequencematch.map_effects import LEVEL
 from sequencematch.overhead_table import LABELS
 from sequencematch.quantities import describe, key
 
 BEGIN, END = "<!-- tables: make reference -->", "<!-- end of tables -->"
 GLANCE, GLANCE_END = "<!-- map: make reference -->", "<!-- end of map -->"
 # A number of docs/map.md, and the place on the map where it stands: axis, cell, reading, quantity.
-NUMBER = re.compile(r"[+-]?[\d.]+(?=<!--([^/>]+)/([^/>]+)/([^/>]+)/(\w+)-->)")
+NUMBER = re.compile(r"(?:\*\*)?[+-]?\d[\d.]*(?:\*\*)?(?=<!--([^/>]+)/([^/>]+)/([^/>]+)/(\w+)-->)")
 COSTS_BEGIN, COSTS_END = "<!-- overheads: make reference -->", "<!-- end of overheads -->"
 OVERHEADS = "overheads"
 # The columns of the short form of costs: heading, quantity.
@@ -122,18 +123,22 @@ def _write_between(readme: str, begin: str, end: str, text: str) -> None:
 
 def with_map(text: str, reference: Path) -> str:
     """A text with what the kept map says at a glance between its two markers, and its tagged numbers as the map has
-    them, differences with their sign."""
+    them: differences with their sign, and in bold where they stand."""
     page = (reference / "map.md").read_text()
     parts = [part.partition("\n")[2].strip() for part in page.split("\n## ")[:2]]  # without their headings
     before, _, rest = text.partition(GLANCE)
     text = "\n".join([before + GLANCE, parts[0], "", parts[1], GLANCE_END]) + rest.partition(GLANCE_END)[2]
     with (reference / "map.csv").open() as file:
-        means = {(r["axis"], r["at"], r["reading"], r["quantity"]): float(r["mean"]) for r in csv.DictReader(file)}
+        rows = {(row["axis"], row["at"], row["reading"], row["quantity"]): row for row in csv.DictReader(file)}
 
     def written(found: re.Match) -> str:
-        if found.groups() not in means:
+        if found.groups() not in rows:
             raise UserError(f"docs/map.md names a place that is not on the map: {'/'.join(found.groups())}")
-        return f"{means[found.groups()]:{'+' if '_minus_' in found[4] else ''}.1f}"
+        mean, p = (rows[found.groups()][name] for name in ("mean", "p_corrected"))
+        if not p:
+            return f"{float(mean):.1f}"
+        bold = "**" * (float(p) < LEVEL)
+        return f"{bold}{float(mean):+.1f}{bold}"
 
     return NUMBER.sub(written, text)
 
