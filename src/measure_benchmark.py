@@ -1,11 +1,11 @@
-"""Time one part beside what it replaces: growth of a step, masking, projection, or sampling."""
+"""Time one part beside what it replaces: growth of a step, masking, projection, sampling, concurrent rollouts."""
 
 from pathlib import Path
 
 from sequencematch import cli, provenance
 from sequencematch.settings import Model, Overhead
 
-PARTS = ("growth", "masking", "projection", "sampling")
+PARTS = ("growth", "masking", "projection", "sampling", "concurrent")
 
 
 def main() -> None:

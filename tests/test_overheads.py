@@ -278,7 +278,7 @@ def _gpus():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("benchmark", ["growth", "masking", "projection", "sampling"])
+@pytest.mark.parametrize("benchmark", ["growth", "masking", "projection", "sampling", "concurrent"])
 def test_benchmarks_and_their_tables(tmp_path, benchmark):
     run("measure_benchmark", benchmark=benchmark, **TINY, output=tmp_path / "m")
     named = {"csv": tmp_path / "t.csv", "markdown": tmp_path / "t.md"}
@@ -300,6 +300,10 @@ def test_benchmarks_and_their_tables(tmp_path, benchmark):
         numbers = {q: found.series(with_pops, "ours", q)[0] for q in ("tokens", "tokens_fed", "last_pushes", "pops")}
         assert numbers["tokens_fed"] == numbers["tokens"] - numbers["last_pushes"] and numbers["pops"] > 0
         assert found.series("rows end together", "generate", "tokens")[0] == 4 * 10
+    if benchmark == "concurrent":
+        assert found.cases == ["4 + 8 tokens, batch 2"] and "of a step is waiting for rollouts" in page
+        waiting = {mode: found.series(found.cases[0], mode, "waiting") for mode in ("mle", "between", "beside")}
+        assert not waiting["mle"].any() and all((share < 1).all() for share in waiting.values())
 
 
 @pytest.mark.parametrize(

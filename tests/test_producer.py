@@ -81,7 +81,7 @@ def trained(inputs, monkeypatch, build=sound, **rollouts):
     plan = a_run(inputs, policy, Stage("sm", 10, 30, 10, 30))
     rebuild, schedule = partial(build, inputs / "pretrain_bc"), plan.schedule.model_copy(update={"metrics_every": 1})
     plan = replace(plan, rollouts=Rollouts(**ROLLOUTS, **rollouts), rebuild=rebuild, schedule=schedule)
-    trainer = training._Trainer(plan)
+    trainer = training.Trainer(plan)
     try:
         metrics, _ = trainer.train()
     finally:

@@ -132,6 +132,7 @@ USED_BY = {
     "command.py": set(),
     "comparison.py": SCORES,
     "config.py": set(),
+    "concurrency.py": COSTS,
     "core.py": NETWORK | {"plot_masks"},
     "corpus.py": TRAINING | COSTS,
     "custom_generate.py": set(),

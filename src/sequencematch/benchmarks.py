@@ -8,6 +8,7 @@ import torch
 from tqdm import tqdm
 
 from sequencematch import core, provenance
+from sequencematch.concurrency import timed_steps, trainers
 from sequencematch.decoding import Decoding
 from sequencematch.measurements import Measured, Value
 from sequencematch.overheads import (
@@ -153,6 +154,18 @@ def measure_sampling(model: Model, settings: Overhead) -> Measured:
     return Measured(values, facts(bench, model))
 
 
+def measure_concurrent(model: Model, settings: Overhead) -> Measured:
+    """A training step without rollouts (MLE), with rollouts drawn between steps, and by a process beside training.
+
+    At the last geometry, with the trainer itself, one thread for each process.
+    """
+    case = Case(*parse_geometry(settings.geometries[-1]), settings.batch)
+    bench = new_bench(model, settings)
+    with trainers(bench.policy, model, settings, case) as runs:
+        works = {mode: partial(timed_steps, run) for mode, run in runs.items()}
+        return Measured(list(in_turn(works, BENCHMARK_REPEATS, case.name)), facts(bench, model) | {"threads": 1})
+
+
 def _by_generate(bench: Bench, prompts: Sequence[list[int]], longest: int, eos: list[int] | None) -> dict[str, float]:
     lm, batch, tokens = bench.policy.lm, bench.settings.generate, 0
     lm.generation_config.eos_token_id, ours = eos, lm.config._attn_implementation
@@ -219,4 +232,5 @@ BENCHMARKS = {
     "masking": measure_masking,
     "projection": measure_projection,
     "sampling": measure_sampling,
+    "concurrent": measure_concurrent,
 }

@@ -300,8 +300,8 @@ class Overhead(Section):
     batches: tuple[Count, ...] = setting((), "batches over which it is followed, at the shortest of these lengths")
     masked: tuple[Count, ...] = setting((), "lengths at which the state tree is compared with Algorithm 2")
 
-    parts: tuple[Literal["projection", "sampling"], ...] = setting(
-        (), "parts held against what they replace, at the first geometry: all logits at once, transformers' generate"
+    parts: tuple[Literal["projection", "sampling", "concurrent"], ...] = setting(
+        (), "parts held against what they replace: all logits at once, transformers' generate, rollouts between steps"
     )
 
     @field_validator("geometries")

@@ -89,14 +89,14 @@ def train(run: Run) -> tuple[list[dict], dict]:
     Raises UserError where the loss stops being finite, or the process that draws rollouts ends; checkpoints already
     written stay.
     """
-    trainer = _Trainer(run)
+    trainer = Trainer(run)
     try:
         return trainer.train()
     finally:
         trainer.producer.close()
 
 
-class _Trainer:
+class Trainer:
     """The state of a run between two steps."""
 
     def __init__(self, run: Run):
@@ -146,7 +146,7 @@ class _Trainer:
         )
         self.policy.train()
         while self.step < self.stage.stop:
-            self.window.append(self._gradient_step())
+            self.window.append(self.gradient_step())
             self.step += 1
             finished = self.step == self.stage.stop
             if self.step % schedule.metrics_every == 0 or finished:
@@ -167,7 +167,7 @@ class _Trainer:
             write_metrics(self.metrics, self.run.resume / METRICS)  # for whoever watches a long run
         self.window = []
 
-    def _gradient_step(self) -> dict:
+    def gradient_step(self) -> dict:
         run, step = self.run, self.step
         rows, rollout_metrics = self._rows()
         normaliser = count(rows)
@@ -243,7 +243,7 @@ class _Trainer:
         due = generation_due(step, self.interval)
         while due or len(self.buffer) < self.run.optimiser.batch:
             self._ask()
-            self.buffer.add(self._answer())
+            self.buffer.add(self.collect_rollouts())
             self.arrived, due = [], False
         if next_generation(step, self.interval) <= min(step + self.ahead, last):
             self._ask()
@@ -263,7 +263,7 @@ class _Trainer:
         self.asked = items, self.step
         self.generations += 1
 
-    def _answer(self) -> list[Entry]:
+    def collect_rollouts(self) -> list[Entry]:
         """The rollouts asked for last, which may have to be waited for; none where none were."""
         if self.asked:
             items, step = self.asked
@@ -300,7 +300,7 @@ class _Trainer:
             "policy": trained_tensors(self.policy),
             "optimiser": self.optimiser.state_dict(),
             "buffer": self.buffer.state_dict(),
-            "arrived": [list(astuple(entry)) for entry in self._answer()],
+            "arrived": [list(astuple(entry)) for entry in self.collect_rollouts()],
             "generations": self.generations,
             "metrics": self.metrics,
             "window": self.window,

@@ -65,7 +65,7 @@ rule measure_benchmark:
     benchmark:
         "<benchmarks>/overheads/{overhead}/{part}.tsv"
     wildcard_constraints:
-        part="growth|masking|projection|sampling",
+        part="growth|masking|projection|sampling|concurrent",
     retries: 1
     conda:
         "../../envs/train.yaml"
@@ -92,7 +92,7 @@ rule make_benchmark_table:
     benchmark:
         "<benchmarks>/overheads/{overhead}/{part}_table.tsv"
     wildcard_constraints:
-        part="growth|masking|projection|sampling",
+        part="growth|masking|projection|sampling|concurrent",
     retries: 1
     conda:
         "../../envs/report.yaml"
