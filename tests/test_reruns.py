@@ -180,7 +180,7 @@ USED_BY = {
     "policy.py": NETWORK,
     "preflight.py": set(),
     "processes.py": NETWORK,
-    "producer.py": TRAINING,
+    "producer.py": TRAINING | COSTS,
     "projection.py": NETWORK,
     "provenance.py": EVERY,
     "py.typed": set(),
