@@ -3,6 +3,7 @@
 # make table6      one table or figure: table3 to table8, divergences, motivating_example
 # make overheads   what steps and sampling cost: table3, table4 and the benchmarks; on a machine that does nothing else
 # make report      results/SCALE/report.html: everything on one page; and snakemake_report.html, Snakemake's own
+# make map         results/map/map: where backspaces help, under which conditions (docs/map.md); SCALE=map_gpu: on a GPU
 # make why         what would run and because of which file or setting, and how long it took the last time; runs nothing
 # make status      how far a run is, while it goes on; make status WATCH=1 keeps showing it
 # make PROFILE=slurm   the same on a cluster: slurm or generic (workflow/profiles/, docs/clusters.md)
@@ -31,10 +32,15 @@ OPTIONS = $(if $(GPUS),--resources gpu=$(GPUS)) --config scale=$(SCALE) $(CONFIG
 OWN_REPORT = results/$(SCALE)/snakemake_report.html
 TARGETS := all table5 table6 table7 table8 divergences motivating_example overheads table3 table4
 
-.PHONY: $(TARGETS) report why status setup verify test test-all test-packages lint reference clean-results clean-setup
+.PHONY: $(TARGETS) map report why status setup verify test test-all test-packages lint reference clean-results clean-setup
 .DEFAULT_GOAL := all
 
 $(TARGETS): $(SETUP)
+	@$(RUN) $@ --workflow-profile workflow/profiles/$(PROFILE) $(OPTIONS)
+
+# Another scale than its own can be named on the command line: make map SCALE=map_gpu.
+map: SCALE = map
+map: $(SETUP)
 	@$(RUN) $@ --workflow-profile workflow/profiles/$(PROFILE) $(OPTIONS)
 
 why: $(SETUP)

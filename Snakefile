@@ -64,6 +64,11 @@ include: "workflow/rules/page.smk"
 include: "workflow/rules/overheads.smk"
 
 
+if CONFIG.map:
+
+    include: "workflow/rules/map.smk"
+
+
 rule all:
     default_target: True
     input:
@@ -79,6 +84,11 @@ rule motivating_example:
 rule report:
     input:
         "<results>/report.html",
+
+
+rule map:
+    input:
+        "<results>/map" if CONFIG.map else [],
 
 
 for table in CONFIG.tables:

@@ -24,7 +24,7 @@ def refusal(overlay):
 
 @pytest.mark.parametrize("overlay", [None, *sorted(SCALES.glob("*.yaml"))], ids=str)
 def test_every_scale_is_valid_and_has_its_own_folder(overlay):
-    config = load_config(BASE, *([overlay] if overlay else []))
+    config = load_config(BASE, *scale_overlay(SCALES, overlay and overlay.stem))
     assert config.scale == (overlay.stem if overlay else "default")
 
 
@@ -149,7 +149,8 @@ def test_null_removes_a_key():
         (
             {"evaluation": {"decodings": ["sampled", "top_k=3"]}},
             "evaluation.decodings: 'top_k=3' is no decoding; known are: sampled, greedy, bkspc_masked, temperature=X, "
-            "top_p=X, min_p=X, rejection=X, bkspc_bias=X, perturbed=X",
+            "top_p=X, min_p=X, rejection=X, bkspc_bias=X, surprise=X, takeback=X, perturbed=X, perturbed_task=X, "
+            "perturbed_random=X, perturbed_model=X, best_of=X, majority=X; several are joined by '+'",
         ),
         (
             {"tasks": {"text": {"evaluation": {"corruptions": ["task"]}}}},

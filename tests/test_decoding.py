@@ -6,7 +6,16 @@ import torch
 from transformers.generation import MinPLogitsWarper, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from sequencematch.decoding import Decoding, action_probabilities, inverse_cdf, parse_decoding
-from sequencematch.decoding_names import PLAIN, VALUED, concerns_backspace
+from sequencematch.decoding_names import (
+    CHOICES,
+    KINDS_OF_WRONG,
+    PLAIN,
+    VALUED,
+    combined,
+    concerns_backspace,
+    decoding_options,
+    without_backspace,
+)
 
 
 def some_logits(n=64, actions=13):
@@ -45,19 +54,64 @@ def test_draws_invert_the_cumulated_distribution():
 
 @pytest.mark.parametrize(
     "name",
-    [*PLAIN, "temperature=0.8", "top_p=0.95", "min_p=0.05", "rejection=0.2", "bkspc_bias=1", "perturbed=0.1"],
+    [
+        *(*PLAIN, "temperature=0.8", "top_p=0.95", "min_p=0.05", "rejection=0.2", "bkspc_bias=1", "surprise=0.5"),
+        *("perturbed=0.1", "greedy+bkspc_bias=1", "best_of=2.5", "majority=3"),
+    ],
 )
 def test_every_name_makes_a_distribution(name):
     at_prompt = torch.arange(64) % 2 == 0
-    decoding, rate = parse_decoding(name, 7)
-    probability = action_probabilities(some_logits(), at_prompt, decoding)
-    assert decoding.max_actions == 7 and rate == (0.1 if name == "perturbed=0.1" else 0)
+    procedure = parse_decoding(name, 7)
+    decoding, surprise = procedure.decoding, torch.arange(64) / 8
+    probability = action_probabilities(some_logits(), at_prompt, decoding, surprise)
+    assert decoding.max_actions == 7 and procedure.rate == (0.1 if name == "perturbed=0.1" else 0)
     torch.testing.assert_close(probability.sum(-1), torch.ones(64))
     assert (probability >= 0).all() and not probability[at_prompt, -1].any()
     plain = action_probabilities(some_logits(), at_prompt, Decoding(7))
-    assert torch.equal(probability, plain) == (name in ("sampled", "perturbed=0.1"))
+    assert torch.equal(probability, plain) == (name in ("sampled", "perturbed=0.1", "best_of=2.5", "majority=3"))
     assert probability[:, -1].any() == (name != "bkspc_masked")
-    assert concerns_backspace(name) == name.startswith("bkspc")
+    assert concerns_backspace(name) == ("bkspc" in name or "surprise" in name)
+
+
+def test_surprise_is_a_bias_of_its_own_for_each_state():
+    logits, at_prompt, surprise = some_logits(), torch.zeros(64).bool(), torch.arange(64) / 16
+    found = action_probabilities(logits, at_prompt, Decoding(1, surprise=0.5), surprise)
+    for i in range(64):
+        decoding = Decoding(1, bkspc_bias=0.5 * i / 16)
+        expected = action_probabilities(logits[i : i + 1], at_prompt[:1], decoding)
+        torch.testing.assert_close(found[i : i + 1], expected)
+    plain = action_probabilities(logits, at_prompt, Decoding(1))
+    assert torch.equal(action_probabilities(logits, at_prompt, Decoding(1, surprise=0.0), surprise), plain)
+
+
+def test_takeback_follows_likelihood_alone():
+    logits, at_prompt = some_logits(), torch.zeros(64).bool()
+    surprise = torch.linspace(0, 4, 64)
+    found = action_probabilities(logits, at_prompt, Decoding(1, takeback=0.2), surprise)
+    unlikely = (-surprise).exp() < 0.2
+    assert unlikely.any() and not unlikely.all()
+    assert (found[unlikely, -1] == 1).all() and not found[unlikely, :-1].any()
+    plain = action_probabilities(logits, torch.ones(64).bool(), Decoding(1))
+    torch.testing.assert_close(found[~unlikely], plain[~unlikely])
+
+
+def test_a_procedure_is_what_its_names_say_together():
+    procedure = parse_decoding("greedy+bkspc_bias=-2+perturbed_model=0.1+best_of=1.5", 9)
+    assert procedure.decoding == Decoding(9, temperature=0.0, bkspc_bias=-2.0)
+    assert (procedure.rate, procedure.kind, procedure.attempts, procedure.choice) == (0.1, "model", 1.5, "best_of")
+    plain = parse_decoding("sampled", 9)
+    assert (plain.rate, plain.kind, plain.attempts, plain.choice) == (0.0, "", 1.0, "")
+
+
+def test_decodings_join_in_one_way():
+    assert combined("sampled", "sampled") == "sampled"
+    assert combined("perturbed=0.1", "sampled", "top_p=0.9") == combined("top_p=0.9", "perturbed=0.1")
+    assert combined("top_p=0.9", "perturbed=0.1") == "top_p=0.9+perturbed=0.1"
+    assert combined("greedy", "greedy") == "greedy"
+    with pytest.raises(ValueError, match="does not go with"):
+        combined("greedy", "temperature=0.5")
+    assert without_backspace("greedy+bkspc_bias=-2+perturbed=0.1") == "greedy+perturbed=0.1"
+    assert without_backspace("bkspc_masked") == without_backspace("surprise=1") == "sampled"
 
 
 def test_min_p_keeps_exactly_what_is_likely_enough():
@@ -120,6 +174,14 @@ def test_rejection_touches_tokens_alone_and_fades_with_eta():
         ("bkspc_bias=-inf", "bkspc_bias= takes a number"),
         ("perturbed=0.10", "must be written 'perturbed=0.1'"),
         ("greedy=1", "'greedy=1' is no decoding"),
+        ("best_of=1", "best_of= takes a number above 1"),
+        ("surprise=inf", "surprise= takes a number"),
+        ("greedy+sampled", "does not go with"),
+        ("greedy+temperature=0.5", "'temperature=0.5' does not go with what is named before it"),
+        ("bkspc_masked+bkspc_bias=1", "does not go with"),
+        ("perturbed=0.1+perturbed_model=0.1", "does not go with"),
+        ("best_of=2+majority=3", "does not go with"),
+        ("perturbed=0.1+top_p=0.9", "must be written 'top_p=0.9+perturbed=0.1'"),
     ],
 )
 def test_a_bad_name_is_one_sentence(name, words):
@@ -129,4 +191,5 @@ def test_a_bad_name_is_one_sentence(name, words):
 
 
 def test_the_bounds_cover_every_field_named():
-    assert set(VALUED) - {"perturbed"} <= set(Decoding.__annotations__)
+    assert set(VALUED) - {*KINDS_OF_WRONG, *CHOICES} <= set(Decoding.__annotations__)
+    assert all(decoding_options(name).keys() <= set(Decoding.__annotations__) for name in PLAIN)

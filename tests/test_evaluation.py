@@ -11,10 +11,10 @@ from trained import TEXTS, trained_folder
 from sequencematch import core
 from sequencematch.core import Actions
 from sequencematch.decoding import Decoding
-from sequencematch.evaluation import answers, complete, disturbances, repair, show
+from sequencematch.evaluation import answers, attempts, choose, complete, disturbances, repair, show
 from sequencematch.examples import Clean, columns
 from sequencematch.files import write_json_lines
-from sequencematch.rollout import Perturbation, sample
+from sequencematch.rollout import Perturbation, Rollout, sample
 from sequencematch.seeding import stable_seed
 from sequencematch.settings import Evaluation
 from sequencematch.storage import save
@@ -81,8 +81,45 @@ def test_records_are_what_was_sampled(run):
             assert record["text"] == tokenizer.decode(live) and record["solution"] == example.text
             assert record["finished"] == rollout.finished and record["example"] == i
             assert record["pops"] == rollout.actions.count(policy.bkspc)
+            assert record["pushes"] + record["pops"] == len(rollout.actions)
     assert not any(record["pops"] for record in found["bkspc_masked"])
     assert sum(record["pops"] for record in found["bkspc_bias=3"]) > 3
+
+
+def test_several_answers_are_drawn_and_one_is_chosen(run):
+    policy, _, _, tokenizer = run
+    examples = questions(tokenizer)
+    names = ("sampled", "best_of=3", "majority=3", "best_of=1.5")
+    found = recorded(policy, examples, "arithmetic", tokenizer, settings=Evaluation(decodings=names, max_actions=16))
+    for i, example in enumerate(examples):
+        streams = [stable_seed(1, "evaluation", i), *(stable_seed(1, "evaluation", i, k) for k in (1, 2))]
+        three, _ = sample(policy, [example.prompt] * 3, Decoding(16), streams, 4)
+        assert found["sampled"][i]["actions"] == three[0].actions
+        likeliest = max(three, key=lambda rollout: sum(rollout.log_policy))
+        assert found["best_of=3"][i]["actions"] == likeliest.actions
+        pushes = sum(action != policy.bkspc for rollout in three for action in rollout.actions)
+        assert found["best_of=3"][i]["pushes"] == found["majority=3"][i]["pushes"] == pushes
+        chosen = max(three[: attempts(1.5, 1, i)], key=lambda rollout: sum(rollout.log_policy))
+        assert found["best_of=1.5"][i]["actions"] == chosen.actions
+
+
+def test_the_majority_is_of_answers_that_ended():
+    def of(*finished):
+        return [Rollout([], ended, [0.0]) for ended in finished]
+
+    assert choose(of(True, True, True), [[1], [2], [2]], "majority") == 1
+    assert choose(of(True, True, True), [[1], [2], [3]], "majority") == 0
+    assert choose(of(False, False, True), [[1], [1], [2]], "majority") == 2
+    assert choose(of(False, False), [[1], [1]], "majority") == 0
+    assert choose([Rollout([], True, [-1.0, -1.0]), Rollout([], True, [-0.5])], [[1], [2]], "best_of") == 1
+    assert choose(of(True, True), [[1], [2]], "") == 0
+
+
+def test_attempts_are_as_many_as_named_on_average():
+    for mean in (1.0, 2.0, 1.3, 4.75):
+        drawn = [attempts(mean, 1, item) for item in range(4000)]
+        assert set(drawn) <= {int(mean), int(mean) + 1}
+        assert sum(drawn) / 4000 == pytest.approx(mean, abs=4 * 0.5 / 4000**0.5)
 
 
 def test_without_backspace_nothing_concerns_it(run):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sequencematch.bleu import corpus_bleu, translation_scores
-from sequencematch.intervals import estimate, estimate_seeds, resampled_mean, resampled_score, verdict
+from sequencematch.intervals import corrected, estimate, estimate_seeds, resampled_mean, resampled_score, verdict
 
 QUESTIONS = 200
 
@@ -171,3 +171,41 @@ def test_verdicts():
         "not resolved",
         "not resolved",
     ]
+
+
+@pytest.mark.parametrize(("between_seeds", "between_questions"), [(0, 0.3), (0.02, 0.3), (0.1, 0.1)])
+def test_p_values_of_nothing_are_rarely_small(between_seeds, between_questions):
+    """Two methods that share each seed's skill and question's ease, and differ by luck and by each run's own skill."""
+    rng = np.random.default_rng(8)
+    found = []
+    for _ in range(400):
+        skill = rng.uniform(-1, 1, (2, 3, 1)) * between_seeds
+        ease = rng.uniform(-1, 1, QUESTIONS) * between_questions
+        a, b = (rng.random((2, 3, QUESTIONS)) < 0.6 + skill + ease).astype(float)
+        found.append((resampled_mean(a) - resampled_mean(b)).p_value())
+    for level in (0.05, 0.01):
+        assert np.mean(np.array(found) < level) < level + 3 * np.sqrt(level * (1 - level) / 400)
+
+
+def test_p_values_find_what_is_there():
+    rng = np.random.default_rng(9)
+    a, b = (rng.random((2, 3, 1000)) < np.array([0.75, 0.6])[:, None, None]).astype(float)
+    assert (resampled_mean(a) - resampled_mean(b)).p_value() < 0.01
+    assert (resampled_mean(a) - resampled_mean(a)).p_value() == 1
+
+
+def test_p_values_of_seeds_alone_are_students():
+    """Questions that all say the same leave the seeds' t test, here against scipy's."""
+    from scipy.stats import ttest_1samp
+
+    by_seed = np.array([0.1, 0.12, 0.05])
+    difference = resampled_mean(np.repeat(by_seed[:, None], 50, axis=1)) - resampled_mean(np.zeros((3, 50)))
+    assert difference.p_value() == pytest.approx(ttest_1samp(by_seed, 0).pvalue)
+
+
+def test_correction_is_that_of_benjamini_and_hochberg():
+    from scipy.stats import false_discovery_control
+
+    p = np.random.default_rng(10).uniform(size=200) ** 3
+    assert corrected(p) == pytest.approx(false_discovery_control(p))
+    assert corrected(np.array([0.04])) == pytest.approx([0.04])

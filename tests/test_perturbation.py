@@ -1,5 +1,6 @@
 """Perturbed decoding: nothing at rate 0, and otherwise the stated rate and replacements."""
 
+import math
 from collections import Counter
 
 import pytest
@@ -64,3 +65,54 @@ def test_perturbation_is_independent_of_the_draws():
     expected |= {(a, b): p * q for a, p in step([]).items() if a != EOS for b, q in step([a]).items()}
     rollouts, _ = sample(policy, [prompt] * n, Decoding(2), range(n), 1000, Perturbation(rate, [among] * n))
     assert chi_square_p(Counter(tuple(r.actions) for r in rollouts), expected) > 1e-3
+
+
+def test_likely_errors_are_drawn_as_the_policy_finds_them():
+    policy, prompt, n, rate = a_policy(vocabulary=8, backspace=False), [BOS, 3], 6000, 0.5
+    among = [3, 4, 5, 6]
+    first = {actions[0]: p for actions, p in enumerated(policy, prompt, Decoding(1)).items()}
+    mass = sum(first[a] for a in among)
+    expected = {(a,): p for a, p in first.items() if a not in among}
+    for a in among:
+        replacing = sum(first[b] * first[a] / (mass - first[b]) for b in among if b != a)
+        expected[(a,)] = (1 - rate) * first[a] + rate * replacing
+    assert sum(expected.values()) == pytest.approx(1)
+    perturbation = Perturbation(rate, [among] * n, likely=True)
+    rollouts, _ = sample(policy, [prompt] * n, Decoding(1), range(n), 1000, perturbation)
+    assert chi_square_p(Counter(tuple(r.actions) for r in rollouts), expected) > 1e-3
+
+
+def test_surprise_follows_the_tokens_that_are_live():
+    """The exact distribution of four actions, in which tokens are written, taken back and written again."""
+    policy, prompt, n = a_policy(vocabulary=5), [BOS, 3], 6000
+    decoding = Decoding(4, bkspc_bias=-1.0, surprise=1.5)
+    expected = enumerated(policy, prompt, decoding)
+    rollouts, _ = sample(policy, [prompt] * n, decoding, range(n), 1000)
+    observed = Counter(tuple(r.actions) for r in rollouts)
+    assert chi_square_p(observed, expected) > 1e-3
+    assert chi_square_p(observed, enumerated(policy, prompt, Decoding(4, bkspc_bias=-1.0))) < 1e-6
+
+
+def test_what_was_begun_surprises_nobody():
+    policy, n = a_policy(), 50
+    prompts, begun = some_prompts(n), [[4, 5]] * n
+    surprised, _ = sample(policy, prompts, Decoding(1, surprise=9.0), range(n), 8, begun=begun)
+    plain, _ = sample(policy, prompts, Decoding(1), range(n), 8, begun=begun)
+    assert surprised == plain
+
+
+def test_a_policy_without_backspace_takes_back_what_it_finds_unlikely():
+    policy, prompts, n, bar = a_policy(backspace=False), some_prompts(60), 60, 0.08
+    candidates = [range(3, 12)] * n
+    rollouts, _ = sample(
+        policy, prompts, Decoding(30, takeback=bar), range(n), 16, Perturbation(0.3, candidates, likely=False)
+    )
+    seen = 0
+    for prompt, rollout in zip(prompts, rollouts, strict=True):
+        live = []  # the log-probabilities of the live tokens
+        for action, log_policy in zip(rollout.actions, rollout.log_policy, strict=True):
+            expected = bool(live) and live[-1] < math.log(bar)
+            assert (action == policy.bkspc) == expected, (prompt, rollout)
+            seen += expected
+            live = live[:-1] if action == policy.bkspc else [*live, log_policy]
+    assert seen > 20

@@ -7,10 +7,21 @@ from pathlib import Path
 
 import pytest
 
+from sequencematch.errors import UserError
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "workflow"))
 
-from keep_reference import BEGIN, COSTS_BEGIN, COSTS_END, END, costs_in_short, in_short  # noqa: E402
+from keep_reference import (  # noqa: E402
+    BEGIN,
+    COSTS_BEGIN,
+    COSTS_END,
+    END,
+    NUMBER,
+    costs_in_short,
+    in_short,
+    with_map,
+)
 
 KEPT = ROOT / "results/reference"
 
@@ -38,3 +49,29 @@ def test_kept_tables_name_their_commit_and_every_run_its_budget(reference):
             runs = [run for run in content["budgets"] if run.startswith(f"{table['task']}/{method}/")]
             assert {run.rpartition("=")[2] for run in runs} == set(map(str, content["config"]["seeds"]))
             assert len({json.dumps(content["budgets"][run]) for run in runs}) == 1
+
+
+def test_the_page_of_the_map_says_what_the_kept_map_says():
+    """Every number of its prose names its place on the map, and stands there."""
+    text = (ROOT / "docs/map.md").read_text()
+    assert with_map(text, KEPT / "map") == text
+    prose = re.sub(r"<!-- map: make reference -->.*<!-- end of map -->|```.*?```", "", text, flags=re.S)
+    assert len(NUMBER.findall(prose)) > 10
+    rest = re.sub(r"<!--.*?-->", "", NUMBER.sub("", prose))
+    assert not re.findall(r"(?<![\w.])[+-]\d|points? (?:above|below)", rest), "a difference without its place"
+
+
+def test_numbers_of_the_map_follow_it(tmp_path):
+    (tmp_path / "map.md").write_text("# Title\n\nCaption.\n\n## At a glance\n\nWords.\n\n| a |\n\n## An axis\n\nx\n")
+    values = {"sm": "70.06,", "sm_minus_mle": "3.94,0.01", "sm_minus_bc": "0.2,0.5"}
+    lines = [f"eta,0.2,sampled,{quantity},{value}" for quantity, value in values.items()]
+    (tmp_path / "map.csv").write_text("\n".join(["axis,at,reading,quantity,mean,p_corrected", *lines, ""]))
+    begin, end = "<!-- map: make reference -->", "<!-- end of map -->"
+    places = [f"<!--eta/0.2/sampled/{quantity}-->" for quantity in ("sm", "sm_minus_mle", "sm_minus_bc")]
+    first = "SM has 1{}, -5.5{} so, **0.2**{}.".format(*places)
+    text = f"{first}\n{begin}\nold\n{end}\nLast.\n"
+    found = with_map(text, tmp_path)
+    assert found.startswith("SM has 70.1{}, **+3.9**{} so, +0.2{}.\n".format(*places))
+    assert found.endswith(f"{begin}\nCaption.\n\nWords.\n\n| a |\n{end}\nLast.\n")
+    with pytest.raises(UserError, match="names a place that is not on the map: eta/0.3/sampled/sm"):
+        with_map("1<!--eta/0.3/sampled/sm-->", tmp_path)

@@ -22,7 +22,7 @@ from sequencematch.settings import Arithmetic, Source, Text, Translation
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
-TARGETS = ("all", "report", "overheads")
+TARGETS = ("all", "report", "overheads", "map")
 # One seed and one noise level; a table of each family, one method of every loss.
 CONFIG = (
     "scale=smoke",
@@ -51,6 +51,7 @@ JOBS = {
     "plot_backspaces": 3,
     "draw_rules": 1,
     "make_report": 1,
+    "make_map": 1,
     "measure_overheads": 2,
     "make_overhead_table": 2,
     "measure_benchmark": 5,  # growth, masking, projection and sampling of table3; sampling of table4
@@ -71,7 +72,7 @@ READERS = {
     "finetune": {"sample", "judge", "score"},
     "sample": {"judge", "score", "make_text_table"},
     "judge": {"score"},
-    "score": {"make_table", "make_text_table", "plot_learning_curves", "plot_backspaces", "make_report"},
+    "score": {"make_table", "make_text_table", "plot_learning_curves", "plot_backspaces", "make_report", "make_map"},
     "make_table": {"plot_noise_levels", "make_report"},
     "make_text_table": {"plot_noise_levels", "make_report"},
     "plot_motivating_example": {"make_report"},
@@ -81,6 +82,7 @@ READERS = {
     "plot_backspaces": {"make_report"},
     "draw_rules": {"make_report"},
     "make_report": set(),
+    "make_map": set(),
     "measure_overheads": {"make_overhead_table"},
     "make_overhead_table": set(),
     "measure_benchmark": {"make_benchmark_table", "plot_growth"},
@@ -90,7 +92,12 @@ READERS = {
 # Scripts of the rule make_dataset, and the families of tasks whose rows they make.
 DATASET_SCRIPTS = {"make_arithmetic": {"arithmetic"}, "make_translation": {"translation"}, "make_text": {"text"}}
 # Rules that tasks of some families alone have.
-ONLY = {"judge": {"text"}, "make_text_table": {"text"}, "make_table": {"arithmetic", "translation"}}
+ONLY = {
+    "judge": {"text"},
+    "make_text_table": {"text"},
+    "make_table": {"arithmetic", "translation"},
+    "make_map": {"arithmetic"},  # the smoke scale's map is of mul
+}
 FAMILIES = {"arithmetic", "translation", "text"}
 
 # Groups of scripts for the table below.
@@ -103,7 +110,7 @@ NETWORK = TRAINING | {"sample", "judge"} | COSTS  # what runs the model
 COST_TABLES = {"make_overhead_table", "make_benchmark_table", "plot_growth"}
 COST_FIGURES = {"make_overhead_table", "plot_growth"}
 TABLES = {"make_table", "make_text_table"}
-REPORT = TABLES | {"plot_motivating_example"}
+REPORT = TABLES | {"plot_motivating_example", "make_map"}
 WORDS = REPORT | {"plot_noise_levels", "make_report"}  # what writes names and numbers
 SCORES = WORDS | {"plot_learning_curves", "plot_backspaces"}  # what reads scores
 FIGURES = {"plot_noise_levels", "plot_learning_curves", "plot_masks", "plot_backspaces", "make_report"}
@@ -147,6 +154,10 @@ USED_BY = {
     "intervals.py": WORDS,
     "judging.py": {"judge"},
     "losses.py": TRAINING | COSTS,
+    "map_cells.py": {"make_map"},
+    "map_effects.py": {"make_map"},
+    "map_figures.py": {"make_map"},
+    "map_page.py": {"make_map"},
     "measurements.py": COSTS | COST_TABLES,
     "model_card.py": set(),
     "motivating_example.py": REPORT,
@@ -169,7 +180,7 @@ USED_BY = {
     "policy.py": NETWORK,
     "preflight.py": set(),
     "processes.py": NETWORK,
-    "producer.py": TRAINING,
+    "producer.py": TRAINING | COSTS,
     "projection.py": NETWORK,
     "provenance.py": EVERY,
     "py.typed": set(),
@@ -285,8 +296,8 @@ SETTINGS = [
     ("objective", "beta_mix: 0.25", {"finetune": 3}),
     ("objective", "js_delta: 0.25", {"finetune": 3}),
     ("objective", "imitate_noise: true", {"pretrain_bc": 3, "finetune": 5}),
-    ("objective", "uls_ngram: 4", {"finetune": 1}, MATHS),
-    ("objective", "uls_weight: 0.5", {"finetune": 1}, MATHS),
+    ("objective", "uls_ngram: 4", {"finetune": 1, "make_map": 0}, MATHS),
+    ("objective", "uls_weight: 0.5", {"finetune": 1, "make_map": 0}, MATHS),
     ("rollouts", "buffer: 201", {"finetune": 3}),
     ("rollouts", "seen: 3", {"finetune": 3}),
     ("rollouts", "share_prompts: true", {"finetune": 3}),
@@ -310,6 +321,8 @@ SETTINGS = [
     ("tasks", "mul: {objective: {alpha: 0.5}}", {"finetune": 2}, MATHS),
     ("tables", "table6: {title: New}", {"make_table": 1}, MATHS),
     ("tables", "table8: {title: New}", {"make_text_table": 1}, TEXTS),
+    ("map", "title: New", {"make_map": 1}, MATHS),
+    ("map", "readings: [sampled, perturbed=0.2]", {"sample": 4, "make_map": 1}, MATHS),
     # Seed 2 judges what seed 1 wrote; of noised examples, only the first seed's at the highest level are drawn.
     (
         "seeds",
@@ -331,7 +344,7 @@ SETTINGS = [
     ("jobs", "train: {threads: 2, mem_mb: 3000}", {}),
 ]
 TASK_OF = {"arithmetic": "mul", "translation": "translation", "text": "text"}  # whose data a family's lines change
-ELSEWHERE = {"scale"}  # another scale has results of its own
+ELSEWHERE = {"scale", "extends"}  # another scale has results of its own
 
 
 def rules_of(scripts):

@@ -15,7 +15,7 @@ from sequencematch.bleu import corpus_bleu, translation_scores
 SCRIPT = Path(__file__).parents[1] / "src" / "score.py"
 
 
-def sample(decoding, example, text, solution, finished=True, pops=0, wrong_pops=0) -> dict:
+def sample(decoding, example, text, solution, finished=True, pops=0, wrong_pops=0, pushes=3) -> dict:
     return {
         "decoding": decoding,
         "example": example,
@@ -24,6 +24,7 @@ def sample(decoding, example, text, solution, finished=True, pops=0, wrong_pops=
         "rendered": "",
         "finished": finished,
         "solution": solution,
+        "pushes": pushes,
         "pops": pops,
         "wrong_pops": wrong_pops,
     }
@@ -98,6 +99,7 @@ def test_hand_computed_numbers(run):
         "accuracy": 0.5,
         "n": 4,
         "correct": "1001",
+        "pushes_per_sequence": 3.0,
         "pops_per_sequence": 1.0,
         "wrong_pop_share": 0.5,
         "cut_off_share": 0.25,

@@ -67,7 +67,11 @@ def enumerated(policy, prompt, decoding):
             table[actions] = probability
             return
         logits = next_action[live].clone()
-        logits[-1] = logits[-1] + decoding.bkspc_bias if live else -torch.inf
+        if live:
+            written = next_action[live[:-1]].log_softmax(0)[live[-1]]
+            logits[-1] += decoding.bkspc_bias - decoding.surprise * written
+        else:
+            logits[-1] = -torch.inf
         for action, p in enumerate(torch.softmax(logits / decoding.temperature, 0).tolist()):
             if p > 0:
                 after = live[:-1] if action == policy.bkspc else (*live, action)

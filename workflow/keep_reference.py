@@ -1,13 +1,15 @@
 """Keep a scale's tables and figures as its reference: ``keep_reference.py SCALE``, after a run of committed code.
 
-Writes results/reference/<scale>/: tables, figures, and provenance.json (commits, configuration, budgets, packages,
-machine, time spent), and in overheads/ what steps and sampling cost, where that was measured; and the README's short
-forms of all that is kept, each between its two markers. Refuses results of uncommitted code, for nobody could trace
-them.
+Writes results/reference/<scale>/: tables, figures, what was made of a map, and provenance.json (commits,
+configuration, budgets, packages, machine, time spent), and in overheads/ what steps and sampling cost, where that was
+measured; the README's short forms of all that is kept, each between its two markers; and in docs/map.md what the scale
+'map' says at a glance, and every number that names its place on it. Refuses results of uncommitted code, for nobody
+could trace them.
 """
 
 import csv
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -15,10 +17,14 @@ from pathlib import Path
 from sequencematch import cli, provenance
 from sequencematch.config import DEFAULT_SCALE, Config, load_config, scale_overlay
 from sequencematch.errors import UserError
+from sequencematch.map_effects import LEVEL
 from sequencematch.overhead_table import LABELS
 from sequencematch.quantities import describe, key
 
 BEGIN, END = "<!-- tables: make reference -->", "<!-- end of tables -->"
+GLANCE, GLANCE_END = "<!-- map: make reference -->", "<!-- end of map -->"
+# A number of docs/map.md, and the place on the map where it stands: axis, cell, reading, quantity.
+NUMBER = re.compile(r"(?:\*\*)?[+-]?\d[\d.]*(?:\*\*)?(?=<!--([^/>]+)/([^/>]+)/([^/>]+)/(\w+)-->)")
 COSTS_BEGIN, COSTS_END = "<!-- overheads: make reference -->", "<!-- end of overheads -->"
 OVERHEADS = "overheads"
 # The columns of the short form of costs: heading, quantity.
@@ -53,16 +59,19 @@ def main() -> None:
     results, reference = Path("results") / scale, Path("results/reference") / scale
     kept = [*keep_tables(results, reference, config), *keep_overheads(results, reference, config)]
     if not kept:
-        raise UserError(f"'{results}' holds no finished tables: run make SCALE={scale} first")
+        raise UserError(f"'{results}' holds no finished tables and no map: run make SCALE={scale} first")
     _write_between("README.md", BEGIN, END, in_short(reference.parent))
     _write_between("README.md", COSTS_BEGIN, COSTS_END, costs_in_short(reference.parent))
+    if scale == "map":
+        told = Path("docs/map.md")
+        told.write_text(with_map(told.read_text(), reference))
     print(f"kept {len(kept)} files in {reference}")
 
 
 def keep_tables(results: Path, reference: Path, config: Config) -> list[Path]:
     """Copy tables and figures in the place of those kept before; the copied files, none where no run is finished."""
     runs = {str(f.parent.relative_to(results)): json.loads(f.read_text()) for f in results.rglob("metrics.json")}
-    kept = [*(results / "tables").glob("*"), *(results / "figures").glob("*.png")]
+    kept = [*(results / "tables").glob("*"), *(results / "figures").glob("*.png"), *(results / "map").glob("[!.]*")]
     kept = [file for file in kept if not file.name.endswith(provenance.RECORD) and may_be_kept(file, config)]
     if not runs or not kept:
         return []
@@ -112,6 +121,28 @@ def _write_between(readme: str, begin: str, end: str, text: str) -> None:
     Path(readme).write_text(before + begin + "\n" + text + end + rest.partition(end)[2])
 
 
+def with_map(text: str, reference: Path) -> str:
+    """A text with what the kept map says at a glance between its two markers, and its tagged numbers as the map has
+    them: differences with their sign, and in bold where they stand."""
+    page = (reference / "map.md").read_text()
+    parts = [part.partition("\n")[2].strip() for part in page.split("\n## ")[:2]]  # without their headings
+    before, _, rest = text.partition(GLANCE)
+    text = "\n".join([before + GLANCE, parts[0], "", parts[1], GLANCE_END]) + rest.partition(GLANCE_END)[2]
+    with (reference / "map.csv").open() as file:
+        rows = {(row["axis"], row["at"], row["reading"], row["quantity"]): row for row in csv.DictReader(file)}
+
+    def written(found: re.Match) -> str:
+        if found.groups() not in rows:
+            raise UserError(f"docs/map.md names a place that is not on the map: {'/'.join(found.groups())}")
+        mean, p = (rows[found.groups()][name] for name in ("mean", "p_corrected"))
+        if not p:
+            return f"{float(mean):.1f}"
+        bold = "**" * (float(p) < LEVEL)
+        return f"{bold}{float(mean):+.1f}{bold}"
+
+    return NUMBER.sub(written, text)
+
+
 def may_be_kept(file: Path, config: Config) -> bool:
     """Pages that show passages of other people's texts stay out of the repository; numbers and figures may enter."""
     table = config.tables.get(file.stem)
@@ -122,7 +153,7 @@ def may_be_kept(file: Path, config: Config) -> bool:
 
 def in_short(kept: Path) -> str:
     """The tables of all scales kept in a folder, the default one first."""
-    return "\n".join(map(_scale_in_short, _scales(kept, "provenance.json")))
+    return "\n".join(filter(None, map(_scale_in_short, _scales(kept, "provenance.json"))))
 
 
 def _scales(kept: Path, file: str) -> list[Path]:
@@ -162,8 +193,11 @@ def _cost_rows(file: Path) -> list[str]:
 
 
 def _scale_in_short(reference: Path) -> str:
-    """A scale's tables in a few columns each: mean and standard deviation over seeds, and the paper's number."""
+    """A scale's tables in a few columns each: mean and standard deviation over seeds, and the paper's number; nothing
+    where it has no tables."""
     content = json.loads((reference / "provenance.json").read_text())
+    if not content["config"]["tables"]:
+        return ""
     where = f"commit {', '.join(content['commits'])}; {content['machine']}; Python {content['python']}"
     parts = [f"Scale `{reference.name}`, {len(content['config']['seeds'])} seeds; {where}.\n"]
     for name, table in content["config"]["tables"].items():

@@ -17,6 +17,7 @@ from snakemake.jobs import Job
 from snakemake.workflow import Workflow
 
 NAMED = 3  # files, rules and values that are named one by one; of more, the rest is counted
+LONGEST = 200  # characters of a value that is written out
 AFTER = "after {}"
 
 
@@ -102,7 +103,12 @@ def changed_options(workflow: Workflow, job: Job, old: dict[str, str], new: dict
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) != new.get(name):
             key = setting(workflow, job, name, old.keys() | new.keys())
-            yield Cause(f"{key} {old.get(name, 'not given')} -> {new.get(name, 'not given')}")
+            before, after = old.get(name, "not given"), new.get(name, "not given")
+            if max(len(before), len(after)) > LONGEST:
+                yield Cause("{} changed", key)
+            else:
+                sentence = f"{key} {before} -> {after}"
+                yield Cause(sentence.replace("{", "{{").replace("}", "}}"))  # what stands in braces is no subject
 
 
 def setting(workflow: Workflow, job: Job, option: str, options: set[str]) -> str:

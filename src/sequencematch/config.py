@@ -5,8 +5,8 @@ every method those that only its own jobs read.
 """
 
 import itertools
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Collection, Sequence
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,8 +14,10 @@ import yaml
 from pydantic import Discriminator, Field, Tag, ValidationError, field_validator
 
 from sequencematch import documents, pairs
+from sequencematch.decoding_names import decoding_options
 from sequencematch.errors import UserError
 from sequencematch.explain import sentence, unknown
+from sequencematch.map_cells import Map, Reading, readings_of
 from sequencematch.settings import (
     Arithmetic,
     Count,
@@ -38,8 +40,9 @@ from sequencematch.settings import (
 SECTIONS = {s.__name__.lower(): s for s in (Noise, Model, Optimiser, Schedule, Objective, Rollouts, Evaluation)}
 DEFAULT_SCALE = "default"
 NOISELESS = ("mle", "uls")  # losses on clean data: one run stands beside every eta
-# Folders beside those of tasks, and beside those of methods.
-TASK_RESERVED = ("tables", "overheads", "figures", "logs", "benchmarks")
+# Folders beside those of tasks, and beside those of methods; figures beside those of the map's axes.
+TASK_RESERVED = ("tables", "overheads", "figures", "map", "logs", "benchmarks")
+MAP_RESERVED = ("map", "summary", "cost")
 METHOD_RESERVED = ("data", "tokenizer", "examples", "noised", "base", "pretrain_bc")
 
 Eta = Annotated[float, Field(gt=0, lt=1)]
@@ -109,12 +112,14 @@ class Jobs(Section):
 
 class Config(Section):
     scale: Name = Field(description="name of the scale, and of its folder under results/")
+    extends: str = setting("", "scale whose overlay comes before this one's")
     seeds: tuple[int, ...] = Field(min_length=1, description="seeds of the runs")
     etas: tuple[Eta, ...] = Field(min_length=1, description="noise levels")
     sources: dict[Name, Source] = {}
     tasks: dict[Name, Task] = Field(min_length=1)
     methods: dict[Name, Method] = Field(min_length=1)
     tables: dict[Name, Table] = {}
+    map: Map | None = None
     overheads: dict[Name, OverheadTable] = {}
     noise: Noise = Noise()
     model: Model = Model()
@@ -170,18 +175,44 @@ class Config(Section):
         """The noise levels a method is trained at: 0 alone where it trains on clean data."""
         return (0,) if self.methods[method].loss in NOISELESS else self.etas
 
+    @property
+    def noiseless(self) -> list[str]:
+        """The methods that train on clean data, without ``<bkspc>``."""
+        return [name for name, method in self.methods.items() if method.loss in NOISELESS]
+
+    @cached_property
+    def map_readings(self) -> list[Reading]:
+        """Every cell of the map in each of its readings; none without a map."""
+        return readings_of(self.map, self.noiseless) if self.map else []
+
+    def evaluation_of(self, task: str, method: str, eta: float) -> Evaluation:
+        """How a run is evaluated: as the settings say, and in every decoding that the map reads of it."""
+        settings = self.settings(task, method)["evaluation"]
+        sides = (side for reading in self.map_readings for side in reading.sides.values())
+        wanted = [side.decoding for side in sides if (side.task, side.method, side.eta) == (task, method, eta)]
+        return settings.model_copy(update={"decodings": tuple(dict.fromkeys((*settings.decodings, *wanted)))})
+
     def __hash__(self) -> int:
         return id(self)
 
 
 def scale_overlay(folder: Path, name: str | None) -> list[Path]:
-    """The file in ``folder`` that makes the scale ``name`` of the base configuration; none for the default scale."""
+    """The files in ``folder`` that make the scale ``name`` of the base configuration, the one it extends first.
+
+    None for the default scale.
+    """
     if name in (None, DEFAULT_SCALE):
         return []
     files = {file.stem: file for file in sorted(Path(folder).glob("*.yaml"))}
-    if name not in files:
-        raise UserError(unknown(f"scale '{name}'", str(name), [DEFAULT_SCALE, *files]))
-    return [files[name]]
+    chosen: list[Path] = []
+    while name and name != DEFAULT_SCALE:
+        if name not in files:
+            raise UserError(unknown(f"scale '{name}'", str(name), [DEFAULT_SCALE, *files]))
+        if files[name] in chosen:
+            raise UserError(f"{files[name]}: extends is '{name}', which extends this scale in turn")
+        chosen.insert(0, files[name])
+        name = read_yaml(files[name]).get("extends")
+    return chosen
 
 
 def load_config(*sources: Path | tuple[str, dict]) -> Config:
@@ -278,6 +309,50 @@ def _check_names(config: Config, write) -> None:
         for method in table.methods:
             if method not in config.methods:
                 raise UserError(unknown(f"{write(('tables', name, 'methods'))}: '{method}'", method, config.methods))
+    if config.map:
+        _check_map(config, config.map, write)
+
+
+def _check_map(config: Config, described: Map, write) -> None:
+    """That what the map names exists, and that its decodings go together."""
+    for role, method in described.methods.items():
+        _check_known(write(("map", "methods", role)), method, config.methods)
+    _check_known(write(("map", "task")), described.task, config.tasks)
+    for name, axis in described.axes.items():
+        place = write(("map", "axes", name))
+        if name in MAP_RESERVED:
+            raise UserError(f"{place}: this name is taken by another figure of the map; rename it")
+        for cell in axis.cells:
+            for group, known in (("task", config.tasks), ("method", config.methods), ("decoding", None)):
+                given = getattr(cell, group)
+                for role in given if isinstance(given, dict) else ():
+                    _check_known(f"{place}, cell '{cell.at}'.{group}", role, described.methods)
+                for value in (given.values() if isinstance(given, dict) else [given]) if known else ():
+                    _check_known(f"{place}, cell '{cell.at}'.{group}", value, known)
+        try:
+            readings = readings_of(described.model_copy(update={"axes": {name: axis}}), config.noiseless)
+        except ValueError as error:
+            raise UserError(f"{place}: {error}") from None
+        for reading in readings:
+            for side in reading.sides.values():
+                _check_perturbed([side.decoding], config.tasks[side.task], f"{place}, cell '{reading.at}'")
+
+
+def _check_perturbed(decodings: Sequence[str], task: Task, place: str) -> None:
+    """Only questions of arithmetic have digits to be wrong."""
+    if task.data.family == "arithmetic":
+        return
+    for name in decodings:
+        if "perturbed_task" in decoding_options(name):
+            raise UserError(
+                f"{place}: '{name}' writes digits, which a task of {task.data.family} has not: "
+                "choose perturbed_random or perturbed_model"
+            )
+
+
+def _check_known(place: str, name: str, known: Collection[str]) -> None:
+    if name not in known:
+        raise UserError(unknown(f"{place}: '{name}'", name, known))
 
 
 def _check_overhead(config: Config, name: str, write) -> None:
@@ -370,6 +445,7 @@ def _check_evaluation(config: Config, task: str, in_force: dict[str, Section], w
             f"{write_in_force('evaluation', 'corruptions')} holds 'task', which writes digits, but may hold random, "
             f"unigram and model alone in a task of {data.family} (task {task})"
         )
+    _check_perturbed(evaluation.decodings, config.tasks[task], write_in_force("evaluation", "decodings"))
     if data.family != "text":
         return
     if evaluation.max_actions < data.continuation:

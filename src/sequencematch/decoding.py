@@ -1,18 +1,23 @@
 """From logits to an action: bias, temperature, rejection, top-k, top-p, min-p, and the draw itself."""
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from sequencematch.decoding_names import decoding_options
+from sequencematch.decoding_names import CHOICES, KINDS_OF_WRONG, decoding_options
+
+NO_SURPRISE = torch.zeros(())
 
 
 @dataclass(frozen=True)
 class Decoding:
     """How actions are drawn from logits, in this order: ``bkspc_bias`` is added to the logit of
-    ``<bkspc>`` (-inf rules it out); logits are divided by ``temperature`` (0: the most likely action, always);
-    tokens go through ``ideal_rejection`` at noise level ``rejection`` (0: off); the ``top_k`` most likely
+    ``<bkspc>`` (-inf rules it out), and ``surprise`` times -log pi(a|s) of the last live token a, of the state s it
+    was written in; with ``takeback`` above 0 that token is taken back exactly if pi(a|s) was less, whatever the policy
+    says of ``<bkspc>``, which it need not have; logits are divided by ``temperature`` (0: the most likely action,
+    always); tokens go through ``ideal_rejection`` at noise level ``rejection`` (0: off); the ``top_k`` most likely
     actions are kept (0: all); of these the fewest that hold ``top_p`` of the mass (1: all); of these the ones
     at least ``min_p`` times as likely as the likeliest (0: all).
     A trajectory is cut off after ``max_actions`` actions, pushes and pops alike.
@@ -25,26 +30,55 @@ class Decoding:
     bkspc_bias: float = 0.0
     min_p: float = 0.0
     rejection: float = 0.0
+    surprise: float = 0.0
+    takeback: float = 0.0
 
 
-def parse_decoding(name: str, max_actions: int) -> tuple[Decoding, float]:
-    """The decoding of a name such as ``top_p=0.95``, and the rate at which what it emits is perturbed (0: not).
+@dataclass(frozen=True)
+class Procedure:
+    """How a question is answered: a decoding; the rate at which what it emits is replaced by wrong tokens, and their
+    kind ('': that of the training noise); how many answers are drawn, on average, and how one of them is chosen
+    (``best_of``: the most likely; ``majority``: the most frequent).
+    """
+
+    decoding: Decoding
+    rate: float = 0.0
+    kind: str = ""
+    attempts: float = 1.0
+    choice: str = ""
+
+
+def parse_decoding(name: str, max_actions: int) -> Procedure:
+    """The procedure that a name such as ``top_p=0.95`` or ``greedy+perturbed=0.1`` stands for.
 
     Raises ValueError where the name is none (``decoding_names``).
     """
     options = decoding_options(name)
-    rate = options.pop("perturbed", 0.0)
-    return Decoding(max_actions, **options), rate
+    perturbation = next((key for key in KINDS_OF_WRONG if key in options), "")
+    choice = next((key for key in CHOICES if key in options), "")
+    rate, attempts = options.pop(perturbation, 0.0), options.pop(choice, 1.0)
+    kind = perturbation.removeprefix("perturbed").removeprefix("_")
+    return Procedure(Decoding(max_actions, **options), rate, kind, attempts, choice)
 
 
-def action_probabilities(logits: Tensor, at_prompt: Tensor, decoding: Decoding) -> Tensor:
+def action_probabilities(
+    logits: Tensor, at_prompt: Tensor, decoding: Decoding, surprise: Tensor = NO_SURPRISE
+) -> Tensor:
     """The distribution over actions, float32 [n, A], that ``decoding`` makes of logits float32 [n, A].
 
     at_prompt: bool [n], True where no token is left to remove: ``<bkspc>``, the last column, has
-    probability 0 there.
+    probability 0 there. surprise: float32 [n], -log pi of the last live token, 0 where there is none; read
+    where ``decoding`` has ``surprise`` or ``takeback``.
     """
     logits = logits.clone()
     logits[:, -1] += decoding.bkspc_bias
+    if decoding.surprise:
+        logits[:, -1] += decoding.surprise * surprise
+    if decoding.takeback:
+        unlikely = surprise > -math.log(decoding.takeback)
+        logits[:, -1] = -torch.inf
+        logits[unlikely, :-1] = -torch.inf
+        logits[unlikely, -1] = 0.0
     logits[:, -1].masked_fill_(at_prompt, -torch.inf)
     if decoding.temperature == 0:
         return torch.zeros_like(logits).scatter_(1, logits.argmax(-1, keepdim=True), 1.0)

@@ -1,9 +1,15 @@
 """The names of decodings, which are also their keys in settings, samples and tables. Free of torch: configurations
 are checked by it.
 
-``sampled`` (temperature 1, the paper's) and ``greedy``; ``temperature``, ``top_p``, ``min_p``, ``rejection`` and
-``bkspc_bias`` with a value, as in ``top_p=0.95``; ``bkspc_masked`` (``<bkspc>`` ruled out); ``perturbed`` with the rate
-at which emitted tokens are replaced by wrong ones. All but ``greedy`` draw at temperature 1 unless they name another.
+``sampled`` (temperature 1, the paper's) and ``greedy``; ``temperature``, ``top_p``, ``min_p`` and ``rejection`` with a
+value, as in ``top_p=0.95``. Of ``<bkspc>``: ``bkspc_bias`` (added to its logit), ``surprise`` (as many times the
+surprise at the token just written is added to it) and ``bkspc_masked`` (ruled out); and for any model ``takeback``, the
+probability below which a token just written is taken back. ``perturbed`` with the rate at which emitted tokens are
+replaced by wrong ones of the training noise's kind; ``perturbed_task``, ``perturbed_random`` and ``perturbed_model``
+name the kind. ``best_of`` and ``majority`` with the number of answers drawn per question, on average. All but
+``greedy`` draw at temperature 1 unless they name another.
+
+Names are joined by ``+``, in the order above: ``greedy+bkspc_bias=-2``.
 """
 
 import math
@@ -18,34 +24,89 @@ VALUED = {
     "min_p": (0, 1),
     "rejection": (0, 1),
     "bkspc_bias": (-math.inf, math.inf),
+    "surprise": (-math.inf, math.inf),
+    "takeback": (0, 1),
     "perturbed": (0, 1),
+    "perturbed_task": (0, 1),
+    "perturbed_random": (0, 1),
+    "perturbed_model": (0, 1),
+    "best_of": (1, math.inf),
+    "majority": (1, math.inf),
 }
+ORDER = (*PLAIN, *VALUED)
+# What one name may set at most once, though several names set it.
+KINDS_OF_WRONG = ("perturbed", "perturbed_task", "perturbed_random", "perturbed_model")
+CHOICES = ("best_of", "majority")
+BACKSPACE = ("bkspc_bias", "surprise")
 
 
 def decoding_options(name: str) -> dict[str, Any]:
-    """What a decoding's name sets: numbers for fields of ``decoding.Decoding``, or for ``perturbed``, a rate.
+    """What a decoding's name sets: numbers for fields of ``decoding.Decoding``, a rate under the name of a
+    perturbation, a number of answers under that of a choice among them.
 
     Raises ValueError where the name is none.
     """
-    if name in PLAIN:
-        return dict(PLAIN[name])
-    kind, _, written = name.partition("=")
+    options: dict[str, Any] = {}
+    parts = name.split("+")
+    for part in parts:
+        found = _options_of(part)
+        taken = [key for key in found if options.keys() & _rivals(key)]
+        if taken or (part == "sampled" and len(parts) > 1):
+            raise ValueError(f"'{name}' is no decoding: '{part}' does not go with what is named before it")
+        options |= found
+    ordered = "+".join(sorted(parts, key=_place))
+    if name != ordered:
+        raise ValueError(f"'{name}' must be written '{ordered}': a decoding has one name in all tables")
+    return options
+
+
+def _options_of(part: str) -> dict[str, Any]:
+    """What one name, not joined with others, sets."""
+    if part in PLAIN:
+        return dict(PLAIN[part])
+    kind, _, written = part.partition("=")
     if kind not in VALUED:
         known = ", ".join([*PLAIN, *(f"{valued}=X" for valued in VALUED)])
-        raise ValueError(f"'{name}' is no decoding; known are: {known}")
+        raise ValueError(f"'{part}' is no decoding; known are: {known}; several are joined by '+'")
     low, high = VALUED[kind]
     try:
         value = float(written)
     except ValueError:
         value = math.nan
     if not low < value < high:
-        bounds = {"bkspc_bias": "", "temperature": " above 0"}.get(kind, f" above {low} and below {high}")
-        raise ValueError(f"'{name}' is no decoding: {kind}= takes a number{bounds}")
-    if name != (canonical := f"{kind}={value:g}"):
-        raise ValueError(f"'{name}' must be written '{canonical}': a decoding has one name in all tables")
+        said = [f"above {low}"] * math.isfinite(low) + [f"below {high}"] * math.isfinite(high)
+        raise ValueError(f"'{part}' is no decoding: {kind}= takes a number{' ' * bool(said)}{' and '.join(said)}")
+    if part != (canonical := f"{kind}={value:g}"):
+        raise ValueError(f"'{part}' must be written '{canonical}': a decoding has one name in all tables")
     return {kind: value}
 
 
+def _rivals(key: str) -> set[str]:
+    """The options that cannot stand beside this one."""
+    return next((set(group) for group in (KINDS_OF_WRONG, CHOICES) if key in group), {key})
+
+
+def _place(part: str) -> int:
+    kind = part.partition("=")[0]
+    return ORDER.index(kind) if kind in ORDER else len(ORDER)
+
+
+def combined(*names: str) -> str:
+    """The decoding that does what several decodings do: ``sampled`` and ``top_p=0.9`` are ``top_p=0.9``.
+
+    Raises ValueError where they do not go together.
+    """
+    parts = {part for name in names for part in name.split("+")} - {"sampled"}
+    joined = "+".join(sorted(parts, key=_place)) or "sampled"
+    decoding_options(joined)
+    return joined
+
+
 def concerns_backspace(name: str) -> bool:
-    """Whether a decoding differs from ``sampled`` in ``<bkspc>`` alone."""
-    return "bkspc_bias" in decoding_options(name)
+    """Whether a decoding does something about ``<bkspc>``, so that a policy without it has no use for it."""
+    return any(key in decoding_options(name) for key in BACKSPACE)
+
+
+def without_backspace(name: str) -> str:
+    """What is left of a decoding for a policy without ``<bkspc>``."""
+    return combined(*(part for part in name.split("+") if not concerns_backspace(part)))

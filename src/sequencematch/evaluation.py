@@ -1,6 +1,7 @@
 """What a trained policy does with the examples of a split: completions under several decodings, what it makes of
 wrong tokens in reference completions, and how it goes on after prompts whose last token was replaced (table 8)."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,13 +10,13 @@ import torch
 
 from sequencematch import core
 from sequencematch.core import Actions
-from sequencematch.decoding import Decoding, parse_decoding
+from sequencematch.decoding import Decoding, Procedure, parse_decoding
 from sequencematch.decoding_names import concerns_backspace
 from sequencematch.deletions import pieces, removals
 from sequencematch.examples import Clean
 from sequencematch.noise import KINDS, digit_ids, draw_wrong, noise_split
 from sequencematch.policy import Policy
-from sequencematch.rollout import Perturbation, sample
+from sequencematch.rollout import Perturbation, Rollout, sample
 from sequencematch.seeding import generator, stable_seed
 from sequencematch.settings import Evaluation
 from sequencematch.tokenizer import Tokenizer
@@ -37,23 +38,26 @@ def complete(
     """One record per (decoding, example): actions, final text, and what its backspaces removed.
 
     Example i draws from the same stream under every decoding and for every method, so that differences between methods
-    are paired. A policy without ``<bkspc>`` skips the decodings that concern it alone. Perturbed decoding writes what
-    noise of ``kind`` does (``disturbances``).
+    are paired. A policy without ``<bkspc>`` skips the decodings that concern it. Perturbed decoding writes what noise
+    of ``kind`` does (``disturbances``), unless the decoding names another kind.
+
+    Where a decoding draws several answers, the record is of the one chosen; ``pushes`` counts the tokens written for
+    all of them, those taken back included: what answering costs.
 
     ``finished``: the sequence ended in ``<eos>``. In the family ``text`` completions have a length instead: finished is
     also what has as many live tokens as the real continuation when its actions run out, and ``text`` holds as many.
     So that deletions leave enough, max_actions should exceed that length.
     """
-    streams = [stable_seed(seed, "evaluation", i) for i in range(len(examples))]
-    prompts = [example.prompt for example in examples]
     for name in settings.decodings:
         if concerns_backspace(name) and not policy.backspace:
             continue
-        decoding, rate = parse_decoding(name, settings.max_actions)
-        perturbation = Perturbation(rate, disturbances(examples, kind, tokenizer)) if rate else None
-        rollouts, _ = sample(policy, prompts, decoding, streams, settings.batch, perturbation)
-        for i, (example, rollout) in enumerate(zip(examples, rollouts, strict=True)):
-            live = core.live_tokens(example.prompt, rollout.actions, policy.bkspc)
+        procedure = parse_decoding(name, settings.max_actions)
+        procedure = replace(procedure, kind=procedure.kind or kind)
+        drawn = _answers_drawn(policy, examples, procedure, settings.batch, seed, tokenizer)
+        for i, (example, rollouts) in enumerate(zip(examples, drawn, strict=True)):
+            texts = [core.live_tokens(example.prompt, rollout.actions, policy.bkspc) for rollout in rollouts]
+            chosen = choose(rollouts, texts, procedure.choice)
+            rollout, live = rollouts[chosen], texts[chosen]
             finished = rollout.finished
             if family == "text":
                 finished = finished or len(live) >= len(example.completion)
@@ -67,14 +71,53 @@ def complete(
                 "rendered": tokenizer.render(rollout.actions),
                 "solution": example.text,
                 "finished": finished,
+                "pushes": sum(action != policy.bkspc for each in rollouts for action in each.actions),
                 "pops": len(removed),
                 "wrong_pops": sum(removal.wrong for removal in removed),
             }
 
 
+def _answers_drawn(
+    policy: Policy, examples: Sequence[Clean], procedure: Procedure, batch: int, seed: int, tokenizer: Tokenizer
+) -> list[list[Rollout]]:
+    """The answers to each example, side by side; the first one's stream is the same whatever their number."""
+    items, streams = [], []
+    for i in range(len(examples)):
+        for k in range(attempts(procedure.attempts, seed, i)):
+            items.append(i)
+            streams.append(stable_seed(seed, "evaluation", i, k) if k else stable_seed(seed, "evaluation", i))
+    perturbation = None
+    if procedure.rate:
+        written = disturbances(examples, procedure.kind, tokenizer)
+        perturbation = Perturbation(procedure.rate, [written[i] for i in items], likely=procedure.kind == "model")
+    prompts = [examples[i].prompt for i in items]
+    rollouts, _ = sample(policy, prompts, procedure.decoding, streams, batch, perturbation)
+    drawn: list[list[Rollout]] = [[] for _ in examples]
+    for i, rollout in zip(items, rollouts, strict=True):
+        drawn[i].append(rollout)
+    return drawn
+
+
+def attempts(mean: float, seed: int, item: int) -> int:
+    """How many answers are drawn to a question: ``mean`` on average, as that may be no whole number."""
+    whole = int(mean)
+    return whole + bool(generator(seed, "attempts", item).random() < mean - whole)
+
+
+def choose(rollouts: Sequence[Rollout], texts: Sequence[Sequence[int]], choice: str) -> int:
+    """Which answer is given: for ``best_of`` the most likely by the policy's own log pi, deletions included; for
+    ``majority`` the most frequent of those that ended, the first of several; otherwise the first."""
+    if choice == "best_of":
+        return max(range(len(rollouts)), key=lambda k: sum(rollouts[k].log_policy))
+    if choice == "majority":
+        votes = Counter(tuple(text) for text, rollout in zip(texts, rollouts, strict=True) if rollout.finished)
+        return max(range(len(rollouts)), key=lambda k: rollouts[k].finished * votes[tuple(texts[k])])
+    return 0
+
+
 def disturbances(examples: Sequence[Clean], kind: str, tokenizer: Tokenizer) -> list[list[int]]:
     """The tokens that perturbed decoding writes after each prompt: digits of the question's base where noise of the
-    ``kind`` 'task' does, any that is not special otherwise."""
+    ``kind`` 'task' does, any that is not special otherwise (for 'model', as likely as the policy finds them)."""
     if kind == "task":
         return [sorted(digit_ids(tokenizer, example.base)) for example in examples]
     ordinary = sorted(set(range(tokenizer.size)) - set(tokenizer.special_ids.values()))

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Iterable
+from types import NoneType, UnionType
 from typing import get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -87,17 +88,30 @@ def _owner(model: type[BaseModel], loc: tuple) -> tuple[type[BaseModel], tuple]:
         field = model.model_fields.get(name)
         if field is None:
             return model, loc[:depth]
-        inner = field.annotation
+        inner = _without_none(field.annotation)
         if field.discriminator and depth < len(loc):  # the next step names the member, and is no key
             owner, rest = _owner(_members(field)[loc[depth]], loc[depth + 1 :])
             return owner, loc[:depth] + rest
+        if get_origin(inner) is tuple and _is_group(get_args(inner)[0]) and depth + 1 < len(loc):  # a place in a list
+            owner, rest = _owner(get_args(inner)[0], loc[depth + 1 :])
+            return owner, loc[: depth + 1] + rest
         if get_origin(inner) is dict and depth < len(loc):  # the next step is a key, then the value's own fields
             value = get_args(inner)[1]
-            if depth + 1 < len(loc) and isinstance(value, type) and issubclass(value, BaseModel):
+            if depth + 1 < len(loc) and _is_group(value):
                 owner, rest = _owner(value, loc[depth + 1 :])
                 return owner, loc[: depth + 1] + rest
             return model, loc[: depth + 1]
-        if depth == len(loc) or not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+        if depth == len(loc) or not _is_group(inner):
             return model, loc[:depth]
         model = inner
     return model, loc
+
+
+def _is_group(annotation) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _without_none(annotation):
+    """What a setting holds if it is given: the group of ``Group | None``."""
+    members = [member for member in get_args(annotation) if member is not NoneType]
+    return members[0] if get_origin(annotation) is UnionType and len(members) == 1 else annotation

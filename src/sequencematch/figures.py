@@ -50,7 +50,7 @@ def plot_scores(cells: Sequence[Cell], comparison: Comparison, heading: str, pat
         paper = plt.Line2D([], [], marker="D", color="black", mfc="white", label=f"{paper_label(cells)}: mean ± spread")
         handles = [ours, paper] if any(cell.paper for cell in scores) else [ours]
         figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
-        _save(figure, path)
+        save(figure, path)
 
 
 def plot_text(cells: Sequence[Cell], comparison: Comparison, heading: str, path: Path) -> None:
@@ -78,7 +78,7 @@ def plot_text(cells: Sequence[Cell], comparison: Comparison, heading: str, path:
         shown += [_key(shape, _plain(decoding_label(name)), mfc="white") for name, shape in shapes.items()]
         figure.legend(handles=shown, loc="outside lower center", ncols=5, frameon=False)
         figure.suptitle(heading, fontsize=10)
-        _save(figure, path)
+        save(figure, path)
 
 
 def _plot_texts(panel, cells: Sequence[Cell], comparison: Comparison, colours: dict[Variant, str]) -> dict[str, str]:
@@ -149,7 +149,7 @@ def plot_motivating_example(lengths: Sequence[int], leaks: Sequence[float], path
         handles = [plt.Line2D([], [], label=name, **line) for name, (_, line) in divergences.items()]
         figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
         figure.suptitle("Data P, and a model Q that leaves P's support with probability ε per step", fontsize=10)
-        _save(figure, path)
+        save(figure, path)
 
 
 def _infinite(panel, text: str) -> None:
@@ -185,7 +185,7 @@ def _point(panel, mean: float, low: float, high: float, y: float, color: str, **
     panel.plot(mean, y, color=color, linestyle="none", markersize=5, **marker)
 
 
-def _save(figure, path: Path) -> None:
+def save(figure, path: Path) -> None:
     """Write a PNG, whole or not at all."""
     import matplotlib.pyplot as plt
 

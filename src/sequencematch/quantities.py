@@ -22,6 +22,7 @@ QUANTITIES = {
     "chrf": Quantity("chrF", digits=2, top=100),
     "repair_rate": Quantity("repair rate", top=1),
     "false_alarm_rate": Quantity("false-alarm rate", top=1),
+    "pushes_per_sequence": Quantity("tokens written per answer", digits=2),
     "pops_per_sequence": Quantity("pops per sequence"),
     "wrong_pop_share": Quantity("pops of a wrong token", top=1),
     "cut_off_share": Quantity("cut off", top=1),

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sequencematch.cache import StateCache
-from sequencematch.decoding import Decoding, action_probabilities, inverse_cdf
+from sequencematch.decoding import NO_SURPRISE, Decoding, action_probabilities, inverse_cdf
 from sequencematch.errors import UserError
 from sequencematch.policy import Policy
 from sequencematch.seeding import generator
@@ -25,19 +25,28 @@ from sequencematch.seeding import generator
 @dataclass(frozen=True)
 class Perturbation:
     """A disturbance of decoding: a drawn token that is among its prompt's ``candidates`` (ascending, each once)
-    is, with probability ``rate``, replaced by another of them (uniformly) before it is pushed.
+    is, with probability ``rate``, replaced by another of them before it is pushed: by any of them alike, or, where
+    ``likely``, as likely as the policy finds them.
     """
 
     rate: float
     candidates: Sequence[Sequence[int]]
+    likely: bool = False
 
-    def replaced(self, action: int, item: int, chance: float, choice: float) -> int:
-        """What is pushed for ``action`` after prompt ``item``, decided by two uniform numbers in [0, 1)."""
+    def replaced(self, action: int, item: int, chance: float, choice: float, logits: Tensor) -> int:
+        """What is pushed for ``action`` after prompt ``item``, decided by two uniform numbers in [0, 1).
+
+        logits: float32 [A], the policy's in that state.
+        """
         candidates = self.candidates[item]
         place, others = bisect_left(candidates, action), len(candidates) - 1
         among = place <= others and candidates[place] == action
         if chance >= self.rate or not among or not others:
             return action
+        if self.likely:
+            remaining = torch.tensor([*candidates[:place], *candidates[place + 1 :]], device=logits.device)
+            cumulated = logits[remaining].double().softmax(-1).cumsum(-1)
+            return int(remaining[min(int((cumulated <= choice * cumulated[-1]).sum()), others - 1)])
         other = int(choice * others)
         return candidates[other + (other >= place)]
 
@@ -151,7 +160,8 @@ class _Sampler:
 
     item: index of the prompt; boundary: position of its last token; depth: position of the last live one; taken:
     number of actions so far, all int64 [batch]. action, log_policy: what was taken, [batch, max_actions]; uniform,
-    disturbance: the random numbers of each action, and of each replacement.
+    disturbance: the random numbers of each action, and of each replacement; written: log pi of each live token after
+    the prompt, 0 of what was begun.
     ``texts``: the prompts with what was begun after them.
     """
 
@@ -172,8 +182,9 @@ class _Sampler:
         self.item, self.boundary, self.depth, self.taken = np.zeros((4, self.batch), np.int64)
         self.action, self.log_policy, self.uniform = np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape)
         self.disturbance = np.zeros((*shape, 2) if perturbation else (self.batch, 0))
+        self.written = np.zeros((self.batch, max(map(len, begun), default=0) + decoding.max_actions))
         numbers = (self.item, self.boundary, self.depth, self.taken)
-        self.arrays = (*numbers, self.action, self.log_policy, self.uniform, self.disturbance)
+        self.arrays = (*numbers, self.action, self.log_policy, self.uniform, self.disturbance, self.written)
         longest = max(map(len, self.texts), default=0)
         self.cache = StateCache(policy, self.batch, longest + decoding.max_actions)
 
@@ -197,6 +208,7 @@ class _Sampler:
     def _begin(self, row: int, item: int) -> None:
         self.item[row], self.taken[row] = item, 0
         self.boundary[row], self.depth[row] = len(self.prompts[item]) - 1, len(self.texts[item]) - 1
+        self.written[row] = 0
         n, stream = self.decoding.max_actions, self.streams[item]
         self.uniform[row] = generator(stream).random(n, dtype=np.float32)
         if self.perturbation:
@@ -236,15 +248,22 @@ class _Sampler:
     def _draw(self, rows: np.ndarray) -> np.ndarray:
         """The next action of each of these rows, noted with its log pi(a|s)."""
         depth, taken = self.depth[rows], self.taken[rows]
+        live = depth - self.boundary[rows]
         logits = self.cache.logits(self._tensor(rows), self._tensor(depth))
-        probability = action_probabilities(logits, self._tensor(depth == self.boundary[rows]), self.decoding)
+        surprise = NO_SURPRISE
+        if self.decoding.surprise or self.decoding.takeback:
+            surprise = self._tensor(np.where(live > 0, -self.written[rows, live - 1], 0).astype(np.float32))
+        probability = action_probabilities(logits, self._tensor(live == 0), self.decoding, surprise)
         drawn = inverse_cdf(probability, self._tensor(self.uniform[rows, taken]))
         if self.perturbation:
-            drawn = self._tensor(self._perturbed(rows, drawn.tolist()))
+            drawn = self._tensor(self._perturbed(rows, drawn.tolist(), logits))
         log_policy = (logits.gather(1, drawn[:, None])[:, 0] - logits.logsumexp(-1)).cpu().numpy()
-        if not np.isfinite(log_policy).all():
-            raise UserError("the policy's logits are not finite: training diverged, lower learning_rate")
         action = drawn.cpu().numpy()
+        pop = action == self.bkspc
+        # A token may be taken back by likelihood where the policy itself has no <bkspc>.
+        if not np.isfinite(log_policy[~pop] if self.decoding.takeback else log_policy).all():
+            raise UserError("the policy's logits are not finite: training diverged, lower learning_rate")
+        self.written[rows[~pop], live[~pop]] = log_policy[~pop]
         self.action[rows, taken], self.log_policy[rows, taken] = action, log_policy
         self.taken[rows] += 1
         if self.watch is not None:
@@ -252,11 +271,11 @@ class _Sampler:
                 self.watch(item, a)
         return action
 
-    def _perturbed(self, rows: np.ndarray, drawn: list[int]) -> list[int]:
+    def _perturbed(self, rows: np.ndarray, drawn: list[int], logits: Tensor) -> list[int]:
         """What is pushed for the actions drawn."""
         disturbance = self.disturbance[rows, self.taken[rows]].tolist()
-        acts = zip(drawn, self.item[rows].tolist(), disturbance, strict=True)
-        return [self.perturbation.replaced(action, item, *numbers) for action, item, numbers in acts]
+        acts = zip(drawn, self.item[rows].tolist(), disturbance, logits, strict=True)
+        return [self.perturbation.replaced(action, item, *numbers, state) for action, item, numbers, state in acts]
 
     def _close(self, ended: np.ndarray) -> None:
         """Drop rows, and move the last ones into the gaps: active rows stay the first."""

@@ -5,7 +5,8 @@ the provenance files of the model and of the examples. Returned: the content of 
 itself:
 
 - ``scale``, ``task``, ``method``, ``eta``, ``seed``: the run. ``family``: the kind of task.
-- ``decodings``: name -> ``n`` (questions), ``pops_per_sequence``, ``wrong_pop_share`` (share of pops that removed
+- ``decodings``: name -> ``n`` (questions), ``pushes_per_sequence`` (tokens written for an answer, those taken back
+  and answers not chosen included), ``pops_per_sequence``, ``wrong_pop_share`` (share of pops that removed
   a wrong token; null without pops), ``cut_off_share`` (sequences stopped before their end), and by family:
 
   - arithmetic: ``accuracy``, ``correct`` (a character 0 or 1 per question, in the order of their numbers). A
@@ -39,13 +40,17 @@ MEASURES = ("perplexity", "entropy", "repetition", "distinct")
 
 @dataclass(frozen=True)
 class Sample:
-    """One decoded sequence: its final live text, whether it ended in ``<eos>``, and its backspaces."""
+    """One decoded sequence: its final live text, whether it ended in ``<eos>``, and its backspaces.
+
+    pushes: tokens written for it, those taken back and answers not chosen included.
+    """
 
     decoding: str
     example: int
     text: str
     solution: str
     finished: bool
+    pushes: int
     pops: int
     wrong_pops: int
 
@@ -105,6 +110,7 @@ def score_decoding(samples: list[Sample]) -> dict:
     pops = sum(sample.pops for sample in samples)
     return {
         "n": n,
+        "pushes_per_sequence": sum(sample.pushes for sample in samples) / n,
         "pops_per_sequence": pops / n,
         "wrong_pop_share": sum(sample.wrong_pops for sample in samples) / pops if pops else None,
         "cut_off_share": sum(not sample.finished for sample in samples) / n,

@@ -11,12 +11,19 @@ from sequencematch.tables import BACKSPACE, Cell
 
 DECODINGS = {
     "perturbed": "perturbed at {}",
+    "perturbed_task": "perturbed by digits at {}",
+    "perturbed_random": "perturbed by any token at {}",
+    "perturbed_model": "perturbed by likely errors at {}",
     "temperature": "temperature {}",
     "top_p": "top-p {}",
     "min_p": "min-p {}",
     "rejection": "rejection {}",
     "bkspc_bias": "`<bkspc>` bias {}",
     "bkspc_masked": "`<bkspc>` masked",
+    "surprise": "surprise {}",
+    "takeback": "taken back below {}",
+    "best_of": "best of {}",
+    "majority": "majority of {}",
 }
 REPAIR = (
     "Repair rate: mean probability of `<bkspc>` right after an injected wrong token; false-alarm rate: right after a "
@@ -31,9 +38,9 @@ CORRUPTIONS = {
 
 
 def decoding_label(name: str) -> str:
-    """'perturbed at 0.05' for 'perturbed=0.05'."""
-    kind, _, value = name.partition("=")
-    return DECODINGS.get(kind, name).format(value)
+    """'perturbed at 0.05' for 'perturbed=0.05'; 'greedy, `<bkspc>` bias -2' for what is joined."""
+    parts = (part.partition("=") for part in name.split("+"))
+    return ", ".join(DECODINGS.get(kind, kind).format(value) for kind, _, value in parts)
 
 
 def paper_label(cells: Sequence[Cell]) -> str:

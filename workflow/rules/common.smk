@@ -115,10 +115,11 @@ def noise_options(wildcards):
 
 def sample_options(wildcards):
     """Without what only texts have, or what only perturbed decoding reads: the kind of noise is what it writes."""
-    decodings = CONFIG.settings(wildcards.task, wildcards.method)["evaluation"].decodings
+    evaluation = CONFIG.evaluation_of(wildcards.task, wildcards.method, float(wildcards.eta))
     unread = {"judge"} if wildcards.task in JUDGED else {"judge", "shown"}
-    kind = {"kind"} if any("perturbed" in decoding_options(name) for name in decodings) else set()
-    return settings(wildcards, evaluation=set(Evaluation.model_fields) - unread, noise=kind)
+    kind = {"kind"} if any("perturbed" in decoding_options(name) for name in evaluation.decodings) else set()
+    chosen = cli.options(evaluation, set(Evaluation.model_fields) - unread)
+    return f"{chosen} {settings(wildcards, noise=kind)}"
 
 
 def judge_model(wildcards):
@@ -244,6 +245,18 @@ def table_files(table):
 def table_page(table):
     """The page of a table, as far as it is to look at: HTML of a table of texts, Markdown otherwise."""
     return f"{RESULTS}/tables/{table}.{'html' if CONFIG.tables[table].task in JUDGED else 'md'}"
+
+
+def map_metrics(wildcards):
+    """The scores of every run that the map compares."""
+    runs = dict.fromkeys(side.run for reading in CONFIG.map_readings for side in reading.sides.values())
+    return [f"{RESULTS}/{run}/seed={seed}/metrics.json" for run in runs for seed in CONFIG.seeds]
+
+
+def map_options(wildcards):
+    """The map and what of the configuration it reads; the runs' files follow from that."""
+    words = ["--map", CONFIG.map.model_dump_json(exclude_defaults=True), "--noiseless", *CONFIG.noiseless]
+    return shlex.join([*words, "--results", RESULTS, "--seeds", *map(str, CONFIG.seeds)])
 
 
 def title_option(wildcards):

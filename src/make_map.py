@@ -1,0 +1,57 @@
+"""Compare what the cells of the map scored: a CSV of every score and difference, a page, and figures."""
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from sequencematch import cli, provenance
+from sequencematch.document import to_markdown
+from sequencematch.errors import UserError
+from sequencematch.files import atomic_folder, write_text_atomically
+from sequencematch.map_cells import Map, readings_of
+from sequencematch.map_effects import effects, finished, reader, to_csv
+from sequencematch.map_page import page
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--results", type=Path, required=True, help="folder of the scale's results")
+    parser.add_argument("--map", required=True, help="the configuration's map, as JSON")
+    parser.add_argument("--noiseless", nargs="*", default=[], help="methods that train on clean data (their eta is 0)")
+    parser.add_argument("--seeds", type=int, nargs="+", required=True, help="seeds of the runs")
+    parser.add_argument(
+        "--partial", action="store_true", help="while runs go on: leave out the cells that lack some, and name them"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder to write: map.csv, map.md, figures (PNG)")
+    args = parser.parse_args()
+    try:
+        described = Map.model_validate_json(args.map)
+    except ValidationError as error:
+        raise UserError(f"--map describes no map ({error.errors()[0]['msg']})") from None
+    readings, missing = readings_of(described, args.noiseless), []
+    if args.partial:
+        planned, readings = readings, finished(readings, args.results, args.seeds)
+        missing = [reading for reading in planned if reading not in readings]
+    if not readings:
+        raise UserError(f"'{args.results}' holds no cell of the map: run make map")
+    found = effects(readings, reader(args.results, args.seeds))
+
+    import matplotlib
+
+    matplotlib.use("agg")
+    from sequencematch.map_figures import plot_axis, plot_cost, plot_summary
+
+    with atomic_folder(args.output) as folder:
+        write_text_atomically(folder / "map.csv", to_csv(found, len(args.seeds)))
+        write_text_atomically(
+            folder / "map.md", to_markdown(described.title, page(described, found, args.seeds, missing))
+        )
+        plot_summary(described, found, folder / "summary.png")
+        plot_cost(described, found, folder / "cost.png")
+        for name in dict.fromkeys(reading.axis for reading in readings):
+            plot_axis(described, name, found, folder / f"{name}.png")
+    provenance.record(args, args.output)
+
+
+if __name__ == "__main__":
+    cli.run(main)
