@@ -189,8 +189,7 @@ class _Sampler:
         longest = max(len(self.texts[k]) for k in items)
         # What fills short texts up is never seen: any token will do.
         token = self._tensor([[*self.texts[k], *[0] * (longest - len(self.texts[k]))] for k in items])
-        position = torch.arange(longest, device=token.device).expand_as(token)
-        self.cache.push(rows, token, position)
+        self.cache.push(rows, token, token.new_zeros(free))
         self.active += free
         self.counts.prefills += 1
 
@@ -236,12 +235,12 @@ class _Sampler:
     def _draw(self, rows: np.ndarray) -> np.ndarray:
         """The next action of each of these rows, noted with its log pi(a|s)."""
         depth, taken = self.depth[rows], self.taken[rows]
-        logits = self.cache.logits(self._tensor(rows), self._tensor(depth))
+        logits = self.cache.preferences(self._tensor(rows), self._tensor(depth))
         probability = action_probabilities(logits, self._tensor(depth == self.boundary[rows]), self.decoding)
         drawn = inverse_cdf(probability, self._tensor(self.uniform[rows, taken]))
         if self.perturbation:
             drawn = self._tensor(self._perturbed(rows, drawn.tolist()))
-        log_policy = (logits.gather(1, drawn[:, None])[:, 0] - logits.logsumexp(-1)).cpu().numpy()
+        log_policy = logits.log_softmax(-1).gather(1, drawn[:, None])[:, 0].cpu().numpy()
         if not np.isfinite(log_policy).all():
             raise UserError("the policy's logits are not finite: training diverged, lower learning_rate")
         action = drawn.cpu().numpy()
@@ -274,7 +273,7 @@ class _Sampler:
             return
         rows = np.arange(self.active)
         token = self.action[rows, self.taken[rows] - 1]
-        self.cache.push(slice(self.active), self._tensor(token)[:, None], self._tensor(self.depth[rows])[:, None])
+        self.cache.push(slice(self.active), self._tensor(token)[:, None], self._tensor(self.depth[rows]))
         self.counts.forwards += 1
         self.counts.tokens += self.active
 
