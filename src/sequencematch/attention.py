@@ -46,7 +46,8 @@ def hidden_states(lm, inputs: Inputs, cache=None) -> Tensor:
     """Last hidden states [B, Q, d] of a causal LM at its ``inputs`` [B, Q].
 
     With a ``cache`` (a transformers ``Cache``) ``inputs.mask`` is [B, Q, K], K being the cache's length; it may be left
-    out where all rows read from position 0 on, or the same position and Q = 1. Raises UserError for an attention implementation whose handling of dense masks is not known to be right.
+    out where all rows read from position 0 on, or the same position and Q = 1. Raises UserError for an attention
+    implementation whose handling of dense masks is not known to be right.
     """
     token, position = inputs.token, inputs.position
     options = {"past_key_values": cache, "use_cache": cache is not None}

@@ -18,7 +18,7 @@ from sequencematch.core import Inputs
 
 @dataclass
 class _Place:
-    """Where the running forward pass writes: in rows ``rows``, what each of them reads up to ``depth``, at ``index``."""
+    """Where the running forward pass writes: at ``index`` of the rows ``rows``, which it reads up to ``depth``."""
 
     rows: slice | None = None
     index: tuple = ()
@@ -26,9 +26,11 @@ class _Place:
 
 
 def _written(store: Tensor, states: Tensor, place: _Place) -> Tensor:
-    """Write states [n, H, Q, w] into store [rows, H, length, w]; a view of the n rows up to the depth."""
+    """Write states [n, H, Q, w] into store [rows, H, length, w]; returns what the n rows hold up to the depth."""
     rows = store[place.rows].transpose(1, 2)
     rows[place.index] = states.transpose(1, 2)
+    if place.depth == states.shape[2]:  # all of it was just written
+        return states
     return rows[:, : place.depth].transpose(1, 2)
 
 

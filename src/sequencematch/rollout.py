@@ -117,15 +117,16 @@ def sample(
 def _check(
     policy: Policy, prompts: Sequence[Sequence[int]], begun: Sequence[Sequence[int]], decoding: Decoding
 ) -> None:
+    context, bkspc = policy.context, policy.bkspc
     for k, (prompt, beginning) in enumerate(zip(prompts, begun, strict=True)):
         if not len(prompt):
             raise ValueError("a rollout needs at least one prompt token (<bos>): its first state")
-        if policy.bkspc in beginning:
+        if bkspc in beginning:
             raise ValueError("what was begun holds live tokens alone, no <bkspc>")
-        if (length := len(prompt) + len(beginning)) + decoding.max_actions > policy.context:
+        if (length := len(prompt) + len(beginning)) + decoding.max_actions > context:
             raise UserError(
                 f"prompt {k} ({length} tokens) and max_actions ({decoding.max_actions}) exceed the "
-                f"model's context of {policy.context} tokens: lower max_actions, or shorten the prompt"
+                f"model's context of {context} tokens: lower max_actions, or shorten the prompt"
             )
 
 
