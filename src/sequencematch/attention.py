@@ -48,8 +48,9 @@ def use_state_tree(lm) -> None:
 def hidden_states(lm, inputs: Inputs, cache=None) -> Tensor:
     """Last hidden states [B, Q, d] of a causal LM at its ``inputs`` [B, Q].
 
-    With a ``cache`` (a transformers ``Cache``) ``inputs.mask`` is [B, Q, K], K being the cache's length. Raises
-    UserError for an attention implementation whose handling of dense masks is not known to be right.
+    With a ``cache`` (a transformers ``Cache``) ``inputs.mask`` is [B, Q, K], K being the cache's length; it may be left
+    out where all rows read from position 0 on, or the same position and Q = 1. Raises UserError for an attention
+    implementation whose handling of dense masks is not known to be right.
     """
     token, position = inputs.token, inputs.position
     options = {"past_key_values": cache, "use_cache": cache is not None}
@@ -104,6 +105,8 @@ def attend(module, query: Tensor, key: Tensor, value: Tensor, attention_mask, vi
 
 def choose_kernel(inputs: Inputs, dtype: torch.dtype) -> "Whole | Blocks | Flex":
     """The kernel for inputs: plain causal attention where nothing is ever deleted, one call where they are short."""
+    if inputs.mask is None and inputs.end is None:
+        return Whole(None)
     if inputs.end is not None:
         end, length = inputs.end, inputs.end.shape[1]
         # Padding (end 0) at the right is out of sight of all that stands before it.

@@ -18,21 +18,20 @@ from sequencematch.core import Inputs
 
 @dataclass
 class _Place:
-    """Where the running forward pass writes: rows ``rows``, numbered int64 [n, 1] from 0, at position int64 [n, Q],
-    all below ``depth``.
-    """
+    """Where the running forward pass writes: at ``index`` of the rows ``rows``, which it reads up to ``depth``."""
 
     rows: slice | None = None
-    row: Tensor | None = None
-    position: Tensor | None = None
+    index: tuple = ()
     depth: int = 0
 
 
 def _written(store: Tensor, states: Tensor, place: _Place) -> Tensor:
-    """Write states [n, H, Q, w] into store [rows, H, length, w]; a view of the n rows up to the depth."""
-    rows = store[place.rows]
-    rows[place.row, :, place.position] = states.transpose(1, 2)
-    return rows[:, :, : place.depth]
+    """Write states [n, H, Q, w] into store [rows, H, length, w]; returns what the n rows hold up to the depth."""
+    rows = store[place.rows].transpose(1, 2)
+    rows[place.index] = states.transpose(1, 2)
+    if place.depth == states.shape[2]:  # all of it was just written
+        return states
+    return rows[:, : place.depth].transpose(1, 2)
 
 
 class _Layer(StaticLayer):
@@ -69,24 +68,29 @@ class StateCache(Cache):
         self._place = _Place()
         super().__init__(layer_class_to_replicate=partial(_Layer, rows, length, self._place))
 
-    def push(self, rows: slice, token: Tensor, position: Tensor) -> None:
-        """One forward pass: token, position int64 [n, Q] become the entries of ``rows`` at those positions.
+    def push(self, rows: slice, token: Tensor, first: Tensor) -> None:
+        """One forward pass: token int64 [n, Q] become the entries of ``rows`` at positions first int64 [n] and after.
 
         Each token sees the entries of its row at or below its own position. Padding goes to the right: what
         it leaves above a row's depth is never seen, and is overwritten by later pushes.
         """
-        place = self._place
-        place.rows, place.position, place.depth = rows, position, int(position.max()) + 1
-        place.row = torch.arange(len(position), device=position.device)[:, None]
-        allowed = torch.arange(place.depth, device=position.device) <= position[..., None]
+        place, device, length = self._place, token.device, token.shape[1]
+        position = first[:, None] + torch.arange(length, device=device)
+        lowest, highest = torch.stack(first.aminmax()).tolist()
+        place.rows, place.depth = rows, highest + length
+        if lowest == highest and (length == 1 or lowest == 0):  # all rows alike: no mask, written in one piece
+            place.index, allowed = (slice(None), slice(lowest, place.depth)), None
+        else:
+            place.index = torch.arange(len(first), device=device)[:, None], position
+            allowed = torch.arange(place.depth, device=device) <= position[..., None]
         hidden = hidden_states(self.policy.lm, Inputs(token, position, mask=allowed), self)[:, None]
         if self.hidden is None:
             self.hidden = hidden.new_zeros(self._rows, 1, self.length, hidden.shape[-1])
         _written(self.hidden, hidden, place)
 
-    def logits(self, rows: Tensor, position: Tensor) -> Tensor:
-        """l(a|s), float32 [n, A], of the kept states at rows and positions int64 [n]; no forward pass."""
-        return self.policy.logits(self.hidden[rows, 0, position], position)
+    def preferences(self, rows: Tensor, position: Tensor) -> Tensor:
+        """l(a|s) up to a constant of each state, float32 [n, A], at rows and positions int64 [n]; no forward pass."""
+        return self.policy.preferences(self.hidden[rows, 0, position])
 
     def move(self, source: Tensor, target: Tensor) -> None:
         """Copy the stacks in rows ``source`` to rows ``target``, both int64 [n]."""

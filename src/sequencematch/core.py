@@ -49,6 +49,7 @@ class Inputs:
     token, position: int64 [B, L]. The attention mask is in one of two forms:
     ``end``, int64 [B, L] (state tree): position i attends to j exactly when ``j <= i < end[j]``;
     ``mask``, bool [B, L, L] (Algorithm 2): position i attends to j where ``mask[i, j]``.
+    Neither is needed where nothing was deleted and all rows stand alike: plain causal attention.
     """
 
     token: Tensor
@@ -60,7 +61,8 @@ class Inputs:
         """The attention mask as bool [B, L, L], whatever the form."""
         if self.mask is not None:
             return self.mask
-        assert self.end is not None, "Inputs hold either end or mask"
+        if self.end is None:
+            return torch.arange(int(self.position.max()) + 1, device=self.token.device) <= self.position[..., None]
         i = torch.arange(self.token.shape[1], device=self.token.device)
         return (i[None, None, :] <= i[None, :, None]) & (i[None, :, None] < self.end[:, None, :])
 

@@ -53,7 +53,8 @@ def _by_tree(policy: Policy, a: int, x: int, b: int, c: int) -> torch.Tensor:
 
 
 def _by_cache(policy: Policy, a: int, x: int, b: int, c: int) -> torch.Tensor:
-    cache = StateCache(policy, rows=1, length=3)
-    for tokens, positions in (((a, x), (0, 1)), ((b,), (1,)), ((c,), (2,))):
-        cache.push(slice(0, 1), _row(policy, *tokens), _row(policy, *positions))
-    return cache.logits(_row(policy, 0)[0], _row(policy, 2)[0])[0, : policy.bkspc]
+    # Beside it a row that took nothing back, one token longer, so that masks are needed.
+    cache, rows = StateCache(policy, rows=2, length=4), slice(0, 2)
+    for tokens, first in (((a, x), (0, 0)), ((b,), (1, 2)), ((c,), (2, 3))):
+        cache.push(rows, _row(policy, *tokens).expand(2, -1), _row(policy, *first)[0])
+    return cache.preferences(_row(policy, 0)[0], _row(policy, 2)[0])[0, : policy.bkspc]

@@ -160,11 +160,11 @@ def sample_recomputing(
             longest = int(depth.max()) + 1
             cache = StateCache(policy, len(prompts), max(map(len, prompts)) + decoding.max_actions)
             token = torch.tensor([[*tokens, *[0] * (longest - len(tokens))] for tokens in live])
-            position = torch.arange(longest).expand_as(token)
+            first = torch.zeros_like(depth)
         else:
-            token, position = torch.tensor([tokens[-1:] for tokens in live]), depth[:, None]
-        cache.push(slice(len(prompts)), token.to(device), position.to(device))
-        logits = cache.logits(rows.to(device), depth.to(device))
+            token, first = torch.tensor([tokens[-1:] for tokens in live]), depth
+        cache.push(slice(len(prompts)), token.to(device), first.to(device))
+        logits = cache.preferences(rows.to(device), depth.to(device))
         at_prompt = torch.tensor([len(t) == len(p) for t, p in zip(live, prompts, strict=True)], device=device)
         chance = torch.tensor(uniform[:, step], dtype=torch.float64, device=device)
         drawn = inverse_cdf(action_probabilities(logits, at_prompt, decoding), chance).tolist()

@@ -60,18 +60,27 @@ class Policy(nn.Module):
 
         The last column is ``<bkspc>``'s; -inf where the policy has none.
         """
+        with torch.autocast(hidden.device.type, enabled=False):
+            offset = self._offset(hidden.float(), position)
+        return self.preferences(hidden) + offset[..., None]
+
+    def preferences(self, hidden: Tensor) -> Tensor:
+        """``logits`` less the offset of their state, which changes V(s) and not pi(a|s)."""
         head = self.lm.get_output_embeddings()
         with torch.autocast(hidden.device.type, enabled=False):  # V and r need the bits that bfloat16 drops
             vocabulary = head(hidden.to(head.weight.dtype)).float()
-            bkspc, offset = self._of_states(hidden.float(), position)
-        return torch.cat([vocabulary, bkspc[..., None]], dim=-1) + offset[..., None]
+            bkspc = self._bkspc(hidden.float())
+        return torch.cat([vocabulary, bkspc[..., None]], dim=-1)
 
-    def _of_states(self, hidden: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
-        """The logit of ``<bkspc>`` before the offset, and the offset of all logits, float32 [...]."""
-        bkspc = hidden @ self.bkspc_row if self.backspace else hidden.new_full(hidden.shape[:-1], -torch.inf)
+    def _bkspc(self, hidden: Tensor) -> Tensor:
+        """The logit of ``<bkspc>`` before the offset, float32 [...]."""
+        return hidden @ self.bkspc_row if self.backspace else hidden.new_full(hidden.shape[:-1], -torch.inf)
+
+    def _offset(self, hidden: Tensor, position: Tensor) -> Tensor:
+        """The offset of all logits of a state, float32 [...]."""
         # Position scaled to [0, 1], so that the head's input stays in range at any context length.
         scaled = (position.float() / self.context)[..., None]
-        return bkspc, self.offset(torch.cat([hidden, scaled], dim=-1))[..., 0]
+        return self.offset(torch.cat([hidden, scaled], dim=-1))[..., 0]
 
     def score(self, inputs: Inputs, batches: Sequence[Trajectories]) -> list[Scores]:
         """What ``core.score`` gathers from ``logits`` along trajectories over ``inputs``, at their states alone and
@@ -84,7 +93,8 @@ class Policy(nn.Module):
         with torch.autocast(hidden.device.type, enabled=False):
             exact = hidden.to(head.weight.dtype)
             value, logit = values_and_logits(exact, head.weight, head.bias, states.state, states.action)
-            bkspc, offset = self._of_states(hidden.float(), inputs.position.flatten()[states.node])
+            hidden = hidden.float()
+            bkspc, offset = self._bkspc(hidden), self._offset(hidden, inputs.position.flatten()[states.node])
             if self.backspace:
                 value = torch.logaddexp(value, bkspc)
             logit = torch.where(states.action == self.bkspc, bkspc[states.state], logit) + offset[states.state]

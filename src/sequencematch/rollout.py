@@ -126,15 +126,16 @@ def sample(
 def _check(
     policy: Policy, prompts: Sequence[Sequence[int]], begun: Sequence[Sequence[int]], decoding: Decoding
 ) -> None:
+    context, bkspc = policy.context, policy.bkspc
     for k, (prompt, beginning) in enumerate(zip(prompts, begun, strict=True)):
         if not len(prompt):
             raise ValueError("a rollout needs at least one prompt token (<bos>): its first state")
-        if policy.bkspc in beginning:
+        if bkspc in beginning:
             raise ValueError("what was begun holds live tokens alone, no <bkspc>")
-        if (length := len(prompt) + len(beginning)) + decoding.max_actions > policy.context:
+        if (length := len(prompt) + len(beginning)) + decoding.max_actions > context:
             raise UserError(
                 f"prompt {k} ({length} tokens) and max_actions ({decoding.max_actions}) exceed the "
-                f"model's context of {policy.context} tokens: lower max_actions, or shorten the prompt"
+                f"model's context of {context} tokens: lower max_actions, or shorten the prompt"
             )
 
 
@@ -200,8 +201,7 @@ class _Sampler:
         longest = max(len(self.texts[k]) for k in items)
         # What fills short texts up is never seen: any token will do.
         token = self._tensor([[*self.texts[k], *[0] * (longest - len(self.texts[k]))] for k in items])
-        position = torch.arange(longest, device=token.device).expand_as(token)
-        self.cache.push(rows, token, position)
+        self.cache.push(rows, token, token.new_zeros(free))
         self.active += free
         self.counts.prefills += 1
 
@@ -249,7 +249,7 @@ class _Sampler:
         """The next action of each of these rows, noted with its log pi(a|s)."""
         depth, taken = self.depth[rows], self.taken[rows]
         live = depth - self.boundary[rows]
-        logits = self.cache.logits(self._tensor(rows), self._tensor(depth))
+        logits = self.cache.preferences(self._tensor(rows), self._tensor(depth))
         surprise = NO_SURPRISE
         if self.decoding.surprise or self.decoding.takeback:
             surprise = self._tensor(np.where(live > 0, -self.written[rows, live - 1], 0).astype(np.float32))
@@ -257,7 +257,7 @@ class _Sampler:
         drawn = inverse_cdf(probability, self._tensor(self.uniform[rows, taken]))
         if self.perturbation:
             drawn = self._tensor(self._perturbed(rows, drawn.tolist(), logits))
-        log_policy = (logits.gather(1, drawn[:, None])[:, 0] - logits.logsumexp(-1)).cpu().numpy()
+        log_policy = logits.log_softmax(-1).gather(1, drawn[:, None])[:, 0].cpu().numpy()
         action = drawn.cpu().numpy()
         pop = action == self.bkspc
         # A token may be taken back by likelihood where the policy itself has no <bkspc>.
@@ -293,7 +293,7 @@ class _Sampler:
             return
         rows = np.arange(self.active)
         token = self.action[rows, self.taken[rows] - 1]
-        self.cache.push(slice(self.active), self._tensor(token)[:, None], self._tensor(self.depth[rows])[:, None])
+        self.cache.push(slice(self.active), self._tensor(token)[:, None], self._tensor(self.depth[rows]))
         self.counts.forwards += 1
         self.counts.tokens += self.active
 
