@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sequencematch.config import load_config
 from sequencematch.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -18,6 +19,7 @@ from keep_reference import (  # noqa: E402
     COSTS_END,
     END,
     NUMBER,
+    check_current,
     costs_in_short,
     in_short,
     with_map,
@@ -49,6 +51,16 @@ def test_kept_tables_name_their_commit_and_every_run_its_budget(reference):
             runs = [run for run in content["budgets"] if run.startswith(f"{table['task']}/{method}/")]
             assert {run.rpartition("=")[2] for run in runs} == set(map(str, content["config"]["seeds"]))
             assert len({json.dumps(content["budgets"][run]) for run in runs}) == 1
+
+
+def test_a_run_of_another_configuration_is_not_kept():
+    config = load_config(ROOT / "config.yaml")
+    optimiser, schedule = (config.settings("mul", "mle")[section] for section in ("optimiser", "schedule"))
+    budget = {"batch": optimiser.batch, "steps": schedule.base_steps + schedule.steps}
+    run = {"task": "mul", "method": "mle", "budget": budget}
+    check_current({"mul/mle": run}, config)
+    with pytest.raises(UserError, match="'mul/mle' was made with .*'batch': 1.* run it again"):
+        check_current({"mul/mle": run | {"budget": budget | {"batch": 1}}}, config)
 
 
 def test_the_page_of_the_map_says_what_the_kept_map_says():

@@ -75,6 +75,7 @@ def keep_tables(results: Path, reference: Path, config: Config) -> list[Path]:
     kept = [file for file in kept if not file.name.endswith(provenance.RECORD) and may_be_kept(file, config)]
     if not runs or not kept:
         return []
+    check_current(runs, config)
     commits = sorted({run["commit"] for run in runs.values()})
     _replace(reference, kept, results, commits)
     benchmarks = (results / "benchmarks").rglob("*.tsv")
@@ -87,6 +88,17 @@ def keep_tables(results: Path, reference: Path, config: Config) -> list[Path]:
     }
     (reference / "provenance.json").write_text(json.dumps(content, indent=1) + "\n")
     return kept
+
+
+def check_current(runs: dict[str, dict], config: Config) -> None:
+    """Raises UserError where a run had another batch or other steps than the configuration, which is kept beside it."""
+    for name, run in runs.items():
+        settings = config.settings(run["task"], run["method"])
+        schedule = settings["schedule"]
+        said = {"batch": settings["optimiser"].batch, "steps": schedule.base_steps + schedule.steps}
+        made = {quantity: run["budget"][quantity] for quantity in said}
+        if made != said:
+            raise UserError(f"'{name}' was made with {made}, and the configuration says {said}: run it again")
 
 
 def keep_overheads(results: Path, reference: Path, config: Config) -> list[Path]:
