@@ -18,7 +18,7 @@ rule measure_overheads:
     retries: 1
     conda:
         "../../envs/train.yaml"
-    threads: workflow.cores or CONFIG.jobs.train.threads
+    threads: workflow.resource_settings.cores or CONFIG.jobs.train.threads
     resources:
         mem_mb=ask("train", "mem_mb"),
         runtime=ask("train", "runtime"),
@@ -69,7 +69,7 @@ rule measure_benchmark:
     retries: 1
     conda:
         "../../envs/train.yaml"
-    threads: workflow.cores or CONFIG.jobs.train.threads
+    threads: workflow.resource_settings.cores or CONFIG.jobs.train.threads
     resources:
         mem_mb=ask("train", "mem_mb"),
         runtime=ask("train", "runtime"),
