@@ -166,7 +166,7 @@ def test_whatever_ends_training_ends_the_process_too(inputs, tmp_path):
             processes = psutil.Process(trainer.pid).children(recursive=True)
             assert processes
             trainer.send_signal(ending)
-            trainer.communicate(timeout=20)
+            trainer.communicate(timeout=60)
             assert trainer.returncode in (-ending, 1)
             wait_for(partial(all_gone, processes), 10)
     finally:

@@ -54,8 +54,8 @@ JOBS = {
     "make_map": 1,
     "measure_overheads": 2,
     "make_overhead_table": 2,
-    "measure_benchmark": 5,  # growth, masking, projection and sampling of table3; sampling of table4
-    "make_benchmark_table": 5,
+    "measure_benchmark": 6,  # growth, masking, projection, sampling and concurrency of table3; sampling of table4
+    "make_benchmark_table": 6,
     "plot_growth": 1,
 }
 # Rules and those that read what they make. A rule has the name of its script, but for DATASET_SCRIPTS.
@@ -223,7 +223,7 @@ USED_BY = {
 ALL_TRAINING = {"pretrain_base": 3, "pretrain_bc": 3, "finetune": 8}
 CLEAN = {"pretrain_base": 0}  # base models are trained on sequences without noise
 ROWS = {"make_dataset": 1}
-ALL_COSTS = {"measure_overheads": 2, "measure_benchmark": 5}
+ALL_COSTS = {"measure_overheads": 2, "measure_benchmark": 6}
 COSTS_OF_ONE = {"measure_overheads": 1, "measure_benchmark": 1, "plot_growth": 0}  # table4; table3 has its own value
 MATHS, PAIRS, TEXTS = {"arithmetic"}, {"translation"}, {"text"}
 SETTINGS = [
@@ -339,7 +339,7 @@ SETTINGS = [
     ),
     ("overheads", "table3: {title: New}", {"make_overhead_table": 1}),
     ("overheads", "table3: {compared: arithmetic}", {"make_overhead_table": 1}),
-    ("overheads", "table3: {measured: {repeats: 3}}", {"measure_overheads": 1, "measure_benchmark": 4}),
+    ("overheads", "table3: {measured: {repeats: 3}}", {"measure_overheads": 1, "measure_benchmark": 5}),
     ("overheads", "table4: {model: {layers: 3}}", COSTS_OF_ONE),
     ("jobs", "train: {threads: 2, mem_mb: 3000}", {}),
 ]
@@ -573,9 +573,9 @@ def test_an_edited_environment_reruns_the_rules_that_run_in_it(tmp_path, monkeyp
     assert plan(*conda) == {}
     for environment, rules in {
         "data": {"make_dataset", "train_tokenizer", "encode_examples"},
-        "train": {"inject_noise", "sample", "plot_masks"} | TRAINING,
+        "train": {"inject_noise", "sample", "plot_masks"} | TRAINING | COSTS,
         "judge": {"judge"},
-        "report": SCORES | {"score", "draw_rules"},
+        "report": SCORES | COST_TABLES | {"score", "draw_rules"},
     }.items():
         with edited(tree / f"envs/{environment}.yaml", by=lambda text: text.replace("numpy==", "numpy>=")):
             found = plan(*conda)
