@@ -335,7 +335,7 @@ SETTINGS = [
         "[0.2, 0.3]",
         CLEAN
         | {"inject_noise": 3, "pretrain_bc": 3, "finetune": 5, "sample": 5, "judge": 1}
-        | {"make_table": 4, "make_text_table": 1, "plot_masks": 3},
+        | {"make_table": 4, "make_text_table": 1, "plot_masks": 3, "make_map": 0},  # the map has its own level
     ),
     ("overheads", "table3: {title: New}", {"make_overhead_table": 1}),
     ("overheads", "table3: {compared: arithmetic}", {"make_overhead_table": 1}),
