@@ -11,10 +11,21 @@ import pickle
 import shutil
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 
 KEPT = 2
+
+
+def save_tensors(state: dict, file: BinaryIO) -> None:
+    """``torch.save`` to an open file. Raises OSError where it cannot be written (disk full)."""
+    try:
+        torch.save(state, file)
+    except RuntimeError:  # what torch makes of any failure to write; another try says which it was
+        file.write(bytes(2**20))
+        file.flush()
+        raise
 
 
 def save_checkpoint(folder: Path, step: int, state: dict) -> None:
@@ -27,7 +38,7 @@ def save_checkpoint(folder: Path, step: int, state: dict) -> None:
     partial = target.with_suffix(".partial")
     try:
         with partial.open("wb") as file:
-            torch.save(state, file)
+            save_tensors(state, file)
             file.flush()
             os.fsync(file.fileno())
         digest = _digest(partial)
@@ -35,10 +46,7 @@ def save_checkpoint(folder: Path, step: int, state: dict) -> None:
         manifest = target.with_suffix(".json.partial")
         manifest.write_text(json.dumps({"step": step, "sha256": digest}))
         manifest.rename(target.with_suffix(".json"))
-    except RuntimeError as error:  # torch reports a failed write as RuntimeError
-        partial.unlink(missing_ok=True)
-        raise OSError(f"writing the checkpoint '{target}' failed ({str(error).splitlines()[0]})") from error
-    except OSError:
+    except (OSError, RuntimeError):
         partial.unlink(missing_ok=True)
         raise
     for old in sorted(folder.glob("step-*.json"))[:-KEPT]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from sequencematch import provenance
-from sequencematch.checkpoint import discard_checkpoints
+from sequencematch.checkpoint import discard_checkpoints, save_tensors
 from sequencematch.cli import settings_from
 from sequencematch.code_digest import code_digest
 from sequencematch.corpus import load_corpora
@@ -93,7 +93,8 @@ def run_stage(
             tokenizer.save(folder)
             write_metrics(metrics, folder / METRICS)
             if stage.stop < stage.total:
-                torch.save(optimiser_state, folder / "optimiser.pt")
+                with (folder / "optimiser.pt").open("wb") as file:
+                    save_tensors(optimiser_state, file)
             steps = {"base_steps": base_steps, "steps": base_steps + stage.stop}
             facts = identity | steps | {"noised": str(args.noised)} | provenance.describe()
             (folder / "provenance.json").write_text(json.dumps(facts, indent=2) + "\n")
