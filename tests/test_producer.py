@@ -159,7 +159,9 @@ def test_whatever_ends_training_ends_the_process_too(inputs, tmp_path):
     for ending in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
         options = finetune_options(inputs, tmp_path / ending.name) | BESIDE | {"steps": 1_000_000}
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        runs[ending] = subprocess.Popen(command("finetune", **options), env=environment, stderr=subprocess.PIPE)
+        heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it
+        words = command("finetune", **options)
+        runs[ending] = subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, preexec_fn=heed)
     try:
         for ending, trainer in runs.items():
             wait_for(partial(checkpoints, tmp_path / f"{ending.name}-resume"))
