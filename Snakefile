@@ -13,7 +13,7 @@ from sequencematch.code_digest import SOURCE, code_digests
 from sequencematch.config import check_files, load_config, scale_overlay
 from sequencematch.decoding_names import decoding_options
 from sequencematch.errors import UserError
-from sequencematch.settings import Evaluation, Objective
+from sequencematch.settings import MEASUREMENTS, Evaluation, Objective
 
 # The configuration: config.yaml, the scale's overlay, then what --config and --configfile say.
 try:
@@ -51,6 +51,7 @@ wildcard_constraints:
     method="|".join(CONFIG.methods),
     table="|".join(CONFIG.tables),
     overhead="|".join(CONFIG.overheads) or "(?!)",
+    part="|".join(MEASUREMENTS),
     eta=r"[0-9.e-]+",
     seed=r"-?\d+",
 

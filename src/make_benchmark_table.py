@@ -11,7 +11,7 @@ from sequencematch.measurements import read_measured
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument("--measured", type=Path, required=True, help="folder that measure_benchmark wrote")
+    parser.add_argument("--measured", type=Path, required=True, help="folder that measure_overheads wrote")
     parser.add_argument("--benchmark", choices=tuple(BENCHMARKS), required=True, help="what was timed")
     parser.add_argument("--csv", type=Path, required=True, help="table to write, one line per quantity")
     parser.add_argument("--markdown", type=Path, required=True, help="table to write, for reading")

@@ -1,13 +1,17 @@
-"""Time the gradient steps and generations of MLE, BC and SequenceMatch, side by side, on random tokens."""
+"""Time what an overhead table shows, side by side, on random tokens.
+
+The steps and generations of MLE, BC and SequenceMatch; or one part beside what it replaces.
+"""
 
 from pathlib import Path
 
 from sequencematch import cli, provenance
-from sequencematch.settings import Model, Overhead
+from sequencematch.settings import MEASUREMENTS, Model, Overhead
 
 
 def main() -> None:
     parser = cli.parser(__doc__)
+    parser.add_argument("--part", choices=MEASUREMENTS, required=True, help="what to time")
     for section in (Overhead, Model):
         cli.add_settings(parser, section)
     parser.add_argument("--output", type=Path, required=True, help="folder to write, with every single number")
@@ -16,12 +20,12 @@ def main() -> None:
     model, settings = (cli.settings_from(args, section) for section in (Model, Overhead))
     settings.check_fits(model)
 
-    from sequencematch.benchmarks import measure_overheads
+    from sequencematch.benchmarks import MEASURE
     from sequencematch.measurements import write_measured
     from sequencematch.processes import check_gpus
 
     check_gpus(args.gpus)
-    write_measured(measure_overheads(model, settings), args.output)
+    write_measured(MEASURE[args.part](model, settings), args.output)
     provenance.record(args, args.output)
 
 

@@ -9,7 +9,7 @@ from sequencematch.plots.overheads import plot_growth
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument("--measured", type=Path, required=True, help="folder that measure_benchmark wrote, of growth")
+    parser.add_argument("--measured", type=Path, required=True, help="folder that measure_overheads wrote, of growth")
     parser.add_argument("--output", type=Path, required=True, help="figure to write (PNG)")
     args = parser.parse_args()
     plot_growth(read_measured(args.measured), "A gradient step over lengths and batches", args.output)

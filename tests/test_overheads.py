@@ -249,7 +249,7 @@ TINY = {
 
 @pytest.mark.slow
 def test_from_measurement_to_table_and_figure(tmp_path):
-    run("measure_overheads", **TINY, output=tmp_path / "steps")
+    run("measure_overheads", part="steps", **TINY, output=tmp_path / "steps")
     named = {"csv": tmp_path / "t.csv", "markdown": tmp_path / "t.md", "figure": tmp_path / "t.png"}
     run("make_overhead_table", measured=tmp_path / "steps", table="t", title="T", compared="arithmetic", **named)
     assert named["figure"].read_bytes().startswith(b"\x89PNG")
@@ -280,7 +280,7 @@ def _gpus():
 @pytest.mark.slow
 @pytest.mark.parametrize("benchmark", ["growth", "masking", "projection", "sampling", "concurrent"])
 def test_benchmarks_and_their_tables(tmp_path, benchmark):
-    run("measure_benchmark", benchmark=benchmark, **TINY, output=tmp_path / "m")
+    run("measure_overheads", part=benchmark, **TINY, output=tmp_path / "m")
     named = {"csv": tmp_path / "t.csv", "markdown": tmp_path / "t.md"}
     run("make_benchmark_table", measured=tmp_path / "m", benchmark=benchmark, **named)
     page, found = named["markdown"].read_text(), read_measured(tmp_path / "m")
@@ -316,7 +316,7 @@ def test_benchmarks_and_their_tables(tmp_path, benchmark):
     ],
 )
 def test_bad_options_end_in_one_sentence(tmp_path, options, sentence):
-    words = command("measure_overheads", **(TINY | {"output": tmp_path / "m"} | options))
+    words = command("measure_overheads", **(TINY | {"part": "steps", "output": tmp_path / "m"} | options))
     done = subprocess.run(words, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert done.stderr.startswith("error: ") and sentence in done.stderr

@@ -52,9 +52,8 @@ JOBS = {
     "draw_rules": 1,
     "make_report": 1,
     "make_map": 1,
-    "measure_overheads": 2,
+    "measure_overheads": 2 + 6,  # steps; all other parts of table3, sampling of table4
     "make_overhead_table": 2,
-    "measure_benchmark": 6,  # growth, masking, projection, sampling and concurrency of table3; sampling of table4
     "make_benchmark_table": 6,
     "plot_growth": 1,
 }
@@ -83,9 +82,8 @@ READERS = {
     "draw_rules": {"make_report"},
     "make_report": set(),
     "make_map": set(),
-    "measure_overheads": {"make_overhead_table"},
+    "measure_overheads": {"make_overhead_table", "make_benchmark_table", "plot_growth"},
     "make_overhead_table": set(),
-    "measure_benchmark": {"make_benchmark_table", "plot_growth"},
     "make_benchmark_table": set(),
     "plot_growth": set(),
 }
@@ -105,7 +103,7 @@ EVERY = JOBS.keys() - {"make_dataset"} | DATASET_SCRIPTS.keys()
 DATA = {*DATASET_SCRIPTS}
 CORPORA = {"make_translation", "make_text"}
 TRAINING = {"pretrain_base", "pretrain_bc", "finetune"}
-COSTS = {"measure_overheads", "measure_benchmark"}  # what times it
+COSTS = {"measure_overheads"}  # what times it
 NETWORK = TRAINING | {"sample", "judge"} | COSTS  # what runs the model
 COST_TABLES = {"make_overhead_table", "make_benchmark_table", "plot_growth"}
 COST_FIGURES = {"make_overhead_table", "plot_growth"}
@@ -223,8 +221,8 @@ USED_BY = {
 ALL_TRAINING = {"pretrain_base": 3, "pretrain_bc": 3, "finetune": 8}
 CLEAN = {"pretrain_base": 0}  # base models are trained on sequences without noise
 ROWS = {"make_dataset": 1}
-ALL_COSTS = {"measure_overheads": 2, "measure_benchmark": 6}
-COSTS_OF_ONE = {"measure_overheads": 1, "measure_benchmark": 1, "plot_growth": 0}  # table4; table3 has its own value
+ALL_COSTS = {"measure_overheads": 8}
+COSTS_OF_ONE = {"measure_overheads": 2, "plot_growth": 0}  # table4; table3 has its own value
 MATHS, PAIRS, TEXTS = {"arithmetic"}, {"translation"}, {"text"}
 SETTINGS = [
     ("arithmetic", "generator: list_prime_factors", ROWS, MATHS),
@@ -339,7 +337,7 @@ SETTINGS = [
     ),
     ("overheads", "table3: {title: New}", {"make_overhead_table": 1}),
     ("overheads", "table3: {compared: arithmetic}", {"make_overhead_table": 1}),
-    ("overheads", "table3: {measured: {repeats: 3}}", {"measure_overheads": 1, "measure_benchmark": 5}),
+    ("overheads", "table3: {measured: {repeats: 3}}", {"measure_overheads": 6}),
     ("overheads", "table4: {model: {layers: 3}}", COSTS_OF_ONE),
     ("jobs", "train: {threads: 2, mem_mb: 3000}", {}),
 ]

@@ -50,7 +50,7 @@ def in_turn(works: dict[str, Work], repeats: int, case: str, warm: bool = True) 
     progress.close()
 
 
-def measure_overheads(model: Model, settings: Overhead) -> Measured:
+def measure_steps(model: Model, settings: Overhead) -> Measured:
     """Steps in parts, generations, tokens and memory of every row, at every geometry."""
     cases = [Case(*parse_geometry(geometry), settings.batch) for geometry in settings.geometries]
     prepare_forks()
@@ -227,7 +227,8 @@ def facts(bench: Bench, model: Model) -> dict:
     }
 
 
-BENCHMARKS = {
+MEASURE = {
+    "steps": measure_steps,
     "growth": measure_growth,
     "masking": measure_masking,
     "projection": measure_projection,

@@ -16,9 +16,8 @@ from sequencematch.config import Config
 from sequencematch.settings import Model
 
 TRAINING = ("pretrain_base", "pretrain_bc", "finetune")
-MEASURING = ("measure_overheads", "measure_benchmark")
 # Stages whose jobs may ask for GPUs, and their rules.
-STAGES = {"train": (*TRAINING, *MEASURING), "sample": ("sample", "judge")}
+STAGES = {"train": (*TRAINING, "measure_overheads"), "sample": ("sample", "judge")}
 LOADING = (*TRAINING, "train_tokenizer", "sample", "judge")  # rules that read a pretrained model
 MEGABYTE = 10**6
 # Of a trained parameter: itself in float32, and with it AdamW's two averages.

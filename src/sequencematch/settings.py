@@ -282,6 +282,10 @@ class Evaluation(Section):
         return values
 
 
+# What is measured of an overhead table: the steps and generations that it shows, and parts beside what they replace.
+MEASUREMENTS = ("steps", "growth", "masking", "projection", "sampling", "concurrent")
+
+
 class Overhead(Section):
     """A measurement of what steps and sampling cost (docs/overheads.md)."""
 

@@ -10,11 +10,11 @@ localrules:
 
 rule measure_overheads:
     output:
-        measured=directory("<results>/overheads/{overhead}/steps"),
+        measured=directory("<results>/overheads/{overhead}/{part}"),
     log:
-        "<logs>/overheads/{overhead}/steps.log",
+        "<logs>/overheads/{overhead}/{part}.log",
     benchmark:
-        "<benchmarks>/overheads/{overhead}/steps.tsv"
+        "<benchmarks>/overheads/{overhead}/{part}.tsv"
     retries: 1
     conda:
         "../../envs/train.yaml"
@@ -26,8 +26,8 @@ rule measure_overheads:
     params:
         call=call("measure_overheads", overhead_options),
     shell:
-        "OMP_NUM_THREADS=$TRAINING_THREADS python src/measure_overheads.py {params.call[options]} --output {output.measured}"
-        " --gpus {resources.gpu} > {log} 2>&1"
+        "OMP_NUM_THREADS=$TRAINING_THREADS python src/measure_overheads.py --part {wildcards.part}"
+        " {params.call[options]} --output {output.measured} --gpus {resources.gpu} > {log} 2>&1"
 
 
 rule make_overhead_table:
@@ -57,30 +57,6 @@ rule make_overhead_table:
         " --figure {output.figure} > {log} 2>&1"
 
 
-rule measure_benchmark:
-    output:
-        measured=directory("<results>/overheads/{overhead}/{part}"),
-    log:
-        "<logs>/overheads/{overhead}/{part}.log",
-    benchmark:
-        "<benchmarks>/overheads/{overhead}/{part}.tsv"
-    wildcard_constraints:
-        part="growth|masking|projection|sampling|concurrent",
-    retries: 1
-    conda:
-        "../../envs/train.yaml"
-    threads: workflow.resource_settings.cores or CONFIG.jobs.train.threads
-    resources:
-        mem_mb=ask("train", "mem_mb"),
-        runtime=ask("train", "runtime"),
-        gpu=min(1, CONFIG.jobs.train.gpu),
-    params:
-        call=call("measure_benchmark", overhead_options),
-    shell:
-        "OMP_NUM_THREADS=$TRAINING_THREADS python src/measure_benchmark.py --benchmark {wildcards.part}"
-        " {params.call[options]} --output {output.measured} --gpus {resources.gpu} > {log} 2>&1"
-
-
 rule make_benchmark_table:
     input:
         measured="<results>/overheads/{overhead}/{part}",
@@ -91,8 +67,6 @@ rule make_benchmark_table:
         "<logs>/overheads/{overhead}/{part}_table.log",
     benchmark:
         "<benchmarks>/overheads/{overhead}/{part}_table.tsv"
-    wildcard_constraints:
-        part="growth|masking|projection|sampling|concurrent",
     retries: 1
     conda:
         "../../envs/report.yaml"
