@@ -11,21 +11,23 @@ import pickle
 import shutil
 import sys
 from pathlib import Path
-from typing import BinaryIO
 
 import torch
 
 KEPT = 2
 
 
-def save_tensors(state: dict, file: BinaryIO) -> None:
-    """``torch.save`` to an open file. Raises OSError where it cannot be written (disk full)."""
-    try:
-        torch.save(state, file)
-    except RuntimeError:  # what torch makes of any failure to write; another try says which it was
-        file.write(bytes(2**20))
+def save_tensors(state: dict, target: Path) -> None:
+    """``torch.save``, forced to the disk. Raises OSError where it cannot be written (disk full)."""
+    with target.open("wb") as file:
+        try:
+            torch.save(state, file)
+        except RuntimeError:  # what torch makes of any failure to write; another try says which it was
+            file.write(bytes(2**20))
+            file.flush()
+            raise
         file.flush()
-        raise
+        os.fsync(file.fileno())
 
 
 def save_checkpoint(folder: Path, step: int, state: dict) -> None:
@@ -37,10 +39,7 @@ def save_checkpoint(folder: Path, step: int, state: dict) -> None:
     target = folder / f"step-{step:08d}.pt"
     partial = target.with_suffix(".partial")
     try:
-        with partial.open("wb") as file:
-            save_tensors(state, file)
-            file.flush()
-            os.fsync(file.fileno())
+        save_tensors(state, partial)
         digest = _digest(partial)
         partial.rename(target)
         manifest = target.with_suffix(".json.partial")

@@ -93,8 +93,7 @@ def run_stage(
             tokenizer.save(folder)
             write_metrics(metrics, folder / METRICS)
             if stage.stop < stage.total:
-                with (folder / "optimiser.pt").open("wb") as file:
-                    save_tensors(optimiser_state, file)
+                save_tensors(optimiser_state, folder / "optimiser.pt")
             steps = {"base_steps": base_steps, "steps": base_steps + stage.stop}
             facts = identity | steps | {"noised": str(args.noised)} | provenance.describe()
             (folder / "provenance.json").write_text(json.dumps(facts, indent=2) + "\n")
