@@ -84,11 +84,12 @@ def test_surprise_is_a_bias_of_its_own_for_each_state():
     assert torch.equal(action_probabilities(logits, at_prompt, Decoding(1, surprise=0.0), surprise), plain)
 
 
-def test_takeback_follows_likelihood_alone():
+@pytest.mark.parametrize(("rule", "measured"), [("takeback", "surprise"), ("takeback_ratio", "lag")])
+def test_takeback_follows_likelihood_alone(rule, measured):
     logits, at_prompt = some_logits(), torch.zeros(64).bool()
-    surprise = torch.linspace(0, 4, 64)
-    found = action_probabilities(logits, at_prompt, Decoding(1, takeback=0.2), surprise)
-    unlikely = (-surprise).exp() < 0.2
+    distance = torch.linspace(0, 4, 64)
+    found = action_probabilities(logits, at_prompt, Decoding(1, **{rule: 0.2}), **{measured: distance})
+    unlikely = (-distance).exp() < 0.2
     assert unlikely.any() and not unlikely.all()
     assert (found[unlikely, -1] == 1).all() and not found[unlikely, :-1].any()
     plain = action_probabilities(logits, torch.ones(64).bool(), Decoding(1))

@@ -4,8 +4,10 @@ import math
 from collections import Counter
 
 import pytest
+import torch
 from tiny import BOS, EOS, a_policy, chi_square_p, depths, enumerated, recomputed, some_prompts
 
+from sequencematch.core import Actions, state_tree
 from sequencematch.rollout import Decoding, Perturbation, sample
 
 
@@ -115,4 +117,26 @@ def test_a_policy_without_backspace_takes_back_what_it_finds_unlikely():
             assert (action == policy.bkspc) == expected, (prompt, rollout)
             seen += expected
             live = live[:-1] if action == policy.bkspc else [*live, log_policy]
+    assert seen > 20
+
+
+def test_a_policy_takes_back_what_it_finds_much_less_likely_than_the_likeliest():
+    policy, prompts, n, ratio = a_policy(), some_prompts(25), 25, 0.3
+    decoding = Decoding(15, takeback_ratio=ratio)
+    rollouts, _ = sample(policy, prompts, decoding, range(n), 7, Perturbation(0.3, [range(3, 12)] * n))
+    seen = 0
+    for prompt, rollout in zip(prompts, rollouts, strict=True):
+        live, lags = [], []
+        for action in rollout.actions:
+            expected = bool(lags) and lags[-1] > -math.log(ratio)
+            assert (action == policy.bkspc) == expected
+            seen += expected
+            if expected:
+                live.pop(), lags.pop()
+                continue
+            inputs, _ = state_tree([[Actions([*prompt, *live], [], [])]], policy.bkspc)
+            with torch.no_grad():
+                token = policy(inputs)[0, -1, : policy.bkspc]
+            lags.append((token.max() - token[action]).item())
+            live.append(action)
     assert seen > 20

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sequencematch.decoding_names import CHOICES, KINDS_OF_WRONG, decoding_options
 
-NO_SURPRISE = torch.zeros(())
+NOTHING = torch.zeros(())
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,8 @@ class Decoding:
     """How actions are drawn from logits, in this order: ``bkspc_bias`` is added to the logit of
     ``<bkspc>`` (-inf rules it out), and ``surprise`` times -log pi(a|s) of the last live token a, of the state s it
     was written in; with ``takeback`` above 0 that token is taken back exactly if pi(a|s) was less, whatever the policy
-    says of ``<bkspc>``, which it need not have; logits are divided by ``temperature`` (0: the most likely action,
+    says of ``<bkspc>``, which it need not have, and with ``takeback_ratio`` if it was less than so many times that of
+    the token likeliest in s; logits are divided by ``temperature`` (0: the most likely action,
     always); tokens go through ``ideal_rejection`` at noise level ``rejection`` (0: off); the ``top_k`` most likely
     actions are kept (0: all); of these the fewest that hold ``top_p`` of the mass (1: all); of these the ones
     at least ``min_p`` times as likely as the likeliest (0: all).
@@ -32,6 +33,7 @@ class Decoding:
     rejection: float = 0.0
     surprise: float = 0.0
     takeback: float = 0.0
+    takeback_ratio: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -62,20 +64,22 @@ def parse_decoding(name: str, max_actions: int) -> Procedure:
 
 
 def action_probabilities(
-    logits: Tensor, at_prompt: Tensor, decoding: Decoding, surprise: Tensor = NO_SURPRISE
+    logits: Tensor, at_prompt: Tensor, decoding: Decoding, surprise: Tensor = NOTHING, lag: Tensor = NOTHING
 ) -> Tensor:
     """The distribution over actions, float32 [n, A], that ``decoding`` makes of logits float32 [n, A].
 
     at_prompt: bool [n], True where no token is left to remove: ``<bkspc>``, the last column, has
-    probability 0 there. surprise: float32 [n], -log pi of the last live token, 0 where there is none; read
-    where ``decoding`` has ``surprise`` or ``takeback``.
+    probability 0 there. Of the last live token, 0 where there is none, and read where ``decoding`` asks for it:
+    surprise, float32 [n], -log pi; lag, float32 [n], log of the likeliest token's pi over its own.
     """
     logits = logits.clone()
     logits[:, -1] += decoding.bkspc_bias
     if decoding.surprise:
         logits[:, -1] += decoding.surprise * surprise
-    if decoding.takeback:
-        unlikely = surprise > -math.log(decoding.takeback)
+    for bar, measured in ((decoding.takeback, surprise), (decoding.takeback_ratio, lag)):
+        if not bar:
+            continue
+        unlikely = measured > -math.log(bar)
         logits[:, -1] = -torch.inf
         logits[unlikely, :-1] = -torch.inf
         logits[unlikely, -1] = 0.0

@@ -4,7 +4,8 @@ are checked by it.
 ``sampled`` (temperature 1, the paper's) and ``greedy``; ``temperature``, ``top_p``, ``min_p`` and ``rejection`` with a
 value, as in ``top_p=0.95``. Of ``<bkspc>``: ``bkspc_bias`` (added to its logit), ``surprise`` (as many times the
 surprise at the token just written is added to it) and ``bkspc_masked`` (ruled out); and for any model ``takeback``, the
-probability below which a token just written is taken back. ``perturbed`` with the rate at which emitted tokens are
+probability below which a token just written is taken back, or ``takeback_ratio``, the same as a share of the likeliest
+token's probability. ``perturbed`` with the rate at which emitted tokens are
 replaced by wrong ones of the training noise's kind; ``perturbed_task``, ``perturbed_random`` and ``perturbed_model``
 name the kind. ``best_of`` and ``majority`` with the number of answers drawn per question, on average. All but
 ``greedy`` draw at temperature 1 unless they name another.
@@ -26,6 +27,7 @@ VALUED = {
     "bkspc_bias": (-math.inf, math.inf),
     "surprise": (-math.inf, math.inf),
     "takeback": (0, 1),
+    "takeback_ratio": (0, 1),
     "perturbed": (0, 1),
     "perturbed_task": (0, 1),
     "perturbed_random": (0, 1),
@@ -37,6 +39,7 @@ ORDER = (*PLAIN, *VALUED)
 # What one name may set at most once, though several names set it.
 KINDS_OF_WRONG = ("perturbed", "perturbed_task", "perturbed_random", "perturbed_model")
 CHOICES = ("best_of", "majority")
+RULES = ("takeback", "takeback_ratio")
 BACKSPACE = ("bkspc_bias", "surprise")
 
 
@@ -83,7 +86,7 @@ def _options_of(part: str) -> dict[str, Any]:
 
 def _rivals(key: str) -> set[str]:
     """The options that cannot stand beside this one."""
-    return next((set(group) for group in (KINDS_OF_WRONG, CHOICES) if key in group), {key})
+    return next((set(group) for group in (KINDS_OF_WRONG, CHOICES, RULES) if key in group), {key})
 
 
 def _place(part: str) -> int:

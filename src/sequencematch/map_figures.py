@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sequencematch.decoding_names import decoding_options
+from sequencematch.decoding_names import RULES, decoding_options
 from sequencematch.figures import COLOURS, GREY, STYLE, save
 from sequencematch.map_cells import COLUMNS, PLAIN, Map, Side, column_of
 from sequencematch.map_effects import Effect, differences
@@ -200,7 +200,7 @@ TRUNCATED, DIALS = ("D", "temperature, truncation"), ("s", "dials on <bkspc>")
 SHAPES = {
     **dict.fromkeys(("temperature", "top_p", "min_p", "rejection"), TRUNCATED),
     **dict.fromkeys(("bkspc_bias", "surprise"), DIALS),
-    "takeback": ("^", "unlikely tokens taken back"),
+    **dict.fromkeys(RULES, ("^", "unlikely tokens taken back")),
     "best_of": ("*", "the likeliest of several"),
     "majority": ("P", "the most frequent of several"),
 }

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sequencematch.cache import StateCache
-from sequencematch.decoding import NO_SURPRISE, Decoding, action_probabilities, inverse_cdf
+from sequencematch.decoding import NOTHING, Decoding, action_probabilities, inverse_cdf
 from sequencematch.errors import UserError
 from sequencematch.policy import Policy
 from sequencematch.seeding import generator
@@ -161,8 +161,8 @@ class _Sampler:
 
     item: index of the prompt; boundary: position of its last token; depth: position of the last live one; taken:
     number of actions so far, all int64 [batch]. action, log_policy: what was taken, [batch, max_actions]; uniform,
-    disturbance: the random numbers of each action, and of each replacement; written: log pi of each live token after
-    the prompt, 0 of what was begun.
+    disturbance: the random numbers of each action, and of each replacement; written, lag: log pi of each live token
+    after the prompt, and how far it was below the likeliest (kept where the decoding asks), 0 of what was begun.
     ``texts``: the prompts with what was begun after them.
     """
 
@@ -171,6 +171,7 @@ class _Sampler:
         self.prompts = prompts
         self.texts = [[*prompt, *beginning] for prompt, beginning in zip(prompts, begun, strict=True)]
         self.decoding = decoding
+        self.by_rule = bool(decoding.takeback or decoding.takeback_ratio)
         self.streams = streams
         self.perturbation = perturbation
         self.watch = watch
@@ -184,8 +185,9 @@ class _Sampler:
         self.action, self.log_policy, self.uniform = np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape)
         self.disturbance = np.zeros((*shape, 2) if perturbation else (self.batch, 0))
         self.written = np.zeros((self.batch, max(map(len, begun), default=0) + decoding.max_actions))
+        self.lag = np.zeros_like(self.written)
         numbers = (self.item, self.boundary, self.depth, self.taken)
-        self.arrays = (*numbers, self.action, self.log_policy, self.uniform, self.disturbance, self.written)
+        self.arrays = (*numbers, self.action, self.log_policy, self.uniform, self.disturbance, self.written, self.lag)
         longest = max(map(len, self.texts), default=0)
         self.cache = StateCache(policy, self.batch, longest + decoding.max_actions)
 
@@ -208,7 +210,7 @@ class _Sampler:
     def _begin(self, row: int, item: int) -> None:
         self.item[row], self.taken[row] = item, 0
         self.boundary[row], self.depth[row] = len(self.prompts[item]) - 1, len(self.texts[item]) - 1
-        self.written[row] = 0
+        self.written[row], self.lag[row] = 0, 0
         n, stream = self.decoding.max_actions, self.streams[item]
         self.uniform[row] = generator(stream).random(n, dtype=np.float32)
         if self.perturbation:
@@ -250,10 +252,12 @@ class _Sampler:
         depth, taken = self.depth[rows], self.taken[rows]
         live = depth - self.boundary[rows]
         logits = self.cache.preferences(self._tensor(rows), self._tensor(depth))
-        surprise = NO_SURPRISE
+        surprise, lag = NOTHING, NOTHING
         if self.decoding.surprise or self.decoding.takeback:
-            surprise = self._tensor(np.where(live > 0, -self.written[rows, live - 1], 0).astype(np.float32))
-        probability = action_probabilities(logits, self._tensor(live == 0), self.decoding, surprise)
+            surprise = self._of_last(-self.written, rows, live)
+        if self.decoding.takeback_ratio:
+            lag = self._of_last(self.lag, rows, live)
+        probability = action_probabilities(logits, self._tensor(live == 0), self.decoding, surprise, lag)
         drawn = inverse_cdf(probability, self._tensor(self.uniform[rows, taken]))
         if self.perturbation:
             drawn = self._tensor(self._perturbed(rows, drawn.tolist(), logits))
@@ -261,15 +265,22 @@ class _Sampler:
         action = drawn.cpu().numpy()
         pop = action == self.bkspc
         # A token may be taken back by likelihood where the policy itself has no <bkspc>.
-        if not np.isfinite(log_policy[~pop] if self.decoding.takeback else log_policy).all():
+        if not np.isfinite(log_policy[~pop] if self.by_rule else log_policy).all():
             raise UserError("the policy's logits are not finite: training diverged, lower learning_rate")
         self.written[rows[~pop], live[~pop]] = log_policy[~pop]
+        if self.decoding.takeback_ratio:
+            lag = logits[:, : self.bkspc].amax(-1) - logits.gather(1, drawn[:, None])[:, 0]
+            self.lag[rows[~pop], live[~pop]] = lag.cpu().numpy()[~pop]
         self.action[rows, taken], self.log_policy[rows, taken] = action, log_policy
         self.taken[rows] += 1
         if self.watch is not None:
             for item, a in zip(self.item[rows].tolist(), action.tolist(), strict=True):
                 self.watch(item, a)
         return action
+
+    def _of_last(self, values: np.ndarray, rows: np.ndarray, live: np.ndarray) -> Tensor:
+        """What stands in ``values`` for the last live token of each of these rows, 0 where there is none."""
+        return self._tensor(np.where(live > 0, values[rows, live - 1], 0).astype(np.float32))
 
     def _perturbed(self, rows: np.ndarray, drawn: list[int], logits: Tensor) -> list[int]:
         """What is pushed for the actions drawn."""

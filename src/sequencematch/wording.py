@@ -22,6 +22,7 @@ DECODINGS = {
     "bkspc_masked": "`<bkspc>` masked",
     "surprise": "surprise {}",
     "takeback": "taken back below {}",
+    "takeback_ratio": "taken back below {} of the likeliest",
     "best_of": "best of {}",
     "majority": "majority of {}",
 }
