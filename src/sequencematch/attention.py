@@ -85,7 +85,8 @@ def attention_mask(allowed: Tensor, implementation: str, dtype: torch.dtype) -> 
 
 
 def _additive(allowed: Tensor, dtype: torch.dtype, hidden: float = -torch.inf) -> Tensor:
-    return torch.where(allowed, *torch.tensor([0.0, hidden], dtype=dtype, device=allowed.device))
+    # Filled on the device: a number copied there would be refused in a CUDA graph.
+    return torch.zeros_like(allowed, dtype=dtype).masked_fill_(~allowed, hidden)
 
 
 def attend(module, query: Tensor, key: Tensor, value: Tensor, attention_mask, visible=None, **options):

@@ -5,6 +5,7 @@ A stack's entry at position p (keys, values, hidden state) depends on the tokens
 the next push overwrites what stands at p. transformers' own caches rewind all rows alike or not at all.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,6 +15,9 @@ from transformers.cache_utils import Cache, StaticLayer
 
 from sequencematch.attention import hidden_states
 from sequencematch.core import Inputs
+
+# Forward passes of fixed shapes read the cache up to a multiple of so many positions.
+STRIDE = 128
 
 
 @dataclass
@@ -57,7 +61,9 @@ class _Layer(StaticLayer):
 class StateCache(Cache):
     """The states of up to ``rows`` stacks of at most ``length`` tokens, for one policy.
 
-    The caller keeps the depths and hands out rows; memory is allocated at the first ``push``.
+    The caller keeps the depths and hands out rows; memory is allocated at the first ``push``. With the policy's
+    ``static_decoding`` a push of one token to each row under way has one of a few shapes, whatever their number and
+    depths: on a GPU each shape is captured once, as a CUDA graph, and its kernels are launched together from then on.
     """
 
     def __init__(self, policy, rows: int, length: int):
@@ -66,6 +72,7 @@ class StateCache(Cache):
         self.hidden: Tensor | None = None  # [rows, 1, length, d], laid out as keys and values are
         self._rows = rows
         self._place = _Place()
+        self._steps: dict[int, Callable[[Tensor, Tensor], None]] = {}  # by how far they read
         super().__init__(layer_class_to_replicate=partial(_Layer, rows, length, self._place))
 
     def push(self, rows: slice, token: Tensor, first: Tensor) -> None:
@@ -75,6 +82,8 @@ class StateCache(Cache):
         it leaves above a row's depth is never seen, and is overwritten by later pushes.
         """
         place, device, length = self._place, token.device, token.shape[1]
+        if self.policy.static_decoding and length == 1 and not rows.start and self.hidden is not None:
+            return self._push_in_shape(token, first)
         position = first[:, None] + torch.arange(length, device=device)
         lowest, highest = torch.stack(first.aminmax()).tolist()
         place.rows, place.depth = rows, highest + length
@@ -88,6 +97,24 @@ class StateCache(Cache):
             self.hidden = hidden.new_zeros(self._rows, 1, self.length, hidden.shape[-1])
         _written(self.hidden, hidden, place)
 
+    def _push_in_shape(self, token: Tensor, first: Tensor) -> None:
+        """``push`` of one token to each of the first n rows, in all rows: what the others hold is garbage already."""
+        depth = min(self.length, -(-(int(first.max()) + 1) // STRIDE) * STRIDE)
+        if depth not in self._steps:
+            step = partial(self._step, depth)
+            self._steps[depth] = _Captured(step, self._rows, token.device) if token.is_cuda else step
+        padding = (0, self._rows - len(first))
+        self._steps[depth](*(torch.nn.functional.pad(t, padding)[:, None] for t in (token[:, 0], first)))
+
+    def _step(self, depth: int, token: Tensor, position: Tensor) -> None:
+        """Push token int64 [rows, 1] at position int64 [rows, 1]. Asks nothing of their values, and moves none."""
+        place = self._place
+        rows = torch.arange(self._rows, device=token.device)[:, None]
+        place.rows, place.index, place.depth = slice(None), (rows, position), depth
+        allowed = torch.arange(depth, device=token.device) <= position[..., None]
+        hidden = hidden_states(self.policy.lm, Inputs(token, position, mask=allowed), self)[:, None]
+        _written(self.hidden, hidden, place)
+
     def preferences(self, rows: Tensor, position: Tensor) -> Tensor:
         """l(a|s) up to a constant of each state, float32 [n, A], at rows and positions int64 [n]; no forward pass."""
         return self.policy.preferences(self.hidden[rows, 0, position])
@@ -96,3 +123,30 @@ class StateCache(Cache):
         """Copy the stacks in rows ``source`` to rows ``target``, both int64 [n]."""
         for store in (self.hidden, *(s for layer in self.layers for s in (layer.keys, layer.values))):
             store[target] = store[source]
+
+
+class _Captured:
+    """A step of a cache as a CUDA graph. What it computes it leaves in the cache, so that it may be done twice."""
+
+    def __init__(self, step: Callable[[Tensor, Tensor], None], rows: int, device: torch.device):
+        self.inputs = [torch.zeros(rows, 1, dtype=torch.int64, device=device) for _ in range(2)]
+        self.step = step
+        self.graph: torch.cuda.CUDAGraph | None = None
+
+    def __call__(self, token: Tensor, position: Tensor) -> None:
+        for own, given in zip(self.inputs, (token, position), strict=True):
+            own.copy_(given)
+        if self.graph is None:
+            self._capture()
+        self.graph.replay()
+
+    def _capture(self) -> None:
+        # What libraries set up at their first call must not be part of the graph: one call before, on another stream.
+        stream, current = torch.cuda.Stream(), torch.cuda.current_stream()
+        stream.wait_stream(current)
+        with torch.cuda.stream(stream):
+            self.step(*self.inputs)
+        current.wait_stream(stream)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.step(*self.inputs)

@@ -26,12 +26,16 @@ OFFSET_WIDTH = 8  # hidden size of the offset head (appendix E)
 
 
 class Policy(nn.Module):
-    """pi(a|s) over the vocabulary and, where ``backspace`` is on, ``<bkspc>`` (id = vocabulary size)."""
+    """pi(a|s) over the vocabulary and, where ``backspace`` is on, ``<bkspc>`` (id = vocabulary size).
 
-    def __init__(self, lm, backspace: bool):
+    ``static_decoding``: how it is sampled from (``cache.StateCache``).
+    """
+
+    def __init__(self, lm, backspace: bool, static_decoding: bool = False):
         super().__init__()
         self.lm = lm
         self.backspace = backspace
+        self.static_decoding = static_decoding
         unembedding = lm.get_output_embeddings().weight
         self.bkspc = len(unembedding)  # the first id after the vocabulary's rows
         width = lm.config.hidden_size
@@ -118,10 +122,10 @@ def new_policy(model: Model, vocabulary: int, special_ids: dict[str, int], backs
     """
     torch.manual_seed(seed)
     if model.source == "scratch":
-        return Policy(_scratch_lm(model, vocabulary, special_ids), backspace)
+        return Policy(_scratch_lm(model, vocabulary, special_ids), backspace, model.static_decoding)
     from sequencematch.fitness import check_fitness
 
-    policy = Policy(_pretrained_lm(model), backspace)
+    policy = Policy(_pretrained_lm(model), backspace, model.static_decoding)
     check_fitness(policy, model.source)
     return policy
 

@@ -165,6 +165,9 @@ class Model(Section):
     lora_rank: Annotated[int, Field(ge=0)] = setting(0, "rank of LoRA adapters; 0 trains all weights")
     lora_alpha: Count = setting(16, "scale of LoRA adapters")
     gradient_checkpointing: bool = setting(False, "recompute activations in the backward pass")
+    static_decoding: bool = setting(
+        False, "sample with forward passes of few fixed shapes, which a GPU launches whole (CUDA graphs)"
+    )
 
     @model_validator(mode="after")
     def _parts_fit(self):
