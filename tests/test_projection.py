@@ -1,12 +1,13 @@
 """Values and logits without the logits' matrix: against its dense float64 form, in value, gradient and precision."""
 
+import shutil
 from random import Random
 
 import pytest
 import torch
 from conftest import BKSPC, random_row, tiny_policy
 
-from sequencematch import core
+from sequencematch import core, projection
 from sequencematch.projection import States, values_and_logits
 
 N, A, D = 37, 50, 12
@@ -71,6 +72,16 @@ def test_it_errs_no_more_than_the_dense_form_of_the_same_precision(dtype):
     assert ours[0].dtype == ours[1].dtype == torch.float32
     room = 1.0 if dtype == torch.bfloat16 else 1.5
     assert (errors(ours) <= room * errors(naive) + 1e-9).all()
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles for a CPU with g++")
+def test_fused_kernels_err_no_more_either(monkeypatch):
+    """What GPUs run, compiled for the CPU."""
+    monkeypatch.setattr(projection, "FUSED", ("cpu",))
+    kernels = projection._kernels(torch.zeros(1))
+    assert not {projection._logsumexp_in_place, projection._weighted_softmax} & {*kernels}
+    test_it_is_the_dense_result_whatever_the_chunk(5)
+    test_it_errs_no_more_than_the_dense_form_of_the_same_precision(torch.bfloat16)
 
 
 def test_each_state_is_projected_once():

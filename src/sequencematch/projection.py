@@ -5,8 +5,9 @@ backward pass projects each chunk again: the logits' gradient is softmax times t
 logits' own at the actions taken.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -15,6 +16,8 @@ from sequencematch.core import Trajectories
 
 # Bytes of logits in work at a time: what stays in a core's cache, and what a GPU does not notice.
 CHUNK = {"cpu": 2**20, "cuda": 2**28}
+# Devices on which what is done to the logits is compiled to one kernel: memory is what limits them there.
+FUSED = ("cuda",)
 
 
 @dataclass(frozen=True)
@@ -87,24 +90,24 @@ class _Projection(torch.autograd.Function):
         exact = torch.float64 if hidden.dtype == torch.float64 else torch.float32
         value, logit = hidden.new_empty(len(hidden), dtype=exact), hidden.new_empty(len(state), dtype=exact)
         ctx.chunk, ctx.bounds = chunk, bounds
+        logsumexp, _ = _kernels(hidden)
         for rows, pairs in _chunks(ctx, len(hidden)):
             logits = _logits(hidden[rows], weight, bias)
             logit[pairs] = logits[state[pairs] - rows.start, action[pairs]]
-            highest = logits.amax(1, keepdim=True)
-            value[rows] = logits.sub_(highest).exp_().sum(1).log_().add_(highest[:, 0])
+            value[rows] = logsumexp(logits)
         ctx.save_for_backward(hidden, weight, bias, state, action, value)
         return value, logit
 
     @staticmethod
     def backward(ctx, grad_value, grad_logit):
         hidden, weight, bias, state, action, value = ctx.saved_tensors
+        _, weighted_softmax = _kernels(hidden)
         of_hidden, of_weight, of_bias = ctx.needs_input_grad[:3]
         grad_hidden = torch.empty_like(hidden) if of_hidden else None
         grad_weight = torch.zeros_like(weight, dtype=value.dtype) if of_weight else None
         grad_bias = torch.zeros_like(bias, dtype=value.dtype) if of_bias else None
         for rows, pairs in _chunks(ctx, len(hidden)):
-            grad = _logits(hidden[rows], weight, bias)
-            grad.sub_(value[rows, None]).exp_().mul_(grad_value[rows, None])
+            grad = weighted_softmax(_logits(hidden[rows], weight, bias), value[rows], grad_value[rows])
             grad.index_put_((state[pairs] - rows.start, action[pairs]), grad_logit[pairs], accumulate=True)
             if of_hidden:
                 grad_hidden[rows] = _product(grad, weight)
@@ -114,6 +117,34 @@ class _Projection(torch.autograd.Function):
                 grad_bias += grad.sum(0)
         cast = (None if g is None else g.to(t.dtype) for g, t in ((grad_weight, weight), (grad_bias, bias)))
         return grad_hidden, *cast, None, None, None, None
+
+
+def _logsumexp(logits: Tensor) -> Tensor:
+    return logits.logsumexp(1)
+
+
+def _logsumexp_in_place(logits: Tensor) -> Tensor:
+    """The same, overwriting the logits: no memory but what a core's cache holds already."""
+    highest = logits.amax(1, keepdim=True)
+    return logits.sub_(highest).exp_().sum(1).log_().add_(highest[:, 0])
+
+
+def _weighted_softmax(logits: Tensor, value: Tensor, weight: Tensor) -> Tensor:
+    """Weight times exp(l - V), row by row, in the place of the logits."""
+    return logits.sub_(value[:, None]).exp_().mul_(weight[:, None])
+
+
+def _kernels(hidden: Tensor) -> tuple[Callable, Callable]:
+    """What turns logits into V, and into their gradient, on this device."""
+    if hidden.device.type in FUSED:
+        return _fused(_logsumexp), _fused(_weighted_softmax)
+    return _logsumexp_in_place, _weighted_softmax
+
+
+@lru_cache
+def _fused(function: Callable) -> Callable:
+    """The function compiled to one kernel, which reads each number once, and not once per operation."""
+    return torch.compile(function, dynamic=True)
 
 
 def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
