@@ -179,7 +179,9 @@ class _Sampler:
         self.waiting = list(range(len(prompts)))[::-1]  # taken from the end
         self.batch = min(batch, len(prompts))
         self.counts = Counts()
-        self.bkspc, self.eos = policy.bkspc, np.array(sorted(eos_ids(policy)))
+        self.bkspc = policy.bkspc
+        self.final = np.zeros(self.bkspc + 1, bool)  # which actions end a trajectory
+        self.final[list(eos_ids(policy))] = True
         shape = self.batch, decoding.max_actions
         self.item, self.boundary, self.depth, self.taken = np.zeros((4, self.batch), np.int64)
         self.action, self.log_policy, self.uniform = np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape)
@@ -198,8 +200,7 @@ class _Sampler:
             return
         items = [self.waiting.pop() for _ in range(free)]
         rows = slice(self.active, self.active + free)
-        for row, item in enumerate(items, start=self.active):
-            self._begin(row, item)
+        self._begin(rows, items)
         longest = max(len(self.texts[k]) for k in items)
         # What fills short texts up is never seen: any token will do.
         token = self._tensor([[*self.texts[k], *[0] * (longest - len(self.texts[k]))] for k in items])
@@ -207,14 +208,14 @@ class _Sampler:
         self.active += free
         self.counts.prefills += 1
 
-    def _begin(self, row: int, item: int) -> None:
-        self.item[row], self.taken[row] = item, 0
-        self.boundary[row], self.depth[row] = len(self.prompts[item]) - 1, len(self.texts[item]) - 1
-        self.written[row], self.lag[row] = 0, 0
-        n, stream = self.decoding.max_actions, self.streams[item]
-        self.uniform[row] = generator(stream).random(n, dtype=np.float32)
+    def _begin(self, rows: slice, items: list[int]) -> None:
+        self.item[rows], self.taken[rows], self.written[rows], self.lag[rows] = items, 0, 0, 0
+        self.boundary[rows] = [len(self.prompts[k]) - 1 for k in items]
+        self.depth[rows] = [len(self.texts[k]) - 1 for k in items]
+        n, streams = self.decoding.max_actions, [self.streams[k] for k in items]
+        self.uniform[rows] = [generator(stream).random(n, dtype=np.float32) for stream in streams]
         if self.perturbation:
-            self.disturbance[row] = generator(stream, "perturbation").random((n, 2))
+            self.disturbance[rows] = [generator(stream, "perturbation").random((n, 2)) for stream in streams]
 
     def act(self) -> dict[int, Rollout]:
         """Every row draws up to its next push, which is then fed; returns the rollouts that ended, by prompt."""
@@ -227,7 +228,7 @@ class _Sampler:
             pops = int(pop.sum())
             self.counts.pops += pops
             self.counts.pushes += len(pop) - pops
-            over = self._ends(action) | (self.taken[drawing] == self.decoding.max_actions)
+            over = self.final[action] | (self.taken[drawing] == self.decoding.max_actions)
             ended[drawing[over]] = True
             drawing = drawing[pop & ~over]
         rollouts = self._rollouts(np.flatnonzero(ended))
@@ -235,12 +236,8 @@ class _Sampler:
         self._feed()
         return rollouts
 
-    def _ends(self, action: np.ndarray) -> np.ndarray:
-        """Which of these actions are ``<eos>``, bool of the same shape."""
-        return (action[..., None] == self.eos).any(-1)
-
     def _rollouts(self, rows: np.ndarray) -> dict[int, Rollout]:
-        finished = self._ends(self.action[rows, self.taken[rows] - 1])
+        finished = self.final[self.action[rows, self.taken[rows] - 1]]
         columns = (self.item[rows], self.taken[rows], self.action[rows], finished, self.log_policy[rows])
         return {
             item: Rollout(action[:taken], finished, log_policy[:taken])
