@@ -186,7 +186,17 @@ def costs_in_short(kept: Path) -> str:
                 link = file.with_suffix(".md").relative_to(kept.parents[1])
                 where = f"commit {facts['commit']}; {facts['machine']}, {facts['device']}"
                 parts += [f"**{table['title']}** ([all of it]({link}); {where})\n", *_cost_rows(file), ""]
+                pages = sorted(file.parent.glob(f"{name}_*.md"))
+                parts += [*(_benchmark(page, kept.parents[1]) for page in pages), *[""] * bool(pages)]
     return "\n".join(parts)
+
+
+def _benchmark(page: Path, root: Path) -> str:
+    """'[Title](page): what it says of its budgets.'"""
+    title, *lines = page.read_text().splitlines()
+    verdicts = [line.removeprefix("- ") for line in lines[lines.index("## Budgets") :]] if "## Budgets" in lines else []
+    said = ": " + " ".join(filter(None, verdicts[1:])) if verdicts else ""
+    return f"- [{title.removeprefix('# ')}]({page.relative_to(root)}){said}"
 
 
 def _cost_rows(file: Path) -> list[str]:
