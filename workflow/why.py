@@ -128,18 +128,22 @@ def setting(workflow: Workflow, job: Job, option: str, options: set[str]) -> str
 
 def row(workflow: Workflow, rule: str, concerned: dict[Cause, set[Job]]) -> tuple[str, str, str, str]:
     """A rule, its jobs, their time and its causes in words."""
-    told: dict[tuple, list[str]] = {}
+    told: dict[tuple, tuple[list[str], set[Job]]] = {}
     for cause, jobs in concerned.items():
-        told.setdefault((cause.sentence, frozenset(jobs)), []).append(cause.subject)
+        # Results differ from job to job: what is said of them is said once, and of all these jobs.
+        whom = None if cause.subject.startswith("results/") else frozenset(jobs)
+        subjects, among = told.setdefault((cause.sentence, whom), ([], set()))
+        subjects.append(cause.subject)
+        among |= jobs
     ordered = sorted(told.items(), key=lambda item: item[0][0] == AFTER)  # what is plain to see comes last
     sentences = [
-        sentence.format(listed(subjects)) + scope(workflow, rule, jobs) for (sentence, jobs), subjects in ordered
+        sentence.format(listed(subjects)) + scope(workflow, rule, among) for (sentence, _), (subjects, among) in ordered
     ]
     jobs = set().union(*concerned.values())
     return rule, counted(jobs, "job"), time_of(jobs), "; ".join(sentences)
 
 
-def scope(workflow: Workflow, rule: str, jobs: frozenset[Job]) -> str:
+def scope(workflow: Workflow, rule: str, jobs: set[Job]) -> str:
     """Which of the rule's jobs these are, e.g. ' (method sm, sm_js)'; nothing where all are."""
     within = [job for job in real_jobs(workflow) if job.rule.name == rule]
     parts = []
