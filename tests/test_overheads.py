@@ -7,6 +7,7 @@ import subprocess
 from dataclasses import replace
 
 import pytest
+import reduced
 import torch
 from experiment import command, run
 
@@ -326,3 +327,11 @@ def test_bad_options_end_in_one_sentence(tmp_path, options, sentence):
 def test_the_csv_names_its_table():
     lines = to_csv(summarise(measured(), [], ""), "table3").splitlines()
     assert lines[0] == "table,case,row,quantity,median,low,high,paper_value" and lines[1].startswith("table3,c,mle,")
+
+
+def test_a_measurement_has_the_threads_of_a_training_job(tmp_path):
+    """Though Snakemake tells the libraries of a job to use all of its cores."""
+    tree, measured = reduced.make_tree(tmp_path), "results/smoke/overheads/table4/sampling"
+    done = reduced.run(tree, "--cores", "3", target=measured, settings=["scale=smoke"])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads((tree / measured / "facts.json").read_text())["threads"] == 1

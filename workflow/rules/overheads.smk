@@ -1,5 +1,6 @@
 # What steps and sampling cost (tables 3 and 4), measured; no part of the target all. A job that measures takes all cores,
-# so that nothing runs beside it, and computes with as many threads as a training job has.
+# so that nothing runs beside it, and computes with as many threads as a training job has (MKL's number too: Snakemake
+# sets it to the job's cores, and torch heeds it first).
 
 
 localrules:
@@ -26,8 +27,9 @@ rule measure_overheads:
     params:
         call=call("measure_overheads", overhead_options),
     shell:
-        "OMP_NUM_THREADS=$TRAINING_THREADS python src/measure_overheads.py --part {wildcards.part}"
-        " {params.call[options]} --output {output.measured} --gpus {resources.gpu} > {log} 2>&1"
+        "OMP_NUM_THREADS=$TRAINING_THREADS MKL_NUM_THREADS=$TRAINING_THREADS"
+        " python src/measure_overheads.py --part {wildcards.part} {params.call[options]}"
+        " --output {output.measured} --gpus {resources.gpu} > {log} 2>&1"
 
 
 rule make_overhead_table:
