@@ -150,7 +150,7 @@ def measure_sampling(model: Model, settings: Overhead) -> Measured:
         }
         if bench.policy.device.type == "cuda":  # elsewhere there is nothing to capture
             works["ours_static"] = partial(works["ours"], static=True)
-        values += in_turn(works, BENCHMARK_REPEATS, name)
+        values += in_turn(works, settings.repeats, name)
     pops = partial(_by_sample, bench, prompts, bench.decoding(case, prompts), None, backspace=True)
     values += in_turn({"ours": pops}, 1, f"a share of {settings.pops:g} are pops")
     return Measured(values, facts(bench, model))
