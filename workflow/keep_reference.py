@@ -193,10 +193,10 @@ def costs_in_short(kept: Path) -> str:
 
 def _benchmark(page: Path, root: Path) -> str:
     """'[Title](page): what it says of its budgets.'"""
-    title, *lines = page.read_text().splitlines()
-    verdicts = [line.removeprefix("- ") for line in lines[lines.index("## Budgets") :]] if "## Budgets" in lines else []
-    said = ": " + " ".join(filter(None, verdicts[1:])) if verdicts else ""
-    return f"- [{title.removeprefix('# ')}]({page.relative_to(root)}){said}"
+    text = page.read_text()
+    title = text.splitlines()[0].removeprefix("# ")
+    verdicts = [line.removeprefix("- ") for line in text.partition("## Budgets")[2].splitlines() if line]
+    return f"- [{title}]({page.relative_to(root)})" + ": " * bool(verdicts) + " ".join(verdicts)
 
 
 def _cost_rows(file: Path) -> list[str]:

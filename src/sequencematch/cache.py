@@ -11,6 +11,7 @@ from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from transformers.cache_utils import Cache, StaticLayer
 
 from sequencematch.attention import hidden_states
@@ -72,7 +73,7 @@ class StateCache(Cache):
         self.hidden: Tensor | None = None  # [rows, 1, length, d], laid out as keys and values are
         self._rows = rows
         self._place = _Place()
-        self._steps: dict[int, Callable[[Tensor, Tensor], None]] = {}  # by how far they read
+        self._graphs: dict[int, _Graph] = {}  # by how far they read
         super().__init__(layer_class_to_replicate=partial(_Layer, rows, length, self._place))
 
     def push(self, rows: slice, token: Tensor, first: Tensor) -> None:
@@ -100,11 +101,13 @@ class StateCache(Cache):
     def _push_in_shape(self, token: Tensor, first: Tensor) -> None:
         """``push`` of one token to each of the first n rows, in all rows: what the others hold is garbage already."""
         depth = min(self.length, -(-(int(first.max()) + 1) // STRIDE) * STRIDE)
-        if depth not in self._steps:
-            step = partial(self._step, depth)
-            self._steps[depth] = _Captured(step, self._rows, token.device) if token.is_cuda else step
         padding = (0, self._rows - len(first))
-        self._steps[depth](*(torch.nn.functional.pad(t, padding)[:, None] for t in (token[:, 0], first)))
+        inputs = [F.pad(t, padding)[:, None] for t in (token[:, 0], first)]
+        if not token.is_cuda:
+            return self._step(depth, *inputs)
+        if depth not in self._graphs:
+            self._graphs[depth] = _Graph(partial(self._step, depth), *inputs)
+        self._graphs[depth](*inputs)
 
     def _step(self, depth: int, token: Tensor, position: Tensor) -> None:
         """Push token int64 [rows, 1] at position int64 [rows, 1]. Asks nothing of their values, and moves none."""
@@ -125,28 +128,25 @@ class StateCache(Cache):
             store[target] = store[source]
 
 
-class _Captured:
-    """A step of a cache as a CUDA graph. What it computes it leaves in the cache, so that it may be done twice."""
+class _Graph:
+    """A step of a cache as a CUDA graph, called with inputs of the shapes that it was captured with.
 
-    def __init__(self, step: Callable[[Tensor, Tensor], None], rows: int, device: torch.device):
-        self.inputs = [torch.zeros(rows, 1, dtype=torch.int64, device=device) for _ in range(2)]
-        self.step = step
-        self.graph: torch.cuda.CUDAGraph | None = None
+    What it computes it leaves in the cache; to do it again on the same inputs changes nothing.
+    """
 
-    def __call__(self, token: Tensor, position: Tensor) -> None:
-        for own, given in zip(self.inputs, (token, position), strict=True):
-            own.copy_(given)
-        if self.graph is None:
-            self._capture()
-        self.graph.replay()
-
-    def _capture(self) -> None:
+    def __init__(self, step: Callable[[Tensor, Tensor], None], token: Tensor, position: Tensor):
+        self.inputs = token.clone(), position.clone()
         # What libraries set up at their first call must not be part of the graph: one call before, on another stream.
         stream, current = torch.cuda.Stream(), torch.cuda.current_stream()
         stream.wait_stream(current)
         with torch.cuda.stream(stream):
-            self.step(*self.inputs)
+            step(*self.inputs)
         current.wait_stream(stream)
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph):
-            self.step(*self.inputs)
+            step(*self.inputs)
+
+    def __call__(self, token: Tensor, position: Tensor) -> None:
+        for own, given in zip(self.inputs, (token, position), strict=True):
+            own.copy_(given)
+        self.graph.replay()

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sequencematch.decoding_names import CHOICES, KINDS_OF_WRONG, decoding_options
 
-NOTHING = torch.zeros(())
+NOTHING = torch.zeros(())  # for what a decoding does not read
 
 
 @dataclass(frozen=True)

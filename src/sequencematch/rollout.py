@@ -251,7 +251,7 @@ class _Sampler:
         logits = self.cache.preferences(self._tensor(rows), self._tensor(depth))
         surprise, lag = NOTHING, NOTHING
         if self.decoding.surprise or self.decoding.takeback:
-            surprise = self._of_last(-self.written, rows, live)
+            surprise = -self._of_last(self.written, rows, live)
         if self.decoding.takeback_ratio:
             lag = self._of_last(self.lag, rows, live)
         probability = action_probabilities(logits, self._tensor(live == 0), self.decoding, surprise, lag)
