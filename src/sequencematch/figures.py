@@ -185,14 +185,14 @@ def _point(panel, mean: float, low: float, high: float, y: float, color: str, **
     panel.plot(mean, y, color=color, linestyle="none", markersize=5, **marker)
 
 
-def save(figure, path: Path) -> None:
-    """Write a PNG, whole or not at all."""
+def save(figure, path: Path, dpi: int = 160) -> None:
+    """Write a PNG, whole or not at all; ``dpi``: pixels per inch."""
     import matplotlib.pyplot as plt
 
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     try:
-        figure.savefig(partial, format="png", dpi=160)
+        figure.savefig(partial, format="png", dpi=dpi)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

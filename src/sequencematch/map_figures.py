@@ -95,7 +95,7 @@ def plot_summary(described: Map, found: Sequence[Effect], path: Path) -> None:
             f"bold: stands when corrected for all {len(differences(found))} comparisons",
             fontsize=9,
         )
-        save(figure, path)
+        save(figure, path, dpi=100)  # hundreds of squares: at 160 it is a file of 1 MB
 
 
 @dataclass(frozen=True)
