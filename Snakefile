@@ -8,12 +8,13 @@ from types import SimpleNamespace
 
 sys.path.insert(0, f"{workflow.basedir}/src")
 
-from sequencematch import cli, preflight
-from sequencematch.code_digest import SOURCE, code_digests
-from sequencematch.config import check_files, load_config, scale_overlay
-from sequencematch.decoding_names import decoding_options
+from sequencematch import script
+from sequencematch.config import preflight
+from sequencematch.store.code_digest import SOURCE, code_digests
+from sequencematch.config.experiment import check_files, load_config, scale_overlay
+from sequencematch.settings.decodings import decoding_options
 from sequencematch.errors import UserError
-from sequencematch.settings import MEASUREMENTS, Evaluation, Objective
+from sequencematch.settings.section import MEASUREMENTS, Evaluation, Objective
 
 # The configuration: config.yaml, the scale's overlay, then what --config and --configfile say.
 try:
@@ -31,7 +32,7 @@ except UserError as error:
 # onstart: a second one would take this one's place.)
 onstart:
     try:
-        cli.check_writable(Path(RESULTS))
+        script.check_writable(Path(RESULTS))
     except UserError as error:
         sys.exit(f"error: {error}")
     if workflow.local_exec and not workflow.touch:  # on other machines each job looks for itself

@@ -4,13 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sequencematch import cli, provenance
+from sequencematch import script
 from sequencematch.errors import UserError
-from sequencematch.files import write_text_atomically
+from sequencematch.store import provenance
+from sequencematch.store.files import write_text_atomically
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
+    parser = script.parser(__doc__)
     parser.add_argument("--target", default="all", help="rule whose graph is wanted (default: all)")
     parser.add_argument("--config", nargs="*", default=[], metavar="KEY=VALUE", help="changes to config.yaml")
     parser.add_argument("--output", type=Path, required=True, help="graph to write (DOT)")
@@ -25,4 +26,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

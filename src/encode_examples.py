@@ -3,32 +3,32 @@
 import sys
 from pathlib import Path
 
-from sequencematch import cli
-from sequencematch.settings import Text, Translation
+from sequencematch import script
+from sequencematch.settings.section import Text, Translation
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
-    cli.add_settings(parser, Translation, {"longest"})
-    cli.add_settings(parser, Text, {"prompt", "continuation"})
+    parser = script.parser(__doc__)
+    script.add_settings(parser, Translation, {"longest"})
+    script.add_settings(parser, Text, {"prompt", "continuation"})
     parser.add_argument("--data", type=Path, required=True, help="dataset folder")
     parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer folder")
     parser.add_argument("--context", type=int, help="most tokens the model takes (default: the tokenizer's, if any)")
     parser.add_argument("--output", type=Path, required=True, help="folder of examples to write")
     args = parser.parse_args()
     for section in (Translation, Text):
-        cli.settings_from(args, section)  # wrong values are named before anything is read
+        script.settings_from(args, section)  # wrong values are named before anything is read
 
-    from sequencematch import provenance
-    from sequencematch.encoding import FAMILIES, encode_split
-    from sequencematch.examples import columns
-    from sequencematch.storage import load, save
-    from sequencematch.tokenizer import load_tokenizer
+    from sequencematch.data.encoding import FAMILIES, encode_split
+    from sequencematch.data.examples import columns
+    from sequencematch.data.tokenizer import load_tokenizer
+    from sequencematch.store import provenance
+    from sequencematch.store.datasets import load, save
 
     data, source = load(args.data)
     tokenizer = load_tokenizer(args.tokenizer)
     family = source["settings"]["family"]
-    settings = cli.settings_from(args, FAMILIES[family][0])
+    settings = script.settings_from(args, FAMILIES[family][0])
     context = args.context or tokenizer.context
     splits, left_out = {}, {}
     for name, split in data.items():
@@ -48,4 +48,4 @@ def main() -> None:
 READ = {"arithmetic": (), "translation": ("longest",), "text": ("prompt", "continuation")}
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

@@ -1,23 +1,23 @@
 """Spend a method's budget: MLE and ULS from the base model, BC and SequenceMatch from BC's k steps."""
 
-from sequencematch import cli
-from sequencematch.settings import Objective, Optimiser, Rollouts, Schedule
+from sequencematch import script
+from sequencematch.settings.section import Objective, Optimiser, Rollouts, Schedule
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
+    parser = script.parser(__doc__)
     parser.add_argument("--loss", choices=("mle", "uls", "bc", "sm"), required=True, help="what the method minimises")
     for section in (Optimiser, Schedule, Objective, Rollouts):
-        cli.add_settings(parser, section)
-    cli.add_stage_options(parser)
-    cli.add_initial_option(parser)
+        script.add_settings(parser, section)
+    script.add_stage_options(parser)
+    script.add_initial_option(parser)
     args = parser.parse_args()
     optimiser, schedule, objective, rollouts = (
-        cli.settings_from(args, section) for section in (Optimiser, Schedule, Objective, Rollouts)
+        script.settings_from(args, section) for section in (Optimiser, Schedule, Objective, Rollouts)
     )
 
-    from sequencematch.stages import load_initial, run_stage
-    from sequencematch.training import Stage
+    from sequencematch.training.stage import load_initial, run_stage
+    from sequencematch.training.trainer import Stage
 
     start = schedule.pretrain_steps if args.loss in ("bc", "sm") else 0
     stage = Stage(args.loss, start, schedule.steps, schedule.decay_start, schedule.steps)
@@ -26,4 +26,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from sequencematch import cli
+from sequencematch import script
 from sequencematch.errors import UserError
-from sequencematch.settings import Noise
+from sequencematch.settings.section import Noise
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
-    cli.add_settings(parser, Noise)
+    parser = script.parser(__doc__)
+    script.add_settings(parser, Noise)
     parser.add_argument("--examples", type=Path, required=True, help="folder of examples")
     parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer folder")
     parser.add_argument("--output", type=Path, required=True, help="folder of noised examples to write")
@@ -17,15 +17,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, required=True, help="seed of the noise")
     parser.add_argument("--policy", type=Path, help="model folder that proposes wrong tokens (kind 'model')")
     args = parser.parse_args()
-    noise = cli.settings_from(args, Noise)
+    noise = script.settings_from(args, Noise)
     if not 0 <= args.eta < 1:
         raise UserError(f"--eta {args.eta:g}: the noise level must lie in [0, 1)")
 
-    from sequencematch import provenance
-    from sequencematch.examples import load_examples
-    from sequencematch.noise import KINDS, noise_split
-    from sequencematch.storage import save
-    from sequencematch.tokenizer import load_tokenizer
+    from sequencematch.data.examples import load_examples
+    from sequencematch.data.noise import KINDS, noise_split
+    from sequencematch.data.tokenizer import load_tokenizer
+    from sequencematch.store import provenance
+    from sequencematch.store.datasets import save
 
     examples, source = load_examples(args.examples)
     tokenizer = load_tokenizer(args.tokenizer)
@@ -50,4 +50,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

@@ -5,38 +5,38 @@ The judge is a model folder of the same task (--judge-model), or any causal LM b
 
 from pathlib import Path
 
-from sequencematch import cli
+from sequencematch import script
 from sequencematch.errors import UserError
-from sequencematch.settings import Evaluation
+from sequencematch.settings.section import Evaluation
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
-    cli.add_settings(parser, Evaluation, {"split", "batch", "judge"})
+    parser = script.parser(__doc__)
+    script.add_settings(parser, Evaluation, {"split", "batch", "judge"})
     parser.add_argument("--judge-model", type=Path, help="model folder of the same task that judges, without --judge")
     parser.add_argument("--samples", type=Path, required=True, help="samples.jsonl of the run")
     parser.add_argument("--model", type=Path, required=True, help="model folder that was sampled")
     parser.add_argument("--examples", type=Path, required=True, help="folder of examples")
     parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer folder")
     parser.add_argument("--output", type=Path, required=True, help="judged.json to write")
-    cli.add_gpus_option(parser)
+    script.add_gpus_option(parser)
     args = parser.parse_args()
-    evaluation = cli.settings_from(args, Evaluation)
+    evaluation = script.settings_from(args, Evaluation)
     if bool(evaluation.judge) == bool(args.judge_model):
         raise UserError("name one judge: a model folder (--judge-model), or a causal LM by hub name or path (--judge)")
 
-    from sequencematch import provenance
-    from sequencematch.examples import load_examples
+    from sequencematch.data.examples import load_examples
+    from sequencematch.store import provenance
 
     splits, facts = load_examples(args.examples)
     if facts["family"] != "text":
         raise UserError(f"'{args.examples}' holds examples of {facts['family']}: text alone is judged by a model")
 
-    from sequencematch.files import write_json
-    from sequencematch.judging import judge_run, pretrained_judge, read_actions, trained_judge
-    from sequencematch.policy import load_policy
-    from sequencematch.processes import join
-    from sequencematch.tokenizer import load_tokenizer
+    from sequencematch.data.tokenizer import load_tokenizer
+    from sequencematch.evaluation.judging import judge_run, pretrained_judge, read_actions, trained_judge
+    from sequencematch.model.policy import load_policy
+    from sequencematch.model.processes import join
+    from sequencematch.store.files import write_json
 
     device = join(args.gpus).device
     examples = splits[evaluation.split]
@@ -53,4 +53,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

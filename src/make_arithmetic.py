@@ -3,20 +3,20 @@
 import os
 from pathlib import Path
 
-from sequencematch import cli
-from sequencematch.settings import Arithmetic
+from sequencematch import script
+from sequencematch.settings.section import Arithmetic
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
-    cli.add_settings(parser, Arithmetic)
+    parser = script.parser(__doc__)
+    script.add_settings(parser, Arithmetic)
     parser.add_argument("--output", type=Path, required=True, help="dataset folder to write")
     args = parser.parse_args()
-    data = cli.settings_from(args, Arithmetic)
+    data = script.settings_from(args, Arithmetic)
 
-    from sequencematch import provenance
-    from sequencematch.arithmetic import generate
-    from sequencematch.storage import save
+    from sequencematch.data.arithmetic import generate
+    from sequencematch.store import provenance
+    from sequencematch.store.datasets import save
 
     workers = int(os.environ.get("OMP_NUM_THREADS", 1))  # processes that draw questions; they change no question
     splits = generate(data, workers)
@@ -25,4 +25,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
-from sequencematch import cli, provenance
-from sequencematch.benchmark_table import BENCHMARKS, compare, page, to_csv
-from sequencematch.document import to_markdown
-from sequencematch.files import write_text_atomically
-from sequencematch.measurements import read_measured
+from sequencematch import script
+from sequencematch.overheads.measured import read_measured
+from sequencematch.overheads.parts_table import BENCHMARKS, compare, page, to_csv
+from sequencematch.store import provenance
+from sequencematch.store.files import write_text_atomically
+from sequencematch.tables.document import to_markdown
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
+    parser = script.parser(__doc__)
     parser.add_argument("--measured", type=Path, required=True, help="folder that measure_overheads wrote")
     parser.add_argument("--benchmark", choices=tuple(BENCHMARKS), required=True, help="what was timed")
     parser.add_argument("--csv", type=Path, required=True, help="table to write, one line per quantity")
@@ -24,4 +25,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

@@ -4,17 +4,18 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from sequencematch import cli, provenance
-from sequencematch.document import to_markdown
+from sequencematch import script
 from sequencematch.errors import UserError
-from sequencematch.files import atomic_folder, write_text_atomically
-from sequencematch.map_cells import Map, readings_of
-from sequencematch.map_effects import effects, finished, reader, to_csv
-from sequencematch.map_page import page
+from sequencematch.map.effects import effects, finished, reader, to_csv
+from sequencematch.map.page import page
+from sequencematch.settings.map import Map, readings_of
+from sequencematch.store import provenance
+from sequencematch.store.files import atomic_folder, write_text_atomically
+from sequencematch.tables.document import to_markdown
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
+    parser = script.parser(__doc__)
     parser.add_argument("--results", type=Path, required=True, help="folder of the scale's results")
     parser.add_argument("--map", required=True, help="the configuration's map, as JSON")
     parser.add_argument("--noiseless", nargs="*", default=[], help="methods that train on clean data (their eta is 0)")
@@ -39,7 +40,7 @@ def main() -> None:
     import matplotlib
 
     matplotlib.use("agg")
-    from sequencematch.map_figures import plot_axis, plot_cost, plot_summary
+    from sequencematch.map.figures import plot_axis, plot_cost, plot_summary
 
     with atomic_folder(args.output) as folder:
         write_text_atomically(folder / "map.csv", to_csv(found, len(args.seeds)))
@@ -54,4 +55,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

@@ -2,16 +2,17 @@
 
 from pathlib import Path
 
-from sequencematch import cli, provenance
-from sequencematch.document import to_markdown
-from sequencematch.files import write_text_atomically
-from sequencematch.measurements import read_measured
-from sequencematch.overhead_table import page, summarise, to_csv
-from sequencematch.paper import FILE, read_reported
+from sequencematch import script
+from sequencematch.overheads.measured import read_measured
+from sequencematch.overheads.steps_table import page, summarise, to_csv
+from sequencematch.scores.paper import FILE, read_reported
+from sequencematch.store import provenance
+from sequencematch.store.files import write_text_atomically
+from sequencematch.tables.document import to_markdown
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
+    parser = script.parser(__doc__)
     parser.add_argument("--measured", type=Path, required=True, help="folder that measure_overheads wrote")
     parser.add_argument("--table", required=True, help="name of the table, written into the CSV")
     parser.add_argument("--title", help="heading of the Markdown and the figure (default: the name)")
@@ -24,7 +25,7 @@ def main() -> None:
     measured, title = read_measured(args.measured), args.title or args.table
     cells = summarise(measured, read_reported(args.paper), args.compared)
 
-    from sequencematch.plots.overheads import plot_parts
+    from sequencematch.overheads.figures import plot_parts
 
     plot_parts(cells, title, args.figure)
     write_text_atomically(args.csv, to_csv(cells, args.table))
@@ -33,4 +34,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from sequencematch import cli, provenance
-from sequencematch.files import write_text_atomically
+from sequencematch import script
+from sequencematch.store import provenance
+from sequencematch.store.files import write_text_atomically
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
+    parser = script.parser(__doc__)
     parser.add_argument("--results", type=Path, required=True, help="folder of the scale, e.g. results/default")
     parser.add_argument("--metrics", type=Path, nargs="+", required=True, help="metrics.json of every run")
     parser.add_argument("--tables", type=Path, nargs="+", required=True, help="page of each table, CSV beside it")
@@ -26,4 +27,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

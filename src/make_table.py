@@ -2,17 +2,18 @@
 
 from pathlib import Path
 
-from sequencematch import cli, provenance
-from sequencematch.comparison import read_comparison
-from sequencematch.document import to_markdown
-from sequencematch.files import write_text_atomically
-from sequencematch.paper import FILE, read_reported
-from sequencematch.table_page import page
-from sequencematch.tables import SCORES, measure, to_csv
+from sequencematch import script
+from sequencematch.scores.comparison import read_comparison
+from sequencematch.scores.paper import FILE, read_reported
+from sequencematch.store import provenance
+from sequencematch.store.files import write_text_atomically
+from sequencematch.tables.document import to_markdown
+from sequencematch.tables.scores import SCORES, measure, to_csv
+from sequencematch.tables.scores_page import page
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
+    parser = script.parser(__doc__)
     parser.add_argument("--metrics", type=Path, nargs="+", required=True, help="metrics.json of every run to compare")
     parser.add_argument("--table", required=True, help="name of the table, written into the CSV")
     parser.add_argument("--title", help="heading of the Markdown and the figure (default: the name)")
@@ -27,7 +28,7 @@ def main() -> None:
     import matplotlib
 
     matplotlib.use("agg")
-    from sequencematch.figures import plot_scores
+    from sequencematch.tables.scores_figure import plot_scores
 
     plot_scores(cells, comparison, title, args.figure)
     write_text_atomically(args.csv, to_csv(cells, comparison, args.table))
@@ -36,4 +37,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

@@ -6,20 +6,21 @@ The runs' shown.jsonl are given in the order of their metrics.
 from collections.abc import Sequence
 from pathlib import Path
 
-from sequencematch import cli, provenance
-from sequencematch.comparison import Comparison, Variant, read_comparison
-from sequencematch.document import to_html, to_markdown
+from sequencematch import script
 from sequencematch.errors import UserError
-from sequencematch.files import write_text_atomically
-from sequencematch.scoring import read_json
-from sequencematch.showcase import Shown, read_shown
-from sequencematch.tables import to_csv
-from sequencematch.text_page import text_page, to_text
-from sequencematch.text_table import measure_text
+from sequencematch.scores.comparison import Comparison, Variant, read_comparison
+from sequencematch.scores.metrics import read_json
+from sequencematch.store import provenance
+from sequencematch.store.files import write_text_atomically
+from sequencematch.tables.document import to_html, to_markdown
+from sequencematch.tables.scores import to_csv
+from sequencematch.tables.showcase import Shown, read_shown
+from sequencematch.tables.texts import measure_text
+from sequencematch.tables.texts_page import text_page, to_text
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
+    parser = script.parser(__doc__)
     parser.add_argument("--metrics", type=Path, nargs="+", required=True, help="metrics.json of every run to compare")
     parser.add_argument("--shown", type=Path, nargs="+", required=True, help="shown.jsonl of every run, in that order")
     parser.add_argument("--table", required=True, help="name of the table, written into the CSV")
@@ -41,7 +42,7 @@ def main() -> None:
     import matplotlib
 
     matplotlib.use("agg")
-    from sequencematch.figures import plot_text
+    from sequencematch.tables.scores_figure import plot_text
 
     plot_text(cells, comparison, title, args.figure)
     write_text_atomically(args.csv, to_csv(cells, comparison, args.table))
@@ -62,4 +63,4 @@ def first_seed(comparison: Comparison, metrics: Sequence[Path], shown: Sequence[
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

@@ -5,24 +5,25 @@ The steps and generations of MLE, BC and SequenceMatch; or one part beside what 
 
 from pathlib import Path
 
-from sequencematch import cli, provenance
-from sequencematch.settings import MEASUREMENTS, Model, Overhead
+from sequencematch import script
+from sequencematch.settings.section import MEASUREMENTS, Model, Overhead
+from sequencematch.store import provenance
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
+    parser = script.parser(__doc__)
     parser.add_argument("--part", choices=MEASUREMENTS, required=True, help="what to time")
     for section in (Overhead, Model):
-        cli.add_settings(parser, section)
+        script.add_settings(parser, section)
     parser.add_argument("--output", type=Path, required=True, help="folder to write, with every single number")
-    cli.add_gpus_option(parser)
+    script.add_gpus_option(parser)
     args = parser.parse_args()
-    model, settings = (cli.settings_from(args, section) for section in (Model, Overhead))
+    model, settings = (script.settings_from(args, section) for section in (Model, Overhead))
     settings.check_fits(model)
 
-    from sequencematch.benchmarks import MEASURE
-    from sequencematch.measurements import write_measured
-    from sequencematch.processes import check_gpus
+    from sequencematch.model.processes import check_gpus
+    from sequencematch.overheads.measure import MEASURE
+    from sequencematch.overheads.measured import write_measured
 
     check_gpus(args.gpus)
     write_measured(MEASURE[args.part](model, settings), args.output)
@@ -30,4 +31,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

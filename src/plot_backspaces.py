@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from sequencematch import cli, provenance
+from sequencematch import script
+from sequencematch.store import provenance
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
+    parser = script.parser(__doc__)
     parser.add_argument("--metrics", type=Path, nargs="+", required=True, help="metrics.json of the runs")
     parser.add_argument("--examples", type=Path, required=True, help="folder of the task's examples")
     parser.add_argument("--tokenizer", type=Path, required=True, help="folder of the task's tokenizer")
@@ -14,11 +15,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="figure to write (SVG)")
     args = parser.parse_args()
 
-    from sequencematch.deletions import removals
-    from sequencematch.examples import load_examples
-    from sequencematch.plots.backspaces import plot_backspaces
-    from sequencematch.report.runs import evaluated_split, read_records, read_runs
-    from sequencematch.tokenizer import load_tokenizer
+    from sequencematch.data.examples import load_examples
+    from sequencematch.data.tokenizer import load_tokenizer
+    from sequencematch.report.backspaces import plot_backspaces
+    from sequencematch.scores.deletions import removals
+    from sequencematch.scores.runs import evaluated_split, read_records, read_runs
 
     bkspc, (splits, facts) = load_tokenizer(args.tokenizer).bkspc, load_examples(args.examples)
     found = {}
@@ -36,4 +37,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

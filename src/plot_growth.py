@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from sequencematch import cli, provenance
-from sequencematch.measurements import read_measured
-from sequencematch.plots.overheads import plot_growth
+from sequencematch import script
+from sequencematch.overheads.figures import plot_growth
+from sequencematch.overheads.measured import read_measured
+from sequencematch.store import provenance
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
+    parser = script.parser(__doc__)
     parser.add_argument("--measured", type=Path, required=True, help="folder that measure_overheads wrote, of growth")
     parser.add_argument("--output", type=Path, required=True, help="figure to write (PNG)")
     args = parser.parse_args()
@@ -17,4 +18,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

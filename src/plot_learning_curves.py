@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from sequencematch import cli, provenance
-from sequencematch.plots.learning_curves import base_curve, curve_of, plot_learning_curves
-from sequencematch.report.runs import read_runs
+from sequencematch import script
+from sequencematch.report.learning_curves import base_curve, curve_of, plot_learning_curves
+from sequencematch.scores.runs import read_runs
+from sequencematch.store import provenance
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
+    parser = script.parser(__doc__)
     parser.add_argument("--metrics", type=Path, nargs="+", required=True, help="metrics.json of the runs")
     parser.add_argument("--base", type=Path, nargs="*", default=[], help="folders of the base models they start from")
     parser.add_argument("--output", type=Path, required=True, help="figure to write (SVG)")
@@ -19,4 +20,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

@@ -2,20 +2,21 @@
 
 from pathlib import Path
 
-from sequencematch import cli, provenance
+from sequencematch import script
 from sequencematch.errors import UserError
+from sequencematch.store import provenance
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
+    parser = script.parser(__doc__)
     parser.add_argument("--noised", type=Path, required=True, help="folder of noised examples (eta above 0)")
     parser.add_argument("--tokenizer", type=Path, required=True, help="folder of the tokenizer")
     parser.add_argument("--output", type=Path, required=True, help="figure to write (SVG)")
     args = parser.parse_args()
 
-    from sequencematch.plots.masks import plot_masks, shorten
-    from sequencematch.storage import load
-    from sequencematch.tokenizer import load_tokenizer
+    from sequencematch.data.tokenizer import load_tokenizer
+    from sequencematch.report.masks import plot_masks, shorten
+    from sequencematch.store.datasets import load
     from sequencematch.trace import BKSPC, trace
 
     tokenizer = load_tokenizer(args.tokenizer)
@@ -31,4 +32,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from sequencematch import cli, provenance
+from sequencematch import script
 from sequencematch.errors import UserError
+from sequencematch.store import provenance
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
+    parser = script.parser(__doc__)
     parser.add_argument(
         "--lengths",
         type=int,
@@ -32,11 +33,11 @@ def main() -> None:
     import matplotlib
 
     matplotlib.use("agg")
-    from sequencematch.figures import plot_motivating_example
+    from sequencematch.tables.scores_figure import plot_motivating_example
 
     plot_motivating_example(args.lengths, args.leaks, args.output)
     provenance.record(args, args.output)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from sequencematch import cli, provenance
-from sequencematch.plots.noise_levels import plot_noise_levels, read_cells
+from sequencematch import script
+from sequencematch.report.noise_levels import plot_noise_levels, read_cells
+from sequencematch.store import provenance
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
+    parser = script.parser(__doc__)
     parser.add_argument("--table", type=Path, required=True, help="CSV that make_table wrote")
     parser.add_argument("--output", type=Path, required=True, help="figure to write (SVG)")
     args = parser.parse_args()
@@ -16,4 +17,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

@@ -1,21 +1,21 @@
 """Behavioural cloning for k steps: the common start of BC for the full budget and of SequenceMatch."""
 
-from sequencematch import cli
-from sequencematch.settings import Objective, Optimiser, Schedule
+from sequencematch import script
+from sequencematch.settings.section import Objective, Optimiser, Schedule
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
-    cli.add_settings(parser, Optimiser)
-    cli.add_settings(parser, Schedule)
-    cli.add_settings(parser, Objective)
-    cli.add_stage_options(parser)
-    cli.add_initial_option(parser)
+    parser = script.parser(__doc__)
+    script.add_settings(parser, Optimiser)
+    script.add_settings(parser, Schedule)
+    script.add_settings(parser, Objective)
+    script.add_stage_options(parser)
+    script.add_initial_option(parser)
     args = parser.parse_args()
-    optimiser, schedule, objective = (cli.settings_from(args, s) for s in (Optimiser, Schedule, Objective))
+    optimiser, schedule, objective = (script.settings_from(args, s) for s in (Optimiser, Schedule, Objective))
 
-    from sequencematch.stages import load_initial, run_stage
-    from sequencematch.training import Stage
+    from sequencematch.training.stage import load_initial, run_stage
+    from sequencematch.training.trainer import Stage
 
     stage = Stage("bc", 0, schedule.pretrain_steps, schedule.decay_start, schedule.steps)
     policy, model, base_steps = load_initial(args, stage)
@@ -23,4 +23,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

@@ -5,14 +5,14 @@
 
 from pathlib import Path
 
-from sequencematch import cli
-from sequencematch.settings import Evaluation, Noise
+from sequencematch import script
+from sequencematch.settings.section import Evaluation, Noise
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
-    cli.add_settings(parser, Evaluation, set(Evaluation.model_fields) - {"judge"})
-    cli.add_settings(parser, Noise, {"kind"})
+    parser = script.parser(__doc__)
+    script.add_settings(parser, Evaluation, set(Evaluation.model_fields) - {"judge"})
+    script.add_settings(parser, Noise, {"kind"})
     parser.add_argument("--model", type=Path, required=True, help="model folder")
     parser.add_argument("--examples", type=Path, required=True, help="folder of examples")
     parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer folder")
@@ -21,17 +21,17 @@ def main() -> None:
     parser.add_argument("--repair", type=Path, required=True, help="answers to wrong tokens to write (JSON)")
     parser.add_argument("--showcase", type=Path, required=True, help="shown examples to write (JSON lines)")
     parser.add_argument("--seed", type=int, required=True, help="seed of the samples")
-    cli.add_gpus_option(parser)
+    script.add_gpus_option(parser)
     args = parser.parse_args()
-    evaluation, noise = cli.settings_from(args, Evaluation), cli.settings_from(args, Noise)
+    evaluation, noise = script.settings_from(args, Evaluation), script.settings_from(args, Noise)
 
-    from sequencematch import provenance
-    from sequencematch.evaluation import complete, repair, show
-    from sequencematch.examples import load_examples
-    from sequencematch.files import write_json, write_json_lines
-    from sequencematch.policy import load_policy
-    from sequencematch.processes import join
-    from sequencematch.tokenizer import load_tokenizer
+    from sequencematch.data.examples import load_examples
+    from sequencematch.data.tokenizer import load_tokenizer
+    from sequencematch.evaluation.completions import complete, repair, show
+    from sequencematch.model.policy import load_policy
+    from sequencematch.model.processes import join
+    from sequencematch.store import provenance
+    from sequencematch.store.files import write_json, write_json_lines
 
     processes = join(args.gpus)
     tokenizer = load_tokenizer(args.tokenizer)
@@ -48,4 +48,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from sequencematch import cli, provenance
-from sequencematch.files import write_json
-from sequencematch.scoring import score
+from sequencematch import script
+from sequencematch.scores.metrics import score
+from sequencematch.store import provenance
+from sequencematch.store.files import write_json
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
+    parser = script.parser(__doc__)
     parser.add_argument("--samples", type=Path, required=True, help="samples.jsonl of the run")
     parser.add_argument("--repair", type=Path, required=True, help="repair.json of the run")
     parser.add_argument("--model", type=Path, required=True, help="model folder that was sampled (its provenance.json)")
@@ -27,4 +28,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

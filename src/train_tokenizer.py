@@ -5,23 +5,26 @@ That of arithmetic knows its words, digits and characters, that of translations 
 
 from pathlib import Path
 
-from sequencematch import cli
-from sequencematch.settings import Language, Model
+from sequencematch import script
+from sequencematch.settings.section import Language, Model
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
-    cli.add_settings(parser, Language, {"vocabulary"})
+    parser = script.parser(__doc__)
+    script.add_settings(parser, Language, {"vocabulary"})
     parser.add_argument("--data", type=Path, required=True, help="dataset folder")
     parser.add_argument("--output", type=Path, required=True, help="tokenizer folder to write")
-    cli.add_settings(parser, Model, {"source", "revision", "trust_remote_code"}, prefix="model_")
+    script.add_settings(parser, Model, {"source", "revision", "trust_remote_code"}, prefix="model_")
     args = parser.parse_args()
-    vocabulary, model = cli.settings_from(args, Language).vocabulary, cli.settings_from(args, Model, prefix="model_")
+    vocabulary, model = (
+        script.settings_from(args, Language).vocabulary,
+        script.settings_from(args, Model, prefix="model_"),
+    )
 
-    from sequencematch import provenance
-    from sequencematch.files import atomic_folder
-    from sequencematch.storage import load
-    from sequencematch.tokenizer import pretrained_tokenizer, train_byte_tokenizer, train_tokenizer
+    from sequencematch.data.tokenizer import pretrained_tokenizer, train_byte_tokenizer, train_tokenizer
+    from sequencematch.store import provenance
+    from sequencematch.store.datasets import load
+    from sequencematch.store.files import atomic_folder
 
     if model.source != "scratch":
         tokenizer = pretrained_tokenizer(model.source, model.revision, model.trust_remote_code)
@@ -39,4 +42,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

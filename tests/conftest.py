@@ -2,101 +2,21 @@
 
 import fcntl
 import os
-import random
 import shutil
-import subprocess
-import sys
-from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
-import reduced
 import torch
 from hypothesis import settings
-from hypothesis import strategies as st
-from torch import nn
-from transformers.models.llama import LlamaConfig, LlamaForCausalLM
-
-from sequencematch.attention import hidden_states
-from sequencematch.core import Actions, Inputs
-from sequencematch.policy import Policy
+from support import reduced
+from support.smoke import WORKFLOW, run_smoke
+from support.workflow import ROOT
 
 # Derandomised: a failure is seen by everyone, always.
 settings.register_profile("sequencematch", deadline=None, derandomize=True, max_examples=200)
 settings.load_profile("sequencematch")
 
-ROOT = Path(__file__).parents[1]
-WORKFLOW = ("Snakefile", "workflow", "envs", "config.yaml", "src", "docs", "tests", "README.md")
 
 torch.set_num_threads(1)  # tensors here are tiny: a second thread only waits for the first
-
-BOS, EOS, BKSPC = 1, 2, 8  # BKSPC is also the size of the vocabulary
-TOKENS = range(3, BKSPC)
-
-
-def random_trajectory(rng: random.Random, prompt: Sequence[int] | None = None, longest: int = 14) -> Actions:
-    """A walk that pushes and pops, often several times running and down to the prompt; most end with <eos>."""
-    prompt = prompt or [BOS, *rng.choices(TOKENS, k=rng.randrange(4))]
-    actions, depth = [], 0
-    for _ in range(rng.randrange(longest)):
-        pop = depth > 0 and rng.random() < 0.4
-        actions.append(BKSPC if pop else rng.choice(TOKENS))
-        depth += -1 if pop else 1
-    if rng.random() < 0.8:
-        actions.append(EOS)
-    return Actions(prompt, actions, [rng.random() < 0.8 for _ in actions])
-
-
-def random_row(rng: random.Random, trajectories: int = 2) -> list[Actions]:
-    """Trajectories that share their prompt: data, then rollouts."""
-    first = random_trajectory(rng)
-    return [first, *(random_trajectory(rng, first.prompt) for _ in range(trajectories - 1))]
-
-
-def noised_trajectories():
-    """``random_trajectory`` for hypothesis, which shrinks the random choices."""
-    return st.builds(random_trajectory, st.randoms(use_true_random=False))
-
-
-def tiny_llama(vocabulary: int = BKSPC, implementation: str = "sdpa") -> LlamaForCausalLM:
-    """A Llama whose weights are large enough for every token it attends to to matter."""
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=vocabulary,
-        hidden_size=16,
-        intermediate_size=24,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=64,
-        initializer_range=0.3,
-        attn_implementation=implementation,
-    )
-    return LlamaForCausalLM(config)
-
-
-def tiny_policy() -> Policy:
-    """A float32 policy with ``<bkspc>`` whose offset head is not at its initial zero."""
-    policy = Policy(tiny_llama(), backspace=True)
-    for parameter in policy.offset.parameters():
-        nn.init.normal_(parameter, std=0.5)
-    return policy
-
-
-class ExactNetwork(nn.Module):
-    """A float64 Llama with one more output for ``<bkspc>``: logits [B, L, BKSPC + 1] of ``Inputs``."""
-
-    def __init__(self):
-        super().__init__()
-        self.lm = tiny_llama(BKSPC + 1)
-        layers = self.lm.model.layers
-        for parent in [self.lm.model, *layers]:
-            for name, module in list(parent.named_children()):
-                if type(module).__name__ == "LlamaRMSNorm":  # it computes in float32, whatever its input
-                    setattr(parent, name, nn.RMSNorm(module.weight.shape, eps=module.variance_epsilon))
-        self.double()
-
-    def forward(self, inputs: Inputs) -> torch.Tensor:
-        return self.lm.lm_head(hidden_states(self.lm, inputs))
 
 
 @pytest.fixture(scope="session")
@@ -106,12 +26,6 @@ def undisturbed(tmp_path_factory):
     done = reduced.run(tree)
     assert done.returncode == 0, done.stdout + done.stderr
     return tree
-
-
-def run_smoke(tree: Path, *words: str) -> subprocess.CompletedProcess:
-    """Run the workflow at its smoke scale in ``tree``, as ``make`` does."""
-    command = [sys.executable, "workflow/run.py", *words, "--config", "scale=smoke"]
-    return subprocess.run(command, cwd=tree, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="session")

@@ -1,147 +1,152 @@
-"""Settings as options of a command line, and errors as one sentence."""
+"""The command ``sequencematch``: completions with deletions visible, traces, exports, and errors in a sentence."""
 
-import errno
-import shlex
+import json
 import subprocess
 import sys
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from support.networks import random_trajectory
+from support.trained import PROMPTS, trained_folder
 
-from sequencematch import cli, settings
-from sequencematch.errors import UserError
-from sequencematch.settings import (
-    Arithmetic,
-    Evaluation,
-    Model,
-    Objective,
-    Optimiser,
-    Section,
-    Source,
-    Text,
-    Translation,
-)
+from sequencematch import core
+from sequencematch.cli import main
+from sequencematch.core import Actions
+from sequencematch.sampling.rollout import Decoding, sample
+from sequencematch.trace import render, trace
 
-SECTIONS = [s for s in vars(settings).values() if isinstance(s, type) and issubclass(s, Section) and s is not Section]
+PROMPT = PROMPTS[0].rstrip()
 
 
-def parse(words, *sections, prefix=""):
-    parser = cli.parser("a script")
-    for section in sections:
-        cli.add_settings(parser, section, prefix=prefix)
-    args = parser.parse_args(words)
-    return [cli.settings_from(args, section, prefix) for section in sections]
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("command") / "checkpoint"
+    policy, tokenizer = trained_folder(folder)
+    return folder, policy, tokenizer
 
 
-@pytest.mark.parametrize("section", [section for section in SECTIONS if section is not Source])  # a source has a name
-def test_options_left_out_take_the_defaults(section):
-    assert parse([], section) == [section()]
+def output(capsys, *words):
+    main(list(map(str, words)))
+    return capsys.readouterr().out
 
 
-@given(st.data())
-def test_a_command_line_carries_settings_unchanged(data):
-    """Through the shell's quoting, for any value of any type: text, numbers, tuples, truth values."""
-    decoding = st.sampled_from(["sampled", "greedy", "top_p=0.95", "bkspc_bias=-1.5", "perturbed=1e-05"])
-    texts = st.text().filter(lambda text: "\0" not in text)
-    entropy = st.tuples(st.floats(0.1, 5), st.floats(5, 10))
-    drawn = [
-        Evaluation(
-            decodings=data.draw(st.lists(decoding, min_size=1, max_size=4, unique=True)),
-            split=data.draw(st.sampled_from(["validation", "test"])),
-        ),
-        Arithmetic(
-            entropy=data.draw(entropy), seed=data.draw(st.integers(-(2**63), 2**63)), train=data.draw(st.integers(1))
-        ),
-        Model(source=data.draw(texts) + "/x"),
-        Objective(alpha=data.draw(st.floats(1e-300, 1e300)), imitate_noise=data.draw(st.booleans())),
-    ]
-    for section in drawn:
-        assert parse(shlex.split(cli.options(section)), type(section)) == [section]
+def error(capsys, *words):
+    with pytest.raises(SystemExit) as stopped:
+        main(list(map(str, words)))
+    assert stopped.value.code not in (0, None)
+    text = str(stopped.value.code)
+    assert text.startswith("error: ") and "\n" not in text
+    return text
 
 
-def test_sections_that_share_names_are_told_apart_by_a_prefix():
-    """As a corpus's files and the sizes of its splits."""
-    source = Source(kind="files", train=("a.en", "a b.fr"), separator="--+", licence="")
-    parser = cli.parser("a script")
-    cli.add_settings(parser, Text, {"train", "seed"})
-    cli.add_settings(parser, Source, prefix="source_")
-    words = f"{cli.options(Text(train=7, seed=-3), {'train', 'seed'})} {cli.options(source, prefix='source_')}"
-    args = parser.parse_args(shlex.split(words))
-    assert cli.settings_from(args, Source, "source_") == source
-    assert cli.settings_from(args, Text) == Text(train=7, seed=-3)
-    with pytest.raises(UserError, match="--source-kind is 'web', but must be one of hub, files, generated"):
-        parse(["--source-kind", "web"], Source, prefix="source_")
+def test_json_is_what_the_sampler_did(checkpoint, capsys):
+    folder, policy, tokenizer = checkpoint
+    words = ("--json", "--seed", 5, "--max-actions", 20, "--bkspc-bias", 3)
+    found = json.loads(output(capsys, "sample", folder, PROMPT, *words))
+    prompt = tokenizer.prompt(PROMPT + " ")  # the blank with which training prompts end
+    (rollout,), _ = sample(policy, [prompt], Decoding(20, bkspc_bias=3.0), [5], batch=1)
+    assert found["action_ids"] == rollout.actions and policy.bkspc in rollout.actions
+    assert found["log_policy"] == pytest.approx(rollout.log_policy)
+    assert found["text"] == tokenizer.decode(core.live_tokens(prompt, rollout.actions, policy.bkspc))
+    assert "".join(found["actions"]) == tokenizer.render(rollout.actions)
+    assert found["finished"] == rollout.finished
 
 
-def test_what_has_one_value_is_no_option():
-    assert "family" not in cli.options(Translation()) and "family" in Translation.model_fields
+def test_deletions_are_visible(checkpoint, capsys, monkeypatch):
+    folder, policy, _ = checkpoint
+    words = ("sample", folder, PROMPT, "--seed", 5, "--max-actions", 20, "--bkspc-bias", 3)
+    record = json.loads(output(capsys, *words, "--json"))
+    deletions = record["action_ids"].count(policy.bkspc)
+    piped = output(capsys, *words)
+    assert piped.splitlines()[0] == PROMPT + " " + "".join(record["actions"])
+    assert piped.splitlines()[1] == record["text"]
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert output(capsys, *words).count("⌫") == deletions > 0
 
 
-def test_only_the_settings_asked_for_become_options():
-    assert cli.options(Objective(alpha=0.5), {"alpha", "imitate_noise"}) == "--alpha 0.5 --no-imitate-noise"
+def test_greedy_ignores_the_seed(checkpoint, capsys):
+    words = ("sample", checkpoint[0], PROMPT, "--temperature", 0)
+    assert output(capsys, *words, "--seed", 1) == output(capsys, *words, "--seed", 2)
 
 
-@pytest.mark.parametrize(
-    ("words", "section", "sentence"),
-    [
-        ("--gamma 1", Objective, "--gamma is '1', but must be a number above 0 and below 1"),
-        ("--alpha nan", Objective, "--alpha is 'nan', but must be a number above 0"),
-        ("--divergence jss", Objective, "--divergence is 'jss', but must be one of kl, js, chi2, chi2_mixture, mle"),
-        ("--train 2.5", Arithmetic, "--train is '2.5', but must be an integer at least 1"),
-        ("--entropy 1", Arithmetic, "--entropy has too few values: it must be 2 values, each a number"),
-        (
-            "--decodings sampled top_p=1",
-            Evaluation,
-            "--decodings: 'top_p=1' is no decoding: top_p= takes a number above 0 and below 1",
-        ),
-        ("--decodings greedy greedy", Evaluation, "--decodings: greedy, greedy: each may stand there once"),
-        ("--batch 32 --micro-batch 5", Optimiser, "batch (32) must be a multiple of micro_batch (5)"),
-    ],
-)
-def test_a_wrong_value_is_named_with_what_is_allowed(words, section, sentence):
-    with pytest.raises(UserError) as caught:
-        parse(words.split(), section)
-    assert str(caught.value) == sentence
+def test_a_folder_that_is_no_checkpoint(tmp_path, capsys):
+    assert "no trained policy" in error(capsys, "sample", tmp_path, PROMPT)
+    assert "no trained policy" in error(capsys, "export", tmp_path / "nowhere", tmp_path / "out")
+    trained_folder(tmp_path)
+    for content in ("{", "{}", "[]", '{"model": {"layers": 0, "colour": 1}}'):
+        (tmp_path / "policy.json").write_text(content)
+        assert "is damaged" in error(capsys, "sample", tmp_path, PROMPT)
 
 
-def test_help_states_default_bounds_and_meaning(capsys):
-    with pytest.raises(SystemExit):
-        parse(["--help"], Objective)
-    words = " ".join(capsys.readouterr().out.split())
-    assert "--gamma X discount (a number above 0 and below 1; default: 0.95)" in words
-    assert "(one of kl, js, chi2, chi2_mixture, mle; default: chi2_mixture)" in words
+def test_a_tokenizer_without_the_needed_tokens(checkpoint, tmp_path, capsys):
+    trained_folder(tmp_path)
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config | {"eos_token": "</s>"}))
+    assert "no eos_token" in error(capsys, "sample", tmp_path, PROMPT)
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config | {"bkspc_id": 9}))
+    assert "different experiments" in error(capsys, "sample", tmp_path, PROMPT)
+    assert "different experiments" in error(capsys, "export", tmp_path, tmp_path / "out")
 
 
-def fails_with(error):
-    def main():
-        raise error
-
-    return main
-
-
-def test_a_user_error_ends_the_script_with_its_sentence():
-    with pytest.raises(SystemExit) as ended:
-        cli.run(fails_with(UserError("the prompt is too long")))
-    assert ended.value.code == "error: the prompt is too long"  # sys.exit prints it and exits with 1
+def test_a_prompt_that_does_not_fit(checkpoint, capsys):
+    assert "65 tokens (<bos> included)" in error(capsys, "sample", checkpoint[0], "7" * 64)
+    assert "lower --max-actions" in error(capsys, "sample", checkpoint[0], "7" * 60, "--max-actions", 9)
+    assert "'ö' of the text" in error(capsys, "sample", checkpoint[0], "Lösung:")
 
 
-def test_a_full_disk_is_one_sentence_but_a_programming_error_keeps_its_traceback():
-    with pytest.raises(SystemExit) as ended:
-        cli.run(fails_with(OSError(errno.ENOSPC, "no space", "results/model")))
-    assert "'results/model'" in ended.value.code and "disk is full" in ended.value.code
-    with pytest.raises(FileNotFoundError):
-        cli.run(fails_with(FileNotFoundError(errno.ENOENT, "gone")))
+@pytest.mark.parametrize("device", ["tpu-pod", "cuda:99", "meta:x"])
+def test_a_device_that_is_not_there(checkpoint, capsys, device):
+    assert f"no device '{device}'" in error(capsys, "sample", checkpoint[0], PROMPT, "--device", device)
 
 
-def test_a_real_full_disk(tmp_path):
-    """/dev/full refuses every write, as a full disk does."""
-    script = tmp_path / "fill.py"
-    script.write_text(
-        "from sequencematch import cli\n"
-        "def main():\n    with open('/dev/full', 'wb', buffering=0) as file:\n        file.write(b'x')\n"
-        "cli.run(main)\n"
+def test_export_from_the_command_line(checkpoint, tmp_path, capsys):
+    assert "wrote" in output(capsys, "export", checkpoint[0], tmp_path / "out")
+    assert (tmp_path / "out/custom_generate/generate.py").is_file()
+
+
+@given(st.randoms(use_true_random=False))
+def test_a_trace_is_what_the_core_says(rng):
+    random = random_trajectory(rng)
+    bkspc = 8
+    name = {i: f"t{i}" for i in range(bkspc)} | {bkspc: "<bkspc>"}
+    traced = trace([name[t] for t in random.prompt], [name[a] for a in random.actions])
+    row = Actions(random.prompt, random.actions, [True] * len(random.actions))
+    tree, (tree_states,) = core.state_tree([[row]], bkspc)
+    copies, copies_states = core.algorithm_2([row], bkspc)
+    for form, inputs, states in (("state_tree", tree, tree_states), ("algorithm_2", copies, copies_states)):
+        assert traced[form]["token"] == [name[t] for t in inputs.token[0].tolist()]
+        assert torch.equal(torch.tensor(traced[form]["mask"]).bool(), inputs.dense_mask()[0])
+        assert traced[form]["position"] == inputs.position[0].tolist()
+        assert traced[form]["state"] == states.state[0].tolist()
+        # Read off the printed mask and positions, the state of each action is the text that it was taken in.
+        for node, state in zip(traced[form]["state"], traced["states"], strict=True):
+            seen = [i for i, bit in enumerate(traced[form]["mask"][node]) if bit]
+            assert [traced[form]["token"][i] for i in seen] == state
+            assert [traced[form]["position"][i] for i in seen] == list(range(len(state)))
+    assert render(traced).count("\n") > 8
+
+
+def test_trace_prints_both_forms(checkpoint, capsys):
+    text = output(capsys, "trace", "<bos> 2 + 2 =", "5 <bkspc> 4 <eos>")
+    assert "state tree" in text and "Algorithm 2" in text
+    found = json.loads(output(capsys, "trace", PROMPTS[0], "27<bkspc>8<eos>", "--tokenizer", checkpoint[0], "--json"))
+    assert found["prompt"][0] == "<bos>" and found["actions"] == ["2", "7", "<bkspc>", "8", "<eos>"]
+    assert found["state_tree"]["token"] == [*found["prompt"], "2", "7", "8", "<eos>"]
+    assert found["algorithm_2"]["token"] == [*found["prompt"], "2", "7", "2", "8", "<eos>"]
+
+
+@pytest.mark.parametrize("prompt, actions", [("<bos>", "<bkspc>"), ("", "5"), ("<bos> <bkspc>", "5")])
+def test_what_cannot_be_traced(capsys, prompt, actions):
+    assert "<bkspc>" in error(capsys, "trace", prompt, actions)
+
+
+def test_help_is_instant():
+    """No heavy import stands between the user and --help."""
+    code = (
+        "import sys\nfrom sequencematch.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: print({'torch', 'transformers', 'datasets'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True)
-    assert done.returncode == 1 and done.stdout == ""
-    assert done.stderr.startswith("error: ") and "disk is full" in done.stderr and done.stderr.count("\n") == 1
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import BOS, EOS, TOKENS, tiny_llama
+from support.networks import BOS, EOS, TOKENS, tiny_llama
 
 import sequencematch
 from sequencematch.core import Actions
-from sequencematch.rollout import Decoding, sample
+from sequencematch.sampling.rollout import Decoding, sample
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "tests/examples"

@@ -14,12 +14,13 @@ import shutil
 import sys
 from pathlib import Path
 
-from sequencematch import cli, provenance
-from sequencematch.config import DEFAULT_SCALE, Config, load_config, scale_overlay
+from sequencematch import script
+from sequencematch.config.experiment import DEFAULT_SCALE, Config, load_config, scale_overlay
 from sequencematch.errors import UserError
-from sequencematch.map_effects import LEVEL
-from sequencematch.overhead_table import LABELS
-from sequencematch.quantities import describe, key
+from sequencematch.map.effects import LEVEL
+from sequencematch.overheads.steps_table import LABELS
+from sequencematch.scores.quantities import describe, key
+from sequencematch.store import provenance
 
 BEGIN, END = "<!-- tables: make reference -->", "<!-- end of tables -->"
 GLANCE, GLANCE_END = "<!-- map: make reference -->", "<!-- end of map -->"
@@ -269,4 +270,4 @@ def _spread(cell: dict | None) -> str:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

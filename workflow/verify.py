@@ -14,9 +14,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from sequencematch import cli
+from sequencematch import script
 from sequencematch.errors import UserError
-from sequencematch.provenance import file_digests, read_record, record_of
+from sequencematch.store.provenance import file_digests, read_record, record_of
 
 
 @dataclass(frozen=True)
@@ -91,4 +91,4 @@ def outputs(words: list[str]) -> list[Result]:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

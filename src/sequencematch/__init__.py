@@ -37,12 +37,12 @@ _MODULES = {
         "sequence_match",
         "state_tree",
     ),
-    "decoding": ("Decoding",),
+    "sampling.decoding": ("Decoding",),
     "errors": ("UserError",),
-    "export": ("export_model",),
-    "noise": ("inject",),
-    "policy": ("Policy", "load_policy"),
-    "rollout": ("Rollout", "sample"),
+    "export.folder": ("export_model",),
+    "data.noise": ("inject",),
+    "model.policy": ("Policy", "load_policy"),
+    "sampling.rollout": ("Rollout", "sample"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

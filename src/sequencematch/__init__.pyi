@@ -14,13 +14,13 @@ from sequencematch.core import rollout_objective as rollout_objective
 from sequencematch.core import score as score
 from sequencematch.core import sequence_match as sequence_match
 from sequencematch.core import state_tree as state_tree
-from sequencematch.decoding import Decoding as Decoding
+from sequencematch.data.noise import inject as inject
 from sequencematch.errors import UserError as UserError
-from sequencematch.export import export_model as export_model
-from sequencematch.noise import inject as inject
-from sequencematch.policy import Policy as Policy
-from sequencematch.policy import load_policy as load_policy
-from sequencematch.rollout import Rollout as Rollout
-from sequencematch.rollout import sample as sample
+from sequencematch.export.folder import export_model as export_model
+from sequencematch.model.policy import Policy as Policy
+from sequencematch.model.policy import load_policy as load_policy
+from sequencematch.sampling.decoding import Decoding as Decoding
+from sequencematch.sampling.rollout import Rollout as Rollout
+from sequencematch.sampling.rollout import sample as sample
 
 __version__: str

@@ -1,150 +1,184 @@
-"""What every script's command line shares: settings as options, and errors as one sentence."""
+"""The command ``sequencematch``: sample from a trained model, trace a sequence, export a model.
+
+Modules are imported as a subcommand needs them: ``--help`` is instant, ``trace`` waits for torch alone.
+"""
 
 import argparse
-import errno
-import os
-import shlex
+import json
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import TypeVar, get_args
 
-from pydantic import ValidationError
-
+from sequencematch import script
 from sequencematch.errors import UserError
-from sequencematch.explain import allowed, sentence
-from sequencematch.settings import Section
 
-SomeSection = TypeVar("SomeSection", bound=Section)
-
-# What a file system says when it cannot take more, and what to do about it.
-STORAGE = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EROFS: "the file system is read-only",
-    errno.EFBIG: "the file is larger than the limit",
-}
-# Seconds that the other processes of a job give the first one to say what went wrong for all.
-PATIENCE = 20
+MARK = "⌫"  # how a deletion is shown as it happens
+RED, DIM, PLAIN = "\x1b[31m", "\x1b[2m", "\x1b[0m"
 
 
-def parser(description: str) -> argparse.ArgumentParser:
-    """A parser that prints ``description`` as written and takes no abbreviated options."""
-    formatter = argparse.RawDescriptionHelpFormatter
-    return argparse.ArgumentParser(description=description, formatter_class=formatter, allow_abbrev=False)
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line ``argv`` (default: the process's own); errors become one sentence and exit status 1."""
+    args = _parser().parse_args(argv)
+    script.run(lambda: args.run(args))
 
 
-def add_settings(
-    parser: argparse.ArgumentParser, section: type[Section], only: Collection[str] | None = None, prefix: str = ""
-) -> None:
-    """One option per setting of ``section``, with its default, allowed values and meaning in the help.
-
-    ``only`` names some of them; ``prefix`` goes before their names, where two sections of a script would share some.
-    Values stay text here; ``settings_from`` converts and checks them.
-    """
-    group = parser.add_argument_group(f"{section.__name__.lower()} settings")
-    for name in _variable(section, only):
-        field = section.model_fields[name]
-        default = " ".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
-        meaning = f"{field.description} ({allowed(section, name)}; default: {default})".replace("%", "%%")
-        if field.annotation is bool:
-            kind = {"action": argparse.BooleanOptionalAction}
-        elif isinstance(field.default, tuple):
-            kind = {"nargs": "*", "metavar": "X"}
-        else:
-            kind = {"metavar": "X"}
-        group.add_argument(_option(prefix + name), help=meaning, default=field.default, **kind)
+def _parser() -> argparse.ArgumentParser:
+    parser = script.parser(__doc__.split("\n\n")[0])
+    parser.prog = "sequencematch"
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in (_add_sample, _add_trace, _add_export):
+        add(commands)
+    return parser
 
 
-def settings_from(args: argparse.Namespace, section: type[SomeSection], prefix: str = "") -> SomeSection:
-    """The settings of ``section`` that ``add_settings`` put into ``args``, checked; others have their defaults.
+def _add_sample(commands) -> None:
+    command = commands.add_parser("sample", help="complete a prompt, deletions visible", allow_abbrev=False)
+    command.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="trained model folder")
+    command.add_argument("prompt", metavar="PROMPT", help='for instance "In base 7, what is 25 + 3? Solution:"')
+    command.add_argument("--json", action="store_true", help="print actions, final text and log-probabilities")
+    command.add_argument("--max-actions", type=_at_least(1, int), metavar="N", help="actions (default: all that fit)")
+    command.add_argument("--temperature", type=_at_least(0, float), default=1.0, metavar="X", help="0 is greedy")
+    command.add_argument("--top-p", type=_at_least(0, float), default=1.0, metavar="X", help="nucleus mass; 1 is off")
+    command.add_argument("--top-k", type=_at_least(0, int), default=0, metavar="N", help="actions kept; 0 is all")
+    command.add_argument("--bkspc-bias", type=float, default=0.0, metavar="X", help="added to the logit of <bkspc>")
+    command.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed draws the same actions")
+    command.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps (default: cpu)")
+    command.set_defaults(run=_sample)
 
-    Raises UserError naming the option, its value and what is allowed.
-    """
-    given = {name: getattr(args, prefix + name) for name in _variable(section) if hasattr(args, prefix + name)}
+
+def _sample(args: argparse.Namespace) -> None:
+    from sequencematch.core import live_tokens
+    from sequencematch.data.tokenizer import load_tokenizer
+    from sequencematch.model.policy import load_policy
+    from sequencematch.sampling.rollout import Decoding, sample
+
+    device = _device(args.device)
+    policy, _ = load_policy(args.checkpoint)
+    tokenizer = load_tokenizer(args.checkpoint)
+    if tokenizer.bkspc != policy.bkspc:
+        raise UserError(
+            f"<bkspc> is action {tokenizer.bkspc} of the tokenizer in '{args.checkpoint}' and {policy.bkspc} of its "
+            "model: they belong to different experiments"
+        )
+    prompt = tokenizer.prompt(_as_trained(args.prompt))
+    room = policy.context - len(prompt)
+    if room < (args.max_actions or 1):
+        raise UserError(
+            f"a prompt of {len(prompt)} tokens (<bos> included) and {args.max_actions or 1} actions exceed the model's "
+            f"context of {policy.context}: shorten the prompt" + (", or lower --max-actions" if room > 0 else "")
+        )
+    decoding = Decoding(args.max_actions or room, args.temperature, args.top_p, args.top_k, args.bkspc_bias)
+    shown = None if args.json else _Typewriter(tokenizer, sys.stdout)
+    if shown:
+        shown.start(_as_trained(args.prompt))
+    (rollout,), _ = sample(policy.to(device), [prompt], decoding, [args.seed], batch=1, watch=shown)
+    text = tokenizer.decode(live_tokens(prompt, rollout.actions, policy.bkspc))
+    if shown:
+        shown.finish(text, rollout)
+        return
+    record = {
+        "prompt": _as_trained(args.prompt),
+        "actions": [tokenizer.render([action]) for action in rollout.actions],
+        "action_ids": rollout.actions,
+        "text": text,
+        "finished": rollout.finished,
+        "log_policy": rollout.log_policy,
+    }
+    print(json.dumps(record, ensure_ascii=False))
+
+
+def _as_trained(prompt: str) -> str:
+    """The arithmetic prompts end in "Solution: "; the blank is easily left out, and then another token."""
+    return prompt + " " if prompt.endswith("Solution:") else prompt
+
+
+class _Typewriter:
+    """Shows actions as they are taken: in colour on a terminal, where a mark stands for each deletion."""
+
+    def __init__(self, tokenizer, stream):
+        self.tokenizer = tokenizer
+        self.stream = stream
+        self.terminal = stream.isatty()
+
+    def start(self, prompt: str) -> None:
+        self._write(f"{DIM}{prompt}{PLAIN}" if self.terminal else prompt)
+
+    def __call__(self, item: int, action: int) -> None:
+        text = self.tokenizer.render([action])
+        if self.terminal and action == self.tokenizer.bkspc:
+            text = f"{RED}{MARK}{PLAIN}"
+        elif self.terminal and action in self.tokenizer.special_ids.values():
+            text = f"{DIM}{text}{PLAIN}"
+        self._write(text)
+
+    def finish(self, text: str, rollout) -> None:
+        self._write("\n" + text + ("\n" if rollout.finished else "\n(cut off before <eos>)\n"))
+
+    def _write(self, text: str) -> None:
+        self.stream.write(text)
+        self.stream.flush()
+
+
+def _device(name: str):
+    import torch
+
     try:
-        return section.model_validate(given)
-    except ValidationError as error:
-        raise UserError(sentence(error, section, lambda place: _option(prefix + place[0]) if place else "")) from None
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"there is no device '{name}' here ({reason}): use --device cpu") from error
+    return device
 
 
-def options(section: Section, only: Collection[str] | None = None, prefix: str = "") -> str:
-    """The settings (or ``only`` some) as a command line that ``add_settings`` reads back, quoted for the shell."""
-    words = []
-    for name in _variable(type(section), only):
-        value = getattr(section, name)
-        option = _option(prefix + name)
-        if isinstance(value, bool):
-            words.append(option if value else _option(f"no_{prefix}{name}"))
-        elif isinstance(value, tuple):
-            words += [option, *map(str, value)]
-        elif str(value).startswith("-"):  # as a word of its own it could be taken for an option
-            words.append(f"{option}={value}")
-        else:
-            words += [option, str(value)]
-    return shlex.join(words)
+def _add_trace(commands) -> None:
+    command = commands.add_parser(
+        "trace",
+        help="actions, states, mask and position ids of a sequence, as state tree and as Algorithm 2",
+        description="Example: sequencematch trace '<bos> 2 + 2 =' '5 <bkspc> 4 <eos>'",
+        allow_abbrev=False,
+    )
+    command.add_argument("prompt", metavar="PROMPT", help="words are tokens; text, with --tokenizer (<bos> is added)")
+    command.add_argument("actions", metavar="ACTIONS", help="the same, with <bkspc> among them")
+    command.add_argument("--tokenizer", type=Path, metavar="FOLDER", help="a model folder whose tokenizer is used")
+    command.add_argument("--json", action="store_true", help="print it as JSON")
+    command.set_defaults(run=_trace)
 
 
-def _variable(section: type[Section], only: Collection[str] | None = None) -> list[str]:
-    """The names of a section's settings that can be chosen: those with one possible value, as a family, cannot."""
-    fields = section.model_fields.items()
-    return [n for n, field in fields if len(get_args(field.annotation)) != 1 and (only is None or n in only)]
+def _trace(args: argparse.Namespace) -> None:
+    from sequencematch import trace
+
+    traced = trace.trace(*trace.tokens(args.prompt, args.actions, args.tokenizer))
+    print(json.dumps(traced, ensure_ascii=False) if args.json else trace.render(traced))
 
 
-def add_stage_options(parser: argparse.ArgumentParser) -> None:
-    """The files every training script reads and writes."""
-    parser.add_argument("--noised", type=Path, required=True, help="folder of noised examples to train on")
-    parser.add_argument("--tokenizer", type=Path, required=True, help="folder of the tokenizer")
-    parser.add_argument("--output", type=Path, required=True, help="model folder to write")
-    parser.add_argument("--resume", type=Path, required=True, help="folder for this run's checkpoints")
-    parser.add_argument("--seed", type=int, required=True, help="seed of this run")
-    add_gpus_option(parser)
+def _add_export(commands) -> None:
+    command = commands.add_parser("export", help="write a folder that transformers loads", allow_abbrev=False)
+    command.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="trained model folder")
+    command.add_argument("output", type=Path, metavar="OUTPUT", help="folder to write")
+    command.add_argument("--form", choices=("merged", "adapter"), default="merged", help="the whole network, or peft's")
+    command.add_argument("--metrics", type=Path, metavar="FILE", help="the model's metrics.json, for its card")
+    command.set_defaults(run=_export)
 
 
-def add_gpus_option(parser: argparse.ArgumentParser) -> None:
-    """What a job was promised; it ends at once where that is missing, rather than crawl on a CPU."""
-    parser.add_argument("--gpus", type=int, default=0, metavar="N", help="GPUs there must be (default: 0)")
+def _export(args: argparse.Namespace) -> None:
+    from sequencematch.export.folder import export_model
+
+    export_model(args.checkpoint, args.output, args.form, args.metrics)
+    print(f"wrote {args.output}")
 
 
-def add_initial_option(parser: argparse.ArgumentParser) -> None:
-    """The model that a stage after the first starts from."""
-    parser.add_argument("--initial", type=Path, required=True, help="model folder to start from")
+def _at_least(least: float, kind: type):
+    """A converter for argparse: a number of this kind, not below ``least``."""
+
+    def convert(text: str):
+        value = kind(text)
+        if not value >= least:
+            raise argparse.ArgumentTypeError(f"must be at least {least}, not {text}")
+        return value
+
+    convert.__name__ = kind.__name__
+    return convert
 
 
-def run(main: Callable[[], None]) -> None:
-    """Run a script's ``main``; what the user can mend becomes one sentence on stderr and exit status 1.
-
-    Of several processes that fail alike the first one speaks. The others give it time, and are ended by its end.
-    """
-    try:
-        main()
-    except Exception as error:
-        if int(os.environ.get("RANK", 0)) > 0:
-            time.sleep(PATIENCE)
-        if isinstance(error, UserError):
-            sys.exit(f"error: {error}")
-        if isinstance(error, OSError) and error.errno in STORAGE:
-            sys.exit(f"error: {_storage_sentence(error)}")
-        raise
-
-
-def check_writable(folder: Path) -> None:
-    """Raises UserError where no file can be written below ``folder``, which need not exist yet."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(b"probe")
-    except OSError as error:
-        raise UserError(_storage_sentence(error)) from None
-
-
-def _storage_sentence(error: OSError) -> str:
-    where = f"'{error.filename}'" if error.filename else "the results"
-    reason = STORAGE.get(error.errno, os.strerror(error.errno).lower())
-    return f"writing {where} failed, {reason}; mend that and run this again"
-
-
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")
+if __name__ == "__main__":
+    main()

@@ -18,7 +18,7 @@ def tokens(prompt: str, actions: str, tokenizer: Path | None = None) -> tuple[li
     """
     if tokenizer is None:
         return prompt.split(), actions.split()
-    from sequencematch.tokenizer import load_tokenizer
+    from sequencematch.data.tokenizer import load_tokenizer
 
     loaded = load_tokenizer(tokenizer)
 

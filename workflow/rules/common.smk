@@ -82,7 +82,7 @@ def call(script, options=lambda wildcards: "", unused=lambda wildcards: ()):
 def settings(wildcards, **sections):
     """The options for a job's settings: of each section named, all (None), or those listed."""
     in_force = CONFIG.settings(wildcards.task, wildcards.get("method"))
-    return " ".join(cli.options(in_force[section], only) for section, only in sections.items())
+    return " ".join(script.options(in_force[section], only) for section, only in sections.items())
 
 
 def ask(stage, what):
@@ -103,7 +103,7 @@ def injected_policy(wildcards):
 
 def injected_unused(wildcards):
     """Only noise of the kind 'model' runs the code of models."""
-    return [] if injected_policy(wildcards) else ["sequencematch.core", "sequencematch.policy"]
+    return [] if injected_policy(wildcards) else ["sequencematch.core", "sequencematch.model.policy"]
 
 
 def noise_options(wildcards):
@@ -118,7 +118,7 @@ def sample_options(wildcards):
     evaluation = CONFIG.evaluation_of(wildcards.task, wildcards.method, float(wildcards.eta))
     unread = {"judge"} if wildcards.task in JUDGED else {"judge", "shown"}
     kind = {"kind"} if any("perturbed" in decoding_options(name) for name in evaluation.decodings) else set()
-    chosen = cli.options(evaluation, set(Evaluation.model_fields) - unread)
+    chosen = script.options(evaluation, set(Evaluation.model_fields) - unread)
     return f"{chosen} {settings(wildcards, noise=kind)}"
 
 
@@ -143,8 +143,8 @@ def dataset_script(wildcards):
 def dataset_options(wildcards):
     """What the rows of a task follow from: its settings, and those of its corpus."""
     source = CONFIG.source(wildcards.task)
-    corpus = [] if source is None else [cli.options(source, prefix="source_")]
-    return " ".join([cli.options(CONFIG.tasks[wildcards.task].data, data_read(wildcards, "dataset")), *corpus])
+    corpus = [] if source is None else [script.options(source, prefix="source_")]
+    return " ".join([script.options(CONFIG.tasks[wildcards.task].data, data_read(wildcards, "dataset")), *corpus])
 
 
 def data_read(wildcards, stage):
@@ -168,15 +168,15 @@ def tokenizer_options(wildcards):
     """A pretrained model brings its own tokenizer."""
     model = CONFIG.settings(wildcards.task)["model"]
     if model.source != "scratch":
-        return cli.options(model, {"source", "revision", "trust_remote_code"}, prefix="model_")
-    return cli.options(CONFIG.tasks[wildcards.task].data, data_read(wildcards, "tokenizer"))
+        return script.options(model, {"source", "revision", "trust_remote_code"}, prefix="model_")
+    return script.options(CONFIG.tasks[wildcards.task].data, data_read(wildcards, "tokenizer"))
 
 
 def examples_options(wildcards):
     """The tokenizer of a pretrained model knows its context."""
     model = CONFIG.settings(wildcards.task)["model"]
     context = [f"--context {model.context}"] if model.source == "scratch" else []
-    return " ".join([cli.options(CONFIG.tasks[wildcards.task].data, data_read(wildcards, "examples")), *context])
+    return " ".join([script.options(CONFIG.tasks[wildcards.task].data, data_read(wildcards, "examples")), *context])
 
 
 def base_options(wildcards):
@@ -304,7 +304,7 @@ def graph_options(wildcards):
 
 def overhead_options(wildcards):
     """What an overhead table measures, and the network."""
-    return " ".join(map(cli.options, CONFIG.overhead_settings(wildcards.overhead)))
+    return " ".join(map(script.options, CONFIG.overhead_settings(wildcards.overhead)))
 
 
 def overhead_title(wildcards):

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from sequencematch.comparison import METHOD_ORDER, Variant
 from sequencematch.plots.theme import COLOURS
+from sequencematch.scores.comparison import METHOD_ORDER, Variant
 
 
 def colours_of(methods: Sequence[str]) -> dict[str, str]:

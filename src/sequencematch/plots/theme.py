@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sequencematch.files import write_atomically, write_text_atomically
+from sequencematch.store.files import write_atomically, write_text_atomically
 
 INK, SOFT, GRID = "#1f2328", "#57606a", "#d8dde3"
 # Okabe and Ito's palette, distinct under the common kinds of colour blindness, darkened to 3:1 on white.

@@ -1,1 +1,1 @@
-"""One page about a scale's results: gathered from its files, rendered without torch."""
+"""The report page of a scale and its figures."""

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sequencematch.comparison import Variant
-from sequencematch.quantities import describe
-from sequencematch.wording import decoding_label, eta_label, heading, number
+from sequencematch.scores.comparison import Variant
+from sequencematch.scores.quantities import describe
+from sequencematch.tables.wording import decoding_label, eta_label, heading, number
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from sequencematch.comparison import BUDGET_NAMES
-from sequencematch.report.runs import Run
-from sequencematch.scoring import read_json
+from sequencematch.scores.comparison import BUDGET_NAMES
+from sequencematch.scores.metrics import read_json
+from sequencematch.scores.runs import Run
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,15 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from sequencematch.document import MARKS, embedded
 from sequencematch.errors import UserError
-from sequencematch.plots.noise_levels import read_cells
 from sequencematch.report.beside import beside_paper
 from sequencematch.report.facts import budgets, duration, facts, times
+from sequencematch.report.noise_levels import read_cells
 from sequencematch.report.prose import render_file
 from sequencematch.report.questions import first_questions
 from sequencematch.report.rule_graph import draw_rule_graph, read_rule_graph
-from sequencematch.report.runs import Run, evaluated_split, read_runs
+from sequencematch.scores.runs import Run, evaluated_split, read_runs
+from sequencematch.tables.document import MARKS, embedded
 
 TEMPLATE, STYLE = (Path(__file__).with_name(name) for name in ("report.html", "report.css"))
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from sequencematch.deletions import pieces
-from sequencematch.examples import load_examples
-from sequencematch.report.runs import Run, evaluated_split, read_records
-from sequencematch.showcase import marked
-from sequencematch.tokenizer import Tokenizer, load_tokenizer
-from sequencematch.wording import eta_label
+from sequencematch.data.examples import load_examples
+from sequencematch.data.tokenizer import Tokenizer, load_tokenizer
+from sequencematch.scores.deletions import pieces
+from sequencematch.scores.runs import Run, evaluated_split, read_records
+from sequencematch.tables.showcase import marked
+from sequencematch.tables.wording import eta_label
 
 SHOWN = 4  # questions of a task
 

@@ -1,0 +1,203 @@
+"""What the jobs about to run ask of this machine, and what of that is missing: known before any work starts.
+
+For jobs that run here. Jobs sent to other machines look for their GPUs themselves, when they start.
+"""
+
+import os
+import shutil
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import psutil
+
+from sequencematch.config.experiment import Config
+from sequencematch.settings.section import Model
+
+TRAINING = ("pretrain_base", "pretrain_bc", "finetune")
+# Stages whose jobs may ask for GPUs, and their rules.
+STAGES = {"train": (*TRAINING, "measure_overheads"), "sample": ("sample", "judge")}
+LOADING = (*TRAINING, "train_tokenizer", "sample", "judge")  # rules that read a pretrained model
+MEGABYTE = 10**6
+# Of a trained parameter: itself in float32, and with it AdamW's two averages.
+WEIGHT, STATE = 4, 12
+CHECKPOINTS = 3  # on disk at a time: two are kept while another one is written
+VOCABULARY = 2000  # more tokens than the tokenizers of the default scale have
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A job about to run: its rule, its task (None where it has none), and the memory it asks for."""
+
+    rule: str
+    task: str | None
+    mem_mb: int
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Something on the hub: ``kind`` model or dataset, the ``key`` of the configuration that names it."""
+
+    kind: str
+    key: str
+    name: str
+    revision: str
+
+
+def problems(jobs: Sequence[Planned], config: Config, results: Path, gpus: int | None = None) -> list[str]:
+    """One sentence for every condition of ``jobs`` that this machine does not meet; empty where all are met.
+
+    results: the folder they write to; gpus: how many GPUs jobs may use at a time (None: no limit was given).
+    """
+    access = [
+        *_model_folder_problems(jobs, config),
+        *(problem for reference in references(jobs, config) if (problem := hub_problem(reference))),
+    ]
+    # How much is written depends on the shape of the model, which must be at hand for that.
+    disk = [] if access else _disk_problems(jobs, config, results)
+    return [*_gpu_problems(jobs, config, gpus), *_memory_problems(jobs), *disk, *access]
+
+
+def _gpu_problems(jobs: Sequence[Planned], config: Config, allowed: int | None) -> Iterator[str]:
+    planned = {stage for stage, rules in STAGES.items() if any(job.rule in rules for job in jobs)}
+    asking = {stage: job.gpu for stage, job in config.jobs if job.gpu and stage in planned}
+    if not asking:
+        return
+    import torch
+
+    found = torch.cuda.device_count()
+    for stage, gpu in asking.items():
+        if gpu > found:
+            yield (
+                f"a job of the stage '{stage}' asks for {gpu} GPU(s) (jobs.{stage}.gpu), and torch finds {found} "
+                "here: run on a machine that has them, or choose another scale"
+            )
+        elif allowed is not None and gpu > allowed:
+            yield (
+                f"a job of the stage '{stage}' asks for {gpu} GPU(s) (jobs.{stage}.gpu), and this run may use "
+                f"{allowed} at a time: make GPUS={gpu}"
+            )
+
+
+def _memory_problems(jobs: Sequence[Planned]) -> Iterator[str]:
+    present = psutil.virtual_memory().total // MEGABYTE
+    asked = {job.rule: job.mem_mb for job in jobs}
+    too_much = {rule: mem_mb for rule, mem_mb in asked.items() if mem_mb > present}
+    if too_much:
+        rules = ", ".join(f"{rule} {mem_mb}" for rule, mem_mb in sorted(too_much.items()))
+        yield (
+            f"this machine has {present} MB of memory, and single jobs ask for more ({rules}): run on a larger one, or "
+            "lower jobs.*.mem_mb if you know that less will do"
+        )
+
+
+def _disk_problems(jobs: Sequence[Planned], config: Config, results: Path) -> Iterator[str]:
+    needed = disk_needed(jobs, config)
+    place = next(folder for folder in [results.resolve(), *results.resolve().parents] if folder.exists())
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        yield (
+            f"the results in '{results}' will need about {_size(needed)}, and {_size(free)} are free: make room, or "
+            "put a link to a larger disk in the place of 'results'"
+        )
+
+
+def _size(count: int) -> str:
+    """A number of bytes, for reading."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def disk_needed(jobs: Sequence[Planned], config: Config) -> int:
+    """Bytes that ``jobs`` will write, roughly.
+
+    The rule: a model folder holds its trained parameters in float32, that of ``pretrain_bc`` the optimiser's two
+    averages as well; one run at a time holds three checkpoints of all of these; any job writes a megabyte more.
+    """
+    total, largest = len(jobs) * MEGABYTE, 0
+    for job in jobs:
+        if job.rule in TRAINING:
+            trained = trained_parameters(config.settings(job.task)["model"])
+            total += trained * (STATE if job.rule == "pretrain_bc" else WEIGHT)
+            largest = max(largest, trained)
+    return total + CHECKPOINTS * STATE * largest
+
+
+@cache
+def trained_parameters(model: Model) -> int:
+    """How many parameters training changes, from the shape of the network alone."""
+    if model.source == "scratch":
+        return model.layers * 12 * model.width**2 + 2 * VOCABULARY * model.width
+    from sequencematch.model.parameters import of_pretrained
+
+    sizes = of_pretrained(model)
+    return sizes.adapters if model.lora_rank else sizes.network
+
+
+def _model_folder_problems(jobs: Sequence[Planned], config: Config) -> Iterator[str]:
+    for source in dict.fromkeys(model.source for model in _models(jobs, config)):
+        if _is_path(source) and not (Path(source) / "config.json").is_file():
+            yield f"model.source is '{source}', but no model is in that folder (config.json is missing): mend the path"
+
+
+def references(jobs: Sequence[Planned], config: Config) -> list[Reference]:
+    """What ``jobs`` will take from the hub, each once: models, and data where a task's source lies there."""
+    found = [
+        Reference("model", "model.source", model.source, model.revision)
+        for model in _models(jobs, config)
+        if model.source != "scratch" and not _is_path(model.source)
+    ]
+    for task in _tasks(jobs, ("make_dataset",)):
+        name = getattr(config.tasks[task].data, "source", None)
+        source = config.sources.get(name)
+        if source is not None and source.kind == "hub" and not _is_path(source.name):
+            found.append(Reference("dataset", f"sources.{name}", source.name, source.revision))
+    return list(dict.fromkeys(found))
+
+
+def hub_problem(reference: Reference) -> str | None:
+    """Why ``reference`` cannot be had from the hub, in a sentence that says what to do; None where it can."""
+    from huggingface_hub import HfApi, get_token, try_to_load_from_cache
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HTTPError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    kind, name, revision = reference.kind, reference.name, reference.revision
+    what = f"the {kind} '{name}' ({reference.key})"
+    local = "give the path of a local copy" if kind == "model" else "name files of your own as the source"
+    page = f"https://huggingface.co/{'datasets/' if kind == 'dataset' else ''}{name}"
+    login = "" if get_token() else "log in with `hf auth login`, "
+    api = HfApi()
+    try:
+        api.auth_check(name, repo_type=kind)
+        (api.model_info if kind == "model" else api.dataset_info)(name, revision=revision, timeout=10)
+    except GatedRepoError:
+        return f"{what} is given only to those who have accepted its licence: {login}accept it at {page}, or {local}"
+    except RevisionNotFoundError:
+        return f"{what} has no revision '{revision}': see {page}/commits for those it has"
+    except RepositoryNotFoundError:
+        return f"{what} is not on the hub, or not shown to you: check the name, {login}or {local}"
+    except (HfHubHTTPError, HTTPError, OSError) as error:
+        if isinstance(try_to_load_from_cache(name, "config.json", revision=revision, repo_type=kind), str):
+            return None  # downloaded earlier
+        if getattr(getattr(error, "response", None), "status_code", None) in (401, 403):
+            return f"{what} is not shown to you: {login or 'see what your token may read, '}or {local}"
+        return f"{what} cannot be reached ({type(error).__name__}): check the connection to the hub, or {local}"
+    return None
+
+
+def _models(jobs: Sequence[Planned], config: Config) -> list[Model]:
+    return [config.settings(task)["model"] for task in _tasks(jobs, LOADING)]
+
+
+def _tasks(jobs: Sequence[Planned], rules: Collection[str]) -> list[str]:
+    return list(dict.fromkeys(job.task for job in jobs if job.task is not None and job.rule in rules))
+
+
+def _is_path(source: str) -> bool:
+    """Whether the name of a model or data set is a folder's, not one of the hub (``owner/name`` or ``name``)."""
+    return source != "scratch" and (os.path.isdir(source) or source[:1] in "/.~" or source.count("/") > 1)

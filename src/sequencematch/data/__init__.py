@@ -1,0 +1,1 @@
+"""From sources of text to examples of token ids, and noise in them."""

@@ -1,0 +1,174 @@
+"""Arithmetic questions of the mathematics dataset (Saxton et al., 2019), split by what they ask.
+
+The generator draws from global random state; here every draw is reseeded by its index, so the questions
+depend on the seed and not on how many processes drew them.
+"""
+
+import importlib
+import random
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import cache, partial
+
+import numpy as np
+
+from sequencematch.errors import UserError
+from sequencematch.seeding import stable_seed
+from sequencematch.settings.section import Arithmetic
+
+EXHAUSTED = 0.05  # share of new questions in a batch of draws below which a range has no more to give
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a question asks, whatever its wording: canonical ``operands``, and the ``base`` of its digits."""
+
+    operands: str
+    base: int = 10
+
+
+@dataclass(frozen=True)
+class Task:
+    """A module of the generator (``topic__name``), and how to read its questions.
+
+    ``read`` says what a question asks; None leaves the question out.
+    """
+
+    module: str
+    read: Callable[[str], Asked | None]
+
+
+def read_mul(question: str) -> Asked:
+    """Two decimals, in either order."""
+    p, q = sorted(re.findall(r"-?\d+(?:\.\d+)?", question), key=lambda number: (float(number), number))
+    return Asked(f"{p} * {q}")
+
+
+def read_add_or_sub_in_base(question: str) -> Asked | None:
+    """Two integers in a base, in either order; p - q is p + (-q). Bases above 10 are left out (appendix E)."""
+    base, p, sign, q = re.fullmatch(r"In base (\d+), what is (-?\w+) ([+-]) (-?\w+)\?", question).groups()
+    base = int(base)
+    if base > 10:
+        return None
+    p, q = sorted([int(p, base), int(q, base) * (1 if sign == "+" else -1)])
+    return Asked(f"{p} + {q} in base {base}", base)
+
+
+def read_list_prime_factors(question: str) -> Asked:
+    """One integer."""
+    return Asked(re.search(r"\d+", question).group())
+
+
+TASKS = {
+    "add_or_sub_in_base": Task("arithmetic__add_or_sub_in_base", read_add_or_sub_in_base),
+    "mul": Task("arithmetic__mul", read_mul),
+    "list_prime_factors": Task("numbers__list_prime_factors", read_list_prime_factors),
+}
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row of a split. The text of an example is prompt + completion (appendix E)."""
+
+    question: str
+    solution: str
+    prompt: str
+    completion: str
+    base: int
+    operands: str
+
+
+def generate(data: Arithmetic, workers: int = 1) -> dict[str, dict[str, list]]:
+    """Splits train, validation and test (name -> column -> values) with no operands in common.
+
+    A pool of distinct questions is drawn. Of its distinct operands, a random part is held out: ``test`` and
+    ``validation`` hold one question for each of theirs, ``train`` all wordings of the rest, up to its size.
+    Holding out does not depend on how often operands are drawn, so easy ones stand on both sides.
+
+    Raises UserError where the entropy range has too few questions.
+    """
+    pool: dict[str, Example] = {}  # by question, in the order of first appearance
+    drawn = 0
+    for batch in _batches_of_draws(data, workers):
+        before = len(pool)
+        for example in batch:
+            pool.setdefault(example.question, example)
+        drawn += len(batch)
+        splits = _split(pool.values(), data)
+        if all(len(splits[name]) == getattr(data, name) for name in splits):
+            return {name: _columns(examples) for name, examples in splits.items()}
+        if len(pool) - before < EXHAUSTED * len(batch):
+            break
+    operands = len({example.operands for example in pool.values()})
+    low, high = data.entropy
+    raise UserError(
+        f"{data.generator} at entropy ({low:g}, {high:g}) yields about {len(pool)} distinct questions "
+        f"over {operands} distinct operands ({drawn} draws), too few for {data.train} training, "
+        f"{data.validation} validation and {data.test} test examples: widen the range or lower these sizes"
+    )
+
+
+def _split(pool, data: Arithmetic) -> dict[str, list[Example]]:
+    """The pool's examples by split, as far as they go; which operands are held out is drawn by hash."""
+    by_operands: dict[str, list[Example]] = {}
+    for example in pool:
+        by_operands.setdefault(example.operands, []).append(example)
+    shuffled = sorted(by_operands, key=lambda operands: stable_seed(data.seed, "split", operands))
+    held_out = data.validation + data.test
+    rest = set(shuffled[held_out:])
+    return {
+        "train": [example for example in pool if example.operands in rest][: data.train],
+        "validation": [by_operands[operands][0] for operands in shuffled[: data.validation]],
+        "test": [by_operands[operands][0] for operands in shuffled[data.validation : held_out]],
+    }
+
+
+def _columns(examples: list[Example]) -> dict[str, list]:
+    rows = [asdict(example) for example in examples]
+    return {column: [row[column] for row in rows] for column in rows[0]}
+
+
+# --------------------------------------------------------------------------------------------------
+# Draws: each index of the stream is one call of the generator, seeded by the index
+# --------------------------------------------------------------------------------------------------
+
+
+def _batches_of_draws(data: Arithmetic, workers: int) -> Iterator[list[Example]]:
+    """Endless batches of consecutive draws. Their size follows the sizes asked for, never the workers."""
+    size = max(1024, (data.train + data.validation + data.test) // 4)
+    with ProcessPoolExecutor(workers) as executor:
+        start = 0
+        while True:
+            yield list(_draws(executor, data, range(start, start + size)))
+            start += size
+
+
+def _draws(executor: Executor, data: Arithmetic, indices: range) -> Iterator[Example]:
+    draw = partial(_draw, data.generator, data.entropy, data.seed)
+    return filter(None, executor.map(draw, indices, chunksize=128))
+
+
+def _draw(generator: str, entropy: tuple[float, float], seed: int, index: int) -> Example | None:
+    """Draw ``index`` of the stream of questions; None where the task leaves the question out."""
+    stream = stable_seed(seed, "question", generator, index)
+    random.seed(stream)
+    np.random.seed(stream % 2**32)
+    problem = _module(generator, entropy)()
+    question, solution = str(problem.question), str(problem.answer)
+    asked = TASKS[generator].read(question)
+    if asked is None:
+        return None
+    return Example(question, solution, f"{question} Solution: ", solution, asked.base, asked.operands)
+
+
+@cache
+def _module(generator: str, entropy: tuple[float, float]) -> Callable:
+    """The generator's own module at an entropy range; each call of it is one problem."""
+    # The generator imports a name from where sympy kept it in 2019, so it is put back there first.
+    moved = importlib.import_module("sympy.solvers.diophantine.diophantine")
+    importlib.import_module("sympy.solvers.diophantine").base_solution_linear = moved.base_solution_linear
+    modules = importlib.import_module("mathematics_dataset.modules.modules")
+    topic, name = TASKS[generator].module.split("__")
+    return modules.train(lambda _: entropy)[topic][name]

@@ -1,0 +1,72 @@
+"""Corpora of documents."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from sequencematch.data.sources import hub_rows, kind_of, read_json_lines, read_lines, text_at
+from sequencematch.errors import UserError
+from sequencematch.settings.explain import unknown
+from sequencematch.settings.section import Source
+
+
+def read_documents(source: Source) -> dict[str, Iterable[str]]:
+    """The documents of each split that the source gives: lists, or iterators where they are fetched as they are read.
+
+    Raises UserError where they cannot be had, naming the file and line where it is one.
+    """
+    check_source(source)
+    if source.kind == "generated":
+        return {"train": GENERATORS[source.name]()}
+    if source.kind == "hub":
+        rows = hub_rows(source, streaming=True)
+        return {split: _hub_documents(rows[split], source.name) for split in rows}
+    return {split: list(_file_documents(files, source.separator)) for split, files in source.files.items()}
+
+
+def check_source(source: Source) -> None:
+    """Raises UserError where a source cannot give documents, as far as it can be said unread."""
+    if source.kind == "generated" and source.name not in GENERATORS:
+        raise UserError(unknown(f"generator of documents '{source.name}'", source.name, GENERATORS))
+    for file in [file for files in source.files.values() for file in files]:
+        if kind_of(file) not in (".txt", ".jsonl"):
+            raise UserError(f"no documents can be read from {file}: name .txt or .jsonl files")
+
+
+def _python_topics() -> list[str]:
+    from sequencematch.data.python_topics import python_topics
+
+    return python_topics()
+
+
+# By name: all documents there are.
+GENERATORS: dict[str, Callable[[], list[str]]] = {"python_topics": _python_topics}
+
+
+def _hub_documents(rows: Iterable[dict], name: str) -> Iterator[str]:
+    for number, row in enumerate(rows, start=1):
+        text = text_at(row, "text", f"{name}, row {number}")
+        if text.strip():
+            yield text
+
+
+def _file_documents(files: Sequence[str], separator: str) -> Iterator[str]:
+    """The documents of all files; what holds no text is none."""
+    for file in files:
+        texts = _json_documents(file) if kind_of(file) == ".jsonl" else _parts(file, separator)
+        yield from (text for text in texts if text.strip())
+
+
+def _parts(file: str, separator: str) -> Iterator[str]:
+    """A plain text, cut before every line in which the separator is found; one document where there is no separator."""
+    lines: list[str] = []
+    for _, line in read_lines(file):
+        if separator and lines and re.search(separator, line):
+            yield "\n".join(lines)
+            lines = []
+        lines.append(line)
+    yield "\n".join(lines)
+
+
+def _json_documents(file: str) -> Iterator[str]:
+    for number, row in read_json_lines(file):
+        yield text_at(row, "text", f"{file}, line {number}")

@@ -1,0 +1,169 @@
+"""Mistakes and their repair, put into clean completions: a wrong token, then ``<bkspc>``.
+
+A kind of noise is a distribution over tokens at each place of a completion, given as weights. Wrong tokens
+are drawn from it with the true token struck out. Special tokens have no weight: a wrong ``<eos>`` could not
+be taken back.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from sequencematch.data.examples import Clean
+from sequencematch.data.tokenizer import Tokenizer
+from sequencematch.errors import UserError
+from sequencematch.seeding import generator
+
+BATCH = 256  # examples whose weights are worked out at a time
+
+
+# Weights of wrong tokens, one array [completion length, vocabulary] for each example of a batch.
+Weights = Callable[[Sequence[Clean]], Iterable[np.ndarray]]
+
+
+def inject(
+    completion: Sequence[int],
+    eta: float,
+    draw_wrong: Callable[[int, np.random.Generator], int | None],
+    bkspc: int,
+    rng: np.random.Generator,
+) -> tuple[list[int], list[bool]]:
+    """Before each token, with probability ``eta``, a wrong one and ``<bkspc>``.
+
+    ``draw_wrong(position, rng)`` gives the wrong token; None where there is none, and no noise goes in there.
+    Returns the actions, and which of them are imitated (all but the wrong tokens).
+    """
+    actions, imitated = [], []
+    for position, noisy in enumerate(rng.random(len(completion)) < eta):
+        wrong = draw_wrong(position, rng) if noisy else None
+        if wrong is not None:
+            actions += [wrong, bkspc]
+            imitated += [False, True]
+        actions.append(completion[position])
+        imitated.append(True)
+    return actions, imitated
+
+
+def draw_wrong(completion: Sequence[int], weights: np.ndarray, position: int, rng: np.random.Generator) -> int | None:
+    """A token drawn by ``weights[position]``, the true one struck out; None where nothing else has weight."""
+    candidates = weights[position].astype(np.float64)
+    candidates[completion[position]] = 0
+    total = candidates.sum()
+    return int(rng.choice(len(candidates), p=candidates / total)) if total > 0 else None
+
+
+def noise_split(
+    examples: Sequence[Clean],
+    eta: float,
+    draws: int,
+    weights: Weights | None,
+    bkspc: int,
+    stream: Sequence[int | str],
+) -> dict[str, list]:
+    """``draws`` noisings of each example, as columns: all examples of draw 0, then of draw 1, ...
+
+    ``weights`` may be None where ``eta`` is 0. Each noising has its own random stream,
+    ``(*stream, draw, example)``.
+    """
+    noisings = [[] for _ in range(draws)]
+    for start in range(0, len(examples), BATCH):
+        batch = examples[start : start + BATCH]
+        for item, (example, w) in enumerate(zip(batch, weights(batch) if eta else batch, strict=True), start):
+            wrong = partial(draw_wrong, example.completion, w)
+            for draw in range(draws):
+                rng = generator(*stream, draw, item)
+                noisings[draw].append(inject(example.completion, eta, wrong, bkspc, rng))
+    return {
+        "example": list(range(len(examples))) * draws,
+        "draw": [draw for draw in range(draws) for _ in examples],
+        "prompt": [example.prompt for example in examples] * draws,
+        "actions": [actions for noising in noisings for actions, _ in noising],
+        "imitated": [imitated for noising in noisings for _, imitated in noising],
+    }
+
+
+# --------------------------------------------------------------------------------------------------
+# Kinds: each makes the weights from the tokenizer, the clean training split, and a policy folder
+# --------------------------------------------------------------------------------------------------
+
+
+def task_noise(tokenizer: Tokenizer, train: Sequence[Clean], policy: Path | None) -> Weights:
+    """Digits of the question's base, all alike (the paper's noise for arithmetic)."""
+
+    def weights(batch):
+        for example in batch:
+            row = np.zeros(tokenizer.size)
+            row[digit_ids(tokenizer, example.base)] = 1
+            yield _everywhere(row, example)
+
+    return weights
+
+
+def digit_ids(tokenizer: Tokenizer, base: int) -> list[int]:
+    """Token ids of the digits 0 .. base - 1. Raises UserError where one of them is no token."""
+    ids = [tokenizer.id(str(digit)) for digit in range(base)]
+    if None in ids:
+        raise UserError(
+            f"noise of kind 'task' needs a token for each digit, and the tokenizer has none for "
+            f"{ids.index(None)}: choose another kind of noise, or another tokenizer"
+        )
+    return ids
+
+
+def random_noise(tokenizer: Tokenizer, train: Sequence[Clean], policy: Path | None) -> Weights:
+    """All tokens of the vocabulary alike."""
+    return _same_everywhere(np.ones(tokenizer.size), tokenizer)
+
+
+def unigram_noise(tokenizer: Tokenizer, train: Sequence[Clean], policy: Path | None) -> Weights:
+    """Tokens as often as they occur in the completions of the training split."""
+    tokens = np.concatenate([example.completion for example in train])
+    return _same_everywhere(np.bincount(tokens, minlength=tokenizer.size), tokenizer)
+
+
+def model_noise(tokenizer: Tokenizer, train: Sequence[Clean], policy: Path | None) -> Weights:
+    """Tokens as likely as a trained policy finds them, after the true tokens before (G.2)."""
+    if policy is None:
+        raise UserError("noise of kind 'model' needs a trained policy: name its folder (--policy)")
+    import torch
+
+    from sequencematch.core import Actions, state_tree
+    from sequencematch.model.policy import load_policy, on_accelerator
+
+    network = on_accelerator(load_policy(policy)[0]).eval()
+    if network.bkspc < tokenizer.size:
+        raise UserError(
+            f"the policy in '{policy}' knows {network.bkspc} tokens and the tokenizer {tokenizer.size}: "
+            "they belong to different data; name a policy trained with this tokenizer (--policy)"
+        )
+
+    @torch.no_grad()
+    def weights(batch):
+        rows = [[Actions(e.prompt, e.completion, [True] * len(e.completion))] for e in batch]
+        inputs, (trajectories,) = state_tree(rows, bkspc=network.bkspc)
+        inputs = inputs.to(network.device)
+        hidden = network.encode(inputs)
+        # One example after the other: the logits of many at once would fill the memory.
+        for e, states, h, position in zip(batch, trajectories.state, hidden, inputs.position, strict=True):
+            before = states[: len(e.completion)]
+            logits = network.logits(h[before], position[before])[:, : tokenizer.size]
+            # The true token goes out before the softmax: a sure policy would leave the others nothing to share.
+            logits.scatter_(1, torch.tensor(e.completion, device=logits.device)[:, None], -torch.inf)
+            logits[:, list(tokenizer.special_ids.values())] = -torch.inf
+            yield logits.softmax(-1).cpu().numpy()
+
+    return weights
+
+
+KINDS = {"task": task_noise, "random": random_noise, "unigram": unigram_noise, "model": model_noise}
+
+
+def _same_everywhere(row: np.ndarray, tokenizer: Tokenizer) -> Weights:
+    row[list(tokenizer.special_ids.values())] = 0
+    return lambda batch: (_everywhere(row, example) for example in batch)
+
+
+def _everywhere(row: np.ndarray, example: Clean) -> np.ndarray:
+    return np.broadcast_to(row, (len(example.completion), len(row)))

@@ -1,0 +1,112 @@
+"""Corpora of sentences and their translations."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from sequencematch.data.sources import hub_rows, kind_of, read_json_lines, read_lines, text_at
+from sequencematch.errors import UserError
+from sequencematch.settings.explain import unknown
+from sequencematch.settings.section import Source, Translation
+
+Pair = tuple[str, str]
+SEPARATOR = " Translation: "
+
+
+def columns(pairs: Iterable[Pair]) -> dict[str, list[str]]:
+    """Pairs as the columns of a split. The text of an example is prompt + completion.
+
+    As the paper writes ``{question} Solution: {solution}``, it is ``{sentence} Translation: {translation}``.
+    """
+    pairs = list(pairs)
+    return {"prompt": [sentence + SEPARATOR for sentence, _ in pairs], "completion": [other for _, other in pairs]}
+
+
+def read_pairs(source: Source, data: Translation) -> dict[str, Iterable[Pair]]:
+    """The pairs of each split that the source gives: lists, or an iterator where there is no end of them.
+
+    Raises UserError where they cannot be had, naming the file and line where it is one.
+    """
+    check_source(source, data)
+    if source.kind == "generated":
+        return {"train": GENERATORS[source.name](data.seed)}
+    if source.kind == "hub":
+        rows = hub_rows(source, streaming=False)
+        return {split: list(_hub_pairs(rows[split], source.name, data.languages)) for split in rows}
+    return {split: list(_file_pairs(files, data.languages)) for split, files in source.files.items()}
+
+
+def check_source(source: Source, data: Translation) -> None:
+    """Raises UserError where a source cannot give pairs in the languages asked for, as far as it can be said unread."""
+    if source.kind == "generated":
+        if source.name not in GENERATORS:
+            raise UserError(unknown(f"generator of pairs '{source.name}'", source.name, GENERATORS))
+        if data.languages != ("en", "fr"):
+            raise UserError(f"'{source.name}' generates pairs in en and fr, not in {' and '.join(data.languages)}")
+    for files in source.files.values():
+        if len(files) != 2 and not (len(files) == 1 and kind_of(files[0]) in ONE_FILE):
+            raise UserError(
+                f"no pairs can be read from {', '.join(files)}: name two aligned texts, or one .tsv or .jsonl file"
+            )
+
+
+def _phrases(seed: int) -> Iterator[Pair]:
+    from sequencematch.data.phrases import phrases
+
+    return phrases(seed)
+
+
+# By name: endless distinct pairs in English and French, from a seed.
+GENERATORS: dict[str, Callable[[int], Iterator[Pair]]] = {"phrases": _phrases}
+
+
+def _hub_pairs(rows: Iterable[dict], name: str, languages: Sequence[str]) -> Iterator[Pair]:
+    """Pairs of rows ``{"translation": {language: text}}``; those with nothing on one side are left out."""
+    for number, row in enumerate(rows, start=1):
+        pair = _pair_of(row, languages, f"{name}, row {number}")
+        if all(pair):
+            yield pair
+
+
+def _file_pairs(files: Sequence[str], languages: Sequence[str]) -> Iterator[Pair]:
+    return _aligned_pairs(*files) if len(files) == 2 else ONE_FILE[kind_of(files[0])](files[0], languages)
+
+
+def _aligned_pairs(first: str, second: str) -> Iterator[Pair]:
+    sides = [
+        [_some_text(line, f"{file}, line {number}") for number, line in read_lines(file)] for file in (first, second)
+    ]
+    if len(sides[0]) != len(sides[1]):
+        raise UserError(
+            f"'{first}' has {len(sides[0])} lines and '{second}' has {len(sides[1])}: "
+            "line n of one must be the translation of line n of the other"
+        )
+    yield from zip(*sides, strict=True)
+
+
+def _table_pairs(file: str, languages: Sequence[str]) -> Iterator[Pair]:
+    for number, line in read_lines(file):
+        cells = line.split("\t")
+        if len(cells) != 2:
+            raise UserError(f"{file}, line {number}: {len(cells)} columns where there must be 2, parted by one tab")
+        yield tuple(_some_text(cell, f"{file}, line {number}") for cell in cells)
+
+
+def _json_pairs(file: str, languages: Sequence[str]) -> Iterator[Pair]:
+    for number, row in read_json_lines(file):
+        where = f"{file}, line {number}"
+        yield tuple(_some_text(text, where) for text in _pair_of(row, languages, where))
+
+
+ONE_FILE = {".tsv": _table_pairs, ".jsonl": _json_pairs}
+
+
+def _pair_of(row: dict, languages: Sequence[str], where: str) -> Pair:
+    """The two texts of a row, which stand in it or in its ``translation``."""
+    inner = row.get("translation")
+    texts = inner if isinstance(inner, dict) else row
+    return tuple(text_at(texts, language, where).strip() for language in languages)
+
+
+def _some_text(text: str, where: str) -> str:
+    if not text.strip():
+        raise UserError(f"{where}: empty, where a sentence must stand")
+    return text.strip()

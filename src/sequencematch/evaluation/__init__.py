@@ -1,0 +1,1 @@
+"""Completions of test examples, repair of wrong tokens, and judging of text."""

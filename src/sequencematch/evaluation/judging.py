@@ -1,0 +1,272 @@
+"""How good sampled text is: what another model says of it, how near it is to real text, and how it repeats itself.
+
+Measured of the continuations of each decoding and of the real ones, over their first tokens, as many as the real
+continuation of the same prompt has:
+
+- perplexity: exp of the mean negative log-likelihood per token, given the prompt, under the judge. Lower than that of
+  real text is not better: it is duller.
+- MAUVE (Pillutla et al., 2021; package mauve-text) between sampled and real continuations, each a point: the judge's
+  last hidden states averaged over its tokens. (Features of the last token alone say nearly nothing and saturate.)
+- entropy of the n-grams of all continuations together, in nats; repetition, the share of 4-grams that occurred before
+  in the same continuation; distinct, the share of different ones among all 3-grams.
+- held-out NLL: the run's own policy, on the real continuations, ``<bkspc>`` left out of its softmax.
+"""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sequencematch import core
+from sequencematch.core import Actions
+from sequencematch.data.tokenizer import Tokenizer, pretrained_tokenizer
+from sequencematch.errors import UserError
+from sequencematch.model.policy import Policy, load_policy, new_policy
+from sequencematch.sampling.rollout import eos_ids
+from sequencematch.scores.metrics import read_json
+from sequencematch.settings.section import Model
+
+ENTROPY_NGRAMS = (1, 2, 3)
+REPETITION_NGRAM = 4
+DISTINCT_NGRAM = 3
+MAUVE_SEED = 25  # of its clustering; the package's own default
+
+Continuation = Sequence[int]
+
+
+# --------------------------------------------------------------------------------------------------
+# The judge
+# --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A model that reads continuations.
+
+    ``encode(prompt, continuation)`` turns the run's token ids into those of ``policy``; ``description`` says what it
+    is, for the reader of a table.
+    """
+
+    name: str
+    description: str
+    policy: Policy
+    encode: Callable[[Sequence[int], Continuation], tuple[Sequence[int], Continuation]]
+
+
+def trained_judge(folder: Path, run: Path) -> Judge:
+    """A model folder of the same task as judge of the model in folder ``run``: it reads tokens as they are."""
+    policy, _ = load_policy(folder, backspace=False)
+    facts, of_run = (read_json(model / "provenance.json", "make the model again") for model in (folder, run))
+    seed, own, loss = facts["seed"], of_run["seed"], facts["stage"]["loss"].upper()
+    whose = "the run's own seed, for want of another" if seed == own else f"not the run's own, {own}"
+    description = f"the {loss} model of seed {seed} ({whose}) on the same data"
+    return Judge(str(folder), description, policy, lambda prompt, continuation: (prompt, continuation))
+
+
+def pretrained_judge(source: str, tokenizer: Tokenizer) -> Judge:
+    """A causal LM by hub name or path: it reads the text that ``tokenizer`` makes of tokens, in tokens of its own."""
+    own = pretrained_tokenizer(source)
+    policy = new_policy(Model(source=source), 0, {}, backspace=False, seed=0)
+
+    def encode(prompt, continuation):
+        # What the continuation adds to the prompt's text: decoded alone, it might lose a leading space.
+        before, whole = tokenizer.decode(prompt), tokenizer.decode([*prompt, *continuation])
+        return own.prompt(before), own.encode(whole[len(before) :])
+
+    description = f"{source}, per token of its own tokenizer"
+    return Judge(source, description, policy, encode)
+
+
+# --------------------------------------------------------------------------------------------------
+# Reading
+# --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a model finds of N continuations.
+
+    nll: float64 [N], negative log-likelihood summed over a continuation's tokens, in nats; tokens: int64 [N];
+    features: float32 [N, d], the last hidden states averaged over the continuation (an empty one has the state at the
+    end of its prompt).
+    """
+
+    nll: np.ndarray
+    tokens: np.ndarray
+    features: np.ndarray
+
+    @property
+    def mean(self) -> float | None:
+        """NLL per token over all continuations; None where there is not one token."""
+        return float(self.nll.sum() / self.tokens.sum()) if self.tokens.any() else None
+
+    @property
+    def means(self) -> list[float | None]:
+        """NLL per token of each continuation; None for an empty one."""
+        return [float(nll / n) if n else None for nll, n in zip(self.nll, self.tokens, strict=True)]
+
+
+@torch.no_grad()
+def read(
+    policy: Policy, prompts: Sequence[Sequence[int]], continuations: Sequence[Continuation], batch: int
+) -> Reading:
+    """A policy without ``<bkspc>`` reads continuations after their prompts, ``batch`` side by side.
+
+    Raises UserError where a prompt and its continuation exceed the policy's context.
+    """
+    policy.eval()
+    rows = [[Actions(p, c, [True] * len(c))] for p, c in zip(prompts, continuations, strict=True)]
+    longest = max(len(row.prompt) + len(row.actions) for (row,) in rows)
+    if longest > policy.context:
+        raise UserError(
+            f"the judge's context of {policy.context} tokens is too short for a text of {longest}: "
+            "name another judge (evaluation.judge), or shorten the continuations"
+        )
+    nll, features = [], []
+    for start in range(0, len(rows), batch):
+        inputs, (trajectories,) = core.state_tree(rows[start : start + batch], policy.bkspc)
+        hidden = policy.encode(inputs.to(policy.device))
+        # One text after the other: the logits of many at once would fill the memory.
+        for (row,), states, found in zip(rows[start : start + batch], trajectories.state, hidden, strict=True):
+            n = len(row.actions)
+            kept = found[states[: n + 1]]
+            logits = policy.logits(kept[:n], len(row.prompt) - 1 + torch.arange(n, device=kept.device))
+            actions = torch.tensor(row.actions, dtype=torch.long, device=kept.device)[:, None]
+            nll.append(-logits.log_softmax(-1).gather(1, actions).double().sum().item())
+            features.append(kept[min(n, 1) :].float().mean(0).cpu().numpy())
+    return Reading(np.array(nll), np.array([len(row.actions) for (row,) in rows]), np.stack(features))
+
+
+# --------------------------------------------------------------------------------------------------
+# Measures
+# --------------------------------------------------------------------------------------------------
+
+
+def ngrams(tokens: Continuation, n: int) -> list[tuple[int, ...]]:
+    """The n-grams of a continuation, in order."""
+    return list(zip(*(tokens[i:] for i in range(n)), strict=False))
+
+
+def entropy(continuations: Sequence[Continuation], n: int) -> float:
+    """Entropy of the distribution of n-grams over all continuations, in nats; 0 where there are none."""
+    counts = Counter(gram for tokens in continuations for gram in ngrams(tokens, n))
+    total = counts.total()
+    return sum(count / total * math.log(total / count) for count in counts.values())
+
+
+def repetition(continuations: Sequence[Continuation], n: int = REPETITION_NGRAM) -> float:
+    """Share of n-grams that occurred before in the same continuation; 0 where there are none."""
+    grams = [ngrams(tokens, n) for tokens in continuations]
+    return 1 - sum(len(set(g)) for g in grams) / total if (total := sum(map(len, grams))) else 0.0
+
+
+def distinct(continuations: Sequence[Continuation], n: int = DISTINCT_NGRAM) -> float:
+    """Different n-grams over all continuations, as a share of all their n-grams; 0 where there are none."""
+    grams = [gram for tokens in continuations for gram in ngrams(tokens, n)]
+    return len(set(grams)) / len(grams) if grams else 0.0
+
+
+def mauve_clusters(n: int) -> int:
+    """Clusters that MAUVE sorts two sets of n samples into: one for ten, as its authors advise."""
+    return max(2, round(n / 10))
+
+
+def mauve_score(real: np.ndarray, sampled: np.ndarray) -> float:
+    """MAUVE in (0, 1] between two sets of features [N, d], its clustering from a fixed seed."""
+    import mauve
+
+    clusters = mauve_clusters(len(real))
+    with _few_points_a_cluster():
+        found = mauve.compute_mauve(p_features=real, q_features=sampled, num_buckets=clusters, seed=MAUVE_SEED)
+    return float(found.mauve)
+
+
+@contextmanager
+def _few_points_a_cluster() -> Iterator[None]:
+    """Ten samples a cluster are fewer than faiss wants: it would say so on stderr at every call."""
+    import faiss
+
+    kmeans = faiss.Kmeans
+    faiss.Kmeans = partial(kmeans, min_points_per_centroid=1)
+    try:
+        yield
+    finally:
+        faiss.Kmeans = kmeans
+
+
+def measures(continuations: Sequence[Continuation], reading: Reading) -> dict:
+    """The numbers of a set of continuations that need no comparison with another set."""
+    mean = reading.mean
+    return {
+        "perplexity": None if mean is None else math.exp(mean),
+        "entropy": {str(n): entropy(continuations, n) for n in ENTROPY_NGRAMS},
+        "repetition": repetition(continuations),
+        "distinct": distinct(continuations),
+        "per_example": {"nll": reading.means},
+    }
+
+
+# --------------------------------------------------------------------------------------------------
+# A run
+# --------------------------------------------------------------------------------------------------
+
+
+def read_actions(path: Path, examples: int) -> dict[str, list[list[int]]]:
+    """The actions in samples.jsonl by decoding, in the order of the examples, of which there must be ``examples``.
+
+    Raises UserError where the file holds something else.
+    """
+    found: dict[str, dict[int, list[int]]] = {}
+    try:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            record = json.loads(line)
+            found.setdefault(record["decoding"], {})[record["example"]] = record["actions"]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise UserError(f"'{path}' holds no samples ({error}): delete it and sample again") from error
+    if not found or any(sorted(samples) != list(range(examples)) for samples in found.values()):
+        raise UserError(f"'{path}' does not answer the {examples} examples each once: delete it and sample again")
+    return {name: [samples[i] for i in range(examples)] for name, samples in found.items()}
+
+
+def judge_run(
+    judge: Judge,
+    policy: Policy,
+    prompts: Sequence[Sequence[int]],
+    real: Sequence[Continuation],
+    sampled: dict[str, list[list[int]]],
+    batch: int,
+) -> dict:
+    """The content of judged.json: the run's ``policy`` (without ``<bkspc>``) and what it ``sampled``.
+
+    real: the continuations of the prompts; sampled: per decoding the actions taken after each prompt. What stands after
+    them is judged up to the length of the real continuation; ``<eos>`` is no part of it.
+    """
+
+    def read_by_judge(continuations):
+        return read(judge.policy, *zip(*map(judge.encode, prompts, continuations), strict=True), batch)
+
+    held_out, reference = read(policy, prompts, real, batch), read_by_judge(real)
+    eos, decodings = eos_ids(policy), {}
+    for name, actions in sampled.items():
+        live = (core.live_tokens(p, a, policy.bkspc) for p, a in zip(prompts, actions, strict=True))
+        continuations = [[t for t in text if t not in eos][: len(r)] for text, r in zip(live, real, strict=True)]
+        reading = read_by_judge(continuations)
+        mauve = mauve_score(reference.features, reading.features)
+        decodings[name] = {**measures(continuations, reading), "mauve": mauve}
+    description = (
+        f"Perplexity is under {judge.description}; MAUVE compares its last hidden states, averaged over each "
+        f"continuation's tokens, of {len(real)} sampled and as many real ones in {mauve_clusters(len(real))} clusters."
+    )
+    return {
+        "judge": {"model": judge.name, "description": description},
+        "held_out": {"nll": held_out.mean, "per_example": held_out.means},
+        "decodings": decodings,
+        "reference": measures(real, reference),
+    }

@@ -1,0 +1,208 @@
+"""A trained model as a folder that transformers loads, for people who have never heard of this package.
+
+The row of ``<bkspc>`` is folded into the unembedding as one more token, so logits and log-probabilities are those of
+the training model, with one exception: the offset head is left out of the network. It adds one number to all
+logits of a state, so log pi(a|s) does not depend on it; its tensors lie beside the network
+(``offset.safetensors``) for those who want the value V(s) = logsumexp_a l(a|s) as it was trained.
+"""
+
+import copy
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tokenizers
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from sequencematch.data.tokenizer import Tokenizer, load_tokenizer
+from sequencematch.errors import UserError
+from sequencematch.export import custom_generate, model_card
+from sequencematch.model.policy import Policy, load_policy
+from sequencematch.settings.section import Model
+from sequencematch.store.files import atomic_folder, write_json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+BKSPC = "<bkspc>"
+
+
+def export_model(checkpoint: Path, output: Path, form: str = "merged", metrics: Path | None = None) -> None:
+    """Write the trained model folder ``checkpoint`` as a folder for transformers, atomically, to ``output``.
+
+    form: ``merged`` (the whole network) or ``adapter`` (LoRA adapters and the row of ``<bkspc>`` alone, for peft);
+    metrics: a metrics.json of the model, for its card. A model without ``<bkspc>`` is written without it.
+    Raises UserError where the folder holds no model, or one that does not come in this form.
+    """
+    checkpoint, output = Path(checkpoint), Path(output)
+    policy, model = load_policy(checkpoint)
+    tokenizer = load_tokenizer(checkpoint)
+    if tokenizer.bkspc != policy.bkspc:
+        raise UserError(
+            f"<bkspc> is action {tokenizer.bkspc} of the tokenizer in '{checkpoint}' and {policy.bkspc} of its model: "
+            "they belong to different experiments"
+        )
+    if form == "adapter" and not model.lora_rank:
+        raise UserError(f"the model in '{checkpoint}' was trained without adapters: export it with --form merged")
+    card = model_card.card(checkpoint, output.name, policy, model, form, _json(metrics) if metrics else None)
+    _refuse_foreign(output)
+    with atomic_folder(output) as folder:
+        if form == "merged":
+            merged(policy).save_pretrained(folder)
+        else:
+            _save_adapter(policy, model, folder)
+        _generation_config(policy, tokenizer).save_pretrained(folder)
+        _save_tokenizer(tokenizer, policy, folder)
+        if policy.backspace:
+            save_file(_state(policy.offset), folder / "offset.safetensors")
+            (folder / "custom_generate").mkdir()
+            shutil.copyfile(custom_generate.__file__, folder / "custom_generate" / "generate.py")
+        (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def merged(policy: Policy) -> "PreTrainedModel":
+    """The policy as an ordinary causal LM of transformers, adapters merged into its weights.
+
+    Where the policy has ``<bkspc>``, its row is the last of the unembedding, in the network's precision.
+    ``<bkspc>`` is never an input: its embedding is zero (or, where embeddings are tied, the row).
+    """
+    from transformers import AutoModelForCausalLM
+
+    config = copy.deepcopy(policy.lm.config)
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    state = _merged_state(policy.lm)
+    if policy.backspace:
+        config.vocab_size = policy.bkspc + 1
+        config.bkspc_token_id = policy.bkspc
+        _append_row(policy, state)
+    lm = AutoModelForCausalLM.from_config(config, dtype=policy.lm.dtype)
+    lm.load_state_dict(state)
+    return lm.eval()
+
+
+def _merged_state(lm: nn.Module) -> dict[str, Tensor]:
+    """The state dict that the network would have without adapters and without quantisation."""
+    state = {
+        name.replace(".base_layer.", "."): tensor.detach()
+        for name, tensor in lm.state_dict().items()
+        if ".lora_" not in name and ".weight." not in name  # "weight.absmax" and the like describe 4-bit weights
+    }
+    for name, module in lm.named_modules():
+        if hasattr(module, "get_delta_weight"):
+            from peft.utils.integrations import dequantize_module_weight
+
+            weight = dequantize_module_weight(module.get_base_layer()).detach().to(lm.dtype)
+            state[f"{name}.weight"] = weight + module.get_delta_weight("default").detach().to(weight.dtype)
+    return state
+
+
+def _append_row(policy: Policy, state: dict[str, Tensor]) -> None:
+    """One more row in the matrices of the vocabulary."""
+    lm = policy.lm
+    embedding, unembedding = lm.get_input_embeddings(), lm.get_output_embeddings()
+    row = policy.bkspc_row.detach()[None]
+    names = {id(module): name for name, module in lm.named_modules()}
+    tied = embedding.weight is unembedding.weight
+    for module, new in ((embedding, row if tied else torch.zeros_like(row)), (unembedding, row)):
+        weight = state[f"{names[id(module)]}.weight"]
+        state[f"{names[id(module)]}.weight"] = torch.cat([weight, new.to(weight)])
+    bias = f"{names[id(unembedding)]}.bias"
+    if bias in state:
+        state[bias] = nn.functional.pad(state[bias], (0, 1))
+
+
+def _save_adapter(policy: Policy, model: Model, folder: Path) -> None:
+    """adapter_config.json and adapter_model.safetensors, as peft reads them."""
+    from peft import LoraConfig
+
+    lm, prefix = policy.lm, "base_model.model."
+    tensors = {
+        prefix + name.replace(".default.", "."): tensor.detach().contiguous()
+        for name, tensor in lm.state_dict().items()
+        if ".lora_" in name
+    }
+    targets = sorted({name.split(".lora_")[0].rsplit(".", 1)[-1] for name in tensors})
+    tied = lm.get_input_embeddings().weight is lm.get_output_embeddings().weight
+    head = lm.get_input_embeddings() if tied else lm.get_output_embeddings()
+    name = next(name for name, module in lm.named_modules() if module is head)
+    row = policy.bkspc_row.detach()[None].to(lm.dtype)
+    tensors[f"{prefix}{name}.token_adapter.trainable_tokens_delta"] = row.contiguous()
+    config = LoraConfig(
+        r=model.lora_rank,
+        lora_alpha=model.lora_alpha,
+        target_modules=targets,
+        task_type="CAUSAL_LM",
+        base_model_name_or_path=model.source,
+        inference_mode=True,
+        trainable_token_indices={name.rsplit(".", 1)[-1]: [policy.bkspc]},
+    )
+    config.save_pretrained(folder)
+    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+
+
+def _generation_config(policy: Policy, tokenizer: Tokenizer):
+    """Sampling as in training: temperature 1, all of the distribution. The ordinary loop of ``generate`` cannot take
+    a token back, so there ``<bkspc>`` is suppressed; our own reads ``bkspc_token_id``."""
+    from transformers import GenerationConfig
+
+    eos = policy.lm.config.eos_token_id
+    config = GenerationConfig(
+        do_sample=True,
+        temperature=1.0,
+        top_p=1.0,
+        top_k=0,
+        max_length=policy.context,
+        bos_token_id=tokenizer.special_ids["bos"],
+        eos_token_id=tokenizer.special_ids["eos"] if eos is None else eos,
+        pad_token_id=tokenizer.special_ids["pad"],
+    )
+    if policy.backspace:
+        config.suppress_tokens = [policy.bkspc]
+        config.bkspc_token_id = policy.bkspc
+    return config
+
+
+def _save_tokenizer(tokenizer: Tokenizer, policy: Policy, folder: Path) -> None:
+    """The tokenizer with ``<bkspc>`` as its last token, and ``<bos>`` before every text, as in training."""
+    tokenizer.save(folder)
+    fast = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    config = _json(folder / "tokenizer_config.json")
+    config.pop("bkspc_id")
+    if policy.backspace:
+        # Some networks have more rows than their tokenizer has tokens.
+        unused = [f"<unused_{k}>" for k in range(fast.get_vocab_size(), policy.bkspc)]
+        fast.add_special_tokens([*unused, BKSPC])
+        config["additional_special_tokens"] = [BKSPC]
+        if fast.token_to_id(BKSPC) != policy.bkspc:
+            raise UserError(f"the tokenizer's vocabulary has a token named {BKSPC}, or gaps: it cannot be exported")
+    bos = config["bos_token"]
+    fast.post_processor = tokenizers.processors.TemplateProcessing(
+        single=f"{bos} $A", pair=f"{bos} $A $B", special_tokens=[(bos, fast.token_to_id(bos))]
+    )
+    fast.save(str(folder / "tokenizer.json"))
+    # The names of special tokens inside a text are plain text, as in training: <bkspc> is never an input.
+    config |= {"split_special_tokens": True, "padding_side": "left", "model_max_length": policy.context}
+    config["model_input_names"] = ["input_ids", "attention_mask"]
+    write_json(folder / "tokenizer_config.json", config)
+
+
+def _refuse_foreign(output: Path) -> None:
+    """An export replaces an earlier export, and nothing else."""
+    if output.exists() and not (output / "generation_config.json").is_file():
+        if not output.is_dir() or any(output.iterdir()):
+            raise UserError(f"'{output}' exists and is no exported model: choose another folder")
+
+
+def _state(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().contiguous() for name, tensor in module.state_dict().items()}
+
+
+def _json(file: Path) -> dict:
+    try:
+        return json.loads(Path(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read '{file}' as JSON ({error})") from error

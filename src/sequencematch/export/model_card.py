@@ -1,0 +1,163 @@
+"""The README.md of an exported model: what it is, what it was trained on, how well it does, and its limits."""
+
+import json
+from pathlib import Path
+
+from sequencematch.model.policy import Policy
+from sequencematch.settings.section import Model
+
+# What a row of metrics.json's decodings may hold, as a reader of the card calls it.
+MEASURES = {
+    "accuracy": "accuracy",
+    "bleu": "BLEU",
+    "chrf": "chrF",
+    "perplexity": "perplexity",
+    "mauve": "MAUVE",
+    "n": "questions",
+    "pops_per_sequence": "deletions per sequence",
+    "wrong_pop_share": "deletions that removed a wrong token",
+    "cut_off_share": "cut off unfinished",
+}
+
+
+def card(checkpoint: Path, name: str, policy: Policy, model: Model, form: str, metrics: dict | None) -> str:
+    """The card as Markdown with the front matter that a hub reads.
+
+    checkpoint: the trained model's folder, whose provenance.json is read where there is one; name: of the exported
+    folder; metrics: content of a metrics.json.
+    """
+    file = Path(checkpoint) / "provenance.json"
+    provenance = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    parts = [
+        _front_matter(model, form),
+        f"# {name}\n",
+        _summary(policy, provenance),
+        _usage(name, policy, form),
+        _training(policy, model, provenance),
+        _metrics(metrics),
+        _limits(policy, model),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _front_matter(model: Model, form: str) -> str:
+    lines = ["library_name: " + ("peft" if form == "adapter" else "transformers"), "pipeline_tag: text-generation"]
+    if model.source != "scratch":
+        lines.append(f"base_model: {model.source}")
+    else:
+        lines.append("license: mit")
+    return "\n".join(["---", *lines, "tags: [sequencematch]", "---", ""])
+
+
+def _summary(policy: Policy, provenance: dict) -> str:
+    method = _method(provenance)
+    kind = f"A causal language model trained by {method}"
+    if not policy.backspace:
+        return f"{kind}. It has no `<bkspc>`: it stands beside SequenceMatch models for comparison.\n"
+    return (
+        f"{kind}, with one action beside the tokens: `<bkspc>` (token {policy.bkspc}) takes the last token back. "
+        "See *SequenceMatch: Imitation Learning for Autoregressive Sequence Modelling with Backtracking* "
+        "(Cundy & Ermon, arXiv 2306.05426); this is an independent reproduction.\n"
+    )
+
+
+def _method(provenance: dict) -> str:
+    names = {"mle": "maximum likelihood", "bc": "behavioural cloning", "sm": "SequenceMatch", "uls": "unlikelihood"}
+    loss = provenance.get("stage", {}).get("loss")
+    return names.get(loss, loss or "an unrecorded method")
+
+
+def _usage(name: str, policy: Policy, form: str) -> str:
+    loader = "AutoPeftModelForCausalLM" if form == "adapter" else "AutoModelForCausalLM"
+    package = "peft" if form == "adapter" else "transformers"
+    lines = [
+        "```python",
+        f"from {package} import {loader}" + ("" if form == "adapter" else ", AutoTokenizer"),
+        *(["from transformers import AutoTokenizer"] if form == "adapter" else []),
+        "",
+        f'folder = "{name}"  # where this file lies',
+        "tokenizer = AutoTokenizer.from_pretrained(folder)",
+        f"model = {loader}.from_pretrained(folder)",
+        'prompt = tokenizer("...", return_tensors="pt")',
+        "model.generate(**prompt)" + ("  # ordinary text: <bkspc> is suppressed" if policy.backspace else ""),
+    ]
+    if policy.backspace:
+        named = f", bkspc_token_id={policy.bkspc}" if form == "adapter" else ""
+        lines += [
+            "",
+            f"backspacing = dict(custom_generate=folder, trust_remote_code=True{named})",
+            "model.generate(**prompt, **backspacing)  # with <bkspc>: runs custom_generate/generate.py",
+            "",
+            "from transformers.dynamic_module_utils import get_class_from_dynamic_module",
+            'Streamer = get_class_from_dynamic_module("custom_generate/generate.BackspaceStreamer", folder)',
+            "model.generate(**prompt, **backspacing, streamer=Streamer(tokenizer))  # deletions as they happen",
+        ]
+    text = "\n".join(["## Use", "", *lines, "```", ""])
+    if policy.backspace:
+        text += (
+            "\nWith `return_dict_in_generate=True` the result also holds the actions taken and their "
+            "log-probabilities. `max_new_tokens` counts actions, deletions included; `bkspc_bias` makes them rarer "
+            "or more frequent. A model loaded with `trust_remote_code=True` deletes without `custom_generate`. Logits "
+            "are the training model's up to one number per state, which leaves log-probabilities as they were: what "
+            "computes it lies in `offset.safetensors`.\n"
+        )
+    return text
+
+
+def _training(policy: Policy, model: Model, provenance: dict) -> str:
+    settings = provenance.get("settings", {})
+    size = sum(p.numel() for p in policy.lm.parameters())
+    network = f"Llama, from scratch, {model.layers} layers of width {model.width}"
+    facts = {
+        "network": network if model.source == "scratch" else f"`{model.source}`, LoRA rank {model.lora_rank}",
+        "parameters": f"{size:,}",
+        "context": f"{policy.context} tokens",
+        "method": _method(provenance),
+        "data": f"`{provenance['noised']}`" if "noised" in provenance else None,
+        "gradient steps": provenance.get("steps"),
+        "batch": settings.get("optimiser", {}).get("batch"),
+        "divergence": settings.get("objective", {}).get("divergence") if policy.backspace else None,
+        "seed": provenance.get("seed"),
+        "code": provenance.get("commit"),
+    }
+    rows = [f"| {name} | {value} |" for name, value in facts.items() if value is not None]
+    return "\n".join(["## Training", "", "| | |", "|---|---|", *rows, ""])
+
+
+def _metrics(metrics: dict | None) -> str:
+    if not metrics:
+        return "## Metrics\n\nNone were given when this folder was made.\n"
+    decodings = metrics.get("decodings", {})
+    shown = [name for name in MEASURES if any(name in row for row in decodings.values())]
+    head = " | ".join(["decoding", *(MEASURES[name] for name in shown)])
+    lines = [f"| {head} |", "|" + "---|" * (len(shown) + 1)]
+    for decoding, row in decodings.items():
+        lines.append(f"| {decoding} | " + " | ".join(_number(row.get(name)) for name in shown) + " |")
+    task = f"Task `{metrics['task']}`, eta {metrics.get('eta')}.\n" if "task" in metrics else ""
+    for kind, rates in (metrics.get("repair") or {}).items():
+        lines += [
+            "",
+            f"Probability of `<bkspc>` right after a wrong token ({kind}): {_number(rates['repair_rate'])}; "
+            f"after a right one: {_number(rates['false_alarm_rate'])}.",
+        ]
+    return "\n".join(["## Metrics", "", task, *lines, ""])
+
+
+def _number(value) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else "" if value is None else str(value)
+
+
+def _limits(policy: Policy, model: Model) -> str:
+    lines = [
+        "It was trained on one narrow task (see the data above): outside of its templates it says nothing of use.",
+        "Its answers are often wrong; the metrics say how often. Use it to study the method, not to compute.",
+    ]
+    if model.source == "scratch":
+        lines.append("Its tokenizer knows the characters of its training data alone; any other is an error.")
+    if policy.backspace:
+        lines += [
+            "The state has no memory of a deletion, so greedy decoding can delete and write the same token for ever; "
+            "`max_new_tokens` ends it, and a negative `bkspc_bias` avoids most of it.",
+            "The end of a sequence cannot be taken back.",
+        ]
+    return "\n".join(["## Limits", "", *(f"- {line}" for line in lines), ""])

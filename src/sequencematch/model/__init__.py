@@ -1,0 +1,1 @@
+"""The network: attention over state trees, log-probabilities, caches, building, saving and loading."""

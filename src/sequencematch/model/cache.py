@@ -1,0 +1,152 @@
+"""A rewindable cache: stacks of tokens side by side, each at its own depth, every state of each kept.
+
+A stack's entry at position p (keys, values, hidden state) depends on the tokens up to p alone. So
+``<bkspc>`` needs no work here: the caller goes back to depth p - 1, whose hidden state is still there, and
+the next push overwrites what stands at p. transformers' own caches rewind all rows alike or not at all.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers.cache_utils import Cache, StaticLayer
+
+from sequencematch.core import Inputs
+from sequencematch.model.attention import hidden_states
+
+# Forward passes of fixed shapes read the cache up to a multiple of so many positions.
+STRIDE = 128
+
+
+@dataclass
+class _Place:
+    """Where the running forward pass writes: at ``index`` of the rows ``rows``, which it reads up to ``depth``."""
+
+    rows: slice | None = None
+    index: tuple = ()
+    depth: int = 0
+
+
+def _written(store: Tensor, states: Tensor, place: _Place) -> Tensor:
+    """Write states [n, H, Q, w] into store [rows, H, length, w]; returns what the n rows hold up to the depth."""
+    rows = store[place.rows].transpose(1, 2)
+    rows[place.index] = states.transpose(1, 2)
+    if place.depth == states.shape[2]:  # all of it was just written
+        return states
+    return rows[:, : place.depth].transpose(1, 2)
+
+
+class _Layer(StaticLayer):
+    """Keys and values of one attention layer, [rows, H, length, w], written at each row's own positions."""
+
+    def __init__(self, rows: int, length: int, place: _Place):
+        super().__init__(max_cache_len=length)
+        self.rows = rows
+        self.place = place
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        # Zeros: what is masked out has weight 0, but 0 times whatever the memory held may be NaN.
+        shapes = [(self.rows, s.shape[1], self.max_cache_len, s.shape[3]) for s in (key_states, value_states)]
+        self.keys, self.values = (key_states.new_zeros(shape) for shape in shapes)
+        self.is_initialized = True
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs) -> tuple[Tensor, Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        return _written(self.keys, key_states, self.place), _written(self.values, value_states, self.place)
+
+
+class StateCache(Cache):
+    """The states of up to ``rows`` stacks of at most ``length`` tokens, for one policy.
+
+    The caller keeps the depths and hands out rows; memory is allocated at the first ``push``. With the policy's
+    ``static_decoding`` a push of one token to each row under way has one of a few shapes, whatever their number and
+    depths: on a GPU each shape is captured once, as a CUDA graph, and its kernels are launched together from then on.
+    """
+
+    def __init__(self, policy, rows: int, length: int):
+        self.policy = policy
+        self.length = length
+        self.hidden: Tensor | None = None  # [rows, 1, length, d], laid out as keys and values are
+        self._rows = rows
+        self._place = _Place()
+        self._graphs: dict[int, _Graph] = {}  # by how far they read
+        super().__init__(layer_class_to_replicate=partial(_Layer, rows, length, self._place))
+
+    def push(self, rows: slice, token: Tensor, first: Tensor) -> None:
+        """One forward pass: token int64 [n, Q] become the entries of ``rows`` at positions first int64 [n] and after.
+
+        Each token sees the entries of its row at or below its own position. Padding goes to the right: what
+        it leaves above a row's depth is never seen, and is overwritten by later pushes.
+        """
+        place, device, length = self._place, token.device, token.shape[1]
+        if self.policy.static_decoding and length == 1 and not rows.start and self.hidden is not None:
+            return self._push_in_shape(token, first)
+        position = first[:, None] + torch.arange(length, device=device)
+        lowest, highest = torch.stack(first.aminmax()).tolist()
+        place.rows, place.depth = rows, highest + length
+        if lowest == highest and (length == 1 or lowest == 0):  # all rows alike: no mask, written in one piece
+            place.index, allowed = (slice(None), slice(lowest, place.depth)), None
+        else:
+            place.index = torch.arange(len(first), device=device)[:, None], position
+            allowed = torch.arange(place.depth, device=device) <= position[..., None]
+        hidden = hidden_states(self.policy.lm, Inputs(token, position, mask=allowed), self)[:, None]
+        if self.hidden is None:
+            self.hidden = hidden.new_zeros(self._rows, 1, self.length, hidden.shape[-1])
+        _written(self.hidden, hidden, place)
+
+    def _push_in_shape(self, token: Tensor, first: Tensor) -> None:
+        """``push`` of one token to each of the first n rows, in all rows: what the others hold is garbage already."""
+        depth = min(self.length, -(-(int(first.max()) + 1) // STRIDE) * STRIDE)
+        padding = (0, self._rows - len(first))
+        inputs = [F.pad(t, padding)[:, None] for t in (token[:, 0], first)]
+        if not token.is_cuda:
+            return self._step(depth, *inputs)
+        if depth not in self._graphs:
+            self._graphs[depth] = _Graph(partial(self._step, depth), *inputs)
+        self._graphs[depth](*inputs)
+
+    def _step(self, depth: int, token: Tensor, position: Tensor) -> None:
+        """Push token int64 [rows, 1] at position int64 [rows, 1]. Asks nothing of their values, and moves none."""
+        place = self._place
+        rows = torch.arange(self._rows, device=token.device)[:, None]
+        place.rows, place.index, place.depth = slice(None), (rows, position), depth
+        allowed = torch.arange(depth, device=token.device) <= position[..., None]
+        hidden = hidden_states(self.policy.lm, Inputs(token, position, mask=allowed), self)[:, None]
+        _written(self.hidden, hidden, place)
+
+    def preferences(self, rows: Tensor, position: Tensor) -> Tensor:
+        """l(a|s) up to a constant of each state, float32 [n, A], at rows and positions int64 [n]; no forward pass."""
+        return self.policy.preferences(self.hidden[rows, 0, position])
+
+    def move(self, source: Tensor, target: Tensor) -> None:
+        """Copy the stacks in rows ``source`` to rows ``target``, both int64 [n]."""
+        for store in (self.hidden, *(s for layer in self.layers for s in (layer.keys, layer.values))):
+            store[target] = store[source]
+
+
+class _Graph:
+    """A step of a cache as a CUDA graph, called with inputs of the shapes that it was captured with.
+
+    What it computes it leaves in the cache; to do it again on the same inputs changes nothing.
+    """
+
+    def __init__(self, step: Callable[[Tensor, Tensor], None], token: Tensor, position: Tensor):
+        self.inputs = token.clone(), position.clone()
+        # What libraries set up at their first call must not be part of the graph: one call before, on another stream.
+        stream, current = torch.cuda.Stream(), torch.cuda.current_stream()
+        stream.wait_stream(current)
+        with torch.cuda.stream(stream):
+            step(*self.inputs)
+        current.wait_stream(stream)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            step(*self.inputs)
+
+    def __call__(self, token: Tensor, position: Tensor) -> None:
+        for own, given in zip(self.inputs, (token, position), strict=True):
+            own.copy_(given)
+        self.graph.replay()

@@ -1,0 +1,300 @@
+"""The policy: a causal language model, one more unembedding row for ``<bkspc>``, and an offset head.
+
+The row stays out of the vocabulary's matrix (no resize, no misaligned products, adapters stay small):
+its logit is one more column beside the vocabulary's. The offset head gives logits the freedom to move
+together, which changes V and not the policy (appendix E). Hidden states are projected by ``logits``, in full, and
+by ``score``, at the actions that were taken.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from sequencematch.core import Inputs, Scores, Trajectories
+from sequencematch.errors import UserError
+from sequencematch.model.attention import hidden_states, use_state_tree
+from sequencematch.model.projection import States, values_and_logits
+from sequencematch.settings.section import Model
+from sequencematch.store.hub import cannot_load
+
+OFFSET_WIDTH = 8  # hidden size of the offset head (appendix E)
+
+
+class Policy(nn.Module):
+    """pi(a|s) over the vocabulary and, where ``backspace`` is on, ``<bkspc>`` (id = vocabulary size).
+
+    ``static_decoding``: how it is sampled from (``cache.StateCache``).
+    """
+
+    def __init__(self, lm, backspace: bool, static_decoding: bool = False):
+        super().__init__()
+        self.lm = lm
+        self.backspace = backspace
+        self.static_decoding = static_decoding
+        unembedding = lm.get_output_embeddings().weight
+        self.bkspc = len(unembedding)  # the first id after the vocabulary's rows
+        width = lm.config.hidden_size
+        # As transformers does for new rows: the mean of the old ones, hence no token's rival at first.
+        self.bkspc_row = nn.Parameter(unembedding.detach().float().mean(0))
+        first, last = nn.Linear(width + 1, OFFSET_WIDTH), nn.Linear(OFFSET_WIDTH, 1)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.offset = nn.Sequential(first, nn.GELU(), last)
+
+    @property
+    def device(self) -> torch.device:
+        return self.bkspc_row.device
+
+    @property
+    def context(self) -> int:
+        """The longest sequence the network takes, in tokens."""
+        return self.lm.config.max_position_embeddings
+
+    def encode(self, inputs: Inputs) -> Tensor:
+        """Hidden states [B, L, d] at the input positions."""
+        return hidden_states(self.lm, inputs)
+
+    def logits(self, hidden: Tensor, position: Tensor) -> Tensor:
+        """l(a|s), float32 [..., A], A = vocabulary + 1, at hidden states [..., d] of positions [...].
+
+        The last column is ``<bkspc>``'s; -inf where the policy has none.
+        """
+        with torch.autocast(hidden.device.type, enabled=False):
+            offset = self._offset(hidden.float(), position)
+        return self.preferences(hidden) + offset[..., None]
+
+    def preferences(self, hidden: Tensor) -> Tensor:
+        """``logits`` less the offset of their state, which changes V(s) and not pi(a|s)."""
+        head = self.lm.get_output_embeddings()
+        with torch.autocast(hidden.device.type, enabled=False):  # V and r need the bits that bfloat16 drops
+            vocabulary = head(hidden.to(head.weight.dtype)).float()
+            bkspc = self._bkspc(hidden.float())
+        return torch.cat([vocabulary, bkspc[..., None]], dim=-1)
+
+    def _bkspc(self, hidden: Tensor) -> Tensor:
+        """The logit of ``<bkspc>`` before the offset, float32 [...]."""
+        return hidden @ self.bkspc_row if self.backspace else hidden.new_full(hidden.shape[:-1], -torch.inf)
+
+    def _offset(self, hidden: Tensor, position: Tensor) -> Tensor:
+        """The offset of all logits of a state, float32 [...]."""
+        # Position scaled to [0, 1], so that the head's input stays in range at any context length.
+        scaled = (position.float() / self.context)[..., None]
+        return self.offset(torch.cat([hidden, scaled], dim=-1))[..., 0]
+
+    def score(self, inputs: Inputs, batches: Sequence[Trajectories]) -> list[Scores]:
+        """What ``core.score`` gathers from ``logits`` along trajectories over ``inputs``, at their states alone and
+        without holding all logits at once.
+        """
+        states = States.of(batches, inputs.token.shape[1]).to(self.device)
+        inputs = inputs.to(self.device)
+        hidden = self.encode(inputs).flatten(0, 1)[states.node]
+        head = self.lm.get_output_embeddings()
+        with torch.autocast(hidden.device.type, enabled=False):
+            exact = hidden.to(head.weight.dtype)
+            value, logit = values_and_logits(exact, head.weight, head.bias, states.state, states.action)
+            hidden = hidden.float()
+            bkspc, offset = self._bkspc(hidden), self._offset(hidden, inputs.position.flatten()[states.node])
+            if self.backspace:
+                value = torch.logaddexp(value, bkspc)
+            logit = torch.where(states.action == self.bkspc, bkspc[states.state], logit) + offset[states.state]
+            value = value + offset
+        return [
+            Scores(logit[taken], value[index], *(t.to(self.device) for t in (batch.taken, batch.imitated)))
+            for batch, taken, index in zip(batches, states.taken, states.index, strict=True)
+        ]
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """l(a|s) at every input position, float32 [B, L, A]."""
+        return self.logits(self.encode(inputs), inputs.position)
+
+
+def new_policy(model: Model, vocabulary: int, special_ids: dict[str, int], backspace: bool, seed: int) -> Policy:
+    """A policy as ``model`` says: a small Llama from scratch (weights drawn from ``seed``), or a causal LM
+    by hub name or path.
+
+    special_ids: ``bos``, ``eos`` and ``pad``. Raises UserError where the named model cannot be loaded, or is of a kind
+    that the method cannot train.
+    """
+    torch.manual_seed(seed)
+    if model.source == "scratch":
+        return Policy(_scratch_lm(model, vocabulary, special_ids), backspace, model.static_decoding)
+    from sequencematch.model.fitness import check_fitness
+
+    policy = Policy(_pretrained_lm(model), backspace, model.static_decoding)
+    check_fitness(policy, model.source)
+    return policy
+
+
+def _scratch_lm(model: Model, vocabulary: int, special_ids: dict[str, int]):
+    from transformers.models.llama import LlamaConfig, LlamaForCausalLM
+
+    inner = model.width * 8 // 3
+    config = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=model.width,
+        # In whole blocks where it is wide, as Llama has it (11,008 at 4,096).
+        intermediate_size=inner if model.width < 1024 else -(-inner // 256) * 256,
+        num_hidden_layers=model.layers,
+        num_attention_heads=model.heads,
+        max_position_embeddings=model.context,
+        initializer_range=model.initial_spread,
+        rope_parameters={"rope_type": "default", "rope_theta": model.rope_theta},
+        bos_token_id=special_ids["bos"],
+        eos_token_id=special_ids["eos"],
+        pad_token_id=special_ids["pad"],
+        attn_implementation="sdpa",
+    )
+    # Weights stay float32 whatever the precision: bfloat16 ones would lose small updates.
+    lm = _random_in_four_bits(config, model) if model.quantise == "nf4" else LlamaForCausalLM(config)
+    return _adapted(lm, model)
+
+
+def _random_in_four_bits(config, model: Model):
+    """A Llama of random weights in 4 bits, made layer by layer: never more than one of them in full.
+
+    It has the shape and the speed of a pretrained one, and nothing to say.
+    """
+    from bitsandbytes.nn import Linear4bit, Params4bit
+    from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaForCausalLM
+
+    device, dtype = "cuda" if torch.cuda.is_available() else "cpu", getattr(torch, model.precision)
+    layers, config.num_hidden_layers = config.num_hidden_layers, 0
+    lm = LlamaForCausalLM(config).to(device, dtype)
+    config.num_hidden_layers = layers
+    for index in range(layers):
+        with torch.device(device):
+            layer = LlamaDecoderLayer(config, index).to(dtype)
+        for block in (layer.self_attn, layer.mlp):
+            for name, linear in [(n, module) for n, module in block.named_children() if isinstance(module, nn.Linear)]:
+                quantised = Linear4bit(
+                    linear.in_features, linear.out_features, bias=False, compute_dtype=dtype, quant_type="nf4"
+                )
+                weight = nn.init.normal_(linear.weight.detach(), std=config.initializer_range)
+                quantised.weight = Params4bit(weight, requires_grad=False, quant_type="nf4")
+                setattr(block, name, quantised.to(device))  # quantised by the move
+        lm.model.layers.append(layer)
+    return lm
+
+
+def _pretrained_lm(model: Model):
+    from transformers import AutoModelForCausalLM
+
+    options = {
+        "revision": model.revision,
+        "trust_remote_code": model.trust_remote_code,
+        "dtype": getattr(torch, model.precision),
+        "attn_implementation": "sdpa",
+    }
+    if model.quantise == "nf4":
+        from transformers import BitsAndBytesConfig
+
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=options["dtype"]
+        )
+    try:
+        lm = AutoModelForCausalLM.from_pretrained(model.source, **options)
+    except (OSError, ValueError, ImportError) as error:
+        raise cannot_load("model", model.source, error) from error
+    _without_dropout(lm)
+    return _adapted(lm, model)
+
+
+def _adapted(lm, model: Model):
+    """The network with our attention, and what ``model`` adds to it: LoRA adapters, gradient checkpointing."""
+    use_state_tree(lm)
+    if model.lora_rank:
+        lm = _with_adapters(lm, model)
+    if model.gradient_checkpointing:
+        lm.activation_checkpointing_enable({"use_reentrant": False})
+    return lm
+
+
+def _without_dropout(lm) -> None:
+    """Dropout would draw from a stream that no seed names, and no resumed run could take up again."""
+    for module in lm.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        if isinstance(getattr(module, "attention_dropout", None), float):
+            module.attention_dropout = 0.0
+
+
+def _with_adapters(lm, model: Model):
+    """Freeze the network and put LoRA adapters on its linear layers (QLoRA)."""
+    from peft import LoraConfig, inject_adapter_in_model
+
+    for module in lm.modules():
+        # On CPUs with AVX512-BF16 a forward pass without gradients repacks the 4-bit weights, after which
+        # the adapters' gradients are silently wrong; rollouts between training steps do just that.
+        if type(module).__name__ == "Linear4bit":
+            module.support_avx512bf16_for_cpu = False
+    lm.requires_grad_(False)
+    adapters = LoraConfig(
+        r=model.lora_rank, lora_alpha=model.lora_alpha, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
+    lm = inject_adapter_in_model(adapters, lm)
+    for parameter in lm.parameters():
+        if parameter.requires_grad:  # in the network's bfloat16, small updates would be lost
+            parameter.data = parameter.data.float()
+    return lm
+
+
+def on_accelerator(policy: Policy) -> Policy:
+    """The policy, on a GPU if there is one."""
+    return policy.to("cuda") if torch.cuda.is_available() else policy
+
+
+# --------------------------------------------------------------------------------------------------
+# Files: policy.json says how to build the policy, the tensors that were trained lie beside it
+# --------------------------------------------------------------------------------------------------
+
+
+def trained_tensors(policy: Policy) -> dict[str, Tensor]:
+    """The trainable tensors by name: the whole network from scratch, adapters alone under LoRA."""
+    return {name: p.detach().contiguous() for name, p in policy.named_parameters() if p.requires_grad}
+
+
+def save_policy(policy: Policy, model: Model, folder: Path) -> None:
+    """Write ``policy.json``, ``lm.safetensors`` and ``actions.safetensors`` (row, offset head) to a folder."""
+    tensors = trained_tensors(policy)
+    lm = {name: t for name, t in tensors.items() if name.startswith("lm.")}
+    save_file(lm, folder / "lm.safetensors")
+    save_file({name: t for name, t in tensors.items() if name not in lm}, folder / "actions.safetensors")
+    config = policy.lm.config
+    description = {
+        "model": model.model_dump(),
+        "vocabulary": policy.bkspc,
+        "special_ids": {"bos": config.bos_token_id, "eos": config.eos_token_id, "pad": config.pad_token_id},
+        "backspace": policy.backspace,
+    }
+    (folder / "policy.json").write_text(json.dumps(description, indent=2) + "\n")
+
+
+def load_policy(folder: Path, backspace: bool | None = None) -> tuple[Policy, Model]:
+    """The policy saved in ``folder``; ``backspace`` switches ``<bkspc>`` on or off, None keeps it.
+
+    Raises UserError where the folder holds no policy, or a damaged one.
+    """
+    folder = Path(folder)
+    try:
+        description = json.loads((folder / "policy.json").read_text())
+        model = Model(**description["model"])
+        vocabulary, special_ids, saved = (description[key] for key in ("vocabulary", "special_ids", "backspace"))
+        tensors = load_file(folder / "lm.safetensors") | load_file(folder / "actions.safetensors")
+    except FileNotFoundError as error:
+        raise UserError(
+            f"no trained policy in '{folder}' ({Path(error.filename or folder).name} is missing)"
+        ) from error
+    except (SafetensorError, ValueError, LookupError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"the policy in '{folder}' is damaged ({reason}): delete the folder and run again") from error
+    policy = new_policy(model, vocabulary, special_ids, saved if backspace is None else backspace, seed=0)
+    missing, unexpected = policy.load_state_dict(tensors, strict=False)
+    expected = set(trained_tensors(policy))
+    if unexpected or expected & set(missing):
+        raise UserError(f"the policy in '{folder}' does not fit its own policy.json: delete the folder and run again")
+    return policy, model

@@ -1,0 +1,1 @@
+"""What steps and sampling cost: measurements and their tables."""

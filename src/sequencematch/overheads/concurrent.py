@@ -1,0 +1,88 @@
+"""What rollouts add to a training step: drawn between steps, drawn by a process beside training, or none (MLE)."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+
+import torch
+
+from sequencematch.core import Actions
+from sequencematch.model.policy import Policy, load_policy, save_policy
+from sequencematch.overheads.steps import Case, make_data
+from sequencematch.settings.section import Model, Objective, Optimiser, Overhead, Rollouts, Schedule
+from sequencematch.training.batches import Corpus
+from sequencematch.training.trainer import Run, Stage, Trainer
+
+# A generation serves so many steps, the paper's number at long contexts; a repeat is as many.
+STEPS = 16
+MODES = {"mle": "mle", "between": "sm", "beside": "sm"}
+
+
+@contextmanager
+def trainers(policy: Policy, model: Model, settings: Overhead, case: Case) -> Iterator[dict[str, Trainer]]:
+    """Runs of each mode before their first step, on random tokens; rollouts are as long as the continuation.
+
+    Each process computes with one thread, so that two cores are enough for training and rollouts.
+    """
+    threads = torch.get_num_threads()
+    with tempfile.TemporaryDirectory() as folder:
+        save_policy(policy, model, Path(folder))
+        runs = {}
+        try:
+            torch.set_num_threads(1)
+            for mode in MODES:
+                runs[mode] = Trainer(_run(mode, model, settings, case, Path(folder)))
+            yield runs
+        finally:
+            torch.set_num_threads(threads)
+            for run in runs.values():
+                run.producer.close()
+
+
+def _run(mode: str, model: Model, settings: Overhead, case: Case, folder: Path) -> Run:
+    rebuild = partial(_rebuilt, folder, mode != "mle")
+    policy = rebuild()
+    many = Case(case.prompt, case.continuation, max(256, case.batch))
+    rows = make_data(many, policy.bkspc, policy.bkspc, settings.eta, settings.pops).clean
+    return Run(
+        policy=policy,
+        train=Corpus([rows], "random tokens"),
+        validation=Corpus([[Actions(rows[0].prompt, rows[0].actions[:1], [True])]], "random tokens"),
+        stage=Stage(MODES[mode], 0, *[1000 * STEPS] * 3),  # more than are taken
+        optimiser=Optimiser(batch=case.batch, micro_batch=case.batch, learning_rate=1e-6),
+        schedule=Schedule(),
+        objective=Objective(),
+        rollouts=Rollouts(
+            generate=max(1, STEPS * case.batch // settings.seen),
+            seen=settings.seen,
+            share_prompts=True,
+            max_actions=case.continuation,
+            concurrent=mode == "beside",
+            staleness=STEPS,
+        ),
+        seed=1,
+        resume=folder / "none",
+        precision=model.precision,
+        rebuild=rebuild,
+    )
+
+
+def _rebuilt(folder: Path, backspace: bool) -> Policy:
+    policy = load_policy(folder, backspace)[0]
+    policy.lm.config.eos_token_id = None  # nothing ends a rollout early
+    return policy
+
+
+def timed_steps(run: Trainer) -> dict[str, float]:
+    """Seconds that a step took, on average from one generation to the next, and the share of waiting for rollouts."""
+    run.waited = waited = 0.0
+    start = perf_counter()
+    for _ in range(STEPS):
+        waited += run.gradient_step().get("rollout_wait", 0.0)
+        run.step += 1
+    run.collect_rollouts()  # what is still under way would be done while another mode takes its turn
+    seconds = perf_counter() - start
+    return {"step": seconds / STEPS, "waiting": (waited + run.waited) / seconds}

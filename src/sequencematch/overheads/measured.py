@@ -1,0 +1,91 @@
+"""What a measurement writes down: one number a line, read back by whatever makes tables and figures of it.
+
+CSV: ``case`` (what was worked on, as '256 + 768 tokens'), ``row`` (how), ``quantity``, ``repeat`` (empty: counted once)
+and ``value`` (times in seconds, memory in bytes). Repeat k of all rows of a case ran one after the other, so that rows
+are compared repeat by repeat.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from sequencematch.errors import UserError
+from sequencematch.store.files import atomic_folder, write_json, write_text_atomically
+
+VALUES, FACTS = "values.csv", "facts.json"
+
+
+@dataclass(frozen=True)
+class Value:
+    """One measured or counted number; ``repeat`` is None where it was counted once."""
+
+    case: str
+    row: str
+    quantity: str
+    repeat: int | None
+    value: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All numbers of a measurement, and facts about the machine, the network and the settings."""
+
+    values: Sequence[Value]
+    facts: dict
+
+    @property
+    def caption(self) -> str:
+        """Machine, network and code, in words."""
+        facts = self.facts
+        threads = f"{facts['threads']} thread" + ("s" if facts["threads"] > 1 else "")
+        device = f"CPU, {threads}" if facts["device"] == "CPU" else facts["device"]
+        weights = " The network's weights are random: time does not depend on their values."
+        return (
+            f"{facts['machine']}; {device}; {facts['parameters'] / 1e6:.2f} million parameters. "
+            f"Code: commit {facts['commit']}.{weights if facts['random_weights'] else ''}"
+        )
+
+    @property
+    def cases(self) -> list[str]:
+        return list(dict.fromkeys(value.case for value in self.values))
+
+    def rows(self, case: str) -> list[str]:
+        return list(dict.fromkeys(value.row for value in self.values if value.case == case))
+
+    def series(self, case: str, row: str, quantity: str) -> np.ndarray:
+        """The numbers of a quantity, float64 [repeats], in the order of the repeats; empty where there is none."""
+        found = [v for v in self.values if (v.case, v.row, v.quantity) == (case, row, quantity)]
+        return np.array([v.value for v in sorted(found, key=lambda v: v.repeat or 0)])
+
+
+def write_measured(measured: Measured, folder: Path) -> None:
+    """Write the folder, whole or not at all."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([field.name for field in fields(Value)])
+    writer.writerows(astuple(value) for value in measured.values)
+    with atomic_folder(folder) as partial:
+        write_text_atomically(partial / VALUES, text.getvalue())
+        write_json(partial / FACTS, measured.facts)
+
+
+def read_measured(folder: Path) -> Measured:
+    """The measurement in a folder. Raises UserError where there is none, or a damaged one."""
+    try:
+        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        with (folder / VALUES).open(newline="", encoding="utf-8") as file:
+            lines = list(csv.DictReader(file))
+        values = [
+            Value(x["case"], x["row"], x["quantity"], int(x["repeat"]) if x["repeat"] else None, float(x["value"]))
+            for x in lines
+        ]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise UserError(f"'{folder}' holds no measurement ({error}): delete it and measure again") from error
+    if not values:
+        raise UserError(f"'{folder}' holds no measurement (no numbers): delete it and measure again")
+    return Measured(values, facts)

@@ -1,0 +1,376 @@
+"""What a gradient step and a generation cost: the rows of the paper's tables 3 and 4, and how each does its work.
+
+A row is a way of doing a step. All rows have the same network, optimiser and data; MLE, BC and SequenceMatch as we do
+it score their batch by the function that training calls. A step is timed in parts: scores and hidden states are cut
+from the graph where they are made, so that the backward pass runs in three pieces, which together do the same (equal
+gradients: tested). Data and rollouts are random tokens, noised: time does not depend on which they are.
+"""
+
+import math
+import resource
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from multiprocessing import get_context
+from time import perf_counter
+
+import numpy as np
+import psutil
+import torch
+from torch import Tensor
+
+from sequencematch import core
+from sequencematch.core import Actions, Inputs, Trajectories
+from sequencematch.data.noise import inject
+from sequencematch.model.cache import StateCache
+from sequencematch.model.policy import Policy, new_policy, on_accelerator
+from sequencematch.sampling.decoding import Decoding, action_probabilities, inverse_cdf
+from sequencematch.sampling.rollout import sample
+from sequencematch.seeding import generator, stable_seed
+from sequencematch.settings.section import Model, Objective, Optimiser, Overhead, longest_rollout
+from sequencematch.training.losses import LOSSES, Scored, count
+from sequencematch.training.trainer import new_optimiser, score_batch
+
+SPECIAL_IDS = {"pad": 0, "bos": 1, "eos": 2}
+# The weights hardly move: every repeat does the same work.
+OPTIMISER = Optimiser(learning_rate=1e-6)
+OBJECTIVE, BETA = Objective(), 0.2
+
+Batch = Sequence[tuple[Actions, ...]]
+
+
+# --------------------------------------------------------------------------------------------------
+# Cases: what a step works on
+# --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Case:
+    """Lengths of the sequences of a step in tokens, and how many there are."""
+
+    prompt: int
+    continuation: int
+    batch: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.prompt} + {self.continuation} tokens" + (f", batch {self.batch}" if self.batch > 1 else "")
+
+
+@dataclass(frozen=True)
+class Data:
+    """The sequences of a case: data without noise and with it, and rollouts for the same prompts."""
+
+    clean: Sequence[Actions]
+    noised: Sequence[Actions]
+    rollouts: Sequence[Actions]
+
+    def rows(self, loss: str) -> Batch:
+        """What a step of ``loss`` trains on."""
+        if loss == "mle":
+            return [(row,) for row in self.clean]
+        return [(row,) for row in self.noised] if loss == "bc" else list(zip(self.noised, self.rollouts, strict=True))
+
+
+def make_data(case: Case, vocabulary: int, bkspc: int, eta: float, pops: float) -> Data:
+    """Random tokens, the data noised at level ``eta``, rollouts so that a share ``pops`` of their actions are pops."""
+    rng = generator("overhead", case.prompt, case.continuation, case.batch)
+    first = len(SPECIAL_IDS)
+
+    def tokens(length: int) -> list[int]:
+        return rng.integers(first, vocabulary, length).tolist()
+
+    def noised(prompt: list[int], level: float, imitated: bool) -> Actions:
+        actions, expert = inject(tokens(case.continuation), level, lambda *_: tokens(1)[0], bkspc, rng)
+        return Actions(prompt, actions, expert if imitated else [True] * len(actions))
+
+    prompts = [[SPECIAL_IDS["bos"], *tokens(case.prompt - 1)] for _ in range(case.batch)]
+    # n tokens with k repairs are n + 2k actions.
+    return Data(
+        clean=[noised(prompt, 0, True) for prompt in prompts],
+        noised=[noised(prompt, eta, True) for prompt in prompts],
+        rollouts=[noised(prompt, pops / (1 - 2 * pops), False) for prompt in prompts],
+    )
+
+
+# --------------------------------------------------------------------------------------------------
+# Rows: how a step is done
+# --------------------------------------------------------------------------------------------------
+
+
+def tree_tokens(row: Sequence[Actions], bkspc: int) -> int:
+    """Positions of a row as one state tree: a prompt, and a node for each pushed token."""
+    return len(row[0].prompt) + sum(action != bkspc for trajectory in row for action in trajectory.actions)
+
+
+def separate_tokens(row: Sequence[Actions], bkspc: int) -> int:
+    """Positions of its trajectories as state trees of their own."""
+    return sum(tree_tokens([trajectory], bkspc) for trajectory in row)
+
+
+def copied_tokens(row: Sequence[Actions], bkspc: int) -> int:
+    """Positions of its trajectories in the form of Algorithm 2: a copied token for each ``<bkspc>``."""
+    return sum(len(trajectory.prompt) + len(trajectory.actions) for trajectory in row)
+
+
+def score_copies(policy: Policy, rows: Batch) -> list[Scored]:
+    """As in the paper: Algorithm 2 and its dense masks, data and rollouts in two batches, all logits at once."""
+    return [_score_dense(policy, *core.algorithm_2(column, policy.bkspc)) for column in zip(*rows, strict=True)]
+
+
+def score_trees(policy: Policy, rows: Batch) -> list[Scored]:
+    """The same with state trees in the place of Algorithm 2, and nothing else changed."""
+    encoded = [core.state_tree([(row,) for row in column], policy.bkspc) for column in zip(*rows, strict=True)]
+    return [_score_dense(policy, inputs, *batches) for inputs, batches in encoded]
+
+
+def _score_dense(policy: Policy, inputs: Inputs, trajectories: Trajectories) -> Scored:
+    inputs, trajectories = inputs.to(policy.device), trajectories.to(policy.device)
+    logits = policy.logits(policy.encode(inputs), inputs.position)
+    return Scored(trajectories, core.score(logits, trajectories))
+
+
+@dataclass(frozen=True)
+class Row:
+    """A loss, how its batch is encoded and scored, and how its rollouts are drawn (None: it has none)."""
+
+    loss: str
+    score: Callable[[Policy, Batch], list[Scored]]
+    tokens: Callable[[Sequence[Actions], int], int]
+    sample: Callable | None = None
+
+
+@torch.no_grad()
+def sample_recomputing(
+    policy: Policy, prompts: Sequence[Sequence[int]], decoding: Decoding, streams: Sequence[int]
+) -> list[list[int]]:
+    """The actions that ``rollout.sample`` draws, with a cache that cannot rewind, as transformers' own cannot in single
+    rows: wherever a row takes a token back, the live tokens of all rows are read anew.
+    """
+    live = [list(prompt) for prompt in prompts]
+    uniform = np.stack([generator(stream).random(decoding.max_actions, dtype=np.float32) for stream in streams])
+    rows, device = torch.arange(len(prompts)), policy.device
+    actions: list[list[int]] = [[] for _ in prompts]
+    anew = True
+    for step in range(decoding.max_actions):
+        depth = torch.tensor([len(tokens) - 1 for tokens in live])
+        if anew:
+            longest = int(depth.max()) + 1
+            cache = StateCache(policy, len(prompts), max(map(len, prompts)) + decoding.max_actions)
+            token = torch.tensor([[*tokens, *[0] * (longest - len(tokens))] for tokens in live])
+            first = torch.zeros_like(depth)
+        else:
+            token, first = torch.tensor([tokens[-1:] for tokens in live]), depth
+        cache.push(slice(len(prompts)), token.to(device), first.to(device))
+        logits = cache.preferences(rows.to(device), depth.to(device))
+        at_prompt = torch.tensor([len(t) == len(p) for t, p in zip(live, prompts, strict=True)], device=device)
+        chance = torch.tensor(uniform[:, step], dtype=torch.float64, device=device)
+        drawn = inverse_cdf(action_probabilities(logits, at_prompt, decoding), chance).tolist()
+        for tokens, taken, action in zip(live, actions, drawn, strict=True):
+            taken.append(action)
+            tokens.pop() if action == policy.bkspc else tokens.append(action)
+        anew = policy.bkspc in drawn
+    return actions
+
+
+def sample_rewinding(policy: Policy, prompts, decoding: Decoding, streams) -> list[list[int]]:
+    """Rollouts as training draws them."""
+    rollouts, _ = sample(policy, prompts, decoding, streams, batch=len(prompts))
+    return [rollout.actions for rollout in rollouts]
+
+
+score_apart, score_shared = partial(score_batch, share_prompts=False), partial(score_batch, share_prompts=True)
+ROWS = {
+    "mle": Row("mle", score_apart, separate_tokens),
+    "bc": Row("bc", score_apart, separate_tokens),
+    "bc_paper": Row("bc", score_copies, copied_tokens),
+    "sm_paper": Row("sm", score_copies, copied_tokens, sample_recomputing),
+    "sm_tree": Row("sm", score_trees, separate_tokens, sample_recomputing),
+    "sm": Row("sm", score_apart, separate_tokens, sample_rewinding),
+    "sm_shared": Row("sm", score_shared, tree_tokens, sample_rewinding),
+}
+
+
+# --------------------------------------------------------------------------------------------------
+# A step in parts
+# --------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Network:
+    """What the network did in a step: its outputs, the leaves that stand in for them, seconds, positions."""
+
+    outputs: list[Tensor] = field(default_factory=list)
+    leaves: list[Tensor] = field(default_factory=list)
+    seconds: float = 0.0
+    positions: int = 0
+
+
+@contextmanager
+def cut_off(policy: Policy) -> Iterator[Network]:
+    """Cut the network's outputs from what follows: each goes on as a leaf of its own, on which gradients gather."""
+    network, decoder = Network(), policy.lm.get_decoder()
+
+    def before(module, args):
+        network.seconds -= now(policy)
+
+    def after(module, args, output):
+        hidden = output.last_hidden_state
+        leaf = hidden.detach().requires_grad_()
+        network.outputs.append(hidden)
+        network.leaves.append(leaf)
+        network.positions += leaf.shape[0] * leaf.shape[1]
+        output.last_hidden_state = leaf
+        network.seconds += now(policy)
+        return output
+
+    handles = decoder.register_forward_pre_hook(before), decoder.register_forward_hook(after)
+    try:
+        yield network
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def now(policy: Policy) -> float:
+    """Seconds, after all that the device was told to do is done."""
+    if policy.device.type == "cuda":
+        torch.cuda.synchronize()
+    return perf_counter()
+
+
+def timed_step(policy: Policy, optimiser, row: Row, data: Data, bfloat16: bool = False) -> dict[str, float]:
+    """One gradient step of a row, and what its parts took, in seconds; ``positions`` counts padding too.
+
+    network: the forward and backward pass up to the hidden states; scores: from there to l(a|s) and V(s), with the
+    encoding of the rows; objective: from there to the loss; optimiser: clipping and AdamW. Together they are the
+    ``step``.
+    """
+    policy.backspace = LOSSES[row.loss].backspace
+    start = now(policy)
+    optimiser.zero_grad()
+    rows = data.rows(row.loss)
+    with cut_off(policy) as network, torch.autocast(policy.device.type, torch.bfloat16, enabled=bfloat16):
+        scored = row.score(policy, rows)
+    tensors = [tensor for s in scored for tensor in (s.scores.logit, s.scores.value)]
+    leaves = [tensor.detach().requires_grad_() for tensor in tensors]
+    pairs = zip(scored, leaves[::2], leaves[1::2], strict=True)
+    cut = [replace(s, scores=replace(s.scores, logit=logit, value=value)) for s, logit, value in pairs]
+    scored_at = now(policy)
+    loss, _ = LOSSES[row.loss].function(cut, count(rows), OBJECTIVE, BETA)
+    loss.backward()
+    matched_at = now(policy)
+    torch.autograd.backward(tensors, [leaf.grad for leaf in leaves])
+    projected_at = now(policy)
+    torch.autograd.backward(network.outputs, [leaf.grad for leaf in network.leaves])
+    propagated_at = now(policy)
+    torch.nn.utils.clip_grad_norm_([p for g in optimiser.param_groups for p in g["params"]], OPTIMISER.clip).item()
+    optimiser.step()
+    end = now(policy)
+    return {
+        "step": end - start,
+        "network": network.seconds + propagated_at - projected_at,
+        "scores": (scored_at - start - network.seconds) + (projected_at - matched_at),
+        "objective": matched_at - scored_at,
+        "optimiser": end - propagated_at,
+        "positions": network.positions,
+    }
+
+
+# --------------------------------------------------------------------------------------------------
+# What is measured
+# --------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Bench:
+    """A network and its optimiser, shared by all rows, on which steps and generations are timed."""
+
+    policy: Policy
+    optimiser: torch.optim.Optimizer
+    settings: Overhead
+    bfloat16: bool
+
+    def data(self, case: Case) -> Data:
+        bkspc = self.policy.bkspc
+        return make_data(case, bkspc, bkspc, self.settings.eta, self.settings.pops)
+
+    def step(self, row: Row, data: Data) -> dict[str, float]:
+        return timed_step(self.policy, self.optimiser, row, data, self.bfloat16)
+
+    def generation(self, row: str, case: Case) -> float:
+        """Seconds that a generation of G rollouts takes."""
+        prompts = self.prompts(case)
+        decoding = self.decoding(case, prompts)
+        streams = [stable_seed("overhead", k) for k in range(len(prompts))]
+        self.policy.eval()
+        start = now(self.policy)
+        ROWS[row].sample(self.policy, prompts, decoding, streams)
+        seconds = now(self.policy) - start
+        self.policy.train()
+        return seconds
+
+    def prompts(self, case: Case) -> list[Sequence[int]]:
+        """G prompts."""
+        many = replace(case, batch=self.settings.generate)
+        return [row.prompt for row in self.data(many).clean]
+
+    @torch.no_grad()
+    def decoding(self, case: Case, prompts: Sequence[Sequence[int]]) -> Decoding:
+        """So many actions that as many tokens as the continuation has are left; pops at their share."""
+        share, self.policy.backspace = self.settings.pops, True
+        inputs = core.state_tree([[Actions(prompts[0], (), ())]], self.policy.bkspc)[0].to(self.policy.device)
+        logits = self.policy.logits(self.policy.encode(inputs), inputs.position)[0, -1]
+        bias = logits[:-1].logsumexp(-1) - logits[-1] + math.log(share / (1 - share))
+        return Decoding(longest_rollout(case.continuation, share), bkspc_bias=float(bias))
+
+
+def new_bench(model: Model, settings: Overhead) -> Bench:
+    """A network of the shape that ``model`` says, on the accelerator if there is one; nothing ends rollouts early."""
+    policy = on_accelerator(new_policy(model, settings.vocabulary, SPECIAL_IDS, backspace=True, seed=0))
+    policy.lm.config.eos_token_id = None
+    policy.train()
+    optimiser = new_optimiser(policy, OPTIMISER)
+    return Bench(policy, optimiser, settings, model.precision == "bfloat16")
+
+
+TINY = Model(layers=1, width=8, heads=2), Overhead(), "sm", Case(2, 2, 1)
+
+
+def peak_memory(model: Model, settings: Overhead, row: str, case: Case) -> int:
+    """Bytes that two steps of a row need at most, with weights, gradients and the optimiser's averages.
+
+    On a GPU what torch had allocated; elsewhere the growth of a process of its own, forked after ``prepare_forks``.
+    """
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        _two_steps(model, settings, row, case)
+        return torch.cuda.max_memory_allocated()
+    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as process:
+        return process.submit(_growth, model, settings, row, case).result()
+
+
+def prepare_forks() -> None:
+    """Load all code that a step needs, so that processes forked from now on need not; by one thread, for others would
+    not survive a fork. To be called before anything else is computed.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    _two_steps(*TINY)
+    torch.set_num_threads(threads)
+
+
+def _growth(model: Model, settings: Overhead, row: str, case: Case) -> int:
+    _two_steps(*TINY)  # so that the code is part of what was there before
+    before = psutil.Process().memory_info().rss
+    _two_steps(model, settings, row, case)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+
+
+def _two_steps(model: Model, settings: Overhead, row: str, case: Case) -> None:
+    bench = new_bench(model, settings)
+    data = bench.data(case)
+    for _ in range(2):
+        bench.step(ROWS[row], data)

@@ -1,0 +1,47 @@
+"""Where backspaces fall in a completion, and whether what they removed was wrong."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sequencematch.plots.series import label
+from sequencematch.plots.theme import COLOURS, SOFT, drawing
+from sequencematch.scores.comparison import Variant
+from sequencematch.scores.deletions import Removal
+
+BARS = 24  # places are drawn in at most so many bars
+
+
+def plot_backspaces(found: dict[Variant, tuple[int, Sequence[Removal]]], path: Path, told_apart: bool) -> None:
+    """A panel per variant; ``found`` holds the number of its sequences, and all their removals.
+
+    told_apart: removals of wrong tokens from those of right ones, where the reference says which are wrong.
+    """
+    kinds = {"wrong token": COLOURS[3], "right token": COLOURS[2]} if told_apart else {"token taken back": COLOURS[1]}
+    deepest = max((r.place for _, removed in found.values() for r in removed), default=0)
+    width = deepest // BARS + 1
+    edges = np.arange(0, deepest + width + 1, width)
+    columns = min(4, len(found))
+    rows = -(-len(found) // columns)
+    with drawing(path, columns, rows, 2.4, 2.1, sharex=True, sharey=True) as (figure, grid):
+        for panel, (variant, (sequences, removed)) in zip(grid.flat, found.items(), strict=False):
+            below = np.zeros(len(edges) - 1)
+            for kind, colour in kinds.items():
+                places = [r.place for r in removed if not told_apart or r.wrong == (kind == "wrong token")]
+                heights = np.histogram(places, edges)[0] / sequences
+                panel.bar(edges[:-1], heights, width * 0.9, below, align="edge", color=colour, label=kind)
+                below += heights
+            wrong = f"{sum(r.wrong for r in removed)} of {len(removed)} of a wrong token"
+            panel.set_title(f"{label(variant)}\n{wrong if told_apart else f'{len(removed)} in all'}")
+            if not removed:
+                panel.text(0.5, 0.5, "no backspace", transform=panel.transAxes, ha="center", color=SOFT)
+            panel.grid(axis="x", visible=False)
+        for panel in grid.flat[len(found) :]:
+            panel.set_axis_off()
+        for panel in grid[:, 0]:
+            panel.set_ylabel("backspaces per sequence")
+        for panel in grid[-1]:
+            panel.set_xlabel("place in the completion")
+        handles, labels = grid[0][0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=2)

@@ -1,0 +1,1 @@
+"""Rollouts: actions drawn from a policy, with deletions."""

@@ -1,0 +1,137 @@
+"""From logits to an action: bias, temperature, rejection, top-k, top-p, min-p, and the draw itself."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sequencematch.settings.decodings import CHOICES, KINDS_OF_WRONG, decoding_options
+
+NOTHING = torch.zeros(())  # for what a decoding does not read
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How actions are drawn from logits, in this order: ``bkspc_bias`` is added to the logit of
+    ``<bkspc>`` (-inf rules it out), and ``surprise`` times -log pi(a|s) of the last live token a, of the state s it
+    was written in; with ``takeback`` above 0 that token is taken back exactly if pi(a|s) was less, whatever the policy
+    says of ``<bkspc>``, which it need not have, and with ``takeback_ratio`` if it was less than so many times that of
+    the token likeliest in s; logits are divided by ``temperature`` (0: the most likely action,
+    always); tokens go through ``ideal_rejection`` at noise level ``rejection`` (0: off); the ``top_k`` most likely
+    actions are kept (0: all); of these the fewest that hold ``top_p`` of the mass (1: all); of these the ones
+    at least ``min_p`` times as likely as the likeliest (0: all).
+    A trajectory is cut off after ``max_actions`` actions, pushes and pops alike.
+    """
+
+    max_actions: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    bkspc_bias: float = 0.0
+    min_p: float = 0.0
+    rejection: float = 0.0
+    surprise: float = 0.0
+    takeback: float = 0.0
+    takeback_ratio: float = 0.0
+
+
+@dataclass(frozen=True)
+class Procedure:
+    """How a question is answered: a decoding; the rate at which what it emits is replaced by wrong tokens, and their
+    kind ('': that of the training noise); how many answers are drawn, on average, and how one of them is chosen
+    (``best_of``: the most likely; ``majority``: the most frequent).
+    """
+
+    decoding: Decoding
+    rate: float = 0.0
+    kind: str = ""
+    attempts: float = 1.0
+    choice: str = ""
+
+
+def parse_decoding(name: str, max_actions: int) -> Procedure:
+    """The procedure that a name such as ``top_p=0.95`` or ``greedy+perturbed=0.1`` stands for.
+
+    Raises ValueError where the name is none (``decoding_names``).
+    """
+    options = decoding_options(name)
+    perturbation = next((key for key in KINDS_OF_WRONG if key in options), "")
+    choice = next((key for key in CHOICES if key in options), "")
+    rate, attempts = options.pop(perturbation, 0.0), options.pop(choice, 1.0)
+    kind = perturbation.removeprefix("perturbed").removeprefix("_")
+    return Procedure(Decoding(max_actions, **options), rate, kind, attempts, choice)
+
+
+def action_probabilities(
+    logits: Tensor, at_prompt: Tensor, decoding: Decoding, surprise: Tensor = NOTHING, lag: Tensor = NOTHING
+) -> Tensor:
+    """The distribution over actions, float32 [n, A], that ``decoding`` makes of logits float32 [n, A].
+
+    at_prompt: bool [n], True where no token is left to remove: ``<bkspc>``, the last column, has
+    probability 0 there. Of the last live token, 0 where there is none, and read where ``decoding`` asks for it:
+    surprise, float32 [n], -log pi; lag, float32 [n], log of the likeliest token's pi over its own.
+    """
+    logits = logits.clone()
+    logits[:, -1] += decoding.bkspc_bias
+    if decoding.surprise:
+        logits[:, -1] += decoding.surprise * surprise
+    for bar, measured in ((decoding.takeback, surprise), (decoding.takeback_ratio, lag)):
+        if not bar:
+            continue
+        unlikely = measured > -math.log(bar)
+        logits[:, -1] = -torch.inf
+        logits[unlikely, :-1] = -torch.inf
+        logits[unlikely, -1] = 0.0
+    logits[:, -1].masked_fill_(at_prompt, -torch.inf)
+    if decoding.temperature == 0:
+        return torch.zeros_like(logits).scatter_(1, logits.argmax(-1, keepdim=True), 1.0)
+    logits /= decoding.temperature
+    if decoding.rejection:
+        logits[:, :-1] = ideal_rejection(logits[:, :-1], decoding.rejection)
+    if 0 < decoding.top_k < logits.shape[1]:
+        least = logits.topk(decoding.top_k).values[:, -1:]
+        logits.masked_fill_(logits < least, -torch.inf)
+    probability = logits.softmax(-1)
+    if decoding.top_p < 1:
+        ordered, order = probability.sort(descending=True, stable=True)
+        before = ordered.cumsum(-1) - ordered
+        ordered[:, 1:].masked_fill_(before[:, 1:] >= decoding.top_p, 0)
+        probability = torch.zeros_like(ordered).scatter_(1, order, ordered)
+        probability /= probability.sum(-1, keepdim=True)
+    if decoding.min_p:
+        probability[probability < decoding.min_p * probability.amax(-1, keepdim=True)] = 0
+        probability /= probability.sum(-1, keepdim=True)
+    return probability
+
+
+def ideal_rejection(logits: Tensor, eta: float) -> Tensor:
+    """Logits of tokens [n, V] as if unlikely ones were taken back exactly as often as noise teaches.
+
+    In data noised at level eta > 0 a wrong token w ~ q, uniform over V tokens, goes before each true one with
+    probability eta, and is taken back. Let p(w) be the policy's probability of w in state s. Per visit of s, the
+    state after w is then entered by noise eta q(w) (1 - p(w)) times and as the truth p(w) times (up to terms of
+    1/V: a wrong token is drawn from V - 1), so that the share of its visits answered by ``<bkspc>`` is
+
+        b(w) = eta q(w) (1 - p(w)) / (eta q(w) (1 - p(w)) + p(w)).
+
+    A perfect imitator draws w from p and takes it back with probability b(w); what stays is distributed as
+    p'(w), proportional to p(w) (1 - b(w)). That needs p alone: it is the rejection that the policy's own
+    probabilities allow, against which a learned ``<bkspc>`` can be held. The mass that the tokens have
+    together, beside ``<bkspc>``'s, stays what it was. (Not in the paper; derived from sections 2 and 4.)
+    """
+    mass = logits.logsumexp(-1, keepdim=True)
+    p = (logits - mass).exp()
+    stays = p / (p + eta * (1 - p) / p.shape[-1])
+    rejected = logits + stays.log()
+    return rejected + (mass - rejected.logsumexp(-1, keepdim=True))
+
+
+def inverse_cdf(probability: Tensor, uniform: Tensor) -> Tensor:
+    """The action int64 [n] at which the cumulated probability [n, A] first exceeds uniform float64 [n].
+
+    Actions of probability 0 are never drawn, provided that uniforms are float32 numbers below 1: then their
+    product with the total lies below the total, in float64.
+    """
+    cumulated = probability.cumsum(-1, dtype=torch.float64)
+    return torch.searchsorted(cumulated, uniform[:, None] * cumulated[:, -1:], right=True)[:, 0]

@@ -1,0 +1,143 @@
+"""Who draws the rollouts that training asks for: the training process itself, or another one beside it.
+
+Concurrent generation is the remedy that appendix F names for the cost of sampling. A process holds a copy of the
+policy. Training sends it a request (the trained weights as they are, prompts, streams), goes on with gradient steps,
+and collects the rollouts at a step that the settings fix, so that results do not depend on who was faster.
+The two share nothing but a pipe: weights and rollouts go through it, no file and no shared memory is left behind.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Protocol
+
+import torch
+from safetensors.torch import load, save
+
+from sequencematch.errors import UserError
+from sequencematch.model.policy import Policy, trained_tensors
+from sequencematch.sampling.decoding import Decoding
+from sequencematch.sampling.rollout import Rollout, sample
+
+
+@dataclass(frozen=True)
+class Request:
+    """The arguments of ``sample``, save the policy: what one generation step asks for."""
+
+    prompts: list[list[int]]
+    decoding: Decoding
+    streams: list[int]
+    batch: int
+
+    def sampled(self, policy: Policy) -> list[Rollout]:
+        rollouts, _ = sample(policy, self.prompts, self.decoding, self.streams, self.batch)
+        return rollouts
+
+
+class Producer(Protocol):
+    """Draws the rollouts of one request at a time: ``ask`` begins, ``answer`` waits for them."""
+
+    def ask(self, request: Request) -> None: ...
+
+    def answer(self) -> list[Rollout]: ...
+
+    def close(self) -> None: ...
+
+
+class Here:
+    """Rollouts drawn by the training process, while it waits."""
+
+    def __init__(self, policy: Policy):
+        self.policy = policy
+
+    def ask(self, request: Request) -> None:
+        self.request = request
+
+    def answer(self) -> list[Rollout]:
+        return self.request.sampled(self.policy)
+
+    def close(self) -> None:
+        pass
+
+
+class Beside:
+    """Rollouts drawn by a process of its own, with the weights that ``policy`` had when they were asked for.
+
+    build: makes the process's own copy of the policy; it goes there by pickle. The process works on the next
+    GPU if there is one more, otherwise on the policy's device, with as many threads as this process has.
+    It ends with this one, however that ends.
+    """
+
+    def __init__(self, policy: Policy, build: Callable[[], Policy]):
+        self.policy = policy
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        arguments = (theirs, build, _device_beside(policy.device), torch.get_num_threads())
+        self.process = context.Process(target=_serve, args=arguments, name="rollouts", daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def ask(self, request: Request) -> None:
+        weights = save(trained_tensors(self.policy))
+        with contextlib.suppress(OSError):  # it has ended: what it said last is still to be read
+            self.connection.send(request)
+            self.connection.send_bytes(weights)
+
+    def answer(self) -> list[Rollout]:
+        """Raises UserError where the process has ended, with its own words if it gave any."""
+        try:
+            answer = self.connection.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            raise UserError(
+                f"the process that draws rollouts has ended (exit status {self.process.exitcode}; what it said stands "
+                "above, -9 says that it was killed, perhaps for want of memory): run again to continue from the last "
+                "checkpoint, or set rollouts.concurrent to false"
+            ) from None
+        if isinstance(answer, UserError):
+            raise answer
+        return answer
+
+    def close(self) -> None:
+        """End the process, whatever it is doing: nothing of it is kept."""
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
+
+
+def _device_beside(device: torch.device) -> torch.device:
+    if device.type == "cuda" and torch.cuda.device_count() > 1:
+        return torch.device("cuda", ((device.index or 0) + 1) % torch.cuda.device_count())
+    return device
+
+
+def _serve(connection: Connection, build: Callable[[], Policy], device: torch.device, threads: int) -> None:
+    """What the process does: answer requests until there are no more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both, and training ends this one
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(threads)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # 4-bit weights are made where the process works
+    try:
+        policy = build().to(device)
+        while True:
+            request = connection.recv()
+            policy.load_state_dict(load(connection.recv_bytes()), strict=False)
+            connection.send(request.sampled(policy))
+    except EOFError:
+        return
+    except UserError as error:
+        connection.send(error)
+
+
+def _end_with_parent() -> None:
+    """However the parent ends, and whatever is being computed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,0 +1,315 @@
+"""Trajectories drawn from a policy, many at a time, with backspaces that cost no forward pass.
+
+Every forward pass pushes one token in every row. Between two of them each row draws actions until one
+of them is a push: a pop only goes back to a state whose hidden state is kept (``cache.StateCache``),
+from which the row draws again at once. Rows that end make room for waiting prompts.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sequencematch.errors import UserError
+from sequencematch.model.cache import StateCache
+from sequencematch.model.policy import Policy
+from sequencematch.sampling.decoding import NOTHING, Decoding, action_probabilities, inverse_cdf
+from sequencematch.seeding import generator
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """A disturbance of decoding: a drawn token that is among its prompt's ``candidates`` (ascending, each once)
+    is, with probability ``rate``, replaced by another of them before it is pushed: by any of them alike, or, where
+    ``likely``, as likely as the policy finds them.
+    """
+
+    rate: float
+    candidates: Sequence[Sequence[int]]
+    likely: bool = False
+
+    def replaced(self, action: int, item: int, chance: float, choice: float, logits: Tensor) -> int:
+        """What is pushed for ``action`` after prompt ``item``, decided by two uniform numbers in [0, 1).
+
+        logits: float32 [A], the policy's in that state.
+        """
+        candidates = self.candidates[item]
+        place, others = bisect_left(candidates, action), len(candidates) - 1
+        among = place <= others and candidates[place] == action
+        if chance >= self.rate or not among or not others:
+            return action
+        if self.likely:
+            remaining = torch.tensor([*candidates[:place], *candidates[place + 1 :]], device=logits.device)
+            cumulated = logits[remaining].double().softmax(-1).cumsum(-1)
+            return int(remaining[min(int((cumulated <= choice * cumulated[-1]).sum()), others - 1)])
+        other = int(choice * others)
+        return candidates[other + (other >= place)]
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """The actions taken after a prompt and what was begun (``<eos>`` included), and whether ``<eos>`` was among them.
+
+    ``log_policy[t]`` is log pi(a_t|s_t) of the policy itself, before anything in ``Decoding`` and before
+    ``<bkspc>`` is ruled out at the prompt: what ``core.Scores.log_policy`` is, at the time of sampling.
+    """
+
+    actions: list[int]
+    finished: bool
+    log_policy: list[float]
+
+
+@dataclass
+class Counts:
+    """What a call of ``sample`` did.
+
+    prefills: forward passes over prompts and what was begun; forwards: all others; tokens: tokens fed to these
+    others, over all rows; pushes, pops: actions taken. Each push is fed once, save one that ends its trajectory
+    (``<eos>``, or the last action allowed), and pops are never fed, so that always
+    ``tokens == pushes - (trajectories whose last action is a push)``.
+    """
+
+    prefills: int = 0
+    forwards: int = 0
+    tokens: int = 0
+    pushes: int = 0
+    pops: int = 0
+
+
+def sample(
+    policy: Policy,
+    prompts: Sequence[Sequence[int]],
+    decoding: Decoding,
+    streams: Sequence[int],
+    batch: int,
+    perturbation: Perturbation | None = None,
+    progress: Callable[[int], object] | None = None,
+    watch: Callable[[int, int], object] | None = None,
+    begun: Sequence[Sequence[int]] | None = None,
+) -> tuple[list[Rollout], Counts]:
+    """One rollout per prompt, in the prompts' order, at most ``batch`` of them side by side.
+
+    streams: a seed per prompt. Action t of prompt k is decided by the t-th number of
+    ``generator(streams[k])``, so rollouts depend neither on ``batch`` nor on the other prompts (save
+    where rounding in a batched product tips a draw). ``progress(n)`` is called as n more rollouts end,
+    ``watch(k, action)`` as each action of prompt k is taken. The policy is left in the mode (training, gradient
+    checkpointing) it was found in.
+
+    begun: tokens pushed after each prompt by others than the policy. They are live, so that the policy may take
+    them back, but no actions of its own: neither ``Rollout``, ``Counts`` nor ``max_actions`` counts them.
+
+    Raises UserError where a prompt, what was begun and ``max_actions`` exceed the policy's context; ValueError for
+    an empty prompt, a beginning with ``<bkspc>`` in it, or other numbers of streams or beginnings than of prompts.
+    """
+    begun = [()] * len(prompts) if begun is None else begun
+    for what, values in (("streams", streams), ("beginnings", begun)):
+        if len(values) != len(prompts):
+            raise ValueError(f"{len(prompts)} prompts need as many {what}, not {len(values)}")
+    _check(policy, prompts, begun, decoding)
+    sampler = _Sampler(policy, prompts, begun, decoding, streams, batch, perturbation, watch)
+    rollouts: dict[int, Rollout] = {}
+    with _inference(policy):
+        while sampler.active or sampler.waiting:
+            sampler.admit()
+            ended = sampler.act()
+            rollouts |= ended
+            if progress is not None and ended:
+                progress(len(ended))
+    return [rollouts[k] for k in range(len(prompts))], sampler.counts
+
+
+def _check(
+    policy: Policy, prompts: Sequence[Sequence[int]], begun: Sequence[Sequence[int]], decoding: Decoding
+) -> None:
+    context, bkspc = policy.context, policy.bkspc
+    for k, (prompt, beginning) in enumerate(zip(prompts, begun, strict=True)):
+        if not len(prompt):
+            raise ValueError("a rollout needs at least one prompt token (<bos>): its first state")
+        if bkspc in beginning:
+            raise ValueError("what was begun holds live tokens alone, no <bkspc>")
+        if (length := len(prompt) + len(beginning)) + decoding.max_actions > context:
+            raise UserError(
+                f"prompt {k} ({length} tokens) and max_actions ({decoding.max_actions}) exceed the "
+                f"model's context of {context} tokens: lower max_actions, or shorten the prompt"
+            )
+
+
+@contextmanager
+def _inference(policy: Policy) -> Iterator[None]:
+    """Evaluation mode, no gradients, no gradient checkpointing (which would bypass the cache)."""
+    training = policy.training
+    checkpointed: list[Any] = [m for m in policy.modules() if getattr(m, "gradient_checkpointing", False)]
+    policy.eval()
+    for module in checkpointed:
+        module.gradient_checkpointing = False
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        policy.train(training)
+        for module in checkpointed:
+            module.gradient_checkpointing = True
+
+
+class _Sampler:
+    """Trajectories under way: row i of every array, and of the cache, is one, for i below ``active``.
+
+    item: index of the prompt; boundary: position of its last token; depth: position of the last live one; taken:
+    number of actions so far, all int64 [batch]. action, log_policy: what was taken, [batch, max_actions]; uniform,
+    disturbance: the random numbers of each action, and of each replacement; written, lag: log pi of each live token
+    after the prompt, and how far it was below the likeliest (kept where the decoding asks), 0 of what was begun.
+    ``texts``: the prompts with what was begun after them.
+    """
+
+    def __init__(self, policy, prompts, begun, decoding, streams, batch, perturbation, watch=None):
+        self.policy = policy
+        self.prompts = prompts
+        self.texts = [[*prompt, *beginning] for prompt, beginning in zip(prompts, begun, strict=True)]
+        self.decoding = decoding
+        self.by_rule = bool(decoding.takeback or decoding.takeback_ratio)
+        self.streams = streams
+        self.perturbation = perturbation
+        self.watch = watch
+        self.active = 0
+        self.waiting = list(range(len(prompts)))[::-1]  # taken from the end
+        self.batch = min(batch, len(prompts))
+        self.counts = Counts()
+        self.bkspc = policy.bkspc
+        self.final = np.zeros(self.bkspc + 1, bool)  # which actions end a trajectory
+        self.final[list(eos_ids(policy))] = True
+        shape = self.batch, decoding.max_actions
+        self.item, self.boundary, self.depth, self.taken = np.zeros((4, self.batch), np.int64)
+        self.action, self.log_policy, self.uniform = np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape)
+        self.disturbance = np.zeros((*shape, 2) if perturbation else (self.batch, 0))
+        self.written = np.zeros((self.batch, max(map(len, begun), default=0) + decoding.max_actions))
+        self.lag = np.zeros_like(self.written)
+        numbers = (self.item, self.boundary, self.depth, self.taken)
+        self.arrays = (*numbers, self.action, self.log_policy, self.uniform, self.disturbance, self.written, self.lag)
+        longest = max(map(len, self.texts), default=0)
+        self.cache = StateCache(policy, self.batch, longest + decoding.max_actions)
+
+    def admit(self) -> None:
+        """Prefill free rows with waiting prompts in one forward pass, once a quarter of the batch is free."""
+        free = min(self.batch - self.active, len(self.waiting))
+        if not free or (self.active and free < min(self.batch // 4, len(self.waiting))):
+            return
+        items = [self.waiting.pop() for _ in range(free)]
+        rows = slice(self.active, self.active + free)
+        self._begin(rows, items)
+        longest = max(len(self.texts[k]) for k in items)
+        # What fills short texts up is never seen: any token will do.
+        token = self._tensor([[*self.texts[k], *[0] * (longest - len(self.texts[k]))] for k in items])
+        self.cache.push(rows, token, token.new_zeros(free))
+        self.active += free
+        self.counts.prefills += 1
+
+    def _begin(self, rows: slice, items: list[int]) -> None:
+        self.item[rows], self.taken[rows], self.written[rows], self.lag[rows] = items, 0, 0, 0
+        self.boundary[rows] = [len(self.prompts[k]) - 1 for k in items]
+        self.depth[rows] = [len(self.texts[k]) - 1 for k in items]
+        n, streams = self.decoding.max_actions, [self.streams[k] for k in items]
+        self.uniform[rows] = [generator(stream).random(n, dtype=np.float32) for stream in streams]
+        if self.perturbation:
+            self.disturbance[rows] = [generator(stream, "perturbation").random((n, 2)) for stream in streams]
+
+    def act(self) -> dict[int, Rollout]:
+        """Every row draws up to its next push, which is then fed; returns the rollouts that ended, by prompt."""
+        ended = np.zeros(self.active, bool)
+        drawing = np.arange(self.active)
+        while len(drawing):
+            action = self._draw(drawing)
+            pop = action == self.bkspc
+            self.depth[drawing] += np.where(pop, -1, 1)
+            pops = int(pop.sum())
+            self.counts.pops += pops
+            self.counts.pushes += len(pop) - pops
+            over = self.final[action] | (self.taken[drawing] == self.decoding.max_actions)
+            ended[drawing[over]] = True
+            drawing = drawing[pop & ~over]
+        rollouts = self._rollouts(np.flatnonzero(ended))
+        self._close(ended)
+        self._feed()
+        return rollouts
+
+    def _rollouts(self, rows: np.ndarray) -> dict[int, Rollout]:
+        finished = self.final[self.action[rows, self.taken[rows] - 1]]
+        columns = (self.item[rows], self.taken[rows], self.action[rows], finished, self.log_policy[rows])
+        return {
+            item: Rollout(action[:taken], finished, log_policy[:taken])
+            for item, taken, action, finished, log_policy in zip(*(c.tolist() for c in columns), strict=True)
+        }
+
+    def _draw(self, rows: np.ndarray) -> np.ndarray:
+        """The next action of each of these rows, noted with its log pi(a|s)."""
+        depth, taken = self.depth[rows], self.taken[rows]
+        live = depth - self.boundary[rows]
+        logits = self.cache.preferences(self._tensor(rows), self._tensor(depth))
+        surprise, lag = NOTHING, NOTHING
+        if self.decoding.surprise or self.decoding.takeback:
+            surprise = -self._of_last(self.written, rows, live)
+        if self.decoding.takeback_ratio:
+            lag = self._of_last(self.lag, rows, live)
+        probability = action_probabilities(logits, self._tensor(live == 0), self.decoding, surprise, lag)
+        drawn = inverse_cdf(probability, self._tensor(self.uniform[rows, taken]))
+        if self.perturbation:
+            drawn = self._tensor(self._perturbed(rows, drawn.tolist(), logits))
+        log_policy = logits.log_softmax(-1).gather(1, drawn[:, None])[:, 0].cpu().numpy()
+        action = drawn.cpu().numpy()
+        pop = action == self.bkspc
+        # A token may be taken back by likelihood where the policy itself has no <bkspc>.
+        if not np.isfinite(log_policy[~pop] if self.by_rule else log_policy).all():
+            raise UserError("the policy's logits are not finite: training diverged, lower learning_rate")
+        self.written[rows[~pop], live[~pop]] = log_policy[~pop]
+        if self.decoding.takeback_ratio:
+            lag = logits[:, : self.bkspc].amax(-1) - logits.gather(1, drawn[:, None])[:, 0]
+            self.lag[rows[~pop], live[~pop]] = lag.cpu().numpy()[~pop]
+        self.action[rows, taken], self.log_policy[rows, taken] = action, log_policy
+        self.taken[rows] += 1
+        if self.watch is not None:
+            for item, a in zip(self.item[rows].tolist(), action.tolist(), strict=True):
+                self.watch(item, a)
+        return action
+
+    def _of_last(self, values: np.ndarray, rows: np.ndarray, live: np.ndarray) -> Tensor:
+        """What stands in ``values`` for the last live token of each of these rows, 0 where there is none."""
+        return self._tensor(np.where(live > 0, values[rows, live - 1], 0).astype(np.float32))
+
+    def _perturbed(self, rows: np.ndarray, drawn: list[int], logits: Tensor) -> list[int]:
+        """What is pushed for the actions drawn."""
+        disturbance = self.disturbance[rows, self.taken[rows]].tolist()
+        acts = zip(drawn, self.item[rows].tolist(), disturbance, logits, strict=True)
+        return [self.perturbation.replaced(action, item, *numbers, state) for action, item, numbers, state in acts]
+
+    def _close(self, ended: np.ndarray) -> None:
+        """Drop rows, and move the last ones into the gaps: active rows stay the first."""
+        self.active -= int(ended.sum())
+        gaps = np.flatnonzero(ended[: self.active])
+        last = self.active + np.flatnonzero(~ended[self.active :])
+        if len(gaps):
+            self.cache.move(self._tensor(last), self._tensor(gaps))
+            for array in self.arrays:
+                array[gaps] = array[last]
+
+    def _feed(self) -> None:
+        """One forward pass over the token that each active row has just pushed."""
+        if not self.active:
+            return
+        rows = np.arange(self.active)
+        token = self.action[rows, self.taken[rows] - 1]
+        self.cache.push(slice(self.active), self._tensor(token)[:, None], self._tensor(self.depth[rows]))
+        self.counts.forwards += 1
+        self.counts.tokens += self.active
+
+    def _tensor(self, values: np.ndarray | list) -> Tensor:
+        return torch.as_tensor(values, device=self.policy.device)
+
+
+def eos_ids(policy: Policy) -> set[int]:
+    """The ids that end a trajectory (some models have several)."""
+    eos = policy.lm.config.eos_token_id
+    return {eos} if isinstance(eos, int) else set(eos or ())

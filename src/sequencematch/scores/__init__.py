@@ -1,0 +1,1 @@
+"""Metrics of runs, differences between methods, and their intervals."""

@@ -1,0 +1,76 @@
+"""The scored runs of a scale, and what their folders say about them."""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sequencematch.errors import UserError
+from sequencematch.scores.comparison import Variant
+from sequencematch.scores.metrics import read_json
+from sequencematch.store.provenance import read_record
+
+
+@dataclass(frozen=True)
+class Run:
+    """A scored run: its names, its folder, and the content of its metrics.json."""
+
+    task: str
+    variant: Variant
+    seed: int
+    folder: Path
+    metrics: dict
+
+    @property
+    def family(self) -> str:
+        """Of its task: arithmetic, translation or text."""
+        return self.metrics["family"]
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model"
+
+    @property
+    def samples(self) -> Path:
+        return self.folder / "samples.jsonl"
+
+
+def read_runs(paths: Iterable[Path]) -> list[Run]:
+    """The runs behind metrics.json files: tasks in the order given, their variants as tables order them."""
+    runs = []
+    for path in paths:
+        metrics = read_json(path, "score the run again")
+        try:
+            variant = Variant(metrics["method"], metrics["eta"])
+            runs.append(Run(metrics["task"], variant, metrics["seed"], path.parent, metrics))
+        except KeyError as error:
+            raise UserError(f"'{path}' lacks {error}: score the run again") from error
+    tasks = list(dict.fromkeys(run.task for run in runs))
+    return sorted(runs, key=lambda run: (tasks.index(run.task), run.variant.place, run.seed))
+
+
+def read_training(model: Path) -> list[dict[str, str]]:
+    """The lines of a model folder's metrics.csv."""
+    try:
+        with (model / "metrics.csv").open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"'{model}' holds no metrics.csv of a training run: train it again") from error
+
+
+def evaluated_split(run: Run) -> str:
+    """The split that a run completed, as the record beside its samples has it."""
+    return read_record(run.samples)["options"]["split"]
+
+
+def read_records(run: Run, decoding: str) -> Iterator[dict]:
+    """What a run typed in one decoding, a record per example, in their order. Raises UserError where there is none."""
+    try:
+        with run.samples.open(encoding="utf-8") as lines:
+            for line in lines:
+                record = json.loads(line)
+                if record["decoding"] == decoding:
+                    yield record
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"'{run.samples}' holds no samples ({error}): delete it and sample again") from error

@@ -1,0 +1,132 @@
+"""The map: a default cell, and axes on which one thing at a time differs from it.
+
+A cell compares a few roles (by convention mle, bc and sm), each a method on a task, in several readings (ways of
+decoding). What a cell says beside its place is what differs there: for all roles, or for those it names. Free of torch.
+"""
+
+import itertools
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from sequencematch.settings.decodings import combined, decoding_options, without_backspace
+from sequencematch.settings.section import Name, Section, setting
+
+Eta = Annotated[float, Field(gt=0, lt=1)]
+# Names of differences: sm_minus_mle; sm_minus_plain is one to the default cell.
+MINUS, PLAIN = "_minus_", "plain"
+# The columns of the map's pictures, by what a decoding does.
+SAMPLED, GREEDY, PERTURBED = COLUMNS = ("sampled", "greedy", "perturbed")
+
+
+class Cell(Section):
+    """A place on an axis. A text stands for all roles, a mapping for the roles it names."""
+
+    at: str = Field(description="what the place is called", min_length=1)
+    task: str | dict[Name, str] = setting({}, "task, instead of the map's")
+    method: str | dict[Name, str] = setting({}, "method, instead of the map's for that role")
+    eta: Eta | None = setting(None, "noise level, instead of the map's")
+    decoding: str | dict[Name, str] = setting({}, "decoding, together with each reading's")
+
+
+class Axis(Section):
+    title: str = Field(description="what varies")
+    readings: tuple[str, ...] | None = setting(None, "decodings in which it is read (default: the map's)")
+    cells: tuple[Cell, ...] = Field(min_length=1, description="places, in order; the default cell is one of them")
+
+    @field_validator("cells")
+    @classmethod
+    def _distinct(cls, cells):
+        if len({cell.at for cell in cells}) < len(cells):
+            raise ValueError(f"{', '.join(cell.at for cell in cells)}: each place may stand there once")
+        return cells
+
+
+class Map(Section):
+    title: str = Field(description="heading of the map")
+    task: str = Field(description="task of the default cell")
+    eta: Eta = Field(description="noise level of the default cell")
+    methods: dict[Name, str] = Field(min_length=2, description="roles that are compared, and the method of each")
+    readings: tuple[str, ...] = setting(("sampled", "greedy"), "decodings in which a cell is read", min_length=1)
+    axes: dict[Name, Axis] = Field(min_length=1, description="what varies around the default cell")
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a comparison: what the runs of a method score in a decoding."""
+
+    task: str
+    method: str
+    eta: float
+    decoding: str
+
+    @property
+    def run(self) -> str:
+        """The folder of its runs, one per seed in it, below that of the scale."""
+        return f"{self.task}/{self.method}/eta={self.eta:g}"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A cell in one decoding: the side that each role takes, and the one it takes in the default cell so decoded."""
+
+    axis: str
+    at: str
+    name: str
+    sides: dict[str, Side]
+    plain: dict[str, Side]
+
+    @property
+    def column(self) -> str:
+        return column_of(next(iter(self.sides.values())).decoding)
+
+    @cached_property
+    def comparisons(self) -> dict[str, tuple[Side, Side]]:
+        """What is compared with what, by name: every role with those before it (``sm_minus_mle``), and with itself in
+        the default cell, where the cell has another method, level of noise or decoding for it (``sm_minus_plain``)."""
+        pairs = {f"{b}{MINUS}{a}": (self.sides[b], self.sides[a]) for a, b in itertools.combinations(self.sides, 2)}
+        for role, side in self.sides.items():
+            plain = self.plain[role]
+            alike = side.task == plain.task and column_of(side.decoding) == column_of(plain.decoding)
+            if alike and side != plain:
+                pairs[f"{role}{MINUS}{PLAIN}"] = (side, plain)
+        return pairs
+
+
+def column_of(decoding: str) -> str:
+    options = decoding_options(decoding)
+    if any(key.startswith("perturbed") for key in options):
+        return PERTURBED
+    return GREEDY if options.get("temperature") == 0 else SAMPLED
+
+
+def readings_of(described: Map, noiseless: Collection[str]) -> list[Reading]:
+    """Every cell in every reading, axis by axis. ``noiseless``: methods whose runs are at eta 0, without ``<bkspc>``.
+
+    Raises ValueError where a cell's decoding and a reading do not go together.
+    """
+    found = []
+    for name, axis in described.axes.items():
+        for cell in axis.cells:
+            for reading in axis.readings or described.readings:
+                sides, plain = (
+                    {role: _side(described, c, role, reading, noiseless) for role in described.methods}
+                    for c in (cell, Cell(at=cell.at))
+                )
+                found.append(Reading(name, cell.at, reading, sides, plain))
+    return found
+
+
+def _side(described: Map, cell: Cell, role: str, reading: str, noiseless: Collection[str]) -> Side:
+    method = _for(cell.method, role) or described.methods[role]
+    decoding = combined(reading, _for(cell.decoding, role) or "sampled")
+    if method in noiseless:
+        return Side(_for(cell.task, role) or described.task, method, 0, without_backspace(decoding))
+    return Side(_for(cell.task, role) or described.task, method, cell.eta or described.eta, decoding)
+
+
+def _for(value: str | dict[str, str], role: str) -> str | None:
+    return value.get(role) if isinstance(value, dict) else value

@@ -1,0 +1,1 @@
+"""Files and folders of results: written atomically, named by digests, with their provenance."""

@@ -1,0 +1,99 @@
+"""Which code a script runs, and digests of it that change exactly when that code does.
+
+The digests are a parameter of the rule that calls the script, so editing a module reruns the rules whose
+scripts import it, directly or through other modules, and no others. Comments, docstrings, formatting and
+modification times do not count. A file that a module names in a string and that lies beside it (a table, a
+template) is code too: ``Path(__file__).with_name("paper_tables.csv")``; so are the files of a folder named like that.
+"""
+
+import ast
+import hashlib
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+SOURCE = Path(__file__).resolve().parents[2]
+NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")  # of a file or folder beside a module
+
+
+def code_digest(entry: Path, unused: Collection[str] = (), source: Path = SOURCE) -> str:
+    """One digest of all the code that running (or importing) the file ``entry`` below ``source`` can reach."""
+    return _digest(repr(code_digests(entry, unused, source)).encode())
+
+
+def code_digests(entry: Path, unused: Collection[str] = (), source: Path = SOURCE) -> dict[str, str]:
+    """The digest of every file that running ``entry`` can reach, by its path below ``source``.
+
+    ``unused`` names modules that it imports in functions which this run will not call.
+    """
+    source, files = source.resolve(), sorted(import_closure(entry, unused, source))
+    digests = (_read(file, source).digest if file.suffix == ".py" else _digest(file.read_bytes()) for file in files)
+    return {file.relative_to(source).as_posix(): digest for file, digest in zip(files, digests, strict=True)}
+
+
+def import_closure(entry: Path, unused: Collection[str] = (), source: Path = SOURCE) -> set[Path]:
+    """``entry``, all modules below ``source`` that it imports, however indirectly, and the files that those name."""
+    source, waiting, found = source.resolve(), [entry.resolve()], set()
+    left_out = {source / (name.replace(".", "/") + ".py") for name in unused}
+    while waiting:
+        file = waiting.pop()
+        if file not in found | left_out:
+            found.add(file)
+            if file.suffix == ".py":
+                module = _read(file, source)
+                waiting += [*_imported_files(module, source), *_named_files(module, file.parent)]
+    return found
+
+
+@dataclass(frozen=True)
+class _Module:
+    """What a module's code comes to: its digest, the dotted names it imports, its strings that may name files."""
+
+    digest: str
+    imports: frozenset[str]
+    strings: frozenset[str]
+
+
+def _imported_files(module: _Module, source: Path) -> Iterator[Path]:
+    for name in module.imports:
+        parts = name.split(".")
+        for length in range(1, len(parts) + 1):  # importing a.b.c also runs a and a.b
+            imported = source.joinpath(*parts[:length])
+            yield from (f for f in (imported.with_suffix(".py"), imported / "__init__.py") if f.is_file())
+
+
+def _named_files(module: _Module, folder: Path) -> Iterator[Path]:
+    """Files beside a module, other than modules, that its strings name, one by one or by their folder."""
+    for named in (folder / string for string in module.strings):
+        if named.is_file() and named.suffix != ".py":
+            yield named
+        elif named.is_dir() and not any(named.glob("*.py")):  # a folder of modules is imported, not read
+            yield from (below for below in named.rglob("*") if below.is_file())
+
+
+def _read(file: Path, source: Path) -> _Module:
+    return _parsed(file.read_text(encoding="utf-8"), str(file), file.relative_to(source).parent.parts)
+
+
+@cache  # by content: many scripts share a module, and it may change while the process lives
+def _parsed(text: str, name: str, package: tuple[str, ...]) -> _Module:
+    tree = ast.parse(text, filename=name)
+    imports, strings = set(), set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            if ast.get_docstring(node, clean=False) is not None:
+                node.body = node.body[1:] or [ast.Pass()]
+        elif isinstance(node, ast.Import):
+            imports |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):  # from a import b: a.b, for b may be a module
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            imports |= {".".join(filter(None, [*above, node.module, alias.name])) for alias in node.names}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and NAME.fullmatch(node.value[:200]):
+            strings.add(node.value)
+    return _Module(_digest(ast.unparse(tree).encode()), frozenset(imports), frozenset(strings))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]

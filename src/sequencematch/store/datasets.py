@@ -1,0 +1,62 @@
+"""Datasets on disk: Arrow folders (``datasets.DatasetDict``) with a provenance.json that vouches for them."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import datasets
+import pyarrow
+
+from sequencematch.errors import UserError
+from sequencematch.store.files import atomic_folder, write_json
+
+datasets.disable_progress_bars()
+
+PROVENANCE = "provenance.json"
+
+
+def save(splits: dict[str, dict[str, list]], folder: Path | str, provenance: dict) -> None:
+    """Write splits (name -> column -> values) as a ``DatasetDict``, atomically, replacing what stood there.
+
+    provenance.json holds ``provenance`` plus ``counts`` (rows of each split) and ``digest`` (of the content).
+    """
+    tables = {name: datasets.Dataset.from_dict(columns) for name, columns in splits.items()}
+    dataset = datasets.DatasetDict(tables)
+    counts = {name: len(split) for name, split in dataset.items()}
+    with atomic_folder(folder) as partial:
+        dataset.save_to_disk(partial)
+        write_json(partial / PROVENANCE, provenance | {"counts": counts, "digest": digest(dataset)})
+
+
+def load(folder: Path | str) -> tuple[datasets.DatasetDict, dict]:
+    """The dataset in ``folder`` and its provenance, the one verified against the other.
+
+    Raises UserError where the folder is missing, incomplete or damaged, or its rows were edited.
+    """
+    folder = Path(folder)
+    if not (folder / PROVENANCE).is_file():
+        raise UserError(f"no dataset in '{folder}' ({PROVENANCE} is missing): run the step that makes it")
+    try:
+        provenance = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+        expected = provenance["digest"]
+        dataset = datasets.load_from_disk(folder, keep_in_memory=True)
+        found = digest(dataset)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, pyarrow.ArrowException) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"the dataset in '{folder}' is damaged ({reason}): delete it and run again") from error
+    if found != expected:
+        raise UserError(
+            f"the dataset in '{folder}' does not match the digest in its {PROVENANCE}: "
+            "its rows were changed; delete it and run again"
+        )
+    return dataset, provenance
+
+
+def digest(dataset: datasets.DatasetDict) -> str:
+    """SHA-256 of the rows: equal content, equal digest, however Arrow lays it out in files."""
+    content = hashlib.sha256()
+    for name in sorted(dataset):
+        table = dataset[name].data.table
+        for column in sorted(table.column_names):
+            content.update(json.dumps([name, column, table.column(column).to_pylist()]).encode())
+    return content.hexdigest()

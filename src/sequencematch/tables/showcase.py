@@ -1,0 +1,145 @@
+"""Table 8's examples: the last token of a prompt was replaced by a random one; what did the policy write?
+
+Shown are the first prompts of the split in their order, none picked.
+"""
+
+import html
+import itertools
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sequencematch.errors import UserError
+from sequencematch.scores.deletions import DELETED, KEPT
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One continuation of a damaged prompt.
+
+    prompt: text before the damaged token; true, wrong: that token as it was and as it was given; pieces: texts in the
+    order typed, the wrong token alone and first, and whether each was kept or deleted; rendered: all of them as plain
+    text with every ``<bkspc>`` visible; answered_at_once: whether the first action was ``<bkspc>``.
+    """
+
+    example: int
+    prompt: str
+    true: str
+    wrong: str
+    pieces: list[list[str]]
+    answered_at_once: bool
+    rendered: str
+
+
+def read_shown(path: Path) -> list[Shown]:
+    """The records of a shown.jsonl, none for a policy without ``<bkspc>``. UserError names the line that is none."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError) as error:
+        raise UserError(f"'{path}' is not there or not a text file: sample again") from error
+    return [_shown(line, f"line {number} of '{path}'") for number, line in enumerate(lines, start=1)]
+
+
+def _shown(line: str, where: str) -> Shown:
+    try:
+        fields = json.loads(line)
+        shown = Shown(**{name: fields[name] for name in Shown.__annotations__})
+        for text, fate in shown.pieces:
+            if not isinstance(text, str) or fate not in (KEPT, DELETED):
+                raise ValueError(f"a piece is {[text, fate]!r}")
+        if not shown.pieces or not all(isinstance(getattr(shown, name), str) for name in ("prompt", "true", "wrong")):
+            raise ValueError("no text and pieces")
+        return shown
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise UserError(f"{where} is no shown example ({what}): delete the file and sample again") from error
+
+
+def answered(shown: Sequence[Shown]) -> str:
+    """'4 of 5 answered at once with `<bkspc>`'"""
+    return f"{sum(one.answered_at_once for one in shown)} of {len(shown)} answered at once with `<bkspc>`"
+
+
+@dataclass(frozen=True)
+class Showcase:
+    """A block of a page: what one policy wrote. In plain text, ``<bkspc>`` stands where it was typed."""
+
+    shown: Sequence[Shown]
+
+    def text(self) -> str:
+        return printable(
+            "\n\n".join(f"{_said(one)}\nprompt: {one.prompt}\ntyped:  {one.rendered}" for one in self.shown)
+        )
+
+    def markdown(self) -> str:
+        return _fenced(self.text())
+
+    def html(self) -> str:
+        return "\n".join(
+            f'<div class="shown"><p class="text"><span class="prompt">{_escaped(one.prompt)}</span>'
+            f'{marked(one.pieces, damaged=True)}</p><p class="said">{_escaped(_said(one))}</p></div>'
+            for one in self.shown
+        )
+
+
+def _said(one: Shown) -> str:
+    answer = "answered at once" if one.answered_at_once else "not answered at once"
+    return f"example {one.example}: {_quoted(one.wrong)} in place of {_quoted(one.true)}, {answer}"
+
+
+def marked(pieces: Sequence[Sequence[str]], damaged: bool = False) -> str:
+    """(text, fate) in the order typed as HTML: deleted text struck through, the first word written after it underlined.
+
+    damaged: the first piece is a wrong token that was given; where it was left standing, it is marked.
+    """
+    return "".join(_marked(pieces, damaged))
+
+
+def _marked(pieces: Sequence[Sequence[str]], damaged: bool) -> Iterator[str]:
+    runs = [(fate, [text for text, _ in run]) for fate, run in itertools.groupby(pieces, key=lambda piece: piece[1])]
+    for place, (fate, texts) in enumerate(runs):
+        text = "".join(texts)
+        if fate == DELETED:
+            yield f'<del><span class="aloud">deleted: </span>{_escaped(_visible(text))}</del>'
+        elif place:
+            end = _word(text)
+            yield f'<ins><span class="aloud">written: </span>{_escaped(text[:end])}</ins>{_escaped(text[end:])}'
+        elif damaged:
+            wrong = _escaped(_visible(texts[0]))
+            yield f'<mark><span class="aloud">wrong token kept: </span>{wrong}</mark>{_escaped("".join(texts[1:]))}'
+        else:
+            yield _escaped(text)
+
+
+def _word(text: str) -> int:
+    """Where the first word of a text ends."""
+    found = re.match(r"\s*\S+", text)
+    return found.end() if found else len(text)
+
+
+def _visible(text: str) -> str:
+    """Line ends, which could not be seen marked, as signs; likewise spaces that stand alone."""
+    return text.replace("\n", "↵") if text.strip() else text.replace("\n", "↵").replace(" ", "␣")
+
+
+def printable(text: str) -> str:
+    """Without control characters, which an untrained model writes and neither HTML nor a terminal should get."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", text)
+
+
+def _escaped(text: str) -> str:
+    return html.escape(printable(text))
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _fenced(text: str) -> str:
+    """A code block of Markdown, with a fence longer than any in the text."""
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"{fence}text\n{text}\n{fence}"

@@ -1,0 +1,90 @@
+"""Table 8, measured on open text: how ``<bkspc>`` repairs, and what it does to the text as a truncation of sampling.
+
+The CSV is that of ``tables.py``, with other quantities: ``perplexity``, ``mauve``, ``entropy[<order>]``,
+``repetition`` and ``distinct`` of a decoding, as judged; ``held_out_nll`` of a model, ``held_out_nll_minus_<method>``.
+``mauve_minus_<method>`` is a paired difference to that method in the same decoding,
+``mauve_minus_<method>[<decoding>]`` to that decoding of it. MAUVE has one number per seed and none per question, so its
+intervals are Student's over seeds, and missing with one seed. The real continuations are the method ``reference``.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+
+import numpy as np
+
+from sequencematch.scores.comparison import Comparison, Variant
+from sequencematch.scores.intervals import Resampled, estimate_seeds, resampled_mean, spread
+from sequencematch.settings.decodings import concerns_backspace
+from sequencematch.tables.scores import STATISTICS, Cell, baselines, plain_cells, repair_cells
+
+REFERENCE = Variant("reference", 0.0)
+MASKED = "bkspc_masked"
+
+
+def measure_text(comparison: Comparison) -> list[Cell]:
+    """Every quantity of every variant and of the real continuations."""
+    names, cells = measures(comparison), []
+    for variant in comparison.variants:
+        for decoding in comparison.decodings:
+            if comparison.has(variant, decoding):
+                cells += plain_cells(comparison, variant, decoding, (*names, "mauve", *STATISTICS))
+        cells += _mauve_differences(comparison, variant)
+        cells += _held_out(comparison, variant)
+    return [*cells, *repair_cells(comparison), *_reference(comparison, names)]
+
+
+def measures(comparison: Comparison) -> list[str]:
+    """What is judged of texts, real ones too: perplexity, entropy by order, repetition, distinct."""
+    orders = [f"entropy[{order}]" for order in comparison.first["reference"]["entropy"]]
+    return ["perplexity", *orders, "repetition", "distinct"]
+
+
+def other_decodings(comparison: Comparison, other: Variant) -> list[str]:
+    """The decodings of ``other`` that are truncations of its sampling, as ``<bkspc>`` may be one."""
+    known = [name for name in comparison.decodings if comparison.has(other, name)]
+    others = ("sampled", "greedy", "perturbed")
+    return [name for name in known if not name.startswith(others) and not concerns_backspace(name)]
+
+
+def _mauve_differences(comparison: Comparison, variant: Variant) -> Iterator[Cell]:
+    """Sampled, to the baselines sampled; of a policy with <bkspc> also to itself without, and to MLE truncated."""
+    pairs = [(other, "sampled") for other in baselines(comparison, variant)]
+    if any(metrics["repair"] is not None for metrics in comparison.runs[variant]):
+        pairs += [(variant, MASKED)] if comparison.has(variant, MASKED) else []
+        pairs += [
+            (other, name)
+            for other in baselines(comparison, variant)
+            if other.method == "mle"
+            for name in other_decodings(comparison, other)
+        ]
+    for other, decoding in pairs:
+        if comparison.has(variant, "sampled") and comparison.has(other, decoding):
+            own, its = comparison.statistic(variant, "sampled", "mauve"), comparison.statistic(other, decoding, "mauve")
+            name = f"mauve_minus_{other.method}" + (f"[{decoding}]" if decoding != "sampled" else "")
+            yield _over_seeds(variant, "sampled", name, own - its)
+
+
+def _over_seeds(variant: Variant, decoding: str, name: str, values: np.ndarray) -> Cell:
+    if len(values) > 1:
+        return Cell(variant, decoding, name, **asdict(estimate_seeds(values)))
+    return Cell(variant, decoding, name, float(values.mean()), None)
+
+
+def _held_out(comparison: Comparison, variant: Variant) -> Iterator[Cell]:
+    """The model's own loss on the real continuations; with an interval, for every one of them has a loss."""
+    own = _losses(comparison, variant)
+    yield Cell(variant, "", "held_out_nll", **asdict(own.estimate()))
+    for other in baselines(comparison, variant):
+        paired = (own - _losses(comparison, other)).estimate()
+        yield Cell(variant, "", f"held_out_nll_minus_{other.method}", **asdict(paired))
+
+
+def _losses(comparison: Comparison, variant: Variant) -> Resampled:
+    return resampled_mean(np.array([metrics["held_out"]["per_example"] for metrics in comparison.runs[variant]]))
+
+
+def _reference(comparison: Comparison, names: Sequence[str]) -> Iterator[Cell]:
+    """The real continuations under each seed's judge, which is the same for all methods."""
+    for name in names:
+        values = comparison.reference(name)
+        yield Cell(REFERENCE, "", name, float(values.mean()), spread(values))

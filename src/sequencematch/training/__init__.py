@@ -1,0 +1,1 @@
+"""Batches, losses, the replay buffer, the training loop and its checkpoints."""

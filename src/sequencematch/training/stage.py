@@ -1,0 +1,133 @@
+"""A training stage as a job: from folders on disk to a model folder, resumable in between."""
+
+import argparse
+import hashlib
+import json
+import pickle
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from sequencematch.data.tokenizer import load_tokenizer
+from sequencematch.errors import UserError
+from sequencematch.model.policy import Policy, load_policy, new_policy, save_policy
+from sequencematch.model.processes import Processes, join
+from sequencematch.script import settings_from
+from sequencematch.seeding import stable_seed
+from sequencematch.settings.section import Model, Objective, Optimiser, Rollouts, Schedule
+from sequencematch.store import provenance
+from sequencematch.store.code_digest import code_digest
+from sequencematch.store.files import atomic_folder
+from sequencematch.training.batches import load_corpora
+from sequencematch.training.checkpoints import discard_checkpoints, save_tensors
+from sequencematch.training.losses import LOSSES
+from sequencematch.training.trainer import METRICS, Run, Stage, train, write_metrics
+
+
+def scratch_or_pretrained(args: argparse.Namespace) -> tuple[Policy, Model]:
+    """The untrained policy (or the pretrained network) that a base model starts from."""
+    join(args.gpus)
+    model = settings_from(args, Model)
+    tokenizer = load_tokenizer(args.tokenizer)
+    seed = stable_seed(args.seed, "weights")
+    return new_policy(model, tokenizer.size, tokenizer.special_ids, backspace=False, seed=seed), model
+
+
+def run_stage(
+    args: argparse.Namespace,
+    stage: Stage,
+    policy: Policy,
+    model: Model,
+    optimiser: Optimiser,
+    schedule: Schedule,
+    objective: Objective | None = None,
+    rollouts: Rollouts | None = None,
+    base_steps: int = 0,
+) -> None:
+    """Train ``policy`` through ``stage`` and write the model folder ``args.output``.
+
+    Checkpoints lie in a folder under ``args.resume`` whose name is a digest of all that the run
+    depends on, so that changed settings, data or code never continue from them. ``base_steps`` counts the
+    steps behind the base model.
+    """
+    given = {"model": model, "optimiser": optimiser, "schedule": schedule, "objective": objective, "rollouts": rollouts}
+    objective, rollouts = objective or Objective(), rollouts or Rollouts()
+    train_corpus, validation_corpus = load_corpora(args.noised, objective.imitate_noise)
+    tokenizer = load_tokenizer(args.tokenizer)
+    if tokenizer.bkspc != policy.bkspc:
+        raise UserError(
+            f"<bkspc> is action {tokenizer.bkspc} of the tokenizer '{args.tokenizer}' and {policy.bkspc} of the model: "
+            "they belong to different experiments; make both again"
+        )
+    initial = getattr(args, "initial", None)
+    identity = {
+        "stage": vars(stage),
+        "settings": {name: section.model_dump() for name, section in given.items() if section is not None},
+        "seed": args.seed,
+        "data": train_corpus.digest,
+        "initial": _weights_digest(initial) if initial else None,
+        "code": code_digest(Path(__file__)),
+    }
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    run = Run(
+        policy=policy,
+        train=train_corpus,
+        validation=validation_corpus,
+        stage=stage,
+        optimiser=optimiser,
+        schedule=schedule,
+        objective=objective,
+        rollouts=rollouts,
+        seed=args.seed,
+        resume=args.resume / key,
+        precision=model.precision,
+        initial=_optimiser_state(initial) if initial and stage.start > 0 else None,
+        rebuild=partial(_initial_policy, initial, policy.backspace) if initial else None,
+    )
+    metrics, optimiser_state = train(run)
+    processes = Processes()
+    if processes.first:
+        with atomic_folder(args.output) as folder:
+            save_policy(policy, model, folder)
+            tokenizer.save(folder)
+            write_metrics(metrics, folder / METRICS)
+            if stage.stop < stage.total:
+                save_tensors(optimiser_state, folder / "optimiser.pt")
+            steps = {"base_steps": base_steps, "steps": base_steps + stage.stop}
+            facts = identity | steps | {"noised": str(args.noised)} | provenance.describe()
+            (folder / "provenance.json").write_text(json.dumps(facts, indent=2) + "\n")
+        provenance.record(args, args.output)
+        discard_checkpoints(run.resume)
+    processes.leave()
+
+
+def load_initial(args: argparse.Namespace, stage: Stage) -> tuple[Policy, Model, int]:
+    """The policy a stage starts from, with ``<bkspc>`` as its loss wants it, and the base model's steps."""
+    join(args.gpus)
+    policy, model = load_policy(args.initial, backspace=LOSSES[stage.loss].backspace)
+    initial = json.loads((args.initial / "provenance.json").read_text())
+    return policy, model, initial["steps"] if stage.start == 0 else initial["base_steps"]
+
+
+def _initial_policy(folder: Path, backspace: bool) -> Policy:
+    policy, _ = load_policy(folder, backspace)
+    return policy
+
+
+def _weights_digest(folder: Path) -> str:
+    content = b"".join((folder / name).read_bytes() for name in ("lm.safetensors", "actions.safetensors"))
+    return hashlib.sha256(content).hexdigest()
+
+
+def _optimiser_state(folder: Path) -> dict:
+    file = folder / "optimiser.pt"
+    if not file.is_file():
+        raise UserError(
+            f"'{folder}' holds no optimiser state to continue from: it is not the model of an earlier stage"
+        )
+    try:
+        return torch.load(file, weights_only=True)
+    except (OSError, RuntimeError, EOFError, LookupError, pickle.UnpicklingError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"'{file}' is damaged ({reason}): delete '{folder}' and run again") from error

@@ -1,0 +1,297 @@
+"""The seven laws of the method, in float64: on random trajectories, and on a small MDP with backspaces."""
+
+import math
+import random
+from dataclasses import replace
+from itertools import product
+
+import pytest
+import torch
+from scipy.optimize import minimize
+from support.networks import BKSPC, random_row
+from support.token_mdp import (
+    LEGAL,
+    NEXT,
+    A,
+    empirical_occupancy,
+    occupancy,
+    policy_of,
+    random_table,
+    sample,
+    scores_of,
+    table_of_rewards,
+)
+
+from sequencematch import core
+from sequencematch.core import Normaliser, Objective, Trajectories, score, state_tree
+
+ALL = list(core.DIVERGENCES)
+PLAIN = ["kl", "js", "chi2"]
+
+
+@pytest.fixture(autouse=True)
+def float64():
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(0)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+# --------------------------------------------------------------------------------------------------
+# Laws 1-3: on trajectories with mistakes, repairs and padding
+# --------------------------------------------------------------------------------------------------
+
+
+def random_batch(rows=6):
+    rng = random.Random(11)
+    inputs, batches = state_tree([random_row(rng) for _ in range(rows)], BKSPC)
+    logits = 2 * torch.randn(*inputs.token.shape, BKSPC + 1)
+    return logits.requires_grad_(), batches
+
+
+def sequence_match(data, model, objective):
+    return core.sequence_match(data, model, objective, Normaliser(1, 1, len(data.taken), len(model.taken)))
+
+
+@pytest.mark.parametrize("divergence", ALL)
+def test_law_1_small_alpha_is_behavioural_cloning(divergence):
+    """alpha -> 0: the gradient of J tends to that of sum_i gamma^i log pi(a_i|s_i), at a rate of alpha (D.2)."""
+    logits, batches = random_batch()
+    data, model = (score(logits, trajectories) for trajectories in batches)
+    weights = 0.8 ** torch.arange(data.taken.shape[1])
+    likelihood = torch.where(data.imitated, weights * data.log_policy, 0.0).sum()
+    limit = torch.autograd.grad(likelihood, logits, retain_graph=True)[0]
+
+    def error(alpha):
+        loss = sequence_match(data, model, Objective(divergence, alpha=alpha, gamma=0.8))
+        return (torch.autograd.grad(-loss, logits, retain_graph=True)[0] - limit).abs().max().item()
+
+    if divergence == "mle":
+        assert error(1.0) < 1e-12
+    else:
+        assert error(1e-3) > 1e-5
+        assert error(1e-4) == pytest.approx(error(1e-3) / 10, rel=0.1)
+        assert error(1e-6) == pytest.approx(error(1e-3) / 1000, rel=0.1)
+
+
+def test_law_2_the_discounted_value_bracket_is_the_first_value():
+    """On any trajectory, sum_i gamma^i (V(s_i) - gamma V(s_{i+1})) + gamma^N V(s_N) = V(s_0) (C.3)."""
+    logits, batches = random_batch()
+    for scores in (score(logits, trajectories) for trajectories in batches):
+        for gamma in (0.3, 0.95, 0.999):
+            objective = Objective(gamma=gamma)
+            bracket = core.transition_weights(scores, objective) * core.value_differences(scores, objective)
+            torch.testing.assert_close(bracket.sum(1), scores.value[:, 0], rtol=1e-12, atol=1e-12)
+        uniform = Objective(gamma=0.95, weighting="uniform")
+        bracket = core.transition_weights(scores, uniform) * core.value_differences(scores, uniform)
+        assert (bracket.sum(1) - scores.value[:, 0]).abs().max() > 0.1
+
+
+def test_law_3_a_state_s_constant_moves_its_value_alone():
+    """A constant per state moves V by it; neither the policy, nor BC, nor the mle objective; but chi2's."""
+    logits, batches = random_batch()
+    shift = 3 * torch.randn(*logits.shape[:2])
+    before = [score(logits, trajectories) for trajectories in batches]
+    after = [score(logits + shift[..., None], trajectories) for trajectories in batches]
+    for old, new, trajectories in zip(before, after, batches, strict=True):
+        torch.testing.assert_close(new.value - old.value, shift.gather(1, trajectories.state))
+        torch.testing.assert_close(new.log_policy, old.log_policy)
+        torch.testing.assert_close(core.behavioural_cloning(new), core.behavioural_cloning(old))
+    mle, chi2 = Objective("mle", alpha=0.2, gamma=0.8), Objective("chi2", alpha=0.2, gamma=0.8)
+    torch.testing.assert_close(sequence_match(*after, mle), sequence_match(*before, mle))
+    assert (sequence_match(*after, chi2) - sequence_match(*before, chi2)).abs() > 0.1
+
+
+# --------------------------------------------------------------------------------------------------
+# Law 4: r and Q
+# --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("gamma", [0.5, 0.95])
+def test_law_4_rewards_and_logits_determine_each_other(gamma):
+    """r = Q - gamma P (Q - log pi), as the core computes it, is undone by Q = (I - gamma P)^-1 (r - gamma P log pi)
+    and by iterating the Bellman operator from anywhere (C.2, with alpha = 1).
+
+    C.2 prints (I - gamma P)^-1 (r + log pi): from its own previous line, r = Q - gamma P (Q - log pi), that
+    is a slip, and here it does not give Q back.
+    """
+    table = random_table()
+    legal = LEGAL.flatten()
+    q = table.flatten()[legal]
+    log_policy = torch.log_softmax(table, dim=1).flatten()[legal]
+    r = table_of_rewards(table, Objective(alpha=1.0, gamma=gamma)).flatten()[legal]
+    # P [(s, a), (s', a')] = pi(a'|s') where a leads from s to s'.
+    leads = NEXT.flatten()[legal][:, None] == legal.nonzero()[:, 0][None, :] // A
+    p = leads * log_policy.exp()
+    torch.testing.assert_close(p.sum(1), torch.ones(len(q)))
+    identity = torch.eye(len(q))
+
+    torch.testing.assert_close(r, q - gamma * p @ (q - log_policy))
+    torch.testing.assert_close(torch.linalg.solve(identity - gamma * p, r - gamma * p @ log_policy), q)
+    fixed_point = torch.randn(len(q))
+    for _ in range(math.ceil(math.log(1e-14) / math.log(gamma))):
+        fixed_point = r + gamma * p @ (fixed_point - log_policy)
+    torch.testing.assert_close(fixed_point, q)
+
+    printed = torch.linalg.solve(identity - gamma * p, r + log_policy)
+    assert (printed - q).abs().max() > 0.1
+
+
+# --------------------------------------------------------------------------------------------------
+# Law 5: what maximising J finds
+# --------------------------------------------------------------------------------------------------
+
+
+def f_divergence(name, p, q):
+    """D_f(p, q) = sum q f(p / q), of measures of equal mass, in closed form; 2 chi2(q, mixture) for chi2_mixture."""
+    middle = (p + q) / 2
+    return {
+        "kl": lambda: torch.xlogy(p, p / q).sum(),
+        "js": lambda: torch.xlogy(p, p / middle).sum() + torch.xlogy(q, q / middle).sum(),
+        "chi2": lambda: ((p - q) ** 2 / q).sum(),
+        "chi2_mixture": lambda: 2 * ((q - middle) ** 2 / middle).sum(),
+    }[name]()
+
+
+def maximise(function, start):
+    """The maximum of a smooth function of a float64 vector, and where it is (a Newton method)."""
+
+    def negative(x):
+        x = torch.tensor(x, requires_grad=True)
+        value = -function(x)
+        return value.item(), torch.autograd.grad(value, x)[0].numpy()
+
+    def curvature(x):
+        return -torch.autograd.functional.hessian(function, torch.tensor(x), vectorize=True).numpy()
+
+    found = minimize(negative, start.numpy(), jac=True, hess=curvature, method="trust-exact", options={"gtol": 1e-10})
+    return -found.fun, torch.tensor(found.x)
+
+
+@pytest.mark.parametrize("divergence", [*PLAIN, "chi2_mixture"])
+def test_law_5_the_best_reward_attains_the_divergence(divergence):
+    """sup_r E_data[phi(r)] - E_model[r] (+ the mixture's penalty) = D_f(model, data): the data is f's *second*
+    argument (D.1), so that kl is KL(model || data), though D.2 calls it the forward one."""
+    data, model = torch.softmax(torch.randn(6), 0), torch.softmax(torch.randn(6), 0)
+    objective = Objective(divergence)
+
+    def gain(r):
+        return (data * objective.phi(r) - model * r - objective.rollout_penalty * model * r**2).sum()
+
+    best, _ = maximise(gain, torch.zeros(6))
+    assert best == pytest.approx(f_divergence(divergence, model, data).item(), abs=1e-8)
+    if divergence in ("kl", "chi2"):
+        assert abs(best - f_divergence(divergence, data, model).item()) > 0.01
+
+
+GAMMA = 0.8
+
+
+@pytest.fixture
+def demonstrations():
+    """A data set of trajectories with backspaces, in which every action of every state is taken."""
+    trajectories = sample(policy_of(random_table(0.5)), 60)
+    return trajectories, empirical_occupancy(trajectories, GAMMA)
+
+
+def best_policy(trajectories, objective):
+    """The maximum of alpha J over free logits, and the policy there."""
+
+    def gain(free):
+        scores = scores_of(torch.full(LEGAL.shape, -torch.inf).masked_scatter(LEGAL, free), trajectories)
+        # Any trajectories from the same start do for the model half: its bracket telescopes to V(s_0).
+        loss = core.sequence_match(scores, scores, objective, Normaliser(count, count, count, count))
+        return -objective.alpha * loss
+
+    count = len(trajectories.state)
+    best, free = maximise(gain, torch.zeros(int(LEGAL.sum())))
+    return best, policy_of(torch.full(LEGAL.shape, -torch.inf).masked_scatter(LEGAL, free))
+
+
+@pytest.mark.parametrize("divergence", PLAIN)
+def test_law_5_maximising_j_recovers_the_data_policy(demonstrations, divergence):
+    """max_Q alpha J = min_pi D_f(rho_pi, rho_data) - alpha H(pi) (C.5), and as alpha -> 0 the policy is the data's.
+
+    The entropy's pull on the policy is first-order in alpha: at no alpha > 0 is the data policy recovered exactly.
+    """
+    trajectories, rho_data = demonstrations
+    assert (rho_data[LEGAL] > 0).all()
+    data_policy = rho_data / rho_data.sum(1, keepdim=True)
+    torch.testing.assert_close(occupancy(data_policy, GAMMA), rho_data)
+
+    def primal(policy, alpha):
+        rho = occupancy(policy, GAMMA)
+        entropy = -(rho * torch.where(LEGAL, policy.log(), 0.0)).sum()
+        return (f_divergence(divergence, rho[LEGAL], rho_data[LEGAL]) - alpha * entropy).item()
+
+    errors = []
+    for alpha in (0.1, 0.01, 0.001):
+        objective = Objective(divergence, alpha=alpha, gamma=GAMMA)
+        best, policy = best_policy(trajectories, objective)
+        assert best == pytest.approx(primal(policy, alpha), abs=1e-9)  # no gap: both are optimal
+        for _ in range(3):
+            other = policy_of(policy.log() + 0.1 * torch.randn(policy.shape))
+            assert primal(other, alpha) > best
+        errors.append((policy - data_policy).abs().max().item())
+    assert errors[2] < 0.002
+    assert errors[1] / errors[0] < 0.2 and errors[2] / errors[1] == pytest.approx(0.1, rel=0.2)
+
+
+# --------------------------------------------------------------------------------------------------
+# Laws 6 and 7
+# --------------------------------------------------------------------------------------------------
+
+
+def exact_j(table, data_policy, objective):
+    """J from the occupancies of data and model, in place of sums over trajectories."""
+    r = table_of_rewards(table, objective)
+    rho_data, rho_model = (occupancy(policy, objective.gamma) for policy in (data_policy, policy_of(table)))
+    on_data = (rho_data * objective.phi(r)).sum() / objective.alpha
+    on_model = objective.rollout_penalty * (rho_model * r**2).sum() / objective.alpha
+    return on_data - torch.logsumexp(table[0], 0) - on_model
+
+
+@pytest.mark.parametrize("divergence", [*PLAIN, "chi2_mixture"])
+def test_law_6_the_plug_in_estimator_is_unbiased(divergence):
+    """Its mean over sampled trajectories is the exact J (C.6)."""
+    table, data_policy, count = random_table(), policy_of(random_table()), 10_000
+    objective = Objective(divergence, alpha=0.3, gamma=GAMMA, js_delta=0.2)  # a slope with a modest variance
+    data, model = (scores_of(table, sample(policy, count)) for policy in (data_policy, policy_of(table)))
+    plug_in = (core.data_objective(data, objective) + core.rollout_objective(model, objective)) / count
+    # The spread of one trajectory's estimate, from the means of 50 groups of 200.
+    groups = [
+        (core.data_objective(rows(data, part), objective) + core.rollout_objective(rows(model, part), objective)) / 200
+        for part in torch.arange(count).split(200)
+    ]
+    error = torch.stack(groups).std() / len(groups) ** 0.5
+
+    def distance(data_policy, objective):
+        return abs(plug_in - exact_j(table, data_policy, objective)) / error
+
+    assert distance(data_policy, objective) < 4
+    # The bound has teeth: another gamma, data policy or penalty would be seen.
+    assert distance(data_policy, replace(objective, gamma=GAMMA + 0.05)) > 6
+    assert distance(policy_of(table), objective) > 6
+    if divergence == "chi2_mixture":
+        assert distance(data_policy, replace(objective, c=0.4)) > 6
+
+
+def rows(scores, part):
+    return core.Scores(*(tensor[part] for tensor in vars(scores).values()))
+
+
+@pytest.mark.parametrize("n, epsilon", product([1, 5, 40], [0.01, 0.2]))
+def test_law_7_the_leaking_chain(n, epsilon):
+    """Data stays on a chain of n steps, the model leaks epsilon at each (appendix B): KL(P||Q) is the cloning
+    loss, -n log(1 - epsilon); chi2 is (1 - epsilon)^-n - 1; KL(Q||P) is infinite."""
+    leak = [epsilon * (1 - epsilon) ** i for i in range(n)]
+    p, q = torch.tensor([0.0] * n + [1.0]), torch.tensor([*leak, (1 - epsilon) ** n])
+    assert q.sum().item() == pytest.approx(1)
+    assert f_divergence("kl", p, q).item() == pytest.approx(-n * math.log(1 - epsilon))
+    assert f_divergence("chi2", p, q).item() == pytest.approx((1 - epsilon) ** -n - 1)
+    assert f_divergence("kl", q, p).item() == math.inf
+
+    logits = torch.tensor([1 - epsilon, epsilon]).log().expand(1, n + 1, 2)
+    taken = torch.ones(1, n, dtype=torch.bool)
+    chain = Trajectories(torch.arange(n + 1)[None], torch.zeros(1, n, dtype=torch.long), taken, taken)
+    assert core.behavioural_cloning(score(logits, chain)).item() == pytest.approx(f_divergence("kl", p, q).item())

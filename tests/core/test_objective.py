@@ -1,0 +1,275 @@
+"""The objective: sums against a naive reference, gradients, precision, accumulation, n-grams."""
+
+import random
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from support.networks import BKSPC, random_row
+
+from sequencematch import core
+from sequencematch.core import Actions, Normaliser, Objective, Trajectories, score, state_tree
+
+WEIGHTINGS = ("discounted", "uniform")
+OBJECTIVES = [
+    pytest.param(Objective(divergence, alpha=0.2, gamma=0.8, weighting=weighting), id=f"{divergence}-{weighting}")
+    for divergence in core.DIVERGENCES
+    for weighting in WEIGHTINGS
+]
+
+
+def encoded(seed=0, rows=4):
+    """Float64 logits that require gradients, and the (data, rollout) trajectories of rows that share a prompt."""
+    rng = random.Random(seed)
+    inputs, batches = state_tree([random_row(rng) for _ in range(rows)], BKSPC)
+    generator = torch.Generator().manual_seed(seed)
+    logits = 2 * torch.randn(*inputs.token.shape, BKSPC + 1, dtype=torch.float64, generator=generator)
+    return logits.requires_grad_(), batches
+
+
+def everything_imitated(trajectories):
+    return replace(trajectories, imitated=trajectories.taken)
+
+
+def normaliser_of(data, model):
+    return Normaliser(data.taken.sum().item(), model.taken.sum().item(), len(data.taken), len(model.taken))
+
+
+# --------------------------------------------------------------------------------------------------
+# Sums
+# --------------------------------------------------------------------------------------------------
+
+
+def naive_halves(logits, states, actions, imitated, objective):
+    """J as it is written, one trajectory, transition by transition: (data half, model half) of J.
+
+    A step that is not imitated leaves both sums of the data half: its phi, and all of its value term.
+    """
+    g, alpha = objective.gamma, objective.alpha
+    discounted = objective.weighting == "discounted"
+    value = [torch.logsumexp(logits[s], dim=0) for s in states]
+    n = len(actions)
+    data = model = 0.0
+    for i, action in enumerate(actions):
+        weight = g**i if discounted else 1.0
+        r = alpha * (logits[states[i], action] - g * value[i + 1])
+        bracket = value[i] - g * value[i + 1]
+        data = data + weight * (objective.phi(r) / alpha - bracket / 2 if imitated[i] else bracket / 2)
+        model = model - weight * (bracket / 2 + objective.rollout_penalty / alpha * r**2)
+    # The absorbing state pays r = alpha (1 - g) V(s_N) for ever: g^N / (1 - g) of it, or one transition.
+    weight = g**n / (1 - g) if discounted else 1.0
+    r = alpha * (1 - g) * value[n]
+    data = data + weight * (objective.phi(r) / alpha - (1 - g) * value[n] / 2)
+    model = model - weight * ((1 - g) * value[n] / 2 + objective.rollout_penalty / alpha * r**2)
+    return data, model
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("imitate", [lambda t: t, everything_imitated], ids=["noise-left-out", "noise-imitated"])
+def test_objective_is_the_sum_method_writes(objective, imitate):
+    logits, batches = encoded()
+    for trajectories in map(imitate, batches):
+        scores = score(logits, trajectories)
+        data = model = 0.0
+        for b, taken in enumerate(trajectories.taken):
+            n = taken.sum().item()
+            halves = naive_halves(
+                logits[b],
+                trajectories.state[b, : n + 1].tolist(),
+                trajectories.action[b, :n].tolist(),
+                trajectories.imitated[b, :n].tolist(),
+                objective,
+            )
+            data, model = data + halves[0], model + halves[1]
+        torch.testing.assert_close(core.data_objective(scores, objective), data, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(core.rollout_objective(scores, objective), model, rtol=1e-12, atol=1e-12)
+
+
+def test_chi2_mixture_splits_its_quadratic_by_c_and_beta():
+    objective = Objective("chi2_mixture", c=0.6, beta_mix=0.3)
+    r = torch.tensor(2.0)
+    assert objective.phi(r).item() == pytest.approx(2 - 0.6 * 0.3 * 4)
+    assert objective.rollout_penalty == pytest.approx(0.6 * 0.7)
+    assert all(Objective(name).rollout_penalty == 0 for name in core.DIVERGENCES if name != "chi2_mixture")
+
+
+def test_cloning_and_unlikelihood_are_the_sums_they_name():
+    logits, [data, model] = encoded()
+    policy = torch.log_softmax(logits, dim=-1)
+    cloning = unlikelihood = 0.0
+    bad = model.taken & (model.action % 2 == 1)
+    for b in range(len(logits)):
+        for i in data.imitated[b].nonzero()[:, 0]:
+            cloning = cloning - policy[b, data.state[b, i], data.action[b, i]]
+        for i in bad[b].nonzero()[:, 0]:
+            unlikelihood = unlikelihood - torch.log(1 - policy[b, model.state[b, i], model.action[b, i]].exp())
+    assert bad.any() and data.imitated.sum() < data.taken.sum()
+    torch.testing.assert_close(core.behavioural_cloning(score(logits, data)), cloning)
+    torch.testing.assert_close(core.unlikelihood(score(logits, model), bad), unlikelihood)
+
+
+def gradient(value, logits):
+    return torch.autograd.grad(value, logits, retain_graph=True)[0]
+
+
+def discounted_log_likelihood(scores, gamma):
+    steps = torch.arange(scores.logit.shape[1], dtype=torch.float64)
+    return torch.where(scores.imitated, gamma**steps * scores.log_policy, 0.0).sum()
+
+
+@pytest.mark.parametrize("imitate", [lambda t: t, everything_imitated], ids=["noise-left-out", "noise-imitated"])
+def test_without_divergence_sequence_match_is_behavioural_cloning(imitate):
+    """phi(x) = x, the limit alpha -> 0: exactly the (discounted) cloning of the imitated actions."""
+    logits, [data, model] = encoded()
+    data, model = score(logits, imitate(data)), score(logits, model)
+    normaliser = normaliser_of(data, model)
+
+    discounted = core.sequence_match(data, model, Objective("mle", gamma=0.8), normaliser)
+    cloning = -discounted_log_likelihood(data, 0.8) / normaliser.data_transitions
+    torch.testing.assert_close(gradient(discounted, logits), gradient(cloning, logits))
+
+    # Uniform weights do not telescope: the value terms cancel only on the same trajectories.
+    uniform = Objective("mle", gamma=0.8, weighting="uniform")
+    same = core.sequence_match(data, data, uniform, normaliser_of(data, data))
+    cloning = core.behavioural_cloning(data) / normaliser.data_transitions
+    torch.testing.assert_close(gradient(same, logits), gradient(cloning, logits))
+    other = core.sequence_match(data, model, uniform, normaliser)
+    assert (gradient(other, logits) - gradient(cloning, logits)).abs().max() > 1e-3
+
+
+def test_value_terms_of_a_shared_prompt_cancel():
+    """(V(s_0) data - V(s_0) model) / 2 has no gradient, however many rollouts there are to a data row."""
+    logits, [data, model] = encoded()
+    data, model = score(logits, data), score(logits, model)
+    objective = Objective("chi2", alpha=0.2, gamma=0.8)
+    bracket = core.rollout_objective(model, objective)
+    torch.testing.assert_close(gradient(bracket, logits), gradient(-data.value[:, 0].sum() / 2, logits))
+    # So plain divergences learn the same from any rollouts; only the mixture's penalty reads them.
+    for name in core.DIVERGENCES:
+        objective = Objective(name, alpha=0.2, gamma=0.8)
+        rolled = core.sequence_match(data, model, objective, normaliser_of(data, model))
+        cloned = core.sequence_match(data, data, objective, normaliser_of(data, data))
+        same = torch.allclose(gradient(rolled, logits), gradient(cloned, logits), atol=1e-12)
+        assert same == (name != "chi2_mixture")
+    once = normaliser_of(data, model)
+    twice = replace(once, model_transitions=2 * once.model_transitions, model_rows=2 * once.model_rows)
+    repeated = core.Scores(*(torch.cat([t, t]) for t in vars(model).values()))
+    torch.testing.assert_close(
+        core.sequence_match(data, repeated, objective, twice), core.sequence_match(data, model, objective, once)
+    )
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_sequence_match_divides_each_half_by_its_own_count(weighting):
+    """Uniform: both per transition. Discounted: both per trajectory, on the scale of a data transition."""
+    logits, [data, model] = encoded()
+    data, model = score(logits, data), score(logits, model)
+    objective = Objective(alpha=0.2, gamma=0.8, weighting=weighting)
+    counts = Normaliser(data_transitions=50, model_transitions=30, data_rows=10, model_rows=4)
+    per_model = {"uniform": 30, "discounted": 4 * 50 / 10}[weighting]
+    expected = core.data_objective(data, objective) / 50 + core.rollout_objective(model, objective) / per_model
+    torch.testing.assert_close(core.sequence_match(data, model, objective, counts), -expected)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_prompt_positions_are_in_no_sum(objective):
+    prompt = [1, 3, 4, 5]
+    row = [Actions(prompt, [6, BKSPC, 7, 2], [False, True, True, True]), Actions(prompt, [3, 2], [True, True])]
+    inputs, batches = state_tree([row], BKSPC)
+    logits = torch.randn(*inputs.token.shape, BKSPC + 1, requires_grad=True)
+    data, model = (score(logits, trajectories) for trajectories in batches)
+    loss = core.sequence_match(data, model, objective, normaliser_of(data, model)) + core.behavioural_cloning(data)
+    reached = gradient(loss, logits).abs().sum(-1)[0]
+    s_0 = len(prompt) - 1  # the last prompt token
+    assert reached[:s_0].eq(0).all() and reached[s_0] > 0
+
+
+# --------------------------------------------------------------------------------------------------
+# Gradients, precision, accumulation
+# --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_gradients_of_the_objective(objective):
+    logits, [data, model] = encoded(rows=2)
+    assert torch.autograd.gradcheck(lambda x: core.data_objective(score(x, data), objective), logits)
+    assert torch.autograd.gradcheck(lambda x: core.rollout_objective(score(x, model), objective), logits)
+
+
+def test_gradients_of_cloning_and_unlikelihood():
+    logits, [data, model] = encoded(rows=2)
+    bad = model.taken & (model.action % 2 == 1)
+    assert torch.autograd.gradcheck(lambda x: core.behavioural_cloning(score(x, data)), logits)
+    assert torch.autograd.gradcheck(lambda x: core.unlikelihood(score(x, model), bad), logits)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_micro_batches_add_up_to_the_batch(objective):
+    """Each padded to its own length, all divided by the normaliser of the whole."""
+    rng = random.Random(3)
+    rows = [random_row(rng) for _ in range(6)]
+    table = torch.randn(BKSPC, BKSPC + 1, dtype=torch.float64, requires_grad=True)  # logits by last token
+
+    def scores(part):
+        inputs, batches = state_tree(part, BKSPC)
+        return [score(table[inputs.token], trajectories) for trajectories in batches]
+
+    normaliser = normaliser_of(*scores(rows))
+
+    def loss(part):
+        return core.sequence_match(*scores(part), objective, normaliser)
+
+    accumulated = sum(loss(part) for part in (rows[:1], rows[1:3], rows[3:]))
+    torch.testing.assert_close(accumulated, loss(rows))
+    torch.testing.assert_close(gradient(accumulated, table), gradient(loss(rows), table))
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_padding_and_impossible_actions_give_no_nan(objective):
+    """Huge logits, and -inf for an action that padding names but no trajectory takes."""
+    logits, [data, model] = encoded()
+    logits = (logits.detach().float() * 200).requires_grad_()
+    impossible = torch.where(torch.arange(BKSPC + 1) == 0, -torch.inf, logits)
+    data, model = score(impossible, data), score(impossible, model)
+    loss = core.sequence_match(data, model, objective, normaliser_of(data, model))
+    loss = loss + core.behavioural_cloning(data) + core.unlikelihood(model, model.taken)
+    assert loss.isfinite() and gradient(loss, logits).isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_scores_of_half_precision_logits_are_float32(dtype):
+    logits, [data, _] = encoded()
+    half = score(logits.detach().to(dtype), data)
+    single = score(logits.detach().to(dtype).float(), data)
+    assert half.logit.dtype == half.value.dtype == torch.float32
+    assert torch.equal(half.logit, single.logit) and torch.equal(half.value, single.value)
+    assert score(logits, data).value.dtype == torch.float64
+
+
+# --------------------------------------------------------------------------------------------------
+# Repeated n-grams
+# --------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.lists(st.integers(0, 2), max_size=12), min_size=1, max_size=3), st.integers(1, 4))
+def test_repeated_ngrams_is_the_naive_loop(rows, n):
+    actions = [Actions([1], row, [True] * len(row)) for row in rows]
+    [trajectories] = state_tree([[row] for row in actions], BKSPC)[1]
+    longest = max(map(len, rows))
+    expected = [[False] * longest for _ in rows]
+    for b, row in enumerate(rows):
+        seen = set()
+        for i in range(n - 1, len(row)):
+            gram = tuple(row[i - n + 1 : i + 1])
+            expected[b][i] = gram in seen
+            seen.add(gram)
+    assert core.repeated_ngrams(trajectories, n).tolist() == expected
+
+
+def test_padding_repeats_nothing():
+    """Padding's zeros are no 0-grams of a trajectory that ends in zeros."""
+    taken = torch.tensor([[True, True, False, False]])
+    trajectories = Trajectories(torch.zeros(1, 5, dtype=torch.long), torch.zeros(1, 4, dtype=torch.long), taken, taken)
+    assert core.repeated_ngrams(trajectories, 1).tolist() == [[False, True, False, False]]

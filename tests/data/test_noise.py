@@ -1,0 +1,249 @@
+"""Noise: mistakes that are always repaired, at the stated rate, from the stated distribution."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from sequencematch.core import Inputs, live_tokens
+from sequencematch.data.examples import Clean
+from sequencematch.data.noise import KINDS, draw_wrong, inject, noise_split
+from sequencematch.data.tokenizer import train_tokenizer
+from sequencematch.errors import UserError
+from sequencematch.model.policy import load_policy, new_policy, save_policy
+from sequencematch.seeding import generator
+from sequencematch.settings.section import Model
+from sequencematch.store.datasets import load
+
+TOKENIZER = train_tokenizer(["In base 7, what is 12 - -3? Solution: ", "0123456789"])
+SPECIALS = set(TOKENIZER.special_ids.values())
+BKSPC = TOKENIZER.bkspc
+P_VALUE = 1e-4  # the streams are fixed: a test that passes once passes always
+
+
+def clean(completion: str, base: int = 10, prompt: str = "what is 12 - -3? Solution: ") -> Clean:
+    return Clean(TOKENIZER.prompt(prompt), TOKENIZER.completion(completion), base, completion)
+
+
+TRAIN = [clean(text) for text in ("11", "1 2", "-123", "10", "111")]
+
+
+def weights(kind: str, policy: Path | None = None):
+    return KINDS[kind](TOKENIZER, TRAIN, policy)
+
+
+def wrong_tokens(kind: str, example: Clean, position: int, count: int = 2000) -> list[int]:
+    """Independent draws of the wrong token at one position."""
+    (w,) = weights(kind)([example])
+    return [draw_wrong(example.completion, w, position, generator("draw", i)) for i in range(count)]
+
+
+# --------------------------------------------------------------------------------------------------
+# Injection
+# --------------------------------------------------------------------------------------------------
+
+tokens = st.integers(3, BKSPC - 1)
+
+
+@given(st.lists(tokens, min_size=1), st.floats(0, 0.99), st.integers(0, 2**32), st.data())
+def test_what_stands_in_the_end_is_the_clean_completion(completion, eta, seed, data):
+    wrong = [data.draw(st.none() | tokens.filter(lambda t, true=true: t != true)) for true in completion]
+    actions, imitated = inject(completion, eta, lambda i, rng: wrong[i], BKSPC, np.random.default_rng(seed))
+    assert live_tokens([1], actions, BKSPC) == completion
+    assert len(imitated) == len(actions)
+    # Read the actions back: each position is its token, or [the wrong token, <bkspc>, its token].
+    t = 0
+    for position, true in enumerate(completion):
+        if actions[t + 1 : t + 2] == [BKSPC]:
+            assert actions[t] == wrong[position]
+            assert imitated[t : t + 3] == [False, True, True]
+            t += 2
+        assert (actions[t], imitated[t]) == (true, True)
+        t += 1
+    assert t == len(actions)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.02, 0.2, 0.6])
+def test_rate_of_noise_is_eta_at_every_position(eta):
+    trials, length = 3000, 4
+    counts = np.zeros(length)
+    for i in range(trials):
+        _, imitated = inject([3, 4, 5, 2], eta, lambda position, rng: 9, BKSPC, generator("rate", i))
+        place = 0
+        for kept in imitated:
+            if not kept:
+                counts[place] += 1
+                place -= 1  # the repair and the true token follow at the same place
+            place += kept
+    noisy = int(counts.sum())
+    assert stats.binomtest(noisy, trials * length, eta).pvalue > P_VALUE
+    for count in counts:
+        assert stats.binomtest(int(count), trials, eta).pvalue > P_VALUE
+
+
+def test_no_noise_where_only_the_true_token_is_left():
+    example = clean("1")
+    only = np.zeros((2, TOKENIZER.size))
+    only[:, example.completion[0]] = 1
+    assert draw_wrong(example.completion, only, 0, generator(0)) is None
+    assert draw_wrong(example.completion, only, 1, generator(0)) == example.completion[0]
+
+
+# --------------------------------------------------------------------------------------------------
+# Kinds
+# --------------------------------------------------------------------------------------------------
+
+
+def assert_drawn_as(draws: list[int], expected: dict[int, float]) -> None:
+    """The draws fall on the expected tokens alone, as often as expected (chi-square)."""
+    counts = Counter(draws)
+    assert set(counts) <= set(expected)
+    if len(expected) == 1:
+        return
+    observed = np.array([counts[token] for token in expected])
+    share = np.array(list(expected.values()))
+    assert stats.chisquare(observed, share / share.sum() * len(draws)).pvalue > P_VALUE
+
+
+@pytest.mark.parametrize("base", [2, 3, 7, 10])
+def test_task_noise_is_a_digit_below_the_base(base):
+    example = clean("-10", base)  # a sign, then digits, then <eos>
+    digits = {TOKENIZER.id(str(digit)) for digit in range(base)}
+    for position, true in enumerate(example.completion):
+        assert_drawn_as(wrong_tokens("task", example, position), dict.fromkeys(digits - {true}, 1))
+
+
+def test_random_noise_is_any_token_but_special_ones():
+    example = clean("3")
+    vocabulary = set(range(TOKENIZER.size)) - SPECIALS
+    assert_drawn_as(wrong_tokens("random", example, 0), dict.fromkeys(vocabulary - {example.completion[0]}, 1))
+    assert_drawn_as(wrong_tokens("random", example, 1), dict.fromkeys(vocabulary, 1))
+
+
+def test_unigram_noise_is_as_frequent_as_in_training():
+    counts = Counter(TOKENIZER.encode("11" + "1 2" + "-123" + "10" + "111"))
+    example = clean("1")
+    assert_drawn_as(wrong_tokens("unigram", example, 1), counts)
+    del counts[TOKENIZER.id("1")]
+    assert_drawn_as(wrong_tokens("unigram", example, 0), counts)
+
+
+@pytest.fixture(scope="module")
+def policy_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("policy")
+    model = Model(layers=1, width=16, heads=2, context=64)
+    policy = new_policy(model, TOKENIZER.size, TOKENIZER.special_ids, backspace=True, seed=0)
+    with torch.no_grad():
+        policy.lm.get_output_embeddings().weight.mul_(40)  # sure of itself, as a trained one
+    save_policy(policy, model, folder)
+    return folder
+
+
+def test_model_noise_is_what_the_policy_finds_likely(policy_folder):
+    policy, _ = load_policy(policy_folder)
+    examples = [clean("12"), clean("-1 03", prompt="base 7"), clean("")]
+    for example, w in zip(examples, weights("model", policy_folder)(examples), strict=True):
+        assert w.shape == (len(example.completion), TOKENIZER.size)
+        for position, true in enumerate(example.completion):
+            # The state on its own: no batch, no padding, no tree.
+            state = torch.tensor([example.prompt + example.completion[:position]])
+            inputs = Inputs(state, torch.arange(state.shape[1])[None], end=torch.full_like(state, state.shape[1]))
+            with torch.no_grad():
+                logits = policy(inputs)[0, -1].double()
+            struck = [*SPECIALS, true, BKSPC]
+            logits[struck] = -torch.inf
+            np.testing.assert_allclose(w[position], logits.softmax(0)[:-1], atol=1e-5)
+            drawn = {draw_wrong(example.completion, w, position, generator("m", i)) for i in range(50)}
+            assert not drawn & set(struck)
+    assert max(w.max(axis=1)) > 2 / TOKENIZER.size  # far from uniform, or this would prove little
+
+
+def test_model_noise_needs_a_policy_of_the_same_vocabulary(policy_folder):
+    with pytest.raises(UserError, match="--policy"):
+        weights("model")
+    larger = train_tokenizer(["abcdefghijklmnopqrstuvwxyz what is 12 - -3? Solution: "])
+    with pytest.raises(UserError, match="different data"):
+        KINDS["model"](larger, TRAIN, policy_folder)
+
+
+# --------------------------------------------------------------------------------------------------
+# Splits
+# --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_noised_split(kind, policy_folder):
+    examples = [clean(str(n), base=n % 9 + 2) for n in range(700)]  # several batches
+    columns = noise_split(examples, 0.5, 3, weights(kind, policy_folder), BKSPC, (0, kind))
+    assert columns["example"] == list(range(700)) * 3
+    assert columns["draw"] == [0] * 700 + [1] * 700 + [2] * 700
+    for item, prompt, actions, imitated in zip(
+        columns["example"], columns["prompt"], columns["actions"], columns["imitated"], strict=True
+    ):
+        assert prompt == examples[item].prompt
+        assert live_tokens(prompt, actions, BKSPC) == examples[item].completion
+        for t, kept in enumerate(imitated):
+            if not kept:  # [wrong, <bkspc>, true]
+                assert actions[t] != actions[t + 2]
+                assert actions[t] not in SPECIALS | {BKSPC}
+                assert actions[t + 1] == BKSPC
+        assert imitated.count(False) == actions.count(BKSPC)
+    draws = [columns["actions"][d * 700 : (d + 1) * 700] for d in range(3)]
+    assert draws[0] != draws[1] != draws[2] != draws[0]
+
+
+def test_an_example_is_noised_alike_whatever_stands_beside_it():
+    examples = [clean(str(n)) for n in range(300)]
+    all_of_them = noise_split(examples, 0.3, 2, weights("task"), BKSPC, (0,))
+    few = noise_split(examples[:5], 0.3, 2, weights("task"), BKSPC, (0,))
+    assert few["actions"] == all_of_them["actions"][:5] + all_of_them["actions"][300:305]
+
+
+# --------------------------------------------------------------------------------------------------
+# The commands
+# --------------------------------------------------------------------------------------------------
+
+SOURCE = Path(__file__).parents[2] / "src"
+
+
+def run(script: str, *options) -> subprocess.CompletedProcess:
+    command = [sys.executable, SOURCE / f"{script}.py", *map(str, options)]
+    return subprocess.run(command, capture_output=True, text=True, env={"PYTHONPATH": str(SOURCE)})
+
+
+def test_from_questions_to_noised_actions(tmp_path):
+    sizes = ("--train", 60, "--validation", 10, "--test", 10)
+    assert run("make_arithmetic", "--generator", "mul", *sizes, "--output", tmp_path / "data").returncode == 0
+    assert run("train_tokenizer", "--data", tmp_path / "data", "--output", tmp_path / "tokenizer").returncode == 0
+    files = ("--tokenizer", tmp_path / "tokenizer")
+    encoded = run("encode_examples", "--data", tmp_path / "data", *files, "--output", tmp_path / "examples")
+    assert encoded.returncode == 0
+    noised = ("inject_noise", "--examples", tmp_path / "examples", *files, "--seed", 1)
+    for eta, name in ((0.3, "a"), (0.3, "b"), (0, "clean")):
+        assert run(*noised, "--eta", eta, "--draws", 2, "--output", tmp_path / name).returncode == 0
+    (a, facts), (b, _), (without, _) = (load(tmp_path / name) for name in ("a", "b", "clean"))
+    assert {name: split.to_dict() for name, split in a.items()} == {name: split.to_dict() for name, split in b.items()}
+    assert {name: len(split) for name, split in a.items()} == {"train": 120, "validation": 10}
+    assert {name: len(split) for name, split in without.items()} == {"train": 60, "validation": 10}
+    assert all(all(imitated) for imitated in without["train"]["imitated"])
+    assert facts["injected"]["train"] == sum(imitated.count(False) for imitated in a["train"]["imitated"]) > 0
+    assert facts["examples_digest"] == json.loads((tmp_path / "examples/provenance.json").read_text())["digest"]
+
+    for options, sentence in (
+        (("--eta", 1), "--eta 1: the noise level must lie in [0, 1)"),
+        (("--eta", -0.1), "--eta -0.1: the noise level must lie in [0, 1)"),
+        (("--eta", 0.1, "--kind", "model"), "needs a trained policy"),
+        (("--eta", 0.1, "--kind", "salt"), "kind"),
+    ):
+        failed = run(*noised, *options, "--output", tmp_path / "refused")
+        assert (failed.returncode, failed.stderr.count("\n")) == (1, 1)
+        assert failed.stderr.startswith("error: ") and sentence in failed.stderr
+    assert not (tmp_path / "refused").exists()

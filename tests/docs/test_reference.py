@@ -1,0 +1,89 @@
+"""The published tables: the README repeats what is kept, and what is kept can be traced."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from sequencematch.config.experiment import load_config
+from sequencematch.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "workflow"))
+
+from keep_reference import (  # noqa: E402
+    BEGIN,
+    COSTS_BEGIN,
+    COSTS_END,
+    END,
+    NUMBER,
+    check_current,
+    costs_in_short,
+    in_short,
+    with_map,
+)
+
+KEPT = ROOT / "results/reference"
+
+
+def test_the_readme_shows_the_kept_tables(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    text = (ROOT / "README.md").read_text()
+    assert text.partition(BEGIN)[2].partition(END)[0] == "\n" + in_short(KEPT)
+    assert text.partition(COSTS_BEGIN)[2].partition(COSTS_END)[0] == "\n" + costs_in_short(KEPT)
+
+
+WITH_TABLES = [folder for folder in KEPT.iterdir() if (folder / "provenance.json").is_file()]
+
+
+@pytest.mark.parametrize("reference", WITH_TABLES, ids=lambda folder: folder.name)
+def test_kept_tables_name_their_commit_and_every_run_its_budget(reference):
+    content = json.loads((reference / "provenance.json").read_text())
+    assert content["commits"] and all(re.fullmatch(r"[0-9a-f]{12}", commit) for commit in content["commits"])
+    for name, table in content["config"]["tables"].items():
+        page = reference / f"{name}.md"
+        if page.exists():  # it is absent where it would show texts of others
+            named = re.search(r"Code: commit ([0-9a-f, ]+)\.", page.read_text())[1].split(", ")
+            assert named and set(named) <= set(content["commits"])
+        for method in table["methods"]:
+            runs = [run for run in content["budgets"] if run.startswith(f"{table['task']}/{method}/")]
+            assert {run.rpartition("=")[2] for run in runs} == set(map(str, content["config"]["seeds"]))
+            assert len({json.dumps(content["budgets"][run]) for run in runs}) == 1
+
+
+def test_a_run_of_another_configuration_is_not_kept():
+    config = load_config(ROOT / "config.yaml")
+    optimiser, schedule = (config.settings("mul", "mle")[section] for section in ("optimiser", "schedule"))
+    budget = {"batch": optimiser.batch, "steps": schedule.base_steps + schedule.steps}
+    run = {"task": "mul", "method": "mle", "budget": budget}
+    check_current({"mul/mle": run}, config)
+    with pytest.raises(UserError, match="'mul/mle' was made with .*'batch': 1.* run it again"):
+        check_current({"mul/mle": run | {"budget": budget | {"batch": 1}}}, config)
+
+
+def test_the_page_of_the_map_says_what_the_kept_map_says():
+    """Every number of its prose names its place on the map, and stands there."""
+    text = (ROOT / "docs/map.md").read_text()
+    assert with_map(text, KEPT / "map") == text
+    prose = re.sub(r"<!-- map: make reference -->.*<!-- end of map -->|```.*?```", "", text, flags=re.S)
+    assert len(NUMBER.findall(prose)) > 10
+    rest = re.sub(r"<!--.*?-->", "", NUMBER.sub("", prose))
+    assert not re.findall(r"(?<![\w.])[+-]\d|points? (?:above|below)", rest), "a difference without its place"
+
+
+def test_numbers_of_the_map_follow_it(tmp_path):
+    (tmp_path / "map.md").write_text("# Title\n\nCaption.\n\n## At a glance\n\nWords.\n\n| a |\n\n## An axis\n\nx\n")
+    values = {"sm": "70.06,", "sm_minus_mle": "3.94,0.01", "sm_minus_bc": "0.2,0.5"}
+    lines = [f"eta,0.2,sampled,{quantity},{value}" for quantity, value in values.items()]
+    (tmp_path / "map.csv").write_text("\n".join(["axis,at,reading,quantity,mean,p_corrected", *lines, ""]))
+    begin, end = "<!-- map: make reference -->", "<!-- end of map -->"
+    places = [f"<!--eta/0.2/sampled/{quantity}-->" for quantity in ("sm", "sm_minus_mle", "sm_minus_bc")]
+    first = "SM has 1{}, -5.5{} so, **0.2**{}.".format(*places)
+    text = f"{first}\n{begin}\nold\n{end}\nLast.\n"
+    found = with_map(text, tmp_path)
+    assert found.startswith("SM has 70.1{}, **+3.9**{} so, +0.2{}.\n".format(*places))
+    assert found.endswith(f"{begin}\nCaption.\n\nWords.\n\n| a |\n{end}\nLast.\n")
+    with pytest.raises(UserError, match="names a place that is not on the map: eta/0.3/sampled/sm"):
+        with_map("1<!--eta/0.3/sampled/sm-->", tmp_path)

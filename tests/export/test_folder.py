@@ -1,0 +1,341 @@
+"""An exported folder gives transformers the training model's logits, and its sampler takes the actions of ours."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from support.networks import tiny_llama
+from support.trained import PROMPTS, trained_folder
+from transformers import AutoModelForCausalLM, AutoTokenizer, TextStreamer
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
+
+from sequencematch import core
+from sequencematch.core import Actions
+from sequencematch.errors import UserError
+from sequencematch.export import custom_generate
+from sequencematch.export.folder import export_model
+from sequencematch.model.policy import load_policy
+from sequencematch.sampling.rollout import Decoding, sample
+from sequencematch.seeding import generator
+from sequencematch.settings.section import Model
+
+METRICS = {
+    "task": "mul",
+    "eta": 0.2,
+    "decodings": {"greedy": {"accuracy": 0.33, "n": 500, "correct": "01", "pops_per_sequence": 2.678}},
+    "repair": {"task": {"repair_rate": 0.72, "false_alarm_rate": 0.11, "per_example": {}}},
+}
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """The policy, its tokenizer, and the folder they were exported to."""
+    root = tmp_path_factory.mktemp("export")
+    policy, tokenizer = trained_folder(root / "checkpoint")
+    (root / "metrics.json").write_text(json.dumps(METRICS))
+    export_model(root / "checkpoint", root / "exported", metrics=root / "metrics.json")
+    return policy, tokenizer, root / "exported"
+
+
+@pytest.fixture(scope="module")
+def loaded(exported):
+    folder = exported[2]
+    return AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+
+
+def training_logits(policy, ids):
+    """Logits [L, A] of the training model at every token of a text, and what its offset head adds [L, 1]."""
+    inputs, _ = core.state_tree([[Actions(ids, [], [])]], policy.bkspc)
+    with torch.no_grad():
+        hidden = policy.encode(inputs)
+        scaled = (inputs.position.float() / policy.context)[..., None]
+        offset = policy.offset(torch.cat([hidden.float(), scaled], -1))
+        return policy.logits(hidden, inputs.position)[0], offset[0]
+
+
+def assert_same_policy(policy, lm, ids, tolerance=1e-5):
+    logits, offset = training_logits(policy, ids)
+    with torch.no_grad():
+        found = lm(input_ids=torch.tensor([ids])).logits[0].float()
+    torch.testing.assert_close(found + offset, logits, atol=tolerance, rtol=tolerance)
+    torch.testing.assert_close(found.log_softmax(-1), logits.log_softmax(-1), atol=tolerance, rtol=tolerance)
+
+
+def test_logits_are_the_training_models_up_to_the_offset(exported, loaded):
+    policy, tokenizer, _ = exported
+    for text in PROMPTS:
+        assert_same_policy(policy, loaded[0], tokenizer.prompt(text))
+
+
+def test_the_offset_head_is_shipped(exported):
+    policy, _, folder = exported
+    policy.offset.load_state_dict(load_file(folder / "offset.safetensors"))
+
+
+def test_the_tokenizer_puts_bos_first_and_knows_bkspc(exported, loaded):
+    policy, tokenizer, _ = exported
+    fast = loaded[1]
+    for text in PROMPTS:
+        assert fast(text)["input_ids"] == tokenizer.prompt(text)
+        assert fast.decode(tokenizer.encode(text)) == text
+    assert fast.convert_tokens_to_ids("<bkspc>") == policy.bkspc == len(fast) - 1
+
+
+def test_plain_generate_gives_ordinary_text(exported, loaded):
+    policy, _, _ = exported
+    model, tokenizer = loaded
+    torch.manual_seed(0)
+    prompt = tokenizer(PROMPTS, return_tensors="pt", padding=True)
+    for do_sample in (True, False):
+        output = model.generate(**prompt, do_sample=do_sample, max_new_tokens=20, num_return_sequences=1)
+        assert not (output == policy.bkspc).any()
+
+
+class Streams:
+    """The numbers that ``rollout.sample`` draws with, row by row, in place of torch's own."""
+
+    def __init__(self, streams, n):
+        self.numbers = [iter(generator(s).random(n, dtype="float32").tolist()) for s in streams]
+
+    def __call__(self, rows):
+        return torch.tensor([next(self.numbers[b]) for b in rows])
+
+
+@pytest.mark.parametrize(
+    "decoding",
+    [
+        Decoding(24),
+        Decoding(24, bkspc_bias=2.0),
+        Decoding(24, temperature=0.0),
+        Decoding(24, temperature=1.7, top_k=6, bkspc_bias=1.0),
+        Decoding(24, temperature=1.2, top_p=0.8, bkspc_bias=1.0),
+    ],
+    ids=str,
+)
+def test_the_shipped_sampler_takes_the_actions_of_ours(exported, loaded, monkeypatch, decoding):
+    """In a batch of left-padded prompts of different length, with the same random numbers."""
+    policy, tokenizer, _ = exported
+    model, fast = loaded
+    texts, streams = PROMPTS * 5, list(range(15))
+    prompts = [tokenizer.prompt(text) for text in texts]
+    expected, _ = sample(policy, prompts, decoding, streams, batch=4)
+    monkeypatch.setattr(custom_generate, "uniform", Streams(streams, decoding.max_actions))
+    found = custom_generate.generate(
+        model=model,
+        **fast(texts, return_tensors="pt", padding=True),
+        max_new_tokens=decoding.max_actions,
+        do_sample=decoding.temperature > 0,
+        temperature=decoding.temperature,
+        top_k=decoding.top_k,
+        top_p=decoding.top_p,
+        bkspc_bias=decoding.bkspc_bias,
+        return_dict_in_generate=True,
+    )
+    assert decoding.temperature == 0 or any(policy.bkspc in rollout.actions for rollout in expected)
+    longest = max(len(prompt) for prompt in prompts)
+    for b, rollout in enumerate(expected):
+        n = len(rollout.actions)
+        assert found.actions[b, :n].tolist() == rollout.actions
+        assert (found.actions[b, n:] == -1).all()
+        torch.testing.assert_close(found.log_policy[b, :n], torch.tensor(rollout.log_policy), atol=1e-4, rtol=1e-4)
+        live = core.live_tokens(prompts[b], rollout.actions, policy.bkspc)
+        completion = found.sequences[b, longest:]
+        assert completion[: len(live)].tolist() == live and (completion[len(live) :] == 0).all()
+
+
+def test_custom_generate_from_the_folder(exported, loaded):
+    """For the folder's own model, for another model object, and as the model's ``generate`` where code is trusted."""
+    policy, _, folder = exported
+    model, tokenizer = loaded
+    other = AutoModelForCausalLM.from_config(model.config)
+    other.load_state_dict(model.state_dict())
+    trusted = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True)
+    prompt = tokenizer(PROMPTS[:1], return_tensors="pt")
+    options = {"return_dict_in_generate": True, "max_new_tokens": 20, "bkspc_bias": 2.0, "do_sample": True}
+    options |= {"num_return_sequences": 8, "top_k": 0, "eos_token_id": 2, "pad_token_id": 0, "trust_remote_code": True}
+    results = []
+    for generate in (
+        lambda: model.generate(**prompt, **options, custom_generate=str(folder)),
+        lambda: other.generate(**prompt, **options, custom_generate=str(folder)),
+        lambda: trusted.generate(**prompt, **options),
+        lambda: trusted.generate(prompt["input_ids"], **options),
+    ):
+        torch.manual_seed(3)
+        results.append(generate().actions)
+    assert (results[0] == policy.bkspc).any()
+    assert all(torch.equal(results[0], result) for result in results)
+
+
+def test_streaming_shows_deletions_as_they_happen(exported, loaded, capsys):
+    policy, tokenizer, folder = exported
+    model, fast = loaded
+    Streamer = get_class_from_dynamic_module("custom_generate/generate.BackspaceStreamer", str(folder))
+    prompt = fast(PROMPTS[:1], return_tensors="pt")
+    options = {"custom_generate": str(folder), "trust_remote_code": True, "bkspc_bias": 8.0, "max_new_tokens": 20}
+    options |= {"return_dict_in_generate": True}
+    torch.manual_seed(1)
+    actions = model.generate(**prompt, **options, streamer=Streamer(fast)).actions[0].tolist()
+    shown = capsys.readouterr().out
+    assert actions.count(policy.bkspc) == shown.count("⌫") > 0
+    plain = tokenizer.render([a for a in actions if a != 2])
+    assert shown == plain.replace("<bkspc>", "⌫").replace("<bos>", "").replace("<pad>", "") + "\n"
+    torch.manual_seed(1)
+    model.generate(**prompt, **options, streamer=TextStreamer(fast, skip_prompt=True))
+    assert capsys.readouterr().out.count("<bkspc>") == actions.count(policy.bkspc)
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"max_new_tokens": 100}, "exceed the context"),
+        ({"num_beams": 2}, "num_beams"),
+        ({"bkspc_token_id": 10_000}, "no output row"),
+        ({"stopping_criteria": [lambda ids, scores: True]}, "stopping_criteria"),
+        ({"num_return_sequences": 2, "streamer": object()}, "streamer"),
+    ],
+)
+def test_what_the_shipped_sampler_cannot_do_is_refused(loaded, options, words):
+    model, tokenizer = loaded
+    with pytest.raises(ValueError, match=words):
+        custom_generate.generate(model=model, **tokenizer(PROMPTS[:1], return_tensors="pt"), **options)
+
+
+def test_a_model_without_bkspc_is_refused(loaded):
+    with pytest.raises(ValueError, match="names no <bkspc>"):
+        custom_generate.generate(torch.tensor([[1, 3]]), model=tiny_llama())
+
+
+def test_the_card_says_what_it_is(exported):
+    card = (exported[2] / "README.md").read_text()
+    for words in ("SequenceMatch", "results/mul/noised", "| greedy | 0.330 | 500 | 2.678 |", "0.720", "## Limits"):
+        assert words in card
+
+
+def test_a_model_without_backspace_is_exported_plain(tmp_path):
+    policy, tokenizer = trained_folder(tmp_path / "mle", backspace=False)
+    export_model(tmp_path / "mle", tmp_path / "out")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    ids = tokenizer.prompt(PROMPTS[0])
+    logits, offset = training_logits(policy, ids)
+    torch.testing.assert_close(model(torch.tensor([ids])).logits[0] + offset, logits[:, :-1], atol=1e-5, rtol=1e-5)
+    assert not (tmp_path / "out/custom_generate").exists()
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """A pretrained network in a folder, with more rows than the tokenizer has tokens."""
+    folder = tmp_path_factory.mktemp("base")
+    tiny_llama(64).save_pretrained(folder)
+    return str(folder)
+
+
+def adapted(folder: Path, base: str, **options):
+    from support.trained import TEXTS
+
+    from sequencematch.data.tokenizer import Tokenizer, train_tokenizer
+
+    plain = train_tokenizer(TEXTS)
+    tokenizer = Tokenizer(plain._fast, plain._specials, bkspc=64)
+    trained_folder(folder, Model(source=base, lora_rank=2, **options), tokenizer=tokenizer)
+    return load_policy(folder)[0].eval(), tokenizer
+
+
+@pytest.mark.parametrize("quantise", ["none", "nf4"])
+def test_adapters_are_merged(tmp_path, base, quantise):
+    policy, tokenizer = adapted(tmp_path / "lora", base, quantise=quantise)
+    export_model(tmp_path / "lora", tmp_path / "out")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    fast = AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert len(fast) == 65 and fast.convert_tokens_to_ids("<bkspc>") == 64
+    tolerance = 1e-5 if quantise == "none" else 1e-3
+    assert_same_policy(policy, model, tokenizer.prompt(PROMPTS[0]), tolerance)
+
+
+def test_adapters_are_exported_for_peft(tmp_path, base):
+    from peft import AutoPeftModelForCausalLM
+
+    policy, tokenizer = adapted(tmp_path / "lora", base)
+    export_model(tmp_path / "lora", tmp_path / "out", form="adapter")
+    model = AutoPeftModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert_same_policy(policy, model, tokenizer.prompt(PROMPTS[0]))
+    fast = AutoTokenizer.from_pretrained(tmp_path / "out")
+    output = model.generate(
+        **fast(PROMPTS[:1], return_tensors="pt"),
+        custom_generate=str(tmp_path / "out"),
+        trust_remote_code=True,
+        bkspc_token_id=64,
+        bkspc_bias=3.0,
+        num_return_sequences=8,
+        do_sample=True,
+        max_new_tokens=20,
+        return_dict_in_generate=True,
+    )
+    assert (output.actions == 64).any()
+    assert not list((tmp_path / "out").glob("model*.safetensors"))
+
+
+def test_bad_exports_are_refused_in_a_sentence(tmp_path):
+    trained_folder(tmp_path / "checkpoint")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/thesis.tex").write_text("")
+    with pytest.raises(UserError, match="no trained policy"):
+        export_model(tmp_path / "other", tmp_path / "out")
+    with pytest.raises(UserError, match="without adapters"):
+        export_model(tmp_path / "checkpoint", tmp_path / "out", form="adapter")
+    with pytest.raises(UserError, match="no exported model"):
+        export_model(tmp_path / "checkpoint", tmp_path / "other")
+    with pytest.raises(UserError, match="as JSON"):
+        export_model(tmp_path / "checkpoint", tmp_path / "out", metrics=tmp_path / "other/thesis.tex")
+
+
+# What somebody with transformers alone does with the folder.
+ELSEWHERE = """
+import sys, torch, importlib.util
+from transformers import AutoModelForCausalLM, AutoTokenizer
+folder = sys.argv[1]
+for absent in ("sequencematch", "peft", "datasets", "snakemake"):
+    assert importlib.util.find_spec(absent) is None, absent
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModelForCausalLM.from_pretrained(folder)
+bkspc = tokenizer.convert_tokens_to_ids("<bkspc>")
+prompt = tokenizer("What is 25 + 3? Solution: ", return_tensors="pt")
+torch.manual_seed(0)
+assert not (model.generate(**prompt) == bkspc).any()
+output = model.generate(**prompt, custom_generate=folder, trust_remote_code=True, return_dict_in_generate=True,
+                        bkspc_bias=2.0, num_return_sequences=8)
+assert (output.actions == bkspc).any() and not (output.sequences == bkspc).any()
+trusted = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True)
+trusted.generate(**prompt)
+with torch.no_grad():
+    torch.save(model(prompt["input_ids"]).logits[0], sys.argv[2])
+"""
+
+
+@pytest.mark.slow
+def test_in_a_fresh_environment_with_transformers_alone(exported, tmp_path):
+    import torch as here
+    import transformers
+
+    policy, tokenizer, folder = exported
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    python = tmp_path / "venv/bin/python"
+    versions = [f"torch=={here.__version__.split('+')[0]}", f"transformers=={transformers.__version__}"]
+    lock = Path(__file__).resolve().parents[2] / "requirements.lock"
+    install = [python, "-m", "pip", "install", "--quiet", "--constraint", lock, *versions]
+    installed = subprocess.run(install, capture_output=True, text=True)
+    if installed.returncode:
+        pytest.skip(f"pip cannot install torch and transformers here: {installed.stderr.strip()[-300:]}")
+    done = subprocess.run(
+        [python, "-c", ELSEWHERE, folder, tmp_path / "logits.pt"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "HF_HUB_OFFLINE": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    logits, offset = training_logits(policy, tokenizer.prompt(PROMPTS[0]))
+    torch.testing.assert_close(torch.load(tmp_path / "logits.pt") + offset, logits, atol=1e-5, rtol=1e-5)

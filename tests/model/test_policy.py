@@ -1,0 +1,211 @@
+"""The policy: its folder gives it back exactly, and pretrained networks, adapters and 4-bit weights behave."""
+
+import json
+from pathlib import Path
+from random import Random
+
+import pytest
+import torch
+from support.networks import BKSPC, BOS, random_row, tiny_llama, tiny_policy
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from sequencematch import core
+from sequencematch.data.tokenizer import pretrained_tokenizer
+from sequencematch.errors import UserError
+from sequencematch.model.policy import load_policy, new_policy, save_policy, trained_tensors
+from sequencematch.sampling.rollout import Decoding, sample
+from sequencematch.settings.section import Model
+from sequencematch.training.losses import count, score_rows
+
+SPECIALS = {"bos": BOS, "eos": 2, "pad": 0}
+SCRATCH = Model(layers=1, width=16, heads=2, context=64)
+
+
+def some_inputs():
+    rows = [random_row(Random(7)) for _ in range(2)]
+    inputs, _ = core.state_tree(rows, BKSPC)
+    return inputs
+
+
+def randomised(policy):
+    """Every trained tensor away from its initial value, so that losing one shows."""
+    torch.manual_seed(3)
+    for parameter in policy.parameters():
+        if parameter.requires_grad:
+            parameter.data.add_(0.1 * torch.randn_like(parameter))
+    return policy
+
+
+@pytest.fixture
+def pretrained(tmp_path):
+    """A causal LM in a local folder, as a hub would deliver it."""
+    folder = tmp_path / "pretrained"
+    tiny_llama().save_pretrained(folder)
+    return str(folder)
+
+
+def models(pretrained: str) -> dict[str, Model]:
+    return {
+        "scratch": SCRATCH,
+        "pretrained": Model(source=pretrained),
+        "lora": Model(source=pretrained, lora_rank=2, gradient_checkpointing=True),
+        "qlora": Model(source=pretrained, lora_rank=2, quantise="nf4"),
+        "paper": Model(
+            source=pretrained, precision="bfloat16", quantise="nf4", lora_rank=64, gradient_checkpointing=True
+        ),
+    }
+
+
+@pytest.mark.parametrize("kind", ["scratch", "pretrained", "lora", "qlora", "paper"])
+def test_a_saved_policy_comes_back(tmp_path, pretrained, kind):
+    model = models(pretrained)[kind]
+    policy = randomised(new_policy(model, BKSPC, SPECIALS, backspace=True, seed=5)).eval()
+    save_policy(policy, model, tmp_path)
+    loaded, described = load_policy(tmp_path)
+    assert described == model
+    inputs = some_inputs()
+    with torch.no_grad():
+        assert torch.equal(loaded.eval()(inputs), policy(inputs))
+    if "lora" in kind:
+        names = trained_tensors(policy)
+        assert any("lora" in name for name in names)
+        assert all("lora" in name or not name.startswith("lm.") for name in names)
+
+
+def test_the_offset_moves_values_and_not_the_policy():
+    policy, inputs = tiny_policy(), some_inputs()
+    with torch.no_grad():
+        before = policy(inputs)
+        policy.offset[-1].bias += 2.5
+        after = policy(inputs)
+    assert torch.allclose(after.logsumexp(-1), before.logsumexp(-1) + 2.5, atol=1e-5)
+    assert torch.allclose(after.log_softmax(-1), before.log_softmax(-1), atol=1e-5)
+
+
+def test_without_backspace_the_action_is_impossible():
+    policy = tiny_policy()
+    policy.backspace = False
+    with torch.no_grad():
+        probability = policy(some_inputs()).softmax(-1)
+    assert (probability[..., BKSPC] == 0).all() and torch.allclose(probability.sum(-1), torch.ones(()))
+
+
+@pytest.mark.parametrize("kind", ["lora", "qlora", "paper"])
+def test_a_rollout_leaves_the_gradients_as_they_were(pretrained, kind):
+    """On some CPUs a 4-bit forward pass without gradients repacks the weights and spoils later gradients."""
+    policy = randomised(new_policy(models(pretrained)[kind], BKSPC, SPECIALS, backspace=True, seed=5))
+    rows = [random_row(Random(seed)) for seed in range(3)]
+
+    def gradients():
+        policy.zero_grad()
+        scored = score_rows(policy, rows)
+        normaliser = count(rows)
+        core.sequence_match(scored[0].scores, scored[1].scores, core.Objective(), normaliser).backward()
+        return {name: p.grad.clone() for name, p in policy.named_parameters() if p.grad is not None}
+
+    before = gradients()
+    sample(policy, [[BOS, 3]] * 4, Decoding(max_actions=6), streams=range(4), batch=4)
+    after = gradients()
+    assert before.keys() == after.keys() and any("lora" in name for name in before)
+    assert all(torch.allclose(before[name], after[name], rtol=1e-4, atol=1e-6) for name in before)
+
+
+def test_a_folder_without_a_sound_policy_is_named(tmp_path):
+    with pytest.raises(UserError, match="policy.json is missing"):
+        load_policy(tmp_path)
+    policy = new_policy(SCRATCH, BKSPC, SPECIALS, backspace=True, seed=0)
+    save_policy(policy, SCRATCH, tmp_path)
+    weights = tmp_path / "lm.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(UserError, match="damaged"):
+        load_policy(tmp_path)
+    save_policy(policy, SCRATCH, tmp_path)
+    description = json.loads((tmp_path / "policy.json").read_text())
+    description["model"]["layers"] = 2
+    (tmp_path / "policy.json").write_text(json.dumps(description))
+    with pytest.raises(UserError, match="does not fit its own policy.json"):
+        load_policy(tmp_path)
+
+
+def test_an_unreachable_model_is_one_sentence(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match="cannot load the model of 'nobody/nothing'.*local copy.*'scratch'"):
+        new_policy(Model(source="nobody/nothing"), BKSPC, SPECIALS, backspace=True, seed=0)
+
+
+def test_adapters_keep_the_bits_that_small_updates_need(pretrained):
+    model = Model(source=pretrained, lora_rank=2, precision="bfloat16")
+    policy = new_policy(model, BKSPC, SPECIALS, backspace=True, seed=0)
+    assert {tensor.dtype for tensor in trained_tensors(policy).values()} == {torch.float32}
+    assert policy.lm.model.embed_tokens.weight.dtype == torch.bfloat16
+    assert policy.eval()(some_inputs()).isfinite().all()
+
+
+ARCHITECTURES = {
+    "llama": {},
+    "mistral": {},
+    "qwen2": {},
+    "gpt2": {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64},
+    "gpt_neox": {},
+    "cohere": {},
+    "bloom": {"n_layer": 2, "n_head": 2},
+}
+REFUSED = {"cohere": r"\(cohere\) cannot be trained here.*as Llama", "bloom": "no attention mask of ours.*as Llama"}
+
+
+def a_folder(folder: Path, kind: str) -> str:
+    """A tiny pretrained model of an architecture, in a local folder."""
+    shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2}
+    shape |= {"intermediate_size": 24, "max_position_embeddings": 64, "initializer_range": 0.3}
+    specials = {"bos_token_id": BOS, "eos_token_id": 2, "pad_token_id": 0}
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(kind, vocab_size=BKSPC, **(ARCHITECTURES[kind] or shape), **specials)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_an_architecture_either_does_what_the_method_asks_or_is_refused(tmp_path, kind):
+    model = Model(source=a_folder(tmp_path, kind))
+    if kind in REFUSED:
+        with pytest.raises(UserError, match=REFUSED[kind]):
+            new_policy(model, BKSPC, SPECIALS, backspace=True, seed=0)
+        return
+    policy = randomised(new_policy(model, BKSPC, SPECIALS, backspace=True, seed=0))
+    rows = [random_row(Random(seed)) for seed in range(3)]
+    assert torch.equal(*(policy.train()(core.state_tree(rows, BKSPC)[0]) for _ in range(2)))  # no dropout
+    # What was sampled through the rewinding cache has the log-probabilities that the state tree gives it.
+    prompts = [[BOS, 3, 4], [BOS]] * 4
+    rollouts, counts = sample(policy, prompts, Decoding(12, bkspc_bias=2.0), streams=range(8), batch=4)
+    assert counts.pops > 5
+    taken = [[core.Actions(p, r.actions, [True] * len(r.actions))] for p, r in zip(prompts, rollouts, strict=True)]
+    (scored,) = score_rows(policy.eval(), taken)
+    for row, rollout in zip(scored.scores.log_policy.tolist(), rollouts, strict=True):
+        assert row[: len(rollout.actions)] == pytest.approx(rollout.log_policy, abs=1e-4)
+
+
+def test_code_that_comes_with_a_model_runs_only_where_the_settings_say_so(tmp_path, monkeypatch):
+    """A folder whose ``auto_map`` names a Python file that leaves a trace when it runs."""
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.syspath_prepend(tmp_path / "modules")
+    folder, trace = tmp_path / "model", tmp_path / "it ran"
+    a_folder(folder, "llama")
+    config = json.loads((folder / "config.json").read_text()) | {"model_type": "foreign"}
+    config["auto_map"] = {"AutoConfig": "foreign.ForeignConfig", "AutoModelForCausalLM": "foreign.Foreign"}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "foreign.py").write_text(
+        "from transformers import LlamaConfig, LlamaForCausalLM\n"
+        f"open({str(trace)!r}, 'w').close()\n"
+        "class ForeignConfig(LlamaConfig):\n    model_type = 'foreign'\n"
+        "class Foreign(LlamaForCausalLM):\n    config_class = ForeignConfig\n"
+    )
+    for load in (new_policy_of, pretrained_tokenizer):
+        with pytest.raises(UserError, match="Python code that comes with it.*model.trust_remote_code to true"):
+            load(str(folder))
+    assert not trace.exists()
+    policy = new_policy_of(str(folder), trust_remote_code=True)
+    assert trace.exists() and type(policy.lm).__name__ == "Foreign"
+
+
+def new_policy_of(source: str, **settings):
+    return new_policy(Model(source=source, **settings), BKSPC, SPECIALS, backspace=True, seed=0)

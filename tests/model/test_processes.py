@@ -1,0 +1,110 @@
+"""Several processes do what one does: same rollouts, same sums, checkpoints that any number of them can take up."""
+
+import csv
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from support.experiment import command, finetune_options, launched, make_inputs, run
+
+# Runs a script whose optimiser kills its process at the 13th step.
+KILLED = """
+import os, runpy, signal, sys, torch
+step, left = torch.optim.AdamW.step, 13
+def killing(*arguments):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(*arguments)
+torch.optim.AdamW.step = killing
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("experiment")
+    make_inputs(root)
+    return root
+
+
+def rows(model: Path) -> list[dict]:
+    """The metrics file of a model folder."""
+    with (model / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def checkpoint(folder: Path) -> tuple[str, dict]:
+    """Where the newest checkpoint lies, and what it holds."""
+    file = max(folder.rglob("*.pt"))
+    return str(file.relative_to(folder)), torch.load(file, weights_only=True)
+
+
+@pytest.mark.slow
+def test_two_processes_do_what_one_does_and_take_up_what_one_left(inputs, tmp_path):
+    """Runs of one and of two processes are killed, their checkpoints compared, and taken up by two and by one."""
+    whole, one, two = (finetune_options(inputs, tmp_path / name) for name in ("whole", "one", "two"))
+    killed = tmp_path / "killed.py"
+    killed.write_text(KILLED)
+    for options, processes in ((one, 1), (two, 2)):
+        done = launched([sys.executable, str(killed), *command("finetune", **options)[1:]], processes)
+        assert done.returncode != 0 and not options["output"].exists()
+    (place, single), (same_place, double) = (checkpoint(options["resume"]) for options in (one, two))
+    assert place == same_place and "step-00000020" in place
+    # Rollouts are the same but for ties that rounding decides; with this seed there is none.
+    assert single["buffer"] == double["buffer"] and len(single["buffer"]["entries"]) == 32
+    for name, tensor in single["policy"].items():
+        torch.testing.assert_close(double["policy"][name], tensor, rtol=1e-2, atol=1e-3)
+
+    run("finetune", **whole)
+    for options, processes in ((one, 2), (two, 1)):
+        done = launched(command("finetune", **options), processes)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("continuing from step 20") == 1
+        for row, expected in zip(rows(options["output"]), rows(whole["output"]), strict=True):
+            for name, value in expected.items():
+                assert row[name] == value or float(row[name]) == pytest.approx(float(value), rel=1e-3, abs=1e-4)
+        for file in ("lm.safetensors", "actions.safetensors"):
+            expected = load_file(whole["output"] / file)
+            for name, tensor in load_file(options["output"] / file).items():
+                torch.testing.assert_close(tensor, expected[name], rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"learning_rate": 1e30}, "error: training diverged at step"),
+        ({"batch": 1, "micro_batch": 1}, "error: optimiser.batch (1) is below the number of processes (2)"),
+        ({"initial": "nowhere"}, "error: no trained policy in 'nowhere'"),
+        ({"concurrent": []}, "error: rollouts.concurrent needs training by one process, not by 2"),
+    ],
+)
+def test_what_is_wrong_is_said_once(inputs, tmp_path, change, sentence):
+    done = launched(command("finetune", **finetune_options(inputs, tmp_path / "model") | change), 2)
+    assert done.returncode != 0
+    assert done.stderr.count("error: ") == done.stderr.count(sentence) == 1
+    assert done.stderr.count("Traceback") == 1  # the launcher's own
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_job_that_was_promised_a_gpu_and_sees_none_ends_in_one_sentence(inputs, tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    done = run("finetune", check=False, gpus=1, **finetune_options(inputs, tmp_path / "model"))
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("error: this job was promised 1 GPU(s) and sees 0: ")
+
+
+def test_a_share_and_what_is_united_of_it():
+    """The arithmetic of shares, without the other processes: any number of them covers all rows once."""
+    from sequencematch.model.processes import Processes
+
+    processes = Processes()
+    assert (processes.rank, processes.count, processes.first) == (0, 1, True)
+    assert processes.united(processes.share([3, 1, 2])) == [3, 1, 2]
+    numbers = {"loss": 0.1, "actions": 3}
+    assert processes.added(numbers) is numbers

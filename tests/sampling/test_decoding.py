@@ -1,0 +1,196 @@
+"""From logits to actions: against transformers' own implementation, and at the edges of the draw."""
+
+import numpy as np
+import pytest
+import torch
+from transformers.generation import MinPLogitsWarper, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+from sequencematch.sampling.decoding import Decoding, action_probabilities, inverse_cdf, parse_decoding
+from sequencematch.settings.decodings import (
+    CHOICES,
+    KINDS_OF_WRONG,
+    PLAIN,
+    VALUED,
+    combined,
+    concerns_backspace,
+    decoding_options,
+    without_backspace,
+)
+
+
+def some_logits(n=64, actions=13):
+    return 2 * torch.randn(n, actions, generator=torch.manual_seed(0))
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
+@pytest.mark.parametrize("top_k", [0, 1, 3, 50])
+@pytest.mark.parametrize("top_p", [0.05, 0.6, 0.95, 1.0])
+@pytest.mark.parametrize("min_p", [0.0, 0.1, 0.5])
+def test_decoding_is_that_of_transformers(temperature, top_k, top_p, min_p):
+    logits = some_logits()
+    at_prompt = torch.arange(64) % 2 == 0
+    decoding = Decoding(1, temperature, top_p, top_k, bkspc_bias=0.7, min_p=min_p)
+    probability = action_probabilities(logits, at_prompt, decoding)
+    expected = logits.clone()
+    expected[:, -1] += 0.7
+    expected[at_prompt, -1] = -torch.inf
+    warpers = [TemperatureLogitsWarper(temperature)]
+    warpers += [TopKLogitsWarper(top_k)] if top_k else []
+    warpers += [TopPLogitsWarper(top_p)] if top_p < 1 else []
+    warpers += [MinPLogitsWarper(min_p)] if min_p else []
+    for warper in warpers:
+        expected = warper(None, expected)
+    torch.testing.assert_close(probability, expected.softmax(-1), atol=1e-6, rtol=1e-5)
+    assert not probability[at_prompt, -1].any()
+
+
+def test_draws_invert_the_cumulated_distribution():
+    probability = torch.tensor([[0.0, 0.25, 0.0, 0.5, 0.25, 0.0]])
+    below_one = float(np.nextafter(np.float32(1), np.float32(0)))
+    uniform = [0.0, 0.2499, 0.25, 0.7499, 0.75, below_one]
+    drawn = inverse_cdf(probability.repeat(6, 1), torch.tensor(uniform, dtype=torch.float64))
+    assert drawn.tolist() == [1, 1, 3, 3, 4, 4]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(*PLAIN, "temperature=0.8", "top_p=0.95", "min_p=0.05", "rejection=0.2", "bkspc_bias=1", "surprise=0.5"),
+        *("perturbed=0.1", "greedy+bkspc_bias=1", "best_of=2.5", "majority=3"),
+    ],
+)
+def test_every_name_makes_a_distribution(name):
+    at_prompt = torch.arange(64) % 2 == 0
+    procedure = parse_decoding(name, 7)
+    decoding, surprise = procedure.decoding, torch.arange(64) / 8
+    probability = action_probabilities(some_logits(), at_prompt, decoding, surprise)
+    assert decoding.max_actions == 7 and procedure.rate == (0.1 if name == "perturbed=0.1" else 0)
+    torch.testing.assert_close(probability.sum(-1), torch.ones(64))
+    assert (probability >= 0).all() and not probability[at_prompt, -1].any()
+    plain = action_probabilities(some_logits(), at_prompt, Decoding(7))
+    assert torch.equal(probability, plain) == (name in ("sampled", "perturbed=0.1", "best_of=2.5", "majority=3"))
+    assert probability[:, -1].any() == (name != "bkspc_masked")
+    assert concerns_backspace(name) == ("bkspc" in name or "surprise" in name)
+
+
+def test_surprise_is_a_bias_of_its_own_for_each_state():
+    logits, at_prompt, surprise = some_logits(), torch.zeros(64).bool(), torch.arange(64) / 16
+    found = action_probabilities(logits, at_prompt, Decoding(1, surprise=0.5), surprise)
+    for i in range(64):
+        decoding = Decoding(1, bkspc_bias=0.5 * i / 16)
+        expected = action_probabilities(logits[i : i + 1], at_prompt[:1], decoding)
+        torch.testing.assert_close(found[i : i + 1], expected)
+    plain = action_probabilities(logits, at_prompt, Decoding(1))
+    assert torch.equal(action_probabilities(logits, at_prompt, Decoding(1, surprise=0.0), surprise), plain)
+
+
+@pytest.mark.parametrize(("rule", "measured"), [("takeback", "surprise"), ("takeback_ratio", "lag")])
+def test_takeback_follows_likelihood_alone(rule, measured):
+    logits, at_prompt = some_logits(), torch.zeros(64).bool()
+    distance = torch.linspace(0, 4, 64)
+    found = action_probabilities(logits, at_prompt, Decoding(1, **{rule: 0.2}), **{measured: distance})
+    unlikely = (-distance).exp() < 0.2
+    assert unlikely.any() and not unlikely.all()
+    assert (found[unlikely, -1] == 1).all() and not found[unlikely, :-1].any()
+    plain = action_probabilities(logits, torch.ones(64).bool(), Decoding(1))
+    torch.testing.assert_close(found[~unlikely], plain[~unlikely])
+
+
+def test_a_procedure_is_what_its_names_say_together():
+    procedure = parse_decoding("greedy+bkspc_bias=-2+perturbed_model=0.1+best_of=1.5", 9)
+    assert procedure.decoding == Decoding(9, temperature=0.0, bkspc_bias=-2.0)
+    assert (procedure.rate, procedure.kind, procedure.attempts, procedure.choice) == (0.1, "model", 1.5, "best_of")
+    plain = parse_decoding("sampled", 9)
+    assert (plain.rate, plain.kind, plain.attempts, plain.choice) == (0.0, "", 1.0, "")
+
+
+def test_decodings_join_in_one_way():
+    assert combined("sampled", "sampled") == "sampled"
+    assert combined("perturbed=0.1", "sampled", "top_p=0.9") == combined("top_p=0.9", "perturbed=0.1")
+    assert combined("top_p=0.9", "perturbed=0.1") == "top_p=0.9+perturbed=0.1"
+    assert combined("greedy", "greedy") == "greedy"
+    with pytest.raises(ValueError, match="does not go with"):
+        combined("greedy", "temperature=0.5")
+    assert without_backspace("greedy+bkspc_bias=-2+perturbed=0.1") == "greedy+perturbed=0.1"
+    assert without_backspace("bkspc_masked") == without_backspace("surprise=1") == "sampled"
+
+
+def test_min_p_keeps_exactly_what_is_likely_enough():
+    plain = action_probabilities(some_logits(), torch.zeros(64).bool(), Decoding(1))
+    probability = action_probabilities(some_logits(), torch.zeros(64).bool(), Decoding(1, min_p=0.2))
+    likely = plain >= 0.2 * plain.amax(-1, keepdim=True)
+    assert torch.equal(probability > 0, likely) and not likely.all() and (likely.sum(-1) > 1).any()
+    kept = plain * likely
+    torch.testing.assert_close(probability, kept / kept.sum(-1, keepdim=True))
+
+
+def test_rejection_is_what_an_imitator_of_noised_data_would_do():
+    """Noised data are simulated, and how often the state after each token is answered by <bkspc> is counted."""
+    eta, size, n = 0.5, 6, 400_000
+    rng = np.random.default_rng(0)
+    truth = rng.dirichlet(np.ones(size))
+    true = rng.choice(size, n, p=truth)
+    drawn = rng.integers(size, size=n)
+    noisy = (rng.random(n) < eta) & (drawn != true)  # a drawn token that is the true one is no mistake
+    mistakes, pushes = np.bincount(drawn[noisy], minlength=size), np.bincount(true, minlength=size)
+    answered = mistakes / (mistakes + pushes)
+    # The imitator: draws, takes back, and draws again until it lets a token stand.
+    stays = truth * (1 - answered)
+    logits = torch.tensor(np.log([*truth, 0.3])).float()[None]
+    probability = action_probabilities(logits, torch.tensor([True]), Decoding(1, rejection=eta))[0, :-1]
+    np.testing.assert_allclose(probability, stays / stays.sum(), atol=3e-3)
+    assert np.abs(probability - truth).max() > 0.02
+
+
+def test_rejection_touches_tokens_alone_and_fades_with_eta():
+    at_prompt = torch.zeros(64).bool()
+    plain = action_probabilities(some_logits(), at_prompt, Decoding(1))
+    tokens = plain[:, :-1] / plain[:, :-1].sum(-1, keepdim=True)
+    previous = torch.zeros(64)
+    for eta in (1e-6, 0.02, 0.2, 0.9):
+        probability = action_probabilities(some_logits(), at_prompt, Decoding(1, rejection=eta))
+        torch.testing.assert_close(probability[:, -1], plain[:, -1])
+        distance = (probability - plain).abs().sum(-1)
+        assert (distance > previous).all()
+        previous = distance
+        if eta == 1e-6:
+            torch.testing.assert_close(probability, plain, atol=1e-5, rtol=0)
+        gain = probability[:, :-1] / tokens  # the less likely a token is, the larger the part of it that goes
+        order = tokens.argsort(-1)
+        assert (gain.gather(1, order).diff(dim=-1) > -1e-5).all()
+    impossible = some_logits()
+    impossible[:, 3] = -torch.inf
+    probability = action_probabilities(impossible, at_prompt, Decoding(1, rejection=0.2))
+    assert probability.isfinite().all() and not probability[:, 3].any()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("nucleus", "'nucleus' is no decoding; known are: sampled, greedy"),
+        ("top_p", "top_p= takes a number above 0 and below 1"),
+        ("top_p=1", "top_p= takes a number above 0 and below 1"),
+        ("rejection=nan", "rejection= takes a number"),
+        ("temperature=0", "temperature= takes a number above 0"),
+        ("bkspc_bias=-inf", "bkspc_bias= takes a number"),
+        ("perturbed=0.10", "must be written 'perturbed=0.1'"),
+        ("greedy=1", "'greedy=1' is no decoding"),
+        ("best_of=1", "best_of= takes a number above 1"),
+        ("surprise=inf", "surprise= takes a number"),
+        ("greedy+sampled", "does not go with"),
+        ("greedy+temperature=0.5", "'temperature=0.5' does not go with what is named before it"),
+        ("bkspc_masked+bkspc_bias=1", "does not go with"),
+        ("perturbed=0.1+perturbed_model=0.1", "does not go with"),
+        ("best_of=2+majority=3", "does not go with"),
+        ("perturbed=0.1+top_p=0.9", "must be written 'top_p=0.9+perturbed=0.1'"),
+    ],
+)
+def test_a_bad_name_is_one_sentence(name, words):
+    with pytest.raises(ValueError) as caught:
+        parse_decoding(name, 1)
+    assert words in str(caught.value) and str(caught.value).count("\n") == 0
+
+
+def test_the_bounds_cover_every_field_named():
+    assert set(VALUED) - {*KINDS_OF_WRONG, *CHOICES} <= set(Decoding.__annotations__)
+    assert all(decoding_options(name).keys() <= set(Decoding.__annotations__) for name in PLAIN)

@@ -1,0 +1,317 @@
+"""The sampler: against full recomputation, exact enumeration, and transformers' generate."""
+
+from collections import Counter
+from itertools import accumulate
+
+import numpy as np
+import pytest
+import torch
+from support.tiny import (
+    BOS,
+    EOS,
+    PAD,
+    POPPING,
+    a_policy,
+    chi_square_p,
+    depths,
+    enumerated,
+    randomised,
+    recomputed,
+    some_prompts,
+)
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from sequencematch import core
+from sequencematch.core import Actions
+from sequencematch.errors import UserError
+from sequencematch.model import cache
+from sequencematch.model.policy import Policy
+from sequencematch.sampling.decoding import action_probabilities, inverse_cdf
+from sequencematch.sampling.rollout import Decoding, Perturbation, sample
+from sequencematch.seeding import generator
+
+
+def eager_policy():
+    policy = a_policy()
+    policy.lm.set_attn_implementation("eager")
+    return policy
+
+
+def gpt2_policy():
+    config = GPT2Config(
+        vocab_size=12, n_embd=32, n_layer=2, n_head=2, n_positions=48, bos_token_id=BOS, eos_token_id=EOS
+    )
+    return randomised(Policy(GPT2LMHeadModel(config), True))
+
+
+@pytest.fixture(scope="module")
+def policy():
+    return a_policy()
+
+
+# ---- against full recomputation ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("build", [a_policy, eager_policy, gpt2_policy])
+@pytest.mark.parametrize("perturbed", [False, True])
+def test_cached_states_equal_full_recomputation(build, perturbed):
+    policy, prompts = build(), some_prompts(40)
+    perturbation = Perturbation(0.5, [range(3, 12)] * 40) if perturbed else None
+    rollouts, counts = sample(policy, prompts, POPPING, range(40), 7, perturbation)
+    assert counts.pops > 20  # or the test says nothing about rewinding
+    expected, _ = recomputed(policy, prompts, rollouts)
+    for row, rollout in zip(expected, rollouts, strict=True):
+        sampled = torch.tensor(rollout.log_policy)
+        torch.testing.assert_close(sampled, row[: len(sampled)], atol=1e-5, rtol=0)
+
+
+def test_greedy_takes_the_most_likely_action(policy):
+    prompts = some_prompts(20)
+    rollouts, counts = sample(policy, prompts, Decoding(20, temperature=0), range(20), 6)
+    _, states = recomputed(policy, prompts, rollouts)
+    assert counts.pops > 0
+    for rollout, logits in zip(rollouts, states, strict=True):
+        for action, depth, state in zip(rollout.actions, depths(rollout, policy.bkspc), logits, strict=True):
+            allowed = state if depth else state[:-1]
+            assert action == int(allowed.argmax())
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_policy_without_backspace_never_pops(temperature):
+    policy = a_policy(backspace=False)
+    rollouts, counts = sample(policy, some_prompts(30), Decoding(20, temperature), range(30), 8)
+    assert counts.pops == 0 and all(policy.bkspc not in r.actions for r in rollouts)
+
+
+def test_greedy_without_backspace_is_transformers_generate():
+    policy, prompts = a_policy(backspace=False, seed=3), some_prompts(30)
+    rollouts, _ = sample(policy, prompts, Decoding(12, temperature=0), range(30), 8)
+    for prompt, rollout in zip(prompts, rollouts, strict=True):
+        ids = torch.tensor([prompt])
+        output = policy.lm.generate(
+            ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=12, pad_token_id=PAD
+        )
+        assert rollout.actions == output[0, len(prompt) :].tolist()
+    assert {r.finished for r in rollouts} == {True, False}
+
+
+def looped(policy, prompt, begun, decoding, stream):
+    """The plain loop: a forward pass over the whole live text before every action."""
+    uniform = generator(stream).random(decoding.max_actions, dtype=np.float32)
+    live, actions = list(begun), []
+    while len(actions) < decoding.max_actions and EOS not in live:
+        inputs, _ = core.state_tree([[Actions([*prompt, *live], [], [])]], policy.bkspc)
+        with torch.no_grad():
+            logits = policy(inputs)[:, -1]
+        probability = action_probabilities(logits, torch.tensor([not live]), decoding)
+        action = int(inverse_cdf(probability, torch.tensor([uniform[len(actions)]]).double()))
+        actions.append(action)
+        live = live[:-1] if action == policy.bkspc else [*live, action]
+    return actions
+
+
+def test_what_was_begun_is_live_and_may_be_taken_back(policy):
+    prompts, often = some_prompts(30), Decoding(20, bkspc_bias=3.0)
+    begun = [[3 + k % 9] * (k % 4) for k in range(30)]
+    rollouts, counts = sample(policy, prompts, often, range(30), 7, begun=begun)
+    for k, rollout in enumerate(rollouts):
+        assert rollout.actions == looped(policy, prompts[k], begun[k], often, k)
+        assert len(rollout.log_policy) == len(rollout.actions) <= often.max_actions
+    depth = [min(accumulate(-1 if a == policy.bkspc else 1 for a in r.actions)) for r in rollouts]
+    assert sum(d < 0 for d in depth) > 10  # some of what was begun was taken back ...
+    assert all(d >= -len(b) for d, b in zip(depth, begun, strict=True)) and -2 in depth  # ... and no prompt token
+    assert counts.pushes + counts.pops == sum(len(r.actions) for r in rollouts)
+    nothing, _ = sample(policy, prompts, often, range(30), 7, begun=[[]] * 30)
+    assert nothing == sample(policy, prompts, often, range(30), 7)[0]
+
+
+# ---- the distribution -------------------------------------------------------------------------------
+
+
+def test_rollouts_follow_the_exact_distribution_over_action_sequences():
+    policy, prompt, n = a_policy(vocabulary=4, seed=1), [BOS, 3], 15_000
+    table = enumerated(policy, prompt, Decoding(4, bkspc_bias=3))
+    assert sum(table.values()) == pytest.approx(1, abs=1e-9)
+    rollouts, counts = sample(policy, [prompt] * n, Decoding(4, bkspc_bias=3), range(n), 1000)
+    assert counts.pops > n / 4
+    observed = Counter(tuple(r.actions) for r in rollouts)
+    assert set(observed) <= set(table)
+    assert chi_square_p(observed, table) > 1e-3
+    # The test has power: a small shift of one logit, or of temperature, is found out.
+    for wrong in (Decoding(4, bkspc_bias=3.2), Decoding(4, temperature=1.1, bkspc_bias=3)):
+        assert chi_square_p(observed, enumerated(policy, prompt, wrong)) < 1e-6
+
+
+# ---- independence, bounds, boundaries ---------------------------------------------------------------
+
+
+def test_rollouts_do_not_depend_on_the_batch(policy):
+    prompts, streams = some_prompts(30), [7 * k + 1 for k in range(30)]
+    alone, _ = sample(policy, prompts, POPPING, streams, 1)
+    for batch in (3, 64):
+        together, _ = sample(policy, prompts, POPPING, streams, batch)
+        assert [r.actions for r in together] == [r.actions for r in alone]
+    reverse, _ = sample(policy, prompts[::-1], POPPING, streams[::-1], 16)
+    assert [r.actions for r in reverse[::-1]] == [r.actions for r in alone]
+    other, _ = sample(policy, prompts, POPPING, range(100, 130), 64)
+    assert [r.actions for r in other] != [r.actions for r in alone]
+
+
+def test_backspace_never_removes_a_prompt_token(policy):
+    prompts = some_prompts(30)
+    rollouts, _ = sample(policy, prompts, Decoding(9, bkspc_bias=1000.0), range(30), 8)
+    for rollout in rollouts:  # whatever is pushed is taken back at once, and nothing else
+        assert all((a == policy.bkspc) == (t % 2 == 1) for t, a in enumerate(rollout.actions))
+        core.live_tokens([BOS], rollout.actions, policy.bkspc)  # raises where the prompt is touched
+
+
+def test_rollouts_end_with_eos_or_at_the_bound(policy):
+    rollouts, _ = sample(policy, some_prompts(200), Decoding(7), range(200), 32)
+    for rollout in rollouts:
+        assert rollout.finished == (rollout.actions[-1] == EOS)
+        assert EOS not in rollout.actions[:-1]
+        assert len(rollout.actions) == len(rollout.log_policy) <= 7
+        assert rollout.finished or len(rollout.actions) == 7
+    assert {r.finished for r in rollouts} == {True, False}
+
+
+def test_a_prompt_that_does_not_fit_is_refused_before_any_work(policy):
+    prompts = [[BOS, 3], [BOS, *[3] * 30]]
+    sample(policy, prompts, Decoding(17), range(2), 2)  # 31 + 17 tokens: just fits
+    with pytest.raises(UserError, match=r"prompt 1 \(31 tokens\).*\(18\).*48 tokens"):
+        sample(policy, prompts, Decoding(18), range(2), 2)
+    with pytest.raises(ValueError, match="at least one prompt token"):
+        sample(policy, [[]], Decoding(4), range(1), 1)
+    with pytest.raises(ValueError, match="2 prompts need as many streams"):
+        sample(policy, prompts, Decoding(4), range(3), 2)
+    with pytest.raises(ValueError, match="2 prompts need as many beginnings"):
+        sample(policy, prompts, Decoding(4), range(2), 2, begun=[[]])
+    with pytest.raises(ValueError, match="no <bkspc>"):
+        sample(policy, prompts, Decoding(4), range(2), 2, begun=[[3], [3, policy.bkspc]])
+    with pytest.raises(UserError, match=r"prompt 1 \(32 tokens\)"):
+        sample(policy, prompts, Decoding(17), range(2), 2, begun=[[], [3]])
+    assert sample(policy, [], Decoding(4), [], 4)[0] == []
+
+
+def test_a_diverged_policy_is_named():
+    policy = a_policy()
+    with torch.no_grad():
+        policy.bkspc_row[0] = torch.nan
+    with pytest.raises(UserError, match="not finite"):
+        sample(policy, some_prompts(3), Decoding(4), range(3), 2)
+
+
+# ---- work done --------------------------------------------------------------------------------------
+
+
+def counted(policy, prompts, batch, decoding):
+    """Rollouts, counts, and the shape [rows, length] of every forward pass the network really made."""
+    shapes = []
+    hook = policy.lm.get_decoder().register_forward_pre_hook(
+        lambda module, args, kwargs: shapes.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
+    )
+    try:
+        rollouts, counts = sample(policy, prompts, decoding, range(len(prompts)), batch)
+    finally:
+        hook.remove()
+    return rollouts, counts, shapes
+
+
+@pytest.mark.parametrize("batch", [1, 8, 100])
+def test_pops_cost_no_forward_pass(policy, batch):
+    prompts = some_prompts(30)
+    rollouts, counts, shapes = counted(policy, prompts, batch, POPPING)
+    decoding = [rows for rows, length in shapes if length == 1]  # every prompt has two tokens or more
+    assert (len(decoding), sum(decoding)) == (counts.forwards, counts.tokens)
+    assert len(shapes) - len(decoding) == counts.prefills
+    actions = [a for r in rollouts for a in r.actions]
+    assert counts.pops == actions.count(policy.bkspc) > 60
+    assert counts.pushes == len(actions) - counts.pops
+    assert counts.tokens == counts.pushes - sum(r.actions[-1] != policy.bkspc for r in rollouts)
+    if batch >= len(prompts):  # no row waits for another: as many passes as the row with most pushes needs
+        assert counts.forwards == max(sum(a != policy.bkspc for a in r.actions[:-1]) for r in rollouts)
+
+
+def test_waiting_prompts_replace_finished_rows_several_at_a_time(policy):
+    prompts, progress = some_prompts(100), []
+    rollouts, counts, shapes = counted(policy, prompts, 16, Decoding(20))
+    prefilled = [rows for rows, length in shapes if length > 1]
+    assert sum(prefilled) == 100 and prefilled[0] == 16
+    assert min(prefilled[:-1]) >= 4  # a quarter of the batch, save for the last ones waiting
+    assert max(rows for rows, _ in shapes) == 16
+    one_after_another = sum(max(len(r.actions) for r in rollouts[i : i + 16]) for i in range(0, 100, 16))
+    assert counts.forwards < 0.8 * one_after_another
+    sample(policy, prompts, Decoding(20), range(100), 16, progress=progress.append)
+    assert sum(progress) == 100 and len(progress) > 3
+
+
+# ---- forward passes of fixed shapes -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shortest", [1, 2])
+def test_static_decoding_draws_the_same_in_few_shapes(monkeypatch, shortest):
+    monkeypatch.setattr(cache, "STRIDE", 8)
+    policy, prompts = a_policy(), [prompt[: shortest + k % 8] for k, prompt in enumerate(some_prompts(40))]
+    plain, counts, _ = counted(policy, prompts, 7, POPPING)
+    policy.static_decoding = True
+    rollouts, static_counts, shapes = counted(policy, prompts, 7, POPPING)
+    assert [r.actions for r in rollouts] == [r.actions for r in plain] and static_counts == counts
+    for ours, theirs in zip(rollouts, plain, strict=True):
+        np.testing.assert_allclose(ours.log_policy, theirs.log_policy, atol=1e-5)
+    assert shapes.count((7, 1)) >= counts.forwards  # always all rows
+
+
+class OnlyOnMeta(TorchDispatchMode):
+    """Refuses what a CUDA graph could not hold: tensors from elsewhere. (Values cannot be asked for on meta at all.)"""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        tensors = [t for t in tree_leaves((args, kwargs, out)) if isinstance(t, torch.Tensor)]
+        assert all(t.device.type == "meta" for t in tensors), func
+        return out
+
+
+def test_a_static_step_depends_on_no_value_and_copies_nothing_to_the_device():
+    policy = a_policy().eval().to("meta")
+    states = cache.StateCache(policy, 4, 32)
+    states.hidden = torch.zeros(4, 1, 32, policy.lm.config.hidden_size, device="meta")
+    token, position = torch.zeros(2, 4, 1, dtype=torch.int64, device="meta")
+    with torch.no_grad():
+        states._step(16, token, position)  # the first one allocates
+        with OnlyOnMeta():
+            states._step(16, token, position)
+    with pytest.raises(AssertionError), OnlyOnMeta():
+        token + torch.ones(1, dtype=torch.int64).to("meta")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
+def test_captured_steps_draw_the_same():
+    policy, prompts = a_policy().to("cuda"), some_prompts(40)
+    plain, _ = sample(policy, prompts, POPPING, range(40), 7)
+    policy.static_decoding = True
+    captured, _ = sample(policy, prompts, POPPING, range(40), 7)
+    assert [r.actions for r in captured] == [r.actions for r in plain]
+
+
+# ---- the policy is left as it was found -------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("training", [True, False])
+def test_training_mode_and_checkpointing_are_off_during_rollouts_and_restored(training):
+    policy, prompts = a_policy().train(training), some_prompts(10)
+    plain, _ = sample(policy, prompts, Decoding(10), range(10), 4)
+    policy.lm.gradient_checkpointing_enable({"use_reentrant": False})
+    during, layers = [], policy.lm.get_decoder().layers
+    hook = layers[0].register_forward_pre_hook(
+        lambda layer, _: during.append((layer.training, layer.gradient_checkpointing))
+    )
+    assert sample(policy, prompts, Decoding(10), range(10), 4)[0] == plain
+    hook.remove()
+    assert set(during) == {(False, False)}
+    with pytest.raises(IndexError):  # restored after a failure, too
+        sample(policy, [[BOS, 99]], Decoding(10), range(1), 4)
+    assert all(m.training == training for m in policy.modules())
+    assert all(layer.gradient_checkpointing for layer in layers)

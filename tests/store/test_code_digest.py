@@ -1,0 +1,129 @@
+"""The digest of a script's code changes with the code that it can reach, and with nothing else."""
+
+import ast
+import subprocess
+import sys
+from modulefinder import ModuleFinder
+from pathlib import Path
+
+import pytest
+
+from sequencematch.store.code_digest import SOURCE, code_digest, import_closure
+
+FILES = {
+    "script.py": "import pack.used\n\ndef main():\n    from pack import lazy\n    return lazy.x + pack.used.y\n",
+    "pack/__init__.py": "",
+    "pack/used.py": "from .deep import z as y\n",
+    "pack/deep.py": "z = 1\n",
+    "pack/lazy.py": "x = 2\n",
+    "pack/unused.py": "w = 3\n",
+    "pack/sub/__init__.py": "from ..unused import w\n",
+    "pack/sub/leaf.py": "v = 4\n",
+    "other.py": "from pack.sub.leaf import v\n",
+    "reader.py": "TABLE, FOLDER, ABSENT = 'table.csv', 'forms', 'absent.csv'\n",
+    "table.csv": "a,b\n",
+    "forms/page.html": "<p>\n",
+    "untold.csv": "c\n",
+}
+
+
+@pytest.fixture
+def digest(tmp_path):
+    """Writes the files, with some changed, as a tree of their own and digests the script in it."""
+    trees = iter(range(100))
+
+    def of(entry="script.py", changes=None, unused=()):
+        tree = tmp_path / str(next(trees))
+        for name, text in (FILES | (changes or {})).items():
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            (tree / name).write_text(text)
+        return code_digest(tree / entry, unused, tree)
+
+    return of
+
+
+def test_the_closure_has_lazy_and_indirect_imports_and_packages_passed_through(tmp_path, digest):
+    digest()
+    tree = tmp_path / "0"
+
+    def names(script):
+        return {str(file.relative_to(tree)) for file in import_closure(tree / script, source=tree)}
+
+    assert names("script.py") == {"script.py", "pack/__init__.py", "pack/used.py", "pack/deep.py", "pack/lazy.py"}
+    assert names("other.py") == {
+        "other.py", "pack/__init__.py", "pack/sub/__init__.py", "pack/sub/leaf.py", "pack/unused.py"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("module", ["script.py", "pack/used.py", "pack/deep.py", "pack/lazy.py"])
+def test_code_within_reach_counts(digest, module):
+    assert digest(changes={module: FILES[module] + "more = 5\n"}) != digest()
+
+
+def test_code_out_of_reach_does_not(digest):
+    changes = {"pack/unused.py": "w = 30\n"}
+    assert digest(changes=changes) == digest()
+    assert digest("other.py", changes) != digest("other.py")
+
+
+def test_a_module_known_to_be_unused_does_not(digest):
+    changes = {"pack/lazy.py": "x = 20\n"}
+    assert digest(changes=changes, unused=["pack.lazy"]) == digest(unused=["pack.lazy"])
+
+
+@pytest.mark.parametrize(("file", "counts"), [("table.csv", True), ("forms/page.html", True), ("untold.csv", False)])
+def test_files_that_a_module_names_count_and_others_do_not(digest, file, counts):
+    changed = digest("reader.py", {file: FILES[file] + "more"})
+    assert (changed != digest("reader.py")) == counts
+    assert digest("other.py", {file: FILES[file] + "more"}) == digest("other.py")
+
+
+def test_the_checkout_path_comments_docstrings_and_formatting_do_not(digest):
+    """Every digest here is of another folder."""
+    bare = "def f(a, b):\n    return 'a'\n\nclass C:\n    pass\n"
+    dressed = (
+        '"""A module."""\n\ndef f(a,\n      b):  # says why\n    """Adds."""\n\n    return "a"\n'
+        '\nclass C:\n    """Nothing."""\n'
+    )
+    assert digest(changes={"pack/deep.py": bare}) == digest(changes={"pack/deep.py": dressed})
+    assert digest(changes={"pack/deep.py": bare}) != digest(changes={"pack/deep.py": bare.replace("'a'", "'b'")})
+
+
+@pytest.mark.parametrize("script", sorted(SOURCE.glob("*.py")), ids=lambda script: script.stem)
+def test_the_closure_is_what_pythons_own_module_finder_finds(script):
+    """It reads the compiled code instead of the syntax tree; libraries are out of its sight."""
+    finder = ModuleFinder(path=[str(SOURCE)])
+    finder.run_script(str(script))
+    found = {Path(module.__file__) for module in finder.modules.values() if module.__file__}
+    assert found == {file for file in import_closure(script) if file.suffix == ".py"}
+    assert not [name for name in finder.any_missing_maybe()[0] if name.startswith("sequencematch")]
+
+
+def test_no_code_takes_names_from_the_package_itself():
+    """Those load their modules by name, which no reading of the code can follow."""
+    for file in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module == "sequencematch":
+                names = {alias.name for alias in node.names}
+                assert all((SOURCE / "sequencematch" / f"{name}.py").is_file() for name in names), file
+
+
+def test_the_real_scripts_reach_what_they_load():
+    """What a script's ``--help`` really loads of this package lies in its closure, and tables never reach torch."""
+    scripts = sorted(SOURCE.glob("*.py"))
+    assert scripts
+    for script in scripts:
+        closure = import_closure(script)
+        assert Path(SOURCE, "sequencematch", "cli.py") in closure
+    report = import_closure(SOURCE / "make_table.py") | import_closure(SOURCE / "score.py")
+    assert not {file.name for file in report} & {"core.py", "training.py", "policy.py", "rollout.py"}
+    program = (
+        f"import runpy, sys; sys.path.insert(0, {str(SOURCE)!r}); sys.argv = ['finetune.py', '--help']\n"
+        f"try: runpy.run_path({str(SOURCE / 'finetune.py')!r}, run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "import sequencematch.training.stage\n"
+        "print(*(m.__file__ for n, m in sys.modules.items() if n.startswith('sequencematch')), sep='\\n')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = {Path(line).resolve() for line in done.stdout.splitlines() if line.startswith(str(SOURCE))}
+    assert len(loaded) > 10 and loaded <= import_closure(SOURCE / "finetune.py")

@@ -1,0 +1,20 @@
+"""The project's configuration files, and what they refuse."""
+
+from pathlib import Path
+
+import pytest
+
+from sequencematch.config.experiment import load_config
+from sequencematch.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+BASE = ROOT / "config.yaml"
+SCALES = ROOT / "workflow" / "scales"
+
+
+def refusal(overlay):
+    with pytest.raises(UserError) as caught:
+        load_config(BASE, ("overlay.yaml", overlay))
+    message = str(caught.value)
+    assert "\n" not in message
+    return message

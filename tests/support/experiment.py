@@ -1,0 +1,80 @@
+"""A tiny experiment on disk, and the scripts as a user runs them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+SOURCE = Path(__file__).resolve().parents[2] / "src"
+
+TINY = {
+    "batch": 8,
+    "micro_batch": 8,
+    "warmup": 5,
+    "base_steps": 10,
+    "pretrain_steps": 10,
+    "steps": 30,
+    "decay_start": 10,
+    "metrics_every": 4,
+    "validate_every": 10,
+    "checkpoint_every": 5,
+}
+ROLLOUTS = {"buffer": 32, "generate": 16, "seen": 4, "max_actions": 12}
+
+
+def command(script: str, *arguments, **options) -> list[str]:
+    """The command line of a script in ``src``; keyword options become ``--kebab-case`` ones."""
+    words = [sys.executable, str(SOURCE / f"{script}.py"), *map(str, arguments)]
+    for name, value in options.items():
+        values = value if isinstance(value, (list, tuple)) else [value]
+        words += ["--" + name.replace("_", "-"), *map(str, values)]
+    return words
+
+
+def run(script: str, *arguments, check: bool = True, **options) -> subprocess.CompletedProcess:
+    """Run a script with one thread; with ``check`` its failure fails the test, with its output."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command(script, *arguments, **options), capture_output=True, text=True, env=environment)
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+def launched(words: list[str], processes: int) -> subprocess.CompletedProcess:
+    """Run a Python command line (``command``) in so many processes on the CPU, started as on several GPUs."""
+    options = ["--multi_gpu", "--num_processes", str(processes), "--num_machines", "1", "--main_process_port", "0"]
+    options += ["--mixed_precision", "no", "--dynamo_backend", "no"]
+    launcher = ["-m", "accelerate.commands.launch", *options] if processes > 1 else []
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(SOURCE)}
+    return subprocess.run([words[0], *launcher, *words[1:]], capture_output=True, text=True, env=environment)
+
+
+def make_inputs(root: Path) -> None:
+    """Data, tokenizer, clean and noised examples, a base model and BC's k steps, under ``root``."""
+    run("make_arithmetic", generator="mul", entropy=(1, 2), train=200, validation=40, test=40, output=root / "data")
+    run("train_tokenizer", data=root / "data", output=root / "tokenizer")
+    tokenizer = root / "tokenizer"
+    run("encode_examples", data=root / "data", tokenizer=tokenizer, output=root / "examples")
+    files = {"examples": root / "examples", "tokenizer": tokenizer}
+    for eta in (0, 0.2):
+        run("inject_noise", **files, output=root / f"noised-{eta}", eta=eta, seed=1)
+    common = {"tokenizer": root / "tokenizer", "resume": root / "resume", "seed": 1}
+    shape = {"layers": 1, "width": 16, "heads": 2}
+    run("pretrain_base", **common, **shape, **TINY, noised=root / "noised-0", output=root / "base")
+    noised = root / "noised-0.2"
+    run("pretrain_bc", **common, **TINY, noised=noised, initial=root / "base", output=root / "pretrain_bc")
+
+
+def finetune_options(root: Path, output: Path, loss: str = "sm") -> dict:
+    """The options of ``finetune`` on that experiment, checkpoints beside the output."""
+    clean = loss in ("mle", "uls")
+    return {
+        "loss": loss,
+        "noised": root / ("noised-0" if clean else "noised-0.2"),
+        "initial": root / ("base" if clean else "pretrain_bc"),
+        "tokenizer": root / "tokenizer",
+        "output": output,
+        "resume": output.with_name(output.name + "-resume"),
+        "seed": 1,
+        **TINY,
+        **ROLLOUTS,
+    }

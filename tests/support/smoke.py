@@ -1,0 +1,14 @@
+"""The smoke scale, run as ``make`` runs it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+WORKFLOW = ("Snakefile", "workflow", "envs", "config.yaml", "src", "docs", "tests", "README.md")
+
+
+def run_smoke(tree: Path, *words: str) -> subprocess.CompletedProcess:
+    """Run the workflow at its smoke scale in ``tree``, as ``make`` does."""
+    command = [sys.executable, "workflow/run.py", *words, "--config", "scale=smoke"]
+    return subprocess.run(command, cwd=tree, capture_output=True, text=True)

@@ -1,0 +1,222 @@
+"""Table 8 through the real command: numbers, what is said in words, the shown examples, and every refusal."""
+
+import csv
+import json
+import subprocess
+import sys
+from functools import partial
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "src" / "make_text_table.py"
+BUDGET = {"base_steps": 10, "steps": 20, "batch": 32, "model_digest": "m", "data_digest": "d", "questions_digest": "q"}
+DECODINGS = ("sampled", "temperature=0.9", "top_p=0.95", "min_p=0.05", "rejection=0.2")
+ABOUT_BKSPC = ("bkspc_masked", "bkspc_bias=-1", "bkspc_bias=1")
+SHOWN = {
+    "example": 0,
+    "prompt": "A <b>prompt</b> & its",
+    "true": " end",
+    "wrong": " spoon",
+    "pieces": [
+        [" spoon", "deleted"],
+        [" end", "kept"],
+        ["\n is", "deleted"],
+        [" near.", "kept"],
+    ],
+    "answered_at_once": True,
+    "rendered": " spoon<bkspc> end\n is<bkspc><bkspc> near.",
+}
+KEPT = SHOWN | {"example": 1, "pieces": [["\n", "kept"], ["s\x07 <i>", "kept"]], "answered_at_once": False,
+                "rendered": "\ns\x07 <i>"}  # fmt: skip
+
+
+def texts(perplexity: float) -> dict:
+    return {"perplexity": perplexity, "entropy": {"1": 5.0, "2": 8.0, "3": 9.0}, "repetition": 0.1, "distinct": 0.6}
+
+
+def metrics(method: str, eta: float, seed: int, mauve: float, **changes) -> dict:
+    """The metrics of a run whose MAUVE grows by 0.01 with each decoding."""
+    backspace = method != "mle"
+    decodings = {
+        name: texts(30.0 + 2 * i + seed) | {
+            "mauve": mauve + 0.01 * i,
+            "n": 4,
+            "pops_per_sequence": 0.5 * (i + 1) if backspace else 0.0,
+            "wrong_pop_share": None,
+            "cut_off_share": 0.0,
+        }
+        for i, name in enumerate(DECODINGS + (ABOUT_BKSPC if backspace else ()))
+    }  # fmt: skip
+    rates = {"repair_rate": 0.6, "false_alarm_rate": 0.1}
+    rates["per_example"] = {"corrupted": {"0": 0.5, "1": 0.7}, "clean": {"0": 0.1, "1": 0.1}}
+    return {
+        "scale": "smoke",
+        "task": "text",
+        "family": "text",
+        "method": method,
+        "eta": eta,
+        "seed": seed,
+        "decodings": decodings,
+        "judge": {"model": f"mle/seed={3 - seed}", "description": "The MLE model of the next seed."},
+        "held_out": {"nll": 3.5, "per_example": [3.0 + mauve, 3.5, 4.0 + 0.1 * seed, 3.4]},
+        "reference": texts(40.0 + seed),
+        "repair": {"random": rates, "model": rates} if backspace else None,
+        "budget": BUDGET,
+        "commit": "abc",
+        "settings": {},
+    } | changes
+
+
+RUNS = [
+    *(metrics("mle", 0.0, seed, 0.5 + 0.01 * seed) for seed in (1, 2)),
+    *(metrics("bc", 0.2, seed, 0.5 + 0.01 * seed) for seed in (1, 2)),
+    *(metrics("sm", 0.2, seed, 0.6 + 0.011 * seed) for seed in (1, 2)),
+]
+
+
+def make_table(folder: Path, runs: list, shown=(SHOWN, KEPT), options=()) -> tuple[subprocess.CompletedProcess, Path]:
+    """Write the runs' files and make the table; the finished process, and the folder of the table's files."""
+    files = {"metrics": [], "shown": []}
+    for i, run in enumerate(runs):
+        lines = shown if run.get("repair") else ()
+        for kind, content in (
+            ("metrics", json.dumps(run)),
+            ("shown", "".join(line if isinstance(line, str) else json.dumps(line) + "\n" for line in lines)),
+        ):
+            files[kind].append(folder / f"{i}.{kind}")
+            files[kind][-1].write_text(content)
+    outputs = (f"--{kind}={folder / 'out' / kind}" for kind in ("csv", "markdown", "html", "text", "figure"))
+    command = [sys.executable, SCRIPT, "--table=table8", "--title=Table 8: <bkspc> on text", *outputs]
+    command += ["--metrics", *files["metrics"], "--shown", *files["shown"], *options]
+    return subprocess.run(command, capture_output=True, text=True), folder / "out"
+
+
+@pytest.fixture
+def make(tmp_path):
+    return partial(make_table, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """The files made of RUNS: CSV rows by (method, eta, decoding, quantity), and the pages by kind."""
+    done, folder = make_table(tmp_path_factory.mktemp("table"), RUNS)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "figure").read_bytes().startswith(b"\x89PNG")
+    rows = csv.DictReader((folder / "csv").open(newline=""))
+    cells = {tuple(row[name] for name in ("method", "eta", "decoding", "quantity")): row for row in rows}
+    return cells, {kind: (folder / kind).read_text() for kind in ("markdown", "html", "text")}
+
+
+def test_hand_computed_cells(table):
+    cells, _ = table
+    mauve = cells["sm", "0.2", "top_p=0.95", "mauve"]
+    assert float(mauve["mean"]) == pytest.approx(0.6165 + 0.02) and mauve["low"] == ""
+    assert float(cells["reference", "0.0", "", "perplexity"]["mean"]) == 41.5
+    assert float(cells["bc", "0.2", "sampled", "entropy[2]"]["mean"]) == 8
+    assert float(cells["sm", "0.2", "", "repair_rate[model]"]["mean"]) == pytest.approx(0.6)
+    assert ("mle", "0.0", "bkspc_masked", "mauve") not in cells and (
+        "mle",
+        "0.0",
+        "",
+        "repair_rate[model]",
+    ) not in cells
+
+
+def test_differences_of_mauve_are_paired_by_seed(table):
+    """SM - MLE is 0.101 and 0.102: Student's interval of two seeds reaches 12.7 standard errors, here 0.00635."""
+    cells, _ = table
+    found = cells["sm", "0.2", "sampled", "mauve_minus_mle"]
+    assert [float(found[name]) for name in ("mean", "low", "high")] == pytest.approx(
+        [0.1015, 0.1015 - 12.706 * 0.0005, 0.1015 + 12.706 * 0.0005], abs=2e-6
+    )
+    assert float(cells["sm", "0.2", "sampled", "mauve_minus_mle[top_p=0.95]"]["mean"]) == pytest.approx(0.0815)
+    assert float(cells["sm", "0.2", "sampled", "mauve_minus_sm[bkspc_masked]"]["mean"]) == pytest.approx(-0.05)
+    assert float(cells["sm", "0.2", "", "held_out_nll_minus_mle"]["mean"]) == pytest.approx(0.1015 / 4)
+
+
+def test_pages_say_what_was_compared_and_what_it_supports(table):
+    for kind in ("markdown", "html"):
+        text = table[1][kind].replace("&lt;", "<").replace("&gt;", ">").replace("<code>", "`").replace("</code>", "`")
+        assert "by `mle/seed=2` (seed 1), `mle/seed=1` (seed 2)" in text and "The MLE model of the next seed." in text
+        assert "Lower perplexity than that of real text is not better" in text and "has none per question" in text
+        assert "SM above MLE at eta 0.2 (sampled): yes (difference 0.10" in text
+        assert "BC above MLE at eta 0.2 (sampled): not resolved (difference 0.000" in text
+        assert "SM above SM with `<bkspc>` masked at eta 0.2 (sampled): no (difference -0.050" in text
+        assert "SM above MLE with top-p 0.95 at eta 0.2 (sampled): yes" in text
+        assert text.count("1 of 2 answered at once") == 2
+    rows = [line for line in table[1]["markdown"].splitlines() if line.startswith("| real text")]
+    assert rows == ["| real text |  |  | 41.50 ± 0.71 | - | 5.00 ± 0.00 | 8.00 ± 0.00 | 9.00 ± 0.00 | 0.100 ± 0.000 | "
+                    "0.600 ± 0.000 | - | - |"]  # fmt: skip
+
+
+class Page(HTMLParser):
+    """Checks that elements are closed in order, and keeps the texts inside each kind of element."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.open: list[str] = []
+        self.inside: dict[str, list[str]] = {}
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        assert tag not in ("script", "img", "link", "b", "i"), "nothing from outside, nothing from the texts"
+        if tag != "meta":
+            self.open.append(tag)
+            self.inside.setdefault(tag, []).append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        for tag in set(self.open):
+            self.inside[tag][-1] += data
+
+
+def test_html_is_whole_safe_and_marks_what_happened(table):
+    page = Page(table[1]["html"])
+    assert page.inside["del"] == ["deleted:  spoon", "deleted: ↵ is"] * 2
+    assert page.inside["ins"] == ["written:  end", "written:  near."] * 2
+    assert page.inside["mark"] == ["wrong token kept: ↵"] * 2
+    assert any("s\N{REPLACEMENT CHARACTER} <i>" in text for text in page.inside["p"])
+    assert not any("\x07" in text for text in table[1].values())
+    assert any("A <b>prompt</b> & its" in text for text in page.inside["p"])
+    assert page.inside["title"] == ["Table 8: <bkspc> on text"]
+
+
+def test_plain_text_shows_every_backspace(table):
+    text = table[1]["text"]
+    assert text.count("typed:   spoon<bkspc> end\n is<bkspc><bkspc> near.") == 2
+    assert "== SM, eta 0.2: 1 of 2 answered at once with <bkspc>\n" in text and "A <b>prompt</b> & its" in text
+
+
+def test_one_seed_has_no_interval(make):
+    done, folder = make([run for run in RUNS if run["seed"] == 1])
+    assert done.returncode == 0, done.stderr
+    text = (folder / "markdown").read_text()
+    assert "SM above MLE at eta 0.2 (sampled): no interval from one seed (difference 0.101)" in text
+
+
+def test_without_backspace_there_is_nothing_to_show(make):
+    done, folder = make(RUNS[:2])
+    assert done.returncode == 0, done.stderr
+    assert "no method of this table has `<bkspc>`" in (folder / "markdown").read_text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"runs": [*RUNS[:-1], RUNS[-1] | {"judge": RUNS[0]["judge"]}]}, "methods of one seed need one judge"),
+        ({"runs": [run | {"family": "arithmetic"} for run in RUNS]}, "of the family 'arithmetic'"),
+        ({"shown": [SHOWN, '{"exam\n']}, "line 2 of"),
+        ({"shown": [SHOWN | {"pieces": [["a", "gone"]]}]}, "a piece is ['a', 'gone']"),
+        ({"shown": [{"example": 0}]}, "'prompt' is missing"),
+        ({"options": ["--shown", "one"]}, "give one of each per run"),
+    ],
+)
+def test_refusals_are_one_sentence_and_write_nothing(make, changes, said):
+    done, folder = make(**({"runs": RUNS} | changes))
+    assert done.returncode == 1 and not folder.exists()
+    assert done.stderr.startswith("error: ") and said in done.stderr and done.stderr.count("\n") == 1

@@ -1,0 +1,664 @@
+"""What runs again after which edit, planned by the real Snakemake, and what ``make why`` and ``make status`` say.
+
+The tables below are written by hand. To add a file of the library, a script or a setting, add its line: for a file the
+scripts that use it, for a setting a new value and the jobs that read it. Jobs that follow from those need no line.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from support.workflow import PARTS, copy_tree, snakemake, wait_for
+
+from sequencematch.config.experiment import SECTIONS, Config
+from sequencematch.settings.section import Arithmetic, Source, Text, Translation
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+TARGETS = ("all", "report", "overheads", "map")
+# One seed and one noise level; a table of each family, one method of every loss.
+CONFIG = (
+    "scale=smoke",
+    "seeds=[1]",
+    "tables={table5: {methods: [bc]}, table6: {methods: [mle, uls, bc, sm]}, table8: {methods: [sm]}, "
+    "phrases: {task: translation, methods: [bc]}}",
+    "rollouts={buffer: 200}",
+)
+JOBS = {
+    "make_dataset": 3,  # of mul, translation, text; so most numbers are sums of three
+    "train_tokenizer": 3,
+    "encode_examples": 3,
+    "inject_noise": 6,  # eta 0 and 0.2
+    "pretrain_base": 3,
+    "pretrain_bc": 3,
+    "finetune": 5 + 1 + 2,  # mle, uls, bc, sm, sm_js; bc; sm and mle as its judge
+    "sample": 5 + 1 + 1,
+    "judge": 1,
+    "score": 5 + 1 + 1,
+    "make_table": 4,
+    "make_text_table": 1,
+    "plot_motivating_example": 1,
+    "plot_noise_levels": 5,
+    "plot_learning_curves": 3,
+    "plot_masks": 3,
+    "plot_backspaces": 3,
+    "draw_rules": 1,
+    "make_report": 1,
+    "make_map": 1,
+    "measure_overheads": 2 + 6,  # steps; all other parts of table3, sampling of table4
+    "make_overhead_table": 2,
+    "make_benchmark_table": 6,
+    "plot_growth": 1,
+}
+# Rules and those that read what they make. A rule has the name of its script, but for DATASET_SCRIPTS.
+READERS = {
+    "make_dataset": {"train_tokenizer", "encode_examples"},
+    "train_tokenizer": {
+        *("encode_examples", "inject_noise", "pretrain_base", "pretrain_bc", "finetune", "sample", "judge"),
+        *("plot_masks", "plot_backspaces"),
+    },
+    "encode_examples": {"inject_noise", "sample", "judge", "score", "plot_backspaces", "make_report"},
+    "inject_noise": {"pretrain_base", "pretrain_bc", "finetune", "plot_masks"},
+    "pretrain_base": {"pretrain_bc", "finetune", "sample", "plot_learning_curves"},
+    "pretrain_bc": {"finetune"},
+    "finetune": {"sample", "judge", "score"},
+    "sample": {"judge", "score", "make_text_table"},
+    "judge": {"score"},
+    "score": {"make_table", "make_text_table", "plot_learning_curves", "plot_backspaces", "make_report", "make_map"},
+    "make_table": {"plot_noise_levels", "make_report"},
+    "make_text_table": {"plot_noise_levels", "make_report"},
+    "plot_motivating_example": {"make_report"},
+    "plot_noise_levels": {"make_report"},
+    "plot_learning_curves": {"make_report"},
+    "plot_masks": {"make_report"},
+    "plot_backspaces": {"make_report"},
+    "draw_rules": {"make_report"},
+    "make_report": set(),
+    "make_map": set(),
+    "measure_overheads": {"make_overhead_table", "make_benchmark_table", "plot_growth"},
+    "make_overhead_table": set(),
+    "make_benchmark_table": set(),
+    "plot_growth": set(),
+}
+# Scripts of the rule make_dataset, and the families of tasks whose rows they make.
+DATASET_SCRIPTS = {"make_arithmetic": {"arithmetic"}, "make_translation": {"translation"}, "make_text": {"text"}}
+# Rules that tasks of some families alone have.
+ONLY = {
+    "judge": {"text"},
+    "make_text_table": {"text"},
+    "make_table": {"arithmetic", "translation"},
+    "make_map": {"arithmetic"},  # the smoke scale's map is of mul
+}
+FAMILIES = {"arithmetic", "translation", "text"}
+
+# Groups of scripts for the table below.
+EVERY = JOBS.keys() - {"make_dataset"} | DATASET_SCRIPTS.keys()
+DATA = {*DATASET_SCRIPTS}
+CORPORA = {"make_translation", "make_text"}
+TRAINING = {"pretrain_base", "pretrain_bc", "finetune"}
+COSTS = {"measure_overheads"}  # what times it
+NETWORK = TRAINING | {"sample", "judge"} | COSTS  # what runs the model
+COST_TABLES = {"make_overhead_table", "make_benchmark_table", "plot_growth"}
+COST_FIGURES = {"make_overhead_table", "plot_growth"}
+TABLES = {"make_table", "make_text_table"}
+REPORT = TABLES | {"plot_motivating_example", "make_map"}
+WORDS = REPORT | {"plot_noise_levels", "make_report"}  # what writes names and numbers
+SCORES = WORDS | {"plot_learning_curves", "plot_backspaces"}  # what reads scores
+FIGURES = {"plot_noise_levels", "plot_learning_curves", "plot_masks", "plot_backspaces", "make_report"}
+TOKENS = NETWORK | {"encode_examples", "inject_noise", "plot_masks", "plot_backspaces", "make_report"}
+
+# Files of src/sequencematch, and the scripts that use them.
+USED_BY = {
+    "__init__.py": EVERY,
+    "__init__.pyi": set(),
+    "data/arithmetic.py": {"make_arithmetic"},
+    "model/attention.py": NETWORK,
+    "overheads/parts_table.py": {"make_benchmark_table"},
+    "overheads/measure.py": COSTS,
+    "scores/bleu.py": SCORES | {"score", "judge"},
+    "model/cache.py": NETWORK,
+    "training/checkpoints.py": TRAINING | COSTS,
+    "script.py": EVERY,
+    "store/code_digest.py": EVERY,
+    "cli.py": set(),
+    "scores/comparison.py": SCORES,
+    "config/experiment.py": set(),
+    "overheads/concurrent.py": COSTS,
+    "core.py": NETWORK | {"plot_masks"},
+    "training/batches.py": TRAINING | COSTS,
+    "export/custom_generate.py": set(),
+    "sampling/decoding.py": NETWORK,
+    "settings/decodings.py": EVERY,
+    "scores/deletions.py": {"sample", "make_text_table", "plot_masks", "plot_backspaces", "make_report"},
+    "tables/document.py": WORDS | COST_TABLES,
+    "data/documents.py": {"make_text"},
+    "data/encoding.py": {"encode_examples"},
+    "errors.py": EVERY,
+    "evaluation/completions.py": {"sample"},
+    "data/examples.py": {"encode_examples", "inject_noise", "sample", "judge", "plot_backspaces", "make_report"}
+    | COSTS,
+    "settings/explain.py": EVERY,
+    "export/folder.py": set(),
+    "tables/scores_figure.py": REPORT,
+    "store/files.py": EVERY,
+    "model/fitness.py": NETWORK,
+    "store/hub.py": TOKENS | {"train_tokenizer"},
+    "scores/intervals.py": WORDS,
+    "evaluation/judging.py": {"judge"},
+    "training/losses.py": TRAINING | COSTS,
+    "settings/map.py": {"make_map"},
+    "map/effects.py": {"make_map"},
+    "map/figures.py": {"make_map"},
+    "map/page.py": {"make_map"},
+    "overheads/measured.py": COSTS | COST_TABLES,
+    "export/model_card.py": set(),
+    "report/motivating_example.py": REPORT,
+    "data/noise.py": {"inject_noise", "sample"} | COSTS,
+    "overheads/steps_table.py": COST_TABLES,
+    "overheads/steps.py": COSTS,
+    "data/pairs.py": {"make_translation"},
+    "scores/paper.py": WORDS | COST_TABLES,
+    "scores/paper_tables.csv": WORDS | COST_TABLES,
+    "data/phrase_words.py": {"make_translation"},
+    "data/phrases.py": {"make_translation"},
+    "plots/__init__.py": FIGURES | COST_FIGURES,
+    "report/backspaces.py": {"plot_backspaces"},
+    "report/learning_curves.py": {"plot_learning_curves"},
+    "report/masks.py": {"plot_masks"},
+    "overheads/figures.py": COST_FIGURES,
+    "report/noise_levels.py": {"plot_noise_levels", "make_report"},
+    "plots/series.py": {"plot_noise_levels", "plot_learning_curves", "plot_backspaces", "make_report"},
+    "plots/theme.py": FIGURES | COST_FIGURES,
+    "model/policy.py": NETWORK,
+    "config/preflight.py": set(),
+    "model/processes.py": NETWORK,
+    "sampling/producer.py": TRAINING | COSTS,
+    "model/projection.py": NETWORK,
+    "store/provenance.py": EVERY,
+    "py.typed": set(),
+    "data/python_topics.py": {"make_text"},
+    "scores/quantities.py": SCORES,
+    "training/replay.py": TRAINING | COSTS,
+    "report/__init__.py": {"plot_learning_curves", "plot_backspaces", "make_report"},
+    "report/beside.py": {"make_report"},
+    "report/facts.py": {"make_report"},
+    "report/page.py": {"make_report"},
+    "report/prose.py": {"make_report"},
+    "report/questions.py": {"make_report"},
+    "report/report.css": {"make_report"},
+    "report/report.html": {"make_report"},
+    "report/rule_graph.py": {"make_report"},
+    "scores/runs.py": {"plot_learning_curves", "plot_backspaces", "make_report"},
+    "sampling/rollout.py": NETWORK,
+    "scores/metrics.py": SCORES | {"score", "judge"},
+    "seeding.py": NETWORK | WORDS | DATA | {"inject_noise"},
+    "settings/section.py": EVERY,
+    "tables/showcase.py": {"make_text_table", "plot_masks", "make_report"},
+    "model/parameters.py": set(),
+    "data/sources.py": CORPORA,
+    "data/splits.py": CORPORA,
+    "training/stage.py": TRAINING,
+    "store/datasets.py": TOKENS | DATA | {"train_tokenizer"},
+    "tables/scores_page.py": {"make_table"},
+    "tables/scores.py": WORDS,
+    "tables/texts_page.py": {"make_text_table"},
+    "tables/texts.py": WORDS,
+    "data/tokenizer.py": TOKENS | {"train_tokenizer"},
+    "trace.py": {"plot_masks"},
+    "training/trainer.py": TRAINING | COSTS,
+    "tables/wording.py": WORDS,
+}
+
+# Sections of the configuration (those of a task's data by their families), a change in each setting, and the numbers of
+# jobs that read it; 0 stands at a rule that reads what those make, but none of what is made anew. Last, where they are
+# not all, the families of the tasks concerned: the others have a value of their own, or no use for it.
+ALL_TRAINING = {"pretrain_base": 3, "pretrain_bc": 3, "finetune": 8}
+CLEAN = {"pretrain_base": 0}  # base models are trained on sequences without noise
+ROWS = {"make_dataset": 1}
+ALL_COSTS = {"measure_overheads": 8}
+COSTS_OF_ONE = {"measure_overheads": 2, "plot_growth": 0}  # table4; table3 has its own value
+MATHS, PAIRS, TEXTS = {"arithmetic"}, {"translation"}, {"text"}
+SETTINGS = [
+    ("arithmetic", "generator: list_prime_factors", ROWS, MATHS),
+    ("arithmetic", "entropy: [1.0, 2.5]", ROWS, MATHS),
+    ("arithmetic", "train: 201", ROWS, MATHS),
+    ("arithmetic", "validation: 21", ROWS, MATHS),
+    ("arithmetic", "test: 21", ROWS, MATHS),
+    ("arithmetic", "seed: 5", ROWS, MATHS),
+    ("translation", "source: phrases", ROWS, PAIRS),
+    ("translation", "languages: [fr, en]", ROWS, PAIRS),
+    ("translation", "train: 41", ROWS, PAIRS),
+    ("translation", "validation: 11", ROWS, PAIRS),
+    ("translation", "test: 11", ROWS, PAIRS),
+    ("translation", "seed: 5", ROWS, PAIRS),
+    ("translation", "vocabulary: 301", {"train_tokenizer": 1}, PAIRS),
+    ("translation", "longest: 47", {"encode_examples": 1}, PAIRS),
+    ("text", "source: python_topics", ROWS, TEXTS),
+    ("text", "train: 9", ROWS, TEXTS),
+    ("text", "validation: 3", ROWS, TEXTS),
+    ("text", "test: 3", ROWS, TEXTS),
+    ("text", "seed: 5", ROWS, TEXTS),
+    ("text", "vocabulary: 301", {"train_tokenizer": 1}, TEXTS),
+    ("text", "prompt: 7", {"encode_examples": 1}, TEXTS),
+    ("text", "continuation: 15", {"encode_examples": 1}, TEXTS),
+    ("sources", "pairs: {kind: generated, name: phrases}", ROWS, PAIRS),
+    ("sources", "pairs: {train: [config.yaml, Snakefile]}", ROWS, PAIRS),
+    ("sources", "pairs: {validation: [config.yaml, Snakefile]}", ROWS, PAIRS),
+    ("sources", "pairs: {test: [config.yaml, Snakefile]}", ROWS, PAIRS),
+    ("sources", "pairs: {separator: ' = '}", ROWS, PAIRS),
+    ("sources", "pairs: {licence: another}", ROWS, PAIRS),
+    ("sources", "pairs: {digest: abc}", ROWS, PAIRS),
+    ("sources", "passages: {configuration: plain}", ROWS, TEXTS),
+    ("sources", "passages: {revision: abc}", ROWS, TEXTS),
+    ("noise", "kind: random", CLEAN | {"inject_noise": 1, "sample": 5}, MATHS),
+    ("noise", "draws: 2", CLEAN | {"inject_noise": 3}),
+    ("model", "source: corpora/network", {"train_tokenizer": 3, "encode_examples": 3, "pretrain_base": 3} | ALL_COSTS),
+    ("model", "revision: abc", {"pretrain_base": 3} | ALL_COSTS),
+    ("model", "trust_remote_code: true", {"pretrain_base": 3} | ALL_COSTS),
+    ("model", "layers: 2", {"pretrain_base": 3} | COSTS_OF_ONE),
+    ("model", "width: 32", {"pretrain_base": 3} | COSTS_OF_ONE),
+    ("model", "heads: 4", {"pretrain_base": 3} | COSTS_OF_ONE),
+    ("model", "context: 129", {"encode_examples": 2, "pretrain_base": 2} | COSTS_OF_ONE, MATHS | PAIRS),
+    ("model", "initial_spread: 0.05", {"pretrain_base": 3} | COSTS_OF_ONE),
+    ("model", "rope_theta: 99", {"pretrain_base": 3} | COSTS_OF_ONE),
+    ("model", "precision: bfloat16", {"pretrain_base": 3} | ALL_COSTS),
+    ("model", "{quantise: nf4, lora_rank: 2}", {"pretrain_base": 3} | ALL_COSTS),
+    ("model", "lora_alpha: 8", {"pretrain_base": 3} | ALL_COSTS),
+    ("model", "gradient_checkpointing: true", {"pretrain_base": 3} | ALL_COSTS),
+    ("model", "static_decoding: true", {"pretrain_base": 3} | ALL_COSTS),
+    ("optimiser", "batch: 128", {"pretrain_base": 2, "pretrain_bc": 2, "finetune": 7}, MATHS | TEXTS),
+    ("optimiser", "micro_batch: 32", {"pretrain_base": 2, "pretrain_bc": 2, "finetune": 7}, MATHS | TEXTS),
+    ("optimiser", "learning_rate: 0.1", ALL_TRAINING),
+    ("optimiser", "weight_decay: 0.1", ALL_TRAINING),
+    ("optimiser", "clip: 2", ALL_TRAINING),
+    ("optimiser", "warmup: 3", ALL_TRAINING),
+    ("schedule", "base_steps: 5", {"pretrain_base": 3}),
+    ("schedule", "pretrain_steps: 5", {"pretrain_bc": 3, "finetune": 8}),
+    ("schedule", "steps: 9", {"pretrain_bc": 3, "finetune": 8}),
+    ("schedule", "decay_start: 5", {"pretrain_bc": 3, "finetune": 8}),
+    ("schedule", "beta_final: 0.1", {"finetune": 3}),
+    ("schedule", "beta_steps: 3", {"finetune": 3}),
+    ("schedule", "metrics_every: 3", ALL_TRAINING),
+    ("schedule", "validate_every: 3", ALL_TRAINING),
+    ("schedule", "checkpoint_every: 4", ALL_TRAINING),
+    ("objective", "divergence: chi2", {"finetune": 2}),  # sm_js has its own
+    ("objective", "alpha: 0.5", {"finetune": 3}),
+    ("objective", "gamma: 0.5", {"finetune": 3}),
+    ("objective", "weighting: uniform", {"finetune": 3}),
+    ("objective", "c: 0.25", {"finetune": 3}),
+    ("objective", "beta_mix: 0.25", {"finetune": 3}),
+    ("objective", "js_delta: 0.25", {"finetune": 3}),
+    ("objective", "imitate_noise: true", {"pretrain_bc": 3, "finetune": 5}),
+    ("objective", "uls_ngram: 4", {"finetune": 1, "make_map": 0}, MATHS),
+    ("objective", "uls_weight: 0.5", {"finetune": 1, "make_map": 0}, MATHS),
+    ("rollouts", "buffer: 201", {"finetune": 3}),
+    ("rollouts", "seen: 3", {"finetune": 3}),
+    ("rollouts", "share_prompts: true", {"finetune": 3}),
+    ("rollouts", "generate: 33", {"finetune": 2}, MATHS),
+    ("rollouts", "temperature: 0.5", {"finetune": 3}),
+    ("rollouts", "top_p: 0.5", {"finetune": 3}),
+    ("rollouts", "top_k: 5", {"finetune": 3}),
+    ("rollouts", "max_actions: 17", {"finetune": 2}, MATHS),
+    ("rollouts", "concurrent: true", {"finetune": 3}),
+    ("rollouts", "staleness: 7", {"finetune": 3}),
+    ("evaluation", "split: validation", {"sample": 7, "judge": 1}),
+    ("evaluation", "batch: 7", {"sample": 7, "judge": 1}),
+    ("evaluation", "max_actions: 25", {"sample": 5}, MATHS),
+    ("evaluation", "decodings: [greedy, perturbed=0.2]", {"sample": 6}, MATHS | PAIRS),
+    ("evaluation", "corruptions: [random]", {"sample": 5}, MATHS),
+    ("evaluation", "shown: 3", {"sample": 1}, TEXTS),
+    ("evaluation", "judge: corpora/network", {"judge": 1}, TEXTS),
+    # One method's, or one task's.
+    ("methods", "sm_js: {objective: {alpha: 0.5}}", {"finetune": 1, "sample": 1}, MATHS),
+    ("methods", "bc: {evaluation: {batch: 7}}", {"sample": 2}, MATHS | PAIRS),
+    ("tasks", "mul: {objective: {alpha: 0.5}}", {"finetune": 2}, MATHS),
+    ("tables", "table6: {title: New}", {"make_table": 1}, MATHS),
+    ("tables", "table8: {title: New}", {"make_text_table": 1}, TEXTS),
+    ("map", "title: New", {"make_map": 1}, MATHS),
+    ("map", "readings: [sampled, perturbed=0.2]", {"sample": 4, "make_map": 1}, MATHS),
+    # Seed 2 judges what seed 1 wrote; of noised examples, only the first seed's at the highest level are drawn.
+    (
+        "seeds",
+        "[1, 2]",
+        ALL_TRAINING
+        | {"inject_noise": 6, "sample": 7, "judge": 2, "make_table": 4, "make_text_table": 1, "plot_masks": 0},
+    ),
+    (
+        "etas",
+        "[0.2, 0.3]",
+        CLEAN
+        | {"inject_noise": 3, "pretrain_bc": 3, "finetune": 5, "sample": 5, "judge": 1}
+        | {"make_table": 4, "make_text_table": 1, "plot_masks": 3, "make_map": 0},  # the map has its own level
+    ),
+    ("overheads", "table3: {title: New}", {"make_overhead_table": 1}),
+    ("overheads", "table3: {compared: arithmetic}", {"make_overhead_table": 1}),
+    ("overheads", "table3: {measured: {repeats: 3}}", {"measure_overheads": 6}),
+    ("overheads", "table4: {model: {layers: 3}}", COSTS_OF_ONE),
+    ("jobs", "train: {threads: 2, mem_mb: 3000}", {}),
+]
+TASK_OF = {"arithmetic": "mul", "translation": "translation", "text": "text"}  # whose data a family's lines change
+ELSEWHERE = {"scale", "extends"}  # another scale has results of its own
+
+
+def rules_of(scripts):
+    """The rules that call the scripts."""
+    return {"make_dataset" if script in DATASET_SCRIPTS else script for script in scripts}
+
+
+def families_of(scripts):
+    """The families of the tasks that the scripts are for."""
+    return set().union(*((DATASET_SCRIPTS | ONLY).get(script, FAMILIES) for script in scripts))
+
+
+def with_readers(rules, families=FAMILIES, spared=()):
+    """The rules, and all that run again because those do, if tasks of these families alone are concerned."""
+    there = {rule for rule in READERS if ONLY.get(rule, FAMILIES) & families} - set(spared)
+    reached, waiting = set(), set(rules)
+    while waiting:
+        reached |= waiting
+        waiting = set().union(*(READERS[rule] for rule in waiting)) & there - reached
+    return reached
+
+
+# Plans again and again in one process: starting Snakemake takes longer than a plan.
+PLANNER = """
+import json, sys
+sys.path.insert(0, "workflow")
+import why
+
+for line in sys.stdin:
+    with why.planned(json.loads(line)) as workflow:
+        rules = {
+            rule: {
+                "jobs": len(set().union(*causes.values())),
+                "causes": sorted({cause.sentence.format(cause.subject) for cause in causes}),
+            }
+            for rule, causes in why.causes_by_rule(workflow).items()
+        }
+    print(json.dumps(rules), flush=True)
+"""
+
+
+class Planner:
+    """The plan for a tree: of each rule that would run, the number of jobs and the causes."""
+
+    def __init__(self, tree):
+        self.tree = tree
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self.process = subprocess.Popen([sys.executable, "-c", PLANNER], cwd=tree, text=True, **pipes)
+
+    def __call__(self, *words, config=()):
+        print(json.dumps([*TARGETS, *words, "--config", *CONFIG, *config]), file=self.process.stdin, flush=True)
+        line = self.process.stdout.readline()
+        assert line, "planning failed; its error is above"
+        return json.loads(line)
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """A tree in which everything has been made (by stubs)."""
+    tree = copy_tree(tmp_path_factory.mktemp("finished"))
+    done = snakemake(tree, *TARGETS, "--config", *CONFIG)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return tree
+
+
+@pytest.fixture(scope="module")
+def plan(tree):
+    planner = Planner(tree)
+    assert planner() == {}
+    yield planner
+    planner.close()
+
+
+@contextlib.contextmanager
+def edited(*files, by=lambda text: text + "\nEDITED = 1\n"):
+    """Edits files, and puts back what stood there, with its time stamps."""
+    before = [(file, file.read_text(), file.stat()) for file in files]
+    try:
+        for file, text, _ in before:
+            file.write_text(by(text))
+        yield
+    finally:
+        for file, text, stat in before:
+            file.write_text(text)
+            os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def library(tree):
+    return [f for f in sorted((tree / "src/sequencematch").rglob("*")) if f.is_file() and f.suffix != ".pyc"]
+
+
+def test_the_tables_name_every_file_script_and_setting():
+    """A new one fails here until its line says what it concerns."""
+    files = {str(file.relative_to(ROOT / "src/sequencematch")) for file in library(ROOT)}
+    assert not files - USED_BY.keys(), "USED_BY does not say which scripts use these files of src/sequencematch"
+    assert not USED_BY.keys() - files, "USED_BY names files that are not there"
+    scripts = {file.stem for file in (ROOT / "src").glob("*.py")}
+    assert not rules_of(scripts) - READERS.keys(), "READERS does not say which rules read what these scripts make"
+    assert READERS.keys() == JOBS.keys() == rules_of(scripts), "READERS or JOBS names scripts that are not there"
+    named = {line[0] for line in SETTINGS}
+    assert not Config.model_fields.keys() - named - ELSEWHERE, (
+        "SETTINGS has no line for these keys of the configuration"
+    )
+    models = {"arithmetic": Arithmetic, "translation": Translation, "text": Text, "sources": Source}
+    for section, model in {**models, **SECTIONS}.items():
+        changes = (line[1] for line in SETTINGS if line[0] == section)
+        values = map(yaml.safe_load, changes)
+        if section == "sources":
+            values = (settings for source in values for settings in source.values())
+        changed = set().union(*values) | {"family"} & model.model_fields.keys()  # another family is another task
+        assert changed == model.model_fields.keys(), f"SETTINGS must have a line for each setting of '{section}'"
+
+
+def test_real_dry_runs_plan_the_same(tree, plan):
+    """The plan of one process is that of Snakemake's own command."""
+    with edited(tree / "src/sequencematch/data/noise.py"):
+        done = snakemake(tree, *TARGETS, "--dry-run", "--quiet", "rules", "--config", *CONFIG)
+        assert done.returncode == 0
+        listed = [line.split() for line in done.stdout.splitlines()]
+        counts = {words[0]: int(words[1]) for words in listed if len(words) == 2 and words[0] in JOBS}
+        assert counts == {rule: found["jobs"] for rule, found in plan().items()} != {}
+
+
+@pytest.mark.parametrize("name", USED_BY)
+def test_an_edited_file_reruns_the_rules_whose_scripts_use_it(tree, plan, name):
+    with edited(tree / "src/sequencematch" / name):
+        found = plan()
+    assert found.keys() == with_readers(rules_of(USED_BY[name]), families_of(USED_BY[name]))
+    cause = f"src/sequencematch/{name} changed"
+    assert {rule for rule in found if cause in found[rule]["causes"]} == rules_of(USED_BY[name])
+
+
+@pytest.mark.parametrize("script", sorted(EVERY))
+def test_an_edited_script_reruns_its_rule(tree, plan, script):
+    with edited(tree / "src" / f"{script}.py"):
+        found = plan()
+    assert found.keys() == with_readers(rules_of({script}), families_of({script}))
+    assert {rule for rule in found if f"src/{script}.py changed" in found[rule]["causes"]} == rules_of({script})
+
+
+@pytest.mark.parametrize("line", SETTINGS, ids=lambda line: f"{line[0]} {line[1]}")
+def test_a_changed_setting_reruns_the_jobs_that_read_it(plan, line):
+    section, change, jobs, families = line if len(line) == 4 else (*line, FAMILIES)
+    change = change if change[0] in "{[" else f"{{{change}}}"
+    task = TASK_OF.get(section)
+    found = plan(config=[f"tasks={{{task}: {{data: {change}}}}}" if task else f"{section}={change}"])
+    spared = {rule for rule in jobs if not jobs[rule]}
+    assert found.keys() == with_readers(jobs.keys() - spared, families, spared)
+    assert {rule: found[rule]["jobs"] for rule in jobs.keys() - spared} | dict.fromkeys(spared, 0) == jobs
+
+
+def test_a_changed_command_reruns_its_rule(tree, plan):
+    with edited(tree / "workflow/rules/sample.smk", by=lambda text: text.replace("src/score.py", "src/./score.py")):
+        found = plan()
+    assert found.keys() == with_readers({"score", "draw_rules"})  # the graph is drawn of that file
+    assert found["score"]["causes"] == ["the rule's command changed"]
+
+
+def test_time_stamps_comments_docstrings_and_formatting_rerun_nothing(tree, plan):
+    modules = [file for file in library(tree) if file.suffix == ".py"]
+    with edited(*modules, by=lambda text: text.replace('"""', '"""In other words: ', 1) + "# More words.\n"):
+        assert plan() == {}
+    with edited(*modules, by=lambda text: text):
+        form = [sys.executable, "-m", "ruff", "format", "--quiet", "--isolated", "--line-length", "60", *modules]
+        subprocess.run(form, check=True)
+        assert plan() == {}
+    files = [file for file in tree.rglob("*") if file.is_file() and ".snakemake" not in file.relative_to(tree).parts]
+    with edited(
+        *(file for file in files if "results" not in file.parts and file.suffix != ".pyc"), by=lambda text: text
+    ):
+        assert plan() == {}
+    samples = tree / "results/smoke/mul/bc/eta=0.2/seed=1/samples.jsonl"
+    with edited(samples, by=lambda text: text):
+        assert plan() == {}
+    with edited(samples, by=lambda text: text + "more"):
+        found = plan()
+    assert found.keys() == with_readers({"score"}, MATHS)
+    assert found["score"]["causes"] == [f"{samples.relative_to(tree)} changed"]
+
+
+def test_a_fresh_clone_elsewhere_reruns_nothing(tree, tmp_path):
+    git = ["git", "-c", "user.name=A", "-c", "user.email=a@b.c"]
+    for words in (["init", "--quiet"], ["add", *PARTS], ["commit", "--quiet", "--message", "A"]):
+        subprocess.run([*git, *words], cwd=tree, check=True)
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", tree, clone], check=True)
+    cloned = list(clone.rglob("*"))
+    for file in cloned:
+        os.utime(file, (1, 1))  # without records, times are all there is to go by
+    shutil.copytree(tree / "results", clone / "results")
+    assert f"Nothing would run.\n{sum(JOBS.values())} results without a record" in why(clone)
+    for file in cloned:
+        os.utime(file)
+    shutil.copytree(tree / ".snakemake", clone / ".snakemake", dirs_exist_ok=True)
+    assert why(clone) == "Nothing would run.\n"
+
+
+STUB_CONDA = """#!/bin/sh
+case "$1 $2" in
+    "--version "*) echo conda 25.1.1 ;;
+    "info --json") echo '{"conda_prefix": "'$(dirname $(dirname $0))'", "platform": "linux-64"}' ;;
+    "config --get") echo '{"get": {"channel_priority": "strict"}}' ;;
+    "env create") for last; do true; done; mkdir -p $last ;;
+esac
+"""
+
+
+def test_an_edited_environment_reruns_the_rules_that_run_in_it(tmp_path, monkeypatch):
+    """Snakemake's own conda deployment; only the conda command is a stand-in, whose environments are empty."""
+    command = tmp_path / "conda/bin/conda"
+    command.parent.mkdir(parents=True)
+    command.write_text(STUB_CONDA)
+    command.chmod(0o755)
+    (command.parent / "activate").touch()
+    monkeypatch.setenv("PATH", f"{command.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}")
+    (tmp_path / "tree").mkdir()
+    tree = copy_tree(tmp_path / "tree")
+    conda = ("--software-deployment-method", "conda")
+    done = snakemake(tree, *TARGETS, *conda, "--config", *CONFIG)
+    assert done.returncode == 0, done.stdout + done.stderr
+    plan = Planner(tree)
+    assert plan(*conda) == {}
+    for environment, rules in {
+        "data": {"make_dataset", "train_tokenizer", "encode_examples"},
+        "train": {"inject_noise", "sample", "plot_masks"} | TRAINING | COSTS,
+        "judge": {"judge"},
+        "report": SCORES | COST_TABLES | {"score", "draw_rules"},
+    }.items():
+        with edited(tree / f"envs/{environment}.yaml", by=lambda text: text.replace("numpy==", "numpy>=")):
+            found = plan(*conda)
+        assert found.keys() == with_readers(rules, families_of(rules))
+        cause = f"envs/{environment}.yaml, or how it is deployed, changed"
+        assert {rule for rule in found if cause in found[rule]["causes"]} == rules
+    plan.close()
+
+
+def why(tree, *config, targets=TARGETS):
+    command = [sys.executable, "workflow/why.py", *targets, "--cores", "2", "--config", *CONFIG, *config]
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_make_why_names_files_settings_and_missing_results_and_what_they_cost(tree):
+    assert why(tree) == "Nothing would run.\n"
+    assert why(tree, "tables={table8: {task: mul}}", targets=["draw_rules"]).count("families") == 1
+    results = tree / "results/smoke"
+    benchmarks = list((results / "benchmarks").rglob("finetune.tsv"))
+    missing = results / "mul/mle/eta=0/seed=1/samples.jsonl"
+    kept = missing.rename(missing.with_suffix(".kept"))
+    never = (results / "benchmarks/mul/bc/eta=0.2/seed=1/sample.tsv").rename(tree / "kept.tsv")
+    settings = ["objective={alpha: 0.5}", "methods={sm_js: {evaluation: {batch: 7}}}"]
+    with edited(*benchmarks, by=lambda text: text.splitlines()[0] + "\n120.0" + "\t0" * 9 + "\n"):
+        with edited(tree / "src/sequencematch/training/losses.py"):
+            lines = why(tree, *settings, targets=["table6", "divergences"]).splitlines()
+    kept.rename(missing)
+    never.rename(results / "benchmarks/mul/bc/eta=0.2/seed=1/sample.tsv")
+    found = {line.split()[0]: line for line in lines}
+    assert list(found) == ["pretrain_base", "pretrain_bc", "finetune", "sample", "score", "make_table", "19"]
+    assert found["finetune"] == (
+        "finetune (5 jobs, 10 min): src/sequencematch/training/losses.py changed; "
+        "objective.alpha 0.03 -> 0.5 (method sm, sm_js)"
+    )
+    samples = str(missing.relative_to(tree))
+    assert f": {samples} missing (method mle); " in found["sample"] and ", 1 not measured yet" in found["sample"]
+    assert "evaluation.batch 500 -> 7 (method sm_js)" in found["sample"]
+    assert found["score"].endswith(": after finetune, sample") and found["make_table"].endswith(": after score")
+    assert lines[-1].startswith(
+        "19 jobs would run: about 5 min on 2 cores by their last runs, and 1 job not measured yet."
+    )
+
+
+def test_make_why_tells_bad_settings_in_one_sentence(tree):
+    command = [sys.executable, "workflow/why.py", "--config", "scale=smoke", "objective={gama: 0.5}"]
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: command line: objective.gama is unknown; did you mean 'gamma'?\n"
+
+
+def status(tree):
+    command = [sys.executable, "workflow/status.py", "table6", "--config", *CONFIG]
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+BARS = "sm:   0%|  | 0/200 [00:00<?, ?step/s]\rsm:  33%|##  | 66/200 [02:10<04:24,  1.97s/step, loss=2.1]"
+METRICS = "step,learning_rate,loss,validation_loss\n25,0.004,2.5,1.25\n50,0.002,2.123456,\n"
+
+
+def test_make_status_tells_how_far_a_run_is_while_it_goes_on(tmp_path):
+    tree = copy_tree(tmp_path)
+    command = [sys.executable, "workflow/run.py", "table6", "--cores", "2", "--config", *CONFIG]
+    assert subprocess.run(command, cwd=tree, capture_output=True).returncode == 0
+    results, run = tree / "results/smoke", "mul/sm/eta=0.2/seed=1"
+    shutil.rmtree(results / run)
+    shutil.rmtree(results / "tables")
+    (tree / "wait").touch()
+    with subprocess.Popen(command, cwd=tree, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as going_on:
+        wait_for((tree / "waiting").exists)
+        (results / "logs" / run / "finetune.log").write_text(BARS)
+        metrics = results / ".resume" / run / "abc/metrics.csv"
+        metrics.parent.mkdir(parents=True)
+        metrics.write_text(METRICS)
+        shown = status(tree)
+        (tree / "wait").unlink()
+    assert going_on.returncode == 0
+    lines = [line.split() for line in shown.splitlines()]
+    assert shown.startswith("smoke: 16 of 20 jobs done; a run is going on; still to go: about 4 min\n")
+    assert ["finetune", "3", "1", "0"] in lines and ["sample", "3", "0", "1"] in lines
+    assert lines[-1][:5] == ["finetune", "task=mul", "method=sm", "eta=0.2", "seed=1"]
+    assert lines[-1][-9:] == ["66", "of", "200", "(33%)", "04:24", "50", "2.123", "1.25", "0.002"]
+    assert status(tree).startswith("smoke: 20 of 20 jobs done; no run is going on\n")

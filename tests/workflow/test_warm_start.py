@@ -1,0 +1,87 @@
+"""Jobs forked from a process with warm imports behave as if they had been started."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+SHIM = Path(__file__).parents[2] / "workflow" / "warm" / "python"
+SCRIPT = """
+import json, os, sys
+facts = {"argv": sys.argv, "folder": os.getcwd(), "value": os.environ.get("VALUE")}
+print(json.dumps(facts | {"warm": "transformers" in sys.modules, "here": __import__("beside").NAME}))
+print("to stderr", file=sys.stderr)
+if sys.argv[1:] == ["wait"]:
+    open("pid", "w").write(str(os.getpid()))
+    __import__("time").sleep(60)
+if sys.argv[1:]:
+    sys.exit(sys.argv[1] if not sys.argv[1].isdigit() else int(sys.argv[1]))
+"""
+
+
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory):
+    """A folder with a script, and the environment of a run whose server is up."""
+    folder = tmp_path_factory.mktemp("warm")
+    (folder / ".snakemake").mkdir()
+    (folder / "scripts").mkdir()
+    (folder / "scripts" / "beside.py").write_text("NAME = 'beside'\n")
+    (folder / "scripts" / "script.py").write_text(SCRIPT)
+    owner = subprocess.Popen(["sleep", "600"])
+    environment = os.environ | {"SEQUENCEMATCH_RUN_PID": str(owner.pid), "SEQUENCEMATCH_PYTHON": sys.executable}
+    end = time.monotonic() + 120
+    while '"warm": true' not in job(folder, environment).stdout:  # the first ones start cold
+        assert time.monotonic() < end
+        time.sleep(0.5)
+    yield folder, environment
+    owner.kill()
+    owner.wait()
+
+
+def job(folder, environment, *arguments):
+    command = [SHIM, "scripts/script.py", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+def test_a_job_has_its_own_arguments_environment_folder_and_output(warm):
+    folder, environment = warm
+    done = job(folder, environment | {"VALUE": "seven"})
+    assert done.returncode == 0 and done.stderr == "to stderr\n"
+    assert f'"folder": "{folder}"' in done.stdout and '"value": "seven"' in done.stdout
+    assert '"argv": ["scripts/script.py"]' in done.stdout and '"here": "beside"' in done.stdout
+
+
+@pytest.mark.slow
+def test_a_job_ends_with_its_own_status(warm):
+    folder, environment = warm
+    assert job(folder, environment, "3").returncode == 3
+    failed = job(folder, environment, "error: a sentence")
+    assert (failed.returncode, failed.stderr) == (1, "to stderr\nerror: a sentence\n")
+    missing = subprocess.run([SHIM, "absent.py"], cwd=folder, env=environment, capture_output=True, text=True)
+    assert missing.returncode == 1 and "absent.py" in missing.stderr
+
+
+@pytest.mark.slow
+def test_a_killed_job_leaves_no_process_behind(warm):
+    folder, environment = warm
+    client = subprocess.Popen(
+        [SHIM, "scripts/script.py", "wait"], cwd=folder, env=environment, stdout=subprocess.DEVNULL
+    )
+    wait_for(lambda: (folder / "pid").exists() and (folder / "pid").read_text())
+    worker = int((folder / "pid").read_text())
+    client.send_signal(signal.SIGKILL)
+    client.wait()
+    wait_for(lambda: not psutil.pid_exists(worker) or psutil.Process(worker).status() == psutil.STATUS_ZOMBIE)
+
+
+def wait_for(condition, seconds=20):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
