@@ -10,7 +10,7 @@ import torch
 from support.networks import BOS, EOS, TOKENS, tiny_llama
 
 import sequencematch
-from sequencematch.core import Actions
+from sequencematch.core import Trajectory
 from sequencematch.sampling.rollout import Decoding, sample
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,7 +31,7 @@ def test_every_public_name_is_there_and_documented():
 def test_the_stub_names_the_same_things_in_the_same_places():
     tree = ast.parse((PACKAGE / "__init__.pyi").read_text())
     stub = {
-        alias.asname: node.module.rpartition(".")[2]
+        alias.asname: node.module.partition(".")[2]
         for node in tree.body
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
@@ -95,7 +95,7 @@ def test_the_trainer_learns(tmp_path):
         wrong = rng.choice([t for t in TOKENS if t != first])
         noised = rng.random() < 0.3
         actions = [wrong, 8, first, *rest] if noised else completion
-        data.append(Actions(prompt, actions, [not noised, *[True] * (len(actions) - 1)]))
+        data.append(Trajectory(prompt, actions, [not noised, *[True] * (len(actions) - 1)]))
     trainer = example("with_trainer").train(tiny_llama(), data, str(tmp_path), steps=100, max_actions=8)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     assert sum(losses[-10:]) < 0.5 * sum(losses[:10])

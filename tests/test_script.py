@@ -139,7 +139,7 @@ def test_a_real_full_disk(tmp_path):
     """/dev/full refuses every write, as a full disk does."""
     script = tmp_path / "fill.py"
     script.write_text(
-        "from sequencematch import cli\n"
+        "from sequencematch import script\n"
         "def main():\n    with open('/dev/full', 'wb', buffering=0) as file:\n        file.write(b'x')\n"
         "script.run(main)\n"
     )

@@ -2,7 +2,7 @@
 
 The public surface, all of it importable from here (``__init__.pyi`` says the same to type checkers):
 
-- masking: ``Actions``, ``state_tree``, ``algorithm_2``, ``live_tokens``, ``Inputs``, ``Trajectories``;
+- masking: ``Trajectory``, ``state_tree``, ``algorithm_2``, ``live_tokens``, ``Inputs``, ``StateIndex``;
 - objective: ``score``, ``Scores``, ``Objective``, ``Normaliser``, ``sequence_match``, ``behavioural_cloning``, and
   its parts ``rewards``, ``data_objective``, ``rollout_objective``, ``DIVERGENCES``;
 - models: ``Policy`` around any causal LM of transformers, ``load_policy``, ``export_model``;
@@ -21,12 +21,12 @@ __version__ = "0.1.0"
 _MODULES = {
     "core": (
         "DIVERGENCES",
-        "Actions",
+        "Trajectory",
         "Inputs",
         "Normaliser",
         "Objective",
         "Scores",
-        "Trajectories",
+        "StateIndex",
         "algorithm_2",
         "behavioural_cloning",
         "data_objective",

@@ -1,10 +1,10 @@
 from sequencematch.core import DIVERGENCES as DIVERGENCES
-from sequencematch.core import Actions as Actions
 from sequencematch.core import Inputs as Inputs
 from sequencematch.core import Normaliser as Normaliser
 from sequencematch.core import Objective as Objective
 from sequencematch.core import Scores as Scores
-from sequencematch.core import Trajectories as Trajectories
+from sequencematch.core import StateIndex as StateIndex
+from sequencematch.core import Trajectory as Trajectory
 from sequencematch.core import algorithm_2 as algorithm_2
 from sequencematch.core import behavioural_cloning as behavioural_cloning
 from sequencematch.core import data_objective as data_objective

@@ -3,7 +3,7 @@
 The core knows nothing of models, files or settings. A batch goes through it in three steps:
 
 1. *Masking.* ``state_tree`` (ours, one node per pushed token) or ``algorithm_2`` (the paper's, one
-   position per action) turns action sequences into ``Inputs`` for a network and ``Trajectories`` that
+   position per action) turns action sequences into ``Inputs`` for a network and ``StateIndex`` that
    say which input position holds the state of each action.
 2. *Scores.* The network's logits at the input positions become ``Scores`` of a trajectory:
    ``l(a_i|s_i)`` and ``V(s_i) = logsumexp_a l(a|s_i)`` (``score``).
@@ -30,7 +30,7 @@ from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
-class Actions:
+class Trajectory:
     """One trajectory: a prompt, the actions taken after it, and which of them are imitated.
 
     ``actions`` holds token ids and ``bkspc``; ``imitated[i]`` is False where action i is a
@@ -72,7 +72,7 @@ class Inputs:
 
 
 @dataclass(frozen=True)
-class Trajectories:
+class StateIndex:
     """Where the states of B trajectories stand in the inputs, padded to T actions.
 
     state: int64 [B, T+1], input position of s_0 .. s_N (s_N repeated as padding);
@@ -85,8 +85,8 @@ class Trajectories:
     taken: Tensor
     imitated: Tensor
 
-    def to(self, device: torch.device) -> "Trajectories":
-        return Trajectories(*(t.to(device) for t in (self.state, self.action, self.taken, self.imitated)))
+    def to(self, device: torch.device) -> "StateIndex":
+        return StateIndex(*(t.to(device) for t in (self.state, self.action, self.taken, self.imitated)))
 
 
 class _Tree:
@@ -123,11 +123,11 @@ class _Tree:
         del self.stack[self.prompt_length :]
 
 
-def state_tree(rows: Sequence[Sequence[Actions]], bkspc: int, pad: int = 0) -> tuple[Inputs, list[Trajectories]]:
+def state_tree(rows: Sequence[Sequence[Trajectory]], bkspc: int, pad: int = 0) -> tuple[Inputs, list[StateIndex]]:
     """Encode rows of K trajectories that share a prompt, one node per pushed token.
 
     Each row lists its trajectories (data alone, or data and rollout); the k-th of every row come back
-    as ``Trajectories`` k. Between two trajectories the stack is popped back to the prompt, so the
+    as ``StateIndex`` k. Between two trajectories the stack is popped back to the prompt, so the
     prompt is encoded once. A node's state never changes, so ``<bkspc>`` adds no node: the action
     after it is taken in the state of a node that exists already.
 
@@ -153,7 +153,7 @@ def state_tree(rows: Sequence[Sequence[Actions]], bkspc: int, pad: int = 0) -> t
     return inputs, _trajectories(rows, walks)
 
 
-def algorithm_2(rows: Sequence[Actions], bkspc: int, pad: int = 0) -> tuple[Inputs, Trajectories]:
+def algorithm_2(rows: Sequence[Trajectory], bkspc: int, pad: int = 0) -> tuple[Inputs, StateIndex]:
     """Encode trajectories as the paper does (appendix A): one input position per action.
 
     At a ``<bkspc>`` the input is a copy of the token that becomes the last live one, at that token's
@@ -197,7 +197,7 @@ def live_tokens(prompt: Sequence[int], actions: Sequence[int], bkspc: int) -> li
     return live
 
 
-def _shared_prompt(row: Sequence[Actions]) -> Sequence[int]:
+def _shared_prompt(row: Sequence[Trajectory]) -> Sequence[int]:
     prompt = row[0].prompt
     if not len(prompt):
         raise ValueError("a trajectory needs at least one prompt token (<bos>): its first state")
@@ -213,13 +213,13 @@ def _padded(rows: Sequence[Sequence[int]], length: int, value: int) -> Tensor:
     return torch.from_numpy(table)
 
 
-def _trajectories(rows: Sequence[Sequence[Actions]], states: Sequence[Sequence[list[int]]]) -> list[Trajectories]:
-    """Trajectories k of all rows, for each k; ``states[b][k]`` holds s_0 .. s_N of row b's k-th."""
+def _trajectories(rows: Sequence[Sequence[Trajectory]], states: Sequence[Sequence[list[int]]]) -> list[StateIndex]:
+    """StateIndex k of all rows, for each k; ``states[b][k]`` holds s_0 .. s_N of row b's k-th."""
     batches = []
     for column, walks in zip(zip(*rows, strict=True), zip(*states, strict=True), strict=True):
         longest = max(len(t.actions) for t in column)
         batches.append(
-            Trajectories(
+            StateIndex(
                 state=_padded([walk + [walk[-1]] * (longest + 1 - len(walk)) for walk in walks], longest + 1, 0),
                 action=_padded([t.actions for t in column], longest, 0),
                 taken=_padded([[1] * len(t.actions) for t in column], longest, 0).bool(),
@@ -239,7 +239,7 @@ class Scores:
     """Along B trajectories of at most T actions, in float32 or better.
 
     logit: [B, T], l(a_i|s_i); value: [B, T+1], V(s_0) .. V(s_N), with V(s_N) repeated as padding;
-    taken, imitated: bool [B, T] as in ``Trajectories``.
+    taken, imitated: bool [B, T] as in ``StateIndex``.
     """
 
     logit: Tensor
@@ -253,7 +253,7 @@ class Scores:
         return self.logit - self.value[:, :-1]
 
 
-def score(logits: Tensor, trajectories: Trajectories) -> Scores:
+def score(logits: Tensor, trajectories: StateIndex) -> Scores:
     """Gather l(a_i|s_i) and V(s_i) from logits [B, L, A] at the input positions.
 
     Each position's logsumexp is taken once, however many actions were taken in its state.
@@ -436,7 +436,7 @@ def sequence_match(data: Scores, model: Scores, objective: Objective, normaliser
     return -(j + rollout_objective(model, objective) / normaliser.model(objective.weighting))
 
 
-def repeated_ngrams(trajectories: Trajectories, n: int) -> Tensor:
+def repeated_ngrams(trajectories: StateIndex, n: int) -> Tensor:
     """bool [B, T]: actions that complete an n-gram already present in the same trajectory (H.1)."""
     action, taken = trajectories.action, trajectories.taken
     repeated = torch.zeros_like(taken)

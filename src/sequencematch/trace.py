@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from sequencematch.core import Actions, Inputs, Trajectories, algorithm_2, state_tree
+from sequencematch.core import Inputs, StateIndex, Trajectory, algorithm_2, state_tree
 from sequencematch.errors import UserError
 
 BKSPC = "<bkspc>"
@@ -44,7 +44,7 @@ def trace(prompt: Sequence[str], actions: Sequence[str]) -> dict:
     names = sorted({*prompt, *actions} - {BKSPC})
     bkspc = len(names)
     ids = {name: i for i, name in enumerate([*names, BKSPC])}
-    row = Actions([ids[name] for name in prompt], [ids[name] for name in actions], [True] * len(actions))
+    row = Trajectory([ids[name] for name in prompt], [ids[name] for name in actions], [True] * len(actions))
     try:
         tree, (tree_states,) = state_tree([[row]], bkspc)
         copies, copies_states = algorithm_2([row], bkspc)
@@ -67,7 +67,7 @@ def _states(prompt: Sequence[str], actions: Sequence[str]) -> list[list[str]]:
     return states
 
 
-def _form(inputs: Inputs, trajectories: Trajectories, names: Sequence[str]) -> dict:
+def _form(inputs: Inputs, trajectories: StateIndex, names: Sequence[str]) -> dict:
     return {
         "token": [names[token] for token in inputs.token[0].tolist()],
         "position": inputs.position[0].tolist(),

@@ -23,7 +23,7 @@ from support.token_mdp import (
 )
 
 from sequencematch import core
-from sequencematch.core import Normaliser, Objective, Trajectories, score, state_tree
+from sequencematch.core import Normaliser, Objective, StateIndex, score, state_tree
 
 ALL = list(core.DIVERGENCES)
 PLAIN = ["kl", "js", "chi2"]
@@ -293,5 +293,5 @@ def test_law_7_the_leaking_chain(n, epsilon):
 
     logits = torch.tensor([1 - epsilon, epsilon]).log().expand(1, n + 1, 2)
     taken = torch.ones(1, n, dtype=torch.bool)
-    chain = Trajectories(torch.arange(n + 1)[None], torch.zeros(1, n, dtype=torch.long), taken, taken)
+    chain = StateIndex(torch.arange(n + 1)[None], torch.zeros(1, n, dtype=torch.long), taken, taken)
     assert core.behavioural_cloning(score(logits, chain)).item() == pytest.approx(f_divergence("kl", p, q).item())

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from support.networks import BKSPC, BOS, EOS, TOKENS, ExactNetwork, noised_trajectories, random_row, tiny_policy
 
 from sequencematch import core
-from sequencematch.core import Actions, Normaliser, Objective, algorithm_2, live_tokens, score, state_tree
+from sequencematch.core import Normaliser, Objective, Trajectory, algorithm_2, live_tokens, score, state_tree
 
 # --------------------------------------------------------------------------------------------------
 # What each state attends to
@@ -108,7 +108,7 @@ def test_algorithm_2_is_the_printed_one_but_for_positions_one_too_high(trajector
 def test_a_noise_insertion_costs_one_node_or_two_positions(steps):
     """n tokens and k insertions: n + k nodes in the tree, n + 2k positions in Algorithm 2."""
     actions = [a for token, noised in steps for a in ([TOKENS[0], BKSPC, token] if noised else [token])]
-    row = Actions([BOS], actions, [True] * len(actions))
+    row = Trajectory([BOS], actions, [True] * len(actions))
     n, k = 1 + len(steps), sum(noised for _, noised in steps)
     assert state_tree([[row]], BKSPC)[0].token.shape == (1, n + k)
     assert algorithm_2([row], BKSPC)[0].token.shape == (1, n + 2 * k)
@@ -215,7 +215,7 @@ def test_padding_changes_nothing(encode):
 
 
 def actions(prompt, taken):
-    return Actions(prompt, taken, [True] * len(taken))
+    return Trajectory(prompt, taken, [True] * len(taken))
 
 
 ENCODERS = [

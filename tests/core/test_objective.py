@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support.networks import BKSPC, random_row
 
 from sequencematch import core
-from sequencematch.core import Actions, Normaliser, Objective, Trajectories, score, state_tree
+from sequencematch.core import Normaliser, Objective, StateIndex, Trajectory, score, state_tree
 
 WEIGHTINGS = ("discounted", "uniform")
 OBJECTIVES = [
@@ -176,7 +176,7 @@ def test_sequence_match_divides_each_half_by_its_own_count(weighting):
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_prompt_positions_are_in_no_sum(objective):
     prompt = [1, 3, 4, 5]
-    row = [Actions(prompt, [6, BKSPC, 7, 2], [False, True, True, True]), Actions(prompt, [3, 2], [True, True])]
+    row = [Trajectory(prompt, [6, BKSPC, 7, 2], [False, True, True, True]), Trajectory(prompt, [3, 2], [True, True])]
     inputs, batches = state_tree([row], BKSPC)
     logits = torch.randn(*inputs.token.shape, BKSPC + 1, requires_grad=True)
     data, model = (score(logits, trajectories) for trajectories in batches)
@@ -255,7 +255,7 @@ def test_scores_of_half_precision_logits_are_float32(dtype):
 
 @given(st.lists(st.lists(st.integers(0, 2), max_size=12), min_size=1, max_size=3), st.integers(1, 4))
 def test_repeated_ngrams_is_the_naive_loop(rows, n):
-    actions = [Actions([1], row, [True] * len(row)) for row in rows]
+    actions = [Trajectory([1], row, [True] * len(row)) for row in rows]
     [trajectories] = state_tree([[row] for row in actions], BKSPC)[1]
     longest = max(map(len, rows))
     expected = [[False] * longest for _ in rows]
@@ -271,5 +271,5 @@ def test_repeated_ngrams_is_the_naive_loop(rows, n):
 def test_padding_repeats_nothing():
     """Padding's zeros are no 0-grams of a trajectory that ends in zeros."""
     taken = torch.tensor([[True, True, False, False]])
-    trajectories = Trajectories(torch.zeros(1, 5, dtype=torch.long), torch.zeros(1, 4, dtype=torch.long), taken, taken)
+    trajectories = StateIndex(torch.zeros(1, 5, dtype=torch.long), torch.zeros(1, 4, dtype=torch.long), taken, taken)
     assert core.repeated_ngrams(trajectories, 1).tolist() == [[False, True, False, False]]

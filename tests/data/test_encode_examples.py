@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from support.experiment import run
 
 from sequencematch.data.encoding import encode_document, encode_pair, encode_split
-from sequencematch.data.examples import Clean, load_examples
+from sequencematch.data.examples import Example, load_examples
 from sequencematch.data.tokenizer import load_tokenizer, train_byte_tokenizer
 from sequencematch.errors import UserError
 from sequencematch.settings.section import Arithmetic, Text, Translation
@@ -35,7 +35,7 @@ def test_a_pair_is_kept_where_both_sides_are_short_enough(english, french, longe
     found = encode_pair({"prompt": english, "completion": french}, TOKENIZER, Translation(longest=longest))
     short = max(len(TOKENIZER.encode(english)), len(TOKENIZER.encode(french))) < longest  # <bos>, <eos> are counted
     prompt, completion = [BOS, *TOKENIZER.encode(english)], [*TOKENIZER.encode(french), EOS]
-    assert found == ([Clean(prompt, completion, 0, french)] if short else [])
+    assert found == ([Example(prompt, completion, 0, french)] if short else [])
 
 
 def test_a_row_longer_than_the_context_is_named():

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from sequencematch.core import Inputs, live_tokens
-from sequencematch.data.examples import Clean
+from sequencematch.data.examples import Example
 from sequencematch.data.noise import KINDS, draw_wrong, inject, noise_split
 from sequencematch.data.tokenizer import train_tokenizer
 from sequencematch.errors import UserError
@@ -29,8 +29,8 @@ BKSPC = TOKENIZER.bkspc
 P_VALUE = 1e-4  # the streams are fixed: a test that passes once passes always
 
 
-def clean(completion: str, base: int = 10, prompt: str = "what is 12 - -3? Solution: ") -> Clean:
-    return Clean(TOKENIZER.prompt(prompt), TOKENIZER.completion(completion), base, completion)
+def clean(completion: str, base: int = 10, prompt: str = "what is 12 - -3? Solution: ") -> Example:
+    return Example(TOKENIZER.prompt(prompt), TOKENIZER.completion(completion), base, completion)
 
 
 TRAIN = [clean(text) for text in ("11", "1 2", "-123", "10", "111")]
@@ -40,7 +40,7 @@ def weights(kind: str, policy: Path | None = None):
     return KINDS[kind](TOKENIZER, TRAIN, policy)
 
 
-def wrong_tokens(kind: str, example: Clean, position: int, count: int = 2000) -> list[int]:
+def wrong_tokens(kind: str, example: Example, position: int, count: int = 2000) -> list[int]:
     """Independent draws of the wrong token at one position."""
     (w,) = weights(kind)([example])
     return [draw_wrong(example.completion, w, position, generator("draw", i)) for i in range(count)]

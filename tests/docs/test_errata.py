@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_every_erratum_names_a_test_that_exists():
     errata = re.split(r"^- \*\*", (ROOT / "docs/errata.md").read_text(), flags=re.M)[1:]
-    tests = "".join(file.read_text() for file in (ROOT / "tests").glob("test_*.py"))
+    tests = "".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
     assert len(errata) > 10
     for erratum in errata:
         name = re.search(r"Test:\s+`(test_\w+)`\.", erratum)

@@ -9,8 +9,8 @@ from support.experiment import run as run_script
 from support.trained import TEXTS, trained_folder
 
 from sequencematch import core
-from sequencematch.core import Actions
-from sequencematch.data.examples import Clean, columns
+from sequencematch.core import Trajectory
+from sequencematch.data.examples import Example, columns
 from sequencematch.data.tokenizer import train_byte_tokenizer
 from sequencematch.evaluation.completions import answers, attempts, choose, complete, disturbances, repair, show
 from sequencematch.sampling.decoding import Decoding
@@ -41,12 +41,12 @@ def run(tmp_path_factory):
 
 def questions(tokenizer):
     cut = [text.split("Solution: ") for text in TEXTS]
-    return [Clean(tokenizer.prompt(q + "Solution: "), tokenizer.completion(a), 10, a) for q, a in cut]
+    return [Example(tokenizer.prompt(q + "Solution: "), tokenizer.completion(a), 10, a) for q, a in cut]
 
 
 def passages(tokenizer):
     texts = [tokenizer.prompt(text)[:10] for text in TEXTS]
-    return [Clean(ids[:5], ids[5:], 0, tokenizer.decode(ids[5:])) for ids in texts]
+    return [Example(ids[:5], ids[5:], 0, tokenizer.decode(ids[5:])) for ids in texts]
 
 
 def recorded(policy, examples, family, tokenizer, kind="random", settings=SETTINGS):
@@ -146,7 +146,7 @@ def test_a_passage_is_cut_to_the_length_of_the_real_one(run):
 
 def test_disturbances_are_digits_of_the_base_or_ordinary_tokens(run):
     tokenizer = run[3]
-    examples = [Clean([1], [3], base, "") for base in (2, 10)]
+    examples = [Example([1], [3], base, "") for base in (2, 10)]
     assert [tokenizer.decode(ids) for ids in disturbances(examples, "task", tokenizer)] == ["01", "0123456789"]
     ordinary, _ = disturbances(examples, "model", tokenizer)
     assert ordinary == [t for t in range(tokenizer.size) if t not in tokenizer.special_ids.values()]
@@ -159,13 +159,13 @@ def test_disturbances_are_digits_of_the_base_or_ordinary_tokens(run):
 def test_answers_are_those_of_every_state_alone(run, batch):
     policy, bkspc = run[0], run[0].bkspc
     corrupted = [
-        Actions([1, 5], [3, bkspc, 4, 6, bkspc, 7], [False, True, True, False, True, True]),
-        Actions([1], [8, bkspc, 2], [False, True, True]),  # one token: no clean state
-        Actions([1, 5, 6], [9, bkspc, 3, 4, bkspc, 4, 5], [False, True, True, False, True, True, True]),
+        Trajectory([1, 5], [3, bkspc, 4, 6, bkspc, 7], [False, True, True, False, True, True]),
+        Trajectory([1], [8, bkspc, 2], [False, True, True]),  # one token: no clean state
+        Trajectory([1, 5, 6], [9, bkspc, 3, 4, bkspc, 4, 5], [False, True, True, False, True, True, True]),
     ]
 
     def p(*text):
-        inputs, _ = core.state_tree([[Actions(text, [], [])]], bkspc)
+        inputs, _ = core.state_tree([[Trajectory(text, [], [])]], bkspc)
         with torch.no_grad():
             return policy(inputs)[0, -1].softmax(-1)[bkspc].item()
 
@@ -235,7 +235,7 @@ def test_a_text_is_sampled_shown_and_judged_by_the_scripts(tmp_path):
         trained_folder(tmp_path / name, backspace=False, tokenizer=tokenizer)
     tokenizer.save(tmp_path / "tokenizer")
     ids = [tokenizer.prompt(text * 3) for text in TEXTS] * 4
-    examples = [Clean(i[:5], i[5:21], 0, tokenizer.decode(i[5:21])) for i in ids]
+    examples = [Example(i[:5], i[5:21], 0, tokenizer.decode(i[5:21])) for i in ids]
     splits = {name: columns(examples) for name in ("train", "validation", "test")}
     save(splits, tmp_path / "text", {"family": "text"})
     save(splits, tmp_path / "translation", {"family": "translation"})

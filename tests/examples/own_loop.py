@@ -22,11 +22,13 @@ def train(lm, examples, wrong_tokens, steps, batch=16, eta=0.2, seed=0):
                     actions += [rng.choice([w for w in wrong_tokens if w != token]), policy.bkspc]
                     imitated += [False, True]
                 actions, imitated = [*actions, token], [*imitated, True]
-            data.append(sm.Actions(prompt, actions, imitated))
+            data.append(sm.Trajectory(prompt, actions, imitated))
         # The model's own trajectories from the same prompts, fresh at every step.
         streams = [rng.getrandbits(62) for _ in chosen]
         rollouts, _ = sm.sample(policy, [prompt for prompt, _ in chosen], sm.Decoding(longest), streams, batch)
-        model = [sm.Actions(d.prompt, r.actions, [True] * len(r.actions)) for d, r in zip(data, rollouts, strict=True)]
+        model = [
+            sm.Trajectory(d.prompt, r.actions, [True] * len(r.actions)) for d, r in zip(data, rollouts, strict=True)
+        ]
         inputs, batches = sm.state_tree(list(zip(data, model, strict=True)), policy.bkspc)
         data_scores, model_scores = (sm.score(logits, b) for logits in [policy(inputs)] for b in batches)
         counts = [sum(len(t.actions) for t in side) for side in (data, model)]

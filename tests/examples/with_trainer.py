@@ -9,20 +9,22 @@ import sequencematch as sm
 
 
 class SequenceMatchTrainer(Trainer):
-    """``model``: an ``sm.Policy``; ``train_dataset``: a sequence of ``sm.Actions``, mistakes and repairs included.
+    """``model``: an ``sm.Policy``; ``train_dataset``: a sequence of ``sm.Trajectory``, mistakes and repairs included.
 
     Rollouts are drawn anew at every step, from the prompts of the batch; ``beta`` is the share of behavioural cloning.
     """
 
     def __init__(self, *args, objective: sm.Objective, decoding: sm.Decoding, beta: float = 0.2, **kwargs):
-        super().__init__(*args, data_collator=list, **kwargs)  # a batch is a list of sm.Actions
+        super().__init__(*args, data_collator=list, **kwargs)  # a batch is a list of sm.Trajectory
         self.objective, self.decoding, self.beta = objective, decoding, beta
 
-    def compute_loss(self, model, inputs: Sequence[sm.Actions], return_outputs=False, num_items_in_batch=None):
+    def compute_loss(self, model, inputs: Sequence[sm.Trajectory], return_outputs=False, num_items_in_batch=None):
         policy, data = self.accelerator.unwrap_model(model), list(inputs)
         streams = torch.randint(2**62, (len(data),)).tolist()
         rollouts, _ = sm.sample(policy, [d.prompt for d in data], self.decoding, streams, batch=len(data))
-        rolled = [sm.Actions(d.prompt, r.actions, [True] * len(r.actions)) for d, r in zip(data, rollouts, strict=True)]
+        rolled = [
+            sm.Trajectory(d.prompt, r.actions, [True] * len(r.actions)) for d, r in zip(data, rollouts, strict=True)
+        ]
         tree, batches = sm.state_tree(list(zip(data, rolled, strict=True)), policy.bkspc)
         logits = model(tree.to(policy.device))
         data_scores, model_scores = (sm.score(logits, batch.to(policy.device)) for batch in batches)
@@ -33,7 +35,7 @@ class SequenceMatchTrainer(Trainer):
         return (loss, {"logits": logits}) if return_outputs else loss
 
 
-def train(lm, data: Sequence[sm.Actions], folder: str, steps: int, max_actions: int) -> SequenceMatchTrainer:
+def train(lm, data: Sequence[sm.Trajectory], folder: str, steps: int, max_actions: int) -> SequenceMatchTrainer:
     """Train ``lm`` on noised examples; the trained policy is the returned trainer's ``model``."""
     arguments = TrainingArguments(
         output_dir=folder,

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, TextStreamer
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
 from sequencematch import core
-from sequencematch.core import Actions
+from sequencematch.core import Trajectory
 from sequencematch.errors import UserError
 from sequencematch.export import custom_generate
 from sequencematch.export.folder import export_model
@@ -49,7 +49,7 @@ def loaded(exported):
 
 def training_logits(policy, ids):
     """Logits [L, A] of the training model at every token of a text, and what its offset head adds [L, 1]."""
-    inputs, _ = core.state_tree([[Actions(ids, [], [])]], policy.bkspc)
+    inputs, _ = core.state_tree([[Trajectory(ids, [], [])]], policy.bkspc)
     with torch.no_grad():
         hidden = policy.encode(inputs)
         scaled = (inputs.position.float() / policy.context)[..., None]

@@ -178,7 +178,7 @@ def test_an_architecture_either_does_what_the_method_asks_or_is_refused(tmp_path
     prompts = [[BOS, 3, 4], [BOS]] * 4
     rollouts, counts = sample(policy, prompts, Decoding(12, bkspc_bias=2.0), streams=range(8), batch=4)
     assert counts.pops > 5
-    taken = [[core.Actions(p, r.actions, [True] * len(r.actions))] for p, r in zip(prompts, rollouts, strict=True)]
+    taken = [[core.Trajectory(p, r.actions, [True] * len(r.actions))] for p, r in zip(prompts, rollouts, strict=True)]
     (scored,) = score_rows(policy.eval(), taken)
     for row, rollout in zip(scored.scores.log_policy.tolist(), rollouts, strict=True):
         assert row[: len(rollout.actions)] == pytest.approx(rollout.log_policy, abs=1e-4)

@@ -107,7 +107,7 @@ def test_the_policys_scores_are_the_cores_of_its_logits(backspace, encode):
     rows = [random_row(Random(seed)) for seed in range(4)]
     if not backspace:
         rows = [
-            [core.Actions(t.prompt, a := [x for x in t.actions if x != BKSPC], [True] * len(a)) for t in r]
+            [core.Trajectory(t.prompt, a := [x for x in t.actions if x != BKSPC], [True] * len(a)) for t in r]
             for r in rows
         ]
     if encode == "state_tree":

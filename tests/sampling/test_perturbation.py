@@ -7,7 +7,7 @@ import pytest
 import torch
 from support.tiny import BOS, EOS, a_policy, chi_square_p, depths, enumerated, recomputed, some_prompts
 
-from sequencematch.core import Actions, state_tree
+from sequencematch.core import Trajectory, state_tree
 from sequencematch.sampling.rollout import Decoding, Perturbation, sample
 
 
@@ -134,7 +134,7 @@ def test_a_policy_takes_back_what_it_finds_much_less_likely_than_the_likeliest()
             if expected:
                 live.pop(), lags.pop()
                 continue
-            inputs, _ = state_tree([[Actions([*prompt, *live], [], [])]], policy.bkspc)
+            inputs, _ = state_tree([[Trajectory([*prompt, *live], [], [])]], policy.bkspc)
             with torch.no_grad():
                 token = policy(inputs)[0, -1, : policy.bkspc]
             lags.append((token.max() - token[action]).item())

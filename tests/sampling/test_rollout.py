@@ -24,7 +24,7 @@ from torch.utils._pytree import tree_leaves
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from sequencematch import core
-from sequencematch.core import Actions
+from sequencematch.core import Trajectory
 from sequencematch.errors import UserError
 from sequencematch.model import cache
 from sequencematch.model.policy import Policy
@@ -102,7 +102,7 @@ def looped(policy, prompt, begun, decoding, stream):
     uniform = generator(stream).random(decoding.max_actions, dtype=np.float32)
     live, actions = list(begun), []
     while len(actions) < decoding.max_actions and EOS not in live:
-        inputs, _ = core.state_tree([[Actions([*prompt, *live], [], [])]], policy.bkspc)
+        inputs, _ = core.state_tree([[Trajectory([*prompt, *live], [], [])]], policy.bkspc)
         with torch.no_grad():
             logits = policy(inputs)[:, -1]
         probability = action_probabilities(logits, torch.tensor([not live]), decoding)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 from transformers.models.llama import LlamaConfig, LlamaForCausalLM
 
-from sequencematch.core import Actions, Inputs
+from sequencematch.core import Inputs, Trajectory
 from sequencematch.model.attention import hidden_states
 from sequencematch.model.policy import Policy
 
@@ -16,7 +16,7 @@ BOS, EOS, BKSPC = 1, 2, 8  # BKSPC is also the size of the vocabulary
 TOKENS = range(3, BKSPC)
 
 
-def random_trajectory(rng: random.Random, prompt: Sequence[int] | None = None, longest: int = 14) -> Actions:
+def random_trajectory(rng: random.Random, prompt: Sequence[int] | None = None, longest: int = 14) -> Trajectory:
     """A walk that pushes and pops, often several times running and down to the prompt; most end with <eos>."""
     prompt = prompt or [BOS, *rng.choices(TOKENS, k=rng.randrange(4))]
     actions, depth = [], 0
@@ -26,11 +26,11 @@ def random_trajectory(rng: random.Random, prompt: Sequence[int] | None = None, l
         depth += -1 if pop else 1
     if rng.random() < 0.8:
         actions.append(EOS)
-    return Actions(prompt, actions, [rng.random() < 0.8 for _ in actions])
+    return Trajectory(prompt, actions, [rng.random() < 0.8 for _ in actions])
 
 
-def random_row(rng: random.Random, trajectories: int = 2) -> list[Actions]:
-    """Trajectories that share their prompt: data, then rollouts."""
+def random_row(rng: random.Random, trajectories: int = 2) -> list[Trajectory]:
+    """StateIndex that share their prompt: data, then rollouts."""
     first = random_trajectory(rng)
     return [first, *(random_trajectory(rng, first.prompt) for _ in range(trajectories - 1))]
 

@@ -8,7 +8,7 @@ table exactly as it scores them through a network. Actions: a, b, <eos>, <bkspc>
 import torch
 
 from sequencematch import core
-from sequencematch.core import Trajectories, score
+from sequencematch.core import StateIndex, score
 
 STRINGS = ["", "a", "b", "aa", "ab", "ba", "bb"]
 STATES = STRINGS + [string + "." for string in STRINGS]
@@ -40,26 +40,26 @@ def policy_of(table):
     return torch.softmax(table, dim=1)
 
 
-def sample(policy, count: int) -> Trajectories:
-    """Trajectories from the empty string, until all have ended; states are rows of the table."""
+def sample(policy, count: int) -> StateIndex:
+    """StateIndex from the empty string, until all have ended; states are rows of the table."""
     states, actions, taken = [torch.zeros(count, dtype=torch.long)], [], []
     while not ABSORBING[states[-1]].all():
         actions.append(torch.multinomial(policy[states[-1]], 1)[:, 0])
         taken.append(~ABSORBING[states[-1]])
         states.append(NEXT[states[-1], actions[-1]])
     taken = torch.stack(taken, 1)
-    return Trajectories(torch.stack(states, 1), torch.stack(actions, 1), taken, taken)
+    return StateIndex(torch.stack(states, 1), torch.stack(actions, 1), taken, taken)
 
 
 def scores_of(table, trajectories):
     return score(table.expand(len(trajectories.state), *table.shape), trajectories)
 
 
-def every_step() -> Trajectories:
+def every_step() -> StateIndex:
     """Each allowed (s, a) outside the absorbing states, as a trajectory of one action."""
     state, action = (LEGAL & ~ABSORBING[:, None]).nonzero(as_tuple=True)
     taken = torch.ones(len(state), 1, dtype=torch.bool)
-    return Trajectories(torch.stack([state, NEXT[state, action]], 1), action[:, None], taken, taken)
+    return StateIndex(torch.stack([state, NEXT[state, action]], 1), action[:, None], taken, taken)
 
 
 def table_of_rewards(table, objective):

@@ -10,14 +10,6 @@ from support.experiment import ROLLOUTS
 # Runs a script and kills its process, as `kill -9` would, the n-th time it reaches a place in the code.
 KILLER = """
 import os, runpy, signal, sys
-from sequencematch.settings.section import Objective
-from sequencematch.settings.section import Optimiser
-from support.experiment import ROLLOUTS
-from sequencematch.settings.section import Rollouts
-from sequencematch.training.trainer import Run
-from sequencematch.settings.section import Schedule
-from sequencematch.training.trainer import Stage
-from sequencematch.training.batches import load_corpora
 place, countdown, script = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 sys.argv = sys.argv[3:]
 

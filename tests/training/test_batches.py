@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from sequencematch.core import Actions
+from sequencematch.core import Trajectory
 from sequencematch.training.batches import Batches, Corpus, Order, nodes, of_like_length
 
 BKSPC = 99
@@ -10,7 +10,9 @@ BKSPC = 99
 
 def corpus(n: int) -> Corpus:
     """Two draws of n examples whose prompt is their number and whose length varies."""
-    return Corpus([[Actions([i], [draw] * (1 + i * 7 % 11), [True]) for i in range(n)] for draw in range(2)], "digest")
+    return Corpus(
+        [[Trajectory([i], [draw] * (1 + i * 7 % 11), [True]) for i in range(n)] for draw in range(2)], "digest"
+    )
 
 
 def test_each_epoch_is_a_permutation_and_any_slice_stands_alone():
@@ -38,7 +40,7 @@ def test_batches_hold_the_stream_with_like_lengths_together():
 
 def test_length_is_what_is_encoded_and_batches_of_like_length_lose_nothing():
     """A deleted token is encoded, its ``<bkspc>`` is not."""
-    assert nodes(Actions([1, 2], [3, BKSPC, 4], [True] * 3), BKSPC) == 4
+    assert nodes(Trajectory([1, 2], [3, BKSPC, 4], [True] * 3), BKSPC) == 4
     words = ["a" * (7 * i % 12) for i in range(12)]
     batches = of_like_length(words, 4, len)
     assert sorted(sum(batches, [])) == sorted(words) and [len(batch) for batch in batches] == [4, 4, 4]

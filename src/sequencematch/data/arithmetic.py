@@ -69,7 +69,7 @@ TASKS = {
 
 
 @dataclass(frozen=True)
-class Example:
+class Question:
     """One row of a split. The text of an example is prompt + completion (appendix E)."""
 
     question: str
@@ -89,7 +89,7 @@ def generate(data: Arithmetic, workers: int = 1) -> dict[str, dict[str, list]]:
 
     Raises UserError where the entropy range has too few questions.
     """
-    pool: dict[str, Example] = {}  # by question, in the order of first appearance
+    pool: dict[str, Question] = {}  # by question, in the order of first appearance
     drawn = 0
     for batch in _batches_of_draws(data, workers):
         before = len(pool)
@@ -110,9 +110,9 @@ def generate(data: Arithmetic, workers: int = 1) -> dict[str, dict[str, list]]:
     )
 
 
-def _split(pool, data: Arithmetic) -> dict[str, list[Example]]:
+def _split(pool, data: Arithmetic) -> dict[str, list[Question]]:
     """The pool's examples by split, as far as they go; which operands are held out is drawn by hash."""
-    by_operands: dict[str, list[Example]] = {}
+    by_operands: dict[str, list[Question]] = {}
     for example in pool:
         by_operands.setdefault(example.operands, []).append(example)
     shuffled = sorted(by_operands, key=lambda operands: stable_seed(data.seed, "split", operands))
@@ -125,7 +125,7 @@ def _split(pool, data: Arithmetic) -> dict[str, list[Example]]:
     }
 
 
-def _columns(examples: list[Example]) -> dict[str, list]:
+def _columns(examples: list[Question]) -> dict[str, list]:
     rows = [asdict(example) for example in examples]
     return {column: [row[column] for row in rows] for column in rows[0]}
 
@@ -135,7 +135,7 @@ def _columns(examples: list[Example]) -> dict[str, list]:
 # --------------------------------------------------------------------------------------------------
 
 
-def _batches_of_draws(data: Arithmetic, workers: int) -> Iterator[list[Example]]:
+def _batches_of_draws(data: Arithmetic, workers: int) -> Iterator[list[Question]]:
     """Endless batches of consecutive draws. Their size follows the sizes asked for, never the workers."""
     size = max(1024, (data.train + data.validation + data.test) // 4)
     with ProcessPoolExecutor(workers) as executor:
@@ -145,12 +145,12 @@ def _batches_of_draws(data: Arithmetic, workers: int) -> Iterator[list[Example]]
             start += size
 
 
-def _draws(executor: Executor, data: Arithmetic, indices: range) -> Iterator[Example]:
+def _draws(executor: Executor, data: Arithmetic, indices: range) -> Iterator[Question]:
     draw = partial(_draw, data.generator, data.entropy, data.seed)
     return filter(None, executor.map(draw, indices, chunksize=128))
 
 
-def _draw(generator: str, entropy: tuple[float, float], seed: int, index: int) -> Example | None:
+def _draw(generator: str, entropy: tuple[float, float], seed: int, index: int) -> Question | None:
     """Draw ``index`` of the stream of questions; None where the task leaves the question out."""
     stream = stable_seed(seed, "question", generator, index)
     random.seed(stream)
@@ -160,7 +160,7 @@ def _draw(generator: str, entropy: tuple[float, float], seed: int, index: int) -
     asked = TASKS[generator].read(question)
     if asked is None:
         return None
-    return Example(question, solution, f"{question} Solution: ", solution, asked.base, asked.operands)
+    return Question(question, solution, f"{question} Solution: ", solution, asked.base, asked.operands)
 
 
 @cache

@@ -2,20 +2,22 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from sequencematch.data.examples import Clean
+from sequencematch.data.examples import Example
 from sequencematch.data.tokenizer import Tokenizer
 from sequencematch.errors import UserError
 from sequencematch.settings.section import Arithmetic, Dataset, Text, Translation
 
 
-def encode_question(row: Mapping, tokenizer: Tokenizer, settings: Arithmetic) -> list[Clean]:
+def encode_question(row: Mapping, tokenizer: Tokenizer, settings: Arithmetic) -> list[Example]:
     """A question, and its solution with ``<eos>``."""
     return [
-        Clean(tokenizer.prompt(row["prompt"]), tokenizer.completion(row["completion"]), row["base"], row["completion"])
+        Example(
+            tokenizer.prompt(row["prompt"]), tokenizer.completion(row["completion"]), row["base"], row["completion"]
+        )
     ]
 
 
-def encode_pair(row: Mapping, tokenizer: Tokenizer, settings: Translation) -> list[Clean]:
+def encode_pair(row: Mapping, tokenizer: Tokenizer, settings: Translation) -> list[Example]:
     """A sentence, and its translation with ``<eos>``; nothing where either is longer than ``settings.longest``.
 
     At its default of 64, ``<bos>`` and ``<eos>`` counted, both have fewer than 64 tokens of their own (appendix E).
@@ -23,10 +25,10 @@ def encode_pair(row: Mapping, tokenizer: Tokenizer, settings: Translation) -> li
     prompt, completion = tokenizer.prompt(row["prompt"]), tokenizer.completion(row["completion"])
     if max(len(prompt), len(completion)) > settings.longest:
         return []
-    return [Clean(prompt, completion, base=0, text=row["completion"])]
+    return [Example(prompt, completion, base=0, text=row["completion"])]
 
 
-def encode_document(row: Mapping, tokenizer: Tokenizer, settings: Text) -> list[Clean]:
+def encode_document(row: Mapping, tokenizer: Tokenizer, settings: Text) -> list[Example]:
     """Consecutive passages of a document: ``settings.prompt`` tokens, ``<bos>`` first, then ``settings.continuation``.
 
     What is left at the end is too short and left out; so ``<eos>`` never comes.
@@ -37,11 +39,11 @@ def encode_document(row: Mapping, tokenizer: Tokenizer, settings: Text) -> list[
     starts = range(0, len(ids) - length + 1, length)
     passages = [(ids[start : start + given], ids[start + given : start + length]) for start in starts]
     bos = tokenizer.special_ids["bos"]
-    return [Clean([bos, *prompt], completion, 0, tokenizer.decode(completion)) for prompt, completion in passages]
+    return [Example([bos, *prompt], completion, 0, tokenizer.decode(completion)) for prompt, completion in passages]
 
 
 # By family: the section of its settings, and how one row becomes examples, none where it is left out.
-FAMILIES: dict[str, tuple[type[Dataset], Callable[..., list[Clean]]]] = {
+FAMILIES: dict[str, tuple[type[Dataset], Callable[..., list[Example]]]] = {
     "arithmetic": (Arithmetic, encode_question),
     "translation": (Translation, encode_pair),
     "text": (Text, encode_document),
@@ -56,7 +58,7 @@ LEFT_OUT = {
 
 def encode_split(
     name: str, rows: Sequence[Mapping], tokenizer: Tokenizer, settings: Dataset, context: int | None
-) -> tuple[list[Clean], int]:
+) -> tuple[list[Example], int]:
     """The examples of a split, and the number of rows that gave none.
 
     context: the most tokens the model takes, if that is known. Raises UserError naming a row with more of them,

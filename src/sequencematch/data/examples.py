@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Clean:
+class Example:
     """An example without mistakes. ``<bos>`` comes first; an answer ends in ``<eos>``, a passage of text does not.
 
     base: of the completion's digits; 0 where digits mean nothing. text: the completion's.
@@ -18,16 +18,16 @@ class Clean:
     text: str
 
 
-def columns(examples: Iterable[Clean]) -> dict[str, list]:
+def columns(examples: Iterable[Example]) -> dict[str, list]:
     """Examples as the columns of a split, which ``load_examples`` reads back."""
     rows = [asdict(example) for example in examples]
-    return {name: [row[name] for row in rows] for name in Clean.__annotations__}
+    return {name: [row[name] for row in rows] for name in Example.__annotations__}
 
 
-def load_examples(folder: Path | str) -> tuple[dict[str, list[Clean]], dict]:
+def load_examples(folder: Path | str) -> tuple[dict[str, list[Example]], dict]:
     """The examples of each split (train, validation, test) in a folder written by ``encode_examples``, and its
     provenance: among other facts ``family``, ``counts`` and ``digest``."""
     from sequencematch.store.datasets import load
 
     dataset, provenance = load(folder)
-    return {name: [Clean(**row) for row in split.to_list()] for name, split in dataset.items()}, provenance
+    return {name: [Example(**row) for row in split.to_list()] for name, split in dataset.items()}, provenance

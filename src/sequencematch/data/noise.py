@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sequencematch.data.examples import Clean
+from sequencematch.data.examples import Example
 from sequencematch.data.tokenizer import Tokenizer
 from sequencematch.errors import UserError
 from sequencematch.seeding import generator
@@ -20,7 +20,7 @@ BATCH = 256  # examples whose weights are worked out at a time
 
 
 # Weights of wrong tokens, one array [completion length, vocabulary] for each example of a batch.
-Weights = Callable[[Sequence[Clean]], Iterable[np.ndarray]]
+Weights = Callable[[Sequence[Example]], Iterable[np.ndarray]]
 
 
 def inject(
@@ -55,7 +55,7 @@ def draw_wrong(completion: Sequence[int], weights: np.ndarray, position: int, rn
 
 
 def noise_split(
-    examples: Sequence[Clean],
+    examples: Sequence[Example],
     eta: float,
     draws: int,
     weights: Weights | None,
@@ -89,7 +89,7 @@ def noise_split(
 # --------------------------------------------------------------------------------------------------
 
 
-def task_noise(tokenizer: Tokenizer, train: Sequence[Clean], policy: Path | None) -> Weights:
+def task_noise(tokenizer: Tokenizer, train: Sequence[Example], policy: Path | None) -> Weights:
     """Digits of the question's base, all alike (the paper's noise for arithmetic)."""
 
     def weights(batch):
@@ -112,24 +112,24 @@ def digit_ids(tokenizer: Tokenizer, base: int) -> list[int]:
     return ids
 
 
-def random_noise(tokenizer: Tokenizer, train: Sequence[Clean], policy: Path | None) -> Weights:
+def random_noise(tokenizer: Tokenizer, train: Sequence[Example], policy: Path | None) -> Weights:
     """All tokens of the vocabulary alike."""
     return _same_everywhere(np.ones(tokenizer.size), tokenizer)
 
 
-def unigram_noise(tokenizer: Tokenizer, train: Sequence[Clean], policy: Path | None) -> Weights:
+def unigram_noise(tokenizer: Tokenizer, train: Sequence[Example], policy: Path | None) -> Weights:
     """Tokens as often as they occur in the completions of the training split."""
     tokens = np.concatenate([example.completion for example in train])
     return _same_everywhere(np.bincount(tokens, minlength=tokenizer.size), tokenizer)
 
 
-def model_noise(tokenizer: Tokenizer, train: Sequence[Clean], policy: Path | None) -> Weights:
+def model_noise(tokenizer: Tokenizer, train: Sequence[Example], policy: Path | None) -> Weights:
     """Tokens as likely as a trained policy finds them, after the true tokens before (G.2)."""
     if policy is None:
         raise UserError("noise of kind 'model' needs a trained policy: name its folder (--policy)")
     import torch
 
-    from sequencematch.core import Actions, state_tree
+    from sequencematch.core import Trajectory, state_tree
     from sequencematch.model.policy import load_policy, on_accelerator
 
     network = on_accelerator(load_policy(policy)[0]).eval()
@@ -141,7 +141,7 @@ def model_noise(tokenizer: Tokenizer, train: Sequence[Clean], policy: Path | Non
 
     @torch.no_grad()
     def weights(batch):
-        rows = [[Actions(e.prompt, e.completion, [True] * len(e.completion))] for e in batch]
+        rows = [[Trajectory(e.prompt, e.completion, [True] * len(e.completion))] for e in batch]
         inputs, (trajectories,) = state_tree(rows, bkspc=network.bkspc)
         inputs = inputs.to(network.device)
         hidden = network.encode(inputs)
@@ -165,5 +165,5 @@ def _same_everywhere(row: np.ndarray, tokenizer: Tokenizer) -> Weights:
     return lambda batch: (_everywhere(row, example) for example in batch)
 
 
-def _everywhere(row: np.ndarray, example: Clean) -> np.ndarray:
+def _everywhere(row: np.ndarray, example: Example) -> np.ndarray:
     return np.broadcast_to(row, (len(example.completion), len(row)))

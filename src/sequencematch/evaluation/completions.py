@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from sequencematch import core
-from sequencematch.core import Actions
-from sequencematch.data.examples import Clean
+from sequencematch.core import Trajectory
+from sequencematch.data.examples import Example
 from sequencematch.data.noise import KINDS, digit_ids, draw_wrong, noise_split
 from sequencematch.data.tokenizer import Tokenizer
 from sequencematch.model.policy import Policy
@@ -28,7 +28,7 @@ from sequencematch.settings.section import Evaluation
 
 def complete(
     policy: Policy,
-    examples: Sequence[Clean],
+    examples: Sequence[Example],
     family: str,
     kind: str,
     settings: Evaluation,
@@ -78,7 +78,7 @@ def complete(
 
 
 def _answers_drawn(
-    policy: Policy, examples: Sequence[Clean], procedure: Procedure, batch: int, seed: int, tokenizer: Tokenizer
+    policy: Policy, examples: Sequence[Example], procedure: Procedure, batch: int, seed: int, tokenizer: Tokenizer
 ) -> list[list[Rollout]]:
     """The answers to each example, side by side; the first one's stream is the same whatever their number."""
     items, streams = [], []
@@ -115,7 +115,7 @@ def choose(rollouts: Sequence[Rollout], texts: Sequence[Sequence[int]], choice: 
     return 0
 
 
-def disturbances(examples: Sequence[Clean], kind: str, tokenizer: Tokenizer) -> list[list[int]]:
+def disturbances(examples: Sequence[Example], kind: str, tokenizer: Tokenizer) -> list[list[int]]:
     """The tokens that perturbed decoding writes after each prompt: digits of the question's base where noise of the
     ``kind`` 'task' does, any that is not special otherwise (for 'model', as likely as the policy finds them)."""
     if kind == "task":
@@ -131,7 +131,7 @@ def disturbances(examples: Sequence[Clean], kind: str, tokenizer: Tokenizer) -> 
 
 def repair(
     policy: Policy,
-    splits: Mapping[str, Sequence[Clean]],
+    splits: Mapping[str, Sequence[Example]],
     family: str,
     settings: Evaluation,
     proposer: Path | None,
@@ -152,17 +152,17 @@ def repair(
         weights = KINDS[kind](tokenizer, splits["train"], proposer)
         noised = noise_split(examples, 1.0, 1, weights, tokenizer.bkspc, (seed, "evaluation", kind))
         columns = (noised[name] for name in ("prompt", "actions", "imitated"))
-        found[kind] = answers(policy, [Actions(*row) for row in zip(*columns, strict=True)], settings.batch)
+        found[kind] = answers(policy, [Trajectory(*row) for row in zip(*columns, strict=True)], settings.batch)
     return {"backspace": policy.backspace, "corruptions": found}
 
 
-def _with_last_of_prompt(example: Clean) -> Clean:
+def _with_last_of_prompt(example: Example) -> Example:
     """The example whose completion begins with the prompt's last token."""
     return replace(example, prompt=example.prompt[:-1], completion=[example.prompt[-1], *example.completion])
 
 
 @torch.no_grad()
-def answers(policy: Policy, corrupted: Sequence[Actions], batch: int) -> dict:
+def answers(policy: Policy, corrupted: Sequence[Trajectory], batch: int) -> dict:
     """P(<bkspc>|s) right after a wrong token (``corrupted``) and right after a true one (``clean``).
 
     corrupted: reference completions with a wrong token and its ``<bkspc>`` before every token (noise at
@@ -196,7 +196,7 @@ def answers(policy: Policy, corrupted: Sequence[Actions], batch: int) -> dict:
 
 
 def show(
-    policy: Policy, examples: Sequence[Clean], family: str, settings: Evaluation, seed: int, tokenizer: Tokenizer
+    policy: Policy, examples: Sequence[Example], family: str, settings: Evaluation, seed: int, tokenizer: Tokenizer
 ) -> Iterator[dict]:
     """How the policy goes on, at temperature 1, after the first ``settings.shown`` prompts, the last token of each
     replaced by a random other one, which it may take back. None is picked.

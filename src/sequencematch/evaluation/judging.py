@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from sequencematch import core
-from sequencematch.core import Actions
+from sequencematch.core import Trajectory
 from sequencematch.data.tokenizer import Tokenizer, pretrained_tokenizer
 from sequencematch.errors import UserError
 from sequencematch.model.policy import Policy, load_policy, new_policy
@@ -122,7 +122,7 @@ def read(
     Raises UserError where a prompt and its continuation exceed the policy's context.
     """
     policy.eval()
-    rows = [[Actions(p, c, [True] * len(c))] for p, c in zip(prompts, continuations, strict=True)]
+    rows = [[Trajectory(p, c, [True] * len(c))] for p, c in zip(prompts, continuations, strict=True)]
     longest = max(len(row.prompt) + len(row.actions) for (row,) in rows)
     if longest > policy.context:
         raise UserError(

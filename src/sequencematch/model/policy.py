@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from sequencematch.core import Inputs, Scores, Trajectories
+from sequencematch.core import Inputs, Scores, StateIndex
 from sequencematch.errors import UserError
 from sequencematch.model.attention import hidden_states, use_state_tree
 from sequencematch.model.projection import States, values_and_logits
@@ -86,7 +86,7 @@ class Policy(nn.Module):
         scaled = (position.float() / self.context)[..., None]
         return self.offset(torch.cat([hidden, scaled], dim=-1))[..., 0]
 
-    def score(self, inputs: Inputs, batches: Sequence[Trajectories]) -> list[Scores]:
+    def score(self, inputs: Inputs, batches: Sequence[StateIndex]) -> list[Scores]:
         """What ``core.score`` gathers from ``logits`` along trajectories over ``inputs``, at their states alone and
         without holding all logits at once.
         """

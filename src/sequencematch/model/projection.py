@@ -12,7 +12,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from sequencematch.core import Trajectories
+from sequencematch.core import StateIndex
 
 # Bytes of logits in work at a time: what stays in a core's cache, and what a GPU does not notice.
 CHUNK = {"cpu": 2**20, "cuda": 2**28}
@@ -36,7 +36,7 @@ class States:
     taken: list[Tensor]
 
     @classmethod
-    def of(cls, batches: Sequence[Trajectories], length: int) -> "States":
+    def of(cls, batches: Sequence[StateIndex], length: int) -> "States":
         """The states of trajectories over inputs of ``length`` L."""
         row = torch.arange(len(batches[0].state))[:, None] * length
         node, index = torch.cat([(batch.state + row).flatten() for batch in batches]).unique(return_inverse=True)

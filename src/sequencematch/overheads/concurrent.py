@@ -9,7 +9,7 @@ from time import perf_counter
 
 import torch
 
-from sequencematch.core import Actions
+from sequencematch.core import Trajectory
 from sequencematch.model.policy import Policy, load_policy, save_policy
 from sequencematch.overheads.steps import Case, make_data
 from sequencematch.settings.section import Model, Objective, Optimiser, Overhead, Rollouts, Schedule
@@ -50,7 +50,7 @@ def _run(mode: str, model: Model, settings: Overhead, case: Case, folder: Path) 
     return Run(
         policy=policy,
         train=Corpus([rows], "random tokens"),
-        validation=Corpus([[Actions(rows[0].prompt, rows[0].actions[:1], [True])]], "random tokens"),
+        validation=Corpus([[Trajectory(rows[0].prompt, rows[0].actions[:1], [True])]], "random tokens"),
         stage=Stage(MODES[mode], 0, *[1000 * STEPS] * 3),  # more than are taken
         optimiser=Optimiser(batch=case.batch, micro_batch=case.batch, learning_rate=1e-6),
         schedule=Schedule(),

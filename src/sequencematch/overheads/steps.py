@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from sequencematch import core
-from sequencematch.core import Actions, Inputs, Trajectories
+from sequencematch.core import Inputs, StateIndex, Trajectory
 from sequencematch.data.noise import inject
 from sequencematch.model.cache import StateCache
 from sequencematch.model.policy import Policy, new_policy, on_accelerator
@@ -38,7 +38,7 @@ SPECIAL_IDS = {"pad": 0, "bos": 1, "eos": 2}
 OPTIMISER = Optimiser(learning_rate=1e-6)
 OBJECTIVE, BETA = Objective(), 0.2
 
-Batch = Sequence[tuple[Actions, ...]]
+Batch = Sequence[tuple[Trajectory, ...]]
 
 
 # --------------------------------------------------------------------------------------------------
@@ -63,9 +63,9 @@ class Case:
 class Data:
     """The sequences of a case: data without noise and with it, and rollouts for the same prompts."""
 
-    clean: Sequence[Actions]
-    noised: Sequence[Actions]
-    rollouts: Sequence[Actions]
+    clean: Sequence[Trajectory]
+    noised: Sequence[Trajectory]
+    rollouts: Sequence[Trajectory]
 
     def rows(self, loss: str) -> Batch:
         """What a step of ``loss`` trains on."""
@@ -82,9 +82,9 @@ def make_data(case: Case, vocabulary: int, bkspc: int, eta: float, pops: float) 
     def tokens(length: int) -> list[int]:
         return rng.integers(first, vocabulary, length).tolist()
 
-    def noised(prompt: list[int], level: float, imitated: bool) -> Actions:
+    def noised(prompt: list[int], level: float, imitated: bool) -> Trajectory:
         actions, expert = inject(tokens(case.continuation), level, lambda *_: tokens(1)[0], bkspc, rng)
-        return Actions(prompt, actions, expert if imitated else [True] * len(actions))
+        return Trajectory(prompt, actions, expert if imitated else [True] * len(actions))
 
     prompts = [[SPECIAL_IDS["bos"], *tokens(case.prompt - 1)] for _ in range(case.batch)]
     # n tokens with k repairs are n + 2k actions.
@@ -100,17 +100,17 @@ def make_data(case: Case, vocabulary: int, bkspc: int, eta: float, pops: float) 
 # --------------------------------------------------------------------------------------------------
 
 
-def tree_tokens(row: Sequence[Actions], bkspc: int) -> int:
+def tree_tokens(row: Sequence[Trajectory], bkspc: int) -> int:
     """Positions of a row as one state tree: a prompt, and a node for each pushed token."""
     return len(row[0].prompt) + sum(action != bkspc for trajectory in row for action in trajectory.actions)
 
 
-def separate_tokens(row: Sequence[Actions], bkspc: int) -> int:
+def separate_tokens(row: Sequence[Trajectory], bkspc: int) -> int:
     """Positions of its trajectories as state trees of their own."""
     return sum(tree_tokens([trajectory], bkspc) for trajectory in row)
 
 
-def copied_tokens(row: Sequence[Actions], bkspc: int) -> int:
+def copied_tokens(row: Sequence[Trajectory], bkspc: int) -> int:
     """Positions of its trajectories in the form of Algorithm 2: a copied token for each ``<bkspc>``."""
     return sum(len(trajectory.prompt) + len(trajectory.actions) for trajectory in row)
 
@@ -126,7 +126,7 @@ def score_trees(policy: Policy, rows: Batch) -> list[Scored]:
     return [_score_dense(policy, inputs, *batches) for inputs, batches in encoded]
 
 
-def _score_dense(policy: Policy, inputs: Inputs, trajectories: Trajectories) -> Scored:
+def _score_dense(policy: Policy, inputs: Inputs, trajectories: StateIndex) -> Scored:
     inputs, trajectories = inputs.to(policy.device), trajectories.to(policy.device)
     logits = policy.logits(policy.encode(inputs), inputs.position)
     return Scored(trajectories, core.score(logits, trajectories))
@@ -138,7 +138,7 @@ class Row:
 
     loss: str
     score: Callable[[Policy, Batch], list[Scored]]
-    tokens: Callable[[Sequence[Actions], int], int]
+    tokens: Callable[[Sequence[Trajectory], int], int]
     sample: Callable | None = None
 
 
@@ -321,7 +321,7 @@ class Bench:
     def decoding(self, case: Case, prompts: Sequence[Sequence[int]]) -> Decoding:
         """So many actions that as many tokens as the continuation has are left; pops at their share."""
         share, self.policy.backspace = self.settings.pops, True
-        inputs = core.state_tree([[Actions(prompts[0], (), ())]], self.policy.bkspc)[0].to(self.policy.device)
+        inputs = core.state_tree([[Trajectory(prompts[0], (), ())]], self.policy.bkspc)[0].to(self.policy.device)
         logits = self.policy.logits(self.policy.encode(inputs), inputs.position)[0, -1]
         bias = logits[:-1].logsumexp(-1) - logits[-1] + math.log(share / (1 - share))
         return Decoding(longest_rollout(case.continuation, share), bkspc_bias=float(bias))

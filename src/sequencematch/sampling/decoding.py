@@ -130,7 +130,7 @@ def ideal_rejection(logits: Tensor, eta: float) -> Tensor:
 def inverse_cdf(probability: Tensor, uniform: Tensor) -> Tensor:
     """The action int64 [n] at which the cumulated probability [n, A] first exceeds uniform float64 [n].
 
-    Actions of probability 0 are never drawn, provided that uniforms are float32 numbers below 1: then their
+    Trajectory of probability 0 are never drawn, provided that uniforms are float32 numbers below 1: then their
     product with the total lies below the total, in float64.
     """
     cumulated = probability.cumsum(-1, dtype=torch.float64)

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
-from sequencematch.core import Actions
+from sequencematch.core import Trajectory
 from sequencematch.seeding import generator
 from sequencematch.store.datasets import load
 
@@ -17,13 +17,13 @@ Item = TypeVar("Item")
 class Corpus:
     """Noised examples: ``draws[d][i]`` is noising d of example i; ``digest`` names the content."""
 
-    draws: Sequence[Sequence[Actions]]
+    draws: Sequence[Sequence[Trajectory]]
     digest: str
 
     def __len__(self) -> int:
         return len(self.draws[0])
 
-    def example(self, item: int, epoch: int) -> Actions:
+    def example(self, item: int, epoch: int) -> Trajectory:
         """The noising of an example that an epoch uses: all are used in turn."""
         return self.draws[epoch % len(self.draws)][item]
 
@@ -40,7 +40,7 @@ def load_corpora(noised: Path, imitate_noise: bool = False) -> tuple[Corpus, Cor
 def _corpus(split, digest: str, imitate_noise: bool) -> Corpus:
     table = split.data.table
     columns = (table.column(name).to_pylist() for name in ("prompt", "actions", "imitated"))
-    examples = [Actions(p, a, [True] * len(a) if imitate_noise else i) for p, a, i in zip(*columns, strict=True)]
+    examples = [Trajectory(p, a, [True] * len(a) if imitate_noise else i) for p, a, i in zip(*columns, strict=True)]
     count = int(table.column("draw").to_numpy().max()) + 1
     size = len(examples) // count
     return Corpus([examples[d * size : (d + 1) * size] for d in range(count)], digest)
@@ -63,7 +63,7 @@ class Order:
 WINDOW = 8  # batches' worth of sequences that are sorted together
 
 
-def nodes(trajectory: Actions, bkspc: int) -> int:
+def nodes(trajectory: Trajectory, bkspc: int) -> int:
     """Tokens that a state tree of the trajectory encodes: its prompt, and all that was pushed."""
     return len(trajectory.prompt) + len(trajectory.actions) - list(trajectory.actions).count(bkspc)
 
@@ -85,11 +85,11 @@ class Batches:
         self.order = Order(len(corpus), *stream)
         self._window = lru_cache(1)(self._make_window)
 
-    def __getitem__(self, step: int) -> list[Actions]:
+    def __getitem__(self, step: int) -> list[Trajectory]:
         window, place = divmod(step, WINDOW)
         return self._window(window)[place]
 
-    def _make_window(self, window: int) -> list[list[Actions]]:
+    def _make_window(self, window: int) -> list[list[Trajectory]]:
         count = WINDOW * self.size
         examples = [self.corpus.example(item, epoch) for item, epoch in self.order.slice(window * count, count)]
         batches = of_like_length(examples, self.size, lambda example: nodes(example, self.bkspc))

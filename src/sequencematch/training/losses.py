@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sequencematch import core
-from sequencematch.core import Actions, Normaliser, Scores
+from sequencematch.core import Normaliser, Scores, Trajectory
 from sequencematch.model.policy import Policy
 from sequencematch.settings.section import Objective
 
@@ -31,7 +31,7 @@ class Loss:
 class Scored:
     """One batch of trajectories and their scores."""
 
-    trajectories: core.Trajectories
+    trajectories: core.StateIndex
     scores: Scores
 
 
@@ -85,13 +85,13 @@ def core_objective(settings: Objective) -> core.Objective:
     return core.Objective(**{name: getattr(settings, name) for name in names})
 
 
-def count(rows: Sequence[Sequence[Actions]]) -> Normaliser:
+def count(rows: Sequence[Sequence[Trajectory]]) -> Normaliser:
     """The normaliser of an effective batch of rows: (data,) or (data, rollout)."""
     data, *model = [sum(len(trajectory.actions) for trajectory in column) for column in zip(*rows, strict=True)]
     return Normaliser(data, sum(model), len(rows), len(rows) * len(model))
 
 
-def score_rows(policy: Policy, rows: Sequence[Sequence[Actions]]) -> list[Scored]:
+def score_rows(policy: Policy, rows: Sequence[Sequence[Trajectory]]) -> list[Scored]:
     """Encode rows as state trees (each prompt once), run the policy, and score every trajectory."""
     inputs, batches = core.state_tree(rows, policy.bkspc)
     scores = policy.score(inputs, batches)

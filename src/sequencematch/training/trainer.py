@@ -19,7 +19,7 @@ from accelerate import Accelerator
 from tqdm import tqdm
 
 from sequencematch import core
-from sequencematch.core import Actions
+from sequencematch.core import Trajectory
 from sequencematch.errors import UserError
 from sequencematch.model.policy import Policy, trained_tensors
 from sequencematch.model.processes import Processes
@@ -198,11 +198,11 @@ class Trainer:
             metrics["beta"] = beta
         return {**metrics, "gradient_norm": norm, **rollout_metrics}
 
-    def _score(self, rows: Sequence[Sequence[Actions]]) -> list[Scored]:
+    def _score(self, rows: Sequence[Sequence[Trajectory]]) -> list[Scored]:
         with self.accelerator.autocast():
             return score_batch(self.policy, rows, self.run.rollouts.share_prompts)
 
-    def _rows(self) -> tuple[list[tuple[Actions, ...]], dict]:
+    def _rows(self) -> tuple[list[tuple[Trajectory, ...]], dict]:
         """The effective batch: rows of the data alone, or of data and rollout."""
         run, batch = self.run, self.run.optimiser.batch
         examples = self.batches[self.step]
@@ -320,7 +320,7 @@ class Trainer:
             print(f"continuing from step {self.step}")
 
 
-def score_batch(policy: Policy, rows: Sequence[Sequence[Actions]], share_prompts: bool) -> list[Scored]:
+def score_batch(policy: Policy, rows: Sequence[Sequence[Trajectory]], share_prompts: bool) -> list[Scored]:
     """The scored columns of rows; one tree per row where its trajectories share their prompt, else one for each."""
     trees = [rows] if share_prompts else [[(t,) for t in column] for column in zip(*rows, strict=True)]
     return [scored for column in trees for scored in score_rows(policy, column)]
@@ -332,8 +332,8 @@ def new_optimiser(policy: Policy, settings: Optimiser) -> torch.optim.AdamW:
     return torch.optim.AdamW(trained, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
 
 
-def _as_actions(corpus: Corpus, entry: Entry) -> Actions:
-    return Actions(corpus.example(entry.example, 0).prompt, entry.actions, [True] * len(entry.actions))
+def _as_actions(corpus: Corpus, entry: Entry) -> Trajectory:
+    return Trajectory(corpus.example(entry.example, 0).prompt, entry.actions, [True] * len(entry.actions))
 
 
 def write_metrics(rows: Sequence[dict], file: Path) -> None:
