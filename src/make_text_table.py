@@ -9,9 +9,8 @@ from pathlib import Path
 from sequencematch import script
 from sequencematch.errors import UserError
 from sequencematch.scores.comparison import Comparison, Variant, read_comparison
-from sequencematch.scores.metrics import read_json
 from sequencematch.store import provenance
-from sequencematch.store.files import write_text_atomically
+from sequencematch.store.files import read_json, write_text_atomically
 from sequencematch.tables.document import to_html, to_markdown
 from sequencematch.tables.scores import to_csv
 from sequencematch.tables.showcase import Shown, read_shown

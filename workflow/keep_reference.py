@@ -21,6 +21,7 @@ from sequencematch.map.effects import LEVEL
 from sequencematch.overheads.steps_table import LABELS
 from sequencematch.scores.quantities import describe, key
 from sequencematch.store import provenance
+from sequencematch.store.files import RECORD
 
 BEGIN, END = "<!-- tables: make reference -->", "<!-- end of tables -->"
 GLANCE, GLANCE_END = "<!-- map: make reference -->", "<!-- end of map -->"
@@ -73,7 +74,7 @@ def keep_tables(results: Path, reference: Path, config: Config) -> list[Path]:
     """Copy tables and figures in the place of those kept before; the copied files, none where no run is finished."""
     runs = {str(f.parent.relative_to(results)): json.loads(f.read_text()) for f in results.rglob("metrics.json")}
     kept = [*(results / "tables").glob("*"), *(results / "figures").glob("*.png"), *(results / "map").glob("[!.]*")]
-    kept = [file for file in kept if not file.name.endswith(provenance.RECORD) and may_be_kept(file, config)]
+    kept = [file for file in kept if not file.name.endswith(RECORD) and may_be_kept(file, config)]
     if not runs or not kept:
         return []
     check_current(runs, config)

@@ -16,7 +16,8 @@ from rich.table import Table
 
 from sequencematch import script
 from sequencematch.errors import UserError
-from sequencematch.store.provenance import file_digests, read_record, record_of
+from sequencematch.store.files import read_record, record_of
+from sequencematch.store.provenance import file_digests
 
 
 @dataclass(frozen=True)

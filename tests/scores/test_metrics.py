@@ -1,5 +1,6 @@
 """From samples to metrics, through the real command: hand-computed numbers, and one sentence for bad input."""
 
+import hashlib
 import json
 import random
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 import sacrebleu
 
 from sequencematch.scores.bleu import corpus_bleu, translation_scores
+from sequencematch.store.provenance import identity
 
 SCRIPT = Path(__file__).parents[2] / "src" / "score.py"
 
@@ -194,7 +196,10 @@ def test_questions_digest_tells_questions_apart(run):
         ({"family": "poetry"}, "lacks 'a family out of arithmetic, translation, text'"),
         ({"family": "text", "judged": JUDGED | {"decodings": {}}}, "'sampled' is missing"),
         ({"family": "text", "judged": JUDGED | {"reference": TEXTS | {"distinct": "x"}}}, "'distinct' is 'x'"),
-        ({"family": "text", "judged": JUDGED | {"held_out": {"nll": float("nan"), "per_example": []}}}, "is nan"),
+        (
+            {"family": "text", "judged": JUDGED | {"held_out": {"nll": float("nan"), "per_example": []}}},
+            "NaN is not a finite number",
+        ),
         ({"provenance": {"steps": 3}}, "lacks 'settings'"),
     ],
 )
@@ -211,3 +216,38 @@ def test_starts_without_torch_and_pandas():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+@pytest.mark.parametrize("changed", [None, "model", "examples", "tokenizer"])
+def test_samples_of_other_inputs_are_not_scored(run, tmp_path, changed):
+    """Each record names the inputs that its result was made from; here one of them was made again afterwards."""
+
+    def record(name, inputs, content=b""):
+        sha256 = {name: hashlib.sha256(content).hexdigest()}
+        facts = {"commit": "c", "uncommitted_changes": False, "sha256": sha256, "inputs": inputs}
+        (tmp_path / f"{name}.provenance.json").write_text(json.dumps(facts))
+        return identity(tmp_path / name)
+
+    run()  # writes the files
+    files = {name: (tmp_path / name).read_bytes() for name in ("samples.jsonl", "repair.json")}
+    made_of = {name: record(name, {}) for name in ("model", "tokenizer")}
+    made_of["examples"] = record("examples", {"tokenizer": made_of["tokenizer"]})
+    for name, content in files.items():
+        record(name, made_of, content)
+    if changed == "tokenizer":
+        record("examples", {"tokenizer": "another"})
+    elif changed:
+        record(changed, {"tokenizer": made_of["tokenizer"]}, b"another")
+    done, metrics = run()
+    if changed is None:
+        assert done.returncode == 0, done.stderr
+    else:
+        assert done.returncode == 1 and done.stderr.count("\n") == 1
+        assert f"samples.jsonl' was not made with the {changed} " in done.stderr
+
+
+def test_edited_samples_are_not_scored(run, tmp_path):
+    facts = {"commit": "c", "uncommitted_changes": False, "sha256": {"samples.jsonl": "0" * 64}}
+    (tmp_path / "samples.jsonl.provenance.json").write_text(json.dumps(facts))
+    done, _ = run()
+    assert done.returncode == 1 and "samples.jsonl' was changed after it was written" in done.stderr

@@ -11,7 +11,7 @@ import pytest
 
 from sequencematch.scores.bleu import translation_scores
 from sequencematch.scores.paper import find, read_reported
-from sequencematch.store.provenance import RECORD
+from sequencematch.store.files import RECORD
 from sequencematch.tables.scores import STATISTICS
 
 SCRIPT = Path(__file__).parents[2] / "src" / "make_table.py"

@@ -12,7 +12,6 @@ continuation of the same prompt has:
 - held-out NLL: the run's own policy, on the real continuations, ``<bkspc>`` left out of its softmax.
 """
 
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -30,8 +29,8 @@ from sequencematch.data.tokenizer import Tokenizer, pretrained_tokenizer
 from sequencematch.errors import UserError
 from sequencematch.model.policy import Policy, load_policy, new_policy
 from sequencematch.sampling.rollout import eos_ids
-from sequencematch.scores.metrics import read_json
 from sequencematch.settings.section import Model
+from sequencematch.store.files import read_json, read_json_lines, reason
 
 ENTROPY_NGRAMS = (1, 2, 3)
 REPETITION_NGRAM = 4
@@ -225,11 +224,10 @@ def read_actions(path: Path, examples: int) -> dict[str, list[list[int]]]:
     """
     found: dict[str, dict[int, list[int]]] = {}
     try:
-        for line in path.read_text(encoding="utf-8").splitlines():
-            record = json.loads(line)
+        for _, record in read_json_lines(path, "sample again"):
             found.setdefault(record["decoding"], {})[record["example"]] = record["actions"]
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise UserError(f"'{path}' holds no samples ({error}): delete it and sample again") from error
+    except (LookupError, TypeError) as error:
+        raise UserError(f"'{path}' holds no samples ({reason(error)}): delete it and sample again") from error
     if not found or any(sorted(samples) != list(range(examples)) for samples in found.values()):
         raise UserError(f"'{path}' does not answer the {examples} examples each once: delete it and sample again")
     return {name: [samples[i] for i in range(examples)] for name, samples in found.items()}

@@ -16,8 +16,8 @@ import numpy as np
 from sequencematch.errors import UserError
 from sequencematch.scores.bleu import corpus_bleu
 from sequencematch.scores.intervals import Estimate, Resampled, corrected, resampled_mean, resampled_score
-from sequencematch.scores.metrics import read_json
 from sequencematch.settings.map import MINUS, Reading, Side
+from sequencematch.store.files import read_json
 
 LEVEL = 0.05
 # What answering costs and how it goes, of each side: means over seeds.

@@ -7,7 +7,6 @@ are compared repeat by repeat.
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from sequencematch.errors import UserError
-from sequencematch.store.files import atomic_folder, write_json, write_text_atomically
+from sequencematch.store.files import atomic_folder, read_json, read_text, reason, write_json, write_text_atomically
 
 VALUES, FACTS = "values.csv", "facts.json"
 
@@ -77,15 +76,14 @@ def write_measured(measured: Measured, folder: Path) -> None:
 def read_measured(folder: Path) -> Measured:
     """The measurement in a folder. Raises UserError where there is none, or a damaged one."""
     try:
-        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-        with (folder / VALUES).open(newline="", encoding="utf-8") as file:
-            lines = list(csv.DictReader(file))
+        facts = read_json(folder / FACTS, "measure again")
+        lines = csv.DictReader(io.StringIO(read_text(folder / VALUES, "measure again"), newline=""))
         values = [
             Value(x["case"], x["row"], x["quantity"], int(x["repeat"]) if x["repeat"] else None, float(x["value"]))
             for x in lines
         ]
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise UserError(f"'{folder}' holds no measurement ({error}): delete it and measure again") from error
+    except (csv.Error, ValueError, LookupError, TypeError) as error:
+        raise UserError(f"'{folder}' holds no measurement ({reason(error)}): delete it and measure again") from error
     if not values:
         raise UserError(f"'{folder}' holds no measurement (no numbers): delete it and measure again")
     return Measured(values, facts)

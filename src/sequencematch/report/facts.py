@@ -7,8 +7,8 @@ from pathlib import Path
 from statistics import median
 
 from sequencematch.scores.comparison import BUDGET_NAMES
-from sequencematch.scores.metrics import read_json
 from sequencematch.scores.runs import Run
+from sequencematch.store.files import read_json
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from sequencematch.errors import UserError
-from sequencematch.scores.metrics import read_json
 from sequencematch.scores.quantities import key
 from sequencematch.settings.decodings import concerns_backspace
+from sequencematch.store.files import read_json
 
 METHOD_ORDER = ("mle", "uls", "bc", "sm")
 BUDGET_NAMES = {

@@ -33,6 +33,8 @@ from pathlib import Path
 
 from sequencematch.errors import UserError
 from sequencematch.scores.bleu import translation_scores
+from sequencematch.store.files import read_json, read_json_lines, reason
+from sequencematch.store.provenance import check_made_from, identity, made_from
 
 # What the judge measures of every decoding, and of the real continuations.
 MEASURES = ("perplexity", "entropy", "repetition", "distinct")
@@ -67,18 +69,15 @@ def read_samples(path: Path) -> dict[str, list[Sample]]:
     different questions.
     """
     decodings: dict[str, dict[int, Sample]] = {}
-    for number, line in enumerate(_text(path).splitlines(), start=1):
+    for place, fields in read_json_lines(path, "sample again"):
         try:
-            sample = _sample(json.loads(line))
+            sample = _sample(fields)
         except (ValueError, TypeError, KeyError) as error:
-            what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-            raise UserError(
-                f"line {number} of '{path}' is no sample ({what}): delete the file and sample again"
-            ) from error
+            raise UserError(f"{place} is no sample ({reason(error)}): delete the file and sample again") from error
         samples = decodings.setdefault(sample.decoding, {})
         if sample.example in samples:
             raise UserError(
-                f"line {number} of '{path}' repeats question {sample.example} of decoding '{sample.decoding}': "
+                f"{place} repeats question {sample.example} of decoding '{sample.decoding}': "
                 "delete the file and sample again"
             )
         samples[sample.example] = sample
@@ -142,7 +141,9 @@ def read_repair(path: Path) -> dict | None:
             return None
         return {kind: _repair_rates(kind, measured) for kind, measured in found["corruptions"].items()}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"'{path}' is not a repair measurement ({error}): delete the file and sample again") from error
+        raise UserError(
+            f"'{path}' is not a repair measurement ({reason(error)}): delete it and sample again"
+        ) from error
 
 
 def _repair_rates(kind: str, measured: dict) -> dict:
@@ -171,8 +172,9 @@ def read_judged(path: Path, decodings: Iterable[str]) -> tuple[dict, dict]:
             "reference": _measures(found["reference"], MEASURES),
         }
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise UserError(f"'{path}' is no judgement of this run's samples ({what}): judge the run again") from error
+        raise UserError(
+            f"'{path}' is no judgement of this run's samples ({reason(error)}): judge the run again"
+        ) from error
 
 
 def _measures(found: dict, names: Iterable[str]) -> dict:
@@ -225,6 +227,7 @@ def score(run: dict, samples: Path, repair: Path, model: Path, examples: Path, j
     if (family == "text") != (judged is not None):
         given = "needs --judged, the judge's file" if family == "text" else "takes no --judged: that is for text"
         raise UserError(f"a task of the family '{family}' {given}")
+    _check_belong_together(samples, repair, judged, model, examples)
     decodings = read_samples(samples)
     by_decoding, of_run = read_judged(judged, decodings) if judged else ({}, {})
     return {
@@ -241,22 +244,12 @@ def score(run: dict, samples: Path, repair: Path, model: Path, examples: Path, j
     }
 
 
-def read_json(path: Path, remedy: str) -> dict:
-    """A JSON object from a file; UserError with the remedy where there is none."""
-    try:
-        found = json.loads(_text(path))
-    except ValueError as error:
-        raise UserError(f"'{path}' is no valid JSON ({error}): delete it and {remedy}") from error
-    if not isinstance(found, dict):
-        raise UserError(f"'{path}' holds no JSON object: delete it and {remedy}")
-    return found
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError) as error:
-        raise UserError(f"'{path}' is not there or not a text file: run the step that makes it") from error
+def _check_belong_together(samples: Path, repair: Path, judged: Path | None, model: Path, examples: Path) -> None:
+    """Raises UserError where the records say that the files are of different models, examples or tokenizers."""
+    for result in filter(None, (samples, repair, judged)):
+        check_made_from(result, "model", identity(model), f"the model in '{model}'")
+        check_made_from(result, "examples", identity(examples), f"the examples in '{examples}'")
+        check_made_from(result, "tokenizer", made_from(examples, "tokenizer"), f"the tokenizer of '{examples}'")
 
 
 def _digest(value) -> str:

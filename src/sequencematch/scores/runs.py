@@ -1,15 +1,14 @@
 """The scored runs of a scale, and what their folders say about them."""
 
 import csv
-import json
+import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from sequencematch.errors import UserError
 from sequencematch.scores.comparison import Variant
-from sequencematch.scores.metrics import read_json
-from sequencematch.store.provenance import read_record
+from sequencematch.store.files import read_json, read_json_lines, read_record, read_text
 
 
 @dataclass(frozen=True)
@@ -52,25 +51,25 @@ def read_runs(paths: Iterable[Path]) -> list[Run]:
 
 def read_training(model: Path) -> list[dict[str, str]]:
     """The lines of a model folder's metrics.csv."""
+    text = read_text(model / "metrics.csv", "train the model again")
     try:
-        with (model / "metrics.csv").open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"'{model}' holds no metrics.csv of a training run: train it again") from error
+        return list(csv.DictReader(io.StringIO(text, newline="")))
+    except csv.Error as error:
+        raise UserError(f"'{model}' holds no metrics.csv of a training run ({error}): train it again") from error
 
 
 def evaluated_split(run: Run) -> str:
     """The split that a run completed, as the record beside its samples has it."""
-    return read_record(run.samples)["options"]["split"]
+    try:
+        return read_record(run.samples)["options"]["split"]
+    except (KeyError, TypeError) as error:
+        raise UserError(f"the record of '{run.samples}' names no split: sample again") from error
 
 
 def read_records(run: Run, decoding: str) -> Iterator[dict]:
     """What a run typed in one decoding, a record per example, in their order. Raises UserError where there is none."""
-    try:
-        with run.samples.open(encoding="utf-8") as lines:
-            for line in lines:
-                record = json.loads(line)
-                if record["decoding"] == decoding:
-                    yield record
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"'{run.samples}' holds no samples ({error}): delete it and sample again") from error
+    for place, record in read_json_lines(run.samples, "sample again"):
+        if "decoding" not in record:
+            raise UserError(f"{place} is no sample: delete the file and sample again")
+        if record["decoding"] == decoding:
+            yield record

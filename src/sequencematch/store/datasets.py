@@ -5,10 +5,9 @@ import json
 from pathlib import Path
 
 import datasets
-import pyarrow
 
 from sequencematch.errors import UserError
-from sequencematch.store.files import atomic_folder, write_json
+from sequencematch.store.files import atomic_folder, check_regular, read_json, reason, write_json
 
 datasets.disable_progress_bars()
 
@@ -37,13 +36,15 @@ def load(folder: Path | str) -> tuple[datasets.DatasetDict, dict]:
     if not (folder / PROVENANCE).is_file():
         raise UserError(f"no dataset in '{folder}' ({PROVENANCE} is missing): run the step that makes it")
     try:
-        provenance = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+        check_regular(folder)
+        provenance = read_json(folder / PROVENANCE)
         expected = provenance["digest"]
         dataset = datasets.load_from_disk(folder, keep_in_memory=True)
         found = digest(dataset)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, pyarrow.ArrowException) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"the dataset in '{folder}' is damaged ({reason}): delete it and run again") from error
+    except UserError:
+        raise
+    except Exception as error:  # the library raises whatever it meets in a damaged file
+        raise UserError(f"the dataset in '{folder}' is damaged ({reason(error)}): delete it and run again") from error
     if found != expected:
         raise UserError(
             f"the dataset in '{folder}' does not match the digest in its {PROVENANCE}: "

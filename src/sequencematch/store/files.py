@@ -1,11 +1,26 @@
-"""Files and folders that are either there, whole, or not there."""
+"""Reading and writing files: whole or not at all, and compared with the digests recorded when they were written.
 
+Beside a result ``<name>`` lies its record, ``<name>.provenance.json`` (``provenance.record``), with the SHA-256 of its
+files. Every function here that reads a file compares the two; a file without a record is read as it is.
+"""
+
+import hashlib
 import json
+import math
 import os
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
+
+from sequencematch.errors import UserError
+
+RECORD = ".provenance.json"
+LARGEST = 2**30  # bytes of a file that is read into memory at once
+RECORD_DEPTH = 3  # folders between a file and the result that it belongs to
+RERUN = "run the step that makes it"
 
 
 @contextmanager
@@ -60,6 +75,152 @@ def write_json(path: Path | str, value) -> None:
 def write_json_lines(path: Path | str, records: Iterable[dict]) -> None:
     """Write one JSON object a line, atomically. In ASCII: text may hold characters that some readers end lines at."""
     write_text_atomically(path, "".join(json.dumps(record, allow_nan=False) + "\n" for record in records))
+
+
+# --------------------------------------------------------------------------------------------------
+# Reading
+# --------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def open_file(path: Path | str, remedy: str = RERUN) -> Iterator[BinaryIO]:
+    """A regular file, opened for reading. Raises UserError where there is none, or it cannot be read.
+
+    A FIFO or a device is refused at once, because reading it might never end.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise UserError(f"'{path}' is not there: {remedy}") from None
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        raise UserError(f"cannot read '{path}' ({reason(error)}): check its path and permissions") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UserError(f"'{path}' is not a regular file: delete it and {remedy}")
+    with os.fdopen(descriptor, "rb") as file:
+        try:
+            yield file
+        except OSError as error:
+            raise UserError(f"cannot read '{path}' ({reason(error)}): delete it and {remedy}") from error
+
+
+def read_bytes(path: Path | str, remedy: str = RERUN, most: int = LARGEST) -> bytes:
+    """The content of a regular file of at most ``most`` bytes, which agrees with its record.
+
+    Raises UserError, ending in ``remedy``, where the file is missing, unreadable, too large or changed.
+    """
+    content = _content(path, remedy, most)
+    _compare(Path(path), hashlib.sha256(content).hexdigest())
+    return content
+
+
+def read_text(path: Path | str, remedy: str = RERUN, most: int = LARGEST) -> str:
+    """The text of a UTF-8 file, read as ``read_bytes`` does."""
+    content = read_bytes(path, remedy, most)
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"'{path}' is not text (byte {error.start + 1} is not UTF-8): delete it and {remedy}") from None
+
+
+def read_json(path: Path | str, remedy: str = RERUN, most: int = LARGEST) -> dict:
+    """The JSON object in a file, read as ``read_bytes`` does. NaN and infinity are refused: they are no JSON."""
+    return parse_object(read_text(path, remedy, most), f"'{path}'", remedy)
+
+
+def read_json_lines(path: Path | str, remedy: str = RERUN, most: int = LARGEST) -> Iterator[tuple[str, dict]]:
+    """The place (``line 3 of 'x.jsonl'``) and the JSON object of each line of a file, read as ``read_bytes`` does."""
+    for number, line in enumerate(read_text(path, remedy, most).splitlines(), start=1):
+        place = f"line {number} of '{path}'"
+        yield place, parse_object(line, place, remedy)
+
+
+def check_regular(folder: Path | str) -> None:
+    """Raises UserError where a folder that a library will read by itself holds a FIFO, a device or a socket."""
+    for path in sorted(Path(folder).rglob("*")):
+        if not path.is_file() and not path.is_dir():
+            raise UserError(f"'{path}' is not a regular file: delete it")
+
+
+def parse_object(text: str, place: str, remedy: str = RERUN) -> dict:
+    """The JSON object that ``text`` is. Raises UserError, beginning with ``place``, where it is none."""
+    try:
+        value = json.loads(text, parse_constant=_finite, parse_float=_finite)
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()  # half a character (a lone surrogate) could not be written
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise UserError(f"{place} is no valid JSON ({reason(error)}): delete it and {remedy}") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{place} holds no JSON object: delete it and {remedy}")
+    return value
+
+
+def reason(error: BaseException) -> str:
+    """The first line of what an error says, for use inside a sentence."""
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    if isinstance(error, KeyError):
+        return f"{error} is missing"
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"{number} is not a finite number")
+    return value
+
+
+def _content(path: Path | str, remedy: str, most: int) -> bytes:
+    with open_file(path, remedy) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise UserError(f"'{path}' is larger than the {most:,} bytes allowed: delete it and {remedy}")
+    return content
+
+
+# --------------------------------------------------------------------------------------------------
+# Digests
+# --------------------------------------------------------------------------------------------------
+
+
+def record_of(output: Path) -> Path:
+    """Where the record of a result lies."""
+    return output.with_name(output.name + RECORD)
+
+
+def read_record(output: Path) -> dict:
+    """The record beside a result. Raises UserError where there is none, or it cannot be read."""
+    file = record_of(output)
+    content = parse_object(_content(file, RERUN, LARGEST).decode("utf-8", "replace"), f"'{file}'")
+    kinds = {"sha256": dict, "commit": str, "uncommitted_changes": bool}
+    wrong = [name for name, kind in kinds.items() if not isinstance(content.get(name), kind)]
+    if wrong or not all(isinstance(digest, str) for digest in content["sha256"].values()):
+        raise UserError(f"'{file}' states no {', '.join(wrong) or 'digests'}: delete '{output}' and run again")
+    return content
+
+
+def check_digest(file: Path | str) -> None:
+    """Raises UserError where a file is not what its record says. For files that a library reads by itself."""
+    with open_file(file) as stream:
+        _compare(Path(file), hashlib.file_digest(stream, "sha256").hexdigest())
+
+
+def _compare(file: Path, digest: str) -> None:
+    """Compare a file's digest with the record of the result that it is, or is a part of; without a record, nothing."""
+    path = Path(os.path.abspath(file))
+    for result in [path, *path.parents[:RECORD_DEPTH]]:
+        if result.name and record_of(result).exists():
+            name = path.relative_to(result).as_posix() if result != path else path.name
+            recorded = read_record(result)["sha256"].get(name, digest)
+            if recorded != digest:
+                raise UserError(
+                    f"'{file}' was changed after it was written (its SHA-256 is not the one in "
+                    f"{record_of(result).name}): delete '{os.path.relpath(result)}' and run again"
+                )
+            return
 
 
 def _sync(path: Path) -> None:

@@ -16,9 +16,8 @@ from pathlib import Path
 
 from sequencematch.errors import UserError
 from sequencematch.store.code_digest import code_digest
-from sequencematch.store.files import write_json
+from sequencematch.store.files import read_record, record_of, write_json
 
-RECORD = ".provenance.json"
 PACKAGES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "numpy", "mathematics-dataset", "sympy")
 STARTED = time.time()
 
@@ -26,8 +25,8 @@ STARTED = time.time()
 def record(args: argparse.Namespace, *outputs: Path) -> None:
     """Write beside each output (a file or folder of the running script, complete) where it came from.
 
-    Besides ``describe()``: the script and the digest of its code, its options and their digest, and the SHA-256 of
-    each file.
+    Besides ``describe()``: the script and the digest of its code, its options and their digest, the digest of each
+    input that has a record of its own (``identity``), by the name of its option, and the SHA-256 of each file.
     """
     script = Path(sys.argv[0])
     options = {name: str(value) for name, value in sorted(vars(args).items())}
@@ -36,25 +35,39 @@ def record(args: argparse.Namespace, *outputs: Path) -> None:
         "code": code_digest(script),
         "options": options,
         "options_digest": hashlib.sha256(json.dumps(options).encode()).hexdigest(),
+        "inputs": {
+            name: identity(value)
+            for name, value in sorted(vars(args).items())
+            if isinstance(value, Path) and value not in outputs and record_of(value).exists()
+        },
         **describe(),
     }
     for output in outputs:
         write_json(record_of(output), facts | {"sha256": file_digests(output)})
 
 
-def record_of(output: Path) -> Path:
-    """Where the record of an output lies."""
-    return output.with_name(output.name + RECORD)
+def identity(result: Path) -> str | None:
+    """One digest of all files of a result, as its record states them; None where it has no record."""
+    if not record_of(result).exists():
+        return None
+    return hashlib.sha256(json.dumps(sorted(read_record(result)["sha256"].items())).encode()).hexdigest()
 
 
-def read_record(output: Path) -> dict:
-    """The record beside an output. Raises UserError where there is none, or none that can be read."""
-    try:
-        content = json.loads(record_of(output).read_text(encoding="utf-8"))
-        dict(content["sha256"]), str(content["commit"]), bool(content["uncommitted_changes"])
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise UserError(f"'{output}' has no sound {record_of(output).name} beside it") from error
-    return content
+def made_from(result: Path, option: str) -> str | None:
+    """The identity of the input that a result was made from, given as ``option``; None where its record is silent."""
+    inputs = read_record(result).get("inputs") if record_of(result).exists() else None
+    found = inputs.get(option) if isinstance(inputs, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def check_made_from(result: Path, option: str, expected: str | None, what: str) -> None:
+    """Raises UserError where the record of ``result`` names another input as ``option`` than the ``expected`` one.
+
+    expected: an ``identity``; what: the input in words. Where either side has no record, nothing is known.
+    """
+    found = made_from(result, option)
+    if None not in (found, expected) and found != expected:
+        raise UserError(f"'{result}' was not made with {what}, but with another one: make it again")
 
 
 def file_digests(output: Path) -> dict[str, str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sequencematch.errors import UserError
 from sequencematch.scores.deletions import DELETED, KEPT
+from sequencematch.store.files import read_json_lines, reason
 
 
 @dataclass(frozen=True)
@@ -35,16 +36,11 @@ class Shown:
 
 def read_shown(path: Path) -> list[Shown]:
     """The records of a shown.jsonl, none for a policy without ``<bkspc>``. UserError names the line that is none."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError) as error:
-        raise UserError(f"'{path}' is not there or not a text file: sample again") from error
-    return [_shown(line, f"line {number} of '{path}'") for number, line in enumerate(lines, start=1)]
+    return [_shown(fields, place) for place, fields in read_json_lines(path, "sample again")]
 
 
-def _shown(line: str, where: str) -> Shown:
+def _shown(fields: dict, where: str) -> Shown:
     try:
-        fields = json.loads(line)
         shown = Shown(**{name: fields[name] for name in Shown.__annotations__})
         for text, fate in shown.pieces:
             if not isinstance(text, str) or fate not in (KEPT, DELETED):
@@ -53,8 +49,7 @@ def _shown(line: str, where: str) -> Shown:
             raise ValueError("no text and pieces")
         return shown
     except (KeyError, TypeError, ValueError) as error:
-        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise UserError(f"{where} is no shown example ({what}): delete the file and sample again") from error
+        raise UserError(f"{where} is no shown example ({reason(error)}): delete the file and sample again") from error
 
 
 def answered(shown: Sequence[Shown]) -> str:

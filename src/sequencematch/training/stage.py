@@ -18,7 +18,7 @@ from sequencematch.seeding import stable_seed
 from sequencematch.settings.section import Model, Objective, Optimiser, Rollouts, Schedule
 from sequencematch.store import provenance
 from sequencematch.store.code_digest import code_digest
-from sequencematch.store.files import atomic_folder
+from sequencematch.store.files import atomic_folder, check_digest, read_json
 from sequencematch.training.batches import load_corpora
 from sequencematch.training.checkpoints import discard_checkpoints, save_tensors
 from sequencematch.training.losses import LOSSES
@@ -106,7 +106,7 @@ def load_initial(args: argparse.Namespace, stage: Stage) -> tuple[Policy, Model,
     """The policy a stage starts from, with ``<bkspc>`` as its loss wants it, and the base model's steps."""
     join(args.gpus)
     policy, model = load_policy(args.initial, backspace=LOSSES[stage.loss].backspace)
-    initial = json.loads((args.initial / "provenance.json").read_text())
+    initial = read_json(args.initial / "provenance.json", "train it again")
     return policy, model, initial["steps"] if stage.start == 0 else initial["base_steps"]
 
 
@@ -127,6 +127,7 @@ def _optimiser_state(folder: Path) -> dict:
             f"'{folder}' holds no optimiser state to continue from: it is not the model of an earlier stage"
         )
     try:
+        check_digest(file)
         return torch.load(file, weights_only=True)
     except (OSError, RuntimeError, EOFError, LookupError, pickle.UnpicklingError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
