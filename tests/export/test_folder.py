@@ -20,7 +20,7 @@ from sequencematch.export import custom_generate
 from sequencematch.export.folder import export_model
 from sequencematch.model.policy import load_policy
 from sequencematch.sampling.rollout import Decoding, sample
-from sequencematch.seeding import generator
+from sequencematch.seeding import uniforms
 from sequencematch.settings.section import Model
 
 METRICS = {
@@ -99,7 +99,7 @@ class Streams:
     """The numbers that ``rollout.sample`` draws with, row by row, in place of torch's own."""
 
     def __init__(self, streams, n):
-        self.numbers = [iter(generator(s).random(n, dtype="float32").tolist()) for s in streams]
+        self.numbers = [iter(row) for row in uniforms(streams, n).tolist()]
 
     def __call__(self, rows):
         return torch.tensor([next(self.numbers[b]) for b in rows])

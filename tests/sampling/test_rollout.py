@@ -30,7 +30,7 @@ from sequencematch.model import cache
 from sequencematch.model.policy import Policy
 from sequencematch.sampling.decoding import action_probabilities, inverse_cdf
 from sequencematch.sampling.rollout import Decoding, Perturbation, sample
-from sequencematch.seeding import generator
+from sequencematch.seeding import uniforms
 
 
 def eager_policy():
@@ -99,7 +99,7 @@ def test_greedy_without_backspace_is_transformers_generate():
 
 def looped(policy, prompt, begun, decoding, stream):
     """The plain loop: a forward pass over the whole live text before every action."""
-    uniform = generator(stream).random(decoding.max_actions, dtype=np.float32)
+    uniform = uniforms([stream], decoding.max_actions)[0]
     live, actions = list(begun), []
     while len(actions) < decoding.max_actions and EOS not in live:
         inputs, _ = core.state_tree([[Trajectory([*prompt, *live], [], [])]], policy.bkspc)

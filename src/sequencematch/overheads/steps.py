@@ -16,7 +16,6 @@ from functools import partial
 from multiprocessing import get_context
 from time import perf_counter
 
-import numpy as np
 import psutil
 import torch
 from torch import Tensor
@@ -28,7 +27,7 @@ from sequencematch.model.cache import StateCache
 from sequencematch.model.policy import Policy, new_policy, on_accelerator
 from sequencematch.sampling.decoding import Decoding, action_probabilities, inverse_cdf
 from sequencematch.sampling.rollout import sample
-from sequencematch.seeding import generator, stable_seed
+from sequencematch.seeding import generator, stable_seed, uniforms
 from sequencematch.settings.section import Model, Objective, Optimiser, Overhead, longest_rollout
 from sequencematch.training.losses import LOSSES, Scored, count
 from sequencematch.training.trainer import new_optimiser, score_batch
@@ -150,7 +149,7 @@ def sample_recomputing(
     rows: wherever a row takes a token back, the live tokens of all rows are read anew.
     """
     live = [list(prompt) for prompt in prompts]
-    uniform = np.stack([generator(stream).random(decoding.max_actions, dtype=np.float32) for stream in streams])
+    uniform = uniforms(streams, decoding.max_actions)
     rows, device = torch.arange(len(prompts)), policy.device
     actions: list[list[int]] = [[] for _ in prompts]
     anew = True

@@ -19,7 +19,7 @@ from sequencematch.errors import UserError
 from sequencematch.model.cache import StateCache
 from sequencematch.model.policy import Policy
 from sequencematch.sampling.decoding import NOTHING, Decoding, action_probabilities, inverse_cdf
-from sequencematch.seeding import generator
+from sequencematch.seeding import generator, uniforms
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,8 @@ def sample(
 ) -> tuple[list[Rollout], Counts]:
     """One rollout per prompt, in the prompts' order, at most ``batch`` of them side by side.
 
-    streams: a seed per prompt. Action t of prompt k is decided by the t-th number of
-    ``generator(streams[k])``, so rollouts depend neither on ``batch`` nor on the other prompts (save
+    streams: a seed per prompt. Action t of prompt k is decided by the t-th number of stream
+    ``streams[k]`` (``seeding.uniforms``), so rollouts depend neither on ``batch`` nor on the other prompts (save
     where rounding in a batched product tips a draw). ``progress(n)`` is called as n more rollouts end,
     ``watch(k, action)`` as each action of prompt k is taken. The policy is left in the mode (training, gradient
     checkpointing) it was found in.
@@ -213,7 +213,7 @@ class _Sampler:
         self.boundary[rows] = [len(self.prompts[k]) - 1 for k in items]
         self.depth[rows] = [len(self.texts[k]) - 1 for k in items]
         n, streams = self.decoding.max_actions, [self.streams[k] for k in items]
-        self.uniform[rows] = [generator(stream).random(n, dtype=np.float32) for stream in streams]
+        self.uniform[rows] = uniforms(streams, n)
         if self.perturbation:
             self.disturbance[rows] = [generator(stream, "perturbation").random((n, 2)) for stream in streams]
 
