@@ -9,8 +9,9 @@ from pathlib import Path
 from sequencematch import script
 from sequencematch.errors import UserError
 from sequencematch.scores.comparison import Comparison, Variant, read_comparison
+from sequencematch.scores.metrics_file import read_metrics
 from sequencematch.store import provenance
-from sequencematch.store.files import read_json, write_text_atomically
+from sequencematch.store.files import write_text_atomically
 from sequencematch.tables.document import to_html, to_markdown
 from sequencematch.tables.scores import to_csv
 from sequencematch.tables.showcase import Shown, read_shown
@@ -55,7 +56,7 @@ def first_seed(comparison: Comparison, metrics: Sequence[Path], shown: Sequence[
     """What each variant with <bkspc> wrote in the run of the first seed."""
     files = {}
     for run, file in zip(metrics, shown, strict=True):
-        names = read_json(run, "score the run again")
+        names = read_metrics(run)
         files[Variant(names["method"], names["eta"]), names["seed"]] = file
     found = {variant: read_shown(files[variant, comparison.seeds[0]]) for variant in comparison.variants}
     return {variant: examples for variant, examples in found.items() if examples}

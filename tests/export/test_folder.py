@@ -26,7 +26,7 @@ from sequencematch.settings.section import Model
 METRICS = {
     "task": "mul",
     "eta": 0.2,
-    "decodings": {"greedy": {"accuracy": 0.33, "n": 500, "correct": "01", "pops_per_sequence": 2.678}},
+    "decodings": {"greedy": {"accuracy": 0.33, "n": 100, "correct": "1" * 33 + "0" * 67, "pops_per_sequence": 2.678}},
     "repair": {"task": {"repair_rate": 0.72, "false_alarm_rate": 0.11, "per_example": {}}},
 }
 
@@ -211,7 +211,7 @@ def test_a_model_without_bkspc_is_refused(loaded):
 
 def test_the_card_says_what_it_is(exported):
     card = (exported[2] / "README.md").read_text()
-    for words in ("SequenceMatch", "results/mul/noised", "| greedy | 0.330 | 500 | 2.678 |", "0.720", "## Limits"):
+    for words in ("SequenceMatch", "results/mul/noised", "| greedy | 0.330 | 100 | 2.678 |", "0.720", "## Limits"):
         assert words in card
 
 
@@ -288,8 +288,70 @@ def test_bad_exports_are_refused_in_a_sentence(tmp_path):
         export_model(tmp_path / "checkpoint", tmp_path / "out", form="adapter")
     with pytest.raises(UserError, match="no exported model"):
         export_model(tmp_path / "checkpoint", tmp_path / "other")
-    with pytest.raises(UserError, match="as JSON"):
+    with pytest.raises(UserError, match="no valid JSON"):
         export_model(tmp_path / "checkpoint", tmp_path / "out", metrics=tmp_path / "other/thesis.tex")
+
+
+def test_an_export_replaces_its_own_unchanged_files_alone(tmp_path):
+    """Not another model's export, not a folder of transformers, and nothing that somebody changed or added."""
+    out, checkpoint = tmp_path / "out", tmp_path / "checkpoint"
+    trained_folder(checkpoint)
+    export_model(checkpoint, out)
+    export_model(checkpoint, out)  # nothing is lost
+    for path, content in (("README.md", "my own card"), ("notes.txt", ""), (".hidden", ""), ("custom_generate/a", "")):
+        before = (out / path).read_text() if (out / path).exists() else None
+        (out / path).write_text(content)
+        with pytest.raises(UserError, match="was changed after it was exported"):
+            export_model(checkpoint, out)
+        assert (out / path).read_text() == content
+        (out / path).unlink() if before is None else (out / path).write_text(before)
+    trained_folder(tmp_path / "other", Model(layers=1, width=32, heads=2, context=64))
+    with pytest.raises(UserError, match="the export of another model"):
+        export_model(tmp_path / "other", out)
+    (out / ".export.json").unlink()  # now it is anybody's folder
+    with pytest.raises(UserError, match="no exported model"):
+        export_model(checkpoint, out)
+    assert (out / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("output", ["file", "file/x", "x" * 250, "x\0y", "", "/", ".", "checkpoint", "link"])
+def test_a_target_that_cannot_be_the_folder(tmp_path, monkeypatch, output):
+    trained_folder(tmp_path / "checkpoint")
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as caught:
+        export_model(tmp_path / "checkpoint", output)
+    assert "\n" not in str(caught.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint", "elsewhere", "file", "link"]
+
+
+TRAINED = {"seed": 1, "steps": 30, "settings": {}, "noised": "results/smoke/mul/noised/eta=0.2/seed=1"}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "differs"),
+    [
+        ({"seed": 2}, "seed"),
+        ({"task": "add"}, "task"),
+        ({"eta": 0.1}, "eta"),
+        ({"settings": {"model": {}}}, "settings"),
+        ({"budget": {"steps": 31}}, "steps"),
+        ({"repair": None}, "<bkspc>"),
+        ({}, None),
+    ],
+)
+def test_metrics_of_another_run_are_refused(tmp_path, metrics, differs):
+    trained_folder(tmp_path / "checkpoint")
+    (tmp_path / "checkpoint/provenance.json").write_text(json.dumps(TRAINED | {"stage": {"loss": "sm"}}))
+    file = tmp_path / "metrics.json"
+    file.write_text(json.dumps(METRICS | {"seed": 1, "settings": {}, "budget": {"steps": 30}} | metrics))
+    if differs is None:
+        return export_model(tmp_path / "checkpoint", tmp_path / "out", metrics=file)
+    with pytest.raises(UserError, match=f"are of another model .* differ in {differs}"):
+        export_model(tmp_path / "checkpoint", tmp_path / "out", metrics=file)
+    assert not (tmp_path / "out").exists()
 
 
 # What somebody with transformers alone does with the folder.

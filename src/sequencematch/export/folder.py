@@ -7,7 +7,6 @@ logits of a state, so log pi(a|s) does not depend on it; its tensors lie beside 
 """
 
 import copy
-import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,9 +19,11 @@ from torch import Tensor, nn
 from sequencematch.data.tokenizer import Tokenizer, load_tokenizer
 from sequencematch.errors import UserError
 from sequencematch.export import custom_generate, model_card
+from sequencematch.export.target import check_target, write_manifest
 from sequencematch.model.policy import Policy, load_policy
+from sequencematch.scores.metrics_file import check_metrics_of, read_metrics
 from sequencematch.settings.section import Model
-from sequencematch.store.files import atomic_folder, write_json
+from sequencematch.store.files import atomic_folder, read_json, write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -35,9 +36,11 @@ def export_model(checkpoint: Path, output: Path, form: str = "merged", metrics: 
 
     form: ``merged`` (the whole network) or ``adapter`` (LoRA adapters and the row of ``<bkspc>`` alone, for peft);
     metrics: a metrics.json of the model, for its card. A model without ``<bkspc>`` is written without it.
-    Raises UserError where the folder holds no model, or one that does not come in this form.
+    Raises UserError where the folder holds no model, or one that does not come in this form, where the metrics are of
+    another model, and where ``output`` holds anything but an unchanged earlier export of this model.
     """
     checkpoint, output = Path(checkpoint), Path(output)
+    target = check_target(output, checkpoint)
     policy, model = load_policy(checkpoint)
     tokenizer = load_tokenizer(checkpoint)
     if tokenizer.bkspc != policy.bkspc:
@@ -47,9 +50,13 @@ def export_model(checkpoint: Path, output: Path, form: str = "merged", metrics: 
         )
     if form == "adapter" and not model.lora_rank:
         raise UserError(f"the model in '{checkpoint}' was trained without adapters: export it with --form merged")
-    card = model_card.card(checkpoint, output.name, policy, model, form, _json(metrics) if metrics else None)
-    _refuse_foreign(output)
-    with atomic_folder(output) as folder:
+    provenance = checkpoint / "provenance.json"
+    trained = read_json(provenance) if provenance.exists() else {}
+    measured = read_metrics(metrics) if metrics else None
+    if metrics and measured is not None:
+        check_metrics_of(measured, metrics, checkpoint, trained)
+    card = model_card.card(trained, target.name, policy, model, form, measured)
+    with atomic_folder(target) as folder:
         if form == "merged":
             merged(policy).save_pretrained(folder)
         else:
@@ -61,6 +68,7 @@ def export_model(checkpoint: Path, output: Path, form: str = "merged", metrics: 
             (folder / "custom_generate").mkdir()
             shutil.copyfile(custom_generate.__file__, folder / "custom_generate" / "generate.py")
         (folder / "README.md").write_text(card, encoding="utf-8")
+        write_manifest(folder, checkpoint)
 
 
 def merged(policy: Policy) -> "PreTrainedModel":
@@ -170,7 +178,7 @@ def _save_tokenizer(tokenizer: Tokenizer, policy: Policy, folder: Path) -> None:
     """The tokenizer with ``<bkspc>`` as its last token, and ``<bos>`` before every text, as in training."""
     tokenizer.save(folder)
     fast = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
-    config = _json(folder / "tokenizer_config.json")
+    config = read_json(folder / "tokenizer_config.json")
     config.pop("bkspc_id")
     if policy.backspace:
         # Some networks have more rows than their tokenizer has tokens.
@@ -190,19 +198,5 @@ def _save_tokenizer(tokenizer: Tokenizer, policy: Policy, folder: Path) -> None:
     write_json(folder / "tokenizer_config.json", config)
 
 
-def _refuse_foreign(output: Path) -> None:
-    """An export replaces an earlier export, and nothing else."""
-    if output.exists() and not (output / "generation_config.json").is_file():
-        if not output.is_dir() or any(output.iterdir()):
-            raise UserError(f"'{output}' exists and is no exported model: choose another folder")
-
-
 def _state(module: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().contiguous() for name, tensor in module.state_dict().items()}
-
-
-def _json(file: Path) -> dict:
-    try:
-        return json.loads(Path(file).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read '{file}' as JSON ({error})") from error

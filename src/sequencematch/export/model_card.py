@@ -1,8 +1,5 @@
 """The README.md of an exported model: what it is, what it was trained on, how well it does, and its limits."""
 
-import json
-from pathlib import Path
-
 from sequencematch.model.policy import Policy
 from sequencematch.settings.section import Model
 
@@ -20,14 +17,12 @@ MEASURES = {
 }
 
 
-def card(checkpoint: Path, name: str, policy: Policy, model: Model, form: str, metrics: dict | None) -> str:
+def card(provenance: dict, name: str, policy: Policy, model: Model, form: str, metrics: dict | None) -> str:
     """The card as Markdown with the front matter that a hub reads.
 
-    checkpoint: the trained model's folder, whose provenance.json is read where there is one; name: of the exported
+    provenance: content of the trained model's provenance.json, empty where there is none; name: of the exported
     folder; metrics: content of a metrics.json.
     """
-    file = Path(checkpoint) / "provenance.json"
-    provenance = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     parts = [
         _front_matter(model, form),
         f"# {name}\n",
@@ -63,8 +58,8 @@ def _summary(policy: Policy, provenance: dict) -> str:
 
 def _method(provenance: dict) -> str:
     names = {"mle": "maximum likelihood", "bc": "behavioural cloning", "sm": "SequenceMatch", "uls": "unlikelihood"}
-    loss = provenance.get("stage", {}).get("loss")
-    return names.get(loss, loss or "an unrecorded method")
+    loss = _at(provenance, "stage", "loss")
+    return names.get(str(loss), str(loss or "an unrecorded method"))
 
 
 def _usage(name: str, policy: Policy, form: str) -> str:
@@ -105,7 +100,6 @@ def _usage(name: str, policy: Policy, form: str) -> str:
 
 
 def _training(policy: Policy, model: Model, provenance: dict) -> str:
-    settings = provenance.get("settings", {})
     size = sum(p.numel() for p in policy.lm.parameters())
     network = f"Llama, from scratch, {model.layers} layers of width {model.width}"
     facts = {
@@ -115,8 +109,8 @@ def _training(policy: Policy, model: Model, provenance: dict) -> str:
         "method": _method(provenance),
         "data": f"`{provenance['noised']}`" if "noised" in provenance else None,
         "gradient steps": provenance.get("steps"),
-        "batch": settings.get("optimiser", {}).get("batch"),
-        "divergence": settings.get("objective", {}).get("divergence") if policy.backspace else None,
+        "batch": _at(provenance, "settings", "optimiser", "batch"),
+        "divergence": _at(provenance, "settings", "objective", "divergence") if policy.backspace else None,
         "seed": provenance.get("seed"),
         "code": provenance.get("commit"),
     }
@@ -141,6 +135,13 @@ def _metrics(metrics: dict | None) -> str:
             f"after a right one: {_number(rates['false_alarm_rate'])}.",
         ]
     return "\n".join(["## Metrics", "", task, *lines, ""])
+
+
+def _at(facts, *keys: str):
+    """What a provenance says at a place; None where it says nothing."""
+    for key in keys:
+        facts = facts.get(key) if isinstance(facts, dict) else None
+    return facts
 
 
 def _number(value) -> str:

@@ -16,8 +16,8 @@ import numpy as np
 from sequencematch.errors import UserError
 from sequencematch.scores.bleu import corpus_bleu
 from sequencematch.scores.intervals import Estimate, Resampled, corrected, resampled_mean, resampled_score
+from sequencematch.scores.metrics_file import read_metrics
 from sequencematch.settings.map import MINUS, Reading, Side
-from sequencematch.store.files import read_json
 
 LEVEL = 0.05
 # What answering costs and how it goes, of each side: means over seeds.
@@ -67,7 +67,7 @@ def reader(results: Path, seeds: Sequence[int]) -> Callable[[Side], Measured]:
 
     @cache
     def metrics(run: str) -> list[dict]:
-        return [read_json(results / run / f"seed={seed}/metrics.json", "score the run again") for seed in seeds]
+        return [read_metrics(results / run / f"seed={seed}/metrics.json") for seed in seeds]
 
     @cache
     def measured(side: Side) -> Measured:
@@ -99,7 +99,7 @@ def finished(readings: Sequence[Reading], results: Path, seeds: Sequence[int]) -
         files = [results / run / f"seed={seed}/metrics.json" for seed in seeds]
         if not all(file.is_file() for file in files):
             return set()
-        return set.intersection(*(set(read_json(file, "score the run again")["decodings"]) for file in files))
+        return set.intersection(*(set(read_metrics(file)["decodings"]) for file in files))
 
     def is_there(reading: Reading) -> bool:
         compared = [side for pair in reading.comparisons.values() for side in pair]

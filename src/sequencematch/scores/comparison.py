@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from sequencematch.errors import UserError
+from sequencematch.scores.metrics_file import read_metrics
 from sequencematch.scores.quantities import key
 from sequencematch.settings.decodings import concerns_backspace
-from sequencematch.store.files import read_json
 
 METHOD_ORDER = ("mle", "uls", "bc", "sm")
 BUDGET_NAMES = {
@@ -162,7 +162,7 @@ def read_comparison(paths: Sequence[Path], families: Sequence[str]) -> Compariso
 
 
 def _read_metrics(path: Path) -> dict:
-    metrics = read_json(path, "score the run again")
+    metrics = read_metrics(path)
     wanted = ("scale", "task", "family", "method", "eta", "seed", "decodings", "repair", "budget", "commit")
     if missing := [name for name in wanted if name not in metrics]:
         raise UserError(f"'{path}' lacks {', '.join(missing)}: it was not written by score; score the run again")

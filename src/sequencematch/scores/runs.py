@@ -8,7 +8,8 @@ from pathlib import Path
 
 from sequencematch.errors import UserError
 from sequencematch.scores.comparison import Variant
-from sequencematch.store.files import read_json, read_json_lines, read_record, read_text
+from sequencematch.scores.metrics_file import read_metrics
+from sequencematch.store.files import read_json_lines, read_record, read_text
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def read_runs(paths: Iterable[Path]) -> list[Run]:
     """The runs behind metrics.json files: tasks in the order given, their variants as tables order them."""
     runs = []
     for path in paths:
-        metrics = read_json(path, "score the run again")
+        metrics = read_metrics(path)
         try:
             variant = Variant(metrics["method"], metrics["eta"])
             runs.append(Run(metrics["task"], variant, metrics["seed"], path.parent, metrics))

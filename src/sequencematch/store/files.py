@@ -175,9 +175,12 @@ def _finite(number: str) -> float:
 
 def _content(path: Path | str, remedy: str, most: int) -> bytes:
     with open_file(path, remedy) as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise UserError(f"'{path}' is larger than the {most:,} bytes allowed: delete it and {remedy}")
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise UserError(f"'{path}' is larger than the {most:,} bytes allowed: delete it and {remedy}")
+        content = file.read(size + 1)
+    if len(content) != size:
+        raise UserError(f"'{path}' changed while it was read: try again when nothing writes to it")
     return content
 
 
