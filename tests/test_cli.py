@@ -1,6 +1,7 @@
 """The command ``sequencematch``: completions with deletions visible, traces, exports, and errors in a sentence."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -99,6 +100,53 @@ def test_a_prompt_that_does_not_fit(checkpoint, capsys):
 @pytest.mark.parametrize("device", ["tpu-pod", "cuda:99", "meta:x"])
 def test_a_device_that_is_not_there(checkpoint, capsys, device):
     assert f"no device '{device}'" in error(capsys, "sample", checkpoint[0], PROMPT, "--device", device)
+
+
+@pytest.mark.parametrize("device", ["meta", "", "cpu:x", "xla", "mps:0:0", "cuda:-1", "\udcff"])
+def test_a_device_that_computes_nothing(checkpoint, capsys, device):
+    assert "no device" in error(capsys, "sample", checkpoint[0], PROMPT, "--device", device)
+
+
+NUMBERS = {
+    "--temperature": ["nan", "inf", "-1", "1e-38", "1e38", "hot", "1e999"],
+    "--top-p": ["nan", "0", "-0.5", "1.5", "inf"],
+    "--top-k": ["-1", "1.5", "nan", "9" * 5000],
+    "--bkspc-bias": ["nan", "inf", "-inf", "1e30"],
+    "--max-actions": ["0", "-3", "1e3", "nan"],
+    "--seed": ["nan", "1.5", str(2**64), "9" * 5000],
+}
+
+
+@pytest.mark.parametrize(("option", "value"), [(option, value) for option in NUMBERS for value in NUMBERS[option]])
+def test_a_number_that_cannot_be_is_refused_before_anything_is_loaded(capsys, option, value):
+    with pytest.raises(SystemExit) as stopped:
+        main(["sample", "nowhere", PROMPT, f"{option}={value}"])
+    words = capsys.readouterr().err
+    assert stopped.value.code == 2 and words.startswith(f"error: argument {option}: ") and words.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["sample", "trace"])
+def test_a_prompt_that_is_no_text(command):
+    """Bytes that are no UTF-8 reach Python as lone surrogates."""
+    words = [b"sequencematch", command.encode(), b"<bos> \xff\xfe", b"<bos> \xff"]
+    done = subprocess.run([sys.executable, "-m", "sequencematch.cli", *words[1:]], capture_output=True)
+    assert done.returncode == 2 and b"is not valid UTF-8" in done.stderr and done.stderr.count(b"\n") == 1
+
+
+def test_a_terminal_without_the_characters(checkpoint):
+    command = [sys.executable, "-m", "sequencematch.cli", "trace", "<bos> ö", "⌫"]
+    done = subprocess.run(command, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0 and b"\\xf6" in done.stdout
+
+
+def test_a_trace_that_would_fill_the_memory(capsys):
+    assert "at most 2048 tokens" in error(capsys, "trace", "<bos>", "a " * 10**6)
+
+
+def test_what_a_stranger_named_does_nothing_to_the_terminal(capsys):
+    assert error(capsys, "sample", "\x1b[2J\x07", PROMPT) == (
+        "error: no trained policy in '\\x1b[2J\\x07' (policy.json is missing)"
+    )
 
 
 def test_export_from_the_command_line(checkpoint, tmp_path, capsys):

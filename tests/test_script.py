@@ -1,6 +1,7 @@
 """Settings as options of a command line, and errors as one sentence."""
 
 import errno
+import os
 import shlex
 import subprocess
 import sys
@@ -133,6 +134,99 @@ def test_a_full_disk_is_one_sentence_but_a_programming_error_keeps_its_traceback
     assert "'results/model'" in ended.value.code and "disk is full" in ended.value.code
     with pytest.raises(FileNotFoundError):
         script.run(fails_with(FileNotFoundError(errno.ENOENT, "gone")))
+    with pytest.raises(RuntimeError, match="shape"):
+        script.run(fails_with(RuntimeError("shape [3, 4]")))
+
+
+def ended(main):
+    with pytest.raises(SystemExit) as caught:
+        script.run(main)
+    return caught.value.code
+
+
+@pytest.mark.parametrize("number", sorted({*script.REFUSED, errno.ENOMEM}))
+def test_what_the_machine_refuses_is_one_sentence_whoever_says_it(number):
+    """The operating system, the Rust libraries, and libraries that raise errors of their own from those."""
+
+    def wrapped():
+        try:
+            raise OSError(number, os.strerror(number), "results/x")
+        except OSError as error:
+            raise RuntimeError("the library failed") from error
+
+    in_words = Exception(f"Error while serializing: I/O error: (os error {number})")
+    for main in (fails_with(OSError(number, os.strerror(number), "results/x")), fails_with(in_words), wrapped):
+        assert ended(main).startswith("error: ") and "\n" not in ended(main)
+    assert ended(wrapped) == ended(fails_with(OSError(number, os.strerror(number), "results/x")))
+
+
+def too_much():
+    import numpy
+
+    return numpy.ones(2**50)
+
+
+def too_much_for_torch():
+    import torch
+
+    return torch.empty(2**60)
+
+
+@pytest.mark.parametrize("main", [too_much, too_much_for_torch, fails_with(MemoryError())])
+def test_used_up_memory_is_one_sentence(main):
+    assert ended(main).startswith("error: the memory is used up: use smaller batches")
+
+
+def test_a_full_disk_inside_safetensors(tmp_path):
+    """The library raises an error of its own; under a limit on file sizes it is the same one as on a full disk."""
+    import resource
+    import signal
+
+    from safetensors.torch import save_file
+    from torch import zeros
+
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))
+    try:
+        words = ended(lambda: save_file({"a": zeros(1000)}, tmp_path / "lm.safetensors"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert words == "error: writing the results failed, the file is larger than the limit; fix that and run this again"
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        {"WORLD_SIZE": "2", "RANK": "1"},
+        {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"},
+        {"RANK": "3"},
+        {"LOCAL_RANK": "1"},
+        {"WORLD_SIZE": "two"},
+        {"WORLD_SIZE": "0"},
+        {"RANK": ""},
+    ],
+)
+def test_variables_left_by_another_launch_are_named(monkeypatch, left):
+    """Believed, they would make this process wait for others for ever, or write nothing without a word."""
+    for name in (*script.PROCESS_VARIABLES, script.LAUNCHED, "MASTER_ADDR"):
+        monkeypatch.delenv(name, raising=False)
+    assert script.processes() == (0, 1)
+    for name, value in left.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(script.time, "sleep", lambda seconds: pytest.fail("nobody else will speak"))
+    assert ended(script.processes).startswith("error: the environment says that this is one of several processes (")
+    assert ended(fails_with(UserError("why"))) == "error: why"
+
+
+def test_nobody_reads_on(tmp_path):
+    """As in ``sequencematch ... | head -1``."""
+    file = tmp_path / "talk.py"
+    file.write_text("from sequencematch import script\nscript.run(lambda: print('word ' * 10**6))\n")
+    command = f"{shlex.quote(sys.executable)} {shlex.quote(str(file))} | head -c 1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("w", "")
 
 
 def test_a_real_full_disk(tmp_path):

@@ -4,12 +4,14 @@ Modules are imported as a subcommand needs them: ``--help`` is instant, ``trace`
 """
 
 import argparse
+import io
 import json
 import sys
 from pathlib import Path
 
 from sequencematch import script
 from sequencematch.errors import UserError
+from sequencematch.store.files import reason
 
 MARK = "⌫"  # how a deletion is shown as it happens
 RED, DIM, PLAIN = "\x1b[31m", "\x1b[2m", "\x1b[0m"
@@ -17,6 +19,9 @@ RED, DIM, PLAIN = "\x1b[31m", "\x1b[2m", "\x1b[0m"
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line ``argv`` (default: the process's own); errors become one sentence and exit status 1."""
+    for stream in (sys.stdout, sys.stderr):  # a character that the terminal's encoding lacks is written as an escape
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     args = _parser().parse_args(argv)
     script.run(lambda: args.run(args))
 
@@ -33,14 +38,28 @@ def _parser() -> argparse.ArgumentParser:
 def _add_sample(commands) -> None:
     command = commands.add_parser("sample", help="complete a prompt, deletions visible", allow_abbrev=False)
     command.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="trained model folder")
-    command.add_argument("prompt", metavar="PROMPT", help='for instance "In base 7, what is 25 + 3? Solution:"')
+    command.add_argument(
+        "prompt", type=_text, metavar="PROMPT", help='for instance "In base 7, what is 25 + 3? Solution:"'
+    )
     command.add_argument("--json", action="store_true", help="print actions, final text and log-probabilities")
-    command.add_argument("--max-actions", type=_at_least(1, int), metavar="N", help="actions (default: all that fit)")
-    command.add_argument("--temperature", type=_at_least(0, float), default=1.0, metavar="X", help="0 is greedy")
-    command.add_argument("--top-p", type=_at_least(0, float), default=1.0, metavar="X", help="nucleus mass; 1 is off")
-    command.add_argument("--top-k", type=_at_least(0, int), default=0, metavar="N", help="actions kept; 0 is all")
-    command.add_argument("--bkspc-bias", type=float, default=0.0, metavar="X", help="added to the logit of <bkspc>")
-    command.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed draws the same actions")
+    command.add_argument(
+        "--max-actions", type=_number(int, 1, 10**6), metavar="N", help="actions (default: all that fit)"
+    )
+    command.add_argument("--temperature", type=_temperature, default=1.0, metavar="X", help="0 is greedy")
+    command.add_argument(
+        "--top-p", type=_number(float, 1e-6, 1), default=1.0, metavar="X", help="nucleus mass; 1 is off"
+    )
+    command.add_argument("--top-k", type=_number(int, 0, 10**9), default=0, metavar="N", help="actions kept; 0 is all")
+    command.add_argument(
+        "--bkspc-bias", type=_number(float, -1000, 1000), default=0.0, metavar="X", help="added to the logit of <bkspc>"
+    )
+    command.add_argument(
+        "--seed",
+        type=_number(int, -(2**63), 2**63 - 1),
+        default=0,
+        metavar="N",
+        help="the same seed draws the same actions",
+    )
     command.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps (default: cpu)")
     command.set_defaults(run=_sample)
 
@@ -123,10 +142,9 @@ def _device(name: str):
 
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"there is no device '{name}' here ({reason}): use --device cpu") from error
+        torch.ones(1, device=device).sum().item()  # a device that computes: "meta" does not
+    except Exception as error:  # each back end has errors of its own
+        raise UserError(f"there is no device '{name}' here ({reason(error)}): use --device cpu") from error
     return device
 
 
@@ -137,8 +155,10 @@ def _add_trace(commands) -> None:
         description="Example: sequencematch trace '<bos> 2 + 2 =' '5 <bkspc> 4 <eos>'",
         allow_abbrev=False,
     )
-    command.add_argument("prompt", metavar="PROMPT", help="words are tokens; text, with --tokenizer (<bos> is added)")
-    command.add_argument("actions", metavar="ACTIONS", help="the same, with <bkspc> among them")
+    command.add_argument(
+        "prompt", type=_text, metavar="PROMPT", help="words are tokens; text, with --tokenizer (<bos> is added)"
+    )
+    command.add_argument("actions", type=_text, metavar="ACTIONS", help="the same, with <bkspc> among them")
     command.add_argument("--tokenizer", type=Path, metavar="FOLDER", help="a model folder whose tokenizer is used")
     command.add_argument("--json", action="store_true", help="print it as JSON")
     command.set_defaults(run=_trace)
@@ -167,17 +187,31 @@ def _export(args: argparse.Namespace) -> None:
     print(f"wrote {args.output}")
 
 
-def _at_least(least: float, kind: type):
-    """A converter for argparse: a number of this kind, not below ``least``."""
+def _number(kind: type, least: float, most: float):
+    """A converter for argparse: a number of this kind from ``least`` to ``most``."""
 
     def convert(text: str):
         value = kind(text)
-        if not value >= least:
-            raise argparse.ArgumentTypeError(f"must be at least {least}, not {text}")
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"must lie between {least:g} and {most:g}, not {text[:40]}")
         return value
 
     convert.__name__ = kind.__name__
     return convert
+
+
+def _temperature(text: str) -> float:
+    """0, or a temperature by which logits can be divided."""
+    return 0.0 if float(text) == 0 else _number(float, 0.001, 1000)(text)
+
+
+def _text(text: str) -> str:
+    """Text that was valid UTF-8 on the command line."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(f"is not valid UTF-8: {text[:40]!a}") from None
+    return text
 
 
 if __name__ == "__main__":

@@ -3,13 +3,15 @@
 import argparse
 import errno
 import os
+import re
 import shlex
+import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import TypeVar, get_args
+from typing import NoReturn, TypeVar, get_args
 
 from pydantic import ValidationError
 
@@ -19,21 +21,54 @@ from sequencematch.settings.section import Section
 
 SomeSection = TypeVar("SomeSection", bound=Section)
 
-# What a file system says when it cannot take more, and what to do about it.
-STORAGE = {
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+# What the machine refuses, in words. Any other OSError is a mistake in the program and keeps its traceback.
+REFUSED = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
     errno.EROFS: "the file system is read-only",
     errno.EFBIG: "the file is larger than the limit",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.EIO: "the disk or the network failed",
+    errno.ESTALE: "the network file system lost it",
+    errno.ENODEV: "the device is gone",
+    errno.ENXIO: "the device is gone",
+    errno.ENOTDIR: "a part of its path is no folder",
+    errno.EISDIR: "it is a folder",
+    errno.EEXIST: "something else lies there",
+    errno.ENOTEMPTY: "something else lies there",
+    errno.ENAMETOOLONG: "its name is too long",
+    errno.ELOOP: "its links lead in a circle",
+    errno.EMFILE: "too many files are open (see ulimit -n)",
+    errno.ENFILE: "too many files are open on this machine",
+    errno.EAGAIN: "too many processes or threads (see ulimit -u)",
 }
+MEMORY = (
+    "the memory is used up: use smaller batches (optimiser.micro_batch, rollouts.generate, evaluation.batch), fewer "
+    "jobs at a time, or a machine with more"
+)
+# How libraries say these things in errors of their own.
+OUT_OF_MEMORY = re.compile(r"can't allocate memory|out of memory|std::bad_alloc|can't start new thread", re.IGNORECASE)
+ERROR_NUMBER = re.compile(r"\(os error (\d+)\)|\[Errno (\d+)\]")
 # Seconds that the other processes of a job give the first one to say what went wrong for all.
 PATIENCE = 20
+# Variables that a launcher of several processes sets, and the one that shows that it did.
+PROCESS_VARIABLES = {"RANK": 0, "LOCAL_RANK": 0, "WORLD_SIZE": 1}
+LAUNCHED = "TORCHELASTIC_RUN_ID"
 
 
 def parser(description: str) -> argparse.ArgumentParser:
     """A parser that prints ``description`` as written and takes no abbreviated options."""
     formatter = argparse.RawDescriptionHelpFormatter
-    return argparse.ArgumentParser(description=description, formatter_class=formatter, allow_abbrev=False)
+    return Parser(description=description, formatter_class=formatter, allow_abbrev=False)
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one sentence what is wrong with a command line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {printable(message)} (see {self.prog} --help)\n")
 
 
 def add_settings(
@@ -114,20 +149,75 @@ def add_initial_option(parser: argparse.ArgumentParser) -> None:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a script's ``main``; what the user can mend becomes one sentence on stderr and exit status 1.
+    """Run a script's ``main``; what the user can fix becomes one sentence on stderr and exit status 1.
 
-    Of several processes that fail alike the first one speaks. The others give it time, and are ended by its end.
+    Where several processes fail for the same reason, the first one says so. The others wait, and are ended by its end.
     """
     try:
         main()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    except BrokenPipeError:  # as in ``... | head``: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
     except Exception as error:
-        if int(os.environ.get("RANK", 0)) > 0:
+        if LAUNCHED in os.environ and os.environ.get("RANK", "0") != "0":
             time.sleep(PATIENCE)
-        if isinstance(error, UserError):
-            sys.exit(f"error: {error}")
-        if isinstance(error, OSError) and error.errno in STORAGE:
-            sys.exit(f"error: {_storage_sentence(error)}")
-        raise
+        words = explanation(error)
+        if words is None:
+            raise
+        sys.exit(f"error: {printable(words)}")
+
+
+def printable(words: str) -> str:
+    """A message as one line that a terminal only prints: what a file's name or content does to it is written out."""
+    line = " ".join(words.splitlines())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+def explanation(error: BaseException) -> str | None:
+    """What went wrong, in a sentence that says what to do; None for a mistake in the program.
+
+    Libraries raise errors of their own from those of the machine, so causes are looked at too.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, UserError):
+            return str(cause)
+        if isinstance(cause, MemoryError) or OUT_OF_MEMORY.search(str(cause)):
+            return MEMORY
+        number = ERROR_NUMBER.search(str(cause))
+        code = getattr(cause, "errno", None) or (int(number[1] or number[2]) if number else None)
+        if code == errno.ENOMEM:
+            return MEMORY
+        if code in REFUSED:
+            return _refusal(code, getattr(cause, "filename", None))
+        if isinstance(cause, FileNotFoundError) and "temporary directory" in str(cause):
+            return f"{cause.strerror}: set TMPDIR to a folder with free space"
+        cause = cause.__cause__
+    return None
+
+
+def processes() -> tuple[int, int]:
+    """This process's number among those that a launcher started together, and how many they are: (0, 1) if it is alone.
+
+    Raises UserError where the environment speaks of several processes, but no launcher started this one.
+    """
+    given = {name: os.environ[name] for name in PROCESS_VARIABLES if name in os.environ}
+    try:
+        numbers = {name: int(given.get(name, default)) for name, default in PROCESS_VARIABLES.items()}
+    except ValueError:
+        numbers = {}
+    sound = bool(numbers) and 0 <= numbers["RANK"] < numbers["WORLD_SIZE"]
+    alone = sound and numbers["WORLD_SIZE"] == 1 and numbers["LOCAL_RANK"] <= 0
+    if not alone and not (sound and LAUNCHED in os.environ and "MASTER_ADDR" in os.environ):
+        named = ", ".join(f"{name}={value}" for name, value in given.items())
+        raise UserError(
+            f"the environment says that this is one of several processes ({named}), but no launcher started it: "
+            f"unset {' '.join(PROCESS_VARIABLES)}, or start it with accelerate launch"
+        )
+    return numbers["RANK"], numbers["WORLD_SIZE"]
 
 
 def check_writable(folder: Path) -> None:
@@ -137,13 +227,15 @@ def check_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"probe")
     except OSError as error:
-        raise UserError(_storage_sentence(error)) from None
+        raise UserError(_refusal(error.errno, error.filename)) from None
 
 
-def _storage_sentence(error: OSError) -> str:
-    where = f"'{error.filename}'" if error.filename else "the results"
-    reason = STORAGE.get(error.errno, os.strerror(error.errno).lower())
-    return f"writing {where} failed, {reason}; mend that and run this again"
+def _refusal(code: int | None, file: str | None) -> str:
+    where = f"'{os.fsdecode(file)}'" if isinstance(file, str | bytes | os.PathLike) else "the results"
+    verb = "writing" if code in FULL else "using"
+    return (
+        f"{verb} {where} failed, {REFUSED.get(code or 0, os.strerror(code or 0).lower())}; fix that and run this again"
+    )
 
 
 def _option(name: str) -> str:

@@ -8,6 +8,7 @@ from sequencematch.core import Inputs, StateIndex, Trajectory, algorithm_2, stat
 from sequencematch.errors import UserError
 
 BKSPC = "<bkspc>"
+LONGEST = 2048  # tokens and actions of a trace
 
 
 def tokens(prompt: str, actions: str, tokenizer: Path | None = None) -> tuple[list[str], list[str]]:
@@ -41,6 +42,8 @@ def trace(prompt: Sequence[str], actions: Sequence[str]) -> dict:
     """
     if not prompt or BKSPC in prompt:
         raise UserError(f"the prompt needs at least one token (<bos>), and {BKSPC} is not one of them")
+    if len(prompt) + len(actions) > LONGEST:
+        raise UserError(f"a trace shows each token's view of all others: give at most {LONGEST} tokens and actions")
     names = sorted({*prompt, *actions} - {BKSPC})
     bkspc = len(names)
     ids = {name: i for i, name in enumerate([*names, BKSPC])}

@@ -314,7 +314,7 @@ def test_an_export_replaces_its_own_unchanged_files_alone(tmp_path):
     assert (out / "model.safetensors").is_file()
 
 
-@pytest.mark.parametrize("output", ["file", "file/x", "x" * 250, "x\0y", "", "/", ".", "checkpoint", "link"])
+@pytest.mark.parametrize("output", ["file", "file/x", "x" * 250, "x\0y", "x\udcff", "", "/", ".", "checkpoint", "link"])
 def test_a_target_that_cannot_be_the_folder(tmp_path, monkeypatch, output):
     trained_folder(tmp_path / "checkpoint")
     (tmp_path / "file").write_text("mine")

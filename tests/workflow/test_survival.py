@@ -98,7 +98,7 @@ def test_a_full_disk_costs_nothing_that_was_done(undisturbed, tmp_path):
         told.seek(0)
         words = told.read()
         assert process.returncode == 1 and "Traceback" not in words
-        assert "error: writing the results failed, the disk is full; mend that and run this again" in words
+        assert "error: writing the results failed, the disk is full; fix that and run this again" in words
         before = reduced.content(tree)
         assert before and before.items() <= reduced.content(undisturbed).items()
         filler.unlink()
@@ -114,7 +114,7 @@ def test_results_that_cannot_be_written_are_named_before_any_job_starts(tmp_path
         done = reduced.run(tree)
     assert done.returncode == 1 and "rule make_dataset:" not in done.stdout + done.stderr
     assert done.stderr.splitlines()[-1] == (
-        "error: writing 'results/smoke' failed, the file system is read-only; mend that and run this again"
+        "error: writing 'results/smoke' failed, the file system is read-only; fix that and run this again"
     )
 
 

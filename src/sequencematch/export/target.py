@@ -18,8 +18,8 @@ def check_target(output: Path, checkpoint: Path) -> Path:
     target = Path(os.path.abspath(output))
     source = Path(os.path.realpath(checkpoint))
     other = "choose another folder"
-    if "\0" in str(target) or not str(output).strip():
-        raise UserError(f"{str(output)!r} is no name of a folder: {other}")
+    if "\0" in str(target) or not str(output).strip() or os.fsencode(target).decode("utf-8", "ignore") != str(target):
+        raise UserError(f"{str(output)!a} is no name of a folder: {other}")
     if Path(os.path.realpath(target)) in [source, *source.parents]:
         raise UserError(f"'{output}' holds the trained model itself: {other}")
     try:

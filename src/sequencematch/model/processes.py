@@ -5,7 +5,6 @@
 processes hold parts of one sum, not means to be averaged. A process that is alone takes all and adds nothing.
 """
 
-import os
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
@@ -15,6 +14,7 @@ from accelerate import PartialState
 from torch import Tensor
 
 from sequencematch.errors import UserError
+from sequencematch.script import processes
 
 Item = TypeVar("Item")
 
@@ -23,7 +23,7 @@ class Processes:
     """This process (``rank``, from 0) among the ``count`` that train together, and the device it works on."""
 
     def __init__(self):
-        launched = int(os.environ.get("WORLD_SIZE", 1)) > 1
+        launched = processes()[1] > 1
         state = PartialState(cpu=launched and not torch.cuda.is_available())
         self.rank, self.count, self.device = state.process_index, state.num_processes, state.device
 
