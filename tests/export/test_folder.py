@@ -99,10 +99,10 @@ class Streams:
     """The numbers that ``rollout.sample`` draws with, row by row, in place of torch's own."""
 
     def __init__(self, streams, n):
-        self.numbers = [iter(row) for row in uniforms(streams, n).tolist()]
+        self.numbers = torch.from_numpy(uniforms(streams, n))
 
-    def __call__(self, rows):
-        return torch.tensor([next(self.numbers[b]) for b in rows])
+    def __call__(self, rows, steps):
+        return self.numbers[rows, steps]
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,13 @@ def test_streaming_shows_deletions_as_they_happen(exported, loaded, capsys):
         ({"max_new_tokens": 100}, "exceed the context"),
         ({"num_beams": 2}, "num_beams"),
         ({"bkspc_token_id": 10_000}, "no output row"),
-        ({"stopping_criteria": [lambda ids, scores: True]}, "stopping_criteria"),
+        ({"guidance_scale": 2.0}, "guidance_scale"),
+        ({"output_scores": True}, "output_scores"),
+        ({"cache_implementation": "quantized"}, "quantized"),
+        ({"assistant_model": object()}, "assistant_model"),
+        ({"prompt_lookup_num_tokens": 3}, "prompt_lookup_num_tokens"),
+        ({"inputs_embeds": torch.zeros(1, 1, 32)}, "inputs_embeds"),
+        ({"max_new_tokenz": 3}, "max_new_tokenz"),
         ({"num_return_sequences": 2, "streamer": object()}, "streamer"),
     ],
 )

@@ -1,0 +1,593 @@
+"""Sampling that takes tokens back, for any causal model of transformers.
+
+Two ways. A model trained with SequenceMatch (arXiv 2306.05426) has one more output, ``<bkspc>``: drawn like any token,
+it removes the last one. For every other model there is a rule (``takeback``, ``takeback_ratio``): a token that was too
+unlikely where it was written is removed, and the model draws again.
+
+This file stands alone: it needs torch and transformers, nothing else. As ``custom_generate/generate.py`` of a folder it
+replaces ``model.generate``: for a model loaded from there with ``trust_remote_code=True``, or for any call
+``model.generate(..., custom_generate=folder, trust_remote_code=True)``.
+
+A deletion costs no forward pass: the logits of the state it returns to are at hand. Row b's token at live position p
+stands in column p of the cache, so the next token overwrites what was deleted, and masks count live positions.
+"""
+
+import inspect
+import math
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers.cache_utils import Cache, StaticLayer
+from transformers.generation.logits_process import LogitsProcessorList
+from transformers.generation.streamers import BaseStreamer
+from transformers.utils import ModelOutput
+
+# Settings of a generation config that this loop does not heed. It refuses them unless they are off.
+UNHEEDED = (
+    "num_beams",
+    "num_beam_groups",
+    "penalty_alpha",
+    "dola_layers",
+    "prompt_lookup_num_tokens",
+    "constraints",
+    "force_words_ids",
+    "guidance_scale",
+    "watermarking_config",
+    "token_healing",
+    "output_attentions",
+    "output_hidden_states",
+    "output_scores",
+    "output_logits",
+)
+# Arguments that change how fast ``generate`` is, or nothing here, but not what it returns.
+HARMLESS = ("token_type_ids", "trust_remote_code", "synced_gpus", "use_model_defaults")
+CACHES = (None, "dynamic", "dynamic_full", "static")
+STRIDE = 128  # a dynamic cache grows by so many columns
+
+
+@dataclass
+class BackspaceOutput(ModelOutput):
+    """What ``generate`` returns with ``return_dict_in_generate=True``.
+
+    sequences: int64 [B, L], the prompt as it was given, then the completion that stands, padded on the right;
+    actions: int64 [B, T], everything done after the prompt, deletions and end of sequence included, -1 as padding;
+    log_policy: float32 [B, T], the model's own log pi(a|s) of each action, before any logits processor; 0 as padding,
+    and for a deletion by rule.
+    """
+
+    sequences: Tensor | None = None
+    actions: Tensor | None = None
+    log_policy: Tensor | None = None
+
+
+class BackspaceStreamer(BaseStreamer):
+    """Prints each token at once, and each deletion as ``mark`` followed by nothing: ``12`` and a mark leave ``1``.
+
+    tokenizer: what decodes token ids; bkspc: the id of a deletion (default: that of ``<bkspc>`` in the tokenizer;
+    ``generate`` sets it where there is none).
+    """
+
+    def __init__(self, tokenizer, bkspc: int | None = None, mark: str = "⌫", skip_prompt: bool = True):
+        self.tokenizer = tokenizer
+        self.bkspc = tokenizer.get_vocab().get("<bkspc>") if bkspc is None else bkspc
+        self.mark = mark
+        self.skip_prompt = skip_prompt
+        self.prompt: list[int] = []
+        self.live: list[int] = []
+
+    def put(self, value: Tensor) -> None:
+        """The prompt's ids first, int64 [1, P]; after that one action at a time, int64 [1]."""
+        ids = value.flatten().tolist()
+        if not self.prompt:
+            self.prompt = ids
+            self.show("" if self.skip_prompt else self._text(ids))
+        elif ids == [self.bkspc]:
+            self.live.pop()
+            self.show(self.mark)
+        else:
+            before = self._text(self.live)
+            self.live += ids
+            after = self._text(self.live)
+            # A token's text may depend on its neighbours (spaces): what it adds to the text before it.
+            self.show(after[len(before) :] if after.startswith(before) else self._text(ids))
+
+    def end(self) -> None:
+        self.prompt, self.live = [], []
+        self.show("\n")
+
+    def show(self, text: str) -> None:
+        """Where the text goes; override it to send it elsewhere."""
+        print(text, end="", flush=True)
+
+    def _text(self, ids: list[int]) -> str:
+        return self.tokenizer.decode(ids, skip_special_tokens=True)
+
+
+@torch.no_grad()
+def generate(
+    inputs: Tensor | None = None,
+    *,
+    model,
+    input_ids: Tensor | None = None,
+    attention_mask: Tensor | None = None,
+    generation_config=None,
+    logits_processor=None,
+    stopping_criteria=None,
+    prefix_allowed_tokens_fn=None,
+    streamer: BaseStreamer | None = None,
+    tokenizer=None,
+    bkspc_token_id: int | None = None,
+    bkspc_bias: float = 0.0,
+    takeback: float = 0.0,
+    takeback_ratio: float = 0.0,
+    draft_ids: Tensor | Sequence[Sequence[int]] | None = None,
+    **kwargs,
+) -> Tensor | BackspaceOutput:
+    """Complete prompts, int64 [B, P], padded on either side where ``attention_mask`` [B, P] is 0.
+
+    takeback, takeback_ratio: the rule, for any model. A token just written is taken back if its probability was below
+    ``takeback``, or below ``takeback_ratio`` times that of the likeliest token of its place. What counts is the
+    model's own probability, before any logits processor. A token that was the only choice stands, and the end of a
+    sequence is not taken back. Where nobody else writes, the rule only truncates the distribution that tokens are
+    drawn from (``takeback_ratio`` as ``min_p`` does). Its use is the repair of tokens that the model did not choose.
+
+    draft_ids: such tokens, for each prompt its own (int64 [B, D], or lists), written one by one in place of what the
+    model draws. After a deletion the model draws for itself, and the draft goes on behind that. The model continues
+    where the draft ends.
+
+    Without a rule the model needs ``<bkspc>``. It is known by ``bkspc_token_id`` (here, or in the generation config or
+    the model's config), or by its name in ``tokenizer``. It never removes a prompt token. ``bkspc_bias`` is added to
+    its logit. With a rule a deletion is written as ``<bkspc>``, or as the first id after the model's outputs.
+
+    Settings of the generation config work as in ``generate``, as keyword arguments too. ``max_new_tokens`` and
+    ``max_length`` count actions, deletions included. Logits processors and stopping criteria see the live tokens,
+    without padding; processors see one row at a time. The streamer receives the prompt, then every action as it is
+    taken.
+
+    Returns int64 [B, L], or a ``BackspaceOutput``. Raises ValueError where something is asked for that this loop does
+    not do, where the prompt does not fit, or for a model whose attention cannot rewind.
+    """
+    prompt = input_ids if input_ids is not None else inputs
+    if prompt is None or prompt.dim() != 2 or not prompt.shape[1]:
+        raise ValueError("sampling with deletions needs input_ids [batch, length] of at least one token")
+    named_length = kwargs.get("max_length") or getattr(generation_config or model.generation_config, "max_length", None)
+    config, rest = model._prepare_generation_config(generation_config, **kwargs)
+    _refuse_unheeded(config, rest)
+    _refuse_unfit(model)
+    copies = config.num_return_sequences or 1
+    if streamer is not None and len(prompt) * copies > 1:
+        raise ValueError("a streamer follows one sequence: give one prompt, and num_return_sequences=1")
+    for name, value in (("takeback", takeback), ("takeback_ratio", takeback_ratio)):
+        if not 0 <= value < 1:
+            raise ValueError(f"{name} is a share of probability, from 0 (off) to below 1, not {value}")
+    drafts = [torch.as_tensor(d).flatten().tolist() for d in draft_ids] if draft_ids is not None else [[]] * len(prompt)
+    if len(drafts) != len(prompt):
+        raise ValueError(f"{len(prompt)} prompts need as many rows of draft_ids, not {len(drafts)}")
+
+    device = model.get_input_embeddings().weight.device
+    prompt = prompt.to(device)
+    model._prepare_special_tokens(config, attention_mask is not None, device=device)
+    if attention_mask is None:
+        attention_mask = model._prepare_attention_mask_for_generation(prompt, config, {})
+    texts = [row[live.bool()].tolist() for row, live in zip(prompt, attention_mask.to(device), strict=True)]
+    if not all(texts):
+        raise ValueError("sampling with deletions needs prompts of at least one token that is no padding")
+    limit = _max_actions(model, config, named_length, max(map(len, texts)), prompt.shape[1])
+
+    rule = _Rule(takeback, takeback_ratio)
+    bkspc = _bkspc(model, config, tokenizer, bkspc_token_id, rule)
+    if streamer is not None and getattr(streamer, "bkspc", 0) is None:
+        streamer.bkspc = bkspc
+    rows = [_Row(text, draft[::-1]) for text, draft in zip(texts, drafts, strict=True) for _ in range(copies)]
+    choose = _Choice(model, config, bkspc, bkspc_bias, rule, rows, logits_processor, prefix_allowed_tokens_fn)
+    stop = _Stop(model, config, stopping_criteria, tokenizer, prompt.repeat_interleave(copies, 0))
+    store = _Store(model, rows, limit if config.cache_implementation == "static" else None)
+    if streamer is not None:
+        streamer.put(prompt.cpu())
+    with _sampling(model):
+        _run(rows, store, choose, stop, limit, streamer)
+    if streamer is not None:
+        streamer.end()
+
+    pad = config.pad_token_id if config.pad_token_id is not None else min(stop.eos, default=0)
+    completion = _padded([row.tokens for row in rows], pad, prompt)
+    sequences = torch.cat([prompt.repeat_interleave(copies, 0), completion], dim=1)
+    if not config.return_dict_in_generate:
+        return sequences
+    actions = _padded([row.actions for row in rows], -1, prompt)
+    log_policy = _padded([row.log_policy for row in rows], 0.0, prompt.float())
+    return BackspaceOutput(sequences=sequences, actions=actions, log_policy=log_policy)
+
+
+def uniform(rows: list[int], steps: list[int]) -> Tensor:
+    """Random numbers in [0, 1), float32 [n], for action ``steps[k]`` of row ``rows[k]``, from torch's own generator."""
+    return torch.rand(len(rows))
+
+
+# --------------------------------------------------------------------------------------------------
+# What is asked for, and whether it can be had
+# --------------------------------------------------------------------------------------------------
+
+
+def _refuse_unheeded(config, rest: dict) -> None:
+    cache = rest.pop("past_key_values", None)
+    if cache is not None and cache.get_seq_length():
+        raise ValueError("sampling with deletions keeps a cache of its own: past_key_values must be empty")
+    named = [name for name in UNHEEDED if not _off(getattr(config, name, None))]
+    named += [name for name, value in rest.items() if value is not None and name not in HARMLESS]
+    if config.cache_implementation not in CACHES:
+        named.append(f"cache_implementation='{config.cache_implementation}'")
+    if named:
+        raise ValueError(f"sampling with deletions does not know {', '.join(named)}")
+
+
+def _off(value) -> bool:
+    return not value or (value == 1 and value is not True)  # one beam, a guidance scale of 1
+
+
+def _refuse_unfit(model) -> None:
+    """Deletions need attention that is told positions and masks, and a cache of keys and values in every layer."""
+    name, kinds = type(model).__name__, set(_windows(model))
+    fit = getattr(model, "_supports_attention_backend", False) and not getattr(model, "_is_stateful", False)
+    positioned = "position_ids" in inspect.signature(model.forward).parameters
+    if model.config.is_encoder_decoder or not fit or not positioned or not kinds <= {"full", "sliding", "chunked"}:
+        raise ValueError(f"{name} cannot be sampled with deletions: its layers do not take masks by position")
+
+
+def _windows(model) -> dict[str, tuple[str, int]]:
+    """How far back layers see: by their kind (full, sliding, chunked), its name in the config and a length, or 0."""
+    config = model.config.get_text_config()
+    window = getattr(config, "sliding_window", None)
+    kinds = set(getattr(config, "layer_types", None) or ["sliding_attention" if window else "full_attention"])
+    lengths = {"sliding": window, "chunked": getattr(config, "attention_chunk_size", None)}
+    short = {name: name.removesuffix("_attention") for name in kinds}
+    return {kind: (name, lengths.get(kind) or 0) for name, kind in short.items()}
+
+
+def _max_actions(model, config, named_length: int | None, longest: int, width: int) -> int:
+    text = model.config.get_text_config()
+    context = getattr(text, "max_position_embeddings", None)
+    limit = config.max_new_tokens
+    if limit is None:
+        limit = min(named_length, context or named_length) - width if named_length else 20
+    if limit < 1 or (context is not None and longest + limit > context):
+        raise ValueError(
+            f"a prompt of {longest} tokens and {max(limit, 1)} more exceed the context of {context}: "
+            "shorten the prompt or lower max_new_tokens"
+        )
+    rope = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
+    changing = rope.get("rope_type") in ("dynamic", "longrope")
+    fixed = rope.get("original_max_position_embeddings") or getattr(text, "original_max_position_embeddings", context)
+    if changing and fixed is not None and longest + limit > fixed:
+        raise ValueError(
+            f"beyond {fixed} tokens this model's position embeddings depend on the length, and a cache would mix them: "
+            f"prompt and max_new_tokens come to {longest + limit}"
+        )
+    return limit
+
+
+def _bkspc(model, config, tokenizer, given: int | None, rule: "_Rule") -> int:
+    outputs = model.get_output_embeddings().weight.shape[0]
+    for holder in (config, model.generation_config, model.config):
+        given = getattr(holder, "bkspc_token_id", None) if given is None else given
+    if given is None and tokenizer is not None:
+        given = tokenizer.get_vocab().get("<bkspc>")
+    if given is None and rule:
+        return outputs
+    if given is None:
+        raise ValueError(
+            "this model names no <bkspc>: give takeback_ratio= (0.3, say) for a rule that needs none, or "
+            "bkspc_token_id=, the id of its last output row"
+        )
+    if not 0 <= given < outputs:
+        raise ValueError(f"the model has no output row for <bkspc> (token {given}): it was not trained with one")
+    return given
+
+
+@contextmanager
+def _sampling(model):
+    """Evaluation mode, and attention that takes dense masks."""
+    training, attention = model.training, model.config._attn_implementation
+    model.eval()
+    if attention not in ("sdpa", "eager"):
+        model.set_attn_implementation("sdpa")
+    try:
+        yield
+    finally:
+        model.train(training)
+        if attention not in ("sdpa", "eager"):
+            model.set_attn_implementation(attention)
+
+
+# --------------------------------------------------------------------------------------------------
+# The loop
+# --------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Rule:
+    """Which tokens are taken back, by their probability and by its ratio to the likeliest token's."""
+
+    least: float
+    ratio: float
+
+    def __bool__(self) -> bool:
+        return bool(self.least or self.ratio)
+
+    def forbids(self, log_policy: float, likeliest: float) -> bool:
+        lag = likeliest - log_policy
+        return bool(self.least and log_policy < math.log(self.least) or self.ratio and lag > -math.log(self.ratio))
+
+
+class _Row:
+    """One sequence under way. ``draft``: what is still to be written, backwards."""
+
+    def __init__(self, text: list[int], draft: list[int]):
+        self.text = text
+        self.draft = list(draft)
+        self.tokens: list[int] = []  # live, after the prompt
+        self.states: dict[int, Tensor] = {}  # logits [A] by the number of live tokens
+        self.actions: list[int] = []
+        self.log_policy: list[float] = []
+        self.done = False
+
+    @property
+    def state(self) -> Tensor:
+        return self.states[len(self.tokens)]
+
+
+def _run(rows: list[_Row], store: "_Store", choose: "_Choice", stop: "_Stop", limit: int, streamer) -> None:
+    def note(row: _Row, action: int, log_policy: float) -> None:
+        row.actions.append(action)
+        row.log_policy.append(log_policy)
+        if streamer is not None:
+            streamer.put(torch.tensor([action]))
+        if action == choose.bkspc:
+            row.tokens.pop()
+        else:
+            row.tokens.append(action)
+        row.done = action in stop.eos or len(row.actions) >= limit
+
+    store.read_prompts()
+    while True:
+        # Every row draws up to its next push that stands: a deletion goes back to a state that is known already.
+        drawing = list(range(len(rows)))
+        while drawing := [b for b in drawing if not rows[b].done]:
+            for b, (action, log_policy, forbidden) in zip(drawing, choose(drawing), strict=True):
+                note(rows[b], action, log_policy)
+                if forbidden and not rows[b].done:
+                    note(rows[b], choose.bkspc, 0.0)
+            drawing = [b for b in drawing if rows[b].actions[-1] == choose.bkspc]
+        stop(rows)
+        if all(row.done for row in rows):
+            return
+        store.read_last(keep_states=not choose.rule)
+
+
+class _Choice:
+    """The next action of a row: its number, its log pi(a|s), and whether the rule takes it back."""
+
+    def __init__(self, model, config, bkspc: int, bias: float, rule: _Rule, rows, processors, allowed):
+        self.bkspc, self.bias, self.rule, self.rows = bkspc, bias, rule, rows
+        self.greedy = not config.do_sample or config.temperature == 0
+        # An exported config suppresses <bkspc> for the sake of the ordinary loop.
+        config.suppress_tokens = [t for t in config.suppress_tokens or () if t != bkspc] or None
+        config.renormalize_logits = False
+        self.by_row = []
+        for b, row in enumerate(rows):
+            config.do_sample = False
+            prompt = torch.tensor([row.text], device=model.device)
+            self.by_row.append(
+                model._get_logits_processor(
+                    config,
+                    input_ids_seq_length=len(row.text),
+                    encoder_input_ids=prompt,
+                    prefix_allowed_tokens_fn=partial(_allowed, allowed, b) if allowed else None,
+                    logits_processor=LogitsProcessorList(processors or []),
+                    device=model.device,
+                )
+            )
+        config.do_sample = not self.greedy
+        everything = model._get_logits_processor(
+            config,
+            input_ids_seq_length=len(rows[0].text),
+            encoder_input_ids=torch.tensor([rows[0].text], device=model.device),
+            prefix_allowed_tokens_fn=partial(_allowed, allowed, 0) if allowed else None,
+            logits_processor=LogitsProcessorList(processors or []),
+            device=model.device,
+        )
+        # Temperature, top-k, top-p and the like come last, and read the logits alone: all rows at once.
+        self.for_all = everything[len(self.by_row[0]) :]
+
+    def __call__(self, drawing: list[int]) -> list[tuple[int, float, bool]]:
+        rows = [self.rows[b] for b in drawing]
+        logits = torch.stack([row.state for row in rows]).float()
+        probability = self._probabilities(logits, rows, drawing)
+        # Inverse of the cumulated distribution: one random number decides one action.
+        numbers = uniform(drawing, [len(row.actions) for row in rows]).to(probability.device).double()[:, None]
+        cumulated = probability.cumsum(-1, dtype=torch.float64)
+        drawn = torch.searchsorted(cumulated, numbers * cumulated[:, -1:], right=True)
+        sole = probability.gather(1, drawn)[:, 0] == 1
+        drawn = drawn.to(logits.device)
+        for k, row in enumerate(rows):
+            if row.draft and (not row.actions or row.actions[-1] != self.bkspc):
+                drawn[k], sole[k] = row.draft.pop(), False
+        normaliser = logits.logsumexp(-1)
+        log_policy = (logits.gather(1, drawn)[:, 0] - normaliser).tolist()
+        actions = drawn[:, 0].tolist()
+        forbidden = [False] * len(rows)
+        if self.rule:
+            likeliest = (_but(logits, self.bkspc).amax(-1) - normaliser).tolist()
+            forbidden = [
+                not alone and self.rule.forbids(*pair)
+                for alone, *pair in zip(sole.tolist(), log_policy, likeliest, strict=True)
+            ]
+        return list(zip(actions, log_policy, forbidden, strict=True))
+
+    def _probabilities(self, logits: Tensor, rows: list[_Row], drawing: list[int]) -> Tensor:
+        """The distribution over actions, [n, A], after the bias and all logits processors."""
+        scores = logits
+        if self.bkspc < logits.shape[1]:
+            scores = logits.clone()
+            ruled_out = torch.tensor([bool(self.rule) or not row.tokens for row in rows], device=logits.device)
+            scores[:, self.bkspc] += self.bias
+            scores[:, self.bkspc].masked_fill_(ruled_out, -torch.inf)
+        if self.by_row[0]:
+            ids = (torch.tensor([row.text + row.tokens], device=logits.device) for row in rows)
+            each = zip(drawing, ids, scores.split(1), strict=True)
+            scores = torch.cat([self.by_row[b](live, score) for b, live, score in each])
+        for processor in self.for_all:
+            scores = processor(None, scores)
+        if scores.device.type == "mps":  # which has no float64
+            scores = scores.cpu()
+        if self.greedy:
+            return torch.zeros_like(scores).scatter_(1, scores.argmax(-1, keepdim=True), 1.0)
+        return scores.softmax(-1)
+
+
+def _allowed(allowed, row: int, _, ids: Tensor) -> list[int]:
+    """``prefix_allowed_tokens_fn`` of a row that is processed alone."""
+    return allowed(row, ids)
+
+
+def _but(logits: Tensor, column: int) -> Tensor:
+    if column >= logits.shape[1]:
+        return logits
+    return logits.index_fill(1, torch.tensor([column], device=logits.device), -torch.inf)
+
+
+class _Stop:
+    """What ends a sequence: ``eos``, and the stopping criteria, which see live tokens alone."""
+
+    def __init__(self, model, config, criteria, tokenizer, prompt: Tensor):
+        eos = config.eos_token_id if config.eos_token_id is not None else []
+        self.eos = {eos} if isinstance(eos, int) else set(torch.as_tensor(eos).tolist())
+        self.prompt = prompt
+        config.max_length = config._eos_token_tensor = None  # counted here, in actions
+        self.criteria = model._get_stopping_criteria(config, criteria if criteria is not None else [], tokenizer)
+
+    def __call__(self, rows: list[_Row]) -> None:
+        """Asked once for each length among the rows that have just written. Criteria may keep a state for each row, so
+        that they are given all rows, the others cut off or filled up to that length."""
+        under_way = [b for b, row in enumerate(rows) if not row.done] if self.criteria else []
+        for length in {len(rows[b].tokens) for b in under_way}:
+            cut = [row.tokens[:length] for row in rows]
+            completion = torch.tensor([[*tokens, *[0] * (length - len(tokens))] for tokens in cut]).to(self.prompt)
+            ended = self.criteria(torch.cat([self.prompt, completion], dim=1), None).tolist()
+            for b in under_way:
+                rows[b].done |= ended[b] and len(rows[b].tokens) == length
+
+
+# --------------------------------------------------------------------------------------------------
+# Keys and values by live position
+# --------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Place:
+    """Where the running forward pass writes, int64 [B, Q], up to where it reads, and how much room there must be."""
+
+    columns: Tensor
+    depth: int = 0
+    room: int = 0
+
+
+class _Layer(StaticLayer):
+    """Keys and values of one layer, [B, H, room, w]."""
+
+    def __init__(self, place: _Place):
+        super().__init__(max_cache_len=0)
+        self.place = place
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        self.keys, self.values = (s.new_zeros(*s.shape[:2], 0, s.shape[3]) for s in (key_states, value_states))
+        self.is_initialized = True
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs) -> tuple[Tensor, Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        self.keys, self.values = self._written(self.keys, key_states), self._written(self.values, value_states)
+        return self.keys[:, :, : self.place.depth], self.values[:, :, : self.place.depth]
+
+    def _written(self, store: Tensor, states: Tensor) -> Tensor:
+        store = F.pad(store, (0, 0, 0, self.place.room - store.shape[2]))
+        columns = self.place.columns.to(states.device)
+        store[torch.arange(len(states), device=states.device)[:, None], :, columns] = states.transpose(1, 2)
+        return store
+
+
+class _Store(Cache):
+    """What the model has read of each row, and the forward passes that read more.
+
+    limit: the most tokens to come, where room for all is made at once.
+    """
+
+    def __init__(self, model, rows: list[_Row], limit: int | None):
+        self.model, self.rows, self.limit, self.place = model, rows, limit, _Place(torch.empty(0))
+        self.windows = _windows(model)
+        self.selects = "logits_to_keep" in inspect.signature(model.forward).parameters
+        super().__init__(layer_class_to_replicate=partial(_Layer, self.place))
+
+    def read_prompts(self) -> None:
+        longest = max(len(row.text) for row in self.rows)
+        token = self._tensor([row.text + [0] * (longest - len(row.text)) for row in self.rows])
+        ends = self._tensor([len(row.text) - 1 for row in self.rows])
+        kept, place = ends.unique(return_inverse=True)
+        logits = self._read(token, torch.arange(longest, device=token.device).expand_as(token), kept)
+        for row, state in zip(self.rows, logits[torch.arange(len(logits), device=logits.device), place], strict=True):
+            row.states[0] = state
+
+    def read_last(self, keep_states: bool) -> None:
+        """One forward pass over the last token of every row; those that are done read what is never seen."""
+        token = self._tensor([[(row.tokens or row.text)[-1]] for row in self.rows])
+        position = self._tensor([[len(row.text) + len(row.tokens) - 1] for row in self.rows])
+        logits = self._read(token, position, self._tensor([0]))
+        for row, state in zip(self.rows, logits[:, 0], strict=True):
+            if row.done or not keep_states:
+                row.states.clear()
+            row.states[len(row.tokens)] = state
+
+    def _read(self, token: Tensor, position: Tensor, kept: Tensor) -> Tensor:
+        """Logits [B, k, A] at the k places ``kept`` of tokens int64 [B, Q], written at their positions int64 [B, Q]."""
+        place = self.place
+        place.columns, place.depth = position, int(position.max()) + 1
+        room = place.depth + self.limit if self.limit is not None else -(-place.depth // STRIDE) * STRIDE
+        place.room = max(place.room, room if self.limit is None or not place.room else 0)
+        logits = self.model(
+            input_ids=token,
+            attention_mask=self._mask(position),
+            position_ids=position,
+            past_key_values=self,
+            use_cache=True,
+            **({"logits_to_keep": kept} if self.selects else {}),
+        ).logits
+        return logits if self.selects else logits[:, kept]
+
+    def _mask(self, position: Tensor) -> Tensor | dict[str, Tensor]:
+        """What queries see, additive [B, 1, Q, depth]; by the kind of layer where there are several."""
+        column = torch.arange(self.place.depth, device=position.device)
+        behind = position[..., None] - column
+        masks = {}
+        for kind, (name, length) in self.windows.items():
+            seen = behind >= 0
+            if kind == "sliding":
+                seen &= behind < length
+            elif kind == "chunked":
+                seen &= column // length == position[..., None] // length
+            hidden = torch.zeros(seen.shape, dtype=self.model.dtype, device=seen.device)
+            masks[name] = hidden.masked_fill_(~seen, torch.finfo(hidden.dtype).min)[:, None]
+        return masks if len(masks) > 1 else next(iter(masks.values()))
+
+    def _tensor(self, values: list) -> Tensor:
+        return torch.tensor(values, device=self.model.get_input_embeddings().weight.device)
+
+
+def _padded(rows: list[list], value: float, like: Tensor) -> Tensor:
+    longest = max(map(len, rows))
+    filled = [[*row, *[value] * (longest - len(row))] for row in rows]
+    return torch.tensor(filled, dtype=like.dtype, device=like.device)

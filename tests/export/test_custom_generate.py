@@ -1,0 +1,434 @@
+"""The shipped sampler beside the plain loop, which reads the whole live text before every action.
+
+The loop knows no cache, no batch and no mask. So whatever families hide in theirs (sliding windows, positions) is
+compared with what the network itself computes.
+"""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import torch
+from support.networks import tiny_llama, tiny_policy
+from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, LogitsProcessorList, StaticCache
+from transformers.generation import logits_process as processors
+
+from sequencematch.export import custom_generate
+from sequencematch.export.custom_generate import BackspaceStreamer, generate
+from sequencematch.sampling.rollout import Decoding, sample
+from sequencematch.seeding import uniforms
+
+ROOT = Path(__file__).resolve().parents[2]
+PROMPTS = [[1, 3, 4, 5, 6, 7, 3], [1, 5], [1, 3, 3, 3]]
+DELETED = 20  # the first id after the outputs of the networks below
+SMALL = {
+    "vocab_size": DELETED,
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 8,
+    "max_position_embeddings": 64,
+    "initializer_range": 0.5,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+}
+MIXED = {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 4}
+FAMILIES = {
+    "llama": {},
+    "mistral": {"sliding_window": 4},
+    "qwen2": {**MIXED, "use_sliding_window": True},
+    "qwen3": {**MIXED, "use_sliding_window": True},
+    "phi3": {"sliding_window": 4},
+    "starcoder2": {"sliding_window": 4},
+    "gemma": {},
+    "gemma2": MIXED,
+    "gemma3_text": MIXED,
+    "cohere2": {**MIXED, "logit_scale": 1.0},
+    "gpt_oss": {**MIXED, "num_local_experts": 2, "num_experts_per_tok": 1},
+    "smollm3": MIXED,
+    "olmo2": {},
+    "gpt2": {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64},
+    "gpt_neox": {},
+    "opt": {"ffn_dim": 24, "word_embed_proj_dim": 16},
+}
+
+
+def network(family, **options):
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(family, **{**SMALL, **FAMILIES[family], **options})
+    lm = AutoModelForCausalLM.from_config(config).eval()
+    with torch.no_grad():
+        for parameter in lm.parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(0, 0.5)
+    return lm
+
+
+@pytest.fixture(scope="module")
+def lm():
+    return network("llama")
+
+
+@pytest.fixture
+def numbers(monkeypatch):
+    """Numbers that sampler and loop share: those of each prompt."""
+    table = torch.from_numpy(uniforms(range(len(PROMPTS)), 64))
+    monkeypatch.setattr(custom_generate, "uniform", lambda rows, steps: table[rows, steps])
+    return table
+
+
+def batch(prompts=PROMPTS, side="left", pad=0):
+    longest = max(map(len, prompts))
+    fill = [[pad] * (longest - len(prompt)) for prompt in prompts]
+    ids = [f + p if side == "left" else p + f for p, f in zip(prompts, fill, strict=True)]
+    mask = [[0] * len(f) + [1] * len(p) if side == "left" else [1] * len(p) + [0] * len(f)
+            for p, f in zip(prompts, fill, strict=True)]  # fmt: skip
+    return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask)}
+
+
+@dataclass
+class Looped:
+    """What the plain loop does with a prompt."""
+
+    numbers: torch.Tensor
+    limit: int = 24
+    ratio: float = 0.0
+    processors: list = field(default_factory=list)
+    draft: tuple = ()
+
+    def __call__(self, lm, prompt):
+        live, actions, log_policy, draft = list(prompt), [], [], list(self.draft)
+        while len(actions) < self.limit:
+            ids = torch.tensor([live])
+            with torch.no_grad():
+                logits = lm(input_ids=ids, use_cache=False).logits[:, -1].float()
+            scores = LogitsProcessorList(self.processors)(ids, logits.clone())
+            probability = scores.softmax(-1).double()
+            number = self.numbers[len(actions)].double() * probability.sum()
+            action = int((probability.cumsum(-1) <= number).sum())
+            forced = bool(draft) and actions[-1:] != [DELETED]
+            if forced:
+                action = draft.pop(0)
+            actions.append(action)
+            log_policy.append(float(logits.log_softmax(-1)[0, action]))
+            live.append(action)
+            if action == 2 or len(actions) == self.limit:
+                break
+            unlikely = logits[0, action] < logits.max() + math.log(self.ratio) if self.ratio else False
+            if unlikely and (forced or probability[0, action] < 1):
+                actions.append(DELETED)
+                log_policy.append(0.0)
+                live.pop()
+        return live[len(prompt) :], actions, log_policy
+
+
+def assert_as_looped(lm, numbers, loop, given, **options):
+    found = generate(
+        model=lm, **given, do_sample=True, top_k=0, max_new_tokens=loop.limit, return_dict_in_generate=True, **options
+    )
+    taken_back = 0
+    for b, prompt in enumerate(PROMPTS):
+        loop.numbers = numbers[b]
+        live, actions, log_policy = loop(lm, prompt)
+        assert found.actions[b, : len(actions)].tolist() == actions
+        torch.testing.assert_close(found.log_policy[b, : len(actions)], torch.tensor(log_policy), atol=1e-4, rtol=1e-4)
+        assert found.sequences[b, given["input_ids"].shape[1] :][: len(live)].tolist() == live
+        taken_back += actions.count(DELETED)
+    return taken_back
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_action_is_that_of_a_pass_over_the_live_tokens(family, side, numbers):
+    """Texts grow to several windows, and half of what is written is deleted."""
+    lm = network(family)
+    assert assert_as_looped(lm, numbers, Looped(numbers, ratio=0.5), batch(side=side), takeback_ratio=0.5) > 10
+
+
+def test_a_window_matters_to_that_test(numbers):
+    """Without its window, the network writes something else."""
+    loop = Looped(numbers[0], ratio=0.5)
+    assert loop(network("mistral"), PROMPTS[0]) != loop(network("mistral", sliding_window=None), PROMPTS[0])
+
+
+@pytest.mark.parametrize("attention", ["eager", "flex_attention"])
+def test_attention_is_as_it_was_afterwards(attention, numbers):
+    lm = network("mistral")
+    lm.set_attn_implementation(attention)
+    lm.train()
+    generate(model=lm, **batch(), takeback_ratio=0.5, max_new_tokens=4)
+    assert lm.training and lm.config._attn_implementation == attention
+
+
+@pytest.mark.parametrize("cache", [{"cache_implementation": "static"}, {"past_key_values": DynamicCache()}, "static"])
+def test_caches(lm, numbers, cache):
+    if cache == "static":
+        cache = {"past_key_values": StaticCache(lm.config, max_cache_len=64)}
+    assert_as_looped(lm, numbers, Looped(numbers, ratio=0.3), batch(), takeback_ratio=0.3, **cache)
+
+
+def test_a_cache_that_was_used_is_refused(lm):
+    cache = DynamicCache()
+    lm(torch.tensor([[1, 3]]), past_key_values=cache, use_cache=True)
+    with pytest.raises(ValueError, match="past_key_values must be empty"):
+        generate(model=lm, **batch(), takeback_ratio=0.3, past_key_values=cache)
+
+
+PROCESSED = {
+    "min_p": (0.2, lambda n: processors.MinPLogitsWarper(0.2)),
+    "typical_p": (0.6, lambda n: processors.TypicalLogitsWarper(0.6)),
+    "epsilon_cutoff": (0.05, lambda n: processors.EpsilonLogitsWarper(0.05)),
+    "eta_cutoff": (0.05, lambda n: processors.EtaLogitsWarper(0.05)),
+    "top_h": (0.5, lambda n: processors.TopHLogitsWarper(0.5)),
+    "repetition_penalty": (1.8, lambda n: processors.RepetitionPenaltyLogitsProcessor(1.8)),
+    "no_repeat_ngram_size": (2, lambda n: processors.NoRepeatNGramLogitsProcessor(2)),
+    "bad_words_ids": ([[8], [13, 12]], lambda n: processors.NoBadWordsLogitsProcessor([[8], [13, 12]])),
+    "suppress_tokens": ([4, 9], lambda n: processors.SuppressTokensLogitsProcessor([4, 9])),
+    "begin_suppress_tokens": ([2, 3], lambda n: processors.SuppressTokensAtBeginLogitsProcessor([2, 3], n)),
+    "min_new_tokens": (
+        9,
+        lambda n: processors.MinNewTokensLengthLogitsProcessor(n, 9, torch.tensor([2])),
+    ),
+    "sequence_bias": ([[[3], 2.0]], lambda n: processors.SequenceBiasLogitsProcessor([[[3], 2.0]])),
+    "exponential_decay_length_penalty": (
+        (2, 1.4),
+        lambda n: processors.ExponentialDecayLengthPenalty((2, 1.4), torch.tensor([2]), n),
+    ),
+    "temperature": (1.7, lambda n: processors.TemperatureLogitsWarper(1.7)),
+    "top_p": (0.7, lambda n: processors.TopPLogitsWarper(0.7)),
+}
+
+
+WARPERS = ("min_p", "typical_p", "epsilon_cutoff", "eta_cutoff", "top_h", "temperature", "top_p")
+
+
+class Ending(processors.LogitsProcessor):
+    """The end of the sequence, more often than the network writes it."""
+
+    def __call__(self, input_ids, scores):
+        return scores.index_add(1, torch.tensor([2]), torch.full((len(scores), 1), 2.0))
+
+
+@pytest.mark.parametrize("name", PROCESSED)
+def test_logits_processors_see_the_live_tokens(lm, numbers, name):
+    value, make = PROCESSED[name]
+    options = {
+        "do_sample": True,
+        "top_k": 0,
+        "max_new_tokens": 24,
+        "takeback_ratio": 0.3,
+        "logits_processor": [Ending()],
+    }
+    options |= {"return_dict_in_generate": True}
+    found = generate(model=lm, **batch(), **options, **{name: value})
+    assert found.actions.tolist() != generate(model=lm, **batch(), **options).actions.tolist()
+    for b, prompt in enumerate(PROMPTS):
+        own = make(len(prompt))
+        order = [own, Ending()] if name not in WARPERS else [Ending(), own]
+        _, actions, _ = Looped(numbers[b], ratio=0.3, processors=order)(lm, prompt)
+        assert found.actions[b, : len(actions)].tolist() == actions
+
+
+def test_a_processor_and_a_constraint_of_ones_own(lm, numbers):
+    def after_three(row, ids):
+        return [4 + row] if ids[-1] == 3 else list(range(DELETED))
+
+    class NoSevens(processors.LogitsProcessor):
+        def __call__(self, input_ids, scores):
+            return scores.index_fill(1, torch.tensor([7]), -torch.inf)
+
+    found = generate(
+        model=lm,
+        **batch(),
+        do_sample=True,
+        top_k=0,
+        max_new_tokens=40,
+        logits_processor=LogitsProcessorList([NoSevens()]),
+        prefix_allowed_tokens_fn=after_three,
+        takeback_ratio=0.3,
+    )
+    followed = 0
+    for b, (prompt, row) in enumerate(zip(PROMPTS, found[:, 7:].tolist(), strict=True)):
+        assert 7 not in row
+        text = prompt + row
+        for before, after in zip(text[len(prompt) - 1 :], text[len(prompt) :], strict=False):
+            if before == 3:  # the only choice stands, however unlikely
+                assert after == 4 + b
+                followed += 1
+    assert followed
+
+
+def test_drafts_are_repaired(lm, numbers):
+    """What the user wrote goes in token by token; the model replaces what it finds unlikely, and goes on behind it."""
+    draft = [3, 4, 5, 6, 7, 8]
+    loop = Looped(numbers, ratio=0.3, draft=tuple(draft))
+    assert assert_as_looped(lm, numbers, loop, batch(), takeback_ratio=0.3, draft_ids=[draft] * 3) > 3
+    kept = generate(model=lm, **batch(), takeback_ratio=1e-9, draft_ids=torch.tensor([draft] * 3), max_new_tokens=6)
+    assert kept[:, 7:].tolist() == [draft] * 3
+
+
+def test_undisturbed_the_rule_is_min_p(lm):
+    """Rejection at p < ratio x p_max samples from the truncated distribution."""
+    torch.manual_seed(0)
+    prompt = torch.tensor([[1, 5]]).repeat(4000, 1)
+    ruled = generate(model=lm, input_ids=prompt, do_sample=True, top_k=0, takeback_ratio=0.3, max_new_tokens=12)
+    truncated = lm.generate(prompt, do_sample=True, top_k=0, min_p=0.3, max_new_tokens=1)
+    shares = [torch.bincount(rows[:, 2], minlength=DELETED) / 4000 for rows in (ruled, truncated)]
+    torch.testing.assert_close(*shares, atol=0.04, rtol=0)
+
+
+def test_the_rule_takes_the_actions_of_the_librarys_decoding(numbers):
+    policy = tiny_policy()
+    policy.backspace = False
+    decoding = Decoding(24, takeback_ratio=0.4)
+    expected, _ = sample(policy, PROMPTS, decoding, range(len(PROMPTS)), batch=2)
+    given = {"do_sample": True, "top_k": 0, "max_new_tokens": 24, "eos_token_id": 2, "pad_token_id": 0}
+    found = generate(model=policy.lm, **batch(), **given, takeback_ratio=0.4, return_dict_in_generate=True)
+    for b, rollout in enumerate(expected):
+        assert found.actions[b, : len(rollout.actions)].tolist() == rollout.actions
+    assert any(policy.bkspc in rollout.actions for rollout in expected)
+
+
+def test_a_deletion_costs_no_forward_pass(lm, numbers):
+    calls = []
+    handle = lm.register_forward_pre_hook(lambda *_: calls.append(1))
+    options = {"takeback_ratio": 0.5, "do_sample": True, "top_k": 0, "max_new_tokens": 24, "eos_token_id": None}
+    found = generate(model=lm, **batch(PROMPTS[:1]), **options, return_dict_in_generate=True)
+    handle.remove()
+    stands = (found.sequences.shape[1] - 7) - 1  # the last token written is not read
+    assert (found.actions == DELETED).sum() > 5
+    assert len(calls) in (stands + 1, stands + 2)  # one for the prompt
+
+
+# ---- stopping -------------------------------------------------------------------------------------------
+
+
+class AfterToken:
+    """A criterion as an evaluation harness has it: a state for each row, and one answer for all."""
+
+    def __init__(self, token, start, rows):
+        self.token, self.start, self.seen = token, start, [False] * rows
+
+    def __call__(self, ids, scores, **kwargs):
+        for b, row in enumerate(ids[:, self.start :].tolist()):
+            self.seen[b] |= row[-1] == self.token
+        return all(self.seen)
+
+
+def test_stopping_criteria_see_each_row_at_its_own_length(lm, numbers):
+    options = {"do_sample": True, "top_k": 0, "max_new_tokens": 50, "takeback_ratio": 0.3, "eos_token_id": None}
+    options |= {"return_dict_in_generate": True, "suppress_tokens": [0]}
+    plain = generate(model=lm, **batch(), **options).actions.tolist()
+
+    def written(token):
+        """After how many actions each row first keeps the token."""
+        pairs = [list(zip(row, row[1:] + [-1], strict=True)) for row in plain]
+        return [next(t for t, (a, then) in enumerate(row, 1) if a == token and then != DELETED) for row in pairs]
+
+    token = 13
+    found = generate(model=lm, **batch(), **options, stopping_criteria=[lambda ids, _: ids[:, -1] == token]).actions
+    lengths = (found >= 0).sum(1).tolist()
+    assert lengths == written(token) and len(set(lengths)) > 1
+    for row, long, n in zip(found.tolist(), plain, lengths, strict=True):
+        assert row[:n] == long[:n]
+    harness = AfterToken(token, 7, len(PROMPTS))
+    found = generate(model=lm, **batch(), **options, stopping_criteria=[harness]).actions
+    assert all(harness.seen) and max(lengths) <= found.shape[1] < 50
+    for row, long, n in zip(found.tolist(), plain, (found >= 0).sum(1).tolist(), strict=True):
+        assert row[:n] == long[:n]
+
+
+def test_time_runs_out(lm):
+    found = generate(model=lm, **batch(), takeback_ratio=0.3, do_sample=True, max_time=0.0, eos_token_id=None)
+    assert found.shape[1] == 8
+
+
+def test_max_length_and_its_default(lm):
+    options = {"do_sample": True, "top_k": 0, "eos_token_id": None, "takeback_ratio": 1e-9}
+    assert generate(model=lm, **batch(), **options).shape[1] == 7 + 20
+    assert generate(model=lm, **batch(), **options, max_length=12).shape[1] == 12
+    assert generate(model=lm, **batch(), **options, max_length=1000).shape[1] == 64
+
+
+# ---- what is refused ------------------------------------------------------------------------------------
+
+
+def test_families_that_cannot_rewind_are_refused():
+    shared = {"vocab_size": 20, "hidden_size": 16, "num_hidden_layers": 2}
+    for family, options in {
+        "bloom": {"n_head": 2},
+        "mamba": {},
+        "gpt_neo": {"num_layers": 2, "num_heads": 2, "attention_types": [[["global", "local"], 1]]},
+    }.items():
+        lm = AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **{**shared, **options}))
+        with pytest.raises(ValueError, match="cannot be sampled with deletions"):
+            generate(model=lm, input_ids=torch.tensor([[1, 3]]), takeback_ratio=0.3)
+
+
+def test_position_embeddings_that_depend_on_the_length_are_refused():
+    rope = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0, "original_max_position_embeddings": 16}
+    lm = network("llama", rope_parameters=rope)
+    with pytest.raises(ValueError, match="depend on the length"):
+        generate(model=lm, **batch(), takeback_ratio=0.3, max_new_tokens=20)
+    generate(model=lm, **batch(), takeback_ratio=0.3, max_new_tokens=9)
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({}, "names no <bkspc>"),
+        ({"takeback_ratio": 1.5}, "takeback_ratio is a share"),
+        ({"takeback": -0.1}, "takeback is a share"),
+        ({"takeback_ratio": 0.3, "draft_ids": [[3]]}, "as many rows of draft_ids"),
+        ({"takeback_ratio": 0.3, "attention_mask": torch.zeros(3, 7, dtype=torch.long)}, "no padding"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(lm, options, words):
+    with pytest.raises(ValueError, match=words):
+        generate(model=lm, **{**batch(), **options})
+
+
+# ---- the folder for any model ---------------------------------------------------------------------------
+
+
+def test_the_folder_for_any_model_holds_this_file():
+    shipped = ROOT / "takeback/custom_generate/generate.py"
+    assert shipped.read_bytes() == Path(custom_generate.__file__).read_bytes(), "cp the library's file over it"
+
+
+def test_the_folder_works_in_plain_transformers(lm, capsys):
+    class Letters:
+        """A tokenizer of letters."""
+
+        def get_vocab(self):
+            return {}
+
+        def decode(self, ids, skip_special_tokens=True):
+            return "".join(chr(ord("a") + i) for i in ids if i > 2)
+
+    options = {"custom_generate": str(ROOT / "takeback"), "trust_remote_code": True, "takeback_ratio": 0.5}
+    options |= {"do_sample": True, "top_k": 0, "max_new_tokens": 20}
+    torch.manual_seed(0)
+    found = lm.generate(
+        **batch(PROMPTS[:1]), **options, streamer=BackspaceStreamer(Letters()), return_dict_in_generate=True
+    )
+    shown = capsys.readouterr().out
+    assert shown.count("⌫") == (found.actions == DELETED).sum() > 0
+    torch.manual_seed(0)
+    assert torch.equal(lm.generate(**batch(PROMPTS[:1]), **options), found.sequences)
+
+
+def test_a_learned_backspace_gives_way_to_the_rule(numbers):
+    """An exported model's own <bkspc> is not drawn where the rule deletes."""
+    lm = tiny_llama(DELETED + 1)
+    options = {"bkspc_token_id": DELETED, "do_sample": True, "top_k": 0, "max_new_tokens": 30, "eos_token_id": 2}
+    found = generate(model=lm, **batch(), **options, bkspc_bias=50.0, takeback_ratio=0.2, return_dict_in_generate=True)
+    for row in found.actions.tolist():
+        for before, after in zip(row, row[1:], strict=False):
+            assert (before, after) != (DELETED, DELETED)
+    learned = generate(model=lm, **batch(), **options, bkspc_bias=50.0, return_dict_in_generate=True)
+    assert (learned.actions == DELETED).sum() > 10
