@@ -30,15 +30,25 @@ def main() -> None:
     family = source["settings"]["family"]
     settings = script.settings_from(args, FAMILIES[family][0])
     context = args.context or tokenizer.context
-    splits, left_out = {}, {}
+    splits, left_out, altered = {}, {}, {}
     for name, split in data.items():
-        examples, left_out[name] = encode_split(name, split.to_list(), tokenizer, settings, context)
+        examples, left_out[name], changed = encode_split(name, split.to_list(), tokenizer, settings, context)
         splits[name] = columns(examples)
         print(f"{name}: {len(examples)} examples of {len(split)} rows, {left_out[name]} left out", file=sys.stderr)
+        if changed:
+            row, (text, decoded) = next(iter(changed.items()))
+            altered[name] = {"rows": len(changed), "first": {"row": row, "text": text, "decoded": decoded}}
+            print(
+                f"{name}: the tokenizer changes {len(changed)} rows; row {row}: {text!r} becomes {decoded!r}",
+                file=sys.stderr,
+            )
     facts = {
         "family": family,
         "settings": {name: getattr(settings, name) for name in READ[family]},
+        # The language that is written; none of questions and of text.
+        "language": source["settings"].get("languages", [None])[-1],
         "left_out": left_out,
+        "altered": altered,
         "data_digest": source["digest"],
     }
     save(splits, args.output, facts | provenance.describe())

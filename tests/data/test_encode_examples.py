@@ -1,13 +1,14 @@
 """Rows become examples of token ids: for each family its prompts, its completions, and what is left out."""
 
 import pytest
+import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 from support.experiment import run
 
 from sequencematch.data.encoding import encode_document, encode_pair, encode_split
 from sequencematch.data.examples import Example, load_examples
-from sequencematch.data.tokenizer import load_tokenizer, train_byte_tokenizer
+from sequencematch.data.tokenizer import SPECIALS, Tokenizer, load_tokenizer, train_byte_tokenizer
 from sequencematch.errors import UserError
 from sequencematch.settings.section import Arithmetic, Text, Translation
 from sequencematch.store.datasets import load, save
@@ -100,3 +101,64 @@ def test_text_through_the_commands(tmp_path):
     assert facts["settings"] == {"prompt": 4, "continuation": 5} and facts["family"] == "text"
     # 8 characters, which are tokens here, a passage: 3 of the prompt and 5 to come after them.
     assert [example.text for example in examples["train"]] == [" two ", "ee fo", "five ", " seve"]
+
+
+def with_normalizer(normalizer):
+    """Our tokenizer of bytes, which changes texts first."""
+    fast = tokenizers.Tokenizer.from_str(TOKENIZER._fast.to_str())
+    fast.normalizer = normalizer
+    return Tokenizer(fast, SPECIALS)
+
+
+@pytest.mark.parametrize(
+    ("normalizer", "text", "kept"),
+    [
+        (tokenizers.normalizers.Prepend(" "), "28", " 28"),
+        (tokenizers.normalizers.NFC(), "e\u0301te\u0301", "été"),
+        (tokenizers.normalizers.NFKC(), "x² ﬁn", "x2 fin"),
+        (tokenizers.normalizers.Lowercase(), "In Paris", "in paris"),
+        (tokenizers.normalizers.Strip(), " -5 ", "-5"),
+    ],
+)
+@pytest.mark.parametrize("family", [Arithmetic(), Translation()])
+def test_what_a_tokenizer_makes_of_an_answer_is_what_answers_are_compared_with(normalizer, text, kept, family):
+    tokenizer = with_normalizer(normalizer)
+    split = encode_split("test", [{"prompt": "q: ", "completion": text, "base": 10}] * 2, tokenizer, family, None)
+    (example, _) = split.examples
+    assert example.text == kept == tokenizer.decode(example.completion)  # a right answer counts as right
+    assert split.altered == {1: (text, kept), 2: (text, kept)}
+    assert (
+        encode_split("test", [{"prompt": "q", "completion": kept.strip(), "base": 10}], TOKENIZER, family, None)[2]
+        == {}
+    )
+
+
+@pytest.mark.parametrize("side", ["prompt", "completion"])
+@pytest.mark.parametrize("unknown", ["<unk>", None])
+@pytest.mark.parametrize("family", [Arithmetic(), Translation()])
+def test_a_tokenizer_that_loses_characters_is_refused_with_the_first_example(side, unknown, family):
+    vocabulary = {"<pad>": 0, "<bos>": 1, "<eos>": 2, "<unk>": 3, "1": 4, "2": 5, "+": 6}
+    fast = tokenizers.Tokenizer(tokenizers.models.BPE(vocabulary, [], unk_token=unknown))
+    fast.decoder = tokenizers.decoders.Fuse()
+    tokenizer = Tokenizer(fast, SPECIALS)
+    rows = [{"prompt": "1+1", "completion": "2", "base": 10}, {"prompt": "2", "completion": "1", "base": 10}]
+    rows[1][side] = "1×2"
+    with pytest.raises(UserError, match="row 2 of split 'test': the tokenizer turns '1×2' into '1.*2'; it loses '×'"):
+        encode_split("test", rows, tokenizer, family, None)
+
+
+def test_rows_that_the_tokenizer_changes_are_on_record(tmp_path):
+    rows = {"prompt": ["one: ", "two: "], "completion": ["un", "Deux"]}
+    save(
+        dict.fromkeys(("train", "validation", "test"), rows),
+        tmp_path / "data",
+        {"settings": {"family": "translation", "languages": ["en", "zh"]}},
+    )
+    (tmp_path / "tokenizer").mkdir()
+    with_normalizer(tokenizers.normalizers.Lowercase()).save(tmp_path / "tokenizer")
+    files = {"data": tmp_path / "data", "tokenizer": tmp_path / "tokenizer", "output": tmp_path / "examples"}
+    done = run("encode_examples", **files)
+    assert "train: the tokenizer changes 1 rows; row 2: 'Deux' becomes 'deux'\n" in done.stderr
+    examples, facts = load_examples(tmp_path / "examples")
+    assert facts["altered"]["test"] == {"rows": 1, "first": {"row": 2, "text": "Deux", "decoded": "deux"}}
+    assert [example.text for example in examples["test"]] == ["un", "deux"] and facts["language"] == "zh"

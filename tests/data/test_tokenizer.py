@@ -1,5 +1,6 @@
 """Tokenizers lose nothing, keep sequences short, and are the same to transformers."""
 
+import json
 import string
 import subprocess
 import sys
@@ -7,8 +8,11 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.experiment import run
 
 from sequencematch.data.arithmetic import TASKS, generate
+from sequencematch.data.examples import Example
+from sequencematch.data.noise import KINDS
 from sequencematch.data.tokenizer import (
     Tokenizer,
     load_tokenizer,
@@ -17,6 +21,7 @@ from sequencematch.data.tokenizer import (
     train_tokenizer,
 )
 from sequencematch.errors import UserError
+from sequencematch.evaluation.completions import disturbances
 from sequencematch.settings.section import Arithmetic, Translation
 
 ALPHABET = string.ascii_letters + string.digits + string.punctuation + " \n\té"
@@ -183,3 +188,137 @@ def test_rendered_actions_keep_characters_of_several_tokens():
     assert len(ids) == 4  # the accent takes two
     actions = [*ids, tokenizer.bkspc, tokenizer.bkspc, *ids[-1:], tokenizer.special_ids["eos"]]
     assert tokenizer.render(actions) == "née<bkspc><bkspc>e<eos>"
+
+
+# --------------------------------------------------------------------------------------------------
+# Other people's tokenizers
+# --------------------------------------------------------------------------------------------------
+
+
+def a_model(folder, *, rows=300, tokens=("<eos>",), eos="<eos>", edit=lambda fast: None, **config):
+    """A model folder with a byte-level tokenizer that ``edit`` changes."""
+    import tokenizers
+    from transformers import LlamaConfig, PreTrainedTokenizerFast
+
+    bpe = tokenizers.ByteLevelBPETokenizer()
+    bpe.train_from_iterator(TEXTS, vocab_size=280, special_tokens=list(tokens), show_progress=False)
+    fast = tokenizers.Tokenizer.from_str(bpe.to_str())
+    edit(fast)
+    PreTrainedTokenizerFast(tokenizer_object=fast, eos_token=eos).save_pretrained(folder)
+    LlamaConfig(vocab_size=rows, max_position_embeddings=64, **config).save_pretrained(folder)
+    return fast
+
+
+def switch_on(fast):
+    fast.enable_truncation(3)
+    fast.enable_padding(length=40)
+    fast.model.dropout = 0.9
+
+
+@pytest.mark.parametrize("load", [load_tokenizer, lambda folder: pretrained_tokenizer(str(folder))])
+def test_saved_truncation_padding_and_dropout_are_switched_off(tmp_path, load):
+    a_model(tmp_path, edit=switch_on)
+    tokenizer = load(tmp_path)
+    text = "What is the product of -1.5 and 20?"
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+    assert {tuple(tokenizer.encode(text)) for _ in range(20)} == {tuple(tokenizer.encode(text))}
+    assert not set(tokenizer.encode(text)) & set(tokenizer.special_ids.values())
+    (tmp_path / "saved").mkdir()
+    tokenizer.save(tmp_path / "saved")
+    saved = json.loads((tmp_path / "saved/tokenizer.json").read_text())
+    assert saved["truncation"] is saved["padding"] is saved["model"]["dropout"] is None
+
+
+@pytest.mark.parametrize("token", ["<pad>", "<extra>"])
+def test_a_token_without_a_row_is_refused_when_the_tokenizer_is_made(tmp_path, token):
+    def add(fast):
+        fast.add_special_tokens([token]) if token == "<pad>" else fast.add_tokens([token])
+
+    size = a_model(tmp_path, edit=add).get_vocab_size()
+    pretrained_tokenizer(str(tmp_path))
+    a_model(tmp_path, edit=add, rows=size - 1)
+    with pytest.raises(
+        UserError, match=rf"has {size - 1} rows, and .*'{token}' \({size - 1}\).*resize_token_embeddings"
+    ):
+        pretrained_tokenizer(str(tmp_path))
+
+
+def test_a_saved_tokenizer_with_a_token_at_the_id_of_backspace_is_refused(tmp_path):
+    TOKENIZER.save(tmp_path)
+    file = tmp_path / "tokenizer_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"bkspc_id": TOKENIZER.size - 1}))
+    with pytest.raises(UserError, match="ids beyond them"):
+        load_tokenizer(tmp_path)
+
+
+def test_noise_writes_neither_special_tokens_nor_ids_without_a_token(tmp_path):
+    import tokenizers
+
+    vocabulary = {"<eos>": 0, "<mask>": 1, "1": 2, "2": 3, "3": 7}  # ids 4 to 6 belong to no token
+    fast = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="1"))
+    fast.add_special_tokens(["<eos>", "<mask>"])
+    tokenizer = Tokenizer(fast, dict.fromkeys(("pad", "bos", "eos"), "<eos>"), bkspc=9)
+    assert tokenizer.ordinary_ids == [2, 3, 7] and tokenizer.size == 8
+    example = Example([0], [2, 3, 0], 10, "12")
+    for kind in ("random", "unigram"):
+        (weights,) = KINDS[kind](tokenizer, [example, Example([0], [1, 7], 10, "")], None)([example])
+        assert set(weights[0].nonzero()[0]) <= {2, 3, 7} and weights.shape == (3, 8)
+    assert disturbances([example], "random", tokenizer) == [[2, 3, 7]]
+
+
+def without_tokenizer(folder):
+    from transformers import GPT2Config
+
+    GPT2Config(vocab_size=300).save_pretrained(folder)
+
+
+def without_end(folder):
+    a_model(folder, eos=None)
+
+
+def of_bytes(folder):
+    from transformers import ByT5Tokenizer, T5Config
+
+    T5Config(vocab_size=384, tokenizer_class="ByT5Tokenizer").save_pretrained(folder)
+    ByT5Tokenizer().save_pretrained(folder)
+
+
+def of_pictures(folder):
+    from transformers import LlavaConfig
+
+    a_model(folder)
+    LlavaConfig().save_pretrained(folder)
+
+
+def of_gguf(folder):
+    folder.mkdir()
+    (folder / "tiny.gguf").write_bytes(b"GGUF")
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (without_tokenizer, "holds no tokenizer: put the tokenizer's files (vocab.json, merges.txt, tokenizer.json)"),
+        (without_end, "names no end token (eos_token)"),
+        (of_bytes, "(ByT5Tokenizer) has no fast version"),
+        (of_pictures, "is no causal language model of text alone (llava)"),
+        (of_gguf, "GGUF files cannot be trained, so convert it once in Python"),
+        (lambda folder: folder.mkdir(), "is no model folder: it holds no config.json"),
+        (lambda folder: folder.write_text("x"), "is a file: give the path of the model's folder"),
+    ],
+)
+def test_a_model_whose_tokenizer_cannot_serve_is_one_sentence(tmp_path, make, sentence):
+    make(tmp_path / "model")
+    failed = run(
+        "train_tokenizer", data="unread", output=tmp_path / "out", model_source=tmp_path / "model", check=False
+    )
+    assert (failed.returncode, failed.stderr.count("error: ")) == (1, 1) and "Traceback" not in failed.stderr
+    message = failed.stderr[failed.stderr.index("error: ") :]
+    assert sentence in message and str(tmp_path / "model") in message and message.count("\n") == 1
+    assert "local copy" not in message and "hub" not in message
+
+
+@pytest.mark.parametrize("source", ["./models/llama", "models/of/mine", "/nowhere/llama", "~/llama"])
+def test_a_missing_folder_is_not_looked_for_on_the_hub(source):
+    with pytest.raises(UserError, match=f"tokenizer of '{source}': there is no such folder"):
+        pretrained_tokenizer(source)

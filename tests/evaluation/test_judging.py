@@ -10,7 +10,7 @@ from support.tiny import BOS, EOS, a_policy, some_prompts
 from support.trained import SHAPE, TEXTS, trained_folder
 
 from sequencematch import core
-from sequencematch.data.tokenizer import load_tokenizer
+from sequencematch.data.tokenizer import load_tokenizer, train_byte_tokenizer
 from sequencematch.errors import UserError
 from sequencematch.evaluation.judging import (
     Judge,
@@ -24,6 +24,7 @@ from sequencematch.evaluation.judging import (
     repetition,
     trained_judge,
 )
+from sequencematch.scores.metrics import read_judged
 
 # ---- n-grams, by hand -------------------------------------------------------------------------------
 
@@ -101,15 +102,15 @@ def test_mauve_tells_alike_from_different(capfd):
 def test_a_run_is_judged_by_its_live_text_up_to_the_real_length(policy):
     run = a_policy(seed=2)
     run_without, bkspc = a_policy(backspace=False, seed=2), run.bkspc
-    prompts, real = some_prompts(12), some_texts()
+    prompts, real = some_prompts(24), some_texts(24)
     longer = [[*text, 4, bkspc, 5, 6, EOS] for text in real]
     same = [[7, bkspc, *text, 3] for text in real]
     judge = Judge("judge", "a model", policy, lambda prompt, text: (prompt, text))
-    sampled = {"sampled": longer, "greedy": same, "bkspc_masked": [[8, 9, EOS]] * 12}
+    sampled = {"sampled": longer, "greedy": same, "bkspc_masked": [[8, 9, EOS]] * 24}
     judged = judge_run(judge, run_without, prompts, real, sampled, 5)
     said = judged["judge"]["description"]
     assert said.startswith("Perplexity is under a model; MAUVE compares its last hidden states, averaged over")
-    assert said.endswith("of 12 sampled and as many real ones in 2 clusters.")
+    assert said.endswith("of 24 sampled and as many real ones in 2 clusters.")
     reference = judged["reference"]
     plain = read(policy, prompts, real, 100)
     assert reference["perplexity"] == pytest.approx(math.exp(plain.mean), rel=1e-5)
@@ -124,8 +125,21 @@ def test_a_run_is_judged_by_its_live_text_up_to_the_real_length(policy):
         log_p = run(inputs)[0, batch.state[0, :-1], :-1].log_softmax(-1)
     own = -log_p[range(len(real[0])), real[0]].mean().item()
     assert judged["held_out"]["per_example"][0] == pytest.approx(own, abs=1e-4)
-    assert len(judged["held_out"]["per_example"]) == 12
+    assert len(judged["held_out"]["per_example"]) == 24
     json.dumps(judged, allow_nan=False)
+
+
+@pytest.mark.parametrize("count", [1, 2, 12, 19])
+def test_too_few_texts_have_no_mauve_and_that_is_said(policy, count, tmp_path):
+    prompts, real = some_prompts(count), some_texts(count)
+    judge = Judge("judge", "a model", policy, lambda prompt, text: (prompt, text))
+    judged = judge_run(judge, policy, prompts, real, {"sampled": real}, 5)
+    assert judged["decodings"]["sampled"]["mauve"] is None
+    said = f"there is no MAUVE, which needs at least 20 continuations, and there are {count}."
+    assert judged["judge"]["description"].endswith(said)
+    (tmp_path / "judged.json").write_text(json.dumps(judged))
+    by_decoding, _ = read_judged(tmp_path / "judged.json", ["sampled"])
+    assert by_decoding["sampled"]["mauve"] is None
 
 
 def test_a_trained_judge_says_whose_it_is(tmp_path):
@@ -151,6 +165,9 @@ def test_a_pretrained_judge_reads_text_in_its_own_tokens(tmp_path):
     judge = pretrained_judge(str(tmp_path / "hub"), run_tokenizer)
     assert judge.encode(prompt, continuation) == (own.prompt("What is 2"), own.encode("5 + 3?"))
     assert judge.encode(prompt, continuation) != (prompt, continuation)
+    # Cut apart, the word would be two others, which the judge never reads in that place.
+    given, read_after = judge.encode(run_tokenizer.prompt("Calcul"), run_tokenizer.encode("ate 9"))
+    assert (given, read_after) == (own.prompt(""), own.encode("Calculate 9")) and len(read_after) == 2
     with torch.no_grad():
         ids = torch.tensor([[*own.prompt(""), *own.encode(TEXTS[0])]])
         log_p = policy.lm(ids).logits[0].log_softmax(-1)
@@ -159,6 +176,20 @@ def test_a_pretrained_judge_reads_text_in_its_own_tokens(tmp_path):
     assert load_tokenizer(tmp_path / "hub").size == own.size
     with pytest.raises(UserError, match="cannot load the tokenizer of"):
         pretrained_judge(str(tmp_path / "nowhere"), run_tokenizer)
+
+
+def test_a_judge_reads_a_character_that_the_prompt_ends_within_as_the_continuations(tmp_path):
+    tokenizer = train_byte_tokenizer(["plain"], 260)
+    policy, _ = trained_folder(tmp_path / "trained", SHAPE, backspace=False, tokenizer=tokenizer)
+    policy.lm.save_pretrained(tmp_path / "hub")
+    tokenizer.save(tmp_path / "hub")
+    judge = pretrained_judge(str(tmp_path / "hub"), tokenizer)
+    ids = tokenizer.encode("née là")
+    for cut in range(len(ids) + 1):
+        prompt, continuation = judge.encode([1, *ids[:cut]], ids[cut:])
+        assert [*prompt, *continuation] == [1, *ids]  # one text, whole, whatever the place of the cut
+        inside = cut in (2, 7)  # between the two bytes of é and of à
+        assert len(prompt) == 1 + cut - inside
 
 
 # ---- samples ----------------------------------------------------------------------------------------

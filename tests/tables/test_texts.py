@@ -205,6 +205,17 @@ def test_without_backspace_there_is_nothing_to_show(make):
     assert "no method of this table has `<bkspc>`" in (folder / "markdown").read_text()
 
 
+def test_without_mauve_the_table_says_that_there_were_too_few_texts(make):
+    runs = [json.loads(json.dumps(run)) for run in RUNS]
+    for run in runs:
+        for decoding in run["decodings"].values():
+            decoding["mauve"] = None
+    done, folder = make(runs)
+    assert done.returncode == 0, done.stderr
+    page = (folder / "markdown").read_text()
+    assert "| too few texts |" in page and "nan" not in page and ",mauve" not in (folder / "csv").read_text()
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -1,6 +1,12 @@
-"""From a dataset's rows to examples of token ids, for each family of tasks."""
+"""From a dataset's rows to examples of token ids, for each family of tasks.
 
+A tokenizer may change a text: its spaces, its case, its Unicode form. What a model writes is decoded, so it is compared
+with the decoded reference. A tokenizer that loses characters of a question or an answer is refused.
+"""
+
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from sequencematch.data.examples import Example
 from sequencematch.data.tokenizer import Tokenizer
@@ -10,28 +16,27 @@ from sequencematch.settings.section import Arithmetic, Dataset, Text, Translatio
 
 def encode_question(row: Mapping, tokenizer: Tokenizer, settings: Arithmetic) -> list[Example]:
     """A question, and its solution with ``<eos>``."""
-    return [
-        Example(
-            tokenizer.prompt(row["prompt"]), tokenizer.completion(row["completion"]), row["base"], row["completion"]
-        )
-    ]
+    prompt, completion = tokenizer.prompt(row["prompt"]), tokenizer.completion(row["completion"])
+    _check_survives(row["prompt"], prompt, tokenizer)
+    return [Example(prompt, completion, row["base"], _check_survives(row["completion"], completion, tokenizer))]
 
 
 def encode_pair(row: Mapping, tokenizer: Tokenizer, settings: Translation) -> list[Example]:
-    """A sentence, and its translation with ``<eos>``; nothing where either is longer than ``settings.longest``.
+    """A sentence, and its translation with ``<eos>``; nothing if either is longer than ``settings.longest``.
 
     At its default of 64, ``<bos>`` and ``<eos>`` counted, both have fewer than 64 tokens of their own (appendix E).
     """
     prompt, completion = tokenizer.prompt(row["prompt"]), tokenizer.completion(row["completion"])
     if max(len(prompt), len(completion)) > settings.longest:
         return []
-    return [Example(prompt, completion, base=0, text=row["completion"])]
+    _check_survives(row["prompt"], prompt, tokenizer)
+    return [Example(prompt, completion, base=0, text=_check_survives(row["completion"], completion, tokenizer))]
 
 
 def encode_document(row: Mapping, tokenizer: Tokenizer, settings: Text) -> list[Example]:
     """Consecutive passages of a document: ``settings.prompt`` tokens, ``<bos>`` first, then ``settings.continuation``.
 
-    What is left at the end is too short and left out; so ``<eos>`` never comes.
+    The rest at the end is too short and is left out, so ``<eos>`` never comes.
     """
     ids = tokenizer.encode(row["text"])
     given = settings.prompt - 1  # <bos> is one of the prompt's tokens
@@ -42,11 +47,32 @@ def encode_document(row: Mapping, tokenizer: Tokenizer, settings: Text) -> list[
     return [Example([bos, *prompt], completion, 0, tokenizer.decode(completion)) for prompt, completion in passages]
 
 
-# By family: the section of its settings, and how one row becomes examples, none where it is left out.
-FAMILIES: dict[str, tuple[type[Dataset], Callable[..., list[Example]]]] = {
-    "arithmetic": (Arithmetic, encode_question),
-    "translation": (Translation, encode_pair),
-    "text": (Text, encode_document),
+def _check_survives(text: str, ids: Sequence[int], tokenizer: Tokenizer) -> str:
+    """What the tokenizer makes of a text that it encoded as ``ids``: the text itself, or one with the same characters
+    apart from spaces, case and Unicode form. Raises UserError if characters are lost."""
+    decoded = tokenizer.decode(ids)
+    if decoded != text and _characters(decoded) != _characters(text):
+        lost = sorted(set(_characters(text)) - set(_characters(decoded)))
+        what = f"; it loses {', '.join(map(repr, lost[:5]))}" if lost else ""
+        raise UserError(
+            f"the tokenizer turns {text[:80]!r} into {decoded[:80]!r}{what}: choose a model whose tokenizer keeps "
+            "every character, or leave such rows out of the data"
+        )
+    return decoded
+
+
+def _characters(text: str) -> str:
+    """A text without spaces, control characters, case and Unicode form."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return "".join(c for c in folded if unicodedata.category(c)[0] not in "CZ")
+
+
+# By family: the section of its settings, how one row becomes examples (none if it is left out), and the column of the
+# text that the model has to write.
+FAMILIES: dict[str, tuple[type[Dataset], Callable[..., list[Example]], str]] = {
+    "arithmetic": (Arithmetic, encode_question, "completion"),
+    "translation": (Translation, encode_pair, "completion"),
+    "text": (Text, encode_document, "text"),
 }
 
 # Why rows are left out; of arithmetic, none is.
@@ -56,20 +82,37 @@ LEFT_OUT = {
 }
 
 
+class Encoded(NamedTuple):
+    """A split: its examples, the number of rows that gave none, and the rows of the others that the tokenizer changes.
+
+    altered: by the number of the row (from 1), how its text begins before and after.
+    """
+
+    examples: list[Example]
+    left_out: int
+    altered: dict[int, tuple[str, str]]
+
+
 def encode_split(
     name: str, rows: Sequence[Mapping], tokenizer: Tokenizer, settings: Dataset, context: int | None
-) -> tuple[list[Example], int]:
-    """The examples of a split, and the number of rows that gave none.
+) -> Encoded:
+    """A split as examples.
 
-    context: the most tokens the model takes, if that is known. Raises UserError naming a row with more of them,
-    and where a split has no example.
+    context: the most tokens the model takes, if that is known. Raises UserError naming the first row with more of them
+    or with characters that the tokenizer loses, and if a split has no example.
     """
-    _, encode = FAMILIES[settings.family]
-    examples, left_out = [], 0
+    _, encode, written = FAMILIES[settings.family]
+    examples, left_out, altered = [], 0, {}
     for number, row in enumerate(rows, start=1):
-        found = encode(row, tokenizer, settings)
+        try:
+            found = encode(row, tokenizer, settings)
+        except UserError as error:
+            raise UserError(f"row {number} of split '{name}': {error}") from error
         examples += found
         left_out += not found
+        decoded = tokenizer.decode(tokenizer.encode(row[written])) if found else row[written]
+        if decoded != row[written]:
+            altered[number] = (row[written][:80], decoded[:80])
         length = max((len(example.prompt) + len(example.completion) for example in found), default=0)
         if context is not None and length > context:
             raise UserError(
@@ -82,4 +125,4 @@ def encode_split(
             f"no row of split '{name}' gives an example: all {left_out} are {why}; "
             "change these settings of the task's data, or its source"
         )
-    return examples, left_out
+    return Encoded(examples, left_out, altered)

@@ -113,7 +113,7 @@ def digit_ids(tokenizer: Tokenizer, base: int) -> list[int]:
 
 
 def random_noise(tokenizer: Tokenizer, train: Sequence[Example], policy: Path | None) -> Weights:
-    """All tokens of the vocabulary alike."""
+    """All tokens of the vocabulary are equally likely, special ones excepted."""
     return _same_everywhere(np.ones(tokenizer.size), tokenizer)
 
 
@@ -139,6 +139,8 @@ def model_noise(tokenizer: Tokenizer, train: Sequence[Example], policy: Path | N
             "they belong to different data; name a policy trained with this tokenizer (--policy)"
         )
 
+    others = _others(tokenizer)
+
     @torch.no_grad()
     def weights(batch):
         rows = [[Trajectory(e.prompt, e.completion, [True] * len(e.completion))] for e in batch]
@@ -151,7 +153,7 @@ def model_noise(tokenizer: Tokenizer, train: Sequence[Example], policy: Path | N
             logits = network.logits(h[before], position[before])[:, : tokenizer.size]
             # The true token goes out before the softmax: a sure policy would leave the others nothing to share.
             logits.scatter_(1, torch.tensor(e.completion, device=logits.device)[:, None], -torch.inf)
-            logits[:, list(tokenizer.special_ids.values())] = -torch.inf
+            logits[:, others] = -torch.inf
             yield logits.softmax(-1).cpu().numpy()
 
     return weights
@@ -161,8 +163,13 @@ KINDS = {"task": task_noise, "random": random_noise, "unigram": unigram_noise, "
 
 
 def _same_everywhere(row: np.ndarray, tokenizer: Tokenizer) -> Weights:
-    row[list(tokenizer.special_ids.values())] = 0
+    row[_others(tokenizer)] = 0
     return lambda batch: (_everywhere(row, example) for example in batch)
+
+
+def _others(tokenizer: Tokenizer) -> list[int]:
+    """Ids that noise never writes: special tokens, and ids that no token has."""
+    return sorted(set(range(tokenizer.size)) - set(tokenizer.ordinary_ids))
 
 
 def _everywhere(row: np.ndarray, example: Example) -> np.ndarray:

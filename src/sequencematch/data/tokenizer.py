@@ -10,7 +10,7 @@ import tokenizers
 
 from sequencematch.errors import UserError
 from sequencematch.store.files import write_json, write_text_atomically
-from sequencematch.store.hub import cannot_load
+from sequencematch.store.hub import cannot_load, check_source
 
 SPECIALS = {"pad": "<pad>", "bos": "<bos>", "eos": "<eos>"}  # ids 0, 1, 2 of our own tokenizers
 DIGITS = "0123456789"
@@ -19,7 +19,11 @@ WORDS = re.compile(r"[,.?]? ?[A-Za-z]+:? ?| [-+*] |, ")
 
 
 class Tokenizer:
-    """A fast tokenizer with its special tokens: ours, or the one in a pretrained model's folder."""
+    """A fast tokenizer with its special tokens: ours, or the one in a pretrained model's folder.
+
+    It encodes every text in the same way, alone and whole: truncation, padding and subword sampling (BPE dropout),
+    which a tokenizer.json may switch on, are switched off.
+    """
 
     def __init__(
         self,
@@ -28,25 +32,45 @@ class Tokenizer:
         bkspc: int | None = None,
         context: int | None = None,
     ):
-        """specials: the texts of ``pad``, ``bos`` and ``eos``, all in the vocabulary; bkspc: the id of ``<bkspc>``,
-        where the model has more unembedding rows than the tokenizer has tokens (some are padded); context: most tokens
-        that a pretrained model takes."""
+        """specials: the texts of ``pad``, ``bos`` and ``eos``, all in the vocabulary. bkspc: the id of ``<bkspc>``,
+        which is the model's number of unembedding rows; needed where it exceeds the tokenizer's number of tokens.
+        context: the most tokens that a pretrained model takes.
+
+        Raises UserError if a token's id is that of ``<bkspc>`` or above, so that the model has no row for it.
+        """
+        _make_deterministic(fast)
         fast.encode_special_tokens = True  # a special token's name inside a text is plain text
         self._fast = fast
         self._specials = specials
         self.context = context
         self.special_ids = {name: fast.token_to_id(token) for name, token in specials.items()}
+        ids = fast.get_vocab(with_added_tokens=True)
+        #: The highest token id plus 1. Some ids below it may have no token.
+        self.size = max(ids.values(), default=-1) + 1
         self.bkspc = self.size if bkspc is None else bkspc
-
-    @property
-    def size(self) -> int:
-        """Number of tokens in the vocabulary."""
-        return self._fast.get_vocab_size()
+        beyond = sorted((i, token) for token, i in ids.items() if i >= self.bkspc)
+        if beyond:
+            listed = ", ".join(f"'{token}' ({i})" for i, token in beyond[:3]) + ", ..." * (len(beyond) > 3)
+            raise UserError(
+                f"the network has {self.bkspc} rows, and the tokenizer has tokens with ids beyond them: {listed}; "
+                "give the network a row for each token (transformers' resize_token_embeddings), or remove these tokens"
+            )
+        special = {i for i, token in fast.get_added_tokens_decoder().items() if token.special}
+        #: The ids of all tokens that are not special, in order: what noise may write.
+        self.ordinary_ids = sorted({*ids.values()} - special - {*self.special_ids.values()})
 
     def encode(self, text: str) -> list[int]:
         """Token ids of the text alone. Raises UserError at a character that the vocabulary cannot express."""
+        return self._encoding(text).ids
+
+    def encode_with_ends(self, text: str) -> list[tuple[int, int]]:
+        """The token ids of the text, and where in it (in characters) each token ends."""
+        found = self._encoding(text)
+        return [(token, end) for token, (_, end) in zip(found.ids, found.offsets, strict=True)]
+
+    def _encoding(self, text: str) -> tokenizers.Encoding:
         try:
-            return self._fast.encode(text, add_special_tokens=False).ids
+            return self._fast.encode(text, add_special_tokens=False)
         except Exception as error:  # the library raises nothing more specific
             unknown = sorted(c for c in set(text) if self.id(c) is None)
             raise UserError(
@@ -64,7 +88,8 @@ class Tokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids; special tokens are dropped."""
-        return self._fast.decode(list(ids))
+        special = self.special_ids.values()  # a foreign tokenizer may not mark them as special
+        return self._fast.decode([token for token in ids if token not in special])
 
     def render(self, actions: Sequence[int]) -> str:
         """Actions for a reader's eye, ``<bkspc>`` and special tokens written out: ``2<bkspc>31<eos>``."""
@@ -131,43 +156,95 @@ def train_tokenizer(texts: Iterable[str]) -> Tokenizer:
 def load_tokenizer(folder: Path | str) -> Tokenizer:
     """The tokenizer in a folder: ours or a pretrained model's.
 
-    Where a model names no ``bos`` or ``pad`` token, ``eos`` stands in for it. Raises UserError where the
-    folder holds no sound tokenizer.
+    If a model names no ``bos`` or ``pad`` token, ``eos`` takes its place. Raises UserError if the folder holds no
+    valid tokenizer.
     """
     folder = Path(folder)
     try:
         fast = tokenizers.Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8"))
         config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        named = {name: _text(config.get(f"{name}_token")) for name in SPECIALS}
+        bkspc, context = (_whole(config.get(name)) for name in ("bkspc_id", "model_max_length"))
     except FileNotFoundError as error:
         missing = Path(error.filename).name
         raise UserError(f"no tokenizer in '{folder}' ({missing} is missing): run the step that makes it") from error
     except Exception as error:  # the library raises nothing more specific on a damaged file
         raise UserError(f"the tokenizer in '{folder}' is damaged ({error}): delete it and run again") from error
-    named = {name: _text(config.get(f"{name}_token")) for name in SPECIALS}
-    specials = {name: token or named["eos"] for name, token in named.items()}
-    if any(token is None or fast.token_to_id(token) is None for token in specials.values()):
-        raise UserError(f"the tokenizer in '{folder}' names no eos_token that is in its vocabulary")
-    return Tokenizer(fast, specials, config.get("bkspc_id"), config.get("model_max_length"))
+    return Tokenizer(fast, _with_stand_ins(named, fast, str(folder)), bkspc, context)
 
 
 def pretrained_tokenizer(source: str, revision: str = "main", trust_remote_code: bool = False) -> Tokenizer:
     """The tokenizer of a model on the hub or in a local folder; ``<bkspc>`` is the id after the model's rows.
 
-    Raises UserError where it cannot be had.
+    Raises UserError if it cannot be loaded, or has tokens that the model has no rows for.
     """
     from transformers import AutoConfig, AutoTokenizer
 
+    check_source("tokenizer", source)
     try:
         options = {"revision": revision, "trust_remote_code": trust_remote_code}
         config = AutoConfig.from_pretrained(source, **options)
-        tokenizer = AutoTokenizer.from_pretrained(source, **options)
-        named = {name: getattr(tokenizer, f"{name}_token") or tokenizer.eos_token for name in SPECIALS}
-        context = getattr(config, "max_position_embeddings", None)
-        return Tokenizer(tokenizer.backend_tokenizer, named, config.vocab_size, context)
-    except (OSError, ValueError, ImportError) as error:
+        found = AutoTokenizer.from_pretrained(source, **options)
+    except Exception as error:  # of many kinds, and a model's own code may raise any
         raise cannot_load("tokenizer", source, error) from error
+    rows, fast = getattr(config, "vocab_size", None), getattr(found, "backend_tokenizer", None)
+    if not isinstance(rows, int):
+        raise UserError(
+            f"'{source}' is no causal language model of text alone ({config.model_type}): its config.json gives no "
+            "vocab_size; choose a text-only model"
+        )
+    if fast is None:
+        raise UserError(
+            f"the tokenizer of '{source}' ({type(found).__name__}) has no fast version, which is needed here: choose a "
+            "model with a tokenizer.json"
+        )
+    named = {name: getattr(found, f"{name}_token") for name in SPECIALS}
+    specials = _with_stand_ins(named, fast, source)
+    try:
+        tokenizer = Tokenizer(fast, specials, rows, getattr(config, "max_position_embeddings", None))
+    except UserError as error:
+        raise UserError(f"the tokenizer of '{source}' does not fit its network: {error}") from None
+    # Without its files, transformers makes some tokenizers of special tokens alone, and says nothing.
+    files = [*type(found).vocab_files_names.values(), "tokenizer.json"]
+    if not tokenizer.ordinary_ids or (Path(source).is_dir() and not any((Path(source) / f).exists() for f in files)):
+        raise UserError(
+            f"'{source}' holds no tokenizer: put the tokenizer's files ({', '.join(dict.fromkeys(files))}) beside the "
+            "model's, from where you got it"
+        )
+    return tokenizer
+
+
+def _make_deterministic(fast: tokenizers.Tokenizer) -> None:
+    fast.no_truncation()
+    fast.no_padding()
+    for sampling in ("dropout", "alpha", "nbest_size"):  # of BPE; of Unigram
+        if getattr(fast.model, sampling, None) is not None:
+            setattr(fast.model, sampling, None)
+
+
+def _with_stand_ins(named: dict[str, str | None], fast: tokenizers.Tokenizer, where: str) -> dict[str, str]:
+    """The special tokens that a tokenizer names, ``eos`` in the place of missing ones."""
+    specials = {name: token or named["eos"] for name, token in named.items()}
+    found = {name: token for name, token in specials.items() if token and fast.token_to_id(token) is not None}
+    if found.keys() != specials.keys():
+        raise UserError(
+            f"the tokenizer of '{where}' names no end token (eos_token) that is in its vocabulary, and answers end in "
+            "one: set eos_token in its tokenizer_config.json, or choose another model"
+        )
+    return found
 
 
 def _text(token: str | dict | None) -> str | None:
     """A special token's text; older transformers wrote it as a dictionary."""
-    return token["content"] if isinstance(token, dict) else token
+    text = token["content"] if isinstance(token, dict) else token
+    if not isinstance(text, str | None):
+        raise TypeError(f"{token!r} is no special token")
+    return text
+
+
+def _whole(value: int | float | None) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        raise TypeError(f"{value!r} is no whole number")
+    return int(value)

@@ -120,8 +120,7 @@ def disturbances(examples: Sequence[Example], kind: str, tokenizer: Tokenizer) -
     ``kind`` 'task' does, any that is not special otherwise (for 'model', as likely as the policy finds them)."""
     if kind == "task":
         return [sorted(digit_ids(tokenizer, example.base)) for example in examples]
-    ordinary = sorted(set(range(tokenizer.size)) - set(tokenizer.special_ids.values()))
-    return [ordinary] * len(examples)
+    return [tokenizer.ordinary_ids] * len(examples)
 
 
 # --------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from os.path import commonprefix
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,7 @@ ENTROPY_NGRAMS = (1, 2, 3)
 REPETITION_NGRAM = 4
 DISTINCT_NGRAM = 3
 MAUVE_SEED = 25  # of its clustering; the package's own default
+MAUVE_SAMPLES = 20  # fewer make less than two clusters, in which MAUVE sees nothing
 
 Continuation = Sequence[int]
 
@@ -75,9 +77,12 @@ def pretrained_judge(source: str, tokenizer: Tokenizer) -> Judge:
     policy = new_policy(Model(source=source), 0, {}, backspace=False, seed=0)
 
     def encode(prompt, continuation):
-        # What the continuation adds to the prompt's text: decoded alone, it might lose a leading space.
+        """One text, cut where the prompt ends. A token across that place, or a character, is the continuation's."""
         before, whole = tokenizer.decode(prompt), tokenizer.decode([*prompt, *continuation])
-        return own.prompt(before), own.encode(whole[len(before) :])
+        tokens = own.encode_with_ends(whole)
+        given = sum(end <= len(commonprefix([before, whole])) for _, end in tokens)
+        ids = [token for token, _ in tokens]
+        return [own.special_ids["bos"], *ids[:given]], ids[given:]
 
     description = f"{source}, per token of its own tokenizer"
     return Judge(source, description, policy, encode)
@@ -174,7 +179,7 @@ def distinct(continuations: Sequence[Continuation], n: int = DISTINCT_NGRAM) -> 
 
 def mauve_clusters(n: int) -> int:
     """Clusters that MAUVE sorts two sets of n samples into: one for ten, as its authors advise."""
-    return max(2, round(n / 10))
+    return round(n / 10)
 
 
 def mauve_score(real: np.ndarray, sampled: np.ndarray) -> float:
@@ -256,11 +261,13 @@ def judge_run(
         live = (core.live_tokens(p, a, policy.bkspc) for p, a in zip(prompts, actions, strict=True))
         continuations = [[t for t in text if t not in eos][: len(r)] for text, r in zip(live, real, strict=True)]
         reading = read_by_judge(continuations)
-        mauve = mauve_score(reference.features, reading.features)
+        mauve = mauve_score(reference.features, reading.features) if len(real) >= MAUVE_SAMPLES else None
         decodings[name] = {**measures(continuations, reading), "mauve": mauve}
-    description = (
-        f"Perplexity is under {judge.description}; MAUVE compares its last hidden states, averaged over each "
-        f"continuation's tokens, of {len(real)} sampled and as many real ones in {mauve_clusters(len(real))} clusters."
+    description = f"Perplexity is under {judge.description}; " + (
+        f"MAUVE compares its last hidden states, averaged over each continuation's tokens, of {len(real)} sampled and "
+        f"as many real ones in {mauve_clusters(len(real))} clusters."
+        if len(real) >= MAUVE_SAMPLES
+        else f"there is no MAUVE, which needs at least {MAUVE_SAMPLES} continuations, and there are {len(real)}."
     )
     return {
         "judge": {"model": judge.name, "description": description},

@@ -20,7 +20,7 @@ from sequencematch.errors import UserError
 from sequencematch.model.attention import hidden_states, use_state_tree
 from sequencematch.model.projection import States, values_and_logits
 from sequencematch.settings.section import Model
-from sequencematch.store.hub import cannot_load
+from sequencematch.store.hub import cannot_load, check_source
 
 OFFSET_WIDTH = 8  # hidden size of the offset head (appendix E)
 
@@ -184,6 +184,7 @@ def _random_in_four_bits(config, model: Model):
 def _pretrained_lm(model: Model):
     from transformers import AutoModelForCausalLM
 
+    check_source("model", model.source)
     options = {
         "revision": model.revision,
         "trust_remote_code": model.trust_remote_code,

@@ -14,7 +14,7 @@ itself:
   - translation: ``bleu``, ``chrf``, their ``signature``, and ``statistics``, per question the counts that BLEU is
     made of (``bleu.py``). Of the final live text; a sequence that was cut off counts with the text it has.
   - text: ``perplexity``, ``mauve``, ``entropy`` (by order), ``repetition``, ``distinct``, as judged
-    (``perplexity`` is null where not one token was written).
+    (``perplexity`` is null if not one token was written, ``mauve`` if there are too few texts for it).
 - ``judge``, ``held_out`` (``nll`` per token, and ``per_example``) and ``reference`` (the real continuations'
   measures): text alone.
 - ``repair``: by kind of corruption, ``repair_rate`` and ``false_alarm_rate``, the mean probability of ``<bkspc>``
@@ -178,12 +178,12 @@ def read_judged(path: Path, decodings: Iterable[str]) -> tuple[dict, dict]:
 
 
 def _measures(found: dict, names: Iterable[str]) -> dict:
-    """The named measures, checked; a perplexity may be null."""
+    """The named measures, checked; a perplexity and a MAUVE may be null."""
     measures = {}
     for name in names:
         if name == "entropy":
             measures[name] = {order: _finite(value, name) for order, value in found[name].items()}
-        elif name == "perplexity" and found[name] is None:
+        elif name in ("perplexity", "mauve") and found[name] is None:
             measures[name] = None
         else:
             measures[name] = _finite(found[name], name)

@@ -1,21 +1,62 @@
-"""Why something cannot be had from a hub (or a local folder), in one sentence."""
+"""Why a model cannot be loaded from a hub or a local folder, in one sentence."""
+
+from pathlib import Path
 
 from sequencematch.errors import UserError
 
 FIT = "Llama, Mistral, Qwen2, GPT-2 and GPT-NeoX are known to do"  # tested
 
 
+def check_source(what: str, source: str) -> None:
+    """Raises UserError if ``source`` can only be a path and is no folder, or is a folder without a model.
+
+    what: the part (model, tokenizer) that is about to be loaded. Nothing is asked of the hub.
+    """
+    folder = Path(source)
+    if not folder.exists() and (source.startswith((".", "/", "~")) or source.count("/") > 1):
+        raise UserError(
+            f"cannot load the {what} of '{source}': there is no such folder (looked for in '{Path.cwd()}'); give the "
+            "path of a model's folder, or its name on the hub (owner/name)"
+        )
+    if folder.is_file():
+        raise UserError(f"'{source}' is a file: give the path of the model's folder{_conversion(folder)}")
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        gguf = next(iter(sorted(folder.glob("*.gguf"))), None)
+        raise UserError(f"'{source}' is no model folder: it holds no config.json{_conversion(gguf) if gguf else ''}")
+
+
+def _conversion(file: Path) -> str:
+    """How to make a model folder of a GGUF file."""
+    if file.suffix != ".gguf":
+        return ""
+    where = f"'{file.parent}', gguf_file='{file.name}'"
+    return (
+        f"; GGUF files cannot be trained, so convert it once in Python (pip install gguf): "
+        f"from transformers import AutoModelForCausalLM as M, AutoTokenizer as T; m = M.from_pretrained({where}); "
+        "n = M.from_config(m.config); n.load_state_dict(m.state_dict()); n.save_pretrained('converted'); "
+        f"T.from_pretrained({where}).save_pretrained('converted')"
+    )
+
+
 def cannot_load(what: str, source: str, error: Exception) -> UserError:
-    """The error to raise where loading ``what`` (model, tokenizer) of the model ``source`` failed with ``error``."""
+    """The error to raise if loading ``what`` (model, tokenizer) of the model ``source`` failed with ``error``."""
+    if isinstance(error, UserError):
+        return error
     if "trust_remote_code" in str(error):
         return UserError(
-            f"the {what} of '{source}' is made by Python code that comes with it, which is not run unasked: read that "
-            "code, and if you trust it set model.trust_remote_code to true"
+            f"the {what} of '{source}' is made by Python code that comes with it, which is not run by default: read "
+            "that code, and if you trust it set model.trust_remote_code to true"
         )
     if "scaled_dot_product_attention" in str(error):
         return UserError(f"the network of '{source}' takes no attention mask of ours: choose one that does, as {FIT}")
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if Path(source).is_dir():
+        return UserError(
+            f"cannot load the {what} in the folder '{source}' ({reason}): a file is missing or damaged, "
+            "or the model is of a kind that transformers does not know; get the folder again, or choose another model"
+        )
     return UserError(
-        f"cannot load the {what} of '{source}' ({reason}): check the name and your access, "
-        "or give the path of a local copy of the model as model.source, or 'scratch'"
+        f"cannot load the {what} of '{source}' ({reason}): there is no folder of that name here, so it was looked for "
+        "on the hub; check the name and your access, or give the path of a local copy of the model as model.source, "
+        "or 'scratch'"
     )

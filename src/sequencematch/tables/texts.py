@@ -61,7 +61,8 @@ def _mauve_differences(comparison: Comparison, variant: Variant) -> Iterator[Cel
         if comparison.has(variant, "sampled") and comparison.has(other, decoding):
             own, its = comparison.statistic(variant, "sampled", "mauve"), comparison.statistic(other, decoding, "mauve")
             name = f"mauve_minus_{other.method}" + (f"[{decoding}]" if decoding != "sampled" else "")
-            yield _over_seeds(variant, "sampled", name, own - its)
+            if len(own) and len(its):  # too few texts have no MAUVE
+                yield _over_seeds(variant, "sampled", name, own - its)
 
 
 def _over_seeds(variant: Variant, decoding: str, name: str, values: np.ndarray) -> Cell:

@@ -95,7 +95,7 @@ def _truncation(cells: Sequence[Cell], comparison: Comparison) -> Grid:
                 variant.label,
                 eta_label(variant),
                 decoding_label(decoding),
-                *(with_spread(find_cell(cells, variant, decoding, name)) for name in names),
+                *(_measured(find_cell(cells, variant, decoding, name), name) for name in names),
                 *(plain(find_cell(cells, variant, decoding, name)) for name in of_decoding),
             ]
             for variant in comparison.variants
@@ -105,6 +105,11 @@ def _truncation(cells: Sequence[Cell], comparison: Comparison) -> Grid:
     ]
     header = ["method", "eta", "decoding", *map(heading, (*names, *of_decoding))]
     return Grid("The texts of each decoding", header, rows)
+
+
+def _measured(cell: Cell | None, name: str) -> str:
+    """A measure of texts, or why there is none."""
+    return "too few texts" if name == "mauve" and cell is None else with_spread(cell)
 
 
 def _supported(cells: Sequence[Cell]) -> list[Block]:
