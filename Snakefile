@@ -14,6 +14,7 @@ from sequencematch.store.code_digest import SOURCE, code_digests
 from sequencematch.config.experiment import check_files, load_config, scale_overlay
 from sequencematch.settings.decodings import decoding_options
 from sequencematch.errors import UserError
+from sequencematch.store.hub import CONSENT
 from sequencematch.settings.section import MEASUREMENTS, Evaluation, Objective
 
 # The configuration: config.yaml, the scale's overlay, then what --config and --configfile say.

@@ -12,6 +12,7 @@ from pathlib import Path
 from sequencematch import script
 from sequencematch.errors import UserError
 from sequencematch.store.files import reason
+from sequencematch.store.hub import trust_code
 
 MARK = "⌫"  # how a deletion is shown as it happens
 RED, DIM, PLAIN = "\x1b[31m", "\x1b[2m", "\x1b[0m"
@@ -60,6 +61,7 @@ def _add_sample(commands) -> None:
         metavar="N",
         help="the same seed draws the same actions",
     )
+    _add_trust_option(command)
     command.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps (default: cpu)")
     command.set_defaults(run=_sample)
 
@@ -70,6 +72,8 @@ def _sample(args: argparse.Namespace) -> None:
     from sequencematch.model.policy import load_policy
     from sequencematch.sampling.rollout import Decoding, sample
 
+    if args.trust_remote_code:
+        trust_code()
     device = _device(args.device)
     policy, _ = load_policy(args.checkpoint)
     tokenizer = load_tokenizer(args.checkpoint)
@@ -177,10 +181,19 @@ def _add_export(commands) -> None:
     command.add_argument("output", type=Path, metavar="OUTPUT", help="folder to write")
     command.add_argument("--form", choices=("merged", "adapter"), default="merged", help="the whole network, or peft's")
     command.add_argument("--metrics", type=Path, metavar="FILE", help="the model's metrics.json, for its card")
+    _add_trust_option(command)
     command.set_defaults(run=_export)
 
 
+def _add_trust_option(command: argparse.ArgumentParser) -> None:
+    """The folder is somebody's, the consent is yours."""
+    words = "run the Python code that the model's network comes with: read it first"
+    command.add_argument("--trust-remote-code", action="store_true", help=words)
+
+
 def _export(args: argparse.Namespace) -> None:
+    if args.trust_remote_code:
+        trust_code()
     from sequencematch.export.folder import export_model
 
     export_model(args.checkpoint, args.output, args.form, args.metrics)

@@ -32,6 +32,10 @@ def launcher(gpus):
 # changed command or parameter would make them again.
 prefix = f"TRAINER={shlex.quote(launcher(CONFIG.jobs.train.gpu))}; TRAINING_THREADS={CONFIG.jobs.train.threads}; "
 
+# Likewise the consent to run the Python code that a network comes with: its trained model's folder cannot give it.
+if any(CONFIG.settings(task)["model"].trust_remote_code for task in CONFIG.tasks):
+    prefix += f"export {CONSENT}=1; "
+
 # Likewise the configuration's changes, for a job that asks Snakemake itself: few of them concern it.
 given = {"scale": CONFIG.scale} | dict(config)
 changes = shlex.join(f"{name}={json.dumps(value)}" for name, value in given.items())

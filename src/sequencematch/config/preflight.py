@@ -56,7 +56,8 @@ def problems(jobs: Sequence[Planned], config: Config, results: Path, gpus: int |
     ]
     # How much is written depends on the shape of the model, which must be at hand for that.
     disk = [] if access else _disk_problems(jobs, config, results)
-    return [*_gpu_problems(jobs, config, gpus), *_memory_problems(jobs), *disk, *access]
+    memory = [*_memory_problems(jobs), *_network_problems(jobs, config)]
+    return [*_gpu_problems(jobs, config, gpus), *memory, *disk, *access]
 
 
 def _gpu_problems(jobs: Sequence[Planned], config: Config, allowed: int | None) -> Iterator[str]:
@@ -90,6 +91,19 @@ def _memory_problems(jobs: Sequence[Planned]) -> Iterator[str]:
             f"this machine has {present} MB of memory, and single jobs ask for more ({rules}): run on a larger one, or "
             "lower jobs.*.mem_mb if you know that less will do"
         )
+
+
+def _network_problems(jobs: Sequence[Planned], config: Config) -> Iterator[str]:
+    """Networks from scratch that cannot be trained on this machine's CPU, whatever their jobs ask for."""
+    present = psutil.virtual_memory().total
+    for task in _tasks(jobs, TRAINING) if not config.jobs.train.gpu else ():
+        model = config.settings(task)["model"]
+        needed = trained_parameters(model) * (WEIGHT + STATE) if model.source == "scratch" else 0
+        if needed > present:
+            yield (
+                f"training the network of task {task} (model.layers {model.layers}, model.width {model.width}) needs "
+                f"about {_size(needed)} of memory, and this machine has {_size(present)}: choose a smaller one"
+            )
 
 
 def _disk_problems(jobs: Sequence[Planned], config: Config, results: Path) -> Iterator[str]:

@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sequencematch.core import Inputs, Scores, StateIndex
-from sequencematch.errors import UserError
 from sequencematch.model.attention import hidden_states, use_state_tree
+from sequencematch.model.description import check_memory, misfit, read_description, read_tensors
 from sequencematch.model.projection import States, values_and_logits
 from sequencematch.settings.section import Model
 from sequencematch.store.hub import cannot_load, check_source
@@ -122,6 +121,7 @@ def new_policy(model: Model, vocabulary: int, special_ids: dict[str, int], backs
     """
     torch.manual_seed(seed)
     if model.source == "scratch":
+        check_memory(model, vocabulary)
         return Policy(_scratch_lm(model, vocabulary, special_ids), backspace, model.static_decoding)
     from sequencematch.model.fitness import check_fitness
 
@@ -199,7 +199,9 @@ def _pretrained_lm(model: Model):
         )
     try:
         lm = AutoModelForCausalLM.from_pretrained(model.source, **options)
-    except (OSError, ValueError, ImportError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # of whatever the folder's files make the library do
         raise cannot_load("model", model.source, error) from error
     _without_dropout(lm)
     return _adapted(lm, model)
@@ -281,21 +283,15 @@ def load_policy(folder: Path, backspace: bool | None = None) -> tuple[Policy, Mo
     Raises UserError where the folder holds no policy, or a damaged one.
     """
     folder = Path(folder)
+    description = read_description(folder)
+    tensors, model, saved = read_tensors(folder, description), description.model, description.backspace
+    special_ids = description.special_ids.model_dump()
+    policy = new_policy(model, description.vocabulary, special_ids, saved if backspace is None else backspace, seed=0)
     try:
-        description = json.loads((folder / "policy.json").read_text())
-        model = Model(**description["model"])
-        vocabulary, special_ids, saved = (description[key] for key in ("vocabulary", "special_ids", "backspace"))
-        tensors = load_file(folder / "lm.safetensors") | load_file(folder / "actions.safetensors")
-    except FileNotFoundError as error:
-        raise UserError(
-            f"no trained policy in '{folder}' ({Path(error.filename or folder).name} is missing)"
-        ) from error
-    except (SafetensorError, ValueError, LookupError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"the policy in '{folder}' is damaged ({reason}): delete the folder and run again") from error
-    policy = new_policy(model, vocabulary, special_ids, saved if backspace is None else backspace, seed=0)
-    missing, unexpected = policy.load_state_dict(tensors, strict=False)
+        missing, unexpected = policy.load_state_dict(tensors, strict=False)
+    except RuntimeError as error:  # a tensor of another shape
+        raise misfit(folder) from error
     expected = set(trained_tensors(policy))
     if unexpected or expected & set(missing):
-        raise UserError(f"the policy in '{folder}' does not fit its own policy.json: delete the folder and run again")
+        raise misfit(folder)
     return policy, model

@@ -152,18 +152,18 @@ class Model(Section):
     source: str = setting("scratch", "'scratch', or the hub name or local path of any causal LM")
     revision: str = setting("main", "branch, tag or commit of a hub model")
     trust_remote_code: bool = setting(False, "run the Python code that comes with the model: read it first")
-    layers: Count = setting(2, "transformer layers (scratch)")
-    width: Count = setting(64, "hidden size (scratch)")
-    heads: Count = setting(4, "attention heads (scratch)")
-    context: Count = setting(128, "longest position (scratch)")
-    initial_spread: float = setting(0.02, "standard deviation of the initial weights (scratch)", gt=0)
-    rope_theta: float = setting(10_000.0, "base of the rotary position frequencies (scratch)", gt=0)
+    layers: Annotated[int, Field(ge=1, le=2**10)] = setting(2, "transformer layers (scratch)")
+    width: Annotated[int, Field(ge=1, le=2**17)] = setting(64, "hidden size (scratch)")
+    heads: Annotated[int, Field(ge=1, le=2**10)] = setting(4, "attention heads (scratch)")
+    context: Annotated[int, Field(ge=1, le=2**24)] = setting(128, "longest position (scratch)")
+    initial_spread: float = setting(0.02, "standard deviation of the initial weights (scratch)", gt=0, le=100)
+    rope_theta: float = setting(10_000.0, "base of the rotary position frequencies (scratch)", gt=0, le=1e12)
     precision: Literal["float32", "bfloat16"] = setting(
         "float32", "precision of the network's products (and of pretrained weights); the objective is float32"
     )
     quantise: Literal["none", "nf4"] = setting("none", "4-bit weights under the adapter (bitsandbytes)")
-    lora_rank: Annotated[int, Field(ge=0)] = setting(0, "rank of LoRA adapters; 0 trains all weights")
-    lora_alpha: Count = setting(16, "scale of LoRA adapters")
+    lora_rank: Annotated[int, Field(ge=0, le=2**14)] = setting(0, "rank of LoRA adapters; 0 trains all weights")
+    lora_alpha: Annotated[int, Field(ge=1, le=2**20)] = setting(16, "scale of LoRA adapters")
     gradient_checkpointing: bool = setting(False, "recompute activations in the backward pass")
     static_decoding: bool = setting(
         False, "sample with forward passes of few fixed shapes, which a GPU launches whole (CUDA graphs)"

@@ -1,10 +1,28 @@
 """Why a model cannot be loaded from a hub or a local folder, in one sentence."""
 
+import os
 from pathlib import Path
 
 from sequencematch.errors import UserError
+from sequencematch.store.files import reason
+
+CONSENT = "SEQUENCEMATCH_TRUST_REMOTE_CODE"
 
 FIT = "Llama, Mistral, Qwen2, GPT-2 and GPT-NeoX are known to do"  # tested
+
+
+def code_is_trusted() -> bool:
+    """Whether this machine's user lets the Python code run that a trained model's network comes with.
+
+    The configuration (``model.trust_remote_code``) and ``--trust-remote-code`` say so, by an environment variable that
+    reaches every process of a job. A model folder cannot.
+    """
+    return os.environ.get(CONSENT) == "1"
+
+
+def trust_code() -> None:
+    """Give that consent, for this process and those that it starts."""
+    os.environ[CONSENT] = "1"
 
 
 def check_source(what: str, source: str) -> None:
@@ -45,18 +63,17 @@ def cannot_load(what: str, source: str, error: Exception) -> UserError:
     if "trust_remote_code" in str(error):
         return UserError(
             f"the {what} of '{source}' is made by Python code that comes with it, which is not run by default: read "
-            "that code, and if you trust it set model.trust_remote_code to true"
+            "that code, and if you trust it set model.trust_remote_code to true (or say --trust-remote-code)"
         )
     if "scaled_dot_product_attention" in str(error):
         return UserError(f"the network of '{source}' takes no attention mask of ours: choose one that does, as {FIT}")
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if Path(source).is_dir():
         return UserError(
-            f"cannot load the {what} in the folder '{source}' ({reason}): a file is missing or damaged, "
+            f"cannot load the {what} in the folder '{source}' ({reason(error)}): a file is missing or damaged, "
             "or the model is of a kind that transformers does not know; get the folder again, or choose another model"
         )
     return UserError(
-        f"cannot load the {what} of '{source}' ({reason}): there is no folder of that name here, so it was looked for "
-        "on the hub; check the name and your access, or give the path of a local copy of the model as model.source, "
-        "or 'scratch'"
+        f"cannot load the {what} of '{source}' ({reason(error)}): there is no folder of that name here, so it was "
+        "looked for on the hub; check the name and your access, or give the path of a local copy of the model as "
+        "model.source, or 'scratch'"
     )

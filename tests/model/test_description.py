@@ -1,0 +1,143 @@
+"""A model folder may be a stranger's: whatever it says, loading it ends soon, in a policy or in one sentence."""
+
+import json
+import os
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from support.tiny import SMALL, a_policy
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from sequencematch.errors import UserError
+from sequencematch.model.policy import load_policy, new_policy, save_policy
+from sequencematch.settings.section import Model
+from sequencematch.store.hub import CONSENT
+
+
+@pytest.fixture
+def folder(tmp_path):
+    save_policy(a_policy(), SMALL, tmp_path)
+    return tmp_path
+
+
+def refused(folder):
+    """The sentence with which loading it ends, within seconds."""
+    begun = time.monotonic()
+    with pytest.raises(UserError) as caught:
+        load_policy(folder)
+    assert time.monotonic() - begun < 5
+    assert "\n" not in str(caught.value) and str(folder) in str(caught.value)
+    return str(caught.value)
+
+
+ABSURD = {
+    "vocabulary": [10**15, 0, -1, 1.5, "12", True, None, [12], 13, 2**24],
+    "backspace": ["yes", 1, None, []],
+    "special_ids": [None, [], {}, {"bos": -1, "eos": 2, "pad": 0}, {"bos": 10**30, "eos": 2, "pad": 0}, {"bos": 1.5}],
+    "model": [None, [], "scratch", {"layers": 10**9}, {"width": 10**12}, {"colour": 1}],
+}
+MODEL = {
+    "layers": [10**9, 0, -1, 3, 1.5, "two", None, [2], 1024],
+    "width": [10**12, 0, 64, 131072],
+    "heads": [10**9, 3, 0],
+    "context": [10**15, 0],
+    "rope_theta": [0, -1, "x"],
+    "initial_spread": ["x", -1],
+    "lora_rank": [10**9, -1],
+    "precision": ["float8", 7],
+    "quantise": ["nf5"],
+    "source": [7, None, "../nowhere/at/all"],
+}
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key in ABSURD for value in ABSURD[key]])
+def test_an_absurd_description_is_one_sentence(folder, key, value):
+    content = json.loads((folder / "policy.json").read_text())
+    (folder / "policy.json").write_text(json.dumps(content | {key: value}))
+    assert "is damaged" in refused(folder) or "does not fit" in refused(folder)
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key in MODEL for value in MODEL[key]])
+def test_an_absurd_network_is_refused_before_it_is_made(folder, monkeypatch, key, value):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    content = json.loads((folder / "policy.json").read_text())
+    content["model"][key] = value
+    (folder / "policy.json").write_text(json.dumps(content))
+    if key == "source" and value == "../nowhere/at/all":
+        with pytest.raises(UserError, match="cannot load the model of '../nowhere/at/all'"):
+            load_policy(folder)
+    else:
+        refused(folder)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("name", ["lm.safetensors", "actions.safetensors"])
+def test_weights_that_are_no_numbers_are_refused(folder, name, value):
+    tensors = load_file(folder / name)
+    next(iter(tensors.values())).view(-1)[-1] = value
+    save_file(tensors, folder / name)
+    assert "no finite numbers" in refused(folder)
+
+
+def whole_numbers(tensors):
+    return {name: tensor.to(torch.int64) for name, tensor in tensors.items()}
+
+
+def another_shape(tensors):
+    return {name: tensor[:-1].clone() if tensor.dim() else tensor for name, tensor in tensors.items()}
+
+
+def one_more(tensors):
+    return tensors | {"lm.model.extra": torch.zeros(1)}
+
+
+@pytest.mark.parametrize("change", [whole_numbers, another_shape, one_more, lambda tensors: {}])
+@pytest.mark.parametrize("name", ["lm.safetensors", "actions.safetensors"])
+def test_tensors_of_another_network_are_refused(folder, name, change):
+    save_file(change(load_file(folder / name)), folder / name)
+    assert "is damaged" in refused(folder) or "does not fit" in refused(folder)
+
+
+@pytest.mark.parametrize("name", ["policy.json", "lm.safetensors", "actions.safetensors"])
+@pytest.mark.parametrize(
+    "content", [None, b"", b"\0" * 8, b"\xff" * 100, b"[" * 10**5, b"\x10" + b"\0" * 7 + b"{" * 16]
+)
+def test_a_file_that_is_something_else_is_refused(folder, name, content):
+    (folder / name).unlink()
+    os.mkfifo(folder / name) if content is None else (folder / name).write_bytes(content)
+    refused(folder)
+
+
+def test_a_network_larger_than_the_memory_is_not_begun():
+    with pytest.raises(UserError, match="needs about .* GB, and this machine has"):
+        new_policy(Model(layers=1024, width=2**17, heads=64), 12, {"bos": 1, "eos": 2, "pad": 0}, True, seed=0)
+
+
+def test_a_folder_cannot_consent_for_its_reader(tmp_path, monkeypatch):
+    """Its policy.json says trust_remote_code; code runs where the user of this machine says so, and nowhere else."""
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.syspath_prepend(tmp_path / "modules")
+    network, folder, trace = tmp_path / "stranger", tmp_path / "model", tmp_path / "it ran"
+    shape = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+    LlamaForCausalLM(LlamaConfig(vocab_size=12, **shape)).save_pretrained(network)
+    plain = Model(source=str(network), trust_remote_code=True, lora_rank=2)
+    folder.mkdir()
+    save_policy(new_policy(plain, 0, {}, backspace=True, seed=0), plain, folder)
+    assert json.loads((folder / "policy.json").read_text())["model"]["trust_remote_code"]
+    config = json.loads((network / "config.json").read_text()) | {"model_type": "strange"}
+    config["auto_map"] = {"AutoConfig": "strange.StrangeConfig", "AutoModelForCausalLM": "strange.Strange"}
+    (network / "config.json").write_text(json.dumps(config))
+    (network / "strange.py").write_text(
+        "from transformers import LlamaConfig, LlamaForCausalLM\n"
+        f"open({str(trace)!r}, 'w').close()\n"
+        "class StrangeConfig(LlamaConfig):\n    model_type = 'strange'\n"
+        "class Strange(LlamaForCausalLM):\n    config_class = StrangeConfig\n"
+    )
+    monkeypatch.delenv(CONSENT, raising=False)
+    with pytest.raises(UserError, match="Python code that comes with it.*--trust-remote-code"):
+        load_policy(folder)
+    assert not trace.exists()
+    monkeypatch.setenv(CONSENT, "1")
+    assert load_policy(folder)[1].trust_remote_code and trace.exists()
