@@ -30,7 +30,13 @@ def main() -> None:
     examples, source = load_examples(args.examples)
     tokenizer = load_tokenizer(args.tokenizer)
     train, validation = examples["train"], examples["validation"]
-    weights = KINDS[noise.kind](tokenizer, train, args.policy) if args.eta else None
+    weights = None
+    if args.eta and noise.kind == "model":
+        from sequencematch.model.likely_noise import model_noise
+
+        weights = model_noise(tokenizer, args.policy)
+    elif args.eta:
+        weights = KINDS[noise.kind](tokenizer, train)
     draws = noise.draws if args.eta else 1  # without noise all draws are the same
 
     def noised(split: str, examples: list, draws: int) -> dict[str, list]:

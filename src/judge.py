@@ -34,7 +34,7 @@ def main() -> None:
 
     from sequencematch.data.tokenizer import load_tokenizer
     from sequencematch.evaluation.judging import judge_run, pretrained_judge, read_actions, trained_judge
-    from sequencematch.model.policy import load_policy
+    from sequencematch.model.build import load_policy
     from sequencematch.model.processes import join
     from sequencematch.store.files import write_json
 

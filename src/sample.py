@@ -28,7 +28,7 @@ def main() -> None:
     from sequencematch.data.examples import load_examples
     from sequencematch.data.tokenizer import load_tokenizer
     from sequencematch.evaluation.completions import complete, repair, show
-    from sequencematch.model.policy import load_policy
+    from sequencematch.model.build import load_policy
     from sequencematch.model.processes import join
     from sequencematch.store import provenance
     from sequencematch.store.files import write_json, write_json_lines

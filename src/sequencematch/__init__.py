@@ -41,7 +41,8 @@ _MODULES = {
     "errors": ("UserError",),
     "export.folder": ("export_model",),
     "data.noise": ("inject",),
-    "model.policy": ("Policy", "load_policy"),
+    "model.build": ("load_policy",),
+    "model.policy": ("Policy",),
     "sampling.rollout": ("Rollout", "sample"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

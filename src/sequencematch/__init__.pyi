@@ -17,8 +17,8 @@ from sequencematch.core import state_tree as state_tree
 from sequencematch.data.noise import inject as inject
 from sequencematch.errors import UserError as UserError
 from sequencematch.export.folder import export_model as export_model
+from sequencematch.model.build import load_policy as load_policy
 from sequencematch.model.policy import Policy as Policy
-from sequencematch.model.policy import load_policy as load_policy
 from sequencematch.sampling.decoding import Decoding as Decoding
 from sequencematch.sampling.rollout import Rollout as Rollout
 from sequencematch.sampling.rollout import sample as sample

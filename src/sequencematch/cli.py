@@ -69,7 +69,7 @@ def _add_sample(commands) -> None:
 def _sample(args: argparse.Namespace) -> None:
     from sequencematch.core import live_tokens
     from sequencematch.data.tokenizer import load_tokenizer
-    from sequencematch.model.policy import load_policy
+    from sequencematch.model.build import load_policy
     from sequencematch.sampling.rollout import Decoding, sample
 
     if args.trust_remote_code:

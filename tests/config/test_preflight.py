@@ -117,7 +117,7 @@ def test_disk(tmp_path, monkeypatch):
 
 def test_parameters_of_a_model_from_scratch_are_counted_well_enough():
     """The bound without torch lies above the count, and not far above it."""
-    from sequencematch.model.policy import new_policy
+    from sequencematch.model.build import new_policy
     from sequencematch.settings.section import Model
 
     model = Model(layers=4, width=96, heads=4)

@@ -8,19 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from sequencematch.core import Inputs, live_tokens
+from sequencematch.core import live_tokens
 from sequencematch.data.examples import Example
 from sequencematch.data.noise import KINDS, draw_wrong, inject, noise_split
 from sequencematch.data.tokenizer import train_tokenizer
-from sequencematch.errors import UserError
-from sequencematch.model.policy import load_policy, new_policy, save_policy
 from sequencematch.seeding import generator
-from sequencematch.settings.section import Model
 from sequencematch.store.datasets import load
 
 TOKENIZER = train_tokenizer(["In base 7, what is 12 - -3? Solution: ", "0123456789"])
@@ -36,8 +32,8 @@ def clean(completion: str, base: int = 10, prompt: str = "what is 12 - -3? Solut
 TRAIN = [clean(text) for text in ("11", "1 2", "-123", "10", "111")]
 
 
-def weights(kind: str, policy: Path | None = None):
-    return KINDS[kind](TOKENIZER, TRAIN, policy)
+def weights(kind: str):
+    return KINDS[kind](TOKENIZER, TRAIN)
 
 
 def wrong_tokens(kind: str, example: Example, position: int, count: int = 2000) -> list[int]:
@@ -136,53 +132,15 @@ def test_unigram_noise_is_as_frequent_as_in_training():
     assert_drawn_as(wrong_tokens("unigram", example, 0), counts)
 
 
-@pytest.fixture(scope="module")
-def policy_folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("policy")
-    model = Model(layers=1, width=16, heads=2, context=64)
-    policy = new_policy(model, TOKENIZER.size, TOKENIZER.special_ids, backspace=True, seed=0)
-    with torch.no_grad():
-        policy.lm.get_output_embeddings().weight.mul_(40)  # sure of itself, as a trained one
-    save_policy(policy, model, folder)
-    return folder
-
-
-def test_model_noise_is_what_the_policy_finds_likely(policy_folder):
-    policy, _ = load_policy(policy_folder)
-    examples = [clean("12"), clean("-1 03", prompt="base 7"), clean("")]
-    for example, w in zip(examples, weights("model", policy_folder)(examples), strict=True):
-        assert w.shape == (len(example.completion), TOKENIZER.size)
-        for position, true in enumerate(example.completion):
-            # The state on its own: no batch, no padding, no tree.
-            state = torch.tensor([example.prompt + example.completion[:position]])
-            inputs = Inputs(state, torch.arange(state.shape[1])[None], end=torch.full_like(state, state.shape[1]))
-            with torch.no_grad():
-                logits = policy(inputs)[0, -1].double()
-            struck = [*SPECIALS, true, BKSPC]
-            logits[struck] = -torch.inf
-            np.testing.assert_allclose(w[position], logits.softmax(0)[:-1], atol=1e-5)
-            drawn = {draw_wrong(example.completion, w, position, generator("m", i)) for i in range(50)}
-            assert not drawn & set(struck)
-    assert max(w.max(axis=1)) > 2 / TOKENIZER.size  # far from uniform, or this would prove little
-
-
-def test_model_noise_needs_a_policy_of_the_same_vocabulary(policy_folder):
-    with pytest.raises(UserError, match="--policy"):
-        weights("model")
-    larger = train_tokenizer(["abcdefghijklmnopqrstuvwxyz what is 12 - -3? Solution: "])
-    with pytest.raises(UserError, match="different data"):
-        KINDS["model"](larger, TRAIN, policy_folder)
-
-
 # --------------------------------------------------------------------------------------------------
 # Splits
 # --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_noised_split(kind, policy_folder):
+def test_noised_split(kind):
     examples = [clean(str(n), base=n % 9 + 2) for n in range(700)]  # several batches
-    columns = noise_split(examples, 0.5, 3, weights(kind, policy_folder), BKSPC, (0, kind))
+    columns = noise_split(examples, 0.5, 3, weights(kind), BKSPC, (0, kind))
     assert columns["example"] == list(range(700)) * 3
     assert columns["draw"] == [0] * 700 + [1] * 700 + [2] * 700
     for item, prompt, actions, imitated in zip(

@@ -18,7 +18,7 @@ from sequencematch.core import Trajectory
 from sequencematch.errors import UserError
 from sequencematch.export import custom_generate
 from sequencematch.export.folder import export_model
-from sequencematch.model.policy import load_policy
+from sequencematch.model.build import load_policy
 from sequencematch.sampling.rollout import Decoding, sample
 from sequencematch.seeding import uniforms
 from sequencematch.settings.section import Model

@@ -11,7 +11,7 @@ from support.tiny import SMALL, a_policy
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from sequencematch.errors import UserError
-from sequencematch.model.policy import load_policy, new_policy, save_policy
+from sequencematch.model.build import load_policy, new_policy, save_policy
 from sequencematch.settings.section import Model
 from sequencematch.store.hub import CONSENT
 

@@ -12,7 +12,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from sequencematch import core
 from sequencematch.data.tokenizer import pretrained_tokenizer
 from sequencematch.errors import UserError
-from sequencematch.model.policy import load_policy, new_policy, save_policy, trained_tensors
+from sequencematch.model.build import load_policy, new_policy, save_policy
+from sequencematch.model.policy import trained_tensors
 from sequencematch.sampling.rollout import Decoding, sample
 from sequencematch.settings.section import Model
 from sequencematch.training.losses import count, score_rows

@@ -17,7 +17,8 @@ from support.experiment import ROLLOUTS, SOURCE, command, finetune_options, make
 from support.training import KILLER, a_run
 
 from sequencematch.errors import UserError
-from sequencematch.model.policy import load_policy, trained_tensors
+from sequencematch.model.build import load_policy
+from sequencematch.model.policy import trained_tensors
 from sequencematch.settings.section import Rollouts
 from sequencematch.training.replay import ReplayBuffer
 from sequencematch.training.trainer import Stage, Trainer

@@ -7,7 +7,7 @@ import torch
 
 from sequencematch import core
 from sequencematch.core import Trajectory
-from sequencematch.model.policy import new_policy
+from sequencematch.model.build import new_policy
 from sequencematch.sampling.rollout import Decoding
 from sequencematch.settings.section import Model
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 
 from sequencematch.data.tokenizer import Tokenizer, train_tokenizer
-from sequencematch.model.policy import Policy, new_policy, save_policy
+from sequencematch.model.build import new_policy, save_policy
+from sequencematch.model.policy import Policy
 from sequencematch.settings.section import Model
 
 TEXTS = ["What is 25 + 3? Solution: 28", "Calculate 9 * 41. Solution: 369", "What is -7 * 60? Solution: -420"]

@@ -17,7 +17,8 @@ from support.experiment import ROLLOUTS, SOURCE, TINY, command, finetune_options
 from support.malicious import Malicious
 from support.training import KILLER, a_run
 
-from sequencematch.model.policy import load_policy, trained_tensors
+from sequencematch.model.build import load_policy
+from sequencematch.model.policy import trained_tensors
 from sequencematch.settings.section import Optimiser, Rollouts, Schedule
 from sequencematch.training import trainer
 from sequencematch.training.losses import score_rows

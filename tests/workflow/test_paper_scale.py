@@ -18,8 +18,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from sequencematch.config.experiment import load_config, scale_overlay
 from sequencematch.data.tokenizer import SPECIALS, Tokenizer
+from sequencematch.model.build import _with_adapters
 from sequencematch.model.parameters import count_parameters
-from sequencematch.model.policy import _with_adapters
 from sequencematch.settings.section import Model
 
 ARITHMETIC = ("mul", "add_or_sub_in_base", "list_prime_factors")

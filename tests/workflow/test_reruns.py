@@ -142,6 +142,7 @@ USED_BY = {
     "data/encoding.py": {"encode_examples"},
     "errors.py": EVERY,
     "evaluation/completions.py": {"sample"},
+    "evaluation/procedures.py": {"sample"},
     "data/examples.py": {"encode_examples", "inject_noise", "sample", "judge", "plot_backspaces", "make_report"}
     | COSTS,
     "settings/explain.py": EVERY,
@@ -176,6 +177,8 @@ USED_BY = {
     "report/noise_levels.py": {"plot_noise_levels", "make_report"},
     "plots/series.py": {"plot_noise_levels", "plot_learning_curves", "plot_backspaces", "make_report"},
     "plots/theme.py": FIGURES | COST_FIGURES,
+    "model/build.py": NETWORK,
+    "model/likely_noise.py": {"sample"},
     "model/policy.py": NETWORK,
     "config/preflight.py": set(),
     "model/processes.py": NETWORK,

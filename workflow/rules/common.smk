@@ -107,7 +107,7 @@ def injected_policy(wildcards):
 
 def injected_unused(wildcards):
     """Only noise of the kind 'model' runs the code of models."""
-    return [] if injected_policy(wildcards) else ["sequencematch.core", "sequencematch.model.policy"]
+    return [] if injected_policy(wildcards) else ["sequencematch.model.likely_noise"]
 
 
 def noise_options(wildcards):

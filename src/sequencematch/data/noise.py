@@ -7,7 +7,6 @@ be taken back.
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -85,11 +84,11 @@ def noise_split(
 
 
 # --------------------------------------------------------------------------------------------------
-# Kinds: each makes the weights from the tokenizer, the clean training split, and a policy folder
+# Kinds: each makes the weights from the tokenizer and the clean training split (``model.likely_noise`` has one more)
 # --------------------------------------------------------------------------------------------------
 
 
-def task_noise(tokenizer: Tokenizer, train: Sequence[Example], policy: Path | None) -> Weights:
+def task_noise(tokenizer: Tokenizer, train: Sequence[Example]) -> Weights:
     """Digits of the question's base, all alike (the paper's noise for arithmetic)."""
 
     def weights(batch):
@@ -112,62 +111,26 @@ def digit_ids(tokenizer: Tokenizer, base: int) -> list[int]:
     return ids
 
 
-def random_noise(tokenizer: Tokenizer, train: Sequence[Example], policy: Path | None) -> Weights:
+def random_noise(tokenizer: Tokenizer, train: Sequence[Example]) -> Weights:
     """All tokens of the vocabulary are equally likely, special ones excepted."""
     return _same_everywhere(np.ones(tokenizer.size), tokenizer)
 
 
-def unigram_noise(tokenizer: Tokenizer, train: Sequence[Example], policy: Path | None) -> Weights:
+def unigram_noise(tokenizer: Tokenizer, train: Sequence[Example]) -> Weights:
     """Tokens as often as they occur in the completions of the training split."""
     tokens = np.concatenate([example.completion for example in train])
     return _same_everywhere(np.bincount(tokens, minlength=tokenizer.size), tokenizer)
 
 
-def model_noise(tokenizer: Tokenizer, train: Sequence[Example], policy: Path | None) -> Weights:
-    """Tokens as likely as a trained policy finds them, after the true tokens before (G.2)."""
-    if policy is None:
-        raise UserError("noise of kind 'model' needs a trained policy: name its folder (--policy)")
-    import torch
-
-    from sequencematch.core import Trajectory, state_tree
-    from sequencematch.model.policy import load_policy, on_accelerator
-
-    network = on_accelerator(load_policy(policy)[0]).eval()
-    if network.bkspc < tokenizer.size:
-        raise UserError(
-            f"the policy in '{policy}' knows {network.bkspc} tokens and the tokenizer {tokenizer.size}: "
-            "they belong to different data; name a policy trained with this tokenizer (--policy)"
-        )
-
-    others = _others(tokenizer)
-
-    @torch.no_grad()
-    def weights(batch):
-        rows = [[Trajectory(e.prompt, e.completion, [True] * len(e.completion))] for e in batch]
-        inputs, (trajectories,) = state_tree(rows, bkspc=network.bkspc)
-        inputs = inputs.to(network.device)
-        hidden = network.encode(inputs)
-        # One example after the other: the logits of many at once would fill the memory.
-        for e, states, h, position in zip(batch, trajectories.state, hidden, inputs.position, strict=True):
-            before = states[: len(e.completion)]
-            logits = network.logits(h[before], position[before])[:, : tokenizer.size]
-            # The true token goes out before the softmax: a sure policy would leave the others nothing to share.
-            logits.scatter_(1, torch.tensor(e.completion, device=logits.device)[:, None], -torch.inf)
-            logits[:, others] = -torch.inf
-            yield logits.softmax(-1).cpu().numpy()
-
-    return weights
-
-
-KINDS = {"task": task_noise, "random": random_noise, "unigram": unigram_noise, "model": model_noise}
+KINDS = {"task": task_noise, "random": random_noise, "unigram": unigram_noise}
 
 
 def _same_everywhere(row: np.ndarray, tokenizer: Tokenizer) -> Weights:
-    row[_others(tokenizer)] = 0
+    row[never_written(tokenizer)] = 0
     return lambda batch: (_everywhere(row, example) for example in batch)
 
 
-def _others(tokenizer: Tokenizer) -> list[int]:
+def never_written(tokenizer: Tokenizer) -> list[int]:
     """Ids that noise never writes: special tokens, and ids that no token has."""
     return sorted(set(range(tokenizer.size)) - set(tokenizer.ordinary_ids))
 

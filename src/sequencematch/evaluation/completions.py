@@ -11,10 +11,12 @@ import torch
 from sequencematch import core
 from sequencematch.core import Trajectory
 from sequencematch.data.examples import Example
-from sequencematch.data.noise import KINDS, digit_ids, draw_wrong, noise_split
+from sequencematch.data.noise import KINDS, digit_ids, draw_wrong, noise_split, random_noise
 from sequencematch.data.tokenizer import Tokenizer
+from sequencematch.evaluation.procedures import Procedure, parse_decoding
+from sequencematch.model.likely_noise import model_noise
 from sequencematch.model.policy import Policy
-from sequencematch.sampling.decoding import Decoding, Procedure, parse_decoding
+from sequencematch.sampling.decoding import Decoding
 from sequencematch.sampling.rollout import Perturbation, Rollout, sample
 from sequencematch.scores.deletions import pieces, removals
 from sequencematch.seeding import generator, stable_seed
@@ -148,7 +150,7 @@ def repair(
         examples = [_with_last_of_prompt(example) for example in examples]
     found = {}
     for kind in settings.corruptions if policy.backspace else ():
-        weights = KINDS[kind](tokenizer, splits["train"], proposer)
+        weights = model_noise(tokenizer, proposer) if kind == "model" else KINDS[kind](tokenizer, splits["train"])
         noised = noise_split(examples, 1.0, 1, weights, tokenizer.bkspc, (seed, "evaluation", kind))
         columns = (noised[name] for name in ("prompt", "actions", "imitated"))
         found[kind] = answers(policy, [Trajectory(*row) for row in zip(*columns, strict=True)], settings.batch)
@@ -207,7 +209,7 @@ def show(
         return
     prompts = [example.prompt[:-1] for example in examples[: settings.shown]]
     last = [_with_last_of_prompt(example) for example in examples[: settings.shown]]
-    weights = KINDS["random"](tokenizer, (), None)(last)
+    weights = random_noise(tokenizer, ())(last)
     wrong = [
         draw_wrong(example.completion, w, 0, generator(seed, "shown", "wrong", i))
         for i, (example, w) in enumerate(zip(last, weights, strict=True))

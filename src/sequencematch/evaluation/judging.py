@@ -28,7 +28,8 @@ from sequencematch import core
 from sequencematch.core import Trajectory
 from sequencematch.data.tokenizer import Tokenizer, pretrained_tokenizer
 from sequencematch.errors import UserError
-from sequencematch.model.policy import Policy, load_policy, new_policy
+from sequencematch.model.build import load_policy, new_policy
+from sequencematch.model.policy import Policy
 from sequencematch.sampling.rollout import eos_ids
 from sequencematch.settings.section import Model
 from sequencematch.store.files import read_json, read_json_lines, reason

@@ -20,7 +20,8 @@ from sequencematch.data.tokenizer import Tokenizer, load_tokenizer
 from sequencematch.errors import UserError
 from sequencematch.export import custom_generate, model_card
 from sequencematch.export.target import check_target, write_manifest
-from sequencematch.model.policy import Policy, load_policy
+from sequencematch.model.build import load_policy
+from sequencematch.model.policy import Policy
 from sequencematch.scores.metrics_file import check_metrics_of, read_metrics
 from sequencematch.settings.section import Model
 from sequencematch.store.files import atomic_folder, read_json, write_json

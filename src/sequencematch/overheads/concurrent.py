@@ -10,7 +10,8 @@ from time import perf_counter
 import torch
 
 from sequencematch.core import Trajectory
-from sequencematch.model.policy import Policy, load_policy, save_policy
+from sequencematch.model.build import load_policy, save_policy
+from sequencematch.model.policy import Policy
 from sequencematch.overheads.steps import Case, make_data
 from sequencematch.settings.section import Model, Objective, Optimiser, Overhead, Rollouts, Schedule
 from sequencematch.training.batches import Corpus

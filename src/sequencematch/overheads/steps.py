@@ -23,8 +23,9 @@ from torch import Tensor
 from sequencematch import core
 from sequencematch.core import Inputs, StateIndex, Trajectory
 from sequencematch.data.noise import inject
+from sequencematch.model.build import new_policy, on_accelerator
 from sequencematch.model.cache import StateCache
-from sequencematch.model.policy import Policy, new_policy, on_accelerator
+from sequencematch.model.policy import Policy
 from sequencematch.sampling.decoding import Decoding, action_probabilities, inverse_cdf
 from sequencematch.sampling.rollout import sample
 from sequencematch.seeding import generator, stable_seed, uniforms

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sequencematch.settings.decodings import CHOICES, KINDS_OF_WRONG, decoding_options
-
 NOTHING = torch.zeros(())  # for what a decoding does not read
 
 
@@ -34,33 +32,6 @@ class Decoding:
     surprise: float = 0.0
     takeback: float = 0.0
     takeback_ratio: float = 0.0
-
-
-@dataclass(frozen=True)
-class Procedure:
-    """How a question is answered: a decoding; the rate at which what it emits is replaced by wrong tokens, and their
-    kind ('': that of the training noise); how many answers are drawn, on average, and how one of them is chosen
-    (``best_of``: the most likely; ``majority``: the most frequent).
-    """
-
-    decoding: Decoding
-    rate: float = 0.0
-    kind: str = ""
-    attempts: float = 1.0
-    choice: str = ""
-
-
-def parse_decoding(name: str, max_actions: int) -> Procedure:
-    """The procedure that a name such as ``top_p=0.95`` or ``greedy+perturbed=0.1`` stands for.
-
-    Raises ValueError where the name is none (``decoding_names``).
-    """
-    options = decoding_options(name)
-    perturbation = next((key for key in KINDS_OF_WRONG if key in options), "")
-    choice = next((key for key in CHOICES if key in options), "")
-    rate, attempts = options.pop(perturbation, 0.0), options.pop(choice, 1.0)
-    kind = perturbation.removeprefix("perturbed").removeprefix("_")
-    return Procedure(Decoding(max_actions, **options), rate, kind, attempts, choice)
 
 
 def action_probabilities(

@@ -49,7 +49,7 @@ class Producer(Protocol):
     def close(self) -> None: ...
 
 
-class Here:
+class InProcess:
     """Rollouts drawn by the training process, while it waits."""
 
     def __init__(self, policy: Policy):
@@ -65,7 +65,7 @@ class Here:
         pass
 
 
-class Beside:
+class Background:
     """Rollouts drawn by a process of its own, with the weights that ``policy`` had when they were asked for.
 
     build: makes the process's own copy of the policy; it goes there by pickle. The process works on the next
@@ -77,7 +77,7 @@ class Beside:
         self.policy = policy
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        arguments = (theirs, build, _device_beside(policy.device), torch.get_num_threads())
+        arguments = (theirs, build, _background_device(policy.device), torch.get_num_threads())
         self.process = context.Process(target=_serve, args=arguments, name="rollouts", daemon=True)
         self.process.start()
         theirs.close()
@@ -110,7 +110,7 @@ class Beside:
         self.connection.close()
 
 
-def _device_beside(device: torch.device) -> torch.device:
+def _background_device(device: torch.device) -> torch.device:
     if device.type == "cuda" and torch.cuda.device_count() > 1:
         return torch.device("cuda", ((device.index or 0) + 1) % torch.cuda.device_count())
     return device

@@ -11,7 +11,8 @@ import torch
 
 from sequencematch.data.tokenizer import load_tokenizer
 from sequencematch.errors import UserError
-from sequencematch.model.policy import Policy, load_policy, new_policy, save_policy
+from sequencematch.model.build import load_policy, new_policy, save_policy
+from sequencematch.model.policy import Policy
 from sequencematch.model.processes import Processes, join
 from sequencematch.script import settings_from
 from sequencematch.seeding import stable_seed

@@ -23,7 +23,7 @@ from sequencematch.core import Trajectory
 from sequencematch.errors import UserError
 from sequencematch.model.policy import Policy, trained_tensors
 from sequencematch.model.processes import Processes
-from sequencematch.sampling.producer import Beside, Here, Producer, Request
+from sequencematch.sampling.producer import Background, InProcess, Producer, Request
 from sequencematch.sampling.rollout import Decoding
 from sequencematch.seeding import generator, stable_seed
 from sequencematch.settings.section import Objective, Optimiser, Rollouts, Schedule
@@ -132,7 +132,7 @@ class Trainer:
         self.metrics: list[dict] = []
         self.window: list[dict] = []
         self._restore()
-        self.producer: Producer = Beside(self.policy, run.rebuild) if beside else Here(self.policy)
+        self.producer: Producer = Background(self.policy, run.rebuild) if beside else InProcess(self.policy)
 
     def train(self) -> tuple[list[dict], dict]:
         schedule = self.run.schedule

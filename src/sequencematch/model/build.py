@@ -1,0 +1,194 @@
+"""Policies: made (a small Llama from scratch, or a pretrained network, with or without LoRA), saved and loaded."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from sequencematch.model.attention import use_state_tree
+from sequencematch.model.description import check_memory, misfit, read_description, read_tensors
+from sequencematch.model.policy import Policy, trained_tensors
+from sequencematch.settings.section import Model
+from sequencematch.store.hub import cannot_load, check_source
+
+
+def new_policy(model: Model, vocabulary: int, special_ids: dict[str, int], backspace: bool, seed: int) -> Policy:
+    """A policy as ``model`` says: a small Llama from scratch (weights drawn from ``seed``), or a causal LM
+    by hub name or path.
+
+    special_ids: ``bos``, ``eos`` and ``pad``. Raises UserError where the named model cannot be loaded, or is of a kind
+    that the method cannot train.
+    """
+    torch.manual_seed(seed)
+    if model.source == "scratch":
+        check_memory(model, vocabulary)
+        return Policy(_scratch_lm(model, vocabulary, special_ids), backspace, model.static_decoding)
+    from sequencematch.model.fitness import check_fitness
+
+    policy = Policy(_pretrained_lm(model), backspace, model.static_decoding)
+    check_fitness(policy, model.source)
+    return policy
+
+
+def _scratch_lm(model: Model, vocabulary: int, special_ids: dict[str, int]):
+    from transformers.models.llama import LlamaConfig, LlamaForCausalLM
+
+    inner = model.width * 8 // 3
+    config = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=model.width,
+        # In whole blocks where it is wide, as Llama has it (11,008 at 4,096).
+        intermediate_size=inner if model.width < 1024 else -(-inner // 256) * 256,
+        num_hidden_layers=model.layers,
+        num_attention_heads=model.heads,
+        max_position_embeddings=model.context,
+        initializer_range=model.initial_spread,
+        rope_parameters={"rope_type": "default", "rope_theta": model.rope_theta},
+        bos_token_id=special_ids["bos"],
+        eos_token_id=special_ids["eos"],
+        pad_token_id=special_ids["pad"],
+        attn_implementation="sdpa",
+    )
+    # Weights stay float32 whatever the precision: bfloat16 ones would lose small updates.
+    lm = _random_in_four_bits(config, model) if model.quantise == "nf4" else LlamaForCausalLM(config)
+    return _adapted(lm, model)
+
+
+def _random_in_four_bits(config, model: Model):
+    """A Llama of random weights in 4 bits, made layer by layer: never more than one of them in full.
+
+    It has the shape and the speed of a pretrained one, and nothing to say.
+    """
+    from bitsandbytes.nn import Linear4bit, Params4bit
+    from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaForCausalLM
+
+    device, dtype = "cuda" if torch.cuda.is_available() else "cpu", getattr(torch, model.precision)
+    layers, config.num_hidden_layers = config.num_hidden_layers, 0
+    lm = LlamaForCausalLM(config).to(device, dtype)
+    config.num_hidden_layers = layers
+    for index in range(layers):
+        with torch.device(device):
+            layer = LlamaDecoderLayer(config, index).to(dtype)
+        for block in (layer.self_attn, layer.mlp):
+            for name, linear in [(n, module) for n, module in block.named_children() if isinstance(module, nn.Linear)]:
+                quantised = Linear4bit(
+                    linear.in_features, linear.out_features, bias=False, compute_dtype=dtype, quant_type="nf4"
+                )
+                weight = nn.init.normal_(linear.weight.detach(), std=config.initializer_range)
+                quantised.weight = Params4bit(weight, requires_grad=False, quant_type="nf4")
+                setattr(block, name, quantised.to(device))  # quantised by the move
+        lm.model.layers.append(layer)
+    return lm
+
+
+def _pretrained_lm(model: Model):
+    from transformers import AutoModelForCausalLM
+
+    check_source("model", model.source)
+    options = {
+        "revision": model.revision,
+        "trust_remote_code": model.trust_remote_code,
+        "dtype": getattr(torch, model.precision),
+        "attn_implementation": "sdpa",
+    }
+    if model.quantise == "nf4":
+        from transformers import BitsAndBytesConfig
+
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=options["dtype"]
+        )
+    try:
+        lm = AutoModelForCausalLM.from_pretrained(model.source, **options)
+    except MemoryError:
+        raise
+    except Exception as error:  # of whatever the folder's files make the library do
+        raise cannot_load("model", model.source, error) from error
+    _without_dropout(lm)
+    return _adapted(lm, model)
+
+
+def _adapted(lm, model: Model):
+    """The network with our attention, and what ``model`` adds to it: LoRA adapters, gradient checkpointing."""
+    use_state_tree(lm)
+    if model.lora_rank:
+        lm = _with_adapters(lm, model)
+    if model.gradient_checkpointing:
+        lm.activation_checkpointing_enable({"use_reentrant": False})
+    return lm
+
+
+def _without_dropout(lm) -> None:
+    """Dropout would draw from a stream that no seed names, and no resumed run could take up again."""
+    for module in lm.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        if isinstance(getattr(module, "attention_dropout", None), float):
+            module.attention_dropout = 0.0
+
+
+def _with_adapters(lm, model: Model):
+    """Freeze the network and put LoRA adapters on its linear layers (QLoRA)."""
+    from peft import LoraConfig, inject_adapter_in_model
+
+    for module in lm.modules():
+        # On CPUs with AVX512-BF16 a forward pass without gradients repacks the 4-bit weights, after which
+        # the adapters' gradients are silently wrong; rollouts between training steps do just that.
+        if type(module).__name__ == "Linear4bit":
+            module.support_avx512bf16_for_cpu = False
+    lm.requires_grad_(False)
+    adapters = LoraConfig(
+        r=model.lora_rank, lora_alpha=model.lora_alpha, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
+    lm = inject_adapter_in_model(adapters, lm)
+    for parameter in lm.parameters():
+        if parameter.requires_grad:  # in the network's bfloat16, small updates would be lost
+            parameter.data = parameter.data.float()
+    return lm
+
+
+def on_accelerator(policy: Policy) -> Policy:
+    """The policy, on a GPU if there is one."""
+    return policy.to("cuda") if torch.cuda.is_available() else policy
+
+
+# --------------------------------------------------------------------------------------------------
+# Files: policy.json says how to build the policy, the tensors that were trained lie beside it
+# --------------------------------------------------------------------------------------------------
+
+
+def save_policy(policy: Policy, model: Model, folder: Path) -> None:
+    """Write ``policy.json``, ``lm.safetensors`` and ``actions.safetensors`` (row, offset head) to a folder."""
+    tensors = trained_tensors(policy)
+    lm = {name: t for name, t in tensors.items() if name.startswith("lm.")}
+    save_file(lm, folder / "lm.safetensors")
+    save_file({name: t for name, t in tensors.items() if name not in lm}, folder / "actions.safetensors")
+    config = policy.lm.config
+    description = {
+        "model": model.model_dump(),
+        "vocabulary": policy.bkspc,
+        "special_ids": {"bos": config.bos_token_id, "eos": config.eos_token_id, "pad": config.pad_token_id},
+        "backspace": policy.backspace,
+    }
+    (folder / "policy.json").write_text(json.dumps(description, indent=2) + "\n")
+
+
+def load_policy(folder: Path, backspace: bool | None = None) -> tuple[Policy, Model]:
+    """The policy saved in ``folder``; ``backspace`` switches ``<bkspc>`` on or off, None keeps it.
+
+    Raises UserError where the folder holds no policy, or a damaged one.
+    """
+    folder = Path(folder)
+    description = read_description(folder)
+    tensors, model, saved = read_tensors(folder, description), description.model, description.backspace
+    special_ids = description.special_ids.model_dump()
+    policy = new_policy(model, description.vocabulary, special_ids, saved if backspace is None else backspace, seed=0)
+    try:
+        missing, unexpected = policy.load_state_dict(tensors, strict=False)
+    except RuntimeError as error:  # a tensor of another shape
+        raise misfit(folder) from error
+    expected = set(trained_tensors(policy))
+    if unexpected or expected & set(missing):
+        raise misfit(folder)
+    return policy, model

@@ -1,0 +1,72 @@
+"""Noise of the kind ``model``: likely wrong tokens of a trained policy."""
+
+import numpy as np
+import pytest
+import torch
+
+from sequencematch.core import Inputs
+from sequencematch.data.examples import Example
+from sequencematch.data.noise import draw_wrong, noise_split
+from sequencematch.data.tokenizer import train_tokenizer
+from sequencematch.errors import UserError
+from sequencematch.model.build import load_policy, new_policy, save_policy
+from sequencematch.model.likely_noise import model_noise
+from sequencematch.seeding import generator
+from sequencematch.settings.section import Model
+
+TOKENIZER = train_tokenizer(["In base 7, what is 12 - -3? Solution: ", "0123456789"])
+BKSPC = TOKENIZER.bkspc
+NEVER = {*TOKENIZER.special_ids.values(), BKSPC}
+
+
+def clean(completion: str, prompt: str = "what is 12 - -3? Solution: ") -> Example:
+    return Example(TOKENIZER.prompt(prompt), TOKENIZER.completion(completion), 10, completion)
+
+
+@pytest.fixture(scope="module")
+def policy_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("policy")
+    model = Model(layers=1, width=16, heads=2, context=64)
+    policy = new_policy(model, TOKENIZER.size, TOKENIZER.special_ids, backspace=True, seed=0)
+    with torch.no_grad():
+        policy.lm.get_output_embeddings().weight.mul_(40)  # sure of itself, as a trained one
+    save_policy(policy, model, folder)
+    return folder
+
+
+def test_wrong_tokens_are_what_the_policy_finds_likely(policy_folder):
+    policy, _ = load_policy(policy_folder)
+    examples = [clean("12"), clean("-1 03", prompt="base 7"), clean("")]
+    for example, w in zip(examples, model_noise(TOKENIZER, policy_folder)(examples), strict=True):
+        assert w.shape == (len(example.completion), TOKENIZER.size)
+        for position, true in enumerate(example.completion):
+            # The state on its own: no batch, no padding, no tree.
+            state = torch.tensor([example.prompt + example.completion[:position]])
+            inputs = Inputs(state, torch.arange(state.shape[1])[None], end=torch.full_like(state, state.shape[1]))
+            with torch.no_grad():
+                logits = policy(inputs)[0, -1].double()
+            struck = [*NEVER, true]
+            logits[struck] = -torch.inf
+            np.testing.assert_allclose(w[position], logits.softmax(0)[:-1], atol=1e-5)
+            drawn = {draw_wrong(example.completion, w, position, generator("m", i)) for i in range(50)}
+            assert not drawn & set(struck)
+    assert max(w.max(axis=1)) > 2 / TOKENIZER.size  # far from uniform, or this would prove little
+
+
+def test_wrong_tokens_go_into_a_split(policy_folder):
+    examples = [clean(str(n)) for n in range(300)]  # several batches
+    columns = noise_split(examples, 0.5, 1, model_noise(TOKENIZER, policy_folder), BKSPC, (0,))
+    for item, actions, imitated in zip(columns["example"], columns["actions"], columns["imitated"], strict=True):
+        wrong = [t for t, kept in enumerate(imitated) if not kept]  # [wrong, <bkspc>, true]
+        assert all(actions[t] not in {*NEVER, actions[t + 2]} and actions[t + 1] == BKSPC for t in wrong)
+        left = [action for t, action in enumerate(actions) if not {t, t - 1} & set(wrong)]
+        assert left == examples[item].completion
+    assert any(BKSPC in actions for actions in columns["actions"])
+
+
+def test_a_policy_of_the_same_vocabulary_is_needed(policy_folder):
+    with pytest.raises(UserError, match="--policy"):
+        model_noise(TOKENIZER, None)
+    larger = train_tokenizer(["abcdefghijklmnopqrstuvwxyz what is 12 - -3? Solution: "])
+    with pytest.raises(UserError, match="different data"):
+        model_noise(larger, policy_folder)
