@@ -85,8 +85,8 @@ def test_a_tokenizer_without_the_needed_tokens(checkpoint, tmp_path, capsys):
     trained_folder(tmp_path)
     config = json.loads((tmp_path / "tokenizer_config.json").read_text())
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config | {"eos_token": "</s>"}))
-    assert "no eos_token" in error(capsys, "sample", tmp_path, PROMPT)
-    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config | {"bkspc_id": 9}))
+    assert "names no end token (eos_token)" in error(capsys, "sample", tmp_path, PROMPT)
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config | {"bkspc_id": 99}))
     assert "different experiments" in error(capsys, "sample", tmp_path, PROMPT)
     assert "different experiments" in error(capsys, "export", tmp_path, tmp_path / "out")
 

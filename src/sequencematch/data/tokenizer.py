@@ -1,6 +1,5 @@
 """Text to token ids and back, without loss. ``<bkspc>`` is no token: its action id is the vocabulary size."""
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from itertools import groupby
@@ -9,11 +8,13 @@ from pathlib import Path
 import tokenizers
 
 from sequencematch.errors import UserError
-from sequencematch.store.files import write_json, write_text_atomically
+from sequencematch.store.files import read_json, read_text, reason, write_json, write_text_atomically
 from sequencematch.store.hub import cannot_load, check_source
 
 SPECIALS = {"pad": "<pad>", "bos": "<bos>", "eos": "<eos>"}  # ids 0, 1, 2 of our own tokenizers
 DIGITS = "0123456789"
+FILES = ("tokenizer.json", "tokenizer_config.json")
+MOST_TOKENS = 2**24
 # Words with the spaces and stops around them, operators with theirs: few tokens a sequence.
 WORDS = re.compile(r"[,.?]? ?[A-Za-z]+:? ?| [-+*] |, ")
 
@@ -160,16 +161,21 @@ def load_tokenizer(folder: Path | str) -> Tokenizer:
     valid tokenizer.
     """
     folder = Path(folder)
+    for name in FILES:
+        if not (folder / name).exists():
+            raise UserError(f"no tokenizer in '{folder}' ({name} is missing): run the step that makes it")
+    text, config = read_text(folder / FILES[0]), read_json(folder / FILES[1])
     try:
-        fast = tokenizers.Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8"))
-        config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        fast = tokenizers.Tokenizer.from_str(text)
         named = {name: _text(config.get(f"{name}_token")) for name in SPECIALS}
         bkspc, context = (_whole(config.get(name)) for name in ("bkspc_id", "model_max_length"))
-    except FileNotFoundError as error:
-        missing = Path(error.filename).name
-        raise UserError(f"no tokenizer in '{folder}' ({missing} is missing): run the step that makes it") from error
-    except Exception as error:  # the library raises nothing more specific on a damaged file
-        raise UserError(f"the tokenizer in '{folder}' is damaged ({error}): delete it and run again") from error
+        largest = max([bkspc or 0, *fast.get_vocab().values()])
+        if largest >= MOST_TOKENS or (context is not None and context < 1):
+            raise ValueError(f"token ids reach {largest}, and texts {context} tokens")
+    except BaseException as error:  # the library raises nothing specific, and panics are not Exceptions
+        if isinstance(error, KeyboardInterrupt | SystemExit | MemoryError):
+            raise
+        raise UserError(f"the tokenizer in '{folder}' is damaged ({reason(error)}): delete it and run again") from error
     return Tokenizer(fast, _with_stand_ins(named, fast, str(folder)), bkspc, context)
 
 
