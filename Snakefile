@@ -15,7 +15,10 @@ from sequencematch.config.experiment import check_files, load_config, scale_over
 from sequencematch.settings.decodings import decoding_options
 from sequencematch.errors import UserError
 from sequencematch.store.hub import CONSENT
-from sequencematch.settings.section import MEASUREMENTS, Evaluation, Objective
+from sequencematch.settings.evaluation import Evaluation
+from sequencematch.settings.options import options
+from sequencematch.settings.overheads import MEASUREMENTS
+from sequencematch.settings.training import Objective
 
 # The configuration: config.yaml, the scale's overlay, then what --config and --configfile say.
 try:

@@ -4,20 +4,21 @@ import sys
 from pathlib import Path
 
 from sequencematch import script
-from sequencematch.settings.section import Text, Translation
+from sequencematch.settings.data import Text, Translation
+from sequencematch.settings.options import add_settings, settings_from
 
 
 def main() -> None:
     parser = script.parser(__doc__)
-    script.add_settings(parser, Translation, {"longest"})
-    script.add_settings(parser, Text, {"prompt", "continuation"})
+    add_settings(parser, Translation, {"longest"})
+    add_settings(parser, Text, {"prompt", "continuation"})
     parser.add_argument("--data", type=Path, required=True, help="dataset folder")
     parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer folder")
     parser.add_argument("--context", type=int, help="most tokens the model takes (default: the tokenizer's, if any)")
     parser.add_argument("--output", type=Path, required=True, help="folder of examples to write")
     args = parser.parse_args()
     for section in (Translation, Text):
-        script.settings_from(args, section)  # wrong values are named before anything is read
+        settings_from(args, section)  # wrong values are named before anything is read
 
     from sequencematch.data.encoding import FAMILIES, encode_split
     from sequencematch.data.examples import columns
@@ -28,7 +29,7 @@ def main() -> None:
     data, source = load(args.data)
     tokenizer = load_tokenizer(args.tokenizer)
     family = source["settings"]["family"]
-    settings = script.settings_from(args, FAMILIES[family][0])
+    settings = settings_from(args, FAMILIES[family][0])
     context = args.context or tokenizer.context
     splits, left_out, altered = {}, {}, {}
     for name, split in data.items():

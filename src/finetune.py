@@ -1,19 +1,20 @@
 """Spend a method's budget: MLE and ULS from the base model, BC and SequenceMatch from BC's k steps."""
 
 from sequencematch import script
-from sequencematch.settings.section import Objective, Optimiser, Rollouts, Schedule
+from sequencematch.settings.options import add_settings, settings_from
+from sequencematch.settings.training import Objective, Optimiser, Rollouts, Schedule
 
 
 def main() -> None:
     parser = script.parser(__doc__)
     parser.add_argument("--loss", choices=("mle", "uls", "bc", "sm"), required=True, help="what the method minimises")
     for section in (Optimiser, Schedule, Objective, Rollouts):
-        script.add_settings(parser, section)
+        add_settings(parser, section)
     script.add_stage_options(parser)
     script.add_initial_option(parser)
     args = parser.parse_args()
     optimiser, schedule, objective, rollouts = (
-        script.settings_from(args, section) for section in (Optimiser, Schedule, Objective, Rollouts)
+        settings_from(args, section) for section in (Optimiser, Schedule, Objective, Rollouts)
     )
 
     from sequencematch.training.stage import load_initial, run_stage

@@ -4,12 +4,13 @@ from pathlib import Path
 
 from sequencematch import script
 from sequencematch.errors import UserError
-from sequencematch.settings.section import Noise
+from sequencematch.settings.noise import Noise
+from sequencematch.settings.options import add_settings, settings_from
 
 
 def main() -> None:
     parser = script.parser(__doc__)
-    script.add_settings(parser, Noise)
+    add_settings(parser, Noise)
     parser.add_argument("--examples", type=Path, required=True, help="folder of examples")
     parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer folder")
     parser.add_argument("--output", type=Path, required=True, help="folder of noised examples to write")
@@ -17,7 +18,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, required=True, help="seed of the noise")
     parser.add_argument("--policy", type=Path, help="model folder that proposes wrong tokens (kind 'model')")
     args = parser.parse_args()
-    noise = script.settings_from(args, Noise)
+    noise = settings_from(args, Noise)
     if not 0 <= args.eta < 1:
         raise UserError(f"--eta {args.eta:g}: the noise level must lie in [0, 1)")
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from sequencematch import script
 from sequencematch.errors import UserError
-from sequencematch.settings.section import Evaluation
+from sequencematch.settings.evaluation import Evaluation
+from sequencematch.settings.options import add_settings, settings_from
 
 
 def main() -> None:
     parser = script.parser(__doc__)
-    script.add_settings(parser, Evaluation, {"split", "batch", "judge"})
+    add_settings(parser, Evaluation, {"split", "batch", "judge"})
     parser.add_argument("--judge-model", type=Path, help="model folder of the same task that judges, without --judge")
     parser.add_argument("--samples", type=Path, required=True, help="samples.jsonl of the run")
     parser.add_argument("--model", type=Path, required=True, help="model folder that was sampled")
@@ -21,7 +22,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="judged.json to write")
     script.add_gpus_option(parser)
     args = parser.parse_args()
-    evaluation = script.settings_from(args, Evaluation)
+    evaluation = settings_from(args, Evaluation)
     if bool(evaluation.judge) == bool(args.judge_model):
         raise UserError("name one judge: a model folder (--judge-model), or a causal LM by hub name or path (--judge)")
 

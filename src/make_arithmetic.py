@@ -4,15 +4,16 @@ import os
 from pathlib import Path
 
 from sequencematch import script
-from sequencematch.settings.section import Arithmetic
+from sequencematch.settings.data import Arithmetic
+from sequencematch.settings.options import add_settings, settings_from
 
 
 def main() -> None:
     parser = script.parser(__doc__)
-    script.add_settings(parser, Arithmetic)
+    add_settings(parser, Arithmetic)
     parser.add_argument("--output", type=Path, required=True, help="dataset folder to write")
     args = parser.parse_args()
-    data = script.settings_from(args, Arithmetic)
+    data = settings_from(args, Arithmetic)
 
     from sequencematch.data.arithmetic import generate
     from sequencematch.store import provenance

@@ -3,18 +3,19 @@
 from pathlib import Path
 
 from sequencematch import script
-from sequencematch.settings.section import Source, Text
+from sequencematch.settings.data import Source, Text
+from sequencematch.settings.options import add_settings, settings_from
 
 READ = {"source", "train", "validation", "test", "seed"}
 
 
 def main() -> None:
     parser = script.parser(__doc__)
-    script.add_settings(parser, Text, READ)
-    script.add_settings(parser, Source, prefix="source_")
+    add_settings(parser, Text, READ)
+    add_settings(parser, Source, prefix="source_")
     parser.add_argument("--output", type=Path, required=True, help="dataset folder to write")
     args = parser.parse_args()
-    data, source = script.settings_from(args, Text), script.settings_from(args, Source, prefix="source_")
+    data, source = settings_from(args, Text), settings_from(args, Source, prefix="source_")
 
     from sequencematch.data.documents import read_documents
     from sequencematch.data.splits import make_splits

@@ -6,7 +6,9 @@ The steps and generations of MLE, BC and SequenceMatch; or one part beside what 
 from pathlib import Path
 
 from sequencematch import script
-from sequencematch.settings.section import MEASUREMENTS, Model, Overhead
+from sequencematch.settings.model import Model
+from sequencematch.settings.options import add_settings, settings_from
+from sequencematch.settings.overheads import MEASUREMENTS, Overhead
 from sequencematch.store import provenance
 
 
@@ -14,11 +16,11 @@ def main() -> None:
     parser = script.parser(__doc__)
     parser.add_argument("--part", choices=MEASUREMENTS, required=True, help="what to time")
     for section in (Overhead, Model):
-        script.add_settings(parser, section)
+        add_settings(parser, section)
     parser.add_argument("--output", type=Path, required=True, help="folder to write, with every single number")
     script.add_gpus_option(parser)
     args = parser.parse_args()
-    model, settings = (script.settings_from(args, section) for section in (Model, Overhead))
+    model, settings = (settings_from(args, section) for section in (Model, Overhead))
     settings.check_fits(model)
 
     from sequencematch.model.processes import check_gpus

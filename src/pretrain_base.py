@@ -1,25 +1,27 @@
 """Make the base model that every method starts from: trained from scratch here, a hub model at scale."""
 
 from sequencematch import script
-from sequencematch.settings.section import Model, Optimiser, Schedule
+from sequencematch.settings.model import Model
+from sequencematch.settings.options import add_settings, settings_from
+from sequencematch.settings.training import Optimiser, Schedule
 
 
 def main() -> None:
     parser = script.parser(__doc__)
-    script.add_settings(parser, Model)
-    script.add_settings(parser, Optimiser)
-    script.add_settings(parser, Schedule)
+    add_settings(parser, Model)
+    add_settings(parser, Optimiser)
+    add_settings(parser, Schedule)
     script.add_stage_options(parser)
     args = parser.parse_args()
 
     from sequencematch.training.stage import run_stage, scratch_or_pretrained
     from sequencematch.training.trainer import Stage
 
-    schedule = script.settings_from(args, Schedule)
+    schedule = settings_from(args, Schedule)
     policy, model = scratch_or_pretrained(args)
     steps = schedule.base_steps  # no decay: the methods go on at the full learning rate
     stage = Stage("mle", start=0, stop=steps, decay_start=steps, total=steps)
-    optimiser = script.settings_from(args, Optimiser)
+    optimiser = settings_from(args, Optimiser)
     run_stage(args, stage, policy, model, optimiser, schedule)
 
 

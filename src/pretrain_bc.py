@@ -1,18 +1,19 @@
 """Behavioural cloning for k steps: the common start of BC for the full budget and of SequenceMatch."""
 
 from sequencematch import script
-from sequencematch.settings.section import Objective, Optimiser, Schedule
+from sequencematch.settings.options import add_settings, settings_from
+from sequencematch.settings.training import Objective, Optimiser, Schedule
 
 
 def main() -> None:
     parser = script.parser(__doc__)
-    script.add_settings(parser, Optimiser)
-    script.add_settings(parser, Schedule)
-    script.add_settings(parser, Objective)
+    add_settings(parser, Optimiser)
+    add_settings(parser, Schedule)
+    add_settings(parser, Objective)
     script.add_stage_options(parser)
     script.add_initial_option(parser)
     args = parser.parse_args()
-    optimiser, schedule, objective = (script.settings_from(args, s) for s in (Optimiser, Schedule, Objective))
+    optimiser, schedule, objective = (settings_from(args, s) for s in (Optimiser, Schedule, Objective))
 
     from sequencematch.training.stage import load_initial, run_stage
     from sequencematch.training.trainer import Stage

@@ -6,13 +6,15 @@
 from pathlib import Path
 
 from sequencematch import script
-from sequencematch.settings.section import Evaluation, Noise
+from sequencematch.settings.evaluation import Evaluation
+from sequencematch.settings.noise import Noise
+from sequencematch.settings.options import add_settings, settings_from
 
 
 def main() -> None:
     parser = script.parser(__doc__)
-    script.add_settings(parser, Evaluation, set(Evaluation.model_fields) - {"judge"})
-    script.add_settings(parser, Noise, {"kind"})
+    add_settings(parser, Evaluation, set(Evaluation.model_fields) - {"judge"})
+    add_settings(parser, Noise, {"kind"})
     parser.add_argument("--model", type=Path, required=True, help="model folder")
     parser.add_argument("--examples", type=Path, required=True, help="folder of examples")
     parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer folder")
@@ -23,7 +25,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, required=True, help="seed of the samples")
     script.add_gpus_option(parser)
     args = parser.parse_args()
-    evaluation, noise = script.settings_from(args, Evaluation), script.settings_from(args, Noise)
+    evaluation, noise = settings_from(args, Evaluation), settings_from(args, Noise)
 
     from sequencematch.data.examples import load_examples
     from sequencematch.data.tokenizer import load_tokenizer

@@ -6,19 +6,21 @@ That of arithmetic knows its words, digits and characters, that of translations 
 from pathlib import Path
 
 from sequencematch import script
-from sequencematch.settings.section import Language, Model
+from sequencematch.settings.data import Language
+from sequencematch.settings.model import Model
+from sequencematch.settings.options import add_settings, settings_from
 
 
 def main() -> None:
     parser = script.parser(__doc__)
-    script.add_settings(parser, Language, {"vocabulary"})
+    add_settings(parser, Language, {"vocabulary"})
     parser.add_argument("--data", type=Path, required=True, help="dataset folder")
     parser.add_argument("--output", type=Path, required=True, help="tokenizer folder to write")
-    script.add_settings(parser, Model, {"source", "revision", "trust_remote_code"}, prefix="model_")
+    add_settings(parser, Model, {"source", "revision", "trust_remote_code"}, prefix="model_")
     args = parser.parse_args()
     vocabulary, model = (
-        script.settings_from(args, Language).vocabulary,
-        script.settings_from(args, Model, prefix="model_"),
+        settings_from(args, Language).vocabulary,
+        settings_from(args, Model, prefix="model_"),
     )
 
     from sequencematch.data.tokenizer import pretrained_tokenizer, train_byte_tokenizer, train_tokenizer

@@ -1,25 +1,18 @@
-"""What every script's command line shares: settings as options, and errors as one sentence."""
+"""What every script's command line shares: common options, and errors as one sentence."""
 
 import argparse
 import errno
 import os
 import re
-import shlex
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn, TypeVar, get_args
-
-from pydantic import ValidationError
+from typing import NoReturn
 
 from sequencematch.errors import UserError
-from sequencematch.settings.explain import allowed, sentence
-from sequencematch.settings.section import Section
-
-SomeSection = TypeVar("SomeSection", bound=Section)
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 # What the machine refuses, in words. Any other OSError is a mistake in the program and keeps its traceback.
@@ -69,63 +62,6 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {printable(message)} (see {self.prog} --help)\n")
-
-
-def add_settings(
-    parser: argparse.ArgumentParser, section: type[Section], only: Collection[str] | None = None, prefix: str = ""
-) -> None:
-    """One option per setting of ``section``, with its default, allowed values and meaning in the help.
-
-    ``only`` names some of them; ``prefix`` goes before their names, where two sections of a script would share some.
-    Values stay text here; ``settings_from`` converts and checks them.
-    """
-    group = parser.add_argument_group(f"{section.__name__.lower()} settings")
-    for name in _variable(section, only):
-        field = section.model_fields[name]
-        default = " ".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
-        meaning = f"{field.description} ({allowed(section, name)}; default: {default})".replace("%", "%%")
-        if field.annotation is bool:
-            kind = {"action": argparse.BooleanOptionalAction}
-        elif isinstance(field.default, tuple):
-            kind = {"nargs": "*", "metavar": "X"}
-        else:
-            kind = {"metavar": "X"}
-        group.add_argument(_option(prefix + name), help=meaning, default=field.default, **kind)
-
-
-def settings_from(args: argparse.Namespace, section: type[SomeSection], prefix: str = "") -> SomeSection:
-    """The settings of ``section`` that ``add_settings`` put into ``args``, checked; others have their defaults.
-
-    Raises UserError naming the option, its value and what is allowed.
-    """
-    given = {name: getattr(args, prefix + name) for name in _variable(section) if hasattr(args, prefix + name)}
-    try:
-        return section.model_validate(given)
-    except ValidationError as error:
-        raise UserError(sentence(error, section, lambda place: _option(prefix + place[0]) if place else "")) from None
-
-
-def options(section: Section, only: Collection[str] | None = None, prefix: str = "") -> str:
-    """The settings (or ``only`` some) as a command line that ``add_settings`` reads back, quoted for the shell."""
-    words = []
-    for name in _variable(type(section), only):
-        value = getattr(section, name)
-        option = _option(prefix + name)
-        if isinstance(value, bool):
-            words.append(option if value else _option(f"no_{prefix}{name}"))
-        elif isinstance(value, tuple):
-            words += [option, *map(str, value)]
-        elif str(value).startswith("-"):  # as a word of its own it could be taken for an option
-            words.append(f"{option}={value}")
-        else:
-            words += [option, str(value)]
-    return shlex.join(words)
-
-
-def _variable(section: type[Section], only: Collection[str] | None = None) -> list[str]:
-    """The names of a section's settings that can be chosen: those with one possible value, as a family, cannot."""
-    fields = section.model_fields.items()
-    return [n for n, field in fields if len(get_args(field.annotation)) != 1 and (only is None or n in only)]
 
 
 def add_stage_options(parser: argparse.ArgumentParser) -> None:
@@ -236,7 +172,3 @@ def _refusal(code: int | None, file: str | None) -> str:
     return (
         f"{verb} {where} failed, {REFUSED.get(code or 0, os.strerror(code or 0).lower())}; fix that and run this again"
     )
-
-
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")

@@ -6,7 +6,8 @@ from support.configuration import BASE, SCALES, refusal
 
 from sequencematch.config.experiment import SECTIONS, load_config, read_yaml, scale_overlay
 from sequencematch.errors import UserError
-from sequencematch.settings.section import Arithmetic, Overhead, Source, Text, Translation
+from sequencematch.settings.data import Arithmetic, Source, Text, Translation
+from sequencematch.settings.overheads import Overhead
 
 
 @pytest.mark.parametrize("overlay", [None, *sorted(SCALES.glob("*.yaml"))], ids=str)

@@ -118,7 +118,7 @@ def test_disk(tmp_path, monkeypatch):
 def test_parameters_of_a_model_from_scratch_are_counted_well_enough():
     """The bound without torch lies above the count, and not far above it."""
     from sequencematch.model.build import new_policy
-    from sequencematch.settings.section import Model
+    from sequencematch.settings.model import Model
 
     model = Model(layers=4, width=96, heads=4)
     policy = new_policy(model, preflight.VOCABULARY, {"bos": 1, "eos": 2, "pad": 0}, True, 0)

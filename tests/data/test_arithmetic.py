@@ -8,7 +8,7 @@ import pytest
 
 from sequencematch.data.arithmetic import TASKS, generate
 from sequencematch.errors import UserError
-from sequencematch.settings.section import Arithmetic
+from sequencematch.settings.data import Arithmetic
 
 SIZES = {"train": 200, "validation": 30, "test": 30}
 ENTROPY = {"add_or_sub_in_base": (1, 2), "mul": (1, 3), "list_prime_factors": (1, 4)}

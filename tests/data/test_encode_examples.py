@@ -10,7 +10,7 @@ from sequencematch.data.encoding import encode_document, encode_pair, encode_spl
 from sequencematch.data.examples import Example, load_examples
 from sequencematch.data.tokenizer import SPECIALS, Tokenizer, load_tokenizer, train_byte_tokenizer
 from sequencematch.errors import UserError
-from sequencematch.settings.section import Arithmetic, Text, Translation
+from sequencematch.settings.data import Arithmetic, Text, Translation
 from sequencematch.store.datasets import load, save
 
 TOKENIZER = train_byte_tokenizer(["the cat sleeps and the dog sleeps", "le chat dort et le chien dort"] * 5, 290)

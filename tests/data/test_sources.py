@@ -21,7 +21,7 @@ from sequencematch.data.documents import read_documents
 from sequencematch.data.pairs import read_pairs
 from sequencematch.data.splits import make_splits
 from sequencematch.errors import UserError
-from sequencematch.settings.section import Dataset, Source, Text, Translation
+from sequencematch.settings.data import Dataset, Source, Text, Translation
 from sequencematch.store.code_digest import import_closure
 from sequencematch.store.datasets import load
 

@@ -23,7 +23,7 @@ from sequencematch.data.tokenizer import (
 )
 from sequencematch.errors import UserError
 from sequencematch.evaluation.completions import disturbances
-from sequencematch.settings.section import Arithmetic, Translation
+from sequencematch.settings.data import Arithmetic, Translation
 
 ALPHABET = string.ascii_letters + string.digits + string.punctuation + " \n\té"
 TEXTS = ["What is the product of -1.5 and 20? Solution: ", "-30.0", ALPHABET]

@@ -16,7 +16,7 @@ from sequencematch.evaluation.completions import answers, attempts, choose, comp
 from sequencematch.sampling.decoding import Decoding
 from sequencematch.sampling.rollout import Perturbation, Rollout, sample
 from sequencematch.seeding import stable_seed
-from sequencematch.settings.section import Evaluation
+from sequencematch.settings.evaluation import Evaluation
 from sequencematch.store.datasets import save
 from sequencematch.store.files import write_json_lines
 

@@ -21,7 +21,7 @@ from sequencematch.export.folder import export_model
 from sequencematch.model.build import load_policy
 from sequencematch.sampling.rollout import Decoding, sample
 from sequencematch.seeding import uniforms
-from sequencematch.settings.section import Model
+from sequencematch.settings.model import Model
 
 METRICS = {
     "task": "mul",

@@ -12,7 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from sequencematch.errors import UserError
 from sequencematch.model.build import load_policy, new_policy, save_policy
-from sequencematch.settings.section import Model
+from sequencematch.settings.model import Model
 from sequencematch.store.hub import CONSENT
 
 

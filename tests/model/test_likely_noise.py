@@ -12,7 +12,7 @@ from sequencematch.errors import UserError
 from sequencematch.model.build import load_policy, new_policy, save_policy
 from sequencematch.model.likely_noise import model_noise
 from sequencematch.seeding import generator
-from sequencematch.settings.section import Model
+from sequencematch.settings.model import Model
 
 TOKENIZER = train_tokenizer(["In base 7, what is 12 - -3? Solution: ", "0123456789"])
 BKSPC = TOKENIZER.bkspc

@@ -15,7 +15,7 @@ from sequencematch.errors import UserError
 from sequencematch.model.build import load_policy, new_policy, save_policy
 from sequencematch.model.policy import trained_tensors
 from sequencematch.sampling.rollout import Decoding, sample
-from sequencematch.settings.section import Model
+from sequencematch.settings.model import Model
 from sequencematch.training.losses import count, score_rows
 
 SPECIALS = {"bos": BOS, "eos": 2, "pad": 0}

@@ -28,7 +28,8 @@ from sequencematch.overheads.steps import (
 from sequencematch.overheads.steps_table import budgets, parts_of, summarise, to_csv
 from sequencematch.sampling.decoding import Decoding
 from sequencematch.scores.paper import read_reported
-from sequencematch.settings.section import Model, Overhead
+from sequencematch.settings.model import Model
+from sequencematch.settings.overheads import Overhead
 from sequencematch.training.losses import LOSSES, count
 
 CASE = Case(prompt=6, continuation=20, batch=3)

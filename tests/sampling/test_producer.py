@@ -19,7 +19,7 @@ from support.training import KILLER, a_run
 from sequencematch.errors import UserError
 from sequencematch.model.build import load_policy
 from sequencematch.model.policy import trained_tensors
-from sequencematch.settings.section import Rollouts
+from sequencematch.settings.training import Rollouts
 from sequencematch.training.replay import ReplayBuffer
 from sequencematch.training.trainer import Stage, Trainer
 

@@ -9,7 +9,7 @@ from sequencematch import core
 from sequencematch.core import Trajectory
 from sequencematch.model.build import new_policy
 from sequencematch.sampling.rollout import Decoding
-from sequencematch.settings.section import Model
+from sequencematch.settings.model import Model
 
 PAD, BOS, EOS = 0, 1, 2
 SMALL = Model(layers=2, width=32, heads=2, context=48)

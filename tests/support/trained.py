@@ -8,7 +8,7 @@ import torch
 from sequencematch.data.tokenizer import Tokenizer, train_tokenizer
 from sequencematch.model.build import new_policy, save_policy
 from sequencematch.model.policy import Policy
-from sequencematch.settings.section import Model
+from sequencematch.settings.model import Model
 
 TEXTS = ["What is 25 + 3? Solution: 28", "Calculate 9 * 41. Solution: 369", "What is -7 * 60? Solution: -420"]
 PROMPTS = ["What is 25 + 3? Solution: ", "Calculate 9 * 4. Solution: ", "7"]

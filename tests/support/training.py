@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sequencematch.settings.section import Objective, Optimiser, Rollouts, Schedule
+from sequencematch.settings.training import Objective, Optimiser, Rollouts, Schedule
 from sequencematch.training.batches import load_corpora
 from sequencematch.training.trainer import Run, Stage
 from support.experiment import ROLLOUTS

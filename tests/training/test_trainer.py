@@ -19,7 +19,7 @@ from support.training import KILLER, a_run
 
 from sequencematch.model.build import load_policy
 from sequencematch.model.policy import trained_tensors
-from sequencematch.settings.section import Optimiser, Rollouts, Schedule
+from sequencematch.settings.training import Optimiser, Rollouts, Schedule
 from sequencematch.training import trainer
 from sequencematch.training.losses import score_rows
 from sequencematch.training.trainer import Stage, train

@@ -20,7 +20,7 @@ from sequencematch.config.experiment import load_config, scale_overlay
 from sequencematch.data.tokenizer import SPECIALS, Tokenizer
 from sequencematch.model.build import _with_adapters
 from sequencematch.model.parameters import count_parameters
-from sequencematch.settings.section import Model
+from sequencematch.settings.model import Model
 
 ARITHMETIC = ("mul", "add_or_sub_in_base", "list_prime_factors")
 TRAINING_EXAMPLES = {"mul": 5000, "add_or_sub_in_base": 5000, "list_prime_factors": 50_000}

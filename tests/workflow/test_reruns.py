@@ -17,7 +17,7 @@ import yaml
 from support.workflow import PARTS, copy_tree, snakemake, wait_for
 
 from sequencematch.config.experiment import SECTIONS, Config
-from sequencematch.settings.section import Arithmetic, Source, Text, Translation
+from sequencematch.settings.data import Arithmetic, Source, Text, Translation
 
 pytestmark = pytest.mark.slow
 
@@ -112,6 +112,7 @@ REPORT = TABLES | {"plot_motivating_example", "make_map"}
 WORDS = REPORT | {"plot_noise_levels", "make_report"}  # what writes names and numbers
 SCORES = WORDS | {"plot_learning_curves", "plot_backspaces"}  # what reads scores
 FIGURES = {"plot_noise_levels", "plot_learning_curves", "plot_masks", "plot_backspaces", "make_report"}
+OPTIONS = DATA | NETWORK | {"train_tokenizer", "encode_examples", "inject_noise"}  # what takes settings as options
 TOKENS = NETWORK | {"encode_examples", "inject_noise", "plot_masks", "plot_backspaces", "make_report"}
 
 # Files of src/sequencematch, and the scripts that use them.
@@ -122,7 +123,7 @@ USED_BY = {
     "model/attention.py": NETWORK,
     "overheads/parts_table.py": {"make_benchmark_table"},
     "overheads/measure.py": COSTS,
-    "scores/bleu.py": SCORES | {"score", "judge"},
+    "scores/bleu.py": SCORES | {"score"},
     "model/cache.py": NETWORK,
     "training/checkpoints.py": TRAINING | COSTS,
     "script.py": EVERY,
@@ -135,7 +136,7 @@ USED_BY = {
     "training/batches.py": TRAINING | COSTS,
     "export/custom_generate.py": set(),
     "sampling/decoding.py": NETWORK,
-    "settings/decodings.py": EVERY,
+    "settings/decodings.py": SCORES | {"sample", "judge"},
     "scores/deletions.py": {"sample", "make_text_table", "plot_masks", "plot_backspaces", "make_report"},
     "tables/document.py": WORDS | COST_TABLES,
     "data/documents.py": {"make_text"},
@@ -145,11 +146,12 @@ USED_BY = {
     "evaluation/procedures.py": {"sample"},
     "data/examples.py": {"encode_examples", "inject_noise", "sample", "judge", "plot_backspaces", "make_report"}
     | COSTS,
-    "settings/explain.py": EVERY,
+    "settings/explain.py": OPTIONS,
     "export/folder.py": set(),
     "tables/scores_figure.py": REPORT,
     "store/files.py": EVERY,
     "model/fitness.py": NETWORK,
+    "model/description.py": NETWORK,
     "store/hub.py": TOKENS | {"train_tokenizer"},
     "scores/intervals.py": WORDS,
     "evaluation/judging.py": {"judge"},
@@ -169,7 +171,6 @@ USED_BY = {
     "scores/paper_tables.csv": WORDS | COST_TABLES,
     "data/phrase_words.py": {"make_translation"},
     "data/phrases.py": {"make_translation"},
-    "plots/__init__.py": FIGURES | COST_FIGURES,
     "report/backspaces.py": {"plot_backspaces"},
     "report/learning_curves.py": {"plot_learning_curves"},
     "report/masks.py": {"plot_masks"},
@@ -189,7 +190,6 @@ USED_BY = {
     "data/python_topics.py": {"make_text"},
     "scores/quantities.py": SCORES,
     "training/replay.py": TRAINING | COSTS,
-    "report/__init__.py": {"plot_learning_curves", "plot_backspaces", "make_report"},
     "report/beside.py": {"make_report"},
     "report/facts.py": {"make_report"},
     "report/page.py": {"make_report"},
@@ -200,9 +200,17 @@ USED_BY = {
     "report/rule_graph.py": {"make_report"},
     "scores/runs.py": {"plot_learning_curves", "plot_backspaces", "make_report"},
     "sampling/rollout.py": NETWORK,
-    "scores/metrics.py": SCORES | {"score", "judge"},
+    "scores/metrics.py": {"score"},
+    "scores/metrics_file.py": SCORES,
     "seeding.py": NETWORK | WORDS | DATA | {"inject_noise"},
-    "settings/section.py": EVERY,
+    "settings/section.py": OPTIONS | {"make_map"},
+    "settings/data.py": DATA | {"train_tokenizer", "encode_examples"},
+    "settings/evaluation.py": {"sample", "judge"},
+    "settings/model.py": NETWORK | {"train_tokenizer"},
+    "settings/noise.py": {"inject_noise", "sample"},
+    "settings/options.py": OPTIONS,
+    "settings/overheads.py": COSTS,
+    "settings/training.py": TRAINING | COSTS,
     "tables/showcase.py": {"make_text_table", "plot_masks", "make_report"},
     "model/parameters.py": set(),
     "data/sources.py": CORPORA,
@@ -218,6 +226,11 @@ USED_BY = {
     "training/trainer.py": TRAINING | COSTS,
     "tables/wording.py": WORDS,
 }
+
+# Importing a module runs the ``__init__.py`` of its folder too (a docstring, and nothing else).
+for _folder in {name.rpartition("/")[0] for name in USED_BY} - {""}:
+    USED_BY[f"{_folder}/__init__.py"] = set().union(*(s for n, s in USED_BY.items() if n.startswith(f"{_folder}/")))
+USED_BY["model/__init__.py"] |= {"inject_noise"}  # it names the folder, though not every job uses a model
 
 # Sections of the configuration (those of a task's data by their families), a change in each setting, and the numbers of
 # jobs that read it; 0 stands at a rule that reads what those make, but none of what is made anew. Last, where they are

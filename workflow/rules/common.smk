@@ -86,7 +86,7 @@ def call(script, options=lambda wildcards: "", unused=lambda wildcards: ()):
 def settings(wildcards, **sections):
     """The options for a job's settings: of each section named, all (None), or those listed."""
     in_force = CONFIG.settings(wildcards.task, wildcards.get("method"))
-    return " ".join(script.options(in_force[section], only) for section, only in sections.items())
+    return " ".join(options(in_force[section], only) for section, only in sections.items())
 
 
 def ask(stage, what):
@@ -122,7 +122,7 @@ def sample_options(wildcards):
     evaluation = CONFIG.evaluation_of(wildcards.task, wildcards.method, float(wildcards.eta))
     unread = {"judge"} if wildcards.task in JUDGED else {"judge", "shown"}
     kind = {"kind"} if any("perturbed" in decoding_options(name) for name in evaluation.decodings) else set()
-    chosen = script.options(evaluation, set(Evaluation.model_fields) - unread)
+    chosen = options(evaluation, set(Evaluation.model_fields) - unread)
     return f"{chosen} {settings(wildcards, noise=kind)}"
 
 
@@ -147,8 +147,8 @@ def dataset_script(wildcards):
 def dataset_options(wildcards):
     """What the rows of a task follow from: its settings, and those of its corpus."""
     source = CONFIG.source(wildcards.task)
-    corpus = [] if source is None else [script.options(source, prefix="source_")]
-    return " ".join([script.options(CONFIG.tasks[wildcards.task].data, data_read(wildcards, "dataset")), *corpus])
+    corpus = [] if source is None else [options(source, prefix="source_")]
+    return " ".join([options(CONFIG.tasks[wildcards.task].data, data_read(wildcards, "dataset")), *corpus])
 
 
 def data_read(wildcards, stage):
@@ -172,15 +172,15 @@ def tokenizer_options(wildcards):
     """A pretrained model brings its own tokenizer."""
     model = CONFIG.settings(wildcards.task)["model"]
     if model.source != "scratch":
-        return script.options(model, {"source", "revision", "trust_remote_code"}, prefix="model_")
-    return script.options(CONFIG.tasks[wildcards.task].data, data_read(wildcards, "tokenizer"))
+        return options(model, {"source", "revision", "trust_remote_code"}, prefix="model_")
+    return options(CONFIG.tasks[wildcards.task].data, data_read(wildcards, "tokenizer"))
 
 
 def examples_options(wildcards):
     """The tokenizer of a pretrained model knows its context."""
     model = CONFIG.settings(wildcards.task)["model"]
     context = [f"--context {model.context}"] if model.source == "scratch" else []
-    return " ".join([script.options(CONFIG.tasks[wildcards.task].data, data_read(wildcards, "examples")), *context])
+    return " ".join([options(CONFIG.tasks[wildcards.task].data, data_read(wildcards, "examples")), *context])
 
 
 def base_options(wildcards):
@@ -308,7 +308,7 @@ def graph_options(wildcards):
 
 def overhead_options(wildcards):
     """What an overhead table measures, and the network."""
-    return " ".join(map(script.options, CONFIG.overhead_settings(wildcards.overhead)))
+    return " ".join(map(options, CONFIG.overhead_settings(wildcards.overhead)))
 
 
 def overhead_title(wildcards):

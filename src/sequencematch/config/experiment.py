@@ -15,27 +15,16 @@ from pydantic import Discriminator, Field, Tag, ValidationError, field_validator
 
 from sequencematch.data import documents, pairs
 from sequencematch.errors import UserError
+from sequencematch.settings.data import Arithmetic, Source, Text, Translation
 from sequencematch.settings.decodings import decoding_options
+from sequencematch.settings.evaluation import Evaluation
 from sequencematch.settings.explain import sentence, unknown
 from sequencematch.settings.map import Map, Reading, readings_of
-from sequencematch.settings.section import (
-    Arithmetic,
-    Count,
-    Evaluation,
-    Model,
-    Name,
-    Noise,
-    Objective,
-    Optimiser,
-    Overhead,
-    Rollouts,
-    Schedule,
-    Section,
-    Source,
-    Text,
-    Translation,
-    setting,
-)
+from sequencematch.settings.model import Model
+from sequencematch.settings.noise import Noise
+from sequencematch.settings.overheads import Overhead
+from sequencematch.settings.section import Count, Name, Section, setting
+from sequencematch.settings.training import Objective, Optimiser, Rollouts, Schedule
 
 SECTIONS = {s.__name__.lower(): s for s in (Noise, Model, Optimiser, Schedule, Objective, Rollouts, Evaluation)}
 DEFAULT_SCALE = "default"

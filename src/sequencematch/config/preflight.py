@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from sequencematch.config.experiment import Config
-from sequencematch.settings.section import Model
+from sequencematch.settings.model import Model
 
 TRAINING = ("pretrain_base", "pretrain_bc", "finetune")
 # Stages whose jobs may ask for GPUs, and their rules.

@@ -16,7 +16,7 @@ import numpy as np
 
 from sequencematch.errors import UserError
 from sequencematch.seeding import stable_seed
-from sequencematch.settings.section import Arithmetic
+from sequencematch.settings.data import Arithmetic
 
 EXHAUSTED = 0.05  # share of new questions in a batch of draws below which a range has no more to give
 

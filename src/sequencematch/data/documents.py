@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from sequencematch.data.sources import hub_rows, kind_of, read_json_lines, read_lines, text_at
 from sequencematch.errors import UserError
+from sequencematch.settings.data import Source
 from sequencematch.settings.explain import unknown
-from sequencematch.settings.section import Source
 
 
 def read_documents(source: Source) -> dict[str, Iterable[str]]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from sequencematch.data.examples import Example
 from sequencematch.data.tokenizer import Tokenizer
 from sequencematch.errors import UserError
-from sequencematch.settings.section import Arithmetic, Dataset, Text, Translation
+from sequencematch.settings.data import Arithmetic, Dataset, Text, Translation
 
 
 def encode_question(row: Mapping, tokenizer: Tokenizer, settings: Arithmetic) -> list[Example]:

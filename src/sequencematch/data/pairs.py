@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from sequencematch.data.sources import hub_rows, kind_of, read_json_lines, read_lines, text_at
 from sequencematch.errors import UserError
+from sequencematch.settings.data import Source, Translation
 from sequencematch.settings.explain import unknown
-from sequencematch.settings.section import Source, Translation
 
 Pair = tuple[str, str]
 SEPARATOR = " Translation: "

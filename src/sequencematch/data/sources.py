@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sequencematch.errors import UserError
-from sequencematch.settings.section import Source
+from sequencematch.settings.data import Source
 
 SPLITS = ("train", "validation", "test")
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from sequencematch.errors import UserError
 from sequencematch.seeding import stable_seed
-from sequencematch.settings.section import Dataset, Source
+from sequencematch.settings.data import Dataset, Source
 
 Row = TypeVar("Row")
 ORDER = ("test", "validation", "train")  # a row belongs to the first of these that has it

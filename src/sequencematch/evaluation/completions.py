@@ -21,7 +21,7 @@ from sequencematch.sampling.rollout import Perturbation, Rollout, sample
 from sequencematch.scores.deletions import pieces, removals
 from sequencematch.seeding import generator, stable_seed
 from sequencematch.settings.decodings import concerns_backspace
-from sequencematch.settings.section import Evaluation
+from sequencematch.settings.evaluation import Evaluation
 
 # --------------------------------------------------------------------------------------------------
 # Completions

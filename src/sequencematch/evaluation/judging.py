@@ -31,7 +31,7 @@ from sequencematch.errors import UserError
 from sequencematch.model.build import load_policy, new_policy
 from sequencematch.model.policy import Policy
 from sequencematch.sampling.rollout import eos_ids
-from sequencematch.settings.section import Model
+from sequencematch.settings.model import Model
 from sequencematch.store.files import read_json, read_json_lines, reason
 
 ENTROPY_NGRAMS = (1, 2, 3)

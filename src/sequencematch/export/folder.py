@@ -23,7 +23,7 @@ from sequencematch.export.target import check_target, write_manifest
 from sequencematch.model.build import load_policy
 from sequencematch.model.policy import Policy
 from sequencematch.scores.metrics_file import check_metrics_of, read_metrics
-from sequencematch.settings.section import Model
+from sequencematch.settings.model import Model
 from sequencematch.store.files import atomic_folder, read_json, write_json
 
 if TYPE_CHECKING:

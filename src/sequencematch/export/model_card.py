@@ -1,7 +1,7 @@
 """The README.md of an exported model: what it is, what it was trained on, how well it does, and its limits."""
 
 from sequencematch.model.policy import Policy
-from sequencematch.settings.section import Model
+from sequencematch.settings.model import Model
 
 # What a row of metrics.json's decodings may hold, as a reader of the card calls it.
 MEASURES = {

@@ -10,7 +10,7 @@ from torch import nn
 from sequencematch.model.attention import use_state_tree
 from sequencematch.model.description import check_memory, misfit, read_description, read_tensors
 from sequencematch.model.policy import Policy, trained_tensors
-from sequencematch.settings.section import Model
+from sequencematch.settings.model import Model
 from sequencematch.store.hub import cannot_load, check_source
 
 

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from sequencematch.errors import UserError
-from sequencematch.settings.section import Model
+from sequencematch.settings.model import Model
 from sequencematch.store.files import check_digest, read_json, reason
 from sequencematch.store.hub import code_is_trusted
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from sequencematch.settings.section import Model
+from sequencematch.settings.model import Model
 
 
 @dataclass(frozen=True)

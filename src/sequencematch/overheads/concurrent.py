@@ -13,7 +13,9 @@ from sequencematch.core import Trajectory
 from sequencematch.model.build import load_policy, save_policy
 from sequencematch.model.policy import Policy
 from sequencematch.overheads.steps import Case, make_data
-from sequencematch.settings.section import Model, Objective, Optimiser, Overhead, Rollouts, Schedule
+from sequencematch.settings.model import Model
+from sequencematch.settings.overheads import Overhead
+from sequencematch.settings.training import Objective, Optimiser, Rollouts, Schedule
 from sequencematch.training.batches import Corpus
 from sequencematch.training.trainer import Run, Stage, Trainer
 

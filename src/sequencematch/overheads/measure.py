@@ -29,7 +29,8 @@ from sequencematch.overheads.steps import (
 from sequencematch.sampling.decoding import Decoding
 from sequencematch.sampling.rollout import sample
 from sequencematch.seeding import stable_seed
-from sequencematch.settings.section import Model, Overhead, parse_geometry
+from sequencematch.settings.model import Model
+from sequencematch.settings.overheads import Overhead, parse_geometry
 from sequencematch.store import provenance
 
 GROWING = ("mle", "bc", "sm_paper", "sm", "sm_shared")  # rows that are followed over lengths and batches

@@ -29,7 +29,9 @@ from sequencematch.model.policy import Policy
 from sequencematch.sampling.decoding import Decoding, action_probabilities, inverse_cdf
 from sequencematch.sampling.rollout import sample
 from sequencematch.seeding import generator, stable_seed, uniforms
-from sequencematch.settings.section import Model, Objective, Optimiser, Overhead, longest_rollout
+from sequencematch.settings.model import Model
+from sequencematch.settings.overheads import Overhead, longest_rollout
+from sequencematch.settings.training import Objective, Optimiser
 from sequencematch.training.losses import LOSSES, Scored, count
 from sequencematch.training.trainer import new_optimiser, score_batch
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from sequencematch import core
 from sequencematch.core import Normaliser, Scores, Trajectory
 from sequencematch.model.policy import Policy
-from sequencematch.settings.section import Objective
+from sequencematch.settings.training import Objective
 
 Sums = dict[str, float]
 

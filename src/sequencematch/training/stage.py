@@ -14,9 +14,10 @@ from sequencematch.errors import UserError
 from sequencematch.model.build import load_policy, new_policy, save_policy
 from sequencematch.model.policy import Policy
 from sequencematch.model.processes import Processes, join
-from sequencematch.script import settings_from
 from sequencematch.seeding import stable_seed
-from sequencematch.settings.section import Model, Objective, Optimiser, Rollouts, Schedule
+from sequencematch.settings.model import Model
+from sequencematch.settings.options import settings_from
+from sequencematch.settings.training import Objective, Optimiser, Rollouts, Schedule
 from sequencematch.store import provenance
 from sequencematch.store.code_digest import code_digest
 from sequencematch.store.files import atomic_folder, check_digest, read_json

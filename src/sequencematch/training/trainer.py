@@ -26,7 +26,7 @@ from sequencematch.model.processes import Processes
 from sequencematch.sampling.producer import Background, InProcess, Producer, Request
 from sequencematch.sampling.rollout import Decoding
 from sequencematch.seeding import generator, stable_seed
-from sequencematch.settings.section import Objective, Optimiser, Rollouts, Schedule
+from sequencematch.settings.training import Objective, Optimiser, Rollouts, Schedule
 from sequencematch.store.files import write_text_atomically
 from sequencematch.training.batches import WINDOW, Batches, Corpus, Order, nodes, of_like_length
 from sequencematch.training.checkpoints import load_checkpoint, save_checkpoint

@@ -1,0 +1,114 @@
+"""Settings of the tasks' data: generated questions, translations, text, and the corpora they come from."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from sequencematch.settings.section import Count, Name, Section, setting
+
+
+class Dataset(Section):
+    """What every family of tasks has: so many examples of each split, drawn by a seed."""
+
+    train: Count = setting(20_000, "training examples (of text: documents)")
+    validation: Count = setting(500, "validation examples, for every choice made before the tables")
+    test: Count = setting(500, "test examples, read by the tables alone")
+    seed: int = setting(0, "seed of which examples these are (shared by all runs)")
+
+    @property
+    def lengths(self) -> tuple[int, int]:
+        """Most tokens of a prompt and of a completion, as far as the settings say: a prompt has ``<bos>`` at least."""
+        return 1, 0
+
+
+class Arithmetic(Dataset):
+    family: Literal["arithmetic"] = setting("arithmetic", "generated questions and their solutions")
+    generator: Literal["add_or_sub_in_base", "mul", "list_prime_factors"] = setting(
+        "mul", "which arithmetic questions to generate"
+    )
+    entropy: tuple[float, float] = setting((1.0, 3.0), "the generator's difficulty range, in decimal digits")
+
+    @model_validator(mode="after")
+    def _range_is_ordered(self):
+        low, high = self.entropy
+        if not 0 < low <= high:
+            raise ValueError(
+                f"entropy [{low}, {high}] is no range: it must go from above 0 up to something not below it"
+            )
+        return self
+
+
+class Language(Dataset):
+    """Tasks whose examples come from a corpus."""
+
+    source: Name = setting("phrases", "name of the corpus, an entry of the configuration's sources")
+    vocabulary: Annotated[int, Field(ge=259)] = setting(
+        512, "tokens of the byte-level BPE made for it, 3 special ones and 256 bytes included (scratch)"
+    )
+
+
+class Translation(Language):
+    family: Literal["translation"] = setting("translation", "sentences and their translations")
+    languages: tuple[str, str] = setting(("en", "fr"), "codes of the languages translated from and to")
+    longest: Count = setting(
+        64, "most tokens of a question (<bos> included) and of an answer (<eos> included); longer pairs are left out"
+    )
+
+    @property
+    def lengths(self) -> tuple[int, int]:
+        return self.longest, self.longest
+
+
+class Text(Language):
+    family: Literal["text"] = setting("text", "passages of documents and how they go on")
+    source: Name = setting("python_topics", "name of the corpus, an entry of the configuration's sources")
+    prompt: Count = setting(32, "tokens given, <bos> included")
+    continuation: Count = setting(64, "tokens to be written after them")
+
+    @property
+    def lengths(self) -> tuple[int, int]:
+        return self.prompt, self.continuation
+
+
+class Source(Section):
+    """A corpus: where its rows are, and what may be done with them."""
+
+    kind: Literal["hub", "files", "generated"] = setting("generated", "where the corpus comes from")
+    name: str = setting("", "data set on the hub, or a local folder in its format; name of the generator (generated)")
+    configuration: str = setting("", "configuration of the data set, if it has several (hub)")
+    revision: str = setting("", "commit of the data set; it must be given, except for a local folder (hub)")
+    train: tuple[str, ...] = setting(
+        (), "files of the training split: two aligned texts, one .tsv or one .jsonl; for text .txt or .jsonl (files)"
+    )
+    validation: tuple[str, ...] = setting((), "files of the validation split; held out of train without (files)")
+    test: tuple[str, ...] = setting((), "files of the test split; held out of train without (files)")
+    separator: str = setting("", "regular expression found in the first line of each document of a .txt (files)")
+    licence: str = setting("", "what may be done with the corpus, and who says so")
+    digest: str = setting("", "SHA-256 of the rows read, as a provenance.json states it; checked if given")
+
+    @property
+    def files(self) -> dict[str, tuple[str, ...]]:
+        """The files of each split that has some; none where the kind is another."""
+        named = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {split: files for split, files in named.items() if files and self.kind == "files"}
+
+    @field_validator("separator")
+    @classmethod
+    def _is_an_expression(cls, value):
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"{value!r} is no regular expression ({error})") from None
+        return value
+
+    @model_validator(mode="after")
+    def _says_where(self):
+        if self.kind == "files" and not self.train:
+            raise ValueError("a source of kind 'files' needs the files of its training split (train)")
+        if self.kind != "files" and not self.name:
+            raise ValueError(f"a source of kind '{self.kind}' needs a name")
+        if self.kind == "hub" and not self.revision and not Path(self.name).is_dir():
+            raise ValueError("a source of kind 'hub' needs a revision, or it would change under the results")
+        return self

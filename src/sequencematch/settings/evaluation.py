@@ -1,0 +1,47 @@
+"""Settings of the evaluation: how models are sampled, and what is measured of the samples."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from sequencematch.settings.decodings import decoding_options
+from sequencematch.settings.section import Count, Section, setting
+
+
+class Evaluation(Section):
+    split: Literal["validation", "test"] = setting(
+        "test", "which split is sampled; tables read test, tuning validation"
+    )
+    batch: Count = setting(128, "sequences decoded side by side")
+    max_actions: Count = setting(24, "actions after which a sequence is cut off, backspaces included")
+    decodings: tuple[str, ...] = setting(
+        ("sampled", "greedy", "perturbed=0.05", "perturbed=0.1"),
+        "how completions are decoded: sampled, greedy, temperature=X, top_p=X, min_p=X, rejection=X, bkspc_bias=X, "
+        "surprise=X, takeback=X, takeback_ratio=X, bkspc_masked, perturbed=X (the rate at which emitted tokens are "
+        "replaced by wrong ones; also perturbed_task, perturbed_random, perturbed_model), best_of=X, majority=X; "
+        "several joined by '+'",
+        min_length=1,
+    )
+    corruptions: tuple[Literal["task", "random", "unigram", "model"], ...] = setting(
+        ("random", "model"), "kinds of noise whose repair is measured"
+    )
+    shown: Annotated[int, Field(ge=0)] = setting(
+        5, "first examples shown in full, the last token of their prompt replaced by a random one (text)"
+    )
+    judge: str = setting(
+        "", "hub name or path of the causal LM that judges text; empty: the MLE model of the next seed (text)"
+    )
+
+    @field_validator("decodings")
+    @classmethod
+    def _are_decodings(cls, names):
+        for name in names:
+            decoding_options(name)
+        return names
+
+    @field_validator("decodings", "corruptions")
+    @classmethod
+    def _distinct(cls, values):
+        if len(set(values)) < len(values):
+            raise ValueError(f"{', '.join(values)}: each may stand there once")
+        return values

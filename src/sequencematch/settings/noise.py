@@ -1,0 +1,10 @@
+"""Settings of the noise injected into training data."""
+
+from typing import Literal
+
+from sequencematch.settings.section import Count, Section, setting
+
+
+class Noise(Section):
+    kind: Literal["task", "random", "unigram", "model"] = setting("task", "where injected wrong tokens come from")
+    draws: Count = setting(2, "independent noisings of each example, used in turn by successive epochs")

@@ -1,0 +1,76 @@
+"""Settings of training: the optimiser, the schedule, the objective and its rollouts."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from sequencematch.settings.section import Count, Section, setting
+
+
+class Optimiser(Section):
+    batch: Count = setting(32, "sequences per gradient step")
+    micro_batch: Count = setting(32, "sequences per forward pass (accumulated up to batch)")
+    learning_rate: float = setting(3e-3, "peak learning rate of AdamW", gt=0)
+    weight_decay: float = setting(0.0, "AdamW's decoupled weight decay", ge=0)
+    clip: float = setting(1.0, "largest gradient norm", gt=0)
+    warmup: Annotated[int, Field(ge=0)] = setting(100, "steps of linear warm-up")
+
+    @model_validator(mode="after")
+    def _whole_micro_batches(self):
+        if self.batch % self.micro_batch:
+            raise ValueError(f"batch ({self.batch}) must be a multiple of micro_batch ({self.micro_batch})")
+        return self
+
+
+class Schedule(Section):
+    base_steps: Annotated[int, Field(ge=0)] = setting(1500, "steps of the base model all methods start from (scratch)")
+    pretrain_steps: Annotated[int, Field(ge=0)] = setting(300, "k: steps of BC alone before SequenceMatch")
+    steps: Count = setting(600, "steps of every method after the base model, k included")
+    decay_start: Annotated[int, Field(ge=0)] = setting(300, "step at which the cosine decay to 0 begins")
+    beta_final: float = setting(0.2, "final weight of BC in beta L_BC + (1 - beta) L_SM", ge=0, le=1)
+    beta_steps: Count = setting(150, "steps over which beta falls from 1 to its final value")
+    metrics_every: Count = setting(25, "steps between rows of the metrics file")
+    validate_every: Count = setting(150, "steps between validation losses")
+    checkpoint_every: Count = setting(300, "steps between checkpoints a killed job resumes from")
+
+    @model_validator(mode="after")
+    def _k_below_total(self):
+        if self.pretrain_steps >= self.steps:
+            raise ValueError(
+                f"pretrain_steps (k = {self.pretrain_steps}) must lie below steps ({self.steps}), "
+                "or SequenceMatch has no step left"
+            )
+        return self
+
+
+class Objective(Section):
+    divergence: Literal["kl", "js", "chi2", "chi2_mixture", "mle"] = setting(
+        "chi2_mixture", "f-divergence of SequenceMatch"
+    )
+    alpha: float = setting(0.03, "weight of the causal-entropy term", gt=0)
+    gamma: float = setting(0.95, "discount", gt=0, lt=1)
+    weighting: Literal["discounted", "uniform"] = setting("discounted", "weight gamma^i per transition, or all alike")
+    c: float = setting(0.5, "weight of the chi2-mixture's quadratic", ge=0)
+    beta_mix: float = setting(0.5, "share of that quadratic on data (the rest on rollouts)", ge=0, le=1)
+    js_delta: float = setting(0.01, "js continues as a straight line below -log 2 + js_delta", gt=0)
+    imitate_noise: bool = setting(False, "also imitate the injected wrong tokens (a departure; see README)")
+    uls_ngram: Count = setting(3, "length of the repeated n-grams that unlikelihood penalises")
+    uls_weight: float = setting(1.0, "weight of the unlikelihood term", ge=0)
+
+
+class Rollouts(Section):
+    buffer: Count = setting(1000, "sequences in the replay buffer; the oldest leave first")
+    seen: Count = setting(8, "times each rollout is trained on, on average")
+    generate: Count = setting(128, "sequences per generation step (G)")
+    share_prompts: bool = setting(
+        False,
+        "data of the rollouts' own prompts, each prompt encoded once; else data and rollouts are drawn separately",
+    )
+    temperature: float = setting(1.0, "sampling temperature; 0 is greedy", ge=0)
+    top_p: float = setting(1.0, "nucleus mass; 1 is off", gt=0, le=1)
+    top_k: Annotated[int, Field(ge=0)] = setting(0, "most likely actions kept; 0 is off")
+    max_actions: Count = setting(24, "actions after which a rollout is cut off, backspaces included")
+    concurrent: bool = setting(False, "draw rollouts in a process of their own while training goes on")
+    staleness: Annotated[int, Field(ge=0)] = setting(
+        8, "most gradient steps by which the weights behind rollouts that enter the buffer are old (concurrent)"
+    )
