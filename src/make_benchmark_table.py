@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from sequencematch import script
+from sequencematch.overheads.cells import costs_csv
 from sequencematch.overheads.measured import read_measured
-from sequencematch.overheads.parts_table import BENCHMARKS, compare, page, to_csv
+from sequencematch.overheads.parts_table import BENCHMARKS, compare, parts_page
 from sequencematch.store import provenance
 from sequencematch.store.files import write_text_atomically
 from sequencematch.tables.document import to_markdown
@@ -19,8 +20,10 @@ def main() -> None:
     args = parser.parse_args()
     measured, benchmark = read_measured(args.measured), BENCHMARKS[args.benchmark]
     cells = compare(measured, benchmark.baseline)
-    write_text_atomically(args.csv, to_csv(cells))
-    write_text_atomically(args.markdown, to_markdown(benchmark.title, page(cells, args.benchmark, measured.caption)))
+    write_text_atomically(args.csv, costs_csv(cells, args.benchmark))
+    write_text_atomically(
+        args.markdown, to_markdown(benchmark.title, parts_page(cells, args.benchmark, measured.caption))
+    )
     provenance.record(args, args.csv, args.markdown)
 
 

@@ -1,4 +1,4 @@
-"""Compare what the cells of the map scored: a CSV of every score and difference, a page, and figures."""
+"""Compare the scores of the map's cells: a CSV of every score and difference, a page, and figures."""
 
 from pathlib import Path
 
@@ -6,12 +6,13 @@ from pydantic import ValidationError
 
 from sequencematch import script
 from sequencematch.errors import UserError
-from sequencematch.map.effects import effects, finished, reader, to_csv
-from sequencematch.map.page import page
+from sequencematch.map.effects import effects, finished, map_csv, reader
+from sequencematch.map.figures import plot_axis, plot_cost, plot_summary
+from sequencematch.map.page import map_page
 from sequencematch.settings.map import Map, readings_of
 from sequencematch.store import provenance
 from sequencematch.store.files import atomic_folder, write_text_atomically
-from sequencematch.tables.document import to_markdown
+from sequencematch.tables.document import to_html, to_markdown
 
 
 def main() -> None:
@@ -23,7 +24,7 @@ def main() -> None:
     parser.add_argument(
         "--partial", action="store_true", help="while runs go on: leave out the cells that lack some, and name them"
     )
-    parser.add_argument("--output", type=Path, required=True, help="folder to write: map.csv, map.md, figures (PNG)")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write: CSV, pages, figures (PNG)")
     args = parser.parse_args()
     try:
         described = Map.model_validate_json(args.map)
@@ -36,21 +37,15 @@ def main() -> None:
     if not readings:
         raise UserError(f"'{args.results}' holds no cell of the map: run make map")
     found = effects(readings, reader(args.results, args.seeds))
-
-    import matplotlib
-
-    matplotlib.use("agg")
-    from sequencematch.map.figures import plot_axis, plot_cost, plot_summary
-
+    blocks = map_page(described, found, args.seeds, missing)
     with atomic_folder(args.output) as folder:
-        write_text_atomically(folder / "map.csv", to_csv(found, len(args.seeds)))
-        write_text_atomically(
-            folder / "map.md", to_markdown(described.title, page(described, found, args.seeds, missing))
-        )
-        plot_summary(described, found, folder / "summary.png")
+        write_text_atomically(folder / "map.csv", map_csv(found, len(args.seeds)))
+        write_text_atomically(folder / "map.md", to_markdown(described.title, blocks))
+        write_text_atomically(folder / "map.html", to_html(described.title, blocks))
+        plot_summary(described, found, len(args.seeds), folder / "summary.png")
         plot_cost(described, found, folder / "cost.png")
         for name in dict.fromkeys(reading.axis for reading in readings):
-            plot_axis(described, name, found, folder / f"{name}.png")
+            plot_axis(described, name, found, len(args.seeds), folder / f"{name}.png")
     provenance.record(args, args.output)
 
 

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from sequencematch import script
+from sequencematch.overheads.cells import costs_csv
+from sequencematch.overheads.figures import plot_parts
 from sequencematch.overheads.measured import read_measured
-from sequencematch.overheads.steps_table import page, summarise, to_csv
+from sequencematch.overheads.steps_table import steps_page, summarise
 from sequencematch.scores.paper import FILE, read_reported
 from sequencematch.store import provenance
 from sequencematch.store.files import write_text_atomically
@@ -24,12 +26,9 @@ def main() -> None:
     args = parser.parse_args()
     measured, title = read_measured(args.measured), args.title or args.table
     cells = summarise(measured, read_reported(args.paper), args.compared)
-
-    from sequencematch.overheads.figures import plot_parts
-
     plot_parts(cells, title, args.figure)
-    write_text_atomically(args.csv, to_csv(cells, args.table))
-    write_text_atomically(args.markdown, to_markdown(title, page(cells, measured)))
+    write_text_atomically(args.csv, costs_csv(cells, args.table))
+    write_text_atomically(args.markdown, to_markdown(title, steps_page(cells, measured)))
     provenance.record(args, args.csv, args.markdown, args.figure)
 
 

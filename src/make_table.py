@@ -7,9 +7,11 @@ from sequencematch.scores.comparison import read_comparison
 from sequencematch.scores.paper import FILE, read_reported
 from sequencematch.store import provenance
 from sequencematch.store.files import write_text_atomically
+from sequencematch.tables.cells import to_csv
 from sequencematch.tables.document import to_markdown
-from sequencematch.tables.scores import SCORES, measure, to_csv
-from sequencematch.tables.scores_page import page
+from sequencematch.tables.scores import SCORES, measure, table_of
+from sequencematch.tables.scores_figure import plot_scores
+from sequencematch.tables.scores_page import scores_page
 
 
 def main() -> None:
@@ -23,16 +25,10 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, required=True, help="figure to write (PNG)")
     args = parser.parse_args()
     comparison, title = read_comparison(args.metrics, tuple(SCORES)), args.title or args.table
-    cells = measure(comparison, read_reported(args.paper))
-
-    import matplotlib
-
-    matplotlib.use("agg")
-    from sequencematch.tables.scores_figure import plot_scores
-
-    plot_scores(cells, comparison, title, args.figure)
-    write_text_atomically(args.csv, to_csv(cells, comparison, args.table))
-    write_text_atomically(args.markdown, to_markdown(title, page(cells, comparison)))
+    table = table_of(args.table, comparison, measure(comparison, read_reported(args.paper)))
+    plot_scores(table, title, args.figure)
+    write_text_atomically(args.csv, to_csv(table))
+    write_text_atomically(args.markdown, to_markdown(title, scores_page(table, comparison)))
     provenance.record(args, args.csv, args.markdown, args.figure)
 
 

@@ -8,14 +8,17 @@ from pathlib import Path
 
 from sequencematch import script
 from sequencematch.errors import UserError
-from sequencematch.scores.comparison import Comparison, Variant, read_comparison
+from sequencematch.scores.comparison import Comparison, read_comparison
 from sequencematch.scores.metrics_file import read_metrics
+from sequencematch.scores.variants import Variant
 from sequencematch.store import provenance
 from sequencematch.store.files import write_text_atomically
+from sequencematch.tables.cells import to_csv
 from sequencematch.tables.document import to_html, to_markdown
-from sequencematch.tables.scores import to_csv
+from sequencematch.tables.scores import table_of
 from sequencematch.tables.showcase import Shown, read_shown
 from sequencematch.tables.texts import measure_text
+from sequencematch.tables.texts_figure import plot_texts
 from sequencematch.tables.texts_page import text_page, to_text
 
 
@@ -36,16 +39,11 @@ def main() -> None:
             f"{len(args.metrics)} files after --metrics, but {len(args.shown)} after --shown: give one of each per run"
         )
     comparison, title = read_comparison(args.metrics, ("text",)), args.title or args.table
-    cells, shown = measure_text(comparison), first_seed(comparison, args.metrics, args.shown)
-    blocks = text_page(cells, comparison, shown)
-
-    import matplotlib
-
-    matplotlib.use("agg")
-    from sequencematch.tables.scores_figure import plot_text
-
-    plot_text(cells, comparison, title, args.figure)
-    write_text_atomically(args.csv, to_csv(cells, comparison, args.table))
+    table = table_of(args.table, comparison, measure_text(comparison))
+    shown = first_seed(comparison, args.metrics, args.shown)
+    blocks = text_page(table, comparison, shown)
+    plot_texts(table, title, args.figure)
+    write_text_atomically(args.csv, to_csv(table))
     write_text_atomically(args.markdown, to_markdown(title, blocks))
     write_text_atomically(args.html, to_html(title, blocks))
     write_text_atomically(args.text, to_text(title, shown))

@@ -29,10 +29,10 @@ def main() -> None:
             sequences.append(record["example"])
             removed += removals(record["actions"], examples[record["example"]].completion, bkspc)
     counted = {variant: (len(sequences), removed) for variant, (sequences, removed) in found.items()}
-    # A method without noise knows no backspace; it is shown where there is no other.
+    # A method without noise has no backspace; it is drawn only where there is no other.
     shown = {v: c for v, c in counted.items() if v.eta} or counted
-    # Of a free continuation no token is wrong for differing from the reference.
-    plot_backspaces(shown, args.output, told_apart=facts["family"] != "text")
+    # A free continuation has no wrong tokens: it need not equal the reference.
+    plot_backspaces(shown, args.output, known=facts["family"] != "text")
     provenance.record(args, args.output)
 
 

@@ -7,32 +7,30 @@ from pathlib import Path
 
 import pytest
 
-from sequencematch.config.experiment import load_config
+from sequencematch.config.experiment import DEFAULT_SCALE, load_config
 from sequencematch.errors import UserError
+from sequencematch.map.quoted import NUMBER, with_map
+from sequencematch.overheads.readme import costs_in_short
+from sequencematch.tables.readme import in_short
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "workflow"))
 
-from keep_reference import (  # noqa: E402
-    BEGIN,
-    COSTS_BEGIN,
-    COSTS_END,
-    END,
-    NUMBER,
-    check_current,
-    costs_in_short,
-    in_short,
-    with_map,
-)
+from keep_reference import BEGIN, COSTS_BEGIN, COSTS_END, END, check_current, documents_with  # noqa: E402
 
 KEPT = ROOT / "results/reference"
 
 
-def test_the_readme_shows_the_kept_tables(monkeypatch):
+def test_the_documents_show_the_kept_tables(monkeypatch):
+    """The README, or the page of docs/ that has the markers."""
     monkeypatch.chdir(ROOT)
-    text = (ROOT / "README.md").read_text()
-    assert text.partition(BEGIN)[2].partition(END)[0] == "\n" + in_short(KEPT)
-    assert text.partition(COSTS_BEGIN)[2].partition(COSTS_END)[0] == "\n" + costs_in_short(KEPT)
+    for begin, end, text in (
+        (BEGIN, END, in_short(KEPT, DEFAULT_SCALE)),
+        (COSTS_BEGIN, COSTS_END, costs_in_short(KEPT, DEFAULT_SCALE)),
+    ):
+        pages = documents_with(begin)
+        assert pages
+        assert all(page.read_text().partition(begin)[2].partition(end)[0] == "\n" + text for page in pages)
 
 
 WITH_TABLES = [folder for folder in KEPT.iterdir() if (folder / "provenance.json").is_file()]

@@ -1,6 +1,7 @@
 """The map: what a cell says and what it leaves alone, which runs and decodings follow, and what is found in them."""
 
 import csv
+import dataclasses
 import json
 import subprocess
 import sys
@@ -15,8 +16,8 @@ from support.workflow import ROOT, copy_tree, snakemake
 
 from sequencematch.config.experiment import load_config, scale_overlay
 from sequencematch.errors import UserError
-from sequencematch.map.effects import differences, effects, finished, reader, to_csv
-from sequencematch.map.page import glance, page
+from sequencematch.map.effects import differences, effects, finished, map_csv, reader, significant_under
+from sequencematch.map.page import glance, map_page
 from sequencematch.settings.map import Map, Side, column_of, readings_of
 
 MAP = {
@@ -127,6 +128,10 @@ def test_runs_are_decoded_as_the_map_reads_them_and_others_are_not():
             "map.axes.task, cell 'a': 'perturbed_task=0.1' writes digits, which a task of translation has not: choose",
         ),
         (
+            {"summary": {"a row": "task/nowhere"}},
+            "summary: 'task/nowhere' is no place of the map: write an axis and one of its cells",
+        ),
+        (
             {"axes": {"summary": {"title": "t", "cells": [{"at": "a"}]}}},
             "map.axes.summary: this name is taken by another figure of the map; rename it",
         ),
@@ -199,8 +204,8 @@ def test_what_was_planted_is_found_and_nothing_else_is(measured):
     compared = differences(found)
     planted = [e for e in compared if e.quantity in ("sm_minus_mle", "sm_minus_bc") and e.reading.column == "perturbed"]
     assert len(planted) == 2 * 3 and len(compared) > 20
-    assert all(e.stands and e.found.mean == pytest.approx(15, abs=6) for e in planted)
-    assert not [e for e in compared if e.stands and e not in planted]
+    assert all(e.significant and e.found.mean == pytest.approx(15, abs=6) for e in planted)
+    assert not [e for e in compared if e.significant and e not in planted]
 
 
 def test_each_comparison_counts_once(measured):
@@ -214,19 +219,35 @@ def test_each_comparison_counts_once(measured):
 
 def test_the_csv_and_the_page_say_the_same(measured):
     described, _, found, _ = measured
-    rows = list(csv.DictReader(to_csv(found, 3).splitlines()))
+    rows = list(csv.DictReader(map_csv(found, 3).splitlines()))
     assert len(rows) == len(found)
     row = next(r for r in rows if (r["axis"], r["quantity"], r["reading"]) == ("task", "sm_minus_mle", "perturbed=0.1"))
     assert (row["method"], row["eta"], row["task"]) == ("sm | mle", "0.2 | 0", "mul | mul")
-    text = "\n".join(block.markdown() for block in page(described, found, (1, 2, 3)))
+    text = "\n".join(block.markdown() for block in map_page(described, found, (1, 2, 3)))
     mean, low, high = (f"{float(row[name]):.1f}" for name in ("mean", "low", "high"))
-    assert f"**+{mean} ({low} to {high})**" in text and float(row["p_corrected"]) < 0.05
-    assert "- SM - MLE, perturbed at 0.1: above everywhere" in text
-    assert "- BC - MLE, sampled: not told apart everywhere" in text
+    assert f"| **+{mean}** | {low} to {high} |" in text and float(row["p_corrected"]) < 0.05
+    assert "- SM vs. MLE, perturbed at 0.1: significantly better in every cell" in text
+    assert "- BC vs. MLE, sampled: not significant in every cell" in text
     counted = Counter()
     for _, column, *counts in glance(found).rows:
         counted[column] += sum(map(int, counts))
     assert sum(counted.values()) == len(differences(found)) and f"{sum(counted.values())} paired comparisons" in text
+    lines = [line for line in text.partition("## All differences")[2].partition("## ")[0].splitlines() if "|" in line]
+    cells = dict.fromkeys((e.reading.axis, e.reading.at) for e in found)
+    assert len(lines) == 2 + len(cells) and f"**+{mean}**" in "".join(lines)
+
+
+def test_stricter_corrections_leave_fewer_comparisons(measured):
+    """By hand: of n p-values, one is far below 0.05 / n, and ten are 0.01."""
+    described, _, found, _ = measured
+    compared = differences(found)
+    n = len(compared)
+    p = [1e-6, *[0.01] * 10, *[0.9] * (n - 11)]
+    planted = [dataclasses.replace(effect, p=value) for effect, value in zip(compared, p, strict=True)]
+    assert significant_under(planted) == {"Benjamini-Hochberg": 11, "Benjamini-Yekutieli": 1, "Bonferroni": 1}
+    text = "\n".join(block.markdown() for block in map_page(described, planted, (1, 2, 3)))
+    assert "11 of them are significant at a false discovery rate of 5%" in text
+    assert "1 by that of Benjamini-Yekutieli and 1 by that of Bonferroni." in text
 
 
 def test_sides_of_different_questions_are_not_compared(measured):
@@ -247,8 +268,8 @@ def test_the_script_writes_csv_page_and_a_figure_per_axis(measured):
     words = {"results": root, "map": described.model_dump_json(), "noiseless": ["mle", "uls"], "seeds": [1, 2, 3]}
     run("make_map", **words, output=root / "map")
     made = {file.name for file in (root / "map").iterdir()}
-    assert made == {"map.csv", "map.md", "summary.png", "cost.png", "task.png", "alpha.png", "bias.png"}
-    assert (root / "map/map.csv").read_text() == to_csv(found, 3)
+    assert made == {"map.csv", "map.md", "map.html", "summary.png", "cost.png", "task.png", "alpha.png", "bias.png"}
+    assert (root / "map/map.csv").read_text() == map_csv(found, 3)
     assert all(file.read_bytes().startswith(b"\x89PNG") for file in (root / "map").glob("*.png"))
     done = run("make_map", **words | {"map": '{"title": "x"}'}, output=root / "other", check=False)
     assert (

@@ -13,6 +13,7 @@ from support.experiment import command, run
 
 from sequencematch import core
 from sequencematch.errors import UserError
+from sequencematch.overheads.cells import costs_csv
 from sequencematch.overheads.measured import Measured, Value, read_measured, write_measured
 from sequencematch.overheads.parts_table import compare, masking_verdicts
 from sequencematch.overheads.steps import (
@@ -25,7 +26,7 @@ from sequencematch.overheads.steps import (
     sample_recomputing,
     sample_rewinding,
 )
-from sequencematch.overheads.steps_table import budgets, parts_of, summarise, to_csv
+from sequencematch.overheads.steps_table import budgets, parts_of, summarise
 from sequencematch.sampling.decoding import Decoding
 from sequencematch.scores.paper import read_reported
 from sequencematch.settings.model import Model
@@ -196,7 +197,7 @@ def test_verdicts_follow_the_numbers():
         step, amortised, objective = budgets(cells, "c", "sm")
         assert (step.met, amortised.met, objective.met) == (met, True, True)
         assert step.sentence() == (
-            f"SM as we do it, gradient step: {scale:.2f} times the MLE step; at most 2.30 (1.15 x the token floor of "
+            f"SM, ours, gradient step: {scale:.2f} times the MLE step; at most 2.30 (1.15 x the token floor of "
             f"2.00): *{'met' if met else 'not met'}*."
         )
     slow = summarise(measured(sm_step=(2.0, 4.0, 3.0), generation=40.0, objective=0.11), [], "")
@@ -260,7 +261,7 @@ def test_from_measurement_to_table_and_figure(tmp_path):
         "# T",
         "6 + 10 tokens, batch 2",
         "4 + 8 tokens, batch 2",
-        "| SM as in the paper |",
+        "| SM, as in the paper |",
         "weights are random",
     ):
         assert words in page
@@ -303,7 +304,7 @@ def test_benchmarks_and_their_tables(tmp_path, benchmark):
         assert numbers["tokens_fed"] == numbers["tokens"] - numbers["last_pushes"] and numbers["pops"] > 0
         assert found.series("rows end together", "generate", "tokens")[0] == 4 * 10
     if benchmark == "concurrent":
-        assert found.cases == ["4 + 8 tokens, batch 2"] and "of a step is waiting for rollouts" in page
+        assert found.cases == ["4 + 8 tokens, batch 2"] and "of a step is spent waiting for rollouts" in page
         waiting = {mode: found.series(found.cases[0], mode, "waiting") for mode in ("mle", "between", "beside")}
         assert not waiting["mle"].any() and all((share < 1).all() for share in waiting.values())
 
@@ -326,8 +327,10 @@ def test_bad_options_end_in_one_sentence(tmp_path, options, sentence):
 
 
 def test_the_csv_names_its_table():
-    lines = to_csv(summarise(measured(), [], ""), "table3").splitlines()
-    assert lines[0] == "table,case,row,quantity,median,low,high,paper_value" and lines[1].startswith("table3,c,mle,")
+    lines = costs_csv(summarise(measured(), [], ""), "table3").splitlines()
+    assert lines[0] == "table,case,row,quantity,median,low,high,ratio,paper_value" and lines[1].startswith(
+        "table3,c,mle,"
+    )
 
 
 def test_a_measurement_has_the_threads_of_a_training_job(tmp_path):

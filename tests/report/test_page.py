@@ -12,14 +12,12 @@ from support.smoke import run_smoke
 
 from sequencematch.data.examples import load_examples
 from sequencematch.data.tokenizer import load_tokenizer
-from sequencematch.report.beside import beside_paper
 from sequencematch.report.facts import duration
-from sequencematch.report.noise_levels import panels_of
-from sequencematch.report.prose import render
 from sequencematch.report.rule_graph import draw_rule_graph, read_rule_graph, reduced
-from sequencematch.scores.comparison import Variant
 from sequencematch.scores.runs import Run, evaluated_split
-from sequencematch.tables.document import Grid, Heading, Paragraph, embedded, to_html
+from sequencematch.scores.variants import Variant
+from sequencematch.tables.document import Grid, Heading, Paragraph, embedded, lowered, sections, to_html
+from sequencematch.tables.prose import render
 from sequencematch.tables.showcase import marked
 
 # --------------------------------------------------------------------------------------------------
@@ -37,11 +35,14 @@ def test_completions_are_marked_where_they_were_rewritten():
 
 
 def test_a_page_stands_in_another_one_with_lower_headings():
-    blocks = [Heading("First"), Heading("Second", 3), Paragraph("a `<h2>`"), Grid("named", ["a", "b"], [["c", "d"]])]
-    inner = embedded(to_html("Title", blocks), 2)
-    assert re.findall(r"<(/?\w+)>", inner)[:4] == ["h4", "/h4", "h5", "/h5"] and "Title" not in inner
-    assert "<code>&lt;h2&gt;</code>" in inner and "<caption>named</caption>" in inner
-    assert '<th scope="row">c</th><td>d</td>' in inner and "<html" not in inner and "</main>" not in inner
+    blocks = [Heading("First"), Heading("Second", 3), Paragraph("a `<h2>`"), Grid(["a", "b"], [["c", "**d**"]])]
+    whole = embedded(to_html("Title", [*blocks, Heading("Last")]))
+    _, first, last = sections(whole)
+    inner = lowered(first, 2)
+    assert re.findall(r"<(/?h\d)>", inner) == ["h4", "/h4", "h5", "/h5"] and "Title" not in whole and "Last" in last
+    assert "<code>&lt;h2&gt;</code>" in inner and '<caption class="aloud">Second</caption>' in inner
+    assert '<th scope="row">c</th>\n<td><strong>d</strong></td>' in inner
+    assert "<html" not in whole and "</main>" not in whole
 
 
 def test_the_split_is_the_one_that_was_sampled(tmp_path):
@@ -51,57 +52,13 @@ def test_the_split_is_the_one_that_was_sampled(tmp_path):
     assert evaluated_split(run) == "validation"
 
 
-CELL = {"method": "sm", "eta": "0.2", "decoding": "sampled", "quantity": "accuracy", "mean": "0.5", "sd": "0.01"}
-
-
-@pytest.mark.parametrize(
-    ("paper", "low", "high", "difference", "verdict"),
-    [
-        ("0.56", "0.4", "0.6", "-0.060", "inside our interval"),
-        ("0.56", "0.45", "0.55", "-0.060", "above our interval"),
-        ("0.3", "0.45", "0.55", "+0.200", "below our interval"),
-        ("0.3", "", "", "+0.200", "-"),
-    ],
-)
-def test_beside_the_paper(paper, low, high, difference, verdict):
-    (row,) = beside_paper([CELL | {"low": low, "high": high, "paper_value": paper, "paper_spread": "0.04"}])
-    assert (row.variant, row.eta, row.quantity) == ("SM", "0.2", "accuracy, sampled")
-    assert (row.ours, row.paper) == ("0.500 ± 0.010", f"{paper} ± 0.04")
-    assert (row.difference, row.verdict) == (difference, verdict)
-
-
-def test_bleu_has_the_decimals_of_bleu():
-    cell = CELL | {"quantity": "bleu", "mean": "40.94", "low": "17.3", "high": "64.5"}
-    (row,) = beside_paper([cell | {"paper_value": "36", "paper_spread": "4"}])
-    assert (row.quantity, row.ours, row.interval) == ("BLEU, sampled", "40.94 ± 0.01", "17.30 to 64.50")
-    assert (row.paper, row.difference) == ("36 ± 4", "+4.94")
-
-
-def test_noise_levels_of_each_family():
-    """The score in every decoding, or of texts the few measures that stand for them; repair in a row of its own."""
-    scores = [("bleu", "sampled"), ("bleu_minus_mle", "sampled"), ("chrf", "sampled"), ("bleu", "perturbed=0.1")]
-    texts = [("perplexity", "sampled"), ("mauve", "sampled"), ("mauve", "top_p=0.95"), ("held_out_nll", "")]
-    repair = [("repair_rate[random]", ""), ("false_alarm_rate[random]", ""), ("repair_rate[model]", "")]
-
-    def titles(named):
-        rows = panels_of([{"quantity": quantity, "decoding": decoding} for quantity, decoding in named])
-        return [[panel.title for panel in row] for row in rows]
-
-    repaired = ["repair rate, random", "repair rate, model"]
-    assert titles(scores + repair) == [["BLEU, sampled", "BLEU, perturbed at 0.1"], repaired]
-    assert titles(texts + repair) == [["MAUVE, sampled", "perplexity, sampled", "held-out NLL"], repaired]
-    assert titles(texts) == [["MAUVE, sampled", "perplexity, sampled", "held-out NLL"]] and titles(repair[1:2]) == []
-
-
-def test_only_what_the_paper_reports_stands_beside_it():
-    assert beside_paper([CELL | {"low": "", "high": "", "paper_value": "", "paper_spread": ""}]) == []
-
-
 def test_markdown_tables_have_captions_and_scopes():
     rendered = render(
         "# A title\n\n| a | b |\n|---|---|\n| c | <x> |\n\n[here](other.md) [there](https://example.org)\n", 3, "n"
     )
-    assert "<h3>A title</h3>" in rendered and "<caption>A title</caption>" in rendered and "here" in rendered
+    assert (
+        "<h3>A title</h3>" in rendered and '<caption class="aloud">A title</caption>' in rendered and "here" in rendered
+    )
     assert '<th scope="col">a</th>' in rendered and '<th scope="row">c</th>' in rendered
     assert "<td>&lt;x&gt;</td>" in rendered and "other.md" not in rendered
     assert 'tabindex="0"' in rendered and 'href="https://example.org"' in rendered
@@ -198,7 +155,7 @@ def test_the_page_is_well_built(page):
 def test_the_page_says_what_the_files_say(tree, page):
     text = page.read_text()
     for title in ("Table 6: accuracy on arithmetic__mul", "Divergences (smoke scale)"):
-        assert f">{title}</h3>" in text
+        assert f">{title}</h3>" in text and f">More of this table: {title}</summary>" in text
     run = tree / "results/smoke/mul/sm/eta=0.2/seed=1"
     assert json.loads((run / "metrics.json").read_text())["commit"] in text
     for record in map(json.loads, (run / "samples.jsonl").read_text().splitlines()[:4]):
@@ -221,7 +178,8 @@ def test_completions_stand_below_their_prompts(tree, page, task):
 def test_the_table_of_texts_stands_on_the_page(tree, page):
     """Its own page, all of it; and no token of a text is called wrong for not being the reference's."""
     results, text = tree / "results/smoke", page.read_text()
-    assert embedded((results / "tables/table8.html").read_text(), 2) in text
+    for part in sections(embedded((results / "tables/table8.html").read_text()))[2:]:
+        assert lowered(part, 2).strip() in text
     assert text.count('class="shown"') == len((results / "text/sm/eta=0.2/seed=1/shown.jsonl").read_text().splitlines())
     drawn = {task: (results / f"figures/backspaces/{task}.svg").read_text() for task in ("mul", "text")}
     assert "wrong token" in drawn["mul"] and "wrong token" not in drawn["text"]

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from sequencematch.errors import UserError
 from sequencematch.scores.bleu import translation_scores
 from sequencematch.scores.paper import find, read_reported
 from sequencematch.store.files import RECORD
+from sequencematch.tables.cells import read_table, to_csv
 from sequencematch.tables.scores import STATISTICS
 
 SCRIPT = Path(__file__).parents[2] / "src" / "make_table.py"
@@ -123,30 +125,31 @@ def test_paper_numbers_have_their_own_columns(table):
     assert cells["mle", "0.0", "sampled", "accuracy"]["paper_value"] == "0.49"
     assert cells["sm", "0.2", "greedy", "accuracy"]["paper_value"] == ""  # the paper samples
     header, *lines = [line for line in markdown.splitlines() if line.startswith("|")][:5]
-    assert header.endswith("| paper (table 6) |") and lines[-1].endswith("| 0.56 ± 0.04 |")
+    assert header.endswith("| paper (table 6) |")
+    assert [line.split(" | ")[-1] for line in lines[1:]] == ["0.49 ± 0.04 |", "0.5 ± 0.03 |", "0.56 ± 0.04 |"]
 
 
 def test_markdown_says_what_was_compared_and_what_it_supports(table):
     _, markdown = table
-    caption = markdown.split("\n\n")[1]
+    caption = markdown.partition("## How it was made")[2]
     assert markdown.startswith("# Table 6: a title\n")
     for fact in ("scale `smoke`", "2 seeds (1, 2)", "200 test questions", "gradient steps in all 20", "data d"):
         assert fact in caption
-    assert "commit abc" in caption and "resembles the noise" in caption
-    last = [line for line in markdown.splitlines() if line.startswith("- ")]
-    assert "- BC above MLE at eta 0.2 (sampled): yes (difference 0.250, 95% interval " in "\n".join(last)
-    assert last[-1].startswith("- SM above BC at eta 0.2 (perturbed at 0.1): ")
-    assert markdown.rstrip().endswith(last[-1])
+    assert "commit abc" in caption and "resembles the training noise" in caption
+    short = markdown.partition("## In short")[2].partition("## ")[0]
+    assert "- BC vs. MLE: significantly better with sampling (η = 0.2: +0.250, 95% interval " in short
+    assert "- SM vs. BC: no significant difference (3 comparisons)." in short
 
 
 def test_words_follow_the_sign(make):
     """BC answers a half that MLE does not, and the other way round."""
     worse = [metrics("mle", 0.0, s, "1110" * 50) for s in (1, 2)] + [metrics("bc", 0.2, s, "1000" * 50) for s in (1, 2)]
     _, folder = make(worse)
-    assert "BC above MLE at eta 0.2 (sampled): no (difference -0.500," in (folder / "markdown").read_text()
+    text = (folder / "markdown").read_text()
+    assert "- BC vs. MLE: significantly worse with sampling (η = 0.2: -0.500," in text
     even = [metrics("mle", 0.0, s, "10" * 50) for s in (1, 2)] + [metrics("bc", 0.2, s, "01" * 50) for s in (1, 2)]
     _, folder = make(even)
-    assert "BC above MLE at eta 0.2 (sampled): not resolved (difference 0.000," in (folder / "markdown").read_text()
+    assert "- BC vs. MLE: no significant difference (3 comparisons).\n" in (folder / "markdown").read_text()
 
 
 def test_variants_are_compared_with_their_method(make):
@@ -154,8 +157,8 @@ def test_variants_are_compared_with_their_method(make):
     runs = [run | {"task": "add_or_sub_in_base"} for run in runs]
     _, folder = make(runs)
     text = (folder / "markdown").read_text()
-    assert "SM (js) above SM at eta 0.2 (sampled)" in text and "SM above SM" not in text
-    assert "| paper (appendix G.1) |" in text and "SM at eta 0.2: printed as the range 85-90%" in text
+    assert "- SM (js) vs. SM: " in text and "- SM vs. SM" not in text
+    assert "| paper (appendix G.1) |" in text and "printed as the range 85-90% (SM, η = 0.2)" in text
 
 
 def test_one_seed_is_said_so(make):
@@ -163,7 +166,7 @@ def test_one_seed_is_said_so(make):
     assert done.returncode == 0, done.stderr
     text = (folder / "markdown").read_text()
     assert "one seed (1)" in text and "say nothing of the spread between seeds" in text
-    assert "| MLE | none | 0.500 ± - (" in text
+    assert "| MLE | 0.500 | 0." in text
 
 
 def changed(run: dict, **changes) -> dict:
@@ -238,5 +241,34 @@ def test_a_table_of_translations(make):
     assert (rows["sm", "bleu"]["paper_value"], rows["sm", "bleu"]["paper_source"]) == ("36.0", "table 5")
     assert rows["sm", "chrf"]["low"] == "" and float(rows["sm", "bleu"]["high"]) <= 100
     text = (folder / "markdown").read_text()
-    assert "SM above MLE at eta 0.2 (sampled): yes" in text and "it counts with the text it has" in text
-    assert "tok:13a" in text and "SM at eta 0.2: the data of the paper is opus_books en-fr" in text
+    assert "SM vs. MLE: significantly better with sampling" in text and "counts with the text it has" in text
+    assert "tok:13a" in text and "the data of the paper is opus_books en-fr" in text
+
+
+def test_a_rule_is_compared_with_the_same_decoding_without_it(make):
+    """MLE alone may have a rule in the place of ``<bkspc>``; what it adds is a paired difference."""
+    runs = json.loads(json.dumps(RUNS))
+    for run in (run for run in runs if run["method"] == "mle"):
+        answers, share = {1: ("1111" * 50, 1.0), 2: ("1110" * 50, 0.75)}[run["seed"]]
+        better = run["decodings"]["greedy"] | {"correct": answers, "accuracy": share}
+        run["decodings"]["greedy+takeback_ratio=0.3"] = better
+    done, folder = make(runs)
+    assert done.returncode == 0, done.stderr
+    rows = csv.DictReader((folder / "csv").open(newline=""))
+    cells = {tuple(row[name] for name in ("method", "decoding", "quantity")): row for row in rows}
+    gain = cells["mle", "greedy+takeback_ratio=0.3", "accuracy_minus_mle[greedy]"]
+    assert float(gain["mean"]) == pytest.approx(0.5)
+    assert ("sm", "greedy+takeback_ratio=0.3", "accuracy") not in cells
+    text = (folder / "markdown").read_text()
+    assert "| MLE vs. itself without the rule | - | - | - | - | - | - | **+0.500** |" in text
+    assert "- MLE with the takeback rule vs. without: significantly better with greedy, deleting below 0.3" in text
+
+
+def test_a_table_reads_back(tmp_path):
+    """Every field of every cell of the kept tables survives; a damaged file is one sentence."""
+    kept = Path(__file__).parents[2] / "results/reference"
+    for file in (kept / "default/table6.csv", kept / "default/table8.csv"):
+        assert {line for line in to_csv(read_table(file)).splitlines()} == set(file.read_text().splitlines())
+    (tmp_path / "x.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(UserError, match="is no table of this project"):
+        read_table(tmp_path / "x.csv")

@@ -140,14 +140,14 @@ def test_pages_say_what_was_compared_and_what_it_supports(table):
     for kind in ("markdown", "html"):
         text = table[1][kind].replace("&lt;", "<").replace("&gt;", ">").replace("<code>", "`").replace("</code>", "`")
         assert "by `mle/seed=2` (seed 1), `mle/seed=1` (seed 2)" in text and "The MLE model of the next seed." in text
-        assert "Lower perplexity than that of real text is not better" in text and "has none per question" in text
-        assert "SM above MLE at eta 0.2 (sampled): yes (difference 0.10" in text
-        assert "BC above MLE at eta 0.2 (sampled): not resolved (difference 0.000" in text
-        assert "SM above SM with `<bkspc>` masked at eta 0.2 (sampled): no (difference -0.050" in text
-        assert "SM above MLE with top-p 0.95 at eta 0.2 (sampled): yes" in text
+        assert "A perplexity below that of real text is not better" in text and "has none per question" in text
+        assert "MAUVE, SM vs. MLE: significantly better with sampling (η = 0.2: +0.10" in text
+        assert "MAUVE, BC vs. MLE: no significant difference (with sampling, η = 0.2: 0.000" in text
+        assert "MAUVE, SM vs. SM with `<bkspc>` masked: significantly worse with sampling (η = 0.2: -0.050" in text
+        assert "MAUVE, SM vs. MLE with top-p 0.95: significantly better" in text
         assert text.count("1 of 2 answered at once") == 2
     rows = [line for line in table[1]["markdown"].splitlines() if line.startswith("| real text")]
-    assert rows == ["| real text |  |  | 41.50 ± 0.71 | - | 5.00 ± 0.00 | 8.00 ± 0.00 | 9.00 ± 0.00 | 0.100 ± 0.000 | "
+    assert rows == ["| real text |  | 41.50 ± 0.71 | - | 5.00 ± 0.00 | 8.00 ± 0.00 | 9.00 ± 0.00 | 0.100 ± 0.000 | "
                     "0.600 ± 0.000 | - | - |"]  # fmt: skip
 
 
@@ -189,14 +189,14 @@ def test_html_is_whole_safe_and_marks_what_happened(table):
 def test_plain_text_shows_every_backspace(table):
     text = table[1]["text"]
     assert text.count("typed:   spoon<bkspc> end\n is<bkspc><bkspc> near.") == 2
-    assert "== SM, eta 0.2: 1 of 2 answered at once with <bkspc>\n" in text and "A <b>prompt</b> & its" in text
+    assert "== SM, η = 0.2: 1 of 2 answered at once with <bkspc>\n" in text and "A <b>prompt</b> & its" in text
 
 
 def test_one_seed_has_no_interval(make):
     done, folder = make([run for run in RUNS if run["seed"] == 1])
     assert done.returncode == 0, done.stderr
     text = (folder / "markdown").read_text()
-    assert "SM above MLE at eta 0.2 (sampled): no interval from one seed (difference 0.101)" in text
+    assert "MAUVE, SM vs. MLE: no interval from one seed (difference η = 0.2: +0.101)." in text
 
 
 def test_without_backspace_there_is_nothing_to_show(make):

@@ -45,7 +45,6 @@ JOBS = {
     "make_table": 4,
     "make_text_table": 1,
     "plot_motivating_example": 1,
-    "plot_noise_levels": 5,
     "plot_learning_curves": 3,
     "plot_masks": 3,
     "plot_backspaces": 3,
@@ -72,10 +71,9 @@ READERS = {
     "sample": {"judge", "score", "make_text_table"},
     "judge": {"score"},
     "score": {"make_table", "make_text_table", "plot_learning_curves", "plot_backspaces", "make_report", "make_map"},
-    "make_table": {"plot_noise_levels", "make_report"},
-    "make_text_table": {"plot_noise_levels", "make_report"},
+    "make_table": {"make_report"},
+    "make_text_table": {"make_report"},
     "plot_motivating_example": {"make_report"},
-    "plot_noise_levels": {"make_report"},
     "plot_learning_curves": {"make_report"},
     "plot_masks": {"make_report"},
     "plot_backspaces": {"make_report"},
@@ -108,10 +106,10 @@ NETWORK = TRAINING | {"sample", "judge"} | COSTS  # what runs the model
 COST_TABLES = {"make_overhead_table", "make_benchmark_table", "plot_growth"}
 COST_FIGURES = {"make_overhead_table", "plot_growth"}
 TABLES = {"make_table", "make_text_table"}
-REPORT = TABLES | {"plot_motivating_example", "make_map"}
-WORDS = REPORT | {"plot_noise_levels", "make_report"}  # what writes names and numbers
+WORDS = TABLES | {"make_map", "make_report"}  # what writes names and numbers
 SCORES = WORDS | {"plot_learning_curves", "plot_backspaces"}  # what reads scores
-FIGURES = {"plot_noise_levels", "plot_learning_curves", "plot_masks", "plot_backspaces", "make_report"}
+CURVES = {"plot_learning_curves", "plot_backspaces"}
+FIGURES = WORDS | CURVES | {"plot_masks", "plot_motivating_example"}
 OPTIONS = DATA | NETWORK | {"train_tokenizer", "encode_examples", "inject_noise"}  # what takes settings as options
 TOKENS = NETWORK | {"encode_examples", "inject_noise", "plot_masks", "plot_backspaces", "make_report"}
 
@@ -129,14 +127,14 @@ USED_BY = {
     "script.py": EVERY,
     "store/code_digest.py": EVERY,
     "cli.py": set(),
-    "scores/comparison.py": SCORES,
+    "scores/comparison.py": WORDS,
     "config/experiment.py": set(),
     "overheads/concurrent.py": COSTS,
     "core.py": NETWORK | {"plot_masks"},
     "training/batches.py": TRAINING | COSTS,
     "export/custom_generate.py": set(),
     "sampling/decoding.py": NETWORK,
-    "settings/decodings.py": SCORES | {"sample", "judge"},
+    "settings/decodings.py": WORDS | {"sample", "judge"},
     "scores/deletions.py": {"sample", "make_text_table", "plot_masks", "plot_backspaces", "make_report"},
     "tables/document.py": WORDS | COST_TABLES,
     "data/documents.py": {"make_text"},
@@ -148,7 +146,8 @@ USED_BY = {
     | COSTS,
     "settings/explain.py": OPTIONS,
     "export/folder.py": set(),
-    "tables/scores_figure.py": REPORT,
+    "export/target.py": set(),
+    "tables/scores_figure.py": TABLES | {"make_report"},
     "store/files.py": EVERY,
     "model/fitness.py": NETWORK,
     "model/description.py": NETWORK,
@@ -162,9 +161,9 @@ USED_BY = {
     "map/page.py": {"make_map"},
     "overheads/measured.py": COSTS | COST_TABLES,
     "export/model_card.py": set(),
-    "report/motivating_example.py": REPORT,
+    "report/motivating_example.py": {"plot_motivating_example"},
     "data/noise.py": {"inject_noise", "sample"} | COSTS,
-    "overheads/steps_table.py": COST_TABLES,
+    "overheads/steps_table.py": COST_FIGURES,
     "overheads/steps.py": COSTS,
     "data/pairs.py": {"make_translation"},
     "scores/paper.py": WORDS | COST_TABLES,
@@ -175,8 +174,7 @@ USED_BY = {
     "report/learning_curves.py": {"plot_learning_curves"},
     "report/masks.py": {"plot_masks"},
     "overheads/figures.py": COST_FIGURES,
-    "report/noise_levels.py": {"plot_noise_levels", "make_report"},
-    "plots/series.py": {"plot_noise_levels", "plot_learning_curves", "plot_backspaces", "make_report"},
+    "plots/series.py": WORDS | {"plot_learning_curves", "plot_motivating_example"},
     "plots/theme.py": FIGURES | COST_FIGURES,
     "model/build.py": NETWORK,
     "model/likely_noise.py": {"sample"},
@@ -188,12 +186,10 @@ USED_BY = {
     "store/provenance.py": EVERY,
     "py.typed": set(),
     "data/python_topics.py": {"make_text"},
-    "scores/quantities.py": SCORES,
+    "scores/quantities.py": WORDS,
     "training/replay.py": TRAINING | COSTS,
-    "report/beside.py": {"make_report"},
     "report/facts.py": {"make_report"},
     "report/page.py": {"make_report"},
-    "report/prose.py": {"make_report"},
     "report/questions.py": {"make_report"},
     "report/report.css": {"make_report"},
     "report/report.html": {"make_report"},
@@ -217,14 +213,24 @@ USED_BY = {
     "data/splits.py": CORPORA,
     "training/stage.py": TRAINING,
     "store/datasets.py": TOKENS | DATA | {"train_tokenizer"},
-    "tables/scores_page.py": {"make_table"},
+    "tables/scores_page.py": TABLES,
     "tables/scores.py": WORDS,
     "tables/texts_page.py": {"make_text_table"},
-    "tables/texts.py": WORDS,
+    "tables/texts.py": {"make_text_table"},
     "data/tokenizer.py": TOKENS | {"train_tokenizer"},
     "trace.py": {"plot_masks"},
     "training/trainer.py": TRAINING | COSTS,
     "tables/wording.py": WORDS,
+    "overheads/cells.py": COST_TABLES,
+    "overheads/readme.py": set(),
+    "map/quoted.py": set(),
+    "plots/dots.py": WORDS,
+    "scores/variants.py": SCORES | COST_TABLES | {"plot_motivating_example"},
+    "tables/cells.py": WORDS | COST_TABLES,
+    "tables/forest.py": {"make_report"},
+    "tables/prose.py": WORDS | COST_TABLES,
+    "tables/readme.py": set(),
+    "tables/texts_figure.py": {"make_text_table"},
 }
 
 # Importing a module runs the ``__init__.py`` of its folder too (a docstring, and nothing else).

@@ -2,41 +2,11 @@
 
 
 localrules:
-    plot_noise_levels,
     plot_learning_curves,
     plot_masks,
     plot_backspaces,
     draw_rules,
     make_report,
-
-
-rule plot_noise_levels:
-    input:
-        table="<results>/tables/{table}.csv",
-    output:
-        figure=report(
-            "<results>/figures/noise_levels/{table}.svg",
-            caption="../captions/noise_levels.rst",
-            category="Tables",
-            labels={"table": "{table}", "form": "by noise level"},
-        ),
-    log:
-        "<logs>/figures/{table}/plot_noise_levels.log",
-    benchmark:
-        "<benchmarks>/figures/{table}/plot_noise_levels.tsv"
-    retries: 1
-    conda:
-        "../../envs/report.yaml"
-    threads: CONFIG.jobs.report.threads
-    resources:
-        mem_mb=ask("report", "mem_mb"),
-        runtime=ask("report", "runtime"),
-        gpu=CONFIG.jobs.report.gpu,
-    params:
-        call=call("plot_noise_levels"),
-    shell:
-        "OMP_NUM_THREADS={threads} python src/plot_noise_levels.py --table {input.table} --output {output.figure}"
-        " > {log} 2>&1"
 
 
 rule plot_learning_curves:
@@ -160,8 +130,7 @@ rule make_report:
     input:
         metrics=metrics_of_tables(),
         tables=[table_page(table) for table in CONFIG.tables],
-        beside=expand("<results>/tables/{table}.{kind}", table=CONFIG.tables, kind=["csv", "md"]),
-        noise_levels=expand("<results>/figures/noise_levels/{table}.svg", table=CONFIG.tables),
+        forms=expand("<results>/tables/{table}.{kind}", table=CONFIG.tables, kind=["csv", "md", "png"]),
         figures=expand("<results>/figures/{kind}/{task}.svg", kind=FIGURES, task=TABLE_TASKS),
         motivating_example="<results>/figures/motivating_example.png",
         examples=expand("<results>/{task}/examples", task=TABLE_TASKS),

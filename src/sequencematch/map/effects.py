@@ -4,8 +4,6 @@ Scores are points: accuracy in per cent, or BLEU. A difference is between two si
 Each comparison counts once, however many cells hold it (the default cell is part of most axes).
 """
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -18,9 +16,10 @@ from sequencematch.scores.bleu import corpus_bleu
 from sequencematch.scores.intervals import Estimate, Resampled, corrected, resampled_mean, resampled_score
 from sequencematch.scores.metrics_file import read_metrics
 from sequencematch.settings.map import MINUS, Reading, Side
+from sequencematch.tables.cells import csv_text
 
 LEVEL = 0.05
-# What answering costs and how it goes, of each side: means over seeds.
+# What each side's answers cost, and how many were cut off: means over seeds.
 COSTS = ("pushes_per_sequence", "pops_per_sequence", "cut_off_share")
 
 
@@ -36,8 +35,10 @@ class Measured:
 
 @dataclass(frozen=True)
 class Effect:
-    """A role's score in a cell (``quantity``: the role), or a difference (``sm_minus_mle``) with its p-value, as it is
-    and corrected for all comparisons of the map."""
+    """A role's score in a cell (``quantity``: the role), or a difference (``sm_minus_mle``) with its p-value.
+
+    corrected: the p-value corrected for all comparisons of the map.
+    """
 
     reading: Reading
     quantity: str
@@ -48,8 +49,8 @@ class Effect:
     corrected: float | None = None
 
     @property
-    def stands(self) -> bool:
-        """Whether the difference is told from 0 after correction."""
+    def significant(self) -> bool:
+        """Whether the difference is significant after the correction."""
         return self.corrected is not None and self.corrected < LEVEL
 
     @property
@@ -140,14 +141,20 @@ def differences(found: Sequence[Effect]) -> list[Effect]:
     return list({effect.sides: effect for effect in reversed(found) if effect.p is not None}.values())[::-1]
 
 
-def to_csv(found: Sequence[Effect], seeds: int) -> str:
+def significant_under(found: Sequence[Effect]) -> dict[str, int]:
+    """How many comparisons are significant, each counted once, by each way to correct for their number."""
+    p = np.array([effect.p for effect in differences(found)])
+    adjusted = {
+        "Benjamini-Hochberg": corrected(p),
+        "Benjamini-Yekutieli": corrected(p, "by"),
+        "Bonferroni": p * len(p),
+    }
+    return {name: int((values < LEVEL).sum()) for name, values in adjusted.items()}
+
+
+def map_csv(found: Sequence[Effect], seeds: int) -> str:
     """A line per effect: where, what (a side, or two), mean, spread and interval in points, p-values, costs."""
-    text = io.StringIO()
-    rows = [_row(effect, seeds) for effect in found]
-    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text(_row(effect, seeds) for effect in found)
 
 
 def _row(effect: Effect, seeds: int) -> dict:

@@ -1,220 +1,150 @@
-"""The map's figures: one per axis, what answering costs, and all differences in one picture."""
+"""The map's figures: the rows that tell the story, a figure per axis, and what answers cost."""
 
-import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from sequencematch.map.effects import Effect, differences
-from sequencematch.map.page import quantity_label, role_label
+from sequencematch.map.effects import Effect
+from sequencematch.map.page import role_label
+from sequencematch.plots.dots import Dot, Panel, plot_dots
+from sequencematch.plots.series import RULE, colours_of
+from sequencematch.plots.theme import GRID, SOFT, drawing, key, legend, title
 from sequencematch.settings.decodings import RULES, decoding_options
-from sequencematch.settings.map import COLUMNS, PLAIN, Map, Side, column_of
-from sequencematch.tables.scores_figure import COLOURS, GREY, STYLE, save
-from sequencematch.tables.wording import decoding_label, number
+from sequencematch.settings.map import COLUMNS, MINUS, PLAIN, Map, Side, column_of
+from sequencematch.tables.wording import capital, decoding_label, without_marks
 
-# Differences of so many points and more have the full colour; and the gap between the summary's columns.
-FULL, GAP = 15, 0.4
-
-
-def colours_of(described: Map) -> dict[str, str]:
-    """A colour for each role, grey for the first, against which the others stand."""
-    return dict(zip(described.methods, itertools.cycle((GREY, *COLOURS)), strict=False))
+NOTE = "Paired differences in points (accuracy in %, or BLEU): dots: mean; bars: 95% interval; {}."
+PALE = "pale: not significant after the correction for all comparisons of the map"
+# Rows of the summary where the map names none; and beyond how many times the median cost the x axis is cut.
+SUMMARISED, CUT = 8, 1.6
+GAIN = 0.5  # points by which a decoding must beat every cheaper one to be named
 
 
-def plot_axis(described: Map, name: str, found: Sequence[Effect], path: Path) -> None:
-    """Scores of each role along an axis, and their differences to the first role below, a column per reading."""
-    import matplotlib.pyplot as plt
-
+def plot_axis(described: Map, name: str, found: Sequence[Effect], seeds: int, path: Path) -> None:
+    """The differences to the first role along an axis: a panel per reading, a row per cell."""
     here = [effect for effect in found if effect.reading.axis == name]
-    readings = list(dict.fromkeys(effect.reading.name for effect in here))
-    places = list(dict.fromkeys(effect.reading.at for effect in here))
-    first, *others = described.methods
-    colours = colours_of(described)
-    with plt.rc_context(STYLE):
-        width = max(2.2, 0.55 * len(places) + 0.8)
-        size = (width * len(readings) + 0.6, 5.2)
-        figure, grid = plt.subplots(
-            2, len(readings), figsize=size, sharex=True, sharey="row", squeeze=False, layout="constrained"
-        )
-        for (top, below), reading in zip(grid.T, readings, strict=True):
-            chosen = [effect for effect in here if effect.reading.name == reading]
-            for i, role in enumerate(described.methods):
-                _series(top, [e for e in chosen if e.quantity == role], places, i, colours[role])
-            for i, role in enumerate(others, start=1):
-                wanted = [e for e in chosen if e.quantity == f"{role}_minus_{first}"]
-                _series(below, wanted, places, i, colours[role])
-            below.axhline(0, color=GREY, linewidth=0.8)
-            below.set_xticks(range(len(places)), places, rotation=30, ha="right")
-            top.set_title(_plain(reading))
-            for panel in (top, below):
-                panel.grid(axis="y", color="#dddddd", linewidth=0.6)
-        grid[0, 0].set_ylabel("points")
-        grid[1, 0].set_ylabel(f"minus {role_label(first)}")
-        handles = [plt.Line2D([], [], marker="o", color=c, label=role_label(role)) for role, c in colours.items()]
-        hollow = {"marker": "o", "linestyle": "none", "mfc": "white", "color": GREY}
-        handles.append(plt.Line2D([], [], label="does not stand after correction", **hollow))
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
-        figure.suptitle(f"{described.axes[name].title}: mean, 95% interval; paired differences below", fontsize=9)
-        save(figure, path)
+    panels = [
+        Panel(_label(reading), _axis_label(described), _dots(described, chosen), 0.0)
+        for reading in dict.fromkeys(effect.reading.name for effect in here)
+        if (chosen := [(effect.reading.at, effect) for effect in here if effect.reading.name == reading])
+    ]
+    plot_dots(panels, capital(without_marks(described.axes[name].title)), _note(here, seeds), path)
 
 
-def _series(panel, effects: Sequence[Effect], places: Sequence[str], offset: int, colour: str) -> None:
-    """Means with intervals; differences that do not stand after the correction are hollow."""
-    x = np.array([places.index(effect.reading.at) for effect in effects]) + 0.09 * (offset - 1)
-    panel.plot(x, [effect.found.mean for effect in effects], color=colour, linewidth=1, alpha=0.5)
-    for at, effect in zip(x, effects, strict=True):
-        filled = effect.p is None or effect.stands
-        panel.plot([at] * 2, [effect.found.low, effect.found.high], color=colour, linewidth=1.4)
-        panel.plot(at, effect.found.mean, "o", color=colour, markersize=4.5, mfc=colour if filled else "white")
+def plot_summary(described: Map, found: Sequence[Effect], seeds: int, path: Path) -> None:
+    """The cells that ``described.summary`` names, or the first ones: a panel per column."""
+    places = described.summary or {
+        f"{effect.reading.axis}: {effect.reading.at}": f"{effect.reading.axis}/{effect.reading.at}" for effect in found
+    }
+    labels = {place: label for label, place in list(places.items())[: len(described.summary) or SUMMARISED]}
+    panels = []
+    for column in COLUMNS:
+        chosen: dict[tuple[str, str], Effect] = {}
+        for effect in found:
+            place = f"{effect.reading.axis}/{effect.reading.at}"
+            if place in labels and effect.reading.column == column:
+                chosen.setdefault((labels[place], effect.quantity), effect)  # the first reading of the column
+        dots = _dots(described, [(label, effect) for (label, _), effect in chosen.items()])
+        if dots:
+            panels.append(Panel(column, _axis_label(described), dots, 0.0))
+    shown = {dot.row for panel in panels for dot in panel.dots}
+    rows = [row for row in map(without_marks, labels.values()) if row in shown]
+    plot_dots(panels, without_marks(described.title), _note(found, seeds), path, rows)
 
 
-def plot_summary(described: Map, found: Sequence[Effect], path: Path) -> None:
-    """Every difference as a square, in two halves: rows are cells, columns decodings and pairs of roles."""
-    import matplotlib.pyplot as plt
-
-    compared = [e for e in found if e.p is not None and not e.quantity.endswith(PLAIN)]
-    quantities = list(dict.fromkeys(effect.quantity for effect in compared))
-    squares = by_place(compared)
-    halves = _halves(described, list(dict.fromkeys(row for row, _ in squares)))
-    height = max(len(rows) + len({row.axis for row in rows}) for rows in halves)
-    with plt.rc_context(STYLE | {"font.size": 7}):
-        figure, panels = plt.subplots(1, 2, figsize=(17, 1.4 + 0.19 * height), layout="constrained")
-        for panel, rows in zip(panels, halves, strict=True):
-            places = _write_rows(panel, described, rows)
-            _write_columns(panel, quantities)
-            for (row, column), effects in squares.items():
-                for effect in effects if row in places else ():
-                    x = COLUMNS.index(column) * (len(quantities) + GAP) + quantities.index(effect.quantity)
-                    _square(panel, x, places[row], effect)
-            panel.set(xlim=(0, len(COLUMNS) * (len(quantities) + GAP)), ylim=(height + 0.3, -2.2))
-            panel.set_axis_off()
-        figure.suptitle(
-            "Paired differences in points (accuracy in %, or BLEU). Blue: the first is above; red: below; framed and "
-            f"bold: stands when corrected for all {len(differences(found))} comparisons",
-            fontsize=9,
-        )
-        save(figure, path, dpi=100)  # hundreds of squares: at 160 it is a file of 1 MB
+def _first(described: Map) -> str:
+    """The role that the others are compared with."""
+    return next(iter(described.methods))
 
 
-@dataclass(frozen=True)
-class Row:
-    """A row of the summary: a cell, and its reading where several of the cell share a column."""
-
-    axis: str
-    at: str
-    reading: str
-
-    @property
-    def label(self) -> str:
-        return f"{self.at}, {_plain(self.reading)}" if self.reading else self.at
+def _axis_label(described: Map) -> str:
+    return f"difference to {role_label(_first(described))}, points"
 
 
-def by_place(compared: Sequence[Effect]) -> dict[tuple[Row, str], list[Effect]]:
-    """The differences by their row in the summary and their column."""
-    found: dict[tuple[Row, str], list[Effect]] = {}
-    sharing: dict[tuple[str, str, str], list[str]] = {}
-    for effect in compared:
-        reading = effect.reading
-        readings = sharing.setdefault((reading.axis, reading.at, reading.column), [])
-        if reading.name not in readings:
-            readings.append(reading.name)
-        row = Row(reading.axis, reading.at, "" if readings[0] == reading.name else reading.name)
-        found.setdefault((row, reading.column), []).append(effect)
-    return found
+def _note(found: Sequence[Effect], seeds: int) -> str:
+    return NOTE.format(f"{seeds} seeds, {found[0].questions} questions; {PALE}")
 
 
-def _halves(described: Map, rows: Sequence[Row]) -> list[list[Row]]:
-    """The rows in two parts of about equal length, no axis cut in two."""
-    halves: list[list[Row]] = [[], []]
-    for name in described.axes:
-        halves[len(halves[0]) >= len(rows) / 2].extend(row for row in rows if row.axis == name)
-    return halves
+def _dots(described: Map, placed: Sequence[tuple[str, Effect]]) -> list[Dot]:
+    """The differences of each role to the first one; and of the first one with a rule that deletes, to itself."""
+    first, colours = _first(described), colours_of(described.methods)
+    series = {f"{role}{MINUS}{first}": (role_label(role), colours[role]) for role in described.methods if role != first}
+    dots = []
+    for row, effect in placed:
+        if effect.quantity in series:
+            dots.append(_dot(row, *series[effect.quantity], effect))
+        elif effect.quantity == f"{first}{MINUS}{PLAIN}" and _has_rule(effect.sides[0].decoding):
+            dots.append(_dot(row, f"{role_label(first)} with the rule vs. without", colours[RULE], effect))
+    return dots
 
 
-def _write_rows(panel, described: Map, rows: Sequence[Row]) -> dict[Row, int]:
-    """Labels of rows, under the title of their axis; where each row is."""
-    places: dict[Row, int] = {}
-    for name, group in itertools.groupby(rows, key=lambda row: row.axis):
-        top = max(places.values(), default=-1) + 1
-        panel.text(-0.1, top + 0.45, described.axes[name].title, ha="right", va="center", fontweight="bold")
-        places |= {row: y for y, row in enumerate(group, start=top + 1)}
-    for row, y in places.items():
-        panel.text(-0.1, y + 0.45, row.label, ha="right", va="center")
-    return places
+def _dot(row: str, series: str, colour: str, effect: Effect) -> Dot:
+    found = effect.found
+    return Dot(without_marks(row), series, found.mean, found.low, found.high, colour, faint=not effect.significant)
 
 
-def _write_columns(panel, quantities: Sequence[str]) -> None:
-    for i, column in enumerate(COLUMNS):
-        left = i * (len(quantities) + GAP)
-        panel.text(left + len(quantities) / 2, -1.5, column, ha="center", fontweight="bold")
-        for j, quantity in enumerate(quantities):
-            panel.text(left + j + 0.48, -0.4, quantity_label(quantity), ha="center")
-
-
-def _square(panel, x: float, y: float, effect: Effect) -> None:
-    """A difference: coloured by its size, and framed where it stands."""
-    import matplotlib.pyplot as plt
-    from matplotlib.patches import Rectangle
-
-    mean = effect.found.mean
-    shade = plt.get_cmap("RdBu")(0.5 + 0.5 * float(np.clip(mean / FULL, -1, 1)))
-    panel.add_patch(Rectangle((x, y), 0.96, 0.9, color=shade, linewidth=0))
-    ink = "white" if abs(mean) > 0.7 * FULL else "black"
-    weight = {"fontweight": "bold"} if effect.stands else {"alpha": 0.75}
-    text = f"{'+' if round(mean, 1) > 0 else ''}{number(mean, 1)}"
-    panel.text(x + 0.48, y + 0.45, text, ha="center", va="center", color=ink, **weight)
-    if effect.stands:
-        panel.add_patch(Rectangle((x + 0.02, y + 0.03), 0.92, 0.84, fill=False, edgecolor="black", linewidth=0.9))
+def _has_rule(decoding: str) -> bool:
+    return any(name in decoding_options(decoding) for name in RULES)
 
 
 def plot_cost(described: Map, found: Sequence[Effect], path: Path) -> None:
-    """The default cell's models in every decoding: points against tokens written per answer, a panel per reading."""
-    import matplotlib.pyplot as plt
+    """The default cell's models in every decoding: points against tokens written per answer, a panel per reading.
 
-    colours = colours_of(described)
-    with plt.rc_context(STYLE):
-        columns = len(described.readings)
-        figure, grid = plt.subplots(1, columns, figsize=(3.6 * columns, 4.6), squeeze=False, layout="constrained")
-        for panel, reading in zip(grid[0], described.readings, strict=True):
-            for side, effect in decoded_like(reading, default_sides(described, found)).items():
-                x, y = effect.costs["pushes_per_sequence"], effect.found.mean
-                shape, size = (CIRCLE, 10) if side.decoding == reading else (shape_of(side.decoding), 5)
-                panel.plot(x, y, shape, color=colours[effect.quantity], markersize=size, mec="white", mew=0.5)
-            panel.set(title=_plain(reading), xlabel="tokens written per answer", xscale="log")
-            panel.xaxis.set_major_formatter("{x:g}")
-            panel.xaxis.set_minor_formatter("{x:g}")
-            panel.grid(color="#dddddd", linewidth=0.6)
-        grid[0, 0].set_ylabel("points")
-        handles = [_key(CIRCLE, role_label(role), colour, 8) for role, colour in colours.items()]
-        handles += [_key(shape, label, GREY, 5) for shape, label in {s: label for s, label in SHAPES.values()}.items()]
-        figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
-        figure.suptitle("What an answer costs: the default cell's models, plainly (large) and otherwise", fontsize=9)
-        save(figure, path)
-
-
-CIRCLE = "o"
-TRUNCATED, DIALS = ("D", "temperature, truncation"), ("s", "dials on <bkspc>")
-# What is done besides, and the shape that stands for it.
-SHAPES = {
-    **dict.fromkeys(("temperature", "top_p", "min_p", "rejection"), TRUNCATED),
-    **dict.fromkeys(("bkspc_bias", "surprise"), DIALS),
-    **dict.fromkeys(RULES, ("^", "unlikely tokens taken back")),
-    "best_of": ("*", "the likeliest of several"),
-    "majority": ("P", "the most frequent of several"),
-}
+    Decodings that no cheaper one beats are named. Those that cost far more than the median are named with their cost at
+    the right edge.
+    """
+    colours = colours_of(described.methods)
+    sides = default_sides(described, found)
+    costs = sorted(effect.costs["pushes_per_sequence"] for effect in sides.values())
+    cut = CUT * costs[len(costs) // 2]
+    columns = min(2, len(described.readings))
+    rows = -(-len(described.readings) // columns)
+    with drawing(path, columns, rows, 4.5, 3.1) as (figure, grid):
+        for place, reading in zip(grid.flat, described.readings, strict=False):
+            shown = decoded_like(reading, sides)
+            for side, effect in shown.items():
+                default, cost = side.decoding == reading, effect.costs["pushes_per_sequence"]
+                look = {"markersize": 9 if default else 4.5, "color": colours[effect.quantity]}
+                look |= {} if default else {"markerfacecolor": "white"}
+                place.plot(min(cost, cut), effect.found.mean, ">" if cost > cut else "o", **look)
+            place.set_title(_label(reading), loc="left")
+            place.set(xlabel="tokens written per answer", ylabel="points")
+            _name(place, _named(shown, reading, cut), cut)
+        for place in grid.flat[len(described.readings) :]:
+            place.set_axis_off()
+        handles = [key(role_label(role), colours[role]) for role in described.methods]
+        handles.append(key("default decoding", SOFT, markersize=9))
+        legend(figure, [*handles, key("another decoding", SOFT, markerfacecolor="white")])
+        title(figure, "Points against the cost of an answer: the default cell's models in every decoding")
 
 
-def shape_of(decoding: str) -> str:
-    """Of what a decoding does besides being greedy or disturbed, the last."""
-    return next((SHAPES[key][0] for key in reversed(decoding_options(decoding)) if key in SHAPES), CIRCLE)
+def _named(shown: dict[Side, Effect], reading: str, cut: float) -> list[tuple[float, float, str]]:
+    """Cost (at most ``cut``), points and label of the decodings to name, without what the reading says already."""
+    found, best = [], float("-inf")
+    for side, effect in sorted(shown.items(), key=lambda item: item[1].costs["pushes_per_sequence"]):
+        cost, points = effect.costs["pushes_per_sequence"], effect.found.mean
+        own = [part for part in side.decoding.split("+") if part not in reading.split("+")]
+        label = f"{role_label(effect.quantity)} {_label('+'.join(own)) if own else 'default'}"
+        if cost > cut:
+            found.append((cut, points, f"{label}: {cost:.1f} tokens"))
+        elif points >= best + GAIN:
+            found.append((cost, points, label))
+            best = points
+    return found
 
 
-def _key(shape: str, label: str, colour: str, size: float):
-    from matplotlib.lines import Line2D
-
-    return Line2D([], [], marker=shape, linestyle="none", color=colour, label=label, markersize=size)
+def _name(place, named: Sequence[tuple[float, float, str]], cut: float) -> None:
+    """Labels in a column right of the points, none upon another, each joined to its point by a thin line."""
+    low, high = place.get_ylim()
+    step, top = (high - low) * 0.062, high
+    left, edge = place.get_xlim()[0], max(place.get_xlim()[1], cut)
+    x = edge + 0.06 * (edge - left)
+    for cost, points, label in sorted(named, key=lambda item: -item[1]):
+        y = min(points, top - step / 2)
+        top = y - step / 2
+        place.plot([cost, x], [points, y], color=GRID, linewidth=0.7, zorder=0)
+        place.text(x, y, label, fontsize=7, va="center", color=SOFT)
+    place.set(xlim=(left, edge + 0.95 * (edge - left)), ylim=(min(low, top), high))
+    place.set_xticks([tick for tick in place.get_xticks() if left <= tick <= edge])
 
 
 def default_sides(described: Map, found: Sequence[Effect]) -> dict[Side, Effect]:
@@ -229,7 +159,7 @@ def default_sides(described: Map, found: Sequence[Effect]) -> dict[Side, Effect]
 
 
 def decoded_like(reading: str, sides: dict[Side, Effect]) -> dict[Side, Effect]:
-    """The sides decoded as a reading or with something besides: disturbed alike, and greedily or not."""
+    """The sides with the decoding of a reading, or one that does more: equally perturbed, and greedy or not."""
 
     def kind(decoding: str) -> tuple[str, set[str]]:
         return column_of(decoding), {part for part in decoding.split("+") if part.startswith("perturbed")}
@@ -237,6 +167,5 @@ def decoded_like(reading: str, sides: dict[Side, Effect]) -> dict[Side, Effect]:
     return {side: effect for side, effect in sides.items() if kind(side.decoding) == kind(reading)}
 
 
-def _plain(name: str) -> str:
-    """A decoding's label without the marks of Markdown."""
-    return decoding_label(name).replace("`", "")
+def _label(decoding: str) -> str:
+    return without_marks(decoding_label(decoding))

@@ -5,40 +5,55 @@ from pathlib import Path
 
 import numpy as np
 
+from sequencematch.overheads.cells import LABELS, OURS, Cost
 from sequencematch.overheads.measured import Measured
-from sequencematch.overheads.steps_table import LABELS, PART_LABELS, Cell, parts_of
-from sequencematch.plots.theme import COLOURS, INK, SOFT, drawing
+from sequencematch.overheads.steps_table import PART_LABELS, ordered, parts_of
+from sequencematch.plots.theme import COLOURS, INK, SOFT, drawing, key, legend, title, wrapped
+
+VISIBLE = 0.03  # a part that nowhere takes this share of a step is not drawn
+THEIRS = 0.5  # opacity of the rows that are not ours
 
 
-def plot_parts(cells: Sequence[Cell], title: str, path: Path) -> None:
-    """A bar per row, of its parts in milliseconds; a panel per case. The token floor is a mark on the bar."""
-    cases = list(dict.fromkeys(cell.case for cell in cells))
-    rows = list(dict.fromkeys(cell.row for cell in cells))
-    width, height = max(4.2, 7.5 / len(cases)), 1.6 + 0.32 * len(rows)
-    with drawing(path, len(cases), 1, width, height, sharey=True) as (figure, grid):
+def plot_parts(costs: Sequence[Cost], heading: str, path: Path) -> None:
+    """A bar per row, of its parts in milliseconds; a panel per case. The token floor is a mark on the bar.
+
+    Rows go from the naive way to ours; ours are in full colour and their names in bold.
+    """
+    cases = list(dict.fromkeys(cost.case for cost in costs))
+    rows = ordered(list(dict.fromkeys(cost.row for cost in costs)))
+    parts = {(case, row): parts_of(costs, case, row) for case in cases for row in rows}
+    drawn = {part: colour for part, colour in zip(PART_LABELS, COLOURS, strict=False) if _visible(part, parts)}
+    with drawing(path, len(cases), 1, 9.0 / len(cases), 0.9 + 0.34 * len(rows), sharey=True) as (figure, grid):
         for panel, case in zip(grid[0], cases, strict=True):
-            of = {(cell.row, cell.quantity): cell.median for cell in cells if cell.case == case}
-            left = dict.fromkeys(rows, 0.0)
-            parts = {row: parts_of(cells, case, row) for row in rows}
-            for (part, label), colour in zip(PART_LABELS.items(), COLOURS, strict=False):
-                widths = [1e3 * max(0.0, parts[row][part]) for row in rows]
-                panel.barh(range(len(rows)), widths, 0.6, list(left.values()), color=colour, label=label)
-                left = {row: left[row] + width for row, width in zip(rows, widths, strict=True)}
+            of = {(cost.row, cost.quantity): cost.median for cost in costs if cost.case == case}
             for place, row in enumerate(rows):
+                left = 0.0
+                for part, colour in drawn.items():
+                    width = 1e3 * max(0.0, parts[case, row][part])
+                    panel.barh(place, width, 0.6, left, color=colour, alpha=1 if row in OURS else THEIRS)
+                    left += width
                 floor = 1e3 * of[row, "token_floor"] * of["mle", "step"]
                 panel.plot([floor] * 2, [place - 0.4, place + 0.4], color=INK, linewidth=1.2)
-                panel.text(left[row], place, f" {of[row, 'amortised_ratio']:.2f}", va="center", color=SOFT)
-            panel.plot([], [], color=INK, linewidth=1.2, label="token floor")
-            panel.set(title=case, xlabel="milliseconds per step; beside the bar, times MLE")
-            panel.set_yticks(range(len(rows)), [LABELS[row] for row in rows])
+                text = f" {of[row, 'amortised_ratio']:.2f} x"
+                panel.text(max(left, floor), place, text, va="center", color=INK if row in OURS else SOFT)
+            panel.set_title(case, loc="left")
+            panel.set_xlabel("milliseconds per amortised step")
+            panel.set_yticks(range(len(rows)), [wrapped(LABELS[row], 26) for row in rows], color=INK)
+            panel.margins(x=0.14)
             panel.grid(axis="y", visible=False)
+        for name, row in zip(grid[0][0].get_yticklabels(), rows, strict=True):
+            name.set_fontweight("bold" if row in OURS else "normal")
         grid[0][0].invert_yaxis()
-        handles, labels = grid[0][0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3)
-        figure.suptitle(title, fontsize=10)
+        handles = [key(PART_LABELS[part], colour, marker="s", markersize=7) for part, colour in drawn.items()]
+        legend(figure, [*handles, key("token floor", INK, marker="|", markersize=10)])
+        title(figure, heading, "Medians. Numbers at the bars: times the MLE step of the same repeat. Bold: ours.")
 
 
-def plot_growth(measured: Measured, title: str, path: Path) -> None:
+def _visible(part: str, parts: dict[tuple[str, str], dict[str, float]]) -> bool:
+    return any(of_row[part] > VISIBLE * sum(of_row.values()) for of_row in parts.values())
+
+
+def plot_growth(measured: Measured, heading: str, path: Path) -> None:
     """Medians of a step of each row over lengths and over batches; below, over the MLE step, and the token floors."""
     sizes = {
         case: tuple(int(measured.series(case, "", name)[0]) for name in ("context", "batch")) for case in measured.cases
@@ -71,10 +86,9 @@ def plot_growth(measured: Measured, title: str, path: Path) -> None:
         grid[0][0].set_ylabel("seconds per step")
         grid[1][0].set_ylabel("times the MLE step")
         bottom.plot([], [], ":", color=INK, label="token floor")
-        handles, labels = top.get_legend_handles_labels()
-        dotted, floor = bottom.get_legend_handles_labels()
-        figure.legend(handles + dotted, labels + floor, loc="outside lower center", ncols=3)
-        figure.suptitle(title, fontsize=10)
+        handles, dotted = (panel.get_legend_handles_labels()[0] for panel in (top, bottom))
+        legend(figure, [*handles, *dotted])
+        title(figure, heading, "Medians.")
 
 
 def _median(values: np.ndarray) -> float:

@@ -1,34 +1,23 @@
 """Tables 3 and 4, measured: medians, quartiles, ratios to MLE in the same run, token floors and budgets.
 
-CSV: one line per (case, row, quantity) with median and quartiles over repeats (``low``, ``high``; empty for what was
-counted once) and the paper's number. Quantities: the parts ``network``, ``scores``, ``objective``, ``optimiser`` of
-the ``step``, ``generation`` and ``amortised`` in seconds; ``step_ratio`` and ``amortised_ratio``, to the MLE step of
-the same repeat; ``objective_share`` of the step; ``tokens`` and ``token_floor``, tokens over MLE's;
-``padding_share``; ``peak_memory`` in bytes; ``steps_per_sample``.
+Quantities: the parts ``network``, ``scores``, ``objective``, ``optimiser`` of the ``step``, ``generation`` and
+``amortised`` in seconds; ``step_ratio`` and ``amortised_ratio``, to the MLE step of the same repeat;
+``objective_share`` of the step; ``tokens`` and ``token_floor``, tokens over MLE's; ``padding_share``; ``peak_memory``
+in bytes; ``steps_per_sample``.
 """
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from sequencematch.overheads.cells import LABELS, Cost, median_with_quartiles
 from sequencematch.overheads.measured import Measured
 from sequencematch.scores.paper import Reported, find
 from sequencematch.tables.document import Block, Bullets, Grid, Heading, Paragraph
 
 BASELINE = "mle"
-LABELS = {
-    "mle": "MLE",
-    "bc": "BC",
-    "bc_paper": "BC as in the paper",
-    "sm_paper": "SM as in the paper",
-    "sm_tree": "the same with the state tree",
-    "sm": "SM as we do it",
-    "sm_shared": "SM as we do it, prompts shared",
-}
-OURS = ("sm", "sm_shared")  # the rows that have budgets
+WITH_BUDGETS = ("sm", "sm_shared")
 # What an SM row's data part is: the row that trains on the same data, encoded the same way, without rollouts.
 DATA_OF = {"sm_paper": "bc_paper", "sm_tree": "bc", "sm": "bc", "sm_shared": "bc"}
 PARTS = ("network", "scores", "objective", "optimiser")
@@ -42,21 +31,8 @@ PAPER_METRICS = {
 }
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A quantity of a row: median and quartiles over repeats, and the paper's number beside it."""
-
-    case: str
-    row: str
-    quantity: str
-    median: float
-    low: float | None = None
-    high: float | None = None
-    paper: float | None = None
-
-
-def summarise(measured: Measured, numbers: Sequence[Reported], task: str) -> list[Cell]:
-    """All cells; ``numbers`` of ``task`` stand beside the first case, whose lengths are the paper's."""
+def summarise(measured: Measured, numbers: Sequence[Reported], task: str) -> list[Cost]:
+    """All cells; ``numbers`` of ``task`` belong to the first case, whose lengths are the paper's."""
     steps_per_sample = measured.facts["steps_per_sample"]
     cells = []
     for case in measured.cases:
@@ -82,8 +58,8 @@ def summarise(measured: Measured, numbers: Sequence[Reported], task: str) -> lis
             beside = _paper(numbers, task, row) if case == measured.cases[0] else {}
             for quantity, values in series.items():
                 low, median, high = (float(x) for x in np.quantile(values, (0.25, 0.5, 0.75)))
-                cells.append(Cell(case, row, quantity, median, low, high, beside.get(quantity)))
-            cells += [Cell(case, row, name, float(x), paper=beside.get(name)) for name, x in counted.items()]
+                cells.append(Cost(case, row, quantity, median, low, high, paper=beside.get(quantity)))
+            cells += [Cost(case, row, name, float(x), paper=beside.get(name)) for name, x in counted.items()]
     return cells
 
 
@@ -97,16 +73,6 @@ def _paper(numbers: Sequence[Reported], task: str, row: str) -> dict[str, float]
         ratios = {"step_ratio": "step", "amortised_ratio": "amortised"}
         beside |= {ratio: beside[name] / mle.value for ratio, name in ratios.items() if name in beside}
     return beside
-
-
-def to_csv(cells: Sequence[Cell], table: str) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["table", "case", "row", "quantity", "median", "low", "high", "paper_value"])
-    for cell in cells:
-        numbers = ("" if x is None else f"{x:.6g}" for x in (cell.median, cell.low, cell.high, cell.paper))
-        writer.writerow([table, cell.case, cell.row, cell.quantity, *numbers])
-    return text.getvalue()
 
 
 @dataclass(frozen=True)
@@ -133,7 +99,7 @@ class Budget:
         )
 
 
-def budgets(cells: Sequence[Cell], case: str, row: str) -> list[Budget]:
+def budgets(cells: Sequence[Cost], case: str, row: str) -> list[Budget]:
     """The budgets of a row in one case."""
     of = {cell.quantity: cell.median for cell in cells if (cell.case, cell.row) == (case, row)}
     floor, name = of["token_floor"], LABELS[row]
@@ -151,15 +117,15 @@ def budgets(cells: Sequence[Cell], case: str, row: str) -> list[Budget]:
 NOTES = (
     "Medians [quartiles] of {repeats} repeats, the rows in turn; ratios to the MLE step of the same repeat. *Token "
     "floor*: tokens that the step encodes over those that MLE encodes for the same data. *Amortised*: the step, and a "
-    "generation's time over the gradient steps that it serves. *SM as in the paper*: Algorithm 2's copies and dense "
+    "generation's time over the gradient steps that it serves. *As in the paper*: Algorithm 2's copies and dense "
     "masks, data and rollouts in batches of their own, all logits at once, and rollouts drawn with a cache that cannot "
-    "rewind. *As we do it*: the state tree, and a cache that rewinds; with *prompts shared*, data and rollouts of the "
-    "same prompt are one tree. Tokens are random, data noised at eta = {eta:g}, one action in {every:.0f} of a rollout "
-    "a `<bkspc>`."
+    "rewind. *Ours*: the state tree, and a cache that rewinds; with *shared prompts*, data and rollouts of the "
+    "same prompt are one tree. Tokens are random, data noised at η = {eta:g}, and one action in {every:.0f} of "
+    "a rollout is a `<bkspc>`."
 )
 
 
-def page(cells: Sequence[Cell], measured: Measured) -> list[Block]:
+def steps_page(cells: Sequence[Cost], measured: Measured) -> list[Block]:
     """Caption; for each case the table, where the time goes, and whether the budgets are met."""
     settings = measured.facts["settings"]
     notes = NOTES.format(repeats=settings["repeats"], eta=settings["eta"], every=1 / settings["pops"])
@@ -167,16 +133,21 @@ def page(cells: Sequence[Cell], measured: Measured) -> list[Block]:
     for case in measured.cases:
         blocks += [
             Heading(f"Prompt and continuation: {case}"),
-            _costs(cells, case, measured.rows(case)),
+            _costs(cells, case, ordered(measured.rows(case))),
             Heading("Where the time goes", level=3),
-            _parts(cells, case, measured.rows(case)),
+            _parts(cells, case, ordered(measured.rows(case))),
             Heading("Budgets", level=3),
-            Bullets([budget.sentence() for row in OURS for budget in budgets(cells, case, row)]),
+            Bullets([budget.sentence() for row in WITH_BUDGETS for budget in budgets(cells, case, row)]),
         ]
     return blocks
 
 
-def _costs(cells: Sequence[Cell], case: str, rows: Sequence[str]) -> Grid:
+def ordered(rows: Sequence[str]) -> list[str]:
+    """Rows from the naive way to ours."""
+    return sorted(rows, key=list(LABELS).index)
+
+
+def _costs(cells: Sequence[Cost], case: str, rows: Sequence[str]) -> Grid:
     columns = {
         "step, ms": ("step", 1e3, 1),
         "to MLE": ("step_ratio", 1, 2),
@@ -195,15 +166,18 @@ def _costs(cells: Sequence[Cell], case: str, rows: Sequence[str]) -> Grid:
     lines = [
         [
             LABELS[row],
-            *(_number(found.get((row, quantity)), scale, digits) for quantity, scale, digits in columns.values()),
+            *(
+                median_with_quartiles(found.get((row, quantity)), scale, digits)
+                for quantity, scale, digits in columns.values()
+            ),
             *(f"{paper:.2f}" if (paper := found[row, name].paper) else "-" for name in papers),
         ]
         for row in rows
     ]
-    return Grid(f"costs at {case}", ["", *columns, *papers.values()], lines)
+    return Grid(["row", *columns, *papers.values()], lines)
 
 
-def parts_of(cells: Sequence[Cell], case: str, row: str) -> dict[str, float]:
+def parts_of(cells: Sequence[Cost], case: str, row: str) -> dict[str, float]:
     """Seconds of an amortised step by part, medians: what data cost alone, what rollouts add, objective, optimiser,
     sampling; they add up to the row's step but for the noise between repeats.
     """
@@ -228,21 +202,12 @@ PART_LABELS = {
 }
 
 
-def _parts(cells: Sequence[Cell], case: str, rows: Sequence[str]) -> Grid:
+def _parts(cells: Sequence[Cost], case: str, rows: Sequence[str]) -> Grid:
     amortised = {cell.row: cell.median for cell in cells if (cell.case, cell.quantity) == (case, "amortised")}
     lines = []
     for row in rows:
         parts = parts_of(cells, case, row)
         rest = amortised[row] - sum(parts.values())
         lines.append([LABELS[row], *(f"{1e3 * seconds:.1f}" for seconds in (*parts.values(), rest))])
-    header = ["milliseconds", *PART_LABELS.values(), "not accounted for"]
-    return Grid(f"parts of a step at {case}", header, lines)
-
-
-def _number(cell: Cell | None, scale: float, digits: int) -> str:
-    if cell is None:
-        return "-"
-    text = f"{cell.median * scale:,.{digits}f}"
-    if cell.low is None or cell.high is None:
-        return text
-    return f"{text} [{cell.low * scale:,.{digits}f}, {cell.high * scale:,.{digits}f}]"
+    header = ["row, milliseconds", *PART_LABELS.values(), "not accounted for"]
+    return Grid(header, lines)

@@ -1,17 +1,27 @@
-"""How methods look in the report's figures, and what they are called."""
+"""How methods look in every figure: a colour for each method, a fill for each noise level."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 
-from sequencematch.plots.theme import COLOURS
-from sequencematch.scores.comparison import METHOD_ORDER, Variant
+from sequencematch.plots.theme import BLUE, GREEN, GREY, OLIVE, ORANGE, PURPLE
+from sequencematch.scores.variants import Variant
+
+# MLE with a decoding rule that deletes unlikely tokens; no method, but drawn as one.
+RULE = "rule"
+METHODS = {"mle": GREY, "uls": PURPLE, "bc": BLUE, "sm": ORANGE, RULE: GREEN}
+OTHERS = (OLIVE, PURPLE, GREEN)  # of variants of a method such as sm_js, in the order of their names
+DASHES = ("solid", "dashed", "dotted", "dashdot")
 
 
-def colours_of(methods: Sequence[str]) -> dict[str, str]:
-    """A colour for each method, the same in every figure where the methods are the paper's; others follow."""
-    ordered = [*METHOD_ORDER, *sorted(set(methods) - set(METHOD_ORDER))]
-    return {method: COLOURS[i % len(COLOURS)] for i, method in enumerate(ordered)}
+def colours_of(methods: Collection[str]) -> dict[str, str]:
+    """A colour for each method: the same in every figure for those of the paper."""
+    others = sorted(set(methods) - METHODS.keys())
+    return METHODS | {method: OTHERS[i % len(OTHERS)] for i, method in enumerate(others)}
 
 
-def label(variant: Variant) -> str:
-    """'SM (js), η = 0.2'."""
-    return f"{variant.label}, η = {variant.eta:g}" if variant.eta else variant.label
+def dashes_of(variants: Collection[Variant]) -> dict[Variant, str]:
+    """A line style for each variant: solid at its method's highest noise level, then dashed, dotted."""
+    found = {}
+    for variant in variants:
+        higher = {other.eta for other in variants if other.method == variant.method and other.eta > variant.eta}
+        found[variant] = DASHES[len(higher) % len(DASHES)]
+    return found

@@ -1,20 +1,24 @@
-"""How the report's figures look: SVG with real text, and colours that a page may set (dark pages do).
+"""How every figure looks: one style, sizes that a page can show, titles and legends that are never cut off.
 
-matplotlib draws with the light colours below; in the file each stands as ``var(--name, colour)``, so that an SVG
-opened by itself looks the same, and one inside a page takes the page's colours.
+A figure is a PNG of at most 1,260 pixels, or an SVG with real text whose colours a page may set (dark pages do).
+matplotlib draws with the light colours below; in an SVG each stands as ``var(--name, colour)``, so that the file
+looks the same by itself and takes the page's colours inside a page.
 """
 
 import io
 import re
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from sequencematch.store.files import write_atomically, write_text_atomically
 
+# Inches; with DPI, a PNG has 910 to 1,260 pixels across, and its text is legible where a page shows it at 838.
+NARROWEST, WIDEST, DPI = 6.5, 9.0, 140
 INK, SOFT, GRID = "#1f2328", "#57606a", "#d8dde3"
 # Okabe and Ito's palette, distinct under the common kinds of colour blindness, darkened to 3:1 on white.
-COLOURS = ("#57606b", "#0072b2", "#c45500", "#008a65", "#b25a8f", "#8a6d00")
+GREY, BLUE, ORANGE, GREEN, PURPLE, OLIVE = COLOURS = ("#57606b", "#0072b2", "#c45500", "#008a65", "#b25a8f", "#8a6d00")
 VARIABLES = {INK: "ink", SOFT: "soft", GRID: "grid"} | {c: f"series-{i}" for i, c in enumerate(COLOURS)}
 STYLE = {
     "font.size": 9,
@@ -40,10 +44,13 @@ STYLE = {
 
 
 @contextmanager
-def drawing(path: Path, columns: int, rows: int, width: float, height: float, **options) -> Iterator[tuple]:
-    """A figure and its grid of panels, to draw on; written to ``path`` (SVG or PNG) once the block ends well.
+def canvas(columns: int, rows: int, width: float, height: float, **options) -> Iterator[tuple]:
+    """A figure and its grid of panels, closed after the block.
 
-    width, height: inches of one panel; options: as of ``plt.subplots``.
+    Args:
+        columns, rows: panels of the grid.
+        width, height: inches of one panel; the figure is at most ``WIDEST`` inches wide.
+        options: passed on to ``plt.subplots``.
     """
     import matplotlib
 
@@ -51,26 +58,72 @@ def drawing(path: Path, columns: int, rows: int, width: float, height: float, **
     import matplotlib.pyplot as plt
 
     with plt.rc_context(STYLE):
-        size = (width * columns, height * rows)
+        size = (min(WIDEST, width * columns), height * rows)
         figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", **options)
         figure.get_layout_engine().set(h_pad=0.1)
         try:
             yield figure, grid
-            if path.suffix == ".png":
-                image = io.BytesIO()
-                figure.savefig(image, format="png", dpi=160, facecolor="white")
-                write_atomically(path, image.getvalue())
-            else:
-                text = io.StringIO()
-                figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-                write_text_atomically(path, _themed(text.getvalue()))
         finally:
             plt.close(figure)
 
 
-def _themed(svg: str) -> str:
-    """The drawing alone, without XML and document headers, its colours replaced by variables."""
+@contextmanager
+def drawing(path: Path, columns: int, rows: int, width: float, height: float, **options) -> Iterator[tuple]:
+    """A ``canvas`` that is written to ``path`` (SVG or PNG) when the block ends without an error."""
+    width = max(width, NARROWEST / columns) if path.suffix != ".svg" else width
+    with canvas(columns, rows, width, height, **options) as (figure, grid):
+        yield figure, grid
+        if path.suffix == ".svg":
+            write_text_atomically(path, to_svg(figure))
+        else:
+            image = io.BytesIO()
+            figure.savefig(image, format="png", dpi=DPI, facecolor="white")
+            write_atomically(path, image.getvalue())
+
+
+def to_svg(figure) -> str:
+    """A figure as SVG: the drawing alone, without XML and document headers, its colours replaced by variables."""
+    text = io.StringIO()
+    figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    svg = text.getvalue()
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg[svg.index("<svg") :], flags=re.S)
     for colour, name in VARIABLES.items():
         svg = svg.replace(colour, f"var(--{name}, {colour})")
     return svg.replace("font: 9px 'sans-serif'", "font: 9px sans-serif")
+
+
+def title(figure, text: str, note: str = "") -> None:
+    """A title at the top left and a note below it, both wrapped to the figure's width; the figure grows by both."""
+    made = figure.suptitle("", x=0.01, ha="left", fontsize=9.5)
+    for columns in range(150, 20, -5):
+        lines = [*textwrap.wrap(text, columns), *textwrap.wrap(note, columns)]
+        made.set_text("\n".join(lines))
+        extent = made.get_window_extent(figure.canvas.get_renderer())
+        if extent.width < 0.97 * figure.bbox.width:
+            break
+    figure.set_figheight(figure.get_figheight() + extent.height / figure.dpi + 0.05)
+
+
+def legend(figure, handles: Sequence) -> None:
+    """A legend below the panels, in as many columns as fit; the figure grows by its height."""
+    for handle in handles:
+        handle.set_label(textwrap.fill(handle.get_label(), 60))
+    for columns in range(min(len(handles), 6), 0, -1):
+        made = figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+        extent = made.get_window_extent(figure.canvas.get_renderer())
+        if extent.width < 0.97 * figure.bbox.width:
+            break
+        made.remove()
+    figure.set_figheight(figure.get_figheight() + extent.height / figure.dpi)
+
+
+def wrapped(text: str, columns: int) -> str:
+    """A label in lines of at most so many characters."""
+    return textwrap.fill(text, columns)
+
+
+def key(label: str, colour: str = SOFT, **line):
+    """An entry of a legend: a marker, a line or both."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], color=colour, label=label, **({"marker": "o", "linestyle": "none", "markersize": 5} | line))

@@ -5,20 +5,19 @@ from pathlib import Path
 
 import numpy as np
 
-from sequencematch.plots.series import label
-from sequencematch.plots.theme import COLOURS, SOFT, drawing
-from sequencematch.scores.comparison import Variant
+from sequencematch.plots.theme import BLUE, GREEN, ORANGE, SOFT, drawing, legend, wrapped
 from sequencematch.scores.deletions import Removal
+from sequencematch.scores.variants import Variant
 
 BARS = 24  # places are drawn in at most so many bars
 
 
-def plot_backspaces(found: dict[Variant, tuple[int, Sequence[Removal]]], path: Path, told_apart: bool) -> None:
+def plot_backspaces(found: dict[Variant, tuple[int, Sequence[Removal]]], path: Path, known: bool) -> None:
     """A panel per variant; ``found`` holds the number of its sequences, and all their removals.
 
-    told_apart: removals of wrong tokens from those of right ones, where the reference says which are wrong.
+    known: whether the reference says which deleted tokens were wrong, so that they can be counted by that.
     """
-    kinds = {"wrong token": COLOURS[3], "right token": COLOURS[2]} if told_apart else {"token taken back": COLOURS[1]}
+    kinds = {"wrong token": GREEN, "right token": ORANGE} if known else {"deleted token": BLUE}
     deepest = max((r.place for _, removed in found.values() for r in removed), default=0)
     width = deepest // BARS + 1
     edges = np.arange(0, deepest + width + 1, width)
@@ -28,12 +27,13 @@ def plot_backspaces(found: dict[Variant, tuple[int, Sequence[Removal]]], path: P
         for panel, (variant, (sequences, removed)) in zip(grid.flat, found.items(), strict=False):
             below = np.zeros(len(edges) - 1)
             for kind, colour in kinds.items():
-                places = [r.place for r in removed if not told_apart or r.wrong == (kind == "wrong token")]
+                places = [r.place for r in removed if not known or r.wrong == (kind == "wrong token")]
                 heights = np.histogram(places, edges)[0] / sequences
                 panel.bar(edges[:-1], heights, width * 0.9, below, align="edge", color=colour, label=kind)
                 below += heights
             wrong = f"{sum(r.wrong for r in removed)} of {len(removed)} of a wrong token"
-            panel.set_title(f"{label(variant)}\n{wrong if told_apart else f'{len(removed)} in all'}")
+            count = wrong if known else f"{len(removed)} in all"
+            panel.set_title(f"{wrapped(variant.name, 22)}\n{wrapped(count, 28)}")
             if not removed:
                 panel.text(0.5, 0.5, "no backspace", transform=panel.transAxes, ha="center", color=SOFT)
             panel.grid(axis="x", visible=False)
@@ -43,5 +43,4 @@ def plot_backspaces(found: dict[Variant, tuple[int, Sequence[Removal]]], path: P
             panel.set_ylabel("backspaces per sequence")
         for panel in grid[-1]:
             panel.set_xlabel("place in the completion")
-        handles, labels = grid[0][0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=2)
+        legend(figure, grid[0][0].get_legend_handles_labels()[0])

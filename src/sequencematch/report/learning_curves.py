@@ -1,16 +1,16 @@
 """How the runs of a task were learned: the columns of their metrics.csv over gradient steps."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from sequencematch.errors import UserError
-from sequencematch.plots.series import colours_of, label
-from sequencematch.plots.theme import COLOURS, drawing
-from sequencematch.scores.comparison import Variant
+from sequencematch.plots.series import colours_of, dashes_of
+from sequencematch.plots.theme import OLIVE, drawing, key, legend
 from sequencematch.scores.runs import Run, read_training
+from sequencematch.scores.variants import Variant
 
 # Columns of metrics.csv worth a panel, each with its heading; what no run has is left out.
 BASE = "base"
@@ -60,7 +60,7 @@ def plot_learning_curves(curves: Sequence[Curve], path: Path) -> None:
     if not names:
         raise UserError("no run has a metric to draw: train for at least one step")
     variants = sorted({c.variant for c in curves if c.variant}, key=lambda variant: variant.place)
-    lines = {variant: line for variant, line in zip(variants, _lines(variants), strict=True)}
+    lines = _lines(variants)
     columns = min(3, len(names))
     with drawing(path, columns, -(-len(names) // columns), 3.1, 2.0) as (figure, grid):
         for panel, name in zip(grid.flat, names, strict=False):
@@ -68,23 +68,22 @@ def plot_learning_curves(curves: Sequence[Curve], path: Path) -> None:
             for variant in (None, *variants):
                 runs = [c.columns[name] for c in curves if c.variant == variant and name in c.columns]
                 if runs:
-                    _draw(panel, runs, lines.get(variant, {"color": COLOURS[0], "linestyle": "solid"}))
+                    _draw(panel, runs, lines.get(variant, {"color": OLIVE, "linestyle": "solid"}))
         for panel in grid.flat[len(names) :]:
             panel.set_axis_off()
         for panel in grid.flat[max(0, len(names) - columns) : len(names)]:
             panel.set_xlabel("gradient steps")
-        import matplotlib.pyplot as plt
-
-        handles = [plt.Line2D([], [], label=label(variant), **line) for variant, line in lines.items()]
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4))
+        legend(figure, [_key(variant.name, **line) for variant, line in lines.items()])
 
 
-def _lines(variants: Sequence[Variant]) -> Iterable[dict]:
+def _lines(variants: Sequence[Variant]) -> dict[Variant, dict]:
     """A method's colour; solid at its highest noise level, dashed below."""
-    colours = colours_of([variant.method for variant in variants])
-    for variant in variants:
-        highest = max(other.eta for other in variants if other.method == variant.method)
-        yield {"color": colours[variant.method], "linestyle": "solid" if variant.eta == highest else "dashed"}
+    colours, dashes = colours_of({variant.method for variant in variants}), dashes_of(variants)
+    return {variant: {"color": colours[variant.method], "linestyle": dashes[variant]} for variant in variants}
+
+
+def _key(label: str, color: str, linestyle: str):
+    return key(label, color, marker="", linestyle=linestyle)
 
 
 def _draw(panel, runs: Sequence[tuple[np.ndarray, np.ndarray]], line: dict) -> None:

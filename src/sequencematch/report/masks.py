@@ -7,7 +7,7 @@ deleted. That bar's end is all that the state tree keeps of the mask.
 from collections.abc import Sequence
 from pathlib import Path
 
-from sequencematch.plots.theme import COLOURS, SOFT, drawing
+from sequencematch.plots.theme import BLUE, GREY, ORANGE, SOFT, drawing, legend
 from sequencematch.tables.showcase import printable
 from sequencematch.trace import BKSPC
 
@@ -31,9 +31,9 @@ def plot_masks(traced: dict, path: Path) -> None:
             panel.set_title(title)
         import matplotlib.pyplot as plt
 
-        kinds = {"prompt": COLOURS[0], "live": COLOURS[1], "deleted later": COLOURS[2]}
+        kinds = {"prompt": GREY, "live": BLUE, "deleted later": ORANGE}
         handles = [plt.Rectangle((0, 0), 1, 1, color=colour, alpha=0.85, label=kind) for kind, colour in kinds.items()]
-        figure.legend(handles=handles, loc="outside lower center", ncols=3)
+        legend(figure, handles)
 
 
 def _draw(panel, form: dict, longest: int, prompt: int) -> None:
@@ -41,7 +41,7 @@ def _draw(panel, form: dict, longest: int, prompt: int) -> None:
     for j in range(count):
         seen = sum(form["mask"][i][j] for i in range(count))
         deleted = j + seen < count
-        colour = COLOURS[2] if deleted else COLOURS[1] if j >= prompt else COLOURS[0]
+        colour = ORANGE if deleted else BLUE if j >= prompt else GREY
         panel.bar(j, seen, bottom=j - 0.5, width=0.86, color=colour, alpha=0.85, linewidth=0)
     names = [printable(token).replace(" ", "␣").replace("\n", "↵").replace("\t", "⇥") for token in tokens]
     labels = [f"{name}  {position}" for name, position in zip(names, form["position"], strict=True)]

@@ -1,4 +1,4 @@
-"""The report: every part gathered from a scale's files, then one template. Nothing on the page is typed by hand."""
+"""The report: every part is read from a scale's files, and one template puts them together."""
 
 import base64
 import re
@@ -12,23 +12,30 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from sequencematch.errors import UserError
-from sequencematch.report.beside import beside_paper
+from sequencematch.plots.dots import Panel, legend_of, panel_svgs
+from sequencematch.plots.theme import VARIABLES
 from sequencematch.report.facts import budgets, duration, facts, times
-from sequencematch.report.noise_levels import read_cells
-from sequencematch.report.prose import render_file
-from sequencematch.report.questions import first_questions
+from sequencematch.report.questions import first_questions, typed_example
 from sequencematch.report.rule_graph import draw_rule_graph, read_rule_graph
 from sequencematch.scores.runs import Run, evaluated_split, read_runs
-from sequencematch.tables.document import MARKS, embedded
+from sequencematch.tables.cells import Table, read_table
+from sequencematch.tables.document import MARKS, STICKY, embedded, lowered, sections
+from sequencematch.tables.forest import answers, forest_note, forest_panels, results_of
+from sequencematch.tables.prose import render_file
+from sequencematch.tables.scores_figure import NOTE, difference_panels, score_panels
+from sequencematch.tables.wording import sample_size
 
 TEMPLATE, STYLE = (Path(__file__).with_name(name) for name in ("report.html", "report.css"))
 
 
 @dataclass(frozen=True)
 class Sources:
-    """The files behind a page. ``results`` is the scale's folder: figures, examples and benchmarks are found in it;
-    metrics, and the page of each table (Markdown, or HTML where it has one; CSV and Markdown beside it), in the order
-    of the page; docs by the name of their section."""
+    """The files behind a page.
+
+    results: the scale's folder, which holds figures, examples and benchmarks. metrics: those of every run. tables: the
+    page of each table (HTML where it has one, else Markdown), with its CSV, Markdown and PNG next to it, in the order
+    of the report. docs: by the name of their section.
+    """
 
     results: Path
     metrics: Sequence[Path]
@@ -40,33 +47,63 @@ class Sources:
 def render_page(sources: Sources) -> str:
     """The page as HTML, without a reference to anything outside it."""
     runs, figures = read_runs(sources.metrics), sources.results / "figures"
-    took = times(sources.results / "benchmarks")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    tasks = {task: list(of_task) for task, of_task in groupby(runs, key=lambda run: run.task)}
+    by_task = {task: list(of_task) for task, of_task in groupby(runs, key=lambda run: run.task)}
+    tables = {page: read_table(page.with_suffix(".csv")) for page in sources.tables}
     return template.render(
-        style=Markup(MARKS + STYLE.read_text(encoding="utf-8")),
+        style=Markup(MARKS + STICKY + STYLE.read_text(encoding="utf-8")),
+        answer=_answer(list(tables.values())),
+        example=typed_example(runs, sources.results),
         facts=facts(runs),
         budgets=budgets(runs),
-        times=took,
+        times=times(sources.results / "benchmarks"),
         duration=duration,
         rule_graph=draw_rule_graph(read_rule_graph(sources.rule_graph)),
-        tables=[_table(page, figures) for page in sources.tables],
-        tasks=[_task(task, of_task, sources.results) for task, of_task in tasks.items()],
+        tables=[_table(page, table) for page, table in tables.items()],
+        tasks=[_task(task, of_task, sources.results) for task, of_task in by_task.items()],
         motivating_example=_data_uri(figures / "motivating_example.png"),
         docs={name: render_file(path, 3) for name, path in sources.docs.items()},
     )
 
 
-def _table(page: Path, figures: Path) -> dict:
+def _answer(tables: Sequence[Table]) -> dict:
+    """The first screen: what the intervals support, and the forest plot."""
+    results = results_of(tables, tables[0].scale)
+    panels = forest_panels(results) if results.tables else []
+    return {
+        "bullets": [Markup(re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)) for text in answers(results)],
+        "figure": _panels(panels, "forest"),
+        "note": forest_note(results, panels) if panels else "",
+    }
+
+
+def _table(page: Path, table: Table) -> dict:
+    """The parts of a table's page: what its intervals support, its first grid, and the rest, to be folded."""
     title = _read(page.with_suffix(".md")).partition("\n")[0].removeprefix("# ")
+    body = embedded(_read(page)) if page.suffix == ".html" else str(render_file(page, 2))
+    _, in_short, grid, *rest = (Markup(lowered(part, 2)) for part in sections(body))
+    panels = difference_panels(table) or score_panels(table) if table.metric else []
     return {
         "name": page.stem,
         "title": title,
-        "beside": beside_paper(read_cells(page.with_suffix(".csv"))),
-        "figure": partial(_svg, figures / "noise_levels" / f"{page.stem}.svg"),
-        "body": Markup(embedded(_read(page), 2)) if page.suffix == ".html" else render_file(page, 4),
+        "in_short": in_short.partition("</h4>")[2],
+        "grid": grid,
+        "rest": Markup("").join(rest),
+        "figure": _panels(panels, page.stem),
+        "note": NOTE.format(sample_size(table)),
+        "image": "" if panels else _data_uri(page.with_suffix(".png")),
     }
+
+
+def _panels(panels: Sequence[Panel], name: str) -> dict:
+    """Dot plots as SVGs that stand next to or below each other, and their legend."""
+    drawn = [
+        _inline(svg, f"{name}-{i}-", f"{panel.axis}, {panel.title}")
+        for i, (svg, panel) in enumerate(zip(panel_svgs(panels), panels, strict=True))
+    ]
+    series = [(label, VARIABLES[colour], filled) for label, (colour, filled) in legend_of(panels).items()]
+    return {"panels": drawn, "series": series}
 
 
 def _task(task: str, runs: Sequence[Run], results: Path) -> dict:
@@ -86,10 +123,13 @@ def _task(task: str, runs: Sequence[Run], results: Path) -> dict:
 
 
 def _svg(path: Path, alternative: str) -> Markup:
-    """An SVG file to stand in the page, with what it shows in words; its ids made unique to it."""
-    text = _read(path)
-    prefix = f"{path.parent.name}-{path.stem}-"
-    text = re.sub(r'(\bid="|url\(#|href="#)', lambda found: found[0] + prefix, text)
+    """An SVG file as a part of the page; ``alternative`` says what it shows."""
+    return _inline(_read(path), f"{path.parent.name}-{path.stem}-", alternative)
+
+
+def _inline(svg: str, prefix: str, alternative: str) -> Markup:
+    """An SVG as a part of the page, its ids made unique by ``prefix``."""
+    text = re.sub(r'(\bid="|url\(#|href="#)', lambda found: found[0] + prefix, svg)
     return Markup(text.replace("<svg", Markup('<svg role="img" aria-label="{}"').format(alternative), 1))
 
 

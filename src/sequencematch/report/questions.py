@@ -1,4 +1,4 @@
-"""The first examples of a task and what was typed in answer, deletions visible: nothing is picked."""
+"""What was typed in answer to the first examples of a task, with deletions visible; and one answer for a start."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,6 @@ from sequencematch.data.tokenizer import Tokenizer, load_tokenizer
 from sequencematch.scores.deletions import pieces
 from sequencematch.scores.runs import Run, evaluated_split, read_records
 from sequencematch.tables.showcase import marked
-from sequencematch.tables.wording import eta_label
 
 SHOWN = 4  # questions of a task
 
@@ -21,8 +20,7 @@ SHOWN = 4  # questions of a task
 class Answer:
     """What one variant typed, in the order typed, and how that was scored ('' where it was not)."""
 
-    label: str
-    eta: str
+    name: str
     typed: Markup
     outcome: str
 
@@ -37,8 +35,10 @@ class Question:
 
 
 def first_questions(runs: Sequence[Run], examples: Path) -> list[Question]:
-    """The first examples of the evaluated split, as the runs of one task and seed completed them, sampled at
-    temperature 1. examples: the task's folder of them."""
+    """The first examples of the evaluated split, as the runs of one task and seed completed them with sampling.
+
+    examples: the task's folder of them.
+    """
     tokenizer, (splits, _) = load_tokenizer(runs[0].model), load_examples(examples)
     answers = [
         [_answer(run, record, tokenizer) for record in islice(read_records(run, "sampled"), SHOWN)] for run in runs
@@ -51,7 +51,7 @@ def first_questions(runs: Sequence[Run], examples: Path) -> list[Question]:
 
 def _answer(run: Run, record: dict, tokenizer: Tokenizer) -> Answer:
     typed = [(tokenizer.decode(tokens), fate) for tokens, fate in pieces(record["actions"], tokenizer.bkspc)]
-    return Answer(run.variant.label, eta_label(run.variant), Markup(marked(typed)), _outcome(run, record))
+    return Answer(run.variant.name, Markup(marked(typed)), _outcome(run, record))
 
 
 def _outcome(run: Run, record: dict) -> str:
@@ -61,3 +61,27 @@ def _outcome(run: Run, record: dict) -> str:
         return "cut off"
     words = {"arithmetic": ("wrong", "right"), "translation": ("", "the reference")}
     return words.get(run.family, ("", ""))[same]
+
+
+def typed_example(runs: Sequence[Run], results: Path) -> Question | None:
+    """The first sampled answer of SequenceMatch that deletes and ends as the reference; else the first that deletes.
+
+    Arithmetic comes first, which everybody can check; None where nothing was deleted.
+    """
+    deleting = None
+    chosen = [run for run in runs if run.variant.family == "sm" and run.seed == runs[0].seed]
+    for run in sorted(chosen, key=lambda run: run.family != "arithmetic"):
+        for record in read_records(run, "sampled"):
+            right = record["finished"] and record["text"] == record["solution"]
+            if record["pops"] and (right or deleting is None):
+                deleting = run, record
+            if record["pops"] and right:
+                return _alone(run, record, results)
+    return _alone(*deleting, results) if deleting else None
+
+
+def _alone(run: Run, record: dict, results: Path) -> Question:
+    """One answer with its prompt."""
+    tokenizer, (splits, _) = load_tokenizer(run.model), load_examples(results / run.task / "examples")
+    example = splits[evaluated_split(run)][record["example"]]
+    return Question(tokenizer.decode(example.prompt), example.text, [_answer(run, record, tokenizer)])

@@ -10,9 +10,9 @@ import numpy as np
 from sequencematch.errors import UserError
 from sequencematch.scores.metrics_file import read_metrics
 from sequencematch.scores.quantities import key
-from sequencematch.settings.decodings import concerns_backspace
+from sequencematch.scores.variants import Variant
+from sequencematch.settings.decodings import concerns_backspace, without_rule
 
-METHOD_ORDER = ("mle", "uls", "bc", "sm")
 BUDGET_NAMES = {
     "base_steps": "steps of the base model",
     "steps": "gradient steps in all",
@@ -21,31 +21,6 @@ BUDGET_NAMES = {
     "data_digest": "data",
     "questions_digest": "test questions",
 }
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A row of a table: a named method at a noise level (0 for methods without noise)."""
-
-    method: str
-    eta: float
-
-    @property
-    def family(self) -> str:
-        """The method a variant belongs to: sm for sm_js."""
-        return self.method.split("_")[0]
-
-    @property
-    def label(self) -> str:
-        """MLE, SM, SM (js)."""
-        suffix = self.method.removeprefix(self.family).strip("_").replace("_", " ")
-        return self.family.upper() + (f" ({suffix})" if suffix else "")
-
-    @property
-    def place(self) -> tuple:
-        """Sorts rows as the paper does: MLE, ULS, BC, SM; variants after their method; eta ascending."""
-        known = self.family in METHOD_ORDER
-        return METHOD_ORDER.index(self.family) if known else len(METHOD_ORDER), self.method, self.eta
 
 
 @dataclass(frozen=True)
@@ -170,7 +145,7 @@ def _read_metrics(path: Path) -> dict:
 
 
 def _check_alike(read: Sequence[tuple[Path, dict]]) -> None:
-    """Everything but method, eta and seed must agree; what only <bkspc> needs, among the runs that have it."""
+    """Everything but method, eta and seed must agree; what concerns <bkspc> must agree among the runs that have it."""
     first, peers, judged = read[0], {}, {}
     for run in read:
         _check_same_task(first, run)
@@ -198,10 +173,10 @@ def _check_same_task(first: tuple[Path, dict], other: tuple[Path, dict]) -> None
 
 
 def _check_same_evaluation(first: tuple[Path, dict], other: tuple[Path, dict]) -> None:
-    """Decodings agree, and kinds of corruption; where one run alone has <bkspc>, only what does not concern it."""
+    """Decodings and kinds of corruption must agree; those that concern <bkspc> only where both runs have it."""
     (first_path, ours), (other_path, theirs) = first, other
     peers = (ours["repair"] is None) == (theirs["repair"] is None)
-    decodings = [[name for name in run["decodings"] if peers or not concerns_backspace(name)] for run in (ours, theirs)]
+    decodings = [[name for name in run["decodings"] if _is_shared(name, peers)] for run in (ours, theirs)]
     corruptions = [list(run["repair"] or ()) if peers else [] for run in (ours, theirs)]
     for what, (a, b) in (("decodings", decodings), ("corruptions", corruptions)):
         if set(a) != set(b):
@@ -209,6 +184,12 @@ def _check_same_evaluation(first: tuple[Path, dict], other: tuple[Path, dict]) -
                 f"'{first_path}' has the {what} {', '.join(a)} and '{other_path}' {', '.join(b)}: "
                 "sample both with the same evaluation settings"
             )
+
+
+def _is_shared(decoding: str, peers: bool) -> bool:
+    """Whether two runs must both have a decoding: not where a rule stands in for ``<bkspc>``; peers: whether both or
+    none have ``<bkspc>``."""
+    return without_rule(decoding) == decoding and (peers or not concerns_backspace(decoding))
 
 
 def _check_same_judge(first: tuple[Path, dict], other: tuple[Path, dict]) -> None:

@@ -4,8 +4,8 @@ Seeds and questions are crossed: every seed answers the same questions. A bootst
 levels:
 
 1. it draws S seeds with replacement and moves the mean by their average deviation, scaled up (below);
-2. it draws N questions with replacement, the same for all seeds, scores every seed on them anew, and moves the
-   mean by what their average differs from it.
+2. it draws N questions with replacement, the same for all seeds, scores every seed on them, and moves the
+   mean by the difference of their average from it.
 
 A seed's score is the mean over its questions, or a function of their summed statistics, as BLEU is. A paired
 difference is the same thing on the differences of two methods' scores, which then share the drawn seeds and
@@ -85,17 +85,16 @@ class Resampled:
         return float(min(1.0, 2 * (density * tails).sum() / density.sum()))
 
 
-def corrected(p: np.ndarray) -> np.ndarray:
-    """P-values float [n], corrected for their number by the method of Benjamini and Hochberg (1995).
+def corrected(p: np.ndarray, method: str = "bh") -> np.ndarray:
+    """P-values float [n], corrected for their number so that the false discovery rate is controlled.
 
-    Of those called below some level, at most that share is false on average. Proven for p-values that are independent
-    or depend positively on each other; others are rarely worse off.
+    Of the comparisons below some level, at most that share is false on average. ``bh`` (Benjamini and Hochberg 1995)
+    is proven for p-values that are independent or depend positively on each other, ``by`` (Benjamini and Yekutieli
+    2001) for all.
     """
-    order = np.argsort(p)[::-1]
-    ranks = np.arange(len(p), 0, -1)
-    found = np.empty(len(p))
-    found[order] = np.minimum(np.minimum.accumulate(p[order] * len(p) / ranks), 1)
-    return found
+    from scipy.stats import false_discovery_control
+
+    return false_discovery_control(p, method=method) if len(p) else p
 
 
 def resampled_mean(scores: np.ndarray) -> Resampled:
@@ -136,11 +135,6 @@ def estimate_seeds(values: np.ndarray) -> Estimate:
 def spread(values: np.ndarray) -> float | None:
     """Sample standard deviation over seeds, float [S]; None with one seed."""
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
-
-
-def verdict(low: float, high: float) -> str:
-    """Whether an interval of a difference supports that it is positive."""
-    return "yes" if low > 0 else "no" if high < 0 else "not resolved"
 
 
 def _expansion(seeds: int) -> float:

@@ -1,4 +1,4 @@
-"""How each quantity of a table is written: its label, its decimals, and the greatest value it can have.
+"""How each quantity of a table is written: its label, its decimals, its greatest value, and which way is better.
 
 A quantity's name may go on: ``repair_rate[random]`` is a repair rate under one kind of corruption,
 ``bleu_minus_mle`` a paired difference of BLEU.
@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Quantity:
-    """top: the greatest value, the least being 0; None where there is none."""
+    """top: the greatest value, the least being 0; None where there is none. lower: whether a lower value is better."""
 
     label: str
     digits: int = 3
     top: float | None = None
+    lower: bool = False
 
 
 QUANTITIES = {
@@ -23,15 +24,15 @@ QUANTITIES = {
     "repair_rate": Quantity("repair rate", top=1),
     "false_alarm_rate": Quantity("false-alarm rate", top=1),
     "pushes_per_sequence": Quantity("tokens written per answer", digits=2),
-    "pops_per_sequence": Quantity("pops per sequence"),
-    "wrong_pop_share": Quantity("pops of a wrong token", top=1),
+    "pops_per_sequence": Quantity("deletions per sequence"),
+    "wrong_pop_share": Quantity("deletions of a wrong token", top=1),
     "cut_off_share": Quantity("cut off", top=1),
     "perplexity": Quantity("perplexity", digits=2),
     "mauve": Quantity("MAUVE", top=1),
     "entropy": Quantity("n-gram entropy", digits=2),
     "repetition": Quantity("repetition", top=1),
     "distinct": Quantity("distinct", top=1),
-    "held_out_nll": Quantity("held-out NLL"),
+    "held_out_nll": Quantity("held-out NLL", lower=True),
 }
 
 

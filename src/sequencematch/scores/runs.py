@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sequencematch.errors import UserError
-from sequencematch.scores.comparison import Variant
 from sequencematch.scores.metrics_file import read_metrics
+from sequencematch.scores.variants import Variant
 from sequencematch.store.files import read_json_lines, read_record, read_text
 
 

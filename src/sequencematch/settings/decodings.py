@@ -113,3 +113,8 @@ def concerns_backspace(name: str) -> bool:
 def without_backspace(name: str) -> str:
     """What is left of a decoding for a policy without ``<bkspc>``."""
     return combined(*(part for part in name.split("+") if not concerns_backspace(part)))
+
+
+def without_rule(name: str) -> str:
+    """A decoding without its rule that deletes unlikely tokens: ``greedy`` of ``greedy+takeback=0.3``."""
+    return combined(*(part for part in name.split("+") if part.partition("=")[0] not in RULES))

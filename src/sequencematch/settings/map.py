@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from sequencematch.settings.decodings import combined, decoding_options, without_backspace
 from sequencematch.settings.section import Name, Section, setting
@@ -52,6 +52,15 @@ class Map(Section):
     methods: dict[Name, str] = Field(min_length=2, description="roles that are compared, and the method of each")
     readings: tuple[str, ...] = setting(("sampled", "greedy"), "decodings in which a cell is read", min_length=1)
     axes: dict[Name, Axis] = Field(min_length=1, description="what varies around the default cell")
+    summary: dict[str, str] = setting({}, "rows of the summary's figure: label, and its place, written axis/cell")
+
+    @model_validator(mode="after")
+    def _summary_is_on_the_map(self):
+        places = {f"{name}/{cell.at}" for name, axis in self.axes.items() for cell in axis.cells}
+        for place in self.summary.values():
+            if place not in places:
+                raise ValueError(f"summary: '{place}' is no place of the map: write an axis and one of its cells")
+        return self
 
 
 @dataclass(frozen=True)

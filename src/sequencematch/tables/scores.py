@@ -1,63 +1,67 @@
-"""One table of the paper, measured: estimates of every quantity, and the tidy CSV of them.
+"""One table of the paper, measured: estimates of every quantity of every method.
 
-CSV: one line per (method, eta, decoding, quantity) with mean, standard deviation between seeds (``sd``), 95%
-interval (``low``, ``high``) and the paper's number. Quantities: the task's score, ``accuracy`` or ``bleu`` (with
-``chrf``, mean and sd only); ``accuracy_minus_<method>``, a paired difference to that method at the same eta (MLE and
-ULS have no eta); ``repair_rate[<kind>]`` and ``false_alarm_rate[<kind>]`` by kind of corruption;
-``pops_per_sequence``, ``wrong_pop_share``, ``cut_off_share`` (mean and sd only). Lines that cannot exist, such as the
-repair rate of a policy without ``<bkspc>``, are left out; ``sd`` is empty with one seed.
+Quantities: the task's score, ``accuracy`` or ``bleu`` (with ``chrf``, mean and sd only);
+``accuracy_minus_<method>``, a paired difference to that method at the same eta (MLE and ULS have no eta), in the same
+decoding; ``accuracy_minus_<method>[<decoding>]``, a paired difference to the same method without its decoding rule;
+``repair_rate[<kind>]`` and ``false_alarm_rate[<kind>]`` by kind of corruption; ``pops_per_sequence``,
+``wrong_pop_share``, ``cut_off_share`` (mean and sd only). What cannot exist, such as the repair rate of a policy
+without ``<bkspc>``, is left out.
 """
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
 from sequencematch.scores.bleu import corpus_bleu
-from sequencematch.scores.comparison import Comparison, Variant
+from sequencematch.scores.comparison import Comparison
 from sequencematch.scores.intervals import Estimate, Resampled, resampled_mean, resampled_score, spread
 from sequencematch.scores.paper import Reported, find
 from sequencematch.scores.quantities import describe
+from sequencematch.scores.variants import Variant
+from sequencematch.settings.decodings import without_rule
+from sequencematch.tables.cells import Cell, Table
 
 BASELINES = ("mle", "bc")
 BACKSPACE = {"corrupted": "repair_rate", "clean": "false_alarm_rate"}
 STATISTICS = ("pops_per_sequence", "wrong_pop_share", "cut_off_share")
-# The score that a family's tables are about, and what else stands beside it.
+# The score that a family's tables are about, and what else they show.
 SCORES = {"arithmetic": ("accuracy",), "translation": ("bleu", "chrf")}
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One quantity of one variant. ``decoding`` is empty for quantities that need none."""
-
-    variant: Variant
-    decoding: str
-    quantity: str
-    mean: float
-    sd: float | None
-    low: float | None = None
-    high: float | None = None
-    paper: Reported | None = None
+def table_of(name: str, comparison: Comparison, cells: Sequence[Cell]) -> Table:
+    """A named table of measured cells."""
+    first = comparison.first
+    return Table(name, first["scale"], first["task"], len(comparison.seeds), comparison.questions, cells)
 
 
 def measure(comparison: Comparison, numbers: Sequence[Reported]) -> list[Cell]:
-    """Every quantity of every variant, beside the paper's ``numbers`` where there is one."""
+    """Every quantity of every variant, with the paper's number from ``numbers`` where there is one."""
     task, (metric, *beside) = comparison.first["task"], SCORES[comparison.family]
     cells = []
     for decoding in comparison.decodings:
         variants = [variant for variant in comparison.variants if comparison.has(variant, decoding)]
         scores = {variant: _resampled(comparison, variant, decoding) for variant in variants}
         for variant, score in scores.items():
-            # The paper samples at temperature 1; its numbers stand beside ours of the same decoding only.
+            # The paper samples at temperature 1, so its numbers belong to that decoding only.
             paper = find(numbers, task, variant.method, variant.eta, metric) if decoding == "sampled" else None
             cells.append(Cell(variant, decoding, metric, **_within(score.estimate(), metric), paper=paper))
             for other in baselines(comparison, variant):
                 if other in scores:
                     paired = (score - scores[other]).estimate()
                     cells.append(Cell(variant, decoding, f"{metric}_minus_{other.method}", **asdict(paired)))
+            cells += _gain_of_rule(comparison, variant, decoding, metric, score)
             cells += plain_cells(comparison, variant, decoding, (*beside, *STATISTICS))
     cells += repair_cells(comparison)
     return sorted(cells, key=lambda cell: comparison.variants.index(cell.variant))
+
+
+def _gain_of_rule(
+    comparison: Comparison, variant: Variant, decoding: str, metric: str, score: Resampled
+) -> Iterator[Cell]:
+    """What a rule that deletes unlikely tokens adds to a decoding, where it was measured with and without the rule."""
+    plain = without_rule(decoding)
+    if plain != decoding and plain in comparison.decodings and comparison.has(variant, plain):
+        gain = (score - _resampled(comparison, variant, plain)).estimate()
+        yield Cell(variant, decoding, f"{metric}_minus_{variant.method}[{plain}]", **asdict(gain))
 
 
 def _resampled(comparison: Comparison, variant: Variant, decoding: str) -> Resampled:
@@ -96,32 +100,3 @@ def baselines(comparison: Comparison, variant: Variant) -> list[Variant]:
     candidates = [Variant(method, eta) for method in methods for eta in (0, variant.eta)]
     earlier = [other for other in candidates if other in comparison.runs and other.place < variant.place]
     return list(dict.fromkeys(earlier))
-
-
-def to_csv(cells: Sequence[Cell], comparison: Comparison, table: str) -> str:
-    """The tidy table (see the module's description); ``table`` is its name."""
-    rows = [
-        {
-            "table": table,
-            "scale": comparison.first["scale"],
-            "task": comparison.first["task"],
-            "method": cell.variant.method,
-            "eta": cell.variant.eta,
-            "decoding": cell.decoding,
-            "quantity": cell.quantity,
-            **{name: _rounded(getattr(cell, name)) for name in ("mean", "sd", "low", "high")},
-            "seeds": len(comparison.seeds),
-            "questions": comparison.questions,
-            **{f"paper_{name}": getattr(cell.paper, name, "") for name in ("value", "spread", "source", "note")},
-        }
-        for cell in cells
-    ]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def _rounded(value: float | None) -> float | str:
-    return "" if value is None else round(value, 6)

@@ -4,109 +4,127 @@ from collections.abc import Iterator, Sequence
 
 from sequencematch.scores.comparison import Comparison
 from sequencematch.scores.quantities import describe
+from sequencematch.tables.cells import Cell, Table
 from sequencematch.tables.document import Block, Bullets, Grid, Heading, Paragraph
-from sequencematch.tables.scores import SCORES, STATISTICS, Cell, baselines
+from sequencematch.tables.scores import SCORES, STATISTICS, baselines
 from sequencematch.tables.wording import (
+    INTERVAL,
+    capital,
     caption,
     decoding_label,
-    difference_sentences,
-    eta_label,
-    find_cell,
+    pair_sentences,
     paper_label,
     plain,
     printed,
     repair_grid,
     repair_sentence,
-    signed,
+    signed_bold,
+    span,
     variants_grid,
-    with_all,
     with_spread,
 )
 
+IN_SHORT = "In short"
 
-def page(cells: Sequence[Cell], comparison: Comparison) -> list[Block]:
-    """Caption, tables of the score, of differences and of backspaces, and what the intervals support, in words."""
-    metric, *beside = SCORES[comparison.family]
+
+def scores_page(table: Table, comparison: Comparison) -> list[Block]:
+    """What the intervals support, the scores with the paper's, then differences and backspaces, and how it was made."""
+    metric, *others = SCORES[comparison.family]
     label = describe(metric).label
-    supported = [
-        sentence
-        for decoding in comparison.decodings
-        for sentence in difference_sentences(
-            cell for cell in cells if cell.decoding == decoding and cell.quantity.startswith(f"{metric}_minus_")
-        )
-    ]
     return [
-        Paragraph(" ".join([caption(comparison), *_how_scored(comparison)])),
-        Heading(label[0].upper() + label[1:]),
-        Paragraph("Mean ± standard deviation between seeds (95% interval)."),
-        _scores(cells, comparison, metric),
-        *_notes(cells),
-        *(block for name in beside for block in _beside(cells, comparison, name)),
+        Heading(IN_SHORT),
+        Bullets(pair_sentences(table.differences()) or ["Nothing to compare: one method only."]),
+        Heading(capital(label)),
+        _scores(table),
+        Paragraph(f"Mean ± standard deviation between seeds, and {INTERVAL}. {_about_the_paper(table.cells)}"),
+        *(block for name in others for block in _other(table, name)),
         Heading(f"Paired differences of {label}"),
-        Paragraph("Same seeds, same questions: mean (95% interval)."),
-        _differences(cells, comparison, metric),
-        Heading("Backspace"),
+        _differences(table, comparison),
+        Paragraph(
+            f"Same seeds, same questions: mean and {INTERVAL}; in bold, the significant ones, whose interval excludes "
+            "0. Each interval holds by itself; nothing corrects for how many there are."
+        ),
+        Heading("Repair"),
+        repair_grid(table, comparison),
         Paragraph(repair_sentence(comparison)),
-        repair_grid(cells, comparison),
-        Heading("In decoding", level=3),
-        Paragraph("What `<bkspc>` did, and sequences cut off before their end."),
-        _backspace(cells, comparison),
-        Heading("What the intervals support"),
-        Paragraph("Each interval holds by itself; nothing corrects for how many there are."),
-        Bullets(supported or ["Nothing to compare: one method only."]),
+        Heading("Deletions in decoding"),
+        _backspace(table),
+        Paragraph("How often `<bkspc>` was used, and the share of sequences cut off before their end."),
+        Heading("How it was made"),
+        Paragraph(" ".join([caption(comparison), *_how_scored(comparison)])),
     ]
 
 
 def _how_scored(comparison: Comparison) -> Iterator[str]:
     if comparison.family == "arithmetic":
-        yield "Accuracy is exact match of the final text; a sequence that was cut off counts as wrong."
+        yield "Accuracy is exact match of the final text. A sequence that was cut off counts as wrong."
     if comparison.family == "translation":
         signature = comparison.first["decodings"][comparison.decodings[0]]["signature"]
         yield (
-            "Scores are of the final text, of a sequence that was cut off too: it counts with the text it has. By "
-            f"sacrebleu: BLEU `{signature['bleu']}`, chrF `{signature['chrf']}`."
+            "Scores are of the final text. A sequence that was cut off counts with the text it has. By sacrebleu: "
+            f"BLEU `{signature['bleu']}`, chrF `{signature['chrf']}`."
         )
 
 
-def _scores(cells: Sequence[Cell], comparison: Comparison, metric: str) -> Grid:
-    rows = []
-    for variant in comparison.variants:
-        found = [find_cell(cells, variant, decoding, metric) for decoding in comparison.decodings]
-        paper = next((cell.paper for cell in found if cell and cell.paper), None)
-        rows.append([variant.label, eta_label(variant), *map(with_all, found), printed(paper)])
-    header = ["method", "eta", *map(decoding_label, comparison.decodings), paper_label(cells)]
-    return Grid(f"{describe(metric).label} by decoding", header, rows)
+def _scores(table: Table) -> Grid:
+    """The score in every decoding, with the paper's number in a last column where it has any."""
+    decodings = table.decodings_of(table.metric)
+    columns = [(decoding, table.metric) for decoding in decodings]
+    grid = variants_grid(table, columns, (with_spread, span))
+    header = ["method", *(name for decoding in decodings for name in (decoding_label(decoding), INTERVAL))]
+    papers = [_paper(table, variant) for variant in table.variants]
+    if not any(papers):
+        return Grid(header, grid.rows)
+    rows = [[*row, printed(paper)] for row, paper in zip(grid.rows, papers, strict=True)]
+    return Grid([*header, paper_label(table.cells)], rows)
 
 
-def _beside(cells: Sequence[Cell], comparison: Comparison, name: str) -> list[Block]:
-    label, columns = describe(name).label, [(decoding, name) for decoding in comparison.decodings]
-    grid = variants_grid(f"{label} by decoding", cells, comparison, columns, with_spread)
-    return [Heading(label, level=3), Paragraph("Mean ± standard deviation between seeds."), grid]
+def _paper(table: Table, variant):
+    return next((cell.paper for cell in table.cells if cell.variant == variant and cell.paper), None)
 
 
-def _differences(cells: Sequence[Cell], comparison: Comparison, metric: str) -> Grid:
+def _other(table: Table, name: str) -> list[Block]:
+    columns = [(decoding, name) for decoding in table.decodings_of(name)]
+    return [Heading(describe(name).label), variants_grid(table, columns, (with_spread,))]
+
+
+def _differences(table: Table, comparison: Comparison) -> Grid:
+    """A row per pair of methods, two columns per decoding; a rule's gain has a row with its decodings filled."""
+    decodings = [d for d in comparison.decodings if any(cell.decoding == d for cell in table.differences())]
     rows = []
     for variant in comparison.variants:
         for other in baselines(comparison, variant):
-            quantity = f"{metric}_minus_{other.method}"
-            found = [find_cell(cells, variant, decoding, quantity) for decoding in comparison.decodings]
-            rows.append([f"{variant.label} - {other.label}", eta_label(variant), *map(signed, found)])
-    header = ["difference", "eta", *map(decoding_label, comparison.decodings)]
-    return Grid(f"Paired differences of {describe(metric).label}", header, rows)
+            found = [table.find(variant, decoding, f"{table.metric}_minus_{other.method}") for decoding in decodings]
+            rows.append([f"{variant.name} vs. {other.label}", *(w(c) for c in found for w in (signed_bold, span))])
+        gains = {c.decoding: c for c in table.differences() if c.variant == variant and "[" in c.quantity}
+        if gains:
+            found = [gains.get(decoding) for decoding in decodings]
+            rows.append(
+                [f"{variant.name} vs. itself without the rule", *(w(c) for c in found for w in (signed_bold, span))]
+            )
+    return Grid(["pair", *(name for d in decodings for name in (decoding_label(d), INTERVAL))], rows)
 
 
-def _backspace(cells: Sequence[Cell], comparison: Comparison) -> Grid:
-    decodings = [name for name in ("sampled", "greedy") if name in comparison.decodings]
-    columns = [(decoding, name) for name in STATISTICS for decoding in decodings]
-    return variants_grid("Backspaces in decoding", cells, comparison, columns, plain)
+def _backspace(table: Table) -> Grid:
+    columns = [
+        (decoding, name)
+        for name in STATISTICS
+        for decoding in table.decodings_of(name)
+        if decoding in ("sampled", "greedy")
+    ]
+    return variants_grid(table, columns, (plain,))
 
 
-def _notes(cells: Sequence[Cell]) -> list[Block]:
-    """What must be said beside the paper's numbers."""
+def _about_the_paper(cells: Sequence[Cell]) -> str:
+    """What differs between the paper's numbers and ours."""
+    if not any(cell.paper for cell in cells):
+        return "The paper prints no number for these rows."
     notes: dict[str, list[str]] = {}
     for cell in cells:
         if cell.paper and cell.paper.note:
-            where = f" at eta {cell.variant.eta:g}" if cell.variant.eta else ""
-            notes.setdefault(cell.paper.note, []).append(f"{cell.variant.label}{where}")
-    said = "; ".join(f"{', '.join(labels)}: {note}" for note, labels in notes.items())
-    return [Paragraph(f"The paper's numbers: {said}.")] if said else []
+            notes.setdefault(cell.paper.note, []).append(cell.variant.name)
+    said = "; ".join(f"{note} ({'; '.join(dict.fromkeys(names))})" for note, names in notes.items())
+    return (
+        "The paper samples from a fine-tuned Llama-2-7b and its data are harder, so its numbers are not comparable "
+        "with ours." + (f" Of its numbers: {said}." if said else "")
+    )

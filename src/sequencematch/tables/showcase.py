@@ -35,7 +35,7 @@ class Shown:
 
 
 def read_shown(path: Path) -> list[Shown]:
-    """The records of a shown.jsonl, none for a policy without ``<bkspc>``. UserError names the line that is none."""
+    """The records of a shown.jsonl, none for a policy without ``<bkspc>``. UserError names a damaged line."""
     return [_shown(fields, place) for place, fields in read_json_lines(path, "sample again")]
 
 

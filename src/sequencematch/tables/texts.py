@@ -1,10 +1,11 @@
 """Table 8, measured on open text: how ``<bkspc>`` repairs, and what it does to the text as a truncation of sampling.
 
-The CSV is that of ``tables.py``, with other quantities: ``perplexity``, ``mauve``, ``entropy[<order>]``,
+The quantities differ from those of ``scores.py``: ``perplexity``, ``mauve``, ``entropy[<order>]``,
 ``repetition`` and ``distinct`` of a decoding, as judged; ``held_out_nll`` of a model, ``held_out_nll_minus_<method>``.
 ``mauve_minus_<method>`` is a paired difference to that method in the same decoding,
 ``mauve_minus_<method>[<decoding>]`` to that decoding of it. MAUVE has one number per seed and none per question, so its
-intervals are Student's over seeds, and missing with one seed. The real continuations are the method ``reference``.
+intervals are Student's over seeds, and there is none with one seed. The real continuations are the method
+``reference``.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,12 +13,13 @@ from dataclasses import asdict
 
 import numpy as np
 
-from sequencematch.scores.comparison import Comparison, Variant
+from sequencematch.scores.comparison import Comparison
 from sequencematch.scores.intervals import Resampled, estimate_seeds, resampled_mean, spread
+from sequencematch.scores.variants import Variant
 from sequencematch.settings.decodings import concerns_backspace
-from sequencematch.tables.scores import STATISTICS, Cell, baselines, plain_cells, repair_cells
+from sequencematch.tables.cells import REFERENCE, Cell
+from sequencematch.tables.scores import STATISTICS, baselines, plain_cells, repair_cells
 
-REFERENCE = Variant("reference", 0.0)
 MASKED = "bkspc_masked"
 
 

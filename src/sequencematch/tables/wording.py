@@ -1,13 +1,15 @@
-"""What the pages of all tables share: labels, numbers, the caption, and differences in words."""
+"""What all pages, the README and the report share: labels, numbers, captions, and comparisons in words."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from sequencematch.scores.comparison import BUDGET_NAMES, Comparison, Variant
-from sequencematch.scores.intervals import verdict
+from sequencematch.scores.comparison import BUDGET_NAMES, Comparison
 from sequencematch.scores.paper import Reported
 from sequencematch.scores.quantities import describe, key
+from sequencematch.scores.variants import Variant
+from sequencematch.settings.decodings import without_rule
+from sequencematch.tables.cells import Cell, Table
 from sequencematch.tables.document import Grid
-from sequencematch.tables.scores import BACKSPACE, Cell
+from sequencematch.tables.scores import BACKSPACE
 
 DECODINGS = {
     "perturbed": "perturbed at {}",
@@ -21,42 +23,62 @@ DECODINGS = {
     "bkspc_bias": "`<bkspc>` bias {}",
     "bkspc_masked": "`<bkspc>` masked",
     "surprise": "surprise {}",
-    "takeback": "taken back below {}",
-    "takeback_ratio": "taken back below {} of the likeliest",
+    "takeback": "deleting below {}",
+    "takeback_ratio": "deleting below {} of the likeliest",
     "best_of": "best of {}",
     "majority": "majority of {}",
 }
+PHRASES = {"": "on held-out text", "sampled": "with sampling", "greedy": "with greedy decoding"}
 REPAIR = (
-    "Repair rate: mean probability of `<bkspc>` right after an injected wrong token; false-alarm rate: right after a "
-    "true one (95% interval)."
+    "Repair rate: mean probability of `<bkspc>` right after an injected wrong token. False-alarm rate: right after a "
+    "correct one."
 )
 CORRUPTIONS = {
-    "task": "*task*: digits of the question's base, the noise of training unless the settings say otherwise",
+    "task": "*task*: digits of the question's base (the default training noise)",
     "random": "*random*: any token",
     "unigram": "*unigram*: tokens as frequent as in the data",
     "model": "*model*: likely wrong tokens of the base model",
 }
+INTERVAL = "95% interval"
+
+
+# ---- labels -----------------------------------------------------------------------------------------
 
 
 def decoding_label(name: str) -> str:
-    """'perturbed at 0.05' for 'perturbed=0.05'; 'greedy, `<bkspc>` bias -2' for what is joined."""
+    """'perturbed at 0.05' for 'perturbed=0.05'; 'greedy, `<bkspc>` bias -2' for a joined name."""
     parts = (part.partition("=") for part in name.split("+"))
     return ", ".join(DECODINGS.get(kind, kind).format(value) for kind, _, value in parts)
 
 
-def paper_label(cells: Sequence[Cell]) -> str:
+def decoding_phrase(name: str) -> str:
+    """'with greedy decoding', 'perturbed at 0.1', 'with top-p 0.95': a decoding within a sentence."""
+    label = decoding_label(name)
+    return PHRASES.get(name) or (label if label.startswith("perturbed") else f"with {label}")
+
+
+def without_marks(text: str) -> str:
+    """A label without the marks of Markdown, for figures."""
+    return text.replace("`", "").replace("*", "")
+
+
+def paper_label(cells: Iterable[Cell]) -> str:
     """'paper (table 6)', or 'paper' where it reports nothing."""
     sources = dict.fromkeys(cell.paper.source for cell in cells if cell.paper)
     return f"paper ({', '.join(sources)})" if sources else "paper"
 
 
-def eta_label(variant: Variant) -> str:
-    return f"{variant.eta:g}" if variant.eta else "none"
-
-
 def heading(quantity: str) -> str:
     """'repair rate, random' for 'repair_rate[random]'."""
     return ", ".join(filter(None, (describe(quantity).label, key(quantity))))
+
+
+def capital(text: str) -> str:
+    """The text with a capital first letter."""
+    return text[:1].upper() + text[1:]
+
+
+# ---- sentences --------------------------------------------------------------------------------------
 
 
 def caption(comparison: Comparison) -> str:
@@ -77,81 +99,136 @@ def caption(comparison: Comparison) -> str:
     if any(name.startswith("perturbed") for name in comparison.decodings):
         sentences.append(
             "*Perturbed* decoding samples at temperature 1 and replaces emitted tokens by wrong ones at the "
-            "stated rate; this resembles the noise that BC and SequenceMatch were trained on, and MLE was not."
+            "stated rate. This resembles the training noise of BC and SequenceMatch, which MLE never saw."
         )
     return " ".join(sentences)
+
+
+def sample_size(table: Table) -> str:
+    """'3 seeds, 400 questions': the n of a figure's caption."""
+    return f"{table.seeds} seed{'s' * (table.seeds != 1)}, {table.questions} questions"
 
 
 def repair_sentence(comparison: Comparison) -> str:
     """What the repair grid shows, and where its wrong tokens come from."""
     kinds = "; ".join(CORRUPTIONS.get(kind, f"*{kind}*") for kind in comparison.corruptions)
-    return f"{REPAIR} Wrong tokens are of the kinds {kinds}." if kinds else REPAIR
+    return f"{REPAIR} Kinds of wrong tokens: {kinds}." if kinds else REPAIR
 
 
-def repair_grid(cells: Sequence[Cell], comparison: Comparison, before: Sequence[str] = ()) -> Grid:
+def pair_sentences(differences: Iterable[Cell]) -> list[str]:
+    """A sentence for each pair of methods: which of its differences are significant, with their numbers.
+
+    'SM vs. MLE: significantly worse with greedy decoding (η = 0.2: -0.061, 95% interval -0.096 to -0.021). The other 5
+    differences are not significant.'
+    """
+    pairs: dict[str, list[Cell]] = {}
+    for cell in differences:
+        pairs.setdefault(pair(cell), []).append(cell)
+    return [f"{name}: {_findings(cells)}" for name, cells in pairs.items()]
+
+
+def _findings(cells: Sequence[Cell]) -> str:
+    if all(cell.low is None for cell in cells):
+        return f"no interval from one seed (difference {'; '.join(_in_brackets(cell) for cell in cells)})."
+    better, worse = sides(cells)
+    if not better and not worse:
+        only = f"{decoding_phrase(cells[0].decoding)}, {_in_brackets(cells[0])}"
+        return f"no significant difference ({only if len(cells) == 1 else f'{len(cells)} comparisons'})."
+    said = [f"significantly {word} {_at(some)}" for word, some in (("better", better), ("worse", worse)) if some]
+    rest = len(cells) - len(better) - len(worse)
+    other = f" The other {rest} differences are not significant." if rest > 1 else ""
+    return "; ".join(said) + "." + (" The other difference is not significant." if rest == 1 else other)
+
+
+def sides(cells: Iterable[Cell]) -> tuple[list[Cell], list[Cell]]:
+    """The significant differences that are for the first method, and those that are against it."""
+    found = [cell for cell in cells if cell.significant]
+    return [c for c in found if _is_better(c)], [c for c in found if not _is_better(c)]
+
+
+def _is_better(cell: Cell) -> bool:
+    return (cell.mean < 0) == describe(cell.quantity).lower
+
+
+def by_decoding(cells: Iterable[Cell], write: Callable[[Cell], str]) -> str:
+    """'with greedy decoding (a; b) and with sampling (c)', each cell written by ``write``."""
+    groups: dict[str, list[str]] = {}
+    for cell in cells:
+        groups.setdefault(decoding_phrase(cell.decoding), []).append(write(cell))
+    said = [f"{phrase} ({'; '.join(dict.fromkeys(some))})" for phrase, some in groups.items()]
+    return enumerated(said)
+
+
+def enumerated(items: Sequence[str]) -> str:
+    """'a, b and c'."""
+    return " and ".join(filter(None, (", ".join(items[:-1]), items[-1]))) if items else ""
+
+
+def _at(cells: Sequence[Cell]) -> str:
+    return by_decoding(cells, _in_brackets)
+
+
+def _in_brackets(cell: Cell) -> str:
+    where = f"η = {cell.variant.eta:g}: " if cell.variant.eta else ""
+    return where + signed(cell) + ("" if cell.low is None else f", {INTERVAL} {span(cell)}")
+
+
+def pair(cell: Cell) -> str:
+    """What a difference is between: 'SM vs. MLE', 'SM vs. MLE with top-p 0.95'."""
+    first, against = cell.variant.label, key(cell.quantity)
+    if without_rule(cell.decoding) != cell.decoding and without_rule(cell.decoding) == against:
+        return f"{first} with the takeback rule vs. without"
+    second = Variant(cell.quantity.partition("_minus_")[2].partition("[")[0], 0).label
+    return f"{first} vs. {second}" + (f" {decoding_phrase(against)}" if against else "")
+
+
+# ---- grids ------------------------------------------------------------------------------------------
+
+
+def repair_grid(table: Table, comparison: Comparison, before: Sequence[str] = ()) -> Grid:
     """Repair and false-alarm rate of each variant under each kind of corruption, after the columns ``before``."""
     columns = [*before, *(f"{name}[{kind}]" for kind in comparison.corruptions for name in BACKSPACE.values())]
-    name = "Answers to wrong and to true tokens, by kind of corruption"
-    return variants_grid(name, cells, comparison, [("", column) for column in columns], with_interval)
+    return variants_grid(table, [("", column) for column in columns], (plain, span))
 
 
 def variants_grid(
-    name: str,
-    cells: Sequence[Cell],
-    comparison: Comparison,
-    columns: Sequence[tuple[str, str]],
-    write: Callable[[Cell | None], str],
+    table: Table, columns: Sequence[tuple[str, str]], writers: Sequence[Callable[[Cell | None], str]]
 ) -> Grid:
-    """A row per variant, a column per (decoding, quantity)."""
-    header = [", ".join(filter(None, (heading(what), decoding_label(decoding)))) for decoding, what in columns]
+    """A row per variant; for each (decoding, quantity) a column per writer, the second one its interval."""
+    header = []
+    for decoding, what in columns:
+        header += [", ".join(filter(None, (heading(what), decoding_label(decoding)))), INTERVAL][: len(writers)]
     rows = [
-        [variant.label, eta_label(variant), *(write(find_cell(cells, variant, *column)) for column in columns)]
-        for variant in comparison.variants
+        [
+            variant.name,
+            *(write(table.find(variant, *column)) for column in columns for write in writers),
+        ]
+        for variant in table.variants
     ]
-    return Grid(name, ["method", "eta", *header], rows)
+    return Grid(["method", *header], rows)
 
 
-def difference_sentences(cells: Iterable[Cell]) -> Iterator[str]:
-    """'SM above BC at eta 0.2 (sampled): not resolved (difference -0.010, 95% interval -0.030 to 0.010)'."""
-    for cell in cells:
-        metric, _, rest = cell.quantity.partition("_minus_")
-        other, digits = Variant(rest.partition("[")[0], 0).label, describe(metric).digits
-        if against := key(cell.quantity):
-            other += f" with {decoding_label(against)}"
-        where = f" at eta {cell.variant.eta:g}" if cell.variant.eta else ""
-        how = f" ({decoding_label(cell.decoding)})" if cell.decoding else ""
-        found = "no interval from one seed" if cell.low is None else verdict(cell.low, cell.high)
-        difference = number(cell.mean, digits) + ("" if cell.low is None else f", 95% interval {span(cell)}")
-        yield f"{cell.variant.label} above {other}{where}{how}: {found} (difference {difference})"
-
-
-def find_cell(cells: Sequence[Cell], variant: Variant, decoding: str, quantity: str) -> Cell | None:
-    wanted = (variant, decoding, quantity)
-    return next((cell for cell in cells if (cell.variant, cell.decoding, cell.quantity) == wanted), None)
-
-
-def with_all(cell: Cell | None) -> str:
-    """Mean ± spread (interval)."""
-    return "-" if cell is None else f"{with_spread(cell)} ({span(cell)})"
+# ---- numbers ----------------------------------------------------------------------------------------
 
 
 def with_spread(cell: Cell | None) -> str:
+    """Mean ± standard deviation between seeds, or the mean alone with one seed."""
     if cell is None:
         return "-"
-    digits = describe(cell.quantity).digits
-    return f"{number(cell.mean, digits)} ± {'-' if cell.sd is None else f'{cell.sd:.{digits}f}'}"
-
-
-def with_interval(cell: Cell | None) -> str:
-    return "-" if cell is None else f"{plain(cell)} ({span(cell)})"
+    return plain(cell) + ("" if cell.sd is None else f" ± {cell.sd:.{describe(cell.quantity).digits}f}")
 
 
 def signed(cell: Cell | None) -> str:
-    """A difference, with its sign and its interval."""
+    """A difference with its sign."""
     if cell is None:
         return "-"
     sign = "+" if round(cell.mean, describe(cell.quantity).digits) > 0 else ""
-    return f"{sign}{plain(cell)} ({span(cell)})"
+    return sign + plain(cell)
+
+
+def signed_bold(cell: Cell | None) -> str:
+    """A difference with its sign, in bold where it is significant."""
+    return f"**{signed(cell)}**" if cell is not None and cell.significant else signed(cell)
 
 
 def plain(cell: Cell | None) -> str:
@@ -159,15 +236,16 @@ def plain(cell: Cell | None) -> str:
 
 
 def printed(paper: Reported | None) -> str:
+    """The paper's number as it prints it."""
     if paper is None:
         return "-"
     return f"{paper.value:g}" + (f" ± {paper.spread:g}" if paper.spread is not None else "")
 
 
-def span(cell: Cell) -> str:
-    """'0.1 to 0.3'."""
-    if cell.low is None or cell.high is None:
-        return "one seed"
+def span(cell: Cell | None) -> str:
+    """The interval: '0.1 to 0.3'."""
+    if cell is None or cell.low is None or cell.high is None:
+        return "-"
     digits = describe(cell.quantity).digits
     return f"{number(cell.low, digits)} to {number(cell.high, digits)}"
 
@@ -178,5 +256,5 @@ def number(value: float, digits: int) -> str:
 
 
 def _short(value) -> str:
-    """Digests are told apart by their beginning."""
+    """The beginning of a digest is enough to compare it by."""
     return value[:12] if isinstance(value, str) else str(value)

@@ -26,8 +26,8 @@ def render_file(path: Path, level: int) -> Markup:
 def render(text: str, level: int, name: str) -> Markup:
     """Markdown as HTML whose highest heading is ``level``; HTML inside the text is shown, not obeyed.
 
-    Each table is captioned by the heading above it (``name`` where there is none). Links to other files of the
-    repository become plain text, for a page stands by itself.
+    Each table is captioned for screen readers by the heading above it (``name`` where there is none). Links to other
+    files of the repository become plain text, because a page must do without them.
     """
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = parser.parse(text)
@@ -48,7 +48,7 @@ def render(text: str, level: int, name: str) -> Markup:
             token.attrSet("scope", "row")
         if token.type == "table_open":
             out += [_html(Markup(SCROLL_OPEN).format(caption, next(numbers))), token]
-            out.append(_html(Markup("<caption>{}</caption>").format(caption)))
+            out.append(_html(Markup('<caption class="aloud">{}</caption>').format(caption)))
         elif token.type == "table_close":
             out += [token, _html("</div>")]
         else:

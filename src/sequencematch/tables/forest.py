@@ -1,0 +1,203 @@
+"""Does SequenceMatch help? Paired differences to MLE on every task, as one forest plot and as a few sentences."""
+
+import csv
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sequencematch.plots.dots import Dot, Panel, plot_dots
+from sequencematch.plots.series import METHODS, RULE
+from sequencematch.scores.quantities import key
+from sequencematch.scores.variants import Variant
+from sequencematch.settings.decodings import without_rule
+from sequencematch.tables.cells import Cell, Table, read_table
+from sequencematch.tables.scores_figure import dot_of
+from sequencematch.tables.wording import decoding_label, decoding_phrase, enumerated, sides
+
+COMPARED = ("bc", "sm")
+BASELINE = Variant("mle", 0.0)
+PRETRAINED, MAP, RULED = "pretrained", "map", "MLE with the takeback rule"
+RATIO = "takeback_ratio="
+AXIS = "difference to MLE, points"
+NOTE = "Accuracy in %, or BLEU. Dots: mean; bars: 95% interval; BC and SM at {etas}; {sizes}."
+PAIRS = (("sm", "mle"), ("bc", "mle"), ("sm", "bc"))
+
+
+@dataclass(frozen=True)
+class Results:
+    """Tables that compare MLE, BC and SM, by the label of their row.
+
+    pretrained: those of a pretrained model. gains: what the rule adds to MLE, in points, as measured on the map: by
+    task and decoding.
+    """
+
+    tables: Mapping[str, Table]
+    pretrained: Mapping[str, Table] = field(default_factory=dict)
+    gains: Mapping[tuple[str, str], Dot] = field(default_factory=dict)
+
+
+def results_of(tables: Iterable[Table], main: str, **more) -> Results:
+    """The tables with a score of MLE, BC and SM; tables of another scale than ``main`` are labelled by it."""
+    chosen = {}
+    for table in tables:
+        if table.metric and {"mle", *COMPARED} <= {variant.method for variant in table.variants}:
+            label = table.task.replace("_", " ")
+            chosen.setdefault(label if table.scale == main else f"{label} ({table.scale})", table)
+    return Results(chosen, **more)
+
+
+def kept_results(kept: Path, main: str) -> Results:
+    """What a folder of kept scales holds: ``main``, the other scales, a pretrained model's, and the map."""
+    folders = sorted((folder for folder in kept.iterdir() if folder.is_dir()), key=lambda f: (f.name != main, f.name))
+    tables = {
+        folder.name: [read_table(file) for file in sorted(folder.glob("*.csv")) if file.stem != MAP]
+        for folder in folders
+    }
+    pretrained = results_of(tables.pop(PRETRAINED, []), PRETRAINED).tables
+    every = [table for of_scale in tables.values() for table in of_scale]
+    return results_of(every, main, pretrained=pretrained, gains=_gains(kept / MAP / "map.csv"))
+
+
+def _gains(path: Path) -> dict[tuple[str, str], Dot]:
+    """The map's differences between MLE with the rule relative to the likeliest token, and MLE without a rule.
+
+    Of several thresholds, the one that the map uses most.
+    """
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["quantity"] == "mle_minus_plain"]
+    measured = {}
+    for row in rows:
+        (task, plain_task), (decoding, plain) = (row[name].split(" | ") for name in ("task", "decoding"))
+        if task == plain_task and decoding != plain and without_rule(decoding) == plain and RATIO in decoding:
+            numbers = (float(row[name]) for name in ("mean", "low", "high"))
+            threshold = next(part for part in decoding.split("+") if part.startswith(RATIO))
+            measured[task, plain, threshold, row["axis"]] = Dot("", RULED, *numbers, METHODS[RULE])
+    uses = Counter(threshold for _, _, threshold, _ in measured)
+    ordered = sorted(measured.items(), key=lambda item: uses[item[0][2]])
+    return {(task, plain): dot for (task, plain, *_), dot in ordered}
+
+
+# ---- the plot ---------------------------------------------------------------------------------------
+
+
+def plot_forest(results: Results, path: Path) -> None:
+    """The forest plot as a PNG; its caption says what is missing."""
+    panels = forest_panels(results)
+    plot_dots(panels, "Does SequenceMatch help? Paired differences to MLE", forest_note(results, panels), path)
+
+
+def forest_panels(results: Results) -> list[Panel]:
+    """Sampled, greedy and perturbed, and one more panel for a pretrained model where there are results of one."""
+    panels = []
+    for column in ("sampled", "greedy", "perturbed"):
+        dots = [dot for row, table in results.tables.items() for dot in _dots(row, table, column, results.gains)]
+        decodings = dict.fromkeys(filter(None, (_decoding(table, column) for table in results.tables.values())))
+        if dots:
+            panels.append(Panel(" / ".join(map(decoding_label, decodings)), AXIS, dots, 0.0))
+    dots = [dot for row, table in results.pretrained.items() for dot in _dots(row, table, "sampled", {})]
+    return [*panels, Panel("pretrained, sampled", AXIS, dots, 0.0)] if dots else panels
+
+
+def _decoding(table: Table, column: str) -> str | None:
+    """The table's first decoding of a column: the one named like it, or ``perturbed=0.1`` for 'perturbed'."""
+    names = table.decodings_of(table.metric)
+    return next((name for name in names if name == column or name.startswith(f"{column}=") and "+" not in name), None)
+
+
+def _dots(row: str, table: Table, column: str, gains: Mapping[tuple[str, str], Dot]) -> list[Dot]:
+    decoding, scale = _decoding(table, column), 100 if table.metric == "accuracy" else 1
+    if decoding is None:
+        return []
+    found = []
+    for method in COMPARED:
+        cell = table.find(_at_highest(table, method), decoding, f"{table.metric}_minus_mle")
+        if cell:
+            found.append(dot_of(cell, row, cell.variant.label, METHODS[method], scale=scale))
+    own = [cell for cell in table.differences() if cell.variant == BASELINE and key(cell.quantity) == decoding]
+    ratio = [cell for cell in own if RATIO in cell.decoding] or own
+    if ratio:
+        return [*found, dot_of(ratio[0], row, RULED, METHODS[RULE], scale=scale)]
+    gain = gains.get((table.task, decoding)) if row == table.task.replace("_", " ") else None
+    return [*found, Dot(row, RULED, gain.mean, gain.low, gain.high, gain.colour)] if gain else found
+
+
+def _at_highest(table: Table, method: str) -> Variant:
+    return max((v for v in table.variants if v.method == method), key=lambda variant: variant.eta)
+
+
+def forest_note(results: Results, panels: Sequence[Panel]) -> str:
+    """What the dots and bars are, the sizes, and what is missing."""
+    tables = [*results.tables.values(), *results.pretrained.values()]
+    etas = sorted({_at_highest(table, method).eta for table in tables for method in COMPARED})
+    seeds, questions = ({getattr(table, name) for table in tables} for name in ("seeds", "questions"))
+    sizes = f"{_range(seeds)} seeds, {_range(questions)} questions"
+    note = NOTE.format(etas=f"η = {enumerated([f'{eta:g}' for eta in etas])}", sizes=sizes)
+    if from_map := [row for row, table in results.tables.items() if not _own_rule(table) and _ruled(row, panels)]:
+        note += f" {RULED}: from the map for {enumerated(from_map)}."
+    unruled = [row for row in results.tables if not _ruled(row, panels)]
+    missing = [f"{RULED} on {enumerated(unruled)}"] if unruled else []
+    missing += [] if results.pretrained else ["a pretrained model"]
+    return note + (f" Not measured: {'; '.join(missing)}." if missing else "")
+
+
+def _own_rule(table: Table) -> bool:
+    return any(cell.variant == BASELINE and key(cell.quantity) for cell in table.differences())
+
+
+def _ruled(row: str, panels: Sequence[Panel]) -> bool:
+    return any(dot.row == row and dot.series == RULED for panel in panels for dot in panel.dots)
+
+
+def _range(values: Iterable[int]) -> str:
+    low, high = min(values := sorted(values)), max(values)
+    return f"{low}" if low == high else f"{low}-{high}"
+
+
+# ---- the sentences ----------------------------------------------------------------------------------
+
+
+def answers(results: Results) -> list[str]:
+    """What the 95% intervals support, a bullet for each pair of methods over all tasks and noise levels."""
+    found = []
+    for method, other in PAIRS:
+        pairs = [
+            (cell, row)
+            for row, table in results.tables.items()
+            for cell in table.differences()
+            if cell.variant.method == method and cell.quantity == f"{table.metric}_minus_{other}"
+        ]
+        if pairs:
+            found.append(_answer(Variant(method, 0).label, Variant(other, 0).label, pairs))
+    return found
+
+
+def _answer(first: str, second: str, pairs: Sequence[tuple[Cell, str]]) -> str:
+    """'SM is never significantly better than MLE. It is significantly worse with greedy decoding (mul at η = 0.2).'"""
+    rows = {id(cell): row for cell, row in pairs}
+    better, worse = sides(cell for cell, _ in pairs)
+
+    if not better and not worse:
+        return f"**{first} and {second} do not differ significantly** in any of {len(pairs)} comparisons."
+    if not better:
+        start = f"**{first} is never significantly better than {second}.**"
+    else:
+        start = f"**{first} is significantly better than {second}** {_where(better, rows)}."
+    if not worse:
+        return f"{start} It is never significantly worse."
+    return f"{start} It is significantly worse {_where(worse, rows)}."
+
+
+def _where(cells: Sequence[Cell], rows: Mapping[int, str]) -> str:
+    """'with greedy decoding (translation at η = 0.02 and 0.2; mul at η = 0.2)'."""
+    groups: dict[str, dict[str, list[str]]] = {}
+    for cell in cells:
+        etas = groups.setdefault(decoding_phrase(cell.decoding), {}).setdefault(rows[id(cell)], [])
+        etas += [f"{cell.variant.eta:g}"] if cell.variant.eta else []
+    said = [
+        f"{phrase} ({'; '.join(row + (f' at η = {enumerated(etas)}' if etas else '') for row, etas in places.items())})"
+        for phrase, places in groups.items()
+    ]
+    return enumerated(said)
