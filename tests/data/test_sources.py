@@ -1,5 +1,6 @@
 """Corpora: read from files, the hub's format and generators; split without leaks; refused in one sentence."""
 
+import codecs
 import gzip
 import itertools
 import json
@@ -16,9 +17,10 @@ from support.experiment import SOURCE, run
 from support.workflow import PARTS, ROOT
 
 from sequencematch.config.experiment import check_files, load_config
-from sequencematch.data import documents, pairs
+from sequencematch.data import documents, pairs, sources
 from sequencematch.data.documents import read_documents
 from sequencematch.data.pairs import read_pairs
+from sequencematch.data.sources import LONGEST_LINE, SMALL
 from sequencematch.data.splits import make_splits
 from sequencematch.errors import UserError
 from sequencematch.settings.data import Dataset, Source, Text, Translation
@@ -209,15 +211,15 @@ CUT_OFF = gzip.compress(b"one\tun\n" * 500, mtime=0)[:-9]
         (
             "a.jsonl",
             b'{"en": "one", "fr": "un"}\n{"en": "two",\n',
-            "a.jsonl, line 2: no valid JSON (Expecting property",
+            "a.jsonl, line 2: not valid JSON (Expecting property",
         ),
-        ("a.jsonl", b"[1, 2]\n", "a.jsonl, line 1: no JSON object, but '[1, 2]'"),
+        ("a.jsonl", b"[1, 2]\n", "a.jsonl, line 1: not a JSON object, but '[1, 2]'"),
         ("a.jsonl", b'{"en": "one"}\n', "a.jsonl, line 1: 'fr' is missing (there are: 'en')"),
         ("a.jsonl", b'{"en": "one", "fr": null}\n', "a.jsonl, line 1: 'fr' is None, not text (there are: 'en', 'fr')"),
         ("a.jsonl", b'{"en": "one", "fr": " "}\n', "a.jsonl, line 1: empty, where a sentence must stand"),
-        ("a.tsv", b"one\tun\ntwo\td\xe9ux\n", "a.tsv, line 2: byte 6 is no UTF-8 (0xe9): convert the file to UTF-8"),
-        ("a.tsv.gz", b"one\tun\n", "a.tsv.gz' is no sound gzip file (Not a gzipped file"),
-        ("a.tsv.gz", CUT_OFF, "a.tsv.gz' is no sound gzip file (Compressed file ended"),
+        ("a.tsv", b"one\tun\ntwo\td\xe9ux\n", "a.tsv, line 2: byte 6 is not UTF-8 (0xe9): convert the file to UTF-8"),
+        ("a.tsv.gz", b"one\tun\n", "a.tsv.gz' is not a valid gzip file (Not a gzipped file"),
+        ("a.tsv.gz", CUT_OFF, "a.tsv.gz' is not a valid gzip file (Compressed file ended"),
         ("a.csv", b"", "a.csv: name two aligned texts, or one .tsv or .jsonl file"),
     ],
 )
@@ -226,6 +228,96 @@ def test_a_wrong_file_of_pairs_is_named_with_its_line(tmp_path, name, content, s
     with pytest.raises(UserError) as caught:
         read_pairs(files(tmp_path / name), EN_FR)
     assert sentence in str(caught.value) and "\n" not in str(caught.value)
+
+
+DEEP = b'{"en": ' + b"[" * 100_000 + b"]" * 100_000 + b', "fr": "x"}\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("a.jsonl", b'{"en": "one", "fr": "u\\ud83dn"}', "line 1: 'fr' has half a character at 2 (the lone surrogate"),
+        ("a.jsonl", b'{"translation": {"en": "\\udc00", "fr": "un"}}', "line 1: 'en' has half a character at 1"),
+        ("a.jsonl", DEEP, "a.jsonl, line 1: not valid JSON (nested too deeply)"),
+        ("a.tsv", b"one\tun\rtwo\tdeux\r", "a.tsv' ends its lines with a carriage return alone"),
+        ("a.tsv", "one\tun\n".encode("utf-16"), "byte 1 is not UTF-8 (0xff): convert the file to UTF-8 from UTF-16"),
+        ("a.tsv", "one\tun\n".encode("utf-16-le"), "a.tsv, line 1: a zero byte"),
+    ],
+)
+def test_texts_that_no_file_can_hold_and_files_that_are_not_text(tmp_path, name, content, sentence):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        read_pairs(files(tmp_path / name), EN_FR)
+    message = str(caught.value)
+    assert sentence in message and "\n" not in message
+    message.encode()
+
+
+def test_a_lone_surrogate_is_named_in_every_family_and_from_the_hub(tmp_path):
+    half = text_file(tmp_path / "a.jsonl", ['{"text": "whole"}', '{"text": "\\ud800"}'])
+    with pytest.raises(UserError, match="a.jsonl, line 2: 'text' has half a character"):
+        read_documents(files(half))
+    failed = run("make_text", source_kind="files", source_train=half, output=tmp_path / "out", check=False)
+    assert failed.returncode == 1 and failed.stderr.startswith("error: ") and failed.stderr.count("\n") == 1
+    with pytest.raises(UserError, match="name, row 1: 'text' has half a character"):
+        list(documents._hub_documents([{"text": "a\udfff"}], "name"))
+
+
+@pytest.mark.parametrize("ends", [b"\n", b"\r\n"])
+def test_a_byte_order_mark_is_no_part_of_a_text(tmp_path, ends):
+    """Whatever the kind of file; also of the second file where two were joined into one."""
+    (tmp_path / "a.txt").write_bytes(codecs.BOM_UTF8 + b"one" + ends + codecs.BOM_UTF8 + b"two" + ends)
+    assert read_documents(files(tmp_path / "a.txt"))["train"] == ["one\ntwo"]
+    (tmp_path / "a.tsv").write_bytes(codecs.BOM_UTF8 + b"one\tun" + ends)
+    (tmp_path / "a.tsv.gz").write_bytes(gzip.compress(codecs.BOM_UTF8 + b"one\tun" + ends))
+    (tmp_path / "a.jsonl").write_bytes(codecs.BOM_UTF8 + b'{"en": "\\ufeffone", "fr": "\xef\xbb\xbfun"}' + ends)
+    for side, word in (("en", b"one"), ("fr", b"un")):
+        (tmp_path / f"a.{side}").write_bytes(codecs.BOM_UTF8 + word + ends)
+    for names in (["a.tsv"], ["a.tsv.gz"], ["a.jsonl"], ["a.en", "a.fr"]):
+        assert read_pairs(files(*(tmp_path / name for name in names)), EN_FR) == {"train": [("one", "un")]}
+    assert list(documents._hub_documents([{"text": "\ufeffone"}], "name")) == ["one"]
+
+
+@pytest.mark.parametrize("name", ["a.tsv", "a.jsonl", "a.tsv.gz"])
+def test_a_pipe_and_a_device_are_refused_at_once(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(UserError, match=f"{name}' is not a regular file"):
+        read_pairs(files(tmp_path / name), EN_FR)
+    (tmp_path / name).unlink()
+    (tmp_path / name).symlink_to("/dev/zero")
+    with pytest.raises(UserError, match=f"{name}' is not a regular file"):
+        read_pairs(files(tmp_path / name), EN_FR)
+
+
+def test_files_without_end_are_refused_when_they_have_grown_too_much(tmp_path, monkeypatch):
+    assert LONGEST_LINE + SMALL < 2**29, "what is read before a file is refused fits any machine"
+    monkeypatch.setattr(sources, "LONGEST_LINE", 2**16)
+    monkeypatch.setattr(sources, "SMALL", 2**16)
+    with (tmp_path / "a.txt").open("wb") as sparse:
+        sparse.truncate(2**40)
+    with pytest.raises(UserError, match="a.txt, line 1: it has more than 65,536 bytes, so this is not a text file"):
+        read_documents(files(tmp_path / "a.txt"))
+    (tmp_path / "a.tsv.gz").write_bytes(gzip.compress(b"\0" * 2**20))
+    with pytest.raises(UserError, match="a.tsv.gz, line 1: it has more than 65,536 bytes"):
+        read_pairs(files(tmp_path / "a.tsv.gz"), EN_FR)
+    (tmp_path / "a.tsv.gz").write_bytes(gzip.compress(b"a\tb\n" * 2**18))
+    with pytest.raises(UserError, match="a.tsv.gz' grows to more than 50 times its size when it is decompressed"):
+        read_pairs(files(tmp_path / "a.tsv.gz"), EN_FR)
+
+
+def test_a_pipe_in_a_local_folder_of_the_hubs_format_is_refused(tmp_path):
+    folder = hub_folder(tmp_path / "texts", {"train": [{"text": "x"}]})
+    os.mkfifo(folder / "more.parquet")
+    with pytest.raises(UserError, match="more.parquet' is not a regular file"):
+        read_documents(Source(kind="hub", name=str(folder)))
+
+
+@pytest.mark.parametrize("separator", ["(a|aa)+$"])
+def test_a_separator_that_backtracks_for_ever_is_given_up(tmp_path, separator):
+    text_file(tmp_path / "a.txt", ["first", "a" * 200 + "!"])
+    with pytest.raises(UserError) as caught:
+        read_documents(files(tmp_path / "a.txt", separator=separator))
+    assert "a.txt, line 2: looking for the source's separator" in str(caught.value)
 
 
 def test_aligned_files_that_are_not(tmp_path):
@@ -240,7 +332,7 @@ def test_aligned_files_that_are_not(tmp_path):
     text_file(french, ["un", " ", "trois"])
     with pytest.raises(UserError, match="a.fr, line 2: empty"):
         read_pairs(files(english, french), EN_FR)
-    with pytest.raises(UserError, match="cannot read '.*b.fr' .No such file"):
+    with pytest.raises(UserError, match="b.fr' is not there: check the files of the source"):
         read_pairs(files(english, tmp_path / "b.fr"), EN_FR)
 
 

@@ -1,39 +1,86 @@
-"""Reading corpora: lines of local files, and data sets of the hub. What is wrong with them is one sentence."""
+"""Reading corpora: lines of local files, and data sets of the hub. Every problem is reported in one sentence."""
 
+import codecs
 import gzip
+import itertools
 import json
 import os
 import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from sequencematch.errors import UserError
 from sequencematch.settings.data import Source
+from sequencematch.store.files import check_regular, open_file, reason
 
 SPLITS = ("train", "validation", "test")
+BOM = "\ufeff"
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+LONGEST_LINE = 2**28  # bytes
+# What a gzip file may grow to when it is decompressed: so many times its size, and some more if it is small. Text is
+# compressed to about a third; a file made to fill the memory, to a thousandth.
+LARGEST_RATIO = 50
+SMALL = 2**26  # bytes
 
 
 def read_lines(file: Path | str) -> Iterator[tuple[int, str]]:
-    """Number (from 1) and text of each line of a UTF-8 file, gzip or not, without its end.
+    """Number (from 1) and text of each line of a UTF-8 file, gzip or not, without its end and byte order mark.
 
-    Raises UserError where there is no such file, or naming the line that is no UTF-8.
+    Raises UserError if there is no such file, and naming the line that is not UTF-8 text. Reading always ends:
+    devices, pipes, lines of more than ``LONGEST_LINE`` bytes and archives that grow by ``LARGEST_RATIO`` are refused.
     """
     path = Path(file)
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                try:
-                    yield number, line.decode("utf-8").rstrip("\r\n")
-                except UnicodeDecodeError as error:
-                    raise UserError(
-                        f"{path}, line {number}: byte {error.start + 1} is no UTF-8 (0x{line[error.start]:02x}): "
-                        "convert the file to UTF-8"
-                    ) from None
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        raise UserError(f"cannot read '{path}' ({error.strerror}): check the files of the source") from None
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise UserError(f"'{path}' is no sound gzip file ({error}): get it again") from None
+    with open_file(path, "check the files of the source") as raw:
+        try:
+            if path.suffix == ".gz":
+                most = LARGEST_RATIO * path.stat().st_size + SMALL
+                yield from _texts(path, _bounded(path, gzip.open(raw), most))
+            else:
+                yield from _texts(path, _bounded(path, raw))
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise UserError(f"'{path}' is not a valid gzip file ({error}): get it again") from None
+
+
+def _bounded(path: Path, stream: IO[bytes], most: int | None = None) -> Iterator[tuple[int, bytes]]:
+    """Number and bytes of each line; ``most``: bytes in all, if that is not limited by the file's own size."""
+    total = 0
+    for number in itertools.count(1):
+        line = stream.readline(LONGEST_LINE + 1)
+        if not line:
+            return
+        if len(line) > LONGEST_LINE:
+            raise UserError(
+                f"{path}, line {number}: it has more than {LONGEST_LINE:,} bytes, so this is not a text file"
+            )
+        total += len(line)
+        if most is not None and total > most:
+            raise UserError(
+                f"'{path}' grows to more than {LARGEST_RATIO} times its size when it is decompressed, which no text "
+                "does: decompress it yourself if you trust it"
+            )
+        yield number, line
+
+
+def _texts(path: Path, lines: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, str]]:
+    first = list(itertools.islice(lines, 2))
+    if len(first) == 1 and b"\r" in first[0][1].rstrip(b"\r\n"):
+        raise UserError(
+            f"'{path}' ends its lines with a carriage return alone (CR, as on old Macs), so it is a single line here: "
+            "convert its line ends, for instance by tr '\\r' '\\n'"
+        )
+    for number, line in itertools.chain(first, lines):
+        try:
+            text = line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"{path}, line {number}: byte {error.start + 1} is not UTF-8 (0x{line[error.start]:02x}): "
+                f"convert the file to UTF-8{' from UTF-16' if line.startswith(UTF_16) else ''}"
+            ) from None
+        if "\0" in text:
+            raise UserError(f"{path}, line {number}: a zero byte, so this is not UTF-8 text: convert the file to UTF-8")
+        yield number, text.removeprefix(BOM).rstrip("\r\n")
 
 
 def read_json_lines(file: Path | str) -> Iterator[tuple[int, dict]]:
@@ -41,10 +88,10 @@ def read_json_lines(file: Path | str) -> Iterator[tuple[int, dict]]:
     for number, line in read_lines(file):
         try:
             row = json.loads(line)
-        except ValueError as error:
-            raise UserError(f"{file}, line {number}: no valid JSON ({error})") from None
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{file}, line {number}: not valid JSON ({reason(error)})") from None
         if not isinstance(row, dict):
-            raise UserError(f"{file}, line {number}: no JSON object, but {line[:40]!r}")
+            raise UserError(f"{file}, line {number}: not a JSON object, but {line[:40]!r}")
         yield number, row
 
 
@@ -54,11 +101,20 @@ def kind_of(file: str) -> str:
 
 
 def text_at(row: dict, key: str, where: str) -> str:
-    """The text under a key of a row, whose place ``where`` names. Raises UserError where there is none."""
-    if not isinstance(row.get(key), str):
-        found = "is missing" if key not in row else f"is {row[key]!r:.40}, not text"
+    """The text under a key of a row, without a byte order mark. ``where`` names the row's place.
+
+    Raises UserError if there is none, or it has half a character (a lone surrogate), which no file can hold.
+    """
+    text = row.get(key)
+    if not isinstance(text, str):
+        found = "is missing" if key not in row else f"is {text!r:.40}, not text"
         raise UserError(f"{where}: '{key}' {found} (there are: {', '.join(map(repr, row)) or 'none'})")
-    return row[key]
+    if half := re.search("[\ud800-\udfff]", text):
+        raise UserError(
+            f"{where}: '{key}' has half a character at {half.start() + 1} (the lone surrogate {half[0]!r}): "
+            "repair the text, or delete the row"
+        )
+    return text.removeprefix(BOM)
 
 
 def hub_rows(source: Source, streaming: bool) -> dict[str, Iterator[dict]]:
@@ -69,6 +125,8 @@ def hub_rows(source: Source, streaming: bool) -> dict[str, Iterator[dict]]:
     import datasets
 
     local = Path(source.name).is_dir()
+    if local:
+        check_regular(source.name)
     which = (str(Path(source.name).resolve()) if local else source.name, source.configuration or None)
     options = {} if local else {"revision": source.revision}
     with _explained(source):
