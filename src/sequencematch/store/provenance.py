@@ -6,6 +6,7 @@ Beside every result ``<name>`` of a script lies ``<name>.provenance.json`` (``re
 import argparse
 import hashlib
 import json
+import os
 import platform
 import shlex
 import subprocess
@@ -15,10 +16,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from sequencematch.errors import UserError
-from sequencematch.store.code_digest import code_digest
+from sequencematch.store.code_digest import SOURCE, code_digest
 from sequencematch.store.files import read_record, record_of, write_json
 
 PACKAGES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "numpy", "mathematics-dataset", "sympy")
+# Variables that tell git of another repository than the one in the folder where it runs.
+GIT_PLACES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX")
 STARTED = time.time()
 
 
@@ -99,9 +102,20 @@ def describe() -> dict:
 
 
 def _git(*arguments: str) -> str:
+    """What git says of the project's repository; nothing if the project's folder is not the top of one.
+
+    A copy inside another repository must not take that one's commit for its own, nor must a job that git itself started
+    (``GIT_DIR``).
+    """
+    root = SOURCE.parent
+    environment = {name: value for name, value in os.environ.items() if name not in GIT_PLACES}
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(root), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout.strip()
+
     try:
-        command = ["git", "-C", str(Path(__file__).parent), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        return git(*arguments) if os.path.samefile(git("rev-parse", "--show-toplevel"), root) else ""
     except (OSError, subprocess.CalledProcessError):
         return ""
 
