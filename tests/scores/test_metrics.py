@@ -65,11 +65,14 @@ def run(tmp_path):
         "uncommitted_changes": False,
     }
 
-    def score(samples=SAMPLES, repair=REPAIR, provenance=provenance, family="arithmetic", judged=None):
+    def score(samples=SAMPLES, repair=REPAIR, provenance=provenance, family="arithmetic", judged=None, language=None):
         lines = [line if isinstance(line, str) else json.dumps(line) for line in samples]
         (tmp_path / "samples.jsonl").write_text("".join(line + "\n" for line in lines))
         (tmp_path / "repair.json").write_text(json.dumps(repair))
-        for name, content in (("model", provenance), ("examples", {"digest": "abc", "family": family})):
+        for name, content in (
+            ("model", provenance),
+            ("examples", {"digest": "abc", "family": family, "language": language}),
+        ):
             (tmp_path / name).mkdir(exist_ok=True)
             (tmp_path / name / "provenance.json").write_text(json.dumps(content))
         target = tmp_path / "metrics.json"
@@ -142,6 +145,15 @@ def test_translations_are_scored_by_sacrebleu(run):
     assert found["signature"]["bleu"].startswith("nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:")
     assert found["signature"]["chrf"].startswith("nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:")
     assert len(found["statistics"]) == 4 and all(len(counts) == 10 for counts in found["statistics"])
+
+
+def test_a_run_is_scored_in_the_language_that_its_examples_are_written_in(run):
+    texts = [("今天天气不好，我们去公园散步。", "今天天气很好，我们去公园散步。"), ("他在看书。", "他在看书。")]
+    done, metrics = run(
+        samples=[sample("sampled", i, *pair) for i, pair in enumerate(texts)], family="translation", language="zh"
+    )
+    found = metrics["decodings"]["sampled"]
+    assert done.returncode == 0 and "|tok:zh|" in found["signature"]["bleu"] and found["bleu"] > 60
 
 
 def test_statistics_give_the_exact_bleu_of_any_resample():
