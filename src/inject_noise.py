@@ -41,7 +41,7 @@ def main() -> None:
     draws = noise.draws if args.eta else 1  # without noise all draws are the same
 
     def noised(split: str, examples: list, draws: int) -> dict[str, list]:
-        return noise_split(examples, args.eta, draws, weights, tokenizer.bkspc, (args.seed, "noise", split))
+        return noise_split(examples, args.eta, draws, weights, tokenizer.bkspc, (args.seed, "noise", split), noise.run)
 
     splits = {"train": noised("train", train, draws), "validation": noised("validation", validation, 1)}
     facts = {

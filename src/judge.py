@@ -47,7 +47,7 @@ def main() -> None:
     else:
         judge = pretrained_judge(evaluation.judge, load_tokenizer(args.tokenizer))
     judge.policy.to(device)
-    policy = load_policy(args.model, backspace=False)[0].to(device)
+    policy = load_policy(args.model)[0].to(device)
     prompts, real = [example.prompt for example in examples], [example.completion for example in examples]
     write_json(args.output, judge_run(judge, policy, prompts, real, sampled, evaluation.batch))
     provenance.record(args, args.output)

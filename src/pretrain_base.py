@@ -3,7 +3,7 @@
 from sequencematch import script
 from sequencematch.settings.model import Model
 from sequencematch.settings.options import add_settings, settings_from
-from sequencematch.settings.training import Optimiser, Schedule
+from sequencematch.settings.training import Objective, Optimiser, Schedule
 
 
 def main() -> None:
@@ -11,6 +11,7 @@ def main() -> None:
     add_settings(parser, Model)
     add_settings(parser, Optimiser)
     add_settings(parser, Schedule)
+    add_settings(parser, Objective, {"imitate_prompt"})
     script.add_stage_options(parser)
     args = parser.parse_args()
 
@@ -22,7 +23,7 @@ def main() -> None:
     steps = schedule.base_steps  # no decay: the methods go on at the full learning rate
     stage = Stage("mle", start=0, stop=steps, decay_start=steps, total=steps)
     optimiser = settings_from(args, Optimiser)
-    run_stage(args, stage, policy, model, optimiser, schedule)
+    run_stage(args, stage, policy, model, optimiser, schedule, settings_from(args, Objective))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ The core knows nothing of models, files or settings. A batch goes through it in 
 2. *Scores.* The network's logits at the input positions become ``Scores`` of a trajectory:
    ``l(a_i|s_i)`` and ``V(s_i) = logsumexp_a l(a|s_i)`` (``score``).
 3. *Objective.* ``behavioural_cloning``, ``sequence_match`` and ``unlikelihood`` turn scores into sums
-   over trajectories; ``Normaliser`` holds what the sums of a whole effective batch are divided by.
+   over trajectories; ``Normaliser`` says what these sums are divided by: every trajectory counts the same.
 
 Symbols follow the paper: ``s`` state (live tokens), ``a`` action (token id, or ``bkspc`` = vocabulary
 size), ``l`` logits, ``V`` value, ``r = alpha (l - gamma V')`` reward, ``eta`` noise level.
@@ -35,11 +35,14 @@ class Trajectory:
 
     ``actions`` holds token ids and ``bkspc``; ``imitated[i]`` is False where action i is a
     disturbance of the environment (an injected wrong token), not a choice of the expert.
+    ``ended`` is True where the last action leads to the absorbing state (``<eos>``), and False where the
+    trajectory was cut off: a rollout at its bound on actions, a passage of text.
     """
 
     prompt: Sequence[int]
     actions: Sequence[int]
     imitated: Sequence[bool]
+    ended: bool = True
 
 
 @dataclass(frozen=True)
@@ -77,16 +80,23 @@ class StateIndex:
 
     state: int64 [B, T+1], input position of s_0 .. s_N (s_N repeated as padding);
     action: int64 [B, T], token ids and bkspc (0 as padding); taken: bool [B, T], True where i < N;
-    imitated: bool [B, T], True where action i is the expert's own (False on padding).
+    imitated: bool [B, T], True where action i is the expert's own (False on padding);
+    ended: bool [B], True where s_N is the absorbing state.
     """
 
     state: Tensor
     action: Tensor
     taken: Tensor
     imitated: Tensor
+    ended: Tensor
 
     def to(self, device: torch.device) -> "StateIndex":
-        return StateIndex(*(t.to(device) for t in (self.state, self.action, self.taken, self.imitated)))
+        return StateIndex(*(t.to(device) for t in vars(self).values()))
+
+    def at_prompt(self, bkspc: int) -> Tensor:
+        """bool [B, T+1]: states without a live token, where ``<bkspc>`` is ruled out."""
+        change = torch.where(self.action == bkspc, -1, 1) * self.taken
+        return F.pad(change.cumsum(1), (1, 0)) == 0
 
 
 class _Tree:
@@ -224,9 +234,21 @@ def _trajectories(rows: Sequence[Sequence[Trajectory]], states: Sequence[Sequenc
                 action=_padded([t.actions for t in column], longest, 0),
                 taken=_padded([[1] * len(t.actions) for t in column], longest, 0).bool(),
                 imitated=_padded([t.imitated for t in column], longest, 0).bool(),
+                ended=torch.tensor([t.ended for t in column]),
             )
         )
     return batches
+
+
+def prompt_index(rows: Sequence[Sequence[Trajectory]]) -> StateIndex:
+    """The prompts of encoded rows as trajectories of their own: from ``<bos>``, every further token is imitated.
+
+    For losses on whole passages (appendix E masks the prompt of arithmetic alone). Both encodings put a row's prompt
+    into its first input positions.
+    """
+    prompts = [row[0].prompt for row in rows]
+    as_trajectories = [[Trajectory(p[:1], p[1:], [True] * (len(p) - 1), ended=False)] for p in prompts]
+    return _trajectories(as_trajectories, [[list(range(len(p)))] for p in prompts])[0]
 
 
 # --------------------------------------------------------------------------------------------------
@@ -239,13 +261,14 @@ class Scores:
     """Along B trajectories of at most T actions, in float32 or better.
 
     logit: [B, T], l(a_i|s_i); value: [B, T+1], V(s_0) .. V(s_N), with V(s_N) repeated as padding;
-    taken, imitated: bool [B, T] as in ``StateIndex``.
+    taken, imitated: bool [B, T], ended: bool [B], as in ``StateIndex``.
     """
 
     logit: Tensor
     value: Tensor
     taken: Tensor
     imitated: Tensor
+    ended: Tensor
 
     @property
     def log_policy(self) -> Tensor:
@@ -254,18 +277,22 @@ class Scores:
 
 
 def score(logits: Tensor, trajectories: StateIndex) -> Scores:
-    """Gather l(a_i|s_i) and V(s_i) from logits [B, L, A] at the input positions.
+    """Gather l(a_i|s_i) and V(s_i) from logits [B, L, A] at the input positions; ``<bkspc>`` is action A - 1.
 
-    Each position's logsumexp is taken once, however many actions were taken in its state.
+    ``<bkspc>`` is no action where no token is live, so V leaves it out there. Each position's logsumexp is taken
+    once, however many actions were taken in its state.
     """
     logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
-    value = torch.logsumexp(logits, dim=-1)
+    bkspc = logits.shape[-1] - 1
+    without, with_bkspc = torch.logsumexp(logits[..., :bkspc], dim=-1), torch.logsumexp(logits, dim=-1)
     rows = torch.arange(len(logits), device=logits.device)[:, None]
+    state = trajectories.state
     return Scores(
-        logit=logits[rows, trajectories.state[:, :-1], trajectories.action],
-        value=value.gather(1, trajectories.state),
+        logit=logits[rows, state[:, :-1], trajectories.action],
+        value=torch.where(trajectories.at_prompt(bkspc), without.gather(1, state), with_bkspc.gather(1, state)),
         taken=trajectories.taken,
         imitated=trajectories.imitated,
+        ended=trajectories.ended,
     )
 
 
@@ -281,8 +308,12 @@ class Objective:
     """The constants of J: divergence, alpha (entropy weight), gamma (discount), weighting of transitions.
 
     ``discounted`` weighs transition i by gamma^i, as derived; the value bracket then telescopes to
-    V(s_0). ``uniform`` weighs all alike, as inverse-soft-Q code does; it does not telescope.
+    V(s_0). ``uniform`` gives every transition the same weight, as inverse-soft-Q code does; it does not telescope.
+    ``value_from`` says on which trajectories the value bracket is estimated: ``data`` (any occupancy serves, C.3),
+    or ``both``, half on data and half on rollouts, as C.5 prints it: the same expectation with more noise.
     c and beta_mix split the quadratic of the chi2-mixture (D.4); js_delta is where js turns straight.
+
+    Raises ValueError for uniform weights with ``value_from`` data: there the two halves differ in expectation.
     """
 
     divergence: str = "chi2_mixture"
@@ -292,6 +323,16 @@ class Objective:
     c: float = 0.5
     beta_mix: float = 0.5
     js_delta: float = 0.01
+    value_from: str = "data"
+
+    def __post_init__(self):
+        if self.weighting == "uniform" and self.value_from == "data":
+            raise ValueError("uniform weights need value_from 'both': with them the value bracket does not telescope")
+
+    @property
+    def data_share(self) -> float:
+        """The share of the value bracket that is estimated on data; the rest is estimated on rollouts."""
+        return 1.0 if self.value_from == "data" else 0.5
 
     def phi(self, r: Tensor) -> Tensor:
         """phi of the divergence, elementwise; phi(0) = 0."""
@@ -350,28 +391,40 @@ DIVERGENCES: dict[str, Callable[[Tensor, Objective], Tensor]] = {
 
 @dataclass(frozen=True)
 class Normaliser:
-    """What sums over an effective batch are divided by: counts over all of its micro-batches.
+    """What the sums over an effective batch are divided by, so that every trajectory counts the same.
 
-    data_transitions, model_transitions: actions taken; data_rows, model_rows: trajectories.
+    trajectories: data trajectories in the batch, over all of its micro-batches and processes, and as many rollouts.
+    length, cloned: mean number of actions, and of actions that BC imitates, of a *training* trajectory. They are
+    constants of a run, there for the scale alone: a divisor that followed the lengths of the batch would weigh short
+    trajectories more. model_transitions: actions of the batch's rollouts, which uniform weights average over.
     """
 
-    data_transitions: int
-    model_transitions: int
-    data_rows: int
-    model_rows: int
+    trajectories: int
+    length: float
+    cloned: float
+    model_transitions: int = 0
+
+    @property
+    def data(self) -> float:
+        """The divisor of sums over data trajectories."""
+        return self.trajectories * self.length
+
+    @property
+    def cloning(self) -> float:
+        """The divisor of the BC loss."""
+        return self.trajectories * self.cloned
 
     def model(self, weighting: str) -> float:
-        """Uniform weights: a mean per model transition. Discounted: per trajectory, as the data side,
-        so that the two halves of the value bracket cancel where they start in the same state."""
-        if weighting == "uniform":
-            return self.model_transitions
-        return self.data_transitions * self.model_rows / self.data_rows
+        """The divisor of sums over rollouts. Uniform weights: a mean per transition. Discounted: the data's own, so
+        that the two halves of the value bracket cancel where they start in the same state."""
+        return self.model_transitions if weighting == "uniform" else self.data
 
 
 def rewards(scores: Scores, objective: Objective) -> Tensor:
     """r(s_i, a_i) = alpha (l(a_i|s_i) - gamma V(s_{i+1})), [B, T+1]; 0 on padding.
 
-    The last column is the absorbing state's own reward, alpha (1 - gamma) V(s_N).
+    The last column is the absorbing state's own reward, alpha (1 - gamma) V(s_N); ``transition_weights`` leaves it
+    out where the trajectory was cut off.
     """
     a, g = objective.alpha, objective.gamma
     r = a * (scores.logit - g * scores.value[:, 1:])
@@ -389,14 +442,15 @@ def value_differences(scores: Scores, objective: Objective) -> Tensor:
 def transition_weights(scores: Scores, objective: Objective) -> Tensor:
     """Weight of each transition and, in the last column, of the absorbing state; [B, T+1], 0 on padding.
 
-    Discounted: gamma^i, and the geometric tail gamma^N / (1 - gamma). Uniform: 1, and 1.
+    Discounted: gamma^i, and the geometric tail gamma^N / (1 - gamma). Uniform: 1, and 1. A trajectory that was cut
+    off does not end in the absorbing state: it has no tail.
     """
-    taken = scores.taken.to(scores.value.dtype)
+    taken, ended = scores.taken.to(scores.value.dtype), scores.ended[:, None].to(scores.value.dtype)
     if objective.weighting == "uniform":
-        return F.pad(taken, (0, 1), value=1.0)
+        return torch.cat([taken, ended], dim=1)
     g = objective.gamma
     steps = torch.arange(taken.shape[1], dtype=taken.dtype, device=taken.device)
-    tail = g ** taken.sum(1, keepdim=True) / (1 - g)
+    tail = ended * g ** taken.sum(1, keepdim=True) / (1 - g)
     return torch.cat([taken * g**steps, tail], dim=1)
 
 
@@ -406,10 +460,11 @@ def behavioural_cloning(scores: Scores) -> Tensor:
 
 
 def data_objective(scores: Scores, objective: Objective) -> Tensor:
-    """The data half of J, summed: sum w_i phi(r_i)/alpha - 1/2 sum w_i (V(s_i) - gamma V(s_{i+1})).
+    """The data part of J, summed: sum w_i phi(r_i)/alpha - share * sum w_i (V(s_i) - gamma V(s_{i+1})).
 
-    Actions that are not imitated leave both sums: phi's, and (with weight 1, not the data half's 1/2)
-    the value bracket, so that alpha -> 0 leaves exactly behavioural cloning.
+    ``share`` is 1, or 1/2 where rollouts estimate the other half (``value_from``). Actions that are not imitated leave
+    both sums: phi's, and (with weight 1, whatever the share) the value bracket, so that alpha -> 0 leaves exactly
+    behavioural cloning.
     """
     weights = transition_weights(scores, objective)
     chosen = torch.cat([scores.imitated, torch.ones_like(scores.imitated[:, :1])], dim=1)
@@ -417,34 +472,36 @@ def data_objective(scores: Scores, objective: Objective) -> Tensor:
     phi = objective.phi(torch.where(chosen, rewards(scores, objective), 0.0)) / objective.alpha
     values = value_differences(scores, objective)
     disturbed = torch.where(chosen, 0.0, values)
-    return (weights * (phi - values / 2 + disturbed)).sum()
+    return (weights * (phi - objective.data_share * values + disturbed)).sum()
 
 
 def rollout_objective(scores: Scores, objective: Objective) -> Tensor:
-    """The model half of J, summed: - 1/2 sum w_i (V(s_i) - gamma V(s_{i+1})) - c (1-beta)/alpha sum w_i r_i^2.
+    """The model part of J, summed: - share * sum w_i (V(s_i) - gamma V(s_{i+1})) - c (1-beta)/alpha sum w_i r_i^2.
 
-    A trajectory starts after its prompt, so prompt positions are in neither sum.
+    ``share`` is 0, or 1/2 (``value_from``). A trajectory starts after its prompt: prompt positions are in neither sum.
     """
     weights = transition_weights(scores, objective)
     penalty = objective.rollout_penalty / objective.alpha * rewards(scores, objective) ** 2
-    return -(weights * (value_differences(scores, objective) / 2 + penalty)).sum()
+    return -(weights * ((1 - objective.data_share) * value_differences(scores, objective) + penalty)).sum()
 
 
 def sequence_match(data: Scores, model: Scores, objective: Objective, normaliser: Normaliser) -> Tensor:
-    """The SequenceMatch loss, -J: data and model halves, each over its normaliser (section 3.3, C.5)."""
-    j = data_objective(data, objective) / normaliser.data_transitions
+    """The SequenceMatch loss, -J: data and model parts, each over its divisor (section 3.3, C.5)."""
+    j = data_objective(data, objective) / normaliser.data
     return -(j + rollout_objective(model, objective) / normaliser.model(objective.weighting))
 
 
 def repeated_ngrams(trajectories: StateIndex, n: int) -> Tensor:
-    """bool [B, T]: actions that complete an n-gram already present in the same trajectory (H.1)."""
+    """bool [B, T]: actions that belong to an n-gram that occurred before in the same trajectory (H.1)."""
     action, taken = trajectories.action, trajectories.taken
     repeated = torch.zeros_like(taken)
     if action.shape[1] < n:
         return repeated
-    grams, whole = action.unfold(1, n, 1), taken[:, n - 1 :]
+    grams = action.unfold(1, n, 1)
     same = (grams[:, :, None] == grams[:, None, :]).all(-1)
-    repeated[:, n - 1 :] = torch.tril(same, diagonal=-1).any(-1) & whole
+    again = torch.tril(same, diagonal=-1).any(-1) & taken[:, n - 1 :]  # the n-gram that begins here
+    for offset in range(n):
+        repeated[:, offset : offset + again.shape[1]] |= again
     return repeated
 
 

@@ -101,8 +101,9 @@ def test_null_removes_a_key():
         ({"tables": {"table6": {"task": "mull"}}}, "tables.table6.task: 'mull' is unknown; did you mean 'mul'?"),
         ({"tables": {"table6": {"methods": ["bcc"]}}}, "tables.table6.methods: 'bcc' is unknown; did you mean 'bc'?"),
         (
-            {"methods": {"sm": {"schedule": {"steps": 9}}}},
-            "methods.sm.schedule is unknown; known are: loss, optimiser, objective, rollouts, evaluation",
+            {"methods": {"sm": {"schedule": {"steps": 350}}}},
+            "methods.sm.schedule.steps is shared by all methods of a task, so that they start alike and take the same "
+            "number of steps: set it for the task; a method may change beta_final and beta_steps",
         ),
         (
             {"methods": {"base": {"loss": "sm"}}},

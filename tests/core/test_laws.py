@@ -42,7 +42,7 @@ def float64():
 # --------------------------------------------------------------------------------------------------
 
 
-def random_batch(rows=6):
+def random_batch(rows=12):
     rng = random.Random(11)
     inputs, batches = state_tree([random_row(rng) for _ in range(rows)], BKSPC)
     logits = 2 * torch.randn(*inputs.token.shape, BKSPC + 1)
@@ -50,7 +50,7 @@ def random_batch(rows=6):
 
 
 def sequence_match(data, model, objective):
-    return core.sequence_match(data, model, objective, Normaliser(1, 1, len(data.taken), len(model.taken)))
+    return core.sequence_match(data, model, objective, Normaliser(1, 1, 1, 1))
 
 
 @pytest.mark.parametrize("divergence", ALL)
@@ -61,6 +61,8 @@ def test_law_1_small_alpha_is_behavioural_cloning(divergence):
     weights = 0.8 ** torch.arange(data.taken.shape[1])
     likelihood = torch.where(data.imitated, weights * data.log_policy, 0.0).sum()
     limit = torch.autograd.grad(likelihood, logits, retain_graph=True)[0]
+
+    assert 0 < data.ended.sum() < len(data.ended)  # cut-off trajectories are among them
 
     def error(alpha):
         loss = sequence_match(data, model, Objective(divergence, alpha=alpha, gamma=0.8))
@@ -75,14 +77,17 @@ def test_law_1_small_alpha_is_behavioural_cloning(divergence):
 
 
 def test_law_2_the_discounted_value_bracket_is_the_first_value():
-    """On any trajectory, sum_i gamma^i (V(s_i) - gamma V(s_{i+1})) + gamma^N V(s_N) = V(s_0) (C.3)."""
+    """On any trajectory that ended, sum_i gamma^i (V(s_i) - gamma V(s_{i+1})) + gamma^N V(s_N) = V(s_0) (C.3); on one
+    that was cut off the last term is missing."""
     logits, batches = random_batch()
     for scores in (score(logits, trajectories) for trajectories in batches):
         for gamma in (0.3, 0.95, 0.999):
             objective = Objective(gamma=gamma)
             bracket = core.transition_weights(scores, objective) * core.value_differences(scores, objective)
-            torch.testing.assert_close(bracket.sum(1), scores.value[:, 0], rtol=1e-12, atol=1e-12)
-        uniform = Objective(gamma=0.95, weighting="uniform")
+            n = scores.taken.sum(1)
+            rest = torch.where(scores.ended, 0.0, gamma**n * scores.value[:, -1])  # of a trajectory that was cut off
+            torch.testing.assert_close(bracket.sum(1), scores.value[:, 0] - rest, rtol=1e-12, atol=1e-12)
+        uniform = Objective(gamma=0.95, weighting="uniform", value_from="both")
         bracket = core.transition_weights(scores, uniform) * core.value_differences(scores, uniform)
         assert (bracket.sum(1) - scores.value[:, 0]).abs().max() > 0.1
 
@@ -200,7 +205,7 @@ def best_policy(trajectories, objective):
     def gain(free):
         scores = scores_of(torch.full(LEGAL.shape, -torch.inf).masked_scatter(LEGAL, free), trajectories)
         # Any trajectories from the same start do for the model half: its bracket telescopes to V(s_0).
-        loss = core.sequence_match(scores, scores, objective, Normaliser(count, count, count, count))
+        loss = core.sequence_match(scores, scores, objective, Normaliser(count, 1, 1, count))
         return -objective.alpha * loss
 
     count = len(trajectories.state)
@@ -251,11 +256,71 @@ def exact_j(table, data_policy, objective):
     return on_data - torch.logsumexp(table[0], 0) - on_model
 
 
+def paths(policy, depth=5):
+    """Every trajectory from the empty string that ends within ``depth`` actions: (states, actions, probability)."""
+    found, open_ = [], [([0], [], 1.0)]
+    for _ in range(depth):
+        grown = []
+        for states, actions, p in open_:
+            for a in LEGAL[states[-1]].nonzero()[:, 0].tolist():
+                after = NEXT[states[-1], a].item()
+                path = ([*states, after], [*actions, a], p * policy[states[-1], a].item())
+                (found if after >= len(LEGAL) // 2 else grown).append(path)
+        open_ = grown
+    return found
+
+
+def from_two_prompts(policies):
+    """The trajectories of two prompts, each with a policy [S, A] and a copy of the MDP of its own, as one
+    ``StateIndex``, and their probabilities, which sum to 1."""
+    found = [(k * len(LEGAL), *path) for k, policy in enumerate(policies) for path in paths(policy)]
+    n = max(len(actions) for _, _, actions, _ in found)
+    state = torch.tensor([[first + i for i in [*s, *[s[-1]] * (n + 1 - len(s))]] for first, s, _, _ in found])
+    action = torch.tensor([[*a, *[0] * (n - len(a))] for _, _, a, _ in found])
+    taken = torch.tensor([[i < len(a) for i in range(n)] for _, _, a, _ in found])
+    p = torch.tensor([p for *_, p in found])
+    return StateIndex(state, action, taken, taken, torch.ones(len(found), dtype=torch.bool)), p / p.sum()
+
+
+def test_law_6_both_places_of_the_bracket_have_one_expectation_and_data_has_less_noise():
+    """By enumeration of all trajectories within five actions from either of two prompts, data and rollouts drawn
+    independently: the expected gradient is the same with the bracket from data and with half of it from each; its
+    variance is larger with both."""
+    tables = [random_table() for _ in range(2)]
+    data, p = from_two_prompts([policy_of(random_table()) for _ in tables])
+    model, q = from_two_prompts(map(policy_of, tables))
+    legal = torch.cat([LEGAL, LEGAL])
+    free = torch.cat(tables)[legal].clone().requires_grad_()
+    logits = torch.full(legal.shape, -torch.inf).masked_scatter(legal, free)
+    for index, weight in ((data, p), (model, q)):  # so that a prompt is as likely in the data as in rollouts
+        for first in (0, len(LEGAL)):
+            of_prompt = index.state[:, 0] == first
+            weight[of_prompt] /= 2 * weight[of_prompt].sum()
+
+    def moments(value_from):
+        """Mean and variance of the gradient of J, over a pair of data trajectory and rollout."""
+        objective = Objective("chi2_mixture", alpha=0.3, gamma=GAMMA, value_from=value_from)
+        parts = []
+        for half, index, weight in ((core.data_objective, data, p), (core.rollout_objective, model, q)):
+            each = [half(rows(scores_of(logits, index), [k]), objective) for k in range(len(weight))]
+            slopes = torch.stack([torch.autograd.grad(j, free, retain_graph=True)[0] for j in each])
+            mean = weight @ slopes
+            parts.append((mean, weight @ (slopes - mean).square()))
+        (mean_data, variance_data), (mean_model, variance_model) = parts
+        return mean_data + mean_model, (variance_data + variance_model).sum().item()
+
+    (from_data, less), (from_both, more) = moments("data"), moments("both")
+    torch.testing.assert_close(from_data, from_both, atol=1e-12, rtol=0)
+    assert less < 0.999 * more
+
+
+@pytest.mark.parametrize("value_from", ["data", "both"])
 @pytest.mark.parametrize("divergence", [*PLAIN, "chi2_mixture"])
-def test_law_6_the_plug_in_estimator_is_unbiased(divergence):
+def test_law_6_the_plug_in_estimator_is_unbiased(divergence, value_from):
     """Its mean over sampled trajectories is the exact J (C.6)."""
     table, data_policy, count = random_table(), policy_of(random_table()), 10_000
-    objective = Objective(divergence, alpha=0.3, gamma=GAMMA, js_delta=0.2)  # a slope with a modest variance
+    # A slope with a modest variance.
+    objective = Objective(divergence, alpha=0.3, gamma=GAMMA, js_delta=0.2, value_from=value_from)
     data, model = (scores_of(table, sample(policy, count)) for policy in (data_policy, policy_of(table)))
     plug_in = (core.data_objective(data, objective) + core.rollout_objective(model, objective)) / count
     # The spread of one trajectory's estimate, from the means of 50 groups of 200.
@@ -291,7 +356,7 @@ def test_law_7_the_leaking_chain(n, epsilon):
     assert f_divergence("chi2", p, q).item() == pytest.approx((1 - epsilon) ** -n - 1)
     assert f_divergence("kl", q, p).item() == math.inf
 
-    logits = torch.tensor([1 - epsilon, epsilon]).log().expand(1, n + 1, 2)
+    logits = torch.tensor([1 - epsilon, epsilon, 0.0]).log().expand(1, n + 1, 3)  # stay, leak, no <bkspc>
     taken = torch.ones(1, n, dtype=torch.bool)
-    chain = StateIndex(torch.arange(n + 1)[None], torch.zeros(1, n, dtype=torch.long), taken, taken)
+    chain = StateIndex(torch.arange(n + 1)[None], torch.zeros(1, n, dtype=torch.long), taken, taken, taken[:, 0])
     assert core.behavioural_cloning(score(logits, chain)).item() == pytest.approx(f_divergence("kl", p, q).item())

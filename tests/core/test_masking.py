@@ -120,7 +120,7 @@ def test_a_noise_insertion_costs_one_node_or_two_positions(steps):
 
 # js_delta bounds js's slope at 10: at 99, its default, float32 loses two digits whatever the masking.
 OBJECTIVES = [
-    Objective(divergence, alpha=0.1, gamma=0.9, weighting=weighting, js_delta=0.1)
+    Objective(divergence, alpha=0.1, gamma=0.9, weighting=weighting, js_delta=0.1, value_from="both")
     for divergence in core.DIVERGENCES
     for weighting in ("discounted", "uniform")
 ]
@@ -150,10 +150,10 @@ def separate_copies(network, rows, pad=0):
 
 def losses(data, model):
     """BC, SequenceMatch with every divergence and weighting, and unlikelihood (every fourth action is bad)."""
-    normaliser = Normaliser(data.taken.sum().item(), model.taken.sum().item(), len(data.taken), len(model.taken))
+    normaliser = Normaliser(len(data.taken), 5.0, 4.0, model.taken.sum().item())
     bad = model.taken & (torch.arange(model.taken.shape[1]) % 4 == 0)
     return [
-        core.behavioural_cloning(data) / normaliser.data_transitions,
+        core.behavioural_cloning(data) / normaliser.cloning,
         core.unlikelihood(model, bad) / normaliser.model("uniform"),
         *(core.sequence_match(data, model, objective, normaliser) for objective in OBJECTIVES),
     ]

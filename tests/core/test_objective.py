@@ -12,11 +12,15 @@ from support.networks import BKSPC, random_row
 from sequencematch import core
 from sequencematch.core import Normaliser, Objective, StateIndex, Trajectory, score, state_tree
 
-WEIGHTINGS = ("discounted", "uniform")
+# Weighting, and where the value bracket is estimated.
+ESTIMATORS = [("discounted", "data"), ("discounted", "both"), ("uniform", "both")]
 OBJECTIVES = [
-    pytest.param(Objective(divergence, alpha=0.2, gamma=0.8, weighting=weighting), id=f"{divergence}-{weighting}")
+    pytest.param(
+        Objective(divergence, alpha=0.2, gamma=0.8, weighting=weighting, value_from=value_from),
+        id=f"{divergence}-{weighting}-{value_from}",
+    )
     for divergence in core.DIVERGENCES
-    for weighting in WEIGHTINGS
+    for weighting, value_from in ESTIMATORS
 ]
 
 
@@ -34,7 +38,8 @@ def everything_imitated(trajectories):
 
 
 def normaliser_of(data, model):
-    return Normaliser(data.taken.sum().item(), model.taken.sum().item(), len(data.taken), len(model.taken))
+    length = data.taken.sum().item() / len(data.taken)
+    return Normaliser(len(data.taken), length, length, model.taken.sum().item())
 
 
 # --------------------------------------------------------------------------------------------------
@@ -42,34 +47,42 @@ def normaliser_of(data, model):
 # --------------------------------------------------------------------------------------------------
 
 
-def naive_halves(logits, states, actions, imitated, objective):
-    """J as it is written, one trajectory, transition by transition: (data half, model half) of J.
+def naive_halves(logits, states, actions, imitated, ended, objective):
+    """J as it is written, one trajectory, transition by transition: (data part, model part) of J.
 
-    A step that is not imitated leaves both sums of the data half: its phi, and all of its value term.
+    A step that is not imitated leaves both sums of the data part: its phi, and all of its value term. Where no token is
+    live, ``<bkspc>`` is no action and V leaves it out. A trajectory that was cut off has no absorbing state.
     """
     g, alpha = objective.gamma, objective.alpha
     discounted = objective.weighting == "discounted"
-    value = [torch.logsumexp(logits[s], dim=0) for s in states]
-    n = len(actions)
+    share = {"data": 1.0, "both": 0.5}[objective.value_from]
+    n, live = len(actions), 0
+    value = []
+    for i, s in enumerate(states):
+        value.append(torch.logsumexp(logits[s] if live else logits[s, :BKSPC], dim=0))
+        live += 0 if i == n else -1 if actions[i] == BKSPC else 1
     data = model = 0.0
     for i, action in enumerate(actions):
         weight = g**i if discounted else 1.0
         r = alpha * (logits[states[i], action] - g * value[i + 1])
         bracket = value[i] - g * value[i + 1]
-        data = data + weight * (objective.phi(r) / alpha - bracket / 2 if imitated[i] else bracket / 2)
-        model = model - weight * (bracket / 2 + objective.rollout_penalty / alpha * r**2)
+        data = data + weight * (objective.phi(r) / alpha - share * bracket if imitated[i] else (1 - share) * bracket)
+        model = model - weight * ((1 - share) * bracket + objective.rollout_penalty / alpha * r**2)
+    if not ended:
+        return data, model
     # The absorbing state pays r = alpha (1 - g) V(s_N) for ever: g^N / (1 - g) of it, or one transition.
     weight = g**n / (1 - g) if discounted else 1.0
     r = alpha * (1 - g) * value[n]
-    data = data + weight * (objective.phi(r) / alpha - (1 - g) * value[n] / 2)
-    model = model - weight * ((1 - g) * value[n] / 2 + objective.rollout_penalty / alpha * r**2)
+    data = data + weight * (objective.phi(r) / alpha - share * (1 - g) * value[n])
+    model = model - weight * ((1 - share) * (1 - g) * value[n] + objective.rollout_penalty / alpha * r**2)
     return data, model
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("imitate", [lambda t: t, everything_imitated], ids=["noise-left-out", "noise-imitated"])
 def test_objective_is_the_sum_method_writes(objective, imitate):
-    logits, batches = encoded()
+    logits, batches = encoded(rows=12)
+    assert all(0 < batch.ended.sum() < len(batch.ended) for batch in batches)
     for trajectories in map(imitate, batches):
         scores = score(logits, trajectories)
         data = model = 0.0
@@ -80,6 +93,7 @@ def test_objective_is_the_sum_method_writes(objective, imitate):
                 trajectories.state[b, : n + 1].tolist(),
                 trajectories.action[b, :n].tolist(),
                 trajectories.imitated[b, :n].tolist(),
+                trajectories.ended[b].item(),
                 objective,
             )
             data, model = data + halves[0], model + halves[1]
@@ -97,14 +111,19 @@ def test_chi2_mixture_splits_its_quadratic_by_c_and_beta():
 
 def test_cloning_and_unlikelihood_are_the_sums_they_name():
     logits, [data, model] = encoded()
-    policy = torch.log_softmax(logits, dim=-1)
     cloning = unlikelihood = 0.0
     bad = model.taken & (model.action % 2 == 1)
     for b in range(len(logits)):
+        first = data.state[b, 0]  # data and rollout start in the same state, which a tree revisits as the same node
+
+        def log_policy(s, action):
+            allowed = logits[b, s, :BKSPC] if s == first else logits[b, s]  # noqa: B023
+            return allowed.log_softmax(0)[action]
+
         for i in data.imitated[b].nonzero()[:, 0]:
-            cloning = cloning - policy[b, data.state[b, i], data.action[b, i]]
+            cloning = cloning - log_policy(data.state[b, i], data.action[b, i])
         for i in bad[b].nonzero()[:, 0]:
-            unlikelihood = unlikelihood - torch.log(1 - policy[b, model.state[b, i], model.action[b, i]].exp())
+            unlikelihood = unlikelihood - torch.log(1 - log_policy(model.state[b, i], model.action[b, i]).exp())
     assert bad.any() and data.imitated.sum() < data.taken.sum()
     torch.testing.assert_close(core.behavioural_cloning(score(logits, data)), cloning)
     torch.testing.assert_close(core.unlikelihood(score(logits, model), bad), unlikelihood)
@@ -126,51 +145,97 @@ def test_without_divergence_sequence_match_is_behavioural_cloning(imitate):
     data, model = score(logits, imitate(data)), score(logits, model)
     normaliser = normaliser_of(data, model)
 
+    cloning = -discounted_log_likelihood(data, 0.8) / normaliser.data
     discounted = core.sequence_match(data, model, Objective("mle", gamma=0.8), normaliser)
-    cloning = -discounted_log_likelihood(data, 0.8) / normaliser.data_transitions
     torch.testing.assert_close(gradient(discounted, logits), gradient(cloning, logits))
+    torch.testing.assert_close(discounted, cloning)
+    # Half of the bracket on rollouts: the same only if they start where the data do, and no trajectory was cut off.
+    whole = [replace(scores, ended=torch.ones_like(scores.ended)) for scores in (data, model)]
+    halves = core.sequence_match(*whole, Objective("mle", gamma=0.8, value_from="both"), normaliser)
+    torch.testing.assert_close(gradient(halves, logits), gradient(cloning, logits))
 
     # Uniform weights do not telescope: the value terms cancel only on the same trajectories.
-    uniform = Objective("mle", gamma=0.8, weighting="uniform")
+    uniform = Objective("mle", gamma=0.8, weighting="uniform", value_from="both")
     same = core.sequence_match(data, data, uniform, normaliser_of(data, data))
-    cloning = core.behavioural_cloning(data) / normaliser.data_transitions
+    cloning = core.behavioural_cloning(data) / normaliser.data
     torch.testing.assert_close(gradient(same, logits), gradient(cloning, logits))
     other = core.sequence_match(data, model, uniform, normaliser)
     assert (gradient(other, logits) - gradient(cloning, logits)).abs().max() > 1e-3
 
 
+def test_the_bracket_from_data_is_cloning_on_every_batch_of_unrelated_prompts():
+    """phi(x) = x with the whole bracket from data is discounted BC batch by batch, whatever prompts the rollouts have;
+    with half of it on rollouts there is (V(s_0) data - V(s_0) model) / 2 more."""
+    generator = torch.Generator().manual_seed(5)
+    for seed in range(5):
+        rng = random.Random(seed)
+        columns = [[[random_row(rng)[k]] for _ in range(4)] for k in (0, 1)]
+        tables = torch.randn(2, 4, 40, BKSPC + 1, dtype=torch.float64, generator=generator).requires_grad_()
+        data, model = (
+            score(tables[k, :, : inputs.token.shape[1]], *batches)
+            for k, (inputs, batches) in enumerate(state_tree(column, BKSPC) for column in columns)
+        )
+        normaliser = normaliser_of(data, model)
+        cloning = -discounted_log_likelihood(data, 0.8) / normaliser.data
+        expected = torch.autograd.grad(cloning, tables, retain_graph=True)[0]
+
+        def error(value_from):
+            loss = core.sequence_match(data, model, Objective("mle", gamma=0.8, value_from=value_from), normaliser)  # noqa: B023
+            return (torch.autograd.grad(loss, tables, retain_graph=True)[0] - expected).abs().max()  # noqa: B023
+
+        assert error("data") < 1e-6 and error("both") > 1e-3
+
+
+def test_uniform_weights_need_both_halves():
+    with pytest.raises(ValueError, match="uniform weights need value_from 'both'"):
+        Objective(weighting="uniform")
+
+
 def test_value_terms_of_a_shared_prompt_cancel():
-    """(V(s_0) data - V(s_0) model) / 2 has no gradient, however many rollouts there are to a data row."""
+    """(V(s_0) data - V(s_0) model) / 2 has no gradient where no trajectory was cut off."""
     logits, [data, model] = encoded()
-    data, model = score(logits, data), score(logits, model)
-    objective = Objective("chi2", alpha=0.2, gamma=0.8)
+    data, model = (
+        replace(scores, ended=torch.ones_like(scores.ended)) for scores in (score(logits, data), score(logits, model))
+    )
+    objective = Objective("chi2", alpha=0.2, gamma=0.8, value_from="both")
     bracket = core.rollout_objective(model, objective)
     torch.testing.assert_close(gradient(bracket, logits), gradient(-data.value[:, 0].sum() / 2, logits))
     # So plain divergences learn the same from any rollouts; only the mixture's penalty reads them.
     for name in core.DIVERGENCES:
-        objective = Objective(name, alpha=0.2, gamma=0.8)
+        objective = Objective(name, alpha=0.2, gamma=0.8, value_from="both")
         rolled = core.sequence_match(data, model, objective, normaliser_of(data, model))
         cloned = core.sequence_match(data, data, objective, normaliser_of(data, data))
         same = torch.allclose(gradient(rolled, logits), gradient(cloned, logits), atol=1e-12)
         assert same == (name != "chi2_mixture")
-    once = normaliser_of(data, model)
-    twice = replace(once, model_transitions=2 * once.model_transitions, model_rows=2 * once.model_rows)
-    repeated = core.Scores(*(torch.cat([t, t]) for t in vars(model).values()))
-    torch.testing.assert_close(
-        core.sequence_match(data, repeated, objective, twice), core.sequence_match(data, model, objective, once)
-    )
 
 
-@pytest.mark.parametrize("weighting", WEIGHTINGS)
-def test_sequence_match_divides_each_half_by_its_own_count(weighting):
-    """Uniform: both per transition. Discounted: both per trajectory, on the scale of a data transition."""
+@pytest.mark.parametrize("weighting, value_from", ESTIMATORS)
+def test_sequence_match_divides_each_part_by_its_own_count(weighting, value_from):
+    """Discounted: both are means over trajectories, on one scale. Uniform: rollouts are a mean per transition."""
     logits, [data, model] = encoded()
     data, model = score(logits, data), score(logits, model)
-    objective = Objective(alpha=0.2, gamma=0.8, weighting=weighting)
-    counts = Normaliser(data_transitions=50, model_transitions=30, data_rows=10, model_rows=4)
-    per_model = {"uniform": 30, "discounted": 4 * 50 / 10}[weighting]
+    objective = Objective(alpha=0.2, gamma=0.8, weighting=weighting, value_from=value_from)
+    counts = Normaliser(trajectories=10, length=5.0, cloned=4.0, model_transitions=30)
+    per_model = {"uniform": 30, "discounted": 50}[weighting]
     expected = core.data_objective(data, objective) / 50 + core.rollout_objective(model, objective) / per_model
     torch.testing.assert_close(core.sequence_match(data, model, objective, counts), -expected)
+    assert counts.cloning == 40
+
+
+def test_prompts_are_trajectories_of_their_own():
+    """Every token of a prompt but its first is imitated, in the states of either encoding."""
+    rng = random.Random(2)
+    rows = [[trajectory] for trajectory in (random_row(rng)[0] for _ in range(5))]
+    inputs, _ = state_tree(rows, BKSPC)
+    copies, _ = core.algorithm_2([row[0] for row in rows], BKSPC)
+    index = core.prompt_index(rows)
+    assert index.taken.any() and not index.ended.any()
+    for b, (row,) in enumerate(rows):
+        n = len(row.prompt) - 1
+        assert index.taken[b].sum() == n and index.action[b, :n].tolist() == list(row.prompt[1:])
+        for encoded_inputs in (inputs, copies):
+            assert encoded_inputs.token[b, index.state[b, : n + 1]].tolist() == list(row.prompt)
+    assert index.at_prompt(BKSPC)[:, 0].all() and not index.at_prompt(BKSPC)[:, 1:][index.taken].any()
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -263,7 +328,8 @@ def test_repeated_ngrams_is_the_naive_loop(rows, n):
         seen = set()
         for i in range(n - 1, len(row)):
             gram = tuple(row[i - n + 1 : i + 1])
-            expected[b][i] = gram in seen
+            for place in range(i - n + 1, i + 1) if gram in seen else ():
+                expected[b][place] = True
             seen.add(gram)
     assert core.repeated_ngrams(trajectories, n).tolist() == expected
 
@@ -271,5 +337,8 @@ def test_repeated_ngrams_is_the_naive_loop(rows, n):
 def test_padding_repeats_nothing():
     """Padding's zeros are no 0-grams of a trajectory that ends in zeros."""
     taken = torch.tensor([[True, True, False, False]])
-    trajectories = StateIndex(torch.zeros(1, 5, dtype=torch.long), torch.zeros(1, 4, dtype=torch.long), taken, taken)
+    ended = torch.tensor([False])
+    trajectories = StateIndex(
+        torch.zeros(1, 5, dtype=torch.long), torch.zeros(1, 4, dtype=torch.long), taken, taken, ended
+    )
     assert core.repeated_ngrams(trajectories, 1).tolist() == [[False, True, False, False]]

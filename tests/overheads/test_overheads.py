@@ -23,6 +23,7 @@ from sequencematch.overheads.steps import (
     Case,
     make_data,
     new_bench,
+    normaliser_of,
     sample_recomputing,
     sample_rewinding,
 )
@@ -31,7 +32,7 @@ from sequencematch.sampling.decoding import Decoding
 from sequencematch.scores.paper import read_reported
 from sequencematch.settings.model import Model
 from sequencematch.settings.overheads import Overhead
-from sequencematch.training.losses import LOSSES, count
+from sequencematch.training.losses import LOSSES
 
 CASE = Case(prompt=6, continuation=20, batch=3)
 SETTINGS = Overhead(geometries=("6+20",), batch=3, generate=4, eta=0.3, pops=0.2, vocabulary=24)
@@ -51,7 +52,7 @@ def bench():
 def loss_of(policy, row, data):
     rows = data.rows(row.loss)
     policy.backspace = LOSSES[row.loss].backspace
-    loss, _ = LOSSES[row.loss].function(row.score(policy, rows), count(rows), OBJECTIVE, BETA)
+    loss, _ = LOSSES[row.loss].function(row.score(policy, rows), normaliser_of(rows), OBJECTIVE, BETA)
     policy.zero_grad()
     loss.backward()
     return loss.item(), {name: p.grad.clone() for name, p in policy.named_parameters() if p.grad is not None}

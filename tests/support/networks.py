@@ -17,16 +17,20 @@ TOKENS = range(3, BKSPC)
 
 
 def random_trajectory(rng: random.Random, prompt: Sequence[int] | None = None, longest: int = 14) -> Trajectory:
-    """A walk that pushes and pops, often several times running and down to the prompt; most end with <eos>."""
+    """A walk that pushes and pops, often several times running and down to the prompt.
+
+    Most end with <eos>; the others are cut off.
+    """
     prompt = prompt or [BOS, *rng.choices(TOKENS, k=rng.randrange(4))]
     actions, depth = [], 0
     for _ in range(rng.randrange(longest)):
         pop = depth > 0 and rng.random() < 0.4
         actions.append(BKSPC if pop else rng.choice(TOKENS))
         depth += -1 if pop else 1
-    if rng.random() < 0.8:
+    ended = rng.random() < 0.8
+    if ended:
         actions.append(EOS)
-    return Trajectory(prompt, actions, [rng.random() < 0.8 for _ in actions])
+    return Trajectory(prompt, actions, [rng.random() < 0.8 for _ in actions], ended)
 
 
 def random_row(rng: random.Random, trajectories: int = 2) -> list[Trajectory]:

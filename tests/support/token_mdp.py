@@ -48,7 +48,9 @@ def sample(policy, count: int) -> StateIndex:
         taken.append(~ABSORBING[states[-1]])
         states.append(NEXT[states[-1], actions[-1]])
     taken = torch.stack(taken, 1)
-    return StateIndex(torch.stack(states, 1), torch.stack(actions, 1), taken, taken)
+    return StateIndex(
+        torch.stack(states, 1), torch.stack(actions, 1), taken, taken, torch.ones(count, dtype=torch.bool)
+    )
 
 
 def scores_of(table, trajectories):
@@ -59,7 +61,7 @@ def every_step() -> StateIndex:
     """Each allowed (s, a) outside the absorbing states, as a trajectory of one action."""
     state, action = (LEGAL & ~ABSORBING[:, None]).nonzero(as_tuple=True)
     taken = torch.ones(len(state), 1, dtype=torch.bool)
-    return StateIndex(torch.stack([state, NEXT[state, action]], 1), action[:, None], taken, taken)
+    return StateIndex(torch.stack([state, NEXT[state, action]], 1), action[:, None], taken, taken, taken[:, 0])
 
 
 def table_of_rewards(table, objective):

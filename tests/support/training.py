@@ -6,6 +6,7 @@ from sequencematch.settings.training import Objective, Optimiser, Rollouts, Sche
 from sequencematch.training.batches import load_corpora
 from sequencematch.training.trainer import Run, Stage
 from support.experiment import ROLLOUTS
+from support.tiny import EOS
 
 # Runs a script and kills its process, as `kill -9` would, the n-th time it reaches a place in the code.
 KILLER = """
@@ -40,7 +41,7 @@ runpy.run_path(script, run_name="__main__")
 
 
 def a_run(root: Path, policy, stage: Stage, optimiser: Optimiser | None = None, initial: dict | None = None) -> Run:
-    corpus, validation = load_corpora(root / ("noised-0" if stage.loss in ("mle", "uls") else "noised-0.2"))
+    corpus, validation = load_corpora(root / ("noised-0" if stage.loss in ("mle", "uls") else "noised-0.2"), EOS)
     return Run(
         policy=policy,
         train=corpus,

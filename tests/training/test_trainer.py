@@ -20,7 +20,7 @@ from support.training import KILLER, a_run
 from sequencematch.model.build import load_policy
 from sequencematch.model.policy import trained_tensors
 from sequencematch.settings.training import Optimiser, Rollouts, Schedule
-from sequencematch.training import trainer
+from sequencematch.training import losses
 from sequencematch.training.losses import score_rows
 from sequencematch.training.trainer import Stage, train
 
@@ -137,7 +137,12 @@ def test_accumulation_changes_nothing(inputs, loss):
 def test_data_are_those_of_the_step_or_of_the_rollouts_prompts(inputs, monkeypatch, shared):
     def encoded(loss):
         calls = []
-        monkeypatch.setattr(trainer, "score_rows", lambda policy, rows: calls.append(rows) or score_rows(policy, rows))
+
+        def recorded(policy, rows, *options):
+            calls.append(rows)
+            return score_rows(policy, rows, *options)
+
+        monkeypatch.setattr(losses, "score_rows", recorded)
         policy, _ = load_policy(inputs / "base", backspace=True)
         train(replace(a_run(inputs, policy, Stage(loss, 0, 3, 3, 3)), rollouts=rollouts))
         return calls

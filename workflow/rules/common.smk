@@ -10,12 +10,13 @@ SCORE_TABLES = "|".join(name for name, table in CONFIG.tables.items() if table.t
 # The settings that each loss reads, besides the optimiser's.
 INTERVALS = {"metrics_every", "validate_every", "checkpoint_every"}
 STEPS = INTERVALS | {"pretrain_steps", "steps", "decay_start"}
+WITH_BKSPC = STEPS | {"bkspc_start"}
 READ_BY = {
-    "mle": {"schedule": STEPS},
-    "uls": {"schedule": STEPS, "objective": {"uls_ngram", "uls_weight"}},
-    "bc": {"schedule": STEPS, "objective": {"imitate_noise"}},
+    "mle": {"schedule": STEPS, "objective": {"imitate_prompt"}},
+    "uls": {"schedule": STEPS, "objective": {"imitate_prompt", "uls_ngram", "uls_weight"}},
+    "bc": {"schedule": WITH_BKSPC, "objective": {"imitate_noise", "imitate_prompt"}},
     "sm": {
-        "schedule": STEPS | {"beta_final", "beta_steps"},
+        "schedule": WITH_BKSPC | {"beta_final", "beta_steps"},
         "objective": set(Objective.model_fields) - {"uls_ngram", "uls_weight"},
         "rollouts": None,
     },
@@ -185,7 +186,7 @@ def examples_options(wildcards):
 
 def base_options(wildcards):
     schedule = INTERVALS | {"base_steps"}
-    return f"{settings(wildcards, model=None, optimiser=None, schedule=schedule)} {resume_option(wildcards)}"
+    return f"{settings(wildcards, model=None, optimiser=None, schedule=schedule, objective={'imitate_prompt'})} {resume_option(wildcards)}"
 
 
 def bc_options(wildcards):

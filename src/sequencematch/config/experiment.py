@@ -28,6 +28,8 @@ from sequencematch.settings.training import Objective, Optimiser, Rollouts, Sche
 
 SECTIONS = {s.__name__.lower(): s for s in (Noise, Model, Optimiser, Schedule, Objective, Rollouts, Evaluation)}
 DEFAULT_SCALE = "default"
+# The settings of the schedule that fine-tuning alone reads, so that methods may differ in them.
+OF_FINE_TUNING = {"beta_final", "beta_steps"}
 NOISELESS = ("mle", "uls")  # losses on clean data: one run stands beside every eta
 # Folders beside those of tasks, and beside those of methods; figures beside those of the map's axes.
 TASK_RESERVED = ("tables", "overheads", "figures", "map", "logs", "benchmarks")
@@ -63,6 +65,7 @@ class Method(Section):
 
     loss: Literal["mle", "uls", "bc", "sm"] = Field(description="what the method minimises")
     optimiser: Overrides = {}
+    schedule: Overrides = {}
     objective: Overrides = {}
     rollouts: Overrides = {}
     evaluation: Overrides = {}
@@ -397,6 +400,14 @@ def _check_settings(config: Config, task: str, method: str | None, write) -> Non
             model.model_validate(values)
         except ValidationError as error:
             raise UserError(sentence(error, model, write_override)) from None
+
+    shared = set(getattr(overrides, "schedule", {})) - OF_FINE_TUNING if method else set()
+    if shared:
+        raise UserError(
+            f"{write(('methods', method, 'schedule', min(shared)))} is shared by all methods of a task, so that they "
+            f"start alike and take the same number of steps: set it for the task; a method may change "
+            f"{' and '.join(sorted(OF_FINE_TUNING))}"
+        )
 
     def write_in_force(section: str, key: str) -> str:
         """The place that gives a setting its value here."""

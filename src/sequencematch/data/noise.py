@@ -1,4 +1,4 @@
-"""Mistakes and their repair, put into clean completions: a wrong token, then ``<bkspc>``.
+"""Mistakes and their repair, put into clean completions: a run of wrong tokens, then as many ``<bkspc>``.
 
 A kind of noise is a distribution over tokens at each place of a completion, given as weights. Wrong tokens
 are drawn from it with the true token struck out. Special tokens have no weight: a wrong ``<eos>`` could not
@@ -7,6 +7,7 @@ be taken back.
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import takewhile
 
 import numpy as np
 
@@ -28,18 +29,23 @@ def inject(
     draw_wrong: Callable[[int, np.random.Generator], int | None],
     bkspc: int,
     rng: np.random.Generator,
+    run: float = 1.0,
 ) -> tuple[list[int], list[bool]]:
-    """Before each token, with probability ``eta``, a wrong one and ``<bkspc>``.
+    """Before each token, with probability ``eta``, a run of wrong tokens and as many ``<bkspc>``.
 
-    ``draw_wrong(position, rng)`` gives the wrong token; None where there is none, and no noise goes in there.
+    The length of a run is geometric with mean ``run`` (1: always one token), and a run is no longer than what is left
+    of the completion, so that it fits where the completion does. Token j of a run at a position is drawn by
+    ``draw_wrong(position + j, rng)``; None where there is none: the run ends before it.
     Returns the actions, and which of them are imitated (all but the wrong tokens).
     """
     actions, imitated = [], []
     for position, noisy in enumerate(rng.random(len(completion)) < eta):
-        wrong = draw_wrong(position, rng) if noisy else None
-        if wrong is not None:
-            actions += [wrong, bkspc]
-            imitated += [False, True]
+        if noisy:
+            length = 1 if run == 1 else min(int(rng.geometric(1 / run)), len(completion) - position)
+            drawn = (draw_wrong(position + j, rng) for j in range(length))
+            wrong = list(takewhile(lambda token: token is not None, drawn))
+            actions += wrong + [bkspc] * len(wrong)
+            imitated += [False] * len(wrong) + [True] * len(wrong)
         actions.append(completion[position])
         imitated.append(True)
     return actions, imitated
@@ -60,6 +66,7 @@ def noise_split(
     weights: Weights | None,
     bkspc: int,
     stream: Sequence[int | str],
+    run: float = 1.0,
 ) -> dict[str, list]:
     """``draws`` noisings of each example, as columns: all examples of draw 0, then of draw 1, ...
 
@@ -73,7 +80,7 @@ def noise_split(
             wrong = partial(draw_wrong, example.completion, w)
             for draw in range(draws):
                 rng = generator(*stream, draw, item)
-                noisings[draw].append(inject(example.completion, eta, wrong, bkspc, rng))
+                noisings[draw].append(inject(example.completion, eta, wrong, bkspc, rng, run))
     return {
         "example": list(range(len(examples))) * draws,
         "draw": [draw for draw in range(draws) for _ in examples],

@@ -122,9 +122,11 @@ class Reading:
 def read(
     policy: Policy, prompts: Sequence[Sequence[int]], continuations: Sequence[Continuation], batch: int
 ) -> Reading:
-    """A policy without ``<bkspc>`` reads continuations after their prompts, ``batch`` side by side.
+    """A policy reads continuations after their prompts, ``batch`` side by side.
 
-    Raises UserError where a prompt and its continuation exceed the policy's context.
+    A token's likelihood is that of the policy as it is sampled: ``<bkspc>`` is in the softmax where the policy has it
+    and a token of the continuation is live. Raises UserError where a prompt and its continuation exceed the policy's
+    context.
     """
     policy.eval()
     rows = [[Trajectory(p, c, [True] * len(c))] for p, c in zip(prompts, continuations, strict=True)]
@@ -143,6 +145,7 @@ def read(
             n = len(row.actions)
             kept = found[states[: n + 1]]
             logits = policy.logits(kept[:n], len(row.prompt) - 1 + torch.arange(n, device=kept.device))
+            logits[:1, policy.bkspc] = -torch.inf
             actions = torch.tensor(row.actions, dtype=torch.long, device=kept.device)[:, None]
             nll.append(-logits.log_softmax(-1).gather(1, actions).double().sum().item())
             features.append(kept[min(n, 1) :].float().mean(0).cpu().numpy())
@@ -247,7 +250,10 @@ def judge_run(
     sampled: dict[str, list[list[int]]],
     batch: int,
 ) -> dict:
-    """The content of judged.json: the run's ``policy`` (without ``<bkspc>``) and what it ``sampled``.
+    """The content of judged.json: the held-out loss of the run's ``policy``, and measures of what it ``sampled``.
+
+    The held-out loss is given twice: of the policy as it is sampled, and given that it does not delete (``<bkspc>`` out
+    of the softmax). The second flatters a policy that uses ``<bkspc>``.
 
     real: the continuations of the prompts; sampled: per decoding the actions taken after each prompt. What stands after
     them is judged up to the length of the real continuation; ``<eos>`` is no part of it.
@@ -257,6 +263,11 @@ def judge_run(
         return read(judge.policy, *zip(*map(judge.encode, prompts, continuations), strict=True), batch)
 
     held_out, reference = read(policy, prompts, real, batch), read_by_judge(real)
+    given_no_deletion = held_out
+    if policy.backspace:
+        policy.backspace = False
+        given_no_deletion = read(policy, prompts, real, batch)
+        policy.backspace = True
     eos, decodings = eos_ids(policy), {}
     for name, actions in sampled.items():
         live = (core.live_tokens(p, a, policy.bkspc) for p, a in zip(prompts, actions, strict=True))
@@ -273,6 +284,7 @@ def judge_run(
     return {
         "judge": {"model": judge.name, "description": description},
         "held_out": {"nll": held_out.mean, "per_example": held_out.means},
+        "held_out_given_no_deletion": {"nll": given_no_deletion.mean, "per_example": given_no_deletion.means},
         "decodings": decodings,
         "reference": measures(real, reference),
     }

@@ -92,12 +92,12 @@ class Policy(nn.Module):
             value, logit = values_and_logits(exact, head.weight, head.bias, states.state, states.action)
             hidden = hidden.float()
             bkspc, offset = self._bkspc(hidden), self._offset(hidden, inputs.position.flatten()[states.node])
-            if self.backspace:
-                value = torch.logaddexp(value, bkspc)
+            if self.backspace:  # but where no token is live
+                value = torch.where(states.at_prompt(batches, self.bkspc), value, torch.logaddexp(value, bkspc))
             logit = torch.where(states.action == self.bkspc, bkspc[states.state], logit) + offset[states.state]
             value = value + offset
         return [
-            Scores(logit[taken], value[index], *(t.to(self.device) for t in (batch.taken, batch.imitated)))
+            Scores(logit[taken], value[index], *(t.to(self.device) for t in (batch.taken, batch.imitated, batch.ended)))
             for batch, taken, index in zip(batches, states.taken, states.index, strict=True)
         ]
 

@@ -48,6 +48,13 @@ class States:
         place[order] = torch.arange(len(order))
         return cls(node, state[order], action[order], index, _split(place, [batch.action for batch in batches]))
 
+    def at_prompt(self, batches: Sequence[StateIndex], bkspc: int) -> Tensor:
+        """bool [N]: states in which no token is live, so that ``<bkspc>`` is ruled out."""
+        found = torch.zeros(len(self.node), dtype=torch.bool, device=self.node.device)
+        for batch, index in zip(batches, self.index, strict=True):
+            found[index[batch.at_prompt(bkspc).to(index.device)]] = True
+        return found
+
     def to(self, device: torch.device) -> "States":
         lists = ([t.to(device) for t in tensors] for tensors in (self.index, self.taken))
         return States(self.node.to(device), self.state.to(device), self.action.to(device), *lists)

@@ -42,7 +42,7 @@ def trainers(policy: Policy, model: Model, settings: Overhead, case: Case) -> It
         finally:
             torch.set_num_threads(threads)
             for run in runs.values():
-                run.producer.close()
+                run.close()
 
 
 def _run(mode: str, model: Model, settings: Overhead, case: Case, folder: Path) -> Run:
@@ -81,11 +81,10 @@ def _rebuilt(folder: Path, backspace: bool) -> Policy:
 
 def timed_steps(run: Trainer) -> dict[str, float]:
     """Seconds that a step took, on average from one generation to the next, and the share of waiting for rollouts."""
-    run.waited = waited = 0.0
     start = perf_counter()
-    for _ in range(STEPS):
-        waited += run.gradient_step().get("rollout_wait", 0.0)
-        run.step += 1
-    run.collect_rollouts()  # what is still under way would be done while another mode takes its turn
+    waited = sum(run.gradient_step().get("rollout_wait", 0.0) for _ in range(STEPS))
+    if run.rollouts is not None:
+        run.rollouts.collect()  # what is still under way would be done while another mode takes its turn
     seconds = perf_counter() - start
-    return {"step": seconds / STEPS, "waiting": (waited + run.waited) / seconds}
+    waited += run.rollouts.seconds_waited() if run.rollouts is not None else 0.0
+    return {"step": seconds / STEPS, "waiting": waited / seconds}

@@ -32,8 +32,8 @@ from sequencematch.seeding import generator, stable_seed, uniforms
 from sequencematch.settings.model import Model
 from sequencematch.settings.overheads import Overhead, longest_rollout
 from sequencematch.settings.training import Objective, Optimiser
-from sequencematch.training.losses import LOSSES, Scored, count
-from sequencematch.training.trainer import new_optimiser, score_batch
+from sequencematch.training.losses import LOSSES, Scored, ScoredBatch, score_batch
+from sequencematch.training.trainer import new_optimiser
 
 SPECIAL_IDS = {"pad": 0, "bos": 1, "eos": 2}
 # The weights hardly move: every repeat does the same work.
@@ -86,7 +86,7 @@ def make_data(case: Case, vocabulary: int, bkspc: int, eta: float, pops: float) 
 
     def noised(prompt: list[int], level: float, imitated: bool) -> Trajectory:
         actions, expert = inject(tokens(case.continuation), level, lambda *_: tokens(1)[0], bkspc, rng)
-        return Trajectory(prompt, actions, expert if imitated else [True] * len(actions))
+        return Trajectory(prompt, actions, expert if imitated else [True] * len(actions), ended=False)
 
     prompts = [[SPECIAL_IDS["bos"], *tokens(case.prompt - 1)] for _ in range(case.batch)]
     # n tokens with k repairs are n + 2k actions.
@@ -117,15 +117,16 @@ def copied_tokens(row: Sequence[Trajectory], bkspc: int) -> int:
     return sum(len(trajectory.prompt) + len(trajectory.actions) for trajectory in row)
 
 
-def score_copies(policy: Policy, rows: Batch) -> list[Scored]:
+def score_copies(policy: Policy, rows: Batch) -> ScoredBatch:
     """As in the paper: Algorithm 2 and its dense masks, data and rollouts in two batches, all logits at once."""
-    return [_score_dense(policy, *core.algorithm_2(column, policy.bkspc)) for column in zip(*rows, strict=True)]
+    encoded = (core.algorithm_2(column, policy.bkspc) for column in zip(*rows, strict=True))
+    return ScoredBatch(*(_score_dense(policy, inputs, index) for inputs, index in encoded))
 
 
-def score_trees(policy: Policy, rows: Batch) -> list[Scored]:
+def score_trees(policy: Policy, rows: Batch) -> ScoredBatch:
     """The same with state trees in the place of Algorithm 2, and nothing else changed."""
     encoded = [core.state_tree([(row,) for row in column], policy.bkspc) for column in zip(*rows, strict=True)]
-    return [_score_dense(policy, inputs, *batches) for inputs, batches in encoded]
+    return ScoredBatch(*(_score_dense(policy, inputs, *batches) for inputs, batches in encoded))
 
 
 def _score_dense(policy: Policy, inputs: Inputs, trajectories: StateIndex) -> Scored:
@@ -139,7 +140,7 @@ class Row:
     """A loss, how its batch is encoded and scored, and how its rollouts are drawn (None: it has none)."""
 
     loss: str
-    score: Callable[[Policy, Batch], list[Scored]]
+    score: Callable[[Policy, Batch], ScoredBatch]
     tokens: Callable[[Sequence[Trajectory], int], int]
     sample: Callable | None = None
 
@@ -183,7 +184,8 @@ def sample_rewinding(policy: Policy, prompts, decoding: Decoding, streams) -> li
     return [rollout.actions for rollout in rollouts]
 
 
-score_apart, score_shared = partial(score_batch, share_prompts=False), partial(score_batch, share_prompts=True)
+score_apart = partial(score_batch, share_prompts=False, imitate_prompt=False)
+score_shared = partial(score_batch, share_prompts=True, imitate_prompt=False)
 ROWS = {
     "mle": Row("mle", score_apart, separate_tokens),
     "bc": Row("bc", score_apart, separate_tokens),
@@ -236,6 +238,12 @@ def cut_off(policy: Policy) -> Iterator[Network]:
             handle.remove()
 
 
+def normaliser_of(rows: Batch) -> core.Normaliser:
+    """The normaliser of a batch that is all of the training data."""
+    data, *model = [sum(len(trajectory.actions) for trajectory in column) for column in zip(*rows, strict=True)]
+    return core.Normaliser(len(rows), data / len(rows), data / len(rows), sum(model))
+
+
 def now(policy: Policy) -> float:
     """Seconds, after all that the device was told to do is done."""
     if policy.device.type == "cuda":
@@ -256,12 +264,13 @@ def timed_step(policy: Policy, optimiser, row: Row, data: Data, bfloat16: bool =
     rows = data.rows(row.loss)
     with cut_off(policy) as network, torch.autocast(policy.device.type, torch.bfloat16, enabled=bfloat16):
         scored = row.score(policy, rows)
-    tensors = [tensor for s in scored for tensor in (s.scores.logit, s.scores.value)]
+    columns = [scored.data] if scored.rollouts is None else [scored.data, scored.rollouts]
+    tensors = [tensor for s in columns for tensor in (s.scores.logit, s.scores.value)]
     leaves = [tensor.detach().requires_grad_() for tensor in tensors]
-    pairs = zip(scored, leaves[::2], leaves[1::2], strict=True)
-    cut = [replace(s, scores=replace(s.scores, logit=logit, value=value)) for s, logit, value in pairs]
+    pairs = zip(columns, leaves[::2], leaves[1::2], strict=True)
+    cut = ScoredBatch(*(replace(s, scores=replace(s.scores, logit=logit, value=value)) for s, logit, value in pairs))
     scored_at = now(policy)
-    loss, _ = LOSSES[row.loss].function(cut, count(rows), OBJECTIVE, BETA)
+    loss, _ = LOSSES[row.loss].function(cut, normaliser_of(rows), OBJECTIVE, BETA)
     loss.backward()
     matched_at = now(policy)
     torch.autograd.backward(tensors, [leaf.grad for leaf in leaves])

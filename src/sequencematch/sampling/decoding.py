@@ -101,8 +101,9 @@ def ideal_rejection(logits: Tensor, eta: float) -> Tensor:
 def inverse_cdf(probability: Tensor, uniform: Tensor) -> Tensor:
     """The action int64 [n] at which the cumulated probability [n, A] first exceeds uniform float64 [n].
 
-    Trajectory of probability 0 are never drawn, provided that uniforms are float32 numbers below 1: then their
+    Actions of probability 0 are never drawn, provided that uniforms are float32 numbers below 1: then their
     product with the total lies below the total, in float64.
     """
     cumulated = probability.cumsum(-1, dtype=torch.float64)
-    return torch.searchsorted(cumulated, uniform[:, None] * cumulated[:, -1:], right=True)[:, 0]
+    drawn = torch.searchsorted(cumulated, uniform[:, None] * cumulated[:, -1:], right=True)[:, 0]
+    return drawn.clamp_max(probability.shape[-1] - 1)  # of probabilities that are no numbers, which the caller refuses

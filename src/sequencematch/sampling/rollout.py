@@ -55,8 +55,8 @@ class Perturbation:
 class Rollout:
     """The actions taken after a prompt and what was begun (``<eos>`` included), and whether ``<eos>`` was among them.
 
-    ``log_policy[t]`` is log pi(a_t|s_t) of the policy itself, before anything in ``Decoding`` and before
-    ``<bkspc>`` is ruled out at the prompt: what ``core.Scores.log_policy`` is, at the time of sampling.
+    ``log_policy[t]`` is log pi(a_t|s_t) of the policy itself, before anything in ``Decoding``: what
+    ``core.Scores.log_policy`` is, at the time of sampling (so ``<bkspc>`` is ruled out where no token is live).
     """
 
     actions: list[int]
@@ -249,6 +249,7 @@ class _Sampler:
         depth, taken = self.depth[rows], self.taken[rows]
         live = depth - self.boundary[rows]
         logits = self.cache.preferences(self._tensor(rows), self._tensor(depth))
+        logits[:, self.bkspc].masked_fill_(self._tensor(live == 0), -torch.inf)
         surprise, lag = NOTHING, NOTHING
         if self.decoding.surprise or self.decoding.takeback:
             surprise = -self._of_last(self.written, rows, live)

@@ -29,6 +29,11 @@ class Schedule(Section):
     decay_start: Annotated[int, Field(ge=0)] = setting(300, "step at which the cosine decay to 0 begins")
     beta_final: float = setting(0.2, "final weight of BC in beta L_BC + (1 - beta) L_SM", ge=0, le=1)
     beta_steps: Count = setting(150, "steps over which beta falls from 1 to its final value")
+    bkspc_start: Literal["mean", "noise"] = setting(
+        "mean",
+        "start of the row of <bkspc>: the mean of the trained network's rows, or the row that gives <bkspc> the share "
+        "of actions on clean validation states that it has in the noised data",
+    )
     metrics_every: Count = setting(25, "steps between rows of the metrics file")
     validate_every: Count = setting(150, "steps between validation losses")
     checkpoint_every: Count = setting(300, "steps between checkpoints a killed job resumes from")
@@ -53,9 +58,22 @@ class Objective(Section):
     c: float = setting(0.5, "weight of the chi2-mixture's quadratic", ge=0)
     beta_mix: float = setting(0.5, "share of that quadratic on data (the rest on rollouts)", ge=0, le=1)
     js_delta: float = setting(0.01, "js continues as a straight line below -log 2 + js_delta", gt=0)
+    value_from: Literal["data", "both"] = setting(
+        "data", "trajectories that the value bracket is estimated on: data, or half on data and half on rollouts"
+    )
     imitate_noise: bool = setting(False, "also imitate the injected wrong tokens (a departure; see README)")
+    imitate_prompt: bool = setting(False, "MLE and BC also imitate the prompt's tokens (the paper does for text)")
     uls_ngram: Count = setting(3, "length of the repeated n-grams that unlikelihood penalises")
     uls_weight: float = setting(1.0, "weight of the unlikelihood term", ge=0)
+
+    @model_validator(mode="after")
+    def _bracket_telescopes(self):
+        if self.weighting == "uniform" and self.value_from == "data":
+            raise ValueError(
+                "weighting 'uniform' needs value_from 'both': with uniform weights the value bracket does not "
+                "telescope, so that data and rollouts estimate different things"
+            )
+        return self
 
 
 class Rollouts(Section):

@@ -2,15 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TypeVar
 
 from sequencematch.core import Trajectory
 from sequencematch.seeding import generator
 from sequencematch.store.datasets import load
 
-Item = TypeVar("Item")
+Row = tuple[Trajectory, ...]  # what a gradient step trains on together: (data,) or (data, rollout)
 
 
 @dataclass(frozen=True)
@@ -23,24 +22,40 @@ class Corpus:
     def __len__(self) -> int:
         return len(self.draws[0])
 
+    @cached_property
+    def length(self) -> float:
+        """Mean number of actions of a trajectory, over all noisings."""
+        return self._mean(lambda trajectory: len(trajectory.actions))
+
+    def cloned(self, imitate_prompt: bool) -> float:
+        """Mean number of tokens and actions that BC imitates in a trajectory, over all noisings."""
+        return self._mean(lambda t: sum(t.imitated) + (len(t.prompt) - 1 if imitate_prompt else 0))
+
+    def _mean(self, number: Callable[[Trajectory], int]) -> float:
+        return sum(number(t) for draw in self.draws for t in draw) / sum(map(len, self.draws))
+
     def example(self, item: int, epoch: int) -> Trajectory:
         """The noising of an example that an epoch uses: all are used in turn."""
         return self.draws[epoch % len(self.draws)][item]
 
 
-def load_corpora(noised: Path, imitate_noise: bool = False) -> tuple[Corpus, Corpus]:
+def load_corpora(noised: Path, eos: int, imitate_noise: bool = False) -> tuple[Corpus, Corpus]:
     """The training and validation corpora of a folder written by ``inject_noise``.
 
-    With ``imitate_noise`` the injected wrong tokens count as the expert's own actions.
+    A trajectory whose last action is ``eos`` has ended; a passage of text is cut off. With ``imitate_noise`` the
+    injected wrong tokens count as the expert's own actions.
     """
     splits, provenance = load(noised)
-    return tuple(_corpus(splits[name], provenance["digest"], imitate_noise) for name in ("train", "validation"))
+    return tuple(_corpus(splits[name], provenance["digest"], eos, imitate_noise) for name in ("train", "validation"))
 
 
-def _corpus(split, digest: str, imitate_noise: bool) -> Corpus:
+def _corpus(split, digest: str, eos: int, imitate_noise: bool) -> Corpus:
     table = split.data.table
     columns = (table.column(name).to_pylist() for name in ("prompt", "actions", "imitated"))
-    examples = [Trajectory(p, a, [True] * len(a) if imitate_noise else i) for p, a, i in zip(*columns, strict=True)]
+    examples = [
+        Trajectory(p, a, [True] * len(a) if imitate_noise else i, ended=a[-1:] == [eos])
+        for p, a, i in zip(*columns, strict=True)
+    ]
     count = int(table.column("draw").to_numpy().max()) + 1
     size = len(examples) // count
     return Corpus([examples[d * size : (d + 1) * size] for d in range(count)], digest)
@@ -60,38 +75,33 @@ class Order:
             yield int(self._permutation(epoch)[offset]), epoch
 
 
-WINDOW = 8  # batches' worth of sequences that are sorted together
-
-
 def nodes(trajectory: Trajectory, bkspc: int) -> int:
     """Tokens that a state tree of the trajectory encodes: its prompt, and all that was pushed."""
     return len(trajectory.prompt) + len(trajectory.actions) - list(trajectory.actions).count(bkspc)
 
 
-def of_like_length(items: Sequence[Item], size: int, length: Callable[[Item], int]) -> list[list[Item]]:
-    """All items, in batches of ``size`` with those of like length together, so that little is padding."""
-    ordered = sorted(items, key=length)
-    return [ordered[start : start + size] for start in range(0, len(ordered), size)]
-
-
 class Batches:
-    """The effective batch of each gradient step, of sequences of like length.
+    """The effective batch of each gradient step: the next examples of the shuffled stream, so a random sample."""
 
-    ``WINDOW`` batches' worth of the shuffled stream are sorted by length, cut into batches, and these shuffled.
-    """
-
-    def __init__(self, corpus: Corpus, size: int, bkspc: int, *stream: int | str):
-        self.corpus, self.size, self.bkspc, self.stream = corpus, size, bkspc, stream
+    def __init__(self, corpus: Corpus, size: int, *stream: int | str):
+        self.corpus, self.size = corpus, size
         self.order = Order(len(corpus), *stream)
-        self._window = lru_cache(1)(self._make_window)
 
     def __getitem__(self, step: int) -> list[Trajectory]:
-        window, place = divmod(step, WINDOW)
-        return self._window(window)[place]
+        return [self.corpus.example(item, epoch) for item, epoch in self.order.slice(step * self.size, self.size)]
 
-    def _make_window(self, window: int) -> list[list[Trajectory]]:
-        count = WINDOW * self.size
-        examples = [self.corpus.example(item, epoch) for item, epoch in self.order.slice(window * count, count)]
-        batches = of_like_length(examples, self.size, lambda example: nodes(example, self.bkspc))
-        shuffled = generator(*self.stream, "window", window).permutation(WINDOW)
-        return [batches[k] for k in shuffled]
+
+def by_length(rows: Sequence[Row], bkspc: int, share_prompts: bool) -> list[Row]:
+    """The rows of an effective batch, short ones first, so that its micro-batches hold little padding.
+
+    A batch's gradient is a sum over its rows, so their order changes nothing else. Trajectories that do not share a
+    prompt are encoded apart, and which rollout goes with which data is arbitrary: then each column is sorted by itself.
+    """
+
+    def tokens(row: Row) -> int:
+        return sum(nodes(trajectory, bkspc) for trajectory in row)
+
+    if share_prompts:
+        return sorted(rows, key=tokens)
+    columns = [sorted(column, key=lambda trajectory: nodes(trajectory, bkspc)) for column in zip(*rows, strict=True)]
+    return list(zip(*columns, strict=True))

@@ -7,67 +7,74 @@ import torch
 from torch import Tensor
 
 from sequencematch import core
-from sequencematch.core import Normaliser, Scores, Trajectory
+from sequencematch.core import Normaliser, Scores, StateIndex
 from sequencematch.model.policy import Policy
 from sequencematch.settings.training import Objective
+from sequencematch.training.batches import Row
 
 Sums = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Trajectories of one kind, and their scores."""
+
+    index: StateIndex
+    scores: Scores
+
+
+@dataclass(frozen=True)
+class ScoredBatch:
+    """A scored micro-batch: data; rollouts, where the loss reads them; prompts, where they are imitated too."""
+
+    data: Scored
+    rollouts: Scored | None = None
+    prompts: Scored | None = None
 
 
 @dataclass(frozen=True)
 class Loss:
     """A method's loss: whether its policy has ``<bkspc>``, whether it trains on rollouts, and the function.
 
-    The function maps scored trajectories (data, or data and rollout), the effective batch's
-    normaliser, the settings and beta to a loss and to sums of what the metrics file reports.
+    The function maps a scored micro-batch, the effective batch's normaliser, the settings and beta to a loss and to
+    sums of what the metrics file reports.
     """
 
     backspace: bool
     rollouts: bool
-    function: Callable[[Sequence["Scored"], Normaliser, Objective, float], tuple[Tensor, Sums]]
+    function: Callable[[ScoredBatch, Normaliser, Objective, float], tuple[Tensor, Sums]]
 
 
-@dataclass(frozen=True)
-class Scored:
-    """One batch of trajectories and their scores."""
-
-    trajectories: core.StateIndex
-    scores: Scores
-
-
-def _cloning(scored, normaliser, settings, beta):
-    loss = core.behavioural_cloning(scored[0].scores) / normaliser.data_transitions
+def _cloning(batch, normaliser, settings, beta):
+    loss = core.behavioural_cloning(batch.data.scores)
+    if batch.prompts is not None:
+        loss = loss + core.behavioural_cloning(batch.prompts.scores)
+    loss = loss / normaliser.cloning
     return loss, {"bc_loss": loss.item()}
 
 
-def _unlikelihood(scored, normaliser, settings, beta):
-    model = scored[1]
-    cloning, sums = _cloning(scored, normaliser, settings, beta)
-    repeated = core.repeated_ngrams(model.trajectories, settings.uls_ngram)
-    penalty = core.unlikelihood(model.scores, repeated) / normaliser.model_transitions
+def _unlikelihood(batch, normaliser, settings, beta):
+    cloning, sums = _cloning(batch, normaliser, settings, beta)
+    repeated = core.repeated_ngrams(batch.rollouts.index, settings.uls_ngram)
+    penalty = core.unlikelihood(batch.rollouts.scores, repeated) / normaliser.data
     sums |= {"uls_loss": penalty.item(), "repeated_share": repeated.sum().item() / normaliser.model_transitions}
     return cloning + settings.uls_weight * penalty, sums
 
 
-def _sequence_match(scored, normaliser, settings, beta):
-    data, model = scored
+def _sequence_match(batch, normaliser, settings, beta):
+    data, model = batch.data.scores, batch.rollouts.scores
     objective = core_objective(settings)
-    cloning, sums = _cloning(scored, normaliser, settings, beta)
-    matching = core.sequence_match(data.scores, model.scores, objective, normaliser)
+    cloning, sums = _cloning(batch, normaliser, settings, beta)
+    matching = core.sequence_match(data, model, objective, normaliser)
     with torch.no_grad():
         sums |= {"sm_loss": matching.item()}
-        for name, side, count in (
-            ("data", data.scores, normaliser.data_transitions),
-            ("rollout", model.scores, normaliser.model_transitions),
-        ):
-            r = core.rewards(side, objective)[:, :-1]
-            sums[f"r_{name}"] = r.sum().item() / count
-        tail = data.scores.value[:, -1]
-        sums["v_tail"] = tail.sum().item() / normaliser.data_rows
+        r_data, r_rollout = (core.rewards(scores, objective)[:, :-1] for scores in (data, model))
+        sums["r_data"] = r_data.sum().item() / normaliser.data
+        sums["r_rollout"] = r_rollout.sum().item() / normaliser.model_transitions
+        sums["v_tail"] = data.value[:, -1].sum().item() / normaliser.trajectories
         if settings.divergence == "js":
-            r = core.rewards(data.scores, objective)[:, :-1]
-            on_tangent = (r < -core.LOG_2 + settings.js_delta) & data.scores.imitated
-            sums["js_tangent_share"] = on_tangent.sum().item() / normaliser.data_transitions
+            on_tangent = (r_data < -core.LOG_2 + settings.js_delta) & data.imitated
+            sums["js_tangent_share"] = on_tangent.sum().item() / normaliser.data
     return beta * cloning + (1 - beta) * matching, sums
 
 
@@ -81,18 +88,29 @@ LOSSES = {
 
 def core_objective(settings: Objective) -> core.Objective:
     """The objective's constants as the core takes them."""
-    names = ("divergence", "alpha", "gamma", "weighting", "c", "beta_mix", "js_delta")
+    names = ("divergence", "alpha", "gamma", "weighting", "c", "beta_mix", "js_delta", "value_from")
     return core.Objective(**{name: getattr(settings, name) for name in names})
 
 
-def count(rows: Sequence[Sequence[Trajectory]]) -> Normaliser:
-    """The normaliser of an effective batch of rows: (data,) or (data, rollout)."""
-    data, *model = [sum(len(trajectory.actions) for trajectory in column) for column in zip(*rows, strict=True)]
-    return Normaliser(data, sum(model), len(rows), len(rows) * len(model))
+def score_rows(policy: Policy, rows: Sequence[Row], prompts: bool = False) -> list[Scored]:
+    """Encode rows as state trees (each prompt once), run the policy, and score the trajectories column by column.
 
-
-def score_rows(policy: Policy, rows: Sequence[Sequence[Trajectory]]) -> list[Scored]:
-    """Encode rows as state trees (each prompt once), run the policy, and score every trajectory."""
+    ``prompts``: one column more, the prompts as trajectories of their own.
+    """
     inputs, batches = core.state_tree(rows, policy.bkspc)
+    if prompts:
+        batches = [*batches, core.prompt_index(rows)]
     scores = policy.score(inputs, batches)
     return [Scored(batch.to(policy.device), s) for batch, s in zip(batches, scores, strict=True)]
+
+
+def score_batch(policy: Policy, rows: Sequence[Row], share_prompts: bool, imitate_prompt: bool) -> ScoredBatch:
+    """Score a micro-batch: one tree per row where its trajectories share their prompt, otherwise one tree for each."""
+    if share_prompts or len(rows[0]) == 1:
+        data, *others = score_rows(policy, rows, imitate_prompt)
+        prompts = others.pop() if imitate_prompt else None
+        return ScoredBatch(data, *others, prompts=prompts)
+    columns = zip(*rows, strict=True)
+    data, *others = score_rows(policy, [(t,) for t in next(columns)], imitate_prompt)
+    (rollouts,) = score_rows(policy, [(t,) for t in next(columns)])
+    return ScoredBatch(data, rollouts, *others)

@@ -22,6 +22,7 @@ from sequencematch.store import provenance
 from sequencematch.store.code_digest import code_digest
 from sequencematch.store.files import atomic_folder, check_digest, read_json
 from sequencematch.training.batches import load_corpora
+from sequencematch.training.bkspc_start import start_bkspc
 from sequencematch.training.checkpoints import discard_checkpoints, save_tensors
 from sequencematch.training.losses import LOSSES
 from sequencematch.training.trainer import METRICS, Run, Stage, train, write_metrics
@@ -55,14 +56,16 @@ def run_stage(
     """
     given = {"model": model, "optimiser": optimiser, "schedule": schedule, "objective": objective, "rollouts": rollouts}
     objective, rollouts = objective or Objective(), rollouts or Rollouts()
-    train_corpus, validation_corpus = load_corpora(args.noised, objective.imitate_noise)
     tokenizer = load_tokenizer(args.tokenizer)
+    train_corpus, validation_corpus = load_corpora(args.noised, tokenizer.special_ids["eos"], objective.imitate_noise)
     if tokenizer.bkspc != policy.bkspc:
         raise UserError(
             f"<bkspc> is action {tokenizer.bkspc} of the tokenizer '{args.tokenizer}' and {policy.bkspc} of the model: "
             "they belong to different experiments; make both again"
         )
     initial = getattr(args, "initial", None)
+    if initial and policy.backspace and not _has_bkspc(initial):
+        start_bkspc(policy, schedule.bkspc_start, train_corpus, validation_corpus)
     identity = {
         "stage": vars(stage),
         "settings": {name: section.model_dump() for name, section in given.items() if section is not None},
@@ -115,6 +118,11 @@ def load_initial(args: argparse.Namespace, stage: Stage) -> tuple[Policy, Model,
 def _initial_policy(folder: Path, backspace: bool) -> Policy:
     policy, _ = load_policy(folder, backspace)
     return policy
+
+
+def _has_bkspc(folder: Path) -> bool:
+    """Whether the policy in a model folder was trained with ``<bkspc>``."""
+    return json.loads((folder / "policy.json").read_text())["backspace"]
 
 
 def _weights_digest(folder: Path) -> str:

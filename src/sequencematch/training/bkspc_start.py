@@ -1,0 +1,54 @@
+"""Where the row of ``<bkspc>`` starts, when training goes on from a policy that was trained without it."""
+
+import math
+
+import torch
+
+from sequencematch import core
+from sequencematch.model.policy import Policy
+from sequencematch.training.batches import Corpus
+
+EXAMPLES = 128  # validation trajectories that the row is fitted on
+RIDGE = 1e-3  # of the mean square of the hidden states: keeps the row small in directions that no state has
+
+
+def start_bkspc(policy: Policy, start: str, train: Corpus, validation: Corpus) -> None:
+    """Set the row in place.
+
+    ``mean``: the mean of the trained rows of the vocabulary. ``noise``: the row for which P(``<bkspc>``|s) lies near
+    the share of ``<bkspc>`` in the imitated actions of the training data, in states of the validation data that call
+    for no ``<bkspc>``. There the logit has to be log(p / (1 - p)) above the logsumexp of the vocabulary's logits: a
+    least-squares fit to the hidden states.
+    """
+    row = policy.lm.get_output_embeddings().weight.detach().float().mean(0)
+    if start == "noise" and (share := bkspc_share(train, policy.bkspc)) > 0:
+        hidden, value = clean_states(policy, validation)
+        target = value + math.log(share / (1 - share))
+        ridge = RIDGE * len(hidden) * hidden.square().mean() * torch.eye(hidden.shape[1], device=hidden.device)
+        row = torch.linalg.solve(hidden.T @ hidden + ridge, hidden.T @ target).float()
+    with torch.no_grad():
+        policy.bkspc_row.copy_(row)
+
+
+def bkspc_share(corpus: Corpus, bkspc: int) -> float:
+    """The share of ``<bkspc>`` in the imitated actions of a corpus."""
+    imitated = [a for draw in corpus.draws for t in draw for a, own in zip(t.actions, t.imitated, strict=True) if own]
+    return imitated.count(bkspc) / len(imitated)
+
+
+@torch.no_grad()
+def clean_states(policy: Policy, corpus: Corpus) -> tuple[torch.Tensor, torch.Tensor]:
+    """Hidden states float64 [N, d] with a live token in which the expert does not delete, and the logsumexp of their
+    logits over the vocabulary, float64 [N].
+    """
+    policy.eval()
+    hidden, value = [], []
+    for trajectory in corpus.draws[0][:EXAMPLES]:
+        inputs, (index,) = core.state_tree([(trajectory,)], policy.bkspc)
+        clean = index.taken & index.imitated & (index.action != policy.bkspc) & ~index.at_prompt(policy.bkspc)[:, :-1]
+        states = index.state[:, :-1][clean].to(policy.device)
+        found = policy.encode(inputs.to(policy.device))[0, states]
+        hidden.append(found.double())
+        value.append(policy.preferences(found)[:, : policy.bkspc].double().logsumexp(-1))
+    policy.train()
+    return torch.cat(hidden), torch.cat(value)

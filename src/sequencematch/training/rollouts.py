@@ -1,0 +1,107 @@
+"""The rollouts that a run trains on: when they are generated, and which of them a gradient step sees (appendix E)."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import astuple
+
+from sequencematch.core import Trajectory
+from sequencematch.model.processes import Processes
+from sequencematch.sampling.decoding import Decoding
+from sequencematch.sampling.producer import Producer, Request
+from sequencematch.seeding import generator, stable_seed
+from sequencematch.settings.training import Rollouts
+from sequencematch.training.batches import Corpus, Order
+from sequencematch.training.replay import Entry, ReplayBuffer, generation_due, generation_interval, next_generation
+
+
+class RolloutSchedule:
+    """The replay buffer, and the generation steps that fill it.
+
+    Generation k comes before the first gradient step at or after k times the interval. It draws rollouts after the next
+    prompts of a shuffled stream. Where rollouts are concurrent, it is begun up to ``staleness`` gradient steps ahead.
+
+    steps: gradient steps of the run, from 0; ``draw`` counts them the same way.
+    """
+
+    def __init__(
+        self,
+        settings: Rollouts,
+        corpus: Corpus,
+        batch: int,
+        steps: int,
+        seed: int,
+        producer: Producer,
+        processes: Processes,
+    ):
+        self.settings, self.corpus, self.batch, self.steps, self.seed = settings, corpus, batch, steps, seed
+        self.producer, self.processes = producer, processes
+        self.buffer = ReplayBuffer(settings.buffer)
+        self.interval = generation_interval(settings.generate, settings.seen, batch)
+        self.ahead = settings.staleness if settings.concurrent else 0
+        self.generations = 0
+        self.asked: tuple[Sequence[int], int] | None = None  # a generation under way: its examples, step of its weights
+        self.arrived: list[Entry] = []  # a generation that is not in the buffer yet
+        self.waited = 0.0  # seconds
+
+    def draw(self, step: int) -> list[Entry]:
+        """A batch of different rollouts, a uniform sample of the buffer, after the generation steps that are due."""
+        self._refill(step)
+        return self.buffer.draw(self.batch, generator(self.seed, "replay", step))
+
+    def trajectory(self, entry: Entry) -> Trajectory:
+        """The rollout as a trajectory; one that reached the bound on actions was cut off."""
+        prompt = self.corpus.example(entry.example, 0).prompt
+        return Trajectory(prompt, entry.actions, [True] * len(entry.actions), ended=entry.finished)
+
+    def collect(self) -> list[Entry]:
+        """The rollouts asked for last, after waiting for them if need be; none where none were asked for."""
+        if self.asked:
+            items, step = self.asked
+            start = time.perf_counter()
+            rollouts = self.producer.answer()
+            self.waited += time.perf_counter() - start
+            entries = [
+                Entry(item, rollout.actions, rollout.finished, step)
+                for item, rollout in zip(items, rollouts, strict=True)
+            ]
+            self.arrived, self.asked = self.processes.united(entries), None
+        return self.arrived
+
+    def seconds_waited(self) -> float:
+        """Seconds that training waited for rollouts since this was last asked."""
+        waited, self.waited = self.waited, 0.0
+        return waited
+
+    def state_dict(self) -> dict:
+        """What a resumed run needs, as lists and numbers; a generation under way is waited for."""
+        arrived = [list(astuple(entry)) for entry in self.collect()]
+        return {"buffer": self.buffer.state_dict(), "arrived": arrived, "generations": self.generations}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.buffer.load_state_dict(state["buffer"])
+        self.arrived = [Entry(*fields) for fields in state["arrived"]]
+        self.generations = state["generations"]
+
+    def _refill(self, step: int) -> None:
+        due = generation_due(step, self.interval)
+        while due or len(self.buffer) < self.batch:
+            self._ask(step)
+            self.buffer.add(self.collect())
+            self.arrived, due = [], False
+        if next_generation(step, self.interval) <= min(step + self.ahead, self.steps - 1):
+            self._ask(step)
+
+    def _ask(self, step: int) -> None:
+        """Begin a generation step, unless one is under way: rollouts of the policy as it is, after the next prompts."""
+        if self.asked or self.arrived:
+            return
+        settings = self.settings
+        first = self.generations * settings.generate
+        items = [item for item, _ in Order(len(self.corpus), self.seed, "rollouts").slice(first, settings.generate)]
+        decoding = Decoding(settings.max_actions, settings.temperature, settings.top_p, settings.top_k)
+        streams = [stable_seed(self.seed, "rollout", first + k) for k in range(len(items))]
+        items, streams = self.processes.share(items), self.processes.share(streams)
+        prompts = [self.corpus.example(item, 0).prompt for item in items]
+        self.producer.ask(Request(prompts, decoding, streams, batch=settings.generate))
+        self.asked = items, step
+        self.generations += 1
