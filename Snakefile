@@ -20,6 +20,9 @@ from sequencematch.settings.options import options
 from sequencematch.settings.overheads import MEASUREMENTS
 from sequencematch.settings.training import Objective
 
+if set("{}") & set(workflow.basedir + os.getcwd()):
+    sys.exit("error: the path of this folder has braces, which Snakemake takes for wildcards: rename the folder")
+
 # The configuration: config.yaml, the scale's overlay, then what --config and --configfile say.
 try:
     CONFIG = load_config(
@@ -37,6 +40,8 @@ except UserError as error:
 onstart:
     try:
         script.check_writable(Path(RESULTS))
+        if not workflow.touch:
+            preflight.check_dates(str(file) for job in workflow.dag.needrun_jobs() for file in job.input)
     except UserError as error:
         sys.exit(f"error: {error}")
     if workflow.local_exec and not workflow.touch:  # on other machines each job looks for itself

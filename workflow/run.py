@@ -7,8 +7,10 @@ their name, which begins with a digest of this folder.
 """
 
 import argparse
+import base64
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -21,18 +23,26 @@ import yaml
 
 MARK = "SEQUENCEMATCH_RUN"
 SNAKEMAKE = [sys.executable, "-m", "snakemake"]
+PATIENCE = 3  # seconds in which what is ending ends
+# Of a record of Snakemake's, what must be of a certain type.
+RECORD = {
+    "input": list,
+    "log": list,
+    "params": list,
+    "input_checksums": dict,
+    "rule": str,
+    "code": str,
+    "shellcmd": str,
+}
+KEPT = ("metadata", "incomplete", "locks", "log")  # folders of Snakemake's records
 PROFILES = Path(__file__).parent / "profiles"
 
 
 def main() -> None:
     profile, executor, words = arguments()
     state = Path(".snakemake")
-    state.mkdir(exist_ok=True)
-    lock = os.open(state / "run.lock", os.O_RDWR | os.O_CREAT)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        sys.exit("error: another run is going on in this folder; wait for it or stop it, then run this again")
+    check_state(state)
+    lock = take_lock(state / "run.lock")
     others = [process for process in psutil.process_iter() if process.pid != os.getpid()]
     end_jobs([process for process in others if environment(process).get(MARK) == os.getcwd()])
     if executor == "slurm":
@@ -47,6 +57,64 @@ def main() -> None:
         os.environ |= {"SEQUENCEMATCH_RUN_PID": str(os.getpid()), "SEQUENCEMATCH_PYTHON": sys.executable}
     os.set_inheritable(lock, True)  # Snakemake takes this process's place, and keeps the lock
     os.execv(sys.executable, [*SNAKEMAKE, "--workflow-profile", str(profile), *words])
+
+
+def check_state(state: Path) -> None:
+    """End with one sentence where Snakemake could not keep its records in this folder."""
+    try:
+        state.mkdir(exist_ok=True)
+        for name in KEPT:
+            (state / name).mkdir(exist_ok=True)
+        (state / "run.lock").open("a").close()
+        unreadable = [path for path in [state, *state.iterdir()] if not os.access(path, os.R_OK | os.W_OK)]
+    except OSError as error:
+        unreadable = [Path(error.filename or state)]
+    if unreadable:
+        sys.exit(
+            f"error: '{unreadable[0]}', where Snakemake keeps its records, is damaged or closed to you: correct its "
+            "permissions, or remove .snakemake (results stay; what made them is then unknown, so make verify first)"
+        )
+    for file in [path for path in (state / "metadata").rglob("*") if path.is_file()]:
+        if not is_record(file):
+            forget(file, state)
+
+
+def is_record(file: Path) -> bool:
+    """Whether Snakemake can read one of its records: what made a result."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return all(isinstance(content.get(name), kind | None) for name, kind in RECORD.items())
+    except (ValueError, RecursionError, AttributeError):
+        return False
+
+
+def forget(file: Path, state: Path) -> None:
+    """Remove a damaged record, and mark its result as unfinished: what made it is unknown, so it is made again."""
+    name = file.relative_to(state / "metadata")
+    marker = state / "incomplete" / name
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    marker.write_text(json.dumps({"external_jobid": None}))
+    file.unlink()
+    encoded = "".join(name.parts).replace("@", "")
+    try:
+        result = base64.b64decode(encoded, validate=True).decode()
+    except ValueError:
+        result = encoded
+    print(f"warning: Snakemake's record of '{result}' is damaged; it will be made again", file=sys.stderr)
+
+
+def take_lock(file: Path) -> int:
+    """The lock on this folder. A run that was just killed holds it until the system has ended it, so this waits."""
+    lock = os.open(file, os.O_RDWR | os.O_CREAT)
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
+        except BlockingIOError:
+            if time.monotonic() > end:
+                sys.exit("error: another run is going on in this folder; wait for it or stop it, then run this again")
+            time.sleep(0.1)
 
 
 def arguments() -> tuple[Path, str, list[str]]:
@@ -104,10 +172,24 @@ def is_snakemake_here(process: psutil.Process) -> bool:
         return False
 
 
+def is_over(process: psutil.Process) -> bool:
+    """Whether it has ended, though its parent has not asked for its exit status."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return True
+
+
 def end_jobs(jobs: list[psutil.Process]) -> None:
-    """Kill what a killed run left running: outputs are atomic and training resumes, so nothing is lost."""
+    """Kill what an earlier run left running: outputs are atomic and training resumes, so nothing is lost.
+
+    Processes of a run that has just ended are given time to end by themselves, and are not spoken of.
+    """
+    _, jobs = psutil.wait_procs(jobs, timeout=PATIENCE)
     for job in jobs:
-        print(f"ending process {job.pid}, left behind by a run that was killed", file=sys.stderr)
+        if is_over(job):
+            continue
+        print(f"ending process {job.pid}, left behind by an earlier run", file=sys.stderr)
         try:
             job.kill()
         except psutil.NoSuchProcess:

@@ -1,5 +1,6 @@
 """The check before any work: every gap is named, once, with what to do, and no token is ever shown."""
 
+import os
 import subprocess
 import sys
 from collections import namedtuple
@@ -13,6 +14,7 @@ from huggingface_hub import errors
 from sequencematch.config import preflight
 from sequencematch.config.experiment import load_config, scale_overlay
 from sequencematch.config.preflight import Planned, Reference, disk_needed, hub_problem, problems, references
+from sequencematch.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 LLAMA = Reference("model", "model.source", "meta-llama/Llama-2-7b-hf", "main")
@@ -185,3 +187,17 @@ def test_the_real_command_fails_at_once_and_a_dry_run_does_not(tmp_path, monkeyp
     assert not (tree / "results").exists() or not list((tree / "results").rglob("*.log"))
     dry = subprocess.run([*words, "--dry-run"], cwd=tree, capture_output=True, text=True)
     assert dry.returncode == 0, dry.stderr
+
+
+def test_a_date_in_the_future_is_named(tmp_path):
+    """Of a folder Snakemake's own time stamp counts; what does not exist yet has no date."""
+    now = 1_000_000_000.0
+    (tmp_path / "folder").mkdir()
+    for name in ("file", "folder/.snakemake_timestamp"):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (now, now + 30))
+    files = [str(tmp_path / name) for name in ("file", "folder", "absent")]
+    preflight.check_dates(files, now)
+    os.utime(tmp_path / "folder/.snakemake_timestamp", (now, now + 90))
+    with pytest.raises(UserError, match="folder' is dated .* in the future"):
+        preflight.check_dates(files, now)

@@ -5,7 +5,8 @@ For jobs that run here. Jobs sent to other machines look for their GPUs themselv
 
 import os
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from sequencematch.config.experiment import Config
+from sequencematch.errors import UserError
 from sequencematch.settings.model import Model
 
 TRAINING = ("pretrain_base", "pretrain_bc", "finetune")
@@ -20,6 +22,7 @@ TRAINING = ("pretrain_base", "pretrain_bc", "finetune")
 STAGES = {"train": (*TRAINING, "measure_overheads"), "sample": ("sample", "judge")}
 LOADING = (*TRAINING, "train_tokenizer", "sample", "judge")  # rules that read a pretrained model
 MEGABYTE = 10**6
+CLOCKS = 60  # seconds that the clocks of machines on one network may differ
 # Of a trained parameter: itself in float32, and with it AdamW's two averages.
 WEIGHT, STATE = 4, 12
 CHECKPOINTS = 3  # on disk at a time: two are kept while another one is written
@@ -58,6 +61,22 @@ def problems(jobs: Sequence[Planned], config: Config, results: Path, gpus: int |
     disk = [] if access else _disk_problems(jobs, config, results)
     memory = [*_memory_problems(jobs), *_network_problems(jobs, config)]
     return [*_gpu_problems(jobs, config, gpus), *memory, *disk, *access]
+
+
+def check_dates(files: Iterable[str], now: float | None = None) -> None:
+    """Raises UserError where a file or folder that a job will read is dated in the future.
+
+    Snakemake throws away the result of such a job as older than what it was made from, and does so every time.
+    """
+    now = time.time() if now is None else now
+    for file in dict.fromkeys(files):
+        stamp = Path(file) / ".snakemake_timestamp"  # what Snakemake dates a folder by
+        dated = next((path.stat().st_mtime for path in (stamp, Path(file)) if path.exists()), now)
+        if dated > now + CLOCKS:
+            raise UserError(
+                f"'{file}' is dated {time.ctime(dated)}, in the future: correct this machine's clock, or date such "
+                f"files now: find '{Path(file).parts[0]}' -newermt now -exec touch {{}} +"
+            )
 
 
 def _gpu_problems(jobs: Sequence[Planned], config: Config, allowed: int | None) -> Iterator[str]:
