@@ -132,9 +132,10 @@ def generate(
 
     takeback, takeback_ratio: the rule, for any model. A token just written is taken back if its probability was below
     ``takeback``, or below ``takeback_ratio`` times that of the likeliest token of its place. What counts is the
-    model's own probability, before any logits processor. A token that was the only choice stands, and the end of a
-    sequence is not taken back. Where nobody else writes, the rule only truncates the distribution that tokens are
-    drawn from (``takeback_ratio`` as ``min_p`` does). Its use is the repair of tokens that the model did not choose.
+    model's own probability, before any logits processor. Three kinds of tokens stand all the same: the likeliest of
+    its place, one that was the only choice, and the end of a sequence. Where nobody else writes, the rule only
+    truncates the distribution that tokens are drawn from (``takeback_ratio`` as ``min_p`` does). Its use is the repair
+    of tokens that the model did not choose.
 
     draft_ids: such tokens, for each prompt its own (int64 [B, D], or lists), written one by one in place of what the
     model draws. After a deletion the model draws for itself, and the draft goes on behind that. The model continues
@@ -320,8 +321,9 @@ class _Rule:
         return bool(self.least or self.ratio)
 
     def forbids(self, log_policy: float, likeliest: float) -> bool:
-        lag = likeliest - log_policy
-        return bool(self.least and log_policy < math.log(self.least) or self.ratio and lag > -math.log(self.ratio))
+        bars = [math.log(self.least)] if self.least else []
+        bars += [likeliest + math.log(self.ratio)] if self.ratio else []
+        return log_policy < min(max(bars), likeliest)
 
 
 class _Row:

@@ -271,6 +271,15 @@ def test_drafts_are_repaired(lm, numbers):
     assert kept[:, 7:].tolist() == [draft] * 3
 
 
+def test_where_no_token_reaches_the_bar_the_likeliest_stands(lm):
+    """Otherwise nothing could ever be written there."""
+    options = {"do_sample": True, "top_k": 0, "max_new_tokens": 40, "eos_token_id": None}
+    found = generate(model=lm, **batch(), **options, takeback=0.999)
+    likeliest = generate(model=lm, **batch(), do_sample=False, takeback_ratio=0.3, max_new_tokens=40, eos_token_id=None)
+    for row, greedy in zip(found[:, 7:].tolist(), likeliest[:, 7:].tolist(), strict=True):
+        assert row[:3] == greedy[:3]
+
+
 def test_undisturbed_the_rule_is_min_p(lm):
     """Rejection at p < ratio x p_max samples from the truncated distribution."""
     torch.manual_seed(0)
