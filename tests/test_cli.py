@@ -9,12 +9,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from support.networks import random_trajectory
-from support.trained import PROMPTS, trained_folder
+from support.networks import random_trajectory, tiny_llama
+from support.trained import PROMPTS, TEXTS, trained_folder
 
 from sequencematch import core
 from sequencematch.cli import main
 from sequencematch.core import Trajectory
+from sequencematch.data.tokenizer import train_tokenizer
 from sequencematch.sampling.rollout import Decoding, sample
 from sequencematch.trace import render, trace
 
@@ -70,6 +71,27 @@ def test_deletions_are_visible(checkpoint, capsys, monkeypatch):
 def test_greedy_ignores_the_seed(checkpoint, capsys):
     words = ("sample", checkpoint[0], PROMPT, "--temperature", 0)
     assert output(capsys, *words, "--seed", 1) == output(capsys, *words, "--seed", 2)
+
+
+def test_any_model_takes_back_by_rule(tmp_path, capsys):
+    """A network and a tokenizer that have never heard of <bkspc>."""
+    tokenizer = train_tokenizer(TEXTS)
+    tokenizer.save(tmp_path / "any")
+    tiny_llama(tokenizer.size).save_pretrained(tmp_path / "any")
+    words = ("sample", tmp_path / "any", PROMPT, "--takeback-ratio", 0.6, "--max-actions", 30)
+    found = json.loads(output(capsys, *words, "--json"))
+    assert found["action_ids"].count(tokenizer.size) == found["log_policy"].count(None) > 0
+    assert output(capsys, *words).splitlines()[1] == found["text"]
+    assert "no trained policy" in error(capsys, *words[:3])
+    assert "cannot load" in error(capsys, "sample", tmp_path / "none", "x", "--takeback-ratio", 0.6)
+
+
+def test_the_rule_works_on_a_trained_model_too(checkpoint, capsys):
+    folder, policy, tokenizer = checkpoint
+    words = ("--json", "--seed", 5, "--max-actions", 20, "--takeback-ratio", 0.6)
+    found = json.loads(output(capsys, "sample", folder, PROMPT, *words))
+    (rollout,), _ = sample(policy, [tokenizer.prompt(PROMPT + " ")], Decoding(20, takeback_ratio=0.6), [5], batch=1)
+    assert found["action_ids"] == rollout.actions and policy.bkspc in rollout.actions
 
 
 def test_a_folder_that_is_no_checkpoint(tmp_path, capsys):

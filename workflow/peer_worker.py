@@ -1,8 +1,9 @@
-"""One sampler with take-back, run by whatever Python has it: ``peer_worker.py SAMPLER MODEL``.
+"""One sampler with take-back, run by whatever Python has it: ``peer_worker.py SAMPLER MODEL THREADS``.
 
 It needs torch and transformers, and the package that is measured; nothing of this project but ``takeback/``. Each
-line of its input is a request in JSON, each line of its output the answer. ``{"seed": 1, "batch": 1}`` completes all
-prompts and is timed. ``{"check": true}`` completes two, and compares every log pi with a pass over the live tokens.
+line of its input is a request in JSON, each line of its output the answer. ``{"seed": 1, "batch": 1, "length": 40}``
+completes all prompts by so many tokens that stand, and is timed. With ``"check": true`` it completes two, and compares
+every log pi with a pass over the live tokens.
 All samplers have one rule: a token is taken back if its probability, at temperature 1 and over the whole vocabulary,
 is below ``RATIO`` times that of the likeliest token.
 """
@@ -16,7 +17,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-RATIO, LENGTH = 0.3, 24  # the rule; live tokens of a completion, at most
+RATIO = 0.3
 PROMPTS = (
     "The old lighthouse keeper climbed the stairs every evening because",
     "To bake bread at home you need",
@@ -32,8 +33,8 @@ PROMPTS = (
 class Run:
     """A model, and what a sampler did with it: forward passes, tokens written, tokens that stand."""
 
-    def __init__(self, folder: str):
-        torch.set_num_threads(2)
+    def __init__(self, folder: str, threads: int):
+        torch.set_num_threads(threads)
         self.tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
         self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
         self.model.generation_config.repetition_penalty = None
@@ -56,7 +57,7 @@ class Run:
         self.worst = max(self.worst, abs(float(log_policy) - float(exact[token])))
 
 
-def ours(run: Run, prompts: list[str], batch: int, check: bool) -> None:
+def ours(run: Run, prompts: list[str], batch: int, length: int, check: bool) -> None:
     folder = str(Path(__file__).resolve().parents[1] / "takeback")
     for first in range(0, len(prompts), batch):
         given = run.tokenizer(prompts[first : first + batch], return_tensors="pt", padding=True)
@@ -66,8 +67,8 @@ def ours(run: Run, prompts: list[str], batch: int, check: bool) -> None:
             do_sample=True,
             top_k=0,
             takeback_ratio=RATIO,
-            max_new_tokens=20 * LENGTH,
-            stopping_criteria=[lambda ids, _, most=width + LENGTH: ids[:, -1].new_tensor(ids.shape[1] >= most)],
+            max_new_tokens=20 * length,
+            stopping_criteria=[lambda ids, _, most=width + length: ids[:, -1].new_tensor(ids.shape[1] >= most)],
             return_dict_in_generate=True,
             custom_generate=folder,
             trust_remote_code=True,
@@ -86,7 +87,7 @@ def ours(run: Run, prompts: list[str], batch: int, check: bool) -> None:
             run.kept += len(live) - before
 
 
-def backtracking_llm(run: Run, prompts: list[str], batch: int, check: bool) -> None:
+def backtracking_llm(run: Run, prompts: list[str], batch: int, length: int, check: bool) -> None:
     from backtracking_llm.generation import GenerationSession
 
     class Ratio:
@@ -100,7 +101,7 @@ def backtracking_llm(run: Run, prompts: list[str], batch: int, check: bool) -> N
 
     outputs = run.model.config.vocab_size
     for prompt in prompts:
-        session = GenerationSession(run.model, run.tokenizer, prompt, Ratio(), 1, LENGTH, top_k=outputs)
+        session = GenerationSession(run.model, run.tokenizer, prompt, Ratio(), 1, length, top_k=outputs)
         while not session.done:
             live = session.token_ids[0].tolist()
             step = session.step()
@@ -123,7 +124,7 @@ def _likeliest(run: Run, live: list[int]) -> int:
     return token
 
 
-def backtrack_sampler(run: Run, prompts: list[str], batch: int, check: bool) -> None:
+def backtrack_sampler(run: Run, prompts: list[str], batch: int, length: int, check: bool) -> None:
     from backtrack_sampler import BacktrackSampler
     from backtrack_sampler.provider.transformers_provider import TransformersProvider
     from backtrack_sampler.strategy.base_strategy import BaseStrategy
@@ -162,15 +163,15 @@ def backtrack_sampler(run: Run, prompts: list[str], batch: int, check: bool) -> 
         prompt_ids = run.tokenizer.encode(prompt, add_special_tokens=False)
         provider = TransformersProvider(run.model, run.tokenizer, torch.device("cpu"))
         sampler = BacktrackSampler(provider, Ratio())
-        run.kept += len(list(sampler.generate(prompt=prompt, max_new_tokens=LENGTH, top_k=0)))
+        run.kept += len(list(sampler.generate(prompt=prompt, max_new_tokens=length, top_k=0)))
 
 
 SAMPLERS = {"takeback": ours, "backtracking-llm": backtracking_llm, "backtrack-sampler": backtrack_sampler}
 
 
 def main() -> None:
-    name, folder = sys.argv[1:]
-    run = Run(folder)
+    name, folder, threads = sys.argv[1:]
+    run = Run(folder, int(threads))
     package = "transformers" if name == "takeback" else name
     print(json.dumps({"versions": {p: version(p) for p in {package, "transformers", "torch"}}}), flush=True)
     for line in sys.stdin:
@@ -179,7 +180,8 @@ def main() -> None:
         run.reset()
         torch.manual_seed(request.get("seed", 0))
         start = time.perf_counter()
-        SAMPLERS[name](run, list(PROMPTS[:2] if check else PROMPTS), request.get("batch", 1), check)
+        prompts = list(PROMPTS[:2] if check else PROMPTS)
+        SAMPLERS[name](run, prompts, request.get("batch", 1), request.get("length", 40), check)
         seconds = time.perf_counter() - start
         answer = {"seconds": seconds, "passes": run.passes, "pushed": run.pushed, "kept": run.kept, "worst": run.worst}
         print(json.dumps(answer), flush=True)

@@ -6,6 +6,7 @@ Modules are imported as a subcommand needs them: ``--help`` is instant, ``trace`
 import argparse
 import io
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -38,7 +39,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_sample(commands) -> None:
     command = commands.add_parser("sample", help="complete a prompt, deletions visible", allow_abbrev=False)
-    command.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="trained model folder")
+    command.add_argument(
+        "checkpoint",
+        type=Path,
+        metavar="MODEL",
+        help="trained model folder; with --takeback-ratio any causal model's, or its name on the hub",
+    )
     command.add_argument(
         "prompt", type=_text, metavar="PROMPT", help='for instance "In base 7, what is 25 + 3? Solution:"'
     )
@@ -55,6 +61,14 @@ def _add_sample(commands) -> None:
         "--bkspc-bias", type=_number(float, -1000, 1000), default=0.0, metavar="X", help="added to the logit of <bkspc>"
     )
     command.add_argument(
+        "--takeback-ratio",
+        type=_number(float, 0, 0.999),
+        default=0.0,
+        metavar="X",
+        help="take back tokens less likely than X times the likeliest of their place (0.3, say), whatever the model "
+        "has learned; 0 is off",
+    )
+    command.add_argument(
         "--seed",
         type=_number(int, -(2**63), 2**63 - 1),
         default=0,
@@ -68,50 +82,69 @@ def _add_sample(commands) -> None:
 
 def _sample(args: argparse.Namespace) -> None:
     from sequencematch.core import live_tokens
-    from sequencematch.data.tokenizer import load_tokenizer
-    from sequencematch.model.build import load_policy
+    from sequencematch.export.prompts import as_trained
     from sequencematch.sampling.rollout import Decoding, sample
 
     if args.trust_remote_code:
         trust_code()
     device = _device(args.device)
-    policy, _ = load_policy(args.checkpoint)
-    tokenizer = load_tokenizer(args.checkpoint)
-    if tokenizer.bkspc != policy.bkspc:
-        raise UserError(
-            f"<bkspc> is action {tokenizer.bkspc} of the tokenizer in '{args.checkpoint}' and {policy.bkspc} of its "
-            "model: they belong to different experiments"
-        )
-    prompt = tokenizer.prompt(_as_trained(args.prompt))
+    whose = _any_model if args.takeback_ratio and not (args.checkpoint / "policy.json").exists() else _checkpoint
+    policy, tokenizer = whose(args.checkpoint)
+    prompt = tokenizer.prompt(as_trained(args.prompt))
     room = policy.context - len(prompt)
     if room < (args.max_actions or 1):
         raise UserError(
             f"a prompt of {len(prompt)} tokens (<bos> included) and {args.max_actions or 1} actions exceed the model's "
             f"context of {policy.context}: shorten the prompt" + (", or lower --max-actions" if room > 0 else "")
         )
-    decoding = Decoding(args.max_actions or room, args.temperature, args.top_p, args.top_k, args.bkspc_bias)
+    numbers = args.temperature, args.top_p, args.top_k, args.bkspc_bias
+    decoding = Decoding(args.max_actions or room, *numbers, takeback_ratio=args.takeback_ratio)
     shown = None if args.json else _Typewriter(tokenizer, sys.stdout)
     if shown:
-        shown.start(_as_trained(args.prompt))
+        shown.start(as_trained(args.prompt))
     (rollout,), _ = sample(policy.to(device), [prompt], decoding, [args.seed], batch=1, watch=shown)
     text = tokenizer.decode(live_tokens(prompt, rollout.actions, policy.bkspc))
     if shown:
         shown.finish(text, rollout)
         return
     record = {
-        "prompt": _as_trained(args.prompt),
+        "prompt": as_trained(args.prompt),
         "actions": [tokenizer.render([action]) for action in rollout.actions],
         "action_ids": rollout.actions,
         "text": text,
         "finished": rollout.finished,
-        "log_policy": rollout.log_policy,
+        # A model without <bkspc> has no probability for it.
+        "log_policy": [number if math.isfinite(number) else None for number in rollout.log_policy],
     }
     print(json.dumps(record, ensure_ascii=False))
 
 
-def _as_trained(prompt: str) -> str:
-    """The arithmetic prompts end in "Solution: "; the blank is easily left out, and then another token."""
-    return prompt + " " if prompt.endswith("Solution:") else prompt
+def _checkpoint(folder: Path):
+    """The policy and the tokenizer of a trained model folder."""
+    from sequencematch.data.tokenizer import load_tokenizer
+    from sequencematch.model.build import load_policy
+
+    policy, _ = load_policy(folder)
+    tokenizer = load_tokenizer(folder)
+    if tokenizer.bkspc != policy.bkspc:
+        raise UserError(
+            f"<bkspc> is action {tokenizer.bkspc} of the tokenizer in '{folder}' and {policy.bkspc} of its "
+            "model: they belong to different experiments"
+        )
+    return policy, tokenizer
+
+
+def _any_model(source: Path):
+    """A causal model of transformers, by path or hub name, as a policy without ``<bkspc>``; and its tokenizer."""
+    from sequencematch.data.tokenizer import pretrained_tokenizer
+    from sequencematch.model.build import new_policy
+    from sequencematch.settings.model import Model
+
+    tokenizer = pretrained_tokenizer(str(source))
+    policy = new_policy(Model(source=str(source)), tokenizer.size, tokenizer.special_ids, backspace=False, seed=0)
+    if getattr(policy.lm.config, "bkspc_token_id", None) is not None:
+        raise UserError(f"'{source}' is an exported model, whose <bkspc> is a token: give the folder it was made from")
+    return policy.eval(), tokenizer
 
 
 class _Typewriter:

@@ -1,12 +1,14 @@
 """An exported folder gives transformers the training model's logits, and its sampler takes the actions of ours."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 from support.networks import tiny_llama
 from support.trained import PROMPTS, trained_folder
@@ -15,13 +17,16 @@ from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
 from sequencematch import core
 from sequencematch.core import Trajectory
+from sequencematch.data.pairs import columns
 from sequencematch.errors import UserError
-from sequencematch.export import custom_generate
+from sequencematch.export import custom_generate, folder
 from sequencematch.export.folder import export_model
+from sequencematch.export.prompts import MARKERS, as_trained
 from sequencematch.model.build import load_policy
-from sequencematch.sampling.rollout import Decoding, sample
+from sequencematch.sampling.rollout import Decoding, eos_ids, sample
 from sequencematch.seeding import uniforms
 from sequencematch.settings.model import Model
+from sequencematch.store import datasets
 
 METRICS = {
     "task": "mul",
@@ -83,6 +88,23 @@ def test_the_tokenizer_puts_bos_first_and_knows_bkspc(exported, loaded):
         assert fast(text)["input_ids"] == tokenizer.prompt(text)
         assert fast.decode(tokenizer.encode(text)) == text
     assert fast.convert_tokens_to_ids("<bkspc>") == policy.bkspc == len(fast) - 1
+
+
+@pytest.mark.parametrize("ending", MARKERS)
+def test_a_prompt_without_its_blank_is_the_prompt_of_training(exported, loaded, ending):
+    """At the prompt's end alone: in the middle of a text nothing is added."""
+    tokenizer, fast = exported[1], loaded[1]
+    text = "What is 25 + 3? Solution:"
+    if ending in text:
+        assert fast(text)["input_ids"] == fast(text + " ")["input_ids"] == tokenizer.prompt(text + " ")
+        assert fast(text + "28")["input_ids"] == tokenizer.prompt(text + "28")
+    assert as_trained(ending) == ending + " " == as_trained(as_trained(ending))
+
+
+def test_markers_are_those_of_the_data():
+    """What stands before completions, as the makers of data sets write it."""
+    prompts = [columns([("Bonjour.", "Good day.")])["prompt"][0], *(PROMPTS[:2])]
+    assert all(prompt.rstrip().endswith(MARKERS) and prompt == as_trained(prompt.rstrip()) for prompt in prompts)
 
 
 def test_plain_generate_gives_ordinary_text(exported, loaded):
@@ -219,6 +241,44 @@ def test_the_card_says_what_it_is(exported):
     card = (exported[2] / "README.md").read_text()
     for words in ("SequenceMatch", "results/mul/noised", "| greedy | 0.330 | 100 | 2.678 |", "0.720", "## Limits"):
         assert words in card
+
+
+def test_the_card_is_what_a_hub_reads(exported):
+    card = ModelCard.load(exported[2] / "README.md")
+    assert card.data.library_name == "transformers" and {"custom_generate", "sequencematch"} <= set(card.data.tags)
+    (result,) = card.data.eval_results
+    assert (result.metric_type, result.metric_value, result.dataset_type) == ("accuracy", 0.33, "mul")
+
+
+def test_the_card_shows_a_prompt_of_the_data(tmp_path):
+    _, tokenizer = trained_folder(tmp_path / "checkpoint")
+    prompt = tokenizer.prompt(PROMPTS[1])
+    rows = {"example": [0], "draw": [0], "prompt": [prompt], "actions": [[5, 2]], "imitated": [[True, True]]}
+    datasets.save({"train": rows, "validation": rows}, tmp_path / "noised", {})
+    provenance = tmp_path / "checkpoint/provenance.json"
+    provenance.write_text(json.dumps(json.loads(provenance.read_text()) | {"noised": str(tmp_path / "noised")}))
+    export_model(tmp_path / "checkpoint", tmp_path / "out")
+    assert json.dumps(PROMPTS[1]) in (tmp_path / "out/README.md").read_text()
+
+
+def test_files_are_as_readable_as_the_umask_says(tmp_path):
+    trained_folder(tmp_path / "checkpoint")
+    before = os.umask(0o027)
+    try:
+        export_model(tmp_path / "checkpoint", tmp_path / "out")
+    finally:
+        os.umask(before)
+    files = [file for file in (tmp_path / "out").rglob("*") if file.is_file()]
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o640}
+
+
+@pytest.mark.parametrize("named", [2, None, [2, 5], [5, 7]])
+def test_the_same_tokens_end_a_sequence(tmp_path, named):
+    """Those of the network's config, and the one that training data end with."""
+    policy, tokenizer = trained_folder(tmp_path / "checkpoint")
+    policy.lm.config.eos_token_id = named
+    found = folder._generation_config(policy, tokenizer).eos_token_id
+    assert {found} if isinstance(found, int) else set(found) == eos_ids(policy) | {tokenizer.special_ids["eos"]}
 
 
 def test_a_model_without_backspace_is_exported_plain(tmp_path):

@@ -148,6 +148,7 @@ USED_BY = {
     "export/folder.py": set(),
     "export/target.py": set(),
     "tables/scores_figure.py": TABLES | {"make_report"},
+    "export/prompts.py": set(),
     "store/files.py": EVERY,
     "model/fitness.py": NETWORK,
     "model/description.py": NETWORK,

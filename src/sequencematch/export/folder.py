@@ -19,9 +19,11 @@ from torch import Tensor, nn
 from sequencematch.data.tokenizer import Tokenizer, load_tokenizer
 from sequencematch.errors import UserError
 from sequencematch.export import custom_generate, model_card
+from sequencematch.export.prompts import complete_prompts, real_prompt
 from sequencematch.export.target import check_target, write_manifest
 from sequencematch.model.build import load_policy
 from sequencematch.model.policy import Policy
+from sequencematch.sampling.rollout import eos_ids
 from sequencematch.scores.metrics_file import check_metrics_of, read_metrics
 from sequencematch.settings.model import Model
 from sequencematch.store.files import atomic_folder, read_json, write_json
@@ -56,7 +58,8 @@ def export_model(checkpoint: Path, output: Path, form: str = "merged", metrics: 
     measured = read_metrics(metrics) if metrics else None
     if metrics and measured is not None:
         check_metrics_of(measured, metrics, checkpoint, trained)
-    card = model_card.card(trained, target.name, policy, model, form, measured)
+    prompt = real_prompt(trained, tokenizer)
+    card = model_card.card(trained, target.name, policy, model, form, measured, prompt)
     with atomic_folder(target) as folder:
         if form == "merged":
             merged(policy).save_pretrained(folder)
@@ -70,6 +73,15 @@ def export_model(checkpoint: Path, output: Path, form: str = "merged", metrics: 
             shutil.copyfile(custom_generate.__file__, folder / "custom_generate" / "generate.py")
         (folder / "README.md").write_text(card, encoding="utf-8")
         write_manifest(folder, checkpoint)
+        _open_to_readers(folder)
+
+
+def _open_to_readers(folder: Path) -> None:
+    """Permissions as the umask says, which the folder itself has; safetensors writes for the owner alone."""
+    mode = folder.stat().st_mode & 0o666
+    for file in folder.rglob("*"):
+        if file.is_file():
+            file.chmod(mode)
 
 
 def merged(policy: Policy) -> "PreTrainedModel":
@@ -154,11 +166,12 @@ def _save_adapter(policy: Policy, model: Model, folder: Path) -> None:
 
 
 def _generation_config(policy: Policy, tokenizer: Tokenizer):
-    """Sampling as in training: temperature 1, all of the distribution. The ordinary loop of ``generate`` cannot take
-    a token back, so there ``<bkspc>`` is suppressed; our own reads ``bkspc_token_id``."""
+    """Sampling as in training: temperature 1, all of the distribution, and the same tokens that end a sequence. The
+    ordinary loop of ``generate`` cannot take a token back, so there ``<bkspc>`` is suppressed; our own reads
+    ``bkspc_token_id``."""
     from transformers import GenerationConfig
 
-    eos = policy.lm.config.eos_token_id
+    eos = sorted(eos_ids(policy) | {tokenizer.special_ids["eos"]})
     config = GenerationConfig(
         do_sample=True,
         temperature=1.0,
@@ -166,7 +179,7 @@ def _generation_config(policy: Policy, tokenizer: Tokenizer):
         top_k=0,
         max_length=policy.context,
         bos_token_id=tokenizer.special_ids["bos"],
-        eos_token_id=tokenizer.special_ids["eos"] if eos is None else eos,
+        eos_token_id=eos if len(eos) > 1 else eos[0],
         pad_token_id=tokenizer.special_ids["pad"],
     )
     if policy.backspace:
@@ -176,7 +189,8 @@ def _generation_config(policy: Policy, tokenizer: Tokenizer):
 
 
 def _save_tokenizer(tokenizer: Tokenizer, policy: Policy, folder: Path) -> None:
-    """The tokenizer with ``<bkspc>`` as its last token, and ``<bos>`` before every text, as in training."""
+    """The tokenizer with ``<bkspc>`` as its last token, prompts in the form that they had in training, and ``<bos>``
+    before every text."""
     tokenizer.save(folder)
     fast = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     config = read_json(folder / "tokenizer_config.json")
@@ -192,6 +206,7 @@ def _save_tokenizer(tokenizer: Tokenizer, policy: Policy, folder: Path) -> None:
     fast.post_processor = tokenizers.processors.TemplateProcessing(
         single=f"{bos} $A", pair=f"{bos} $A $B", special_tokens=[(bos, fast.token_to_id(bos))]
     )
+    complete_prompts(fast)
     fast.save(str(folder / "tokenizer.json"))
     # The names of special tokens inside a text are plain text, as in training: <bkspc> is never an input.
     config |= {"split_special_tokens": True, "padding_side": "left", "model_max_length": policy.context}

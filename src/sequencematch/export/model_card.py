@@ -1,5 +1,8 @@
 """The README.md of an exported model: what it is, what it was trained on, how well it does, and its limits."""
 
+import json
+import math
+
 from sequencematch.model.policy import Policy
 from sequencematch.settings.model import Model
 
@@ -17,17 +20,23 @@ MEASURES = {
 }
 
 
-def card(provenance: dict, name: str, policy: Policy, model: Model, form: str, metrics: dict | None) -> str:
+# What a hub shows beside the card, by its names for them.
+HUB_METRICS = {"accuracy": "accuracy", "bleu": "bleu", "chrf": "chrf", "perplexity": "perplexity", "mauve": "mauve"}
+
+
+def card(
+    provenance: dict, name: str, policy: Policy, model: Model, form: str, metrics: dict | None, prompt: str
+) -> str:
     """The card as Markdown with the front matter that a hub reads.
 
     provenance: content of the trained model's provenance.json, empty where there is none; name: of the exported
-    folder; metrics: content of a metrics.json.
+    folder; metrics: content of a metrics.json; prompt: one for the example, in the form of training data.
     """
     parts = [
-        _front_matter(model, form),
+        _front_matter(name, policy, model, form, metrics),
         f"# {name}\n",
         _summary(policy, provenance),
-        _usage(name, policy, form),
+        _usage(name, policy, form, prompt),
         _training(policy, model, provenance),
         _metrics(metrics),
         _limits(policy, model),
@@ -35,13 +44,44 @@ def card(provenance: dict, name: str, policy: Policy, model: Model, form: str, m
     return "\n".join(part for part in parts if part)
 
 
-def _front_matter(model: Model, form: str) -> str:
-    lines = ["library_name: " + ("peft" if form == "adapter" else "transformers"), "pipeline_tag: text-generation"]
-    if model.source != "scratch":
-        lines.append(f"base_model: {model.source}")
-    else:
-        lines.append("license: mit")
-    return "\n".join(["---", *lines, "tags: [sequencematch]", "---", ""])
+def _front_matter(name: str, policy: Policy, model: Model, form: str, metrics: dict | None) -> str:
+    from huggingface_hub import ModelCardData
+
+    scratch, task = model.source == "scratch", str(_at(metrics, "task") or "")
+    data = ModelCardData(
+        library_name="peft" if form == "adapter" else "transformers",
+        pipeline_tag="text-generation",
+        base_model=None if scratch else model.source,
+        license="mit" if scratch else None,
+        tags=["sequencematch", *(["custom_generate"] if policy.backspace else [])],
+        model_name=name,
+        datasets=[task] if task else None,
+        eval_results=_eval_results(metrics, task) or None,
+    )
+    return f"---\n{data.to_yaml()}\n---\n"
+
+
+def _eval_results(metrics: dict | None, task: str) -> list:
+    from huggingface_hub import EvalResult
+
+    measured = [
+        (decoding, measure, row[measure])
+        for decoding, row in (_at(metrics, "decodings") or {}).items()
+        for measure in HUB_METRICS
+        if isinstance(row.get(measure), int | float) and math.isfinite(row[measure])
+    ]
+    eta = _at(metrics, "eta")
+    return [
+        EvalResult(
+            task_type="text-generation",
+            dataset_type=task or "unnamed",
+            dataset_name=(task or "unnamed") + ("" if eta is None else f", trained at eta = {eta}"),
+            metric_type=HUB_METRICS[measure],
+            metric_name=f"{MEASURES[measure]}, {decoding}",
+            metric_value=value,
+        )
+        for decoding, measure, value in measured
+    ]
 
 
 def _summary(policy: Policy, provenance: dict) -> str:
@@ -62,7 +102,7 @@ def _method(provenance: dict) -> str:
     return names.get(str(loss), str(loss or "an unrecorded method"))
 
 
-def _usage(name: str, policy: Policy, form: str) -> str:
+def _usage(name: str, policy: Policy, form: str, prompt: str) -> str:
     loader = "AutoPeftModelForCausalLM" if form == "adapter" else "AutoModelForCausalLM"
     package = "peft" if form == "adapter" else "transformers"
     lines = [
@@ -73,7 +113,7 @@ def _usage(name: str, policy: Policy, form: str) -> str:
         f'folder = "{name}"  # where this file lies',
         "tokenizer = AutoTokenizer.from_pretrained(folder)",
         f"model = {loader}.from_pretrained(folder)",
-        'prompt = tokenizer("...", return_tensors="pt")',
+        f'prompt = tokenizer({json.dumps(prompt, ensure_ascii=False)}, return_tensors="pt")',
         "model.generate(**prompt)" + ("  # ordinary text: <bkspc> is suppressed" if policy.backspace else ""),
     ]
     if policy.backspace:
@@ -88,6 +128,10 @@ def _usage(name: str, policy: Policy, form: str) -> str:
             "model.generate(**prompt, **backspacing, streamer=Streamer(tokenizer))  # deletions as they happen",
         ]
     text = "\n".join(["## Use", "", *lines, "```", ""])
+    if prompt.endswith(" "):
+        text += (
+            "\nThe blank at the prompt's end belongs to it, as in training. The tokenizer adds it if it is left out.\n"
+        )
     if policy.backspace:
         text += (
             "\nWith `return_dict_in_generate=True` the result also holds the actions taken and their "
