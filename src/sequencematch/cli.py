@@ -141,7 +141,8 @@ def _any_model(source: Path):
     from sequencematch.settings.model import Model
 
     tokenizer = pretrained_tokenizer(str(source))
-    policy = new_policy(Model(source=str(source)), tokenizer.size, tokenizer.special_ids, backspace=False, seed=0)
+    special_ids: dict[str, int] = tokenizer.special_ids  # type: ignore[assignment]
+    policy = new_policy(Model(source=str(source)), tokenizer.size, special_ids, backspace=False, seed=0)
     if getattr(policy.lm.config, "bkspc_token_id", None) is not None:
         raise UserError(f"'{source}' is an exported model, whose <bkspc> is a token: give the folder it was made from")
     return policy.eval(), tokenizer

@@ -171,7 +171,7 @@ def _generation_config(policy: Policy, tokenizer: Tokenizer):
     ``bkspc_token_id``."""
     from transformers import GenerationConfig
 
-    eos = sorted(eos_ids(policy) | {tokenizer.special_ids["eos"]})
+    eos = sorted(eos_ids(policy) | {tokenizer.special_ids["eos"]})  # type: ignore[type-var]
     config = GenerationConfig(
         do_sample=True,
         temperature=1.0,
