@@ -29,7 +29,10 @@ def main() -> None:
 
     from sequencematch.data.examples import load_examples
     from sequencematch.data.tokenizer import load_tokenizer
-    from sequencematch.evaluation.completions import complete, repair, show
+    from sequencematch.evaluation.completions import complete
+    from sequencematch.evaluation.damaged_prompts import show
+    from sequencematch.evaluation.older_errors import older_errors
+    from sequencematch.evaluation.repair import repair
     from sequencematch.model.build import load_policy
     from sequencematch.model.processes import join
     from sequencematch.store import provenance
@@ -44,7 +47,9 @@ def main() -> None:
 
     completions = complete(policy, examples, family, noise.kind, evaluation, args.seed, tokenizer)
     write_json_lines(args.output, completions)
-    write_json(args.repair, repair(policy, splits, family, evaluation, args.policy, args.seed, tokenizer))
+    answers = repair(policy, splits, family, evaluation, args.policy, args.seed, tokenizer)
+    errors = older_errors(policy, examples, splits["train"], family, noise.kind, evaluation, args.seed, tokenizer)
+    write_json(args.repair, answers | {"older_errors": errors})
     write_json_lines(args.showcase, show(policy, examples, family, evaluation, args.seed, tokenizer))
     provenance.record(args, args.output, args.repair, args.showcase)
 

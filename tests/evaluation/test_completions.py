@@ -12,7 +12,9 @@ from sequencematch import core
 from sequencematch.core import Trajectory
 from sequencematch.data.examples import Example, columns
 from sequencematch.data.tokenizer import train_byte_tokenizer
-from sequencematch.evaluation.completions import answers, attempts, choose, complete, disturbances, repair, show
+from sequencematch.evaluation.completions import attempts, choose, complete, disturbances
+from sequencematch.evaluation.damaged_prompts import show
+from sequencematch.evaluation.repair import answers, repair
 from sequencematch.sampling.decoding import Decoding
 from sequencematch.sampling.rollout import Perturbation, Rollout, sample
 from sequencematch.seeding import stable_seed
@@ -180,7 +182,7 @@ def test_repair_is_measured_for_every_kind_and_from_the_last_token_of_a_passages
     policy, _, folder, tokenizer = run
     asked = []
     monkeypatch.setattr(
-        "sequencematch.evaluation.completions.answers", lambda policy, rows, batch: asked.append(rows) or {}
+        "sequencematch.evaluation.repair.answers", lambda policy, rows, batch: asked.append(rows) or {}
     )
     for family, examples in (("arithmetic", questions(tokenizer)), ("text", passages(tokenizer))):
         asked.clear()

@@ -119,10 +119,11 @@ def noise_options(wildcards):
 
 
 def sample_options(wildcards):
-    """Without what only texts have, or what only perturbed decoding reads: the kind of noise is what it writes."""
+    """Without what only texts have, or what only disturbed decoding reads: the kind of noise is what disturbs it."""
     evaluation = CONFIG.evaluation_of(wildcards.task, wildcards.method, float(wildcards.eta))
     unread = {"judge"} if wildcards.task in JUDGED else {"judge", "shown"}
-    kind = {"kind"} if any("perturbed" in decoding_options(name) for name in evaluation.decodings) else set()
+    perturbed = any("perturbed" in decoding_options(name) for name in evaluation.decodings)
+    kind = {"kind"} if perturbed or evaluation.error_depths else set()
     chosen = options(evaluation, set(Evaluation.model_fields) - unread)
     return f"{chosen} {settings(wildcards, noise=kind)}"
 

@@ -1,31 +1,20 @@
-"""What a trained policy does with the examples of a split: completions under several decodings, what it makes of
-wrong tokens in reference completions, and how it goes on after prompts whose last token was replaced (table 8)."""
+"""Completions of the examples of a split under several decodings."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
-
-import torch
 
 from sequencematch import core
-from sequencematch.core import Trajectory
 from sequencematch.data.examples import Example
-from sequencematch.data.noise import KINDS, digit_ids, draw_wrong, noise_split, random_noise
+from sequencematch.data.noise import digit_ids
 from sequencematch.data.tokenizer import Tokenizer
 from sequencematch.evaluation.procedures import Procedure, parse_decoding
-from sequencematch.model.likely_noise import model_noise
 from sequencematch.model.policy import Policy
-from sequencematch.sampling.decoding import Decoding
 from sequencematch.sampling.rollout import Perturbation, Rollout, sample
-from sequencematch.scores.deletions import pieces, removals
+from sequencematch.scores.deletions import removals
 from sequencematch.seeding import generator, stable_seed
 from sequencematch.settings.decodings import concerns_backspace
 from sequencematch.settings.evaluation import Evaluation
-
-# --------------------------------------------------------------------------------------------------
-# Completions
-# --------------------------------------------------------------------------------------------------
 
 
 def complete(
@@ -123,108 +112,3 @@ def disturbances(examples: Sequence[Example], kind: str, tokenizer: Tokenizer) -
     if kind == "task":
         return [sorted(digit_ids(tokenizer, example.base)) for example in examples]
     return [tokenizer.ordinary_ids] * len(examples)
-
-
-# --------------------------------------------------------------------------------------------------
-# Repair: P(<bkspc>) after wrong tokens and after true ones
-# --------------------------------------------------------------------------------------------------
-
-
-def repair(
-    policy: Policy,
-    splits: Mapping[str, Sequence[Example]],
-    family: str,
-    settings: Evaluation,
-    proposer: Path | None,
-    seed: int,
-    tokenizer: Tokenizer,
-) -> dict:
-    """The content of repair.json: for every kind of corruption, the answers to it (``answers``); none without
-    ``<bkspc>``.
-
-    Corrupted are the completions of the evaluated split; in the family ``text`` also the last token of each prompt, as
-    in table 8. ``proposer``: folder of the policy that proposes wrong tokens of the kind 'model'.
-    """
-    examples = splits[settings.split]
-    if family == "text":
-        examples = [_with_last_of_prompt(example) for example in examples]
-    found = {}
-    for kind in settings.corruptions if policy.backspace else ():
-        weights = model_noise(tokenizer, proposer) if kind == "model" else KINDS[kind](tokenizer, splits["train"])
-        noised = noise_split(examples, 1.0, 1, weights, tokenizer.bkspc, (seed, "evaluation", kind))
-        columns = (noised[name] for name in ("prompt", "actions", "imitated"))
-        found[kind] = answers(policy, [Trajectory(*row) for row in zip(*columns, strict=True)], settings.batch)
-    return {"backspace": policy.backspace, "corruptions": found}
-
-
-def _with_last_of_prompt(example: Example) -> Example:
-    """The example whose completion begins with the prompt's last token."""
-    return replace(example, prompt=example.prompt[:-1], completion=[example.prompt[-1], *example.completion])
-
-
-@torch.no_grad()
-def answers(policy: Policy, corrupted: Sequence[Trajectory], batch: int) -> dict:
-    """P(<bkspc>|s) right after a wrong token (``corrupted``) and right after a true one (``clean``).
-
-    corrupted: reference completions with a wrong token and its ``<bkspc>`` before every token (noise at
-    eta = 1), whose state tree holds every state asked for: one forward pass a batch. One mean per example;
-    ``example_*`` says which, for a completion of one token has no clean state (the bare prompt and the state
-    after ``<eos>`` do not count).
-    """
-    result: dict[str, list] = {"corrupted": [], "clean": [], "example_corrupted": [], "example_clean": []}
-    policy.eval()
-    for start in range(0, len(corrupted), batch):
-        rows = corrupted[start : start + batch]
-        inputs, (trajectories,) = core.state_tree([(row,) for row in rows], policy.bkspc)
-        inputs = inputs.to(policy.device)
-        hidden = policy.encode(inputs)
-        after_wrong = trajectories.taken & (trajectories.action == policy.bkspc)
-        after_true = trajectories.taken & ~trajectories.imitated
-        after_true[:, 0] = False
-        for i, states in enumerate(trajectories.state[:, :-1]):  # all logits at once would fill the memory
-            logits = policy.logits(hidden[i], inputs.position[i])
-            probability = logits.softmax(-1)[:, policy.bkspc].cpu()[states]
-            for side, where in (("corrupted", after_wrong[i]), ("clean", after_true[i])):
-                if where.any():
-                    result[side].append(probability[where].mean().item())
-                    result[f"example_{side}"].append(start + i)
-    return result
-
-
-# --------------------------------------------------------------------------------------------------
-# Table 8: prompts whose last token was replaced
-# --------------------------------------------------------------------------------------------------
-
-
-def show(
-    policy: Policy, examples: Sequence[Example], family: str, settings: Evaluation, seed: int, tokenizer: Tokenizer
-) -> Iterator[dict]:
-    """How the policy goes on, at temperature 1, after the first ``settings.shown`` prompts, the last token of each
-    replaced by a random other one, which it may take back. None is picked.
-
-    Of texts alone: elsewhere a prompt ends in set words, which no model here learns to write. Nothing without
-    ``<bkspc>``.
-    """
-    if family != "text" or not policy.backspace:
-        return
-    prompts = [example.prompt[:-1] for example in examples[: settings.shown]]
-    last = [_with_last_of_prompt(example) for example in examples[: settings.shown]]
-    weights = random_noise(tokenizer, ())(last)
-    wrong = [
-        draw_wrong(example.completion, w, 0, generator(seed, "shown", "wrong", i))
-        for i, (example, w) in enumerate(zip(last, weights, strict=True))
-    ]
-    streams = [stable_seed(seed, "shown", i) for i in range(len(prompts))]
-    begun = [[token] for token in wrong]
-    rollouts, _ = sample(policy, prompts, Decoding(settings.max_actions), streams, settings.batch, begun=begun)
-    for i, (example, token, rollout) in enumerate(zip(last, wrong, rollouts, strict=True)):
-        typed = [token, *rollout.actions]
-        yield {
-            "example": i,
-            "prompt": tokenizer.decode(example.prompt),
-            "true": tokenizer.decode(example.completion[:1]),
-            "wrong": tokenizer.decode([token]),
-            "pieces": [[tokenizer.decode(tokens), fate] for tokens, fate in pieces(typed, policy.bkspc, begun=1)],
-            "answered_at_once": rollout.actions[0] == policy.bkspc,
-            "rendered": tokenizer.render(typed),
-        }

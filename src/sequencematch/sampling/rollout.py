@@ -91,6 +91,7 @@ def sample(
     progress: Callable[[int], object] | None = None,
     watch: Callable[[int, int], object] | None = None,
     begun: Sequence[Sequence[int]] | None = None,
+    forced: Sequence[Sequence[int]] | None = None,
 ) -> tuple[list[Rollout], Counts]:
     """One rollout per prompt, in the prompts' order, at most ``batch`` of them side by side.
 
@@ -103,6 +104,9 @@ def sample(
     begun: tokens pushed after each prompt by others than the policy. They are live, so that the policy may take
     them back, but no actions of its own: neither ``Rollout``, ``Counts`` nor ``max_actions`` counts them.
 
+    forced: the first actions of each rollout, pushed whatever the policy prefers. They are actions like any other:
+    rules that delete unlikely tokens judge them too.
+
     Raises UserError where a prompt, what was begun and ``max_actions`` exceed the policy's context; ValueError for
     an empty prompt, a beginning with ``<bkspc>`` in it, or other numbers of streams or beginnings than of prompts.
     """
@@ -111,7 +115,7 @@ def sample(
         if len(values) != len(prompts):
             raise ValueError(f"{len(prompts)} prompts need as many {what}, not {len(values)}")
     _check(policy, prompts, begun, decoding)
-    sampler = _Sampler(policy, prompts, begun, decoding, streams, batch, perturbation, watch)
+    sampler = _Sampler(policy, prompts, begun, decoding, streams, batch, perturbation, watch, forced)
     rollouts: dict[int, Rollout] = {}
     with _inference(policy):
         while sampler.active or sampler.waiting:
@@ -166,7 +170,7 @@ class _Sampler:
     ``texts``: the prompts with what was begun after them.
     """
 
-    def __init__(self, policy, prompts, begun, decoding, streams, batch, perturbation, watch=None):
+    def __init__(self, policy, prompts, begun, decoding, streams, batch, perturbation, watch=None, forced=None):
         self.policy = policy
         self.prompts = prompts
         self.texts = [[*prompt, *beginning] for prompt, beginning in zip(prompts, begun, strict=True)]
@@ -174,6 +178,7 @@ class _Sampler:
         self.by_rule = bool(decoding.takeback or decoding.takeback_ratio)
         self.streams = streams
         self.perturbation = perturbation
+        self.forced = forced
         self.watch = watch
         self.active = 0
         self.waiting = list(range(len(prompts)))[::-1]  # taken from the end
@@ -257,6 +262,8 @@ class _Sampler:
             lag = self._of_last(self.lag, rows, live)
         probability = action_probabilities(logits, self._tensor(live == 0), self.decoding, surprise, lag)
         drawn = inverse_cdf(probability, self._tensor(self.uniform[rows, taken]))
+        if self.forced:
+            drawn = self._tensor(self._forced(rows, drawn.tolist()))
         if self.perturbation:
             drawn = self._tensor(self._perturbed(rows, drawn.tolist(), logits))
         log_policy = logits.log_softmax(-1).gather(1, drawn[:, None])[:, 0].cpu().numpy()
@@ -279,6 +286,11 @@ class _Sampler:
     def _of_last(self, values: np.ndarray, rows: np.ndarray, live: np.ndarray) -> Tensor:
         """What stands in ``values`` for the last live token of each of these rows, 0 where there is none."""
         return self._tensor(np.where(live > 0, values[rows, live - 1], 0).astype(np.float32))
+
+    def _forced(self, rows: np.ndarray, drawn: list[int]) -> list[int]:
+        """What is pushed for the actions drawn: the forced ones first."""
+        places = zip(drawn, self.item[rows].tolist(), self.taken[rows].tolist(), strict=True)
+        return [self.forced[item][t] if t < len(self.forced[item]) else action for action, item, t in places]
 
     def _perturbed(self, rows: np.ndarray, drawn: list[int], logits: Tensor) -> list[int]:
         """What is pushed for the actions drawn."""

@@ -20,6 +20,9 @@ itself:
 - ``repair``: by kind of corruption, ``repair_rate`` and ``false_alarm_rate``, the mean probability of ``<bkspc>``
   right after an injected wrong token and right after a true one, with the questions' own numbers under
   ``per_example``; null without ``<bkspc>``.
+- ``older_errors``: by decoding and number d of tokens pushed after a wrong first token, ``n`` (questions), and over
+  them ``taken_back_rate``, ``right_rate`` (null for text) and ``pushes`` (tokens written after the d-th), with
+  ``per_example`` a list of [question, taken back, right].
 - ``budget``: what must agree between runs that one table compares.
 - ``commit``, ``settings``: where the model comes from.
 """
@@ -150,6 +153,32 @@ def read_repair(path: Path) -> dict | None:
         ) from error
 
 
+def read_older_errors(path: Path) -> dict:
+    """Rates of ``repair.json``'s older errors, by decoding and depth; empty where they were not measured."""
+    found = read_json(path, "sample again")
+    try:
+        return {
+            name: {depth: _older_errors(measured) for depth, measured in depths.items()}
+            for name, depths in found.get("older_errors", {}).items()
+        }
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"'{path}' is not a repair measurement ({error}): delete the file and sample again") from error
+
+
+def _older_errors(measured: dict) -> dict:
+    examples, back, right, pushes = (measured[name] for name in ("example", "taken_back", "right", "pushes"))
+    rights = right if right is not None else [None] * len(examples)
+    rows = list(zip(examples, map(int, back), rights, strict=True))
+    n = len(rows)
+    return {
+        "n": n,
+        "taken_back_rate": sum(back) / n if n else None,
+        "right_rate": sum(right) / n if n and right is not None else None,
+        "pushes": sum(pushes) / n if n else None,
+        "per_example": [[example, taken, None if ok is None else int(ok)] for example, taken, ok in rows],
+    }
+
+
 def _repair_rates(kind: str, measured: dict) -> dict:
     numbers = {}
     for side in ("corrupted", "clean"):
@@ -244,6 +273,7 @@ def score(run: dict, samples: Path, repair: Path, model: Path, examples: Path, j
         },
         **of_run,
         "repair": read_repair(repair),
+        "older_errors": read_older_errors(repair),
         "budget": budget | {"questions_digest": questions_digest(next(iter(decodings.values())))},
         **facts,
     }

@@ -25,6 +25,13 @@ class Evaluation(Section):
     corruptions: tuple[Literal["task", "random", "unigram", "model"], ...] = setting(
         ("random", "model"), "kinds of noise whose repair is measured"
     )
+    error_depths: tuple[Annotated[int, Field(ge=0)], ...] = setting(
+        (0, 1, 2, 4, 8),
+        "tokens pushed after a wrong first token before decoding may take it back; none: not measured",
+    )
+    error_decodings: tuple[str, ...] = setting(
+        ("greedy", "greedy+takeback_ratio=0.3"), "how decoding goes on after them: names as in decodings"
+    )
     shown: Annotated[int, Field(ge=0)] = setting(
         5, "first examples shown in full, the last token of their prompt replaced by a random one (text)"
     )
@@ -32,16 +39,16 @@ class Evaluation(Section):
         "", "hub name or path of the causal LM that judges text; empty: the MLE model of the next seed (text)"
     )
 
-    @field_validator("decodings")
+    @field_validator("decodings", "error_decodings")
     @classmethod
     def _are_decodings(cls, names):
         for name in names:
             decoding_options(name)
         return names
 
-    @field_validator("decodings", "corruptions")
+    @field_validator("decodings", "corruptions", "error_depths", "error_decodings")
     @classmethod
     def _distinct(cls, values):
         if len(set(values)) < len(values):
-            raise ValueError(f"{', '.join(values)}: each may stand there once")
+            raise ValueError(f"{', '.join(map(str, values))}: each may stand there once")
         return values

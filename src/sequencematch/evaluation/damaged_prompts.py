@@ -1,0 +1,53 @@
+"""How a policy goes on after prompts whose last token was replaced by a random one (table 8)."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from sequencematch.data.examples import Example
+from sequencematch.data.noise import draw_wrong, random_noise
+from sequencematch.data.tokenizer import Tokenizer
+from sequencematch.model.policy import Policy
+from sequencematch.sampling.decoding import Decoding
+from sequencematch.sampling.rollout import sample
+from sequencematch.scores.deletions import pieces
+from sequencematch.seeding import generator, stable_seed
+from sequencematch.settings.evaluation import Evaluation
+
+
+def with_last_of_prompt(example: Example) -> Example:
+    """The example whose completion begins with the prompt's last token."""
+    return replace(example, prompt=example.prompt[:-1], completion=[example.prompt[-1], *example.completion])
+
+
+def show(
+    policy: Policy, examples: Sequence[Example], family: str, settings: Evaluation, seed: int, tokenizer: Tokenizer
+) -> Iterator[dict]:
+    """How the policy goes on, at temperature 1, after the first ``settings.shown`` prompts, the last token of each
+    replaced by a random other one, which it may take back. None is picked.
+
+    Of texts alone: elsewhere a prompt ends in set words, which no model here learns to write. Nothing without
+    ``<bkspc>``.
+    """
+    if family != "text" or not policy.backspace:
+        return
+    prompts = [example.prompt[:-1] for example in examples[: settings.shown]]
+    last = [with_last_of_prompt(example) for example in examples[: settings.shown]]
+    weights = random_noise(tokenizer, ())(last)
+    wrong = [
+        draw_wrong(example.completion, w, 0, generator(seed, "shown", "wrong", i))
+        for i, (example, w) in enumerate(zip(last, weights, strict=True))
+    ]
+    streams = [stable_seed(seed, "shown", i) for i in range(len(prompts))]
+    begun = [[token] for token in wrong]
+    rollouts, _ = sample(policy, prompts, Decoding(settings.max_actions), streams, settings.batch, begun=begun)
+    for i, (example, token, rollout) in enumerate(zip(last, wrong, rollouts, strict=True)):
+        typed = [token, *rollout.actions]
+        yield {
+            "example": i,
+            "prompt": tokenizer.decode(example.prompt),
+            "true": tokenizer.decode(example.completion[:1]),
+            "wrong": tokenizer.decode([token]),
+            "pieces": [[tokenizer.decode(tokens), fate] for tokens, fate in pieces(typed, policy.bkspc, begun=1)],
+            "answered_at_once": rollout.actions[0] == policy.bkspc,
+            "rendered": tokenizer.render(typed),
+        }

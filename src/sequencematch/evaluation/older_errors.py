@@ -1,0 +1,97 @@
+"""Errors that are older than one token: whether a policy takes back a wrong first token d tokens later.
+
+The method is motivated by errors that compound. So a wrong token is put first, d further tokens are pushed greedily
+(``<bkspc>`` ruled out), and only then may the policy go on as the decoding says.
+"""
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+from sequencematch import core
+from sequencematch.data.examples import Example
+from sequencematch.data.noise import KINDS, draw_wrong
+from sequencematch.data.tokenizer import Tokenizer
+from sequencematch.evaluation.procedures import parse_decoding
+from sequencematch.model.policy import Policy
+from sequencematch.sampling.decoding import Decoding
+from sequencematch.sampling.rollout import Rollout, sample
+from sequencematch.seeding import generator, stable_seed
+from sequencematch.settings.decodings import concerns_backspace, decoding_options
+from sequencematch.settings.evaluation import Evaluation
+
+
+def older_errors(
+    policy: Policy,
+    examples: Sequence[Example],
+    train: Sequence[Example],
+    family: str,
+    kind: str,
+    settings: Evaluation,
+    seed: int,
+    tokenizer: Tokenizer,
+) -> dict[str, dict[str, dict]]:
+    """By decoding and d (``settings.error_depths``), over the examples whose greedy text does not end within d tokens:
+
+    ``example``: their numbers; ``taken_back``: whether the wrong token was ever taken back; ``right``: whether the
+    final text is the reference (null for the family ``text``, which has no right answer); ``pushes``: tokens written
+    after the d-th. ``kind``: the noise that wrong tokens are drawn from; random tokens stand in for those of a model.
+    A decoding in which nothing can be deleted is left out.
+    """
+    if not settings.error_depths:
+        return {}
+    weights = KINDS[kind if kind in KINDS else "random"](tokenizer, train)(examples)
+    wrong = [
+        draw_wrong(example.completion, w, 0, generator(seed, "older errors", i))
+        for i, (example, w) in enumerate(zip(examples, weights, strict=True))
+    ]
+    items = [i for i, token in enumerate(wrong) if token is not None]
+    further = max(settings.error_depths)
+    greedy = Decoding(1 + further, temperature=0, bkspc_bias=-float("inf"))
+    begun, _ = _drawn(policy, examples, items, [[wrong[i]] for i in items], greedy, settings.batch, seed)
+    found: dict[str, dict[str, dict]] = {}
+    for name in settings.error_decodings:
+        if not policy.backspace and (concerns_backspace(name) or not _deletes_by_rule(name)):
+            continue
+        decoding = parse_decoding(name, settings.max_actions).decoding
+        found[name] = {}
+        for depth in settings.error_depths:
+            reached = [
+                (i, r.actions[: 1 + depth])
+                for i, r in zip(items, begun, strict=True)
+                if not r.finished or len(r.actions) > 1 + depth
+            ]
+            chosen, forced = [i for i, _ in reached], [actions for _, actions in reached]
+            rollouts, _ = _drawn(policy, examples, chosen, forced, decoding, settings.batch, seed)
+            found[name][str(depth)] = {
+                "example": chosen,
+                "taken_back": [_taken_back(r, policy.bkspc) for r in rollouts],
+                "right": None
+                if family == "text"
+                else [
+                    r.finished and _live(r, policy) == examples[i].completion
+                    for i, r in zip(chosen, rollouts, strict=True)
+                ],
+                "pushes": [sum(a != policy.bkspc for a in r.actions) - 1 - depth for r in rollouts],
+            }
+    return found
+
+
+def _drawn(policy, examples, items, forced, decoding, batch, seed):
+    prompts = [examples[i].prompt for i in items]
+    streams = [stable_seed(seed, "older errors", i) for i in items]
+    return sample(policy, prompts, decoding, streams, batch, forced=forced)
+
+
+def _deletes_by_rule(name: str) -> bool:
+    """Whether a decoding deletes tokens of a policy that has no ``<bkspc>``."""
+    options = decoding_options(name)
+    return bool(options.get("takeback") or options.get("takeback_ratio"))
+
+
+def _live(rollout: Rollout, policy: Policy) -> list[int]:
+    return core.live_tokens([], rollout.actions, policy.bkspc)
+
+
+def _taken_back(rollout: Rollout, bkspc: int) -> bool:
+    """Whether the first token was ever removed."""
+    return 0 in accumulate(-1 if action == bkspc else 1 for action in rollout.actions)

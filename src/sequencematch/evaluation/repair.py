@@ -1,0 +1,72 @@
+"""What a policy makes of wrong tokens in reference completions: P(``<bkspc>``) after them, and after true ones."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from sequencematch import core
+from sequencematch.core import Trajectory
+from sequencematch.data.examples import Example
+from sequencematch.data.noise import KINDS, noise_split
+from sequencematch.data.tokenizer import Tokenizer
+from sequencematch.evaluation.damaged_prompts import with_last_of_prompt
+from sequencematch.model.likely_noise import model_noise
+from sequencematch.model.policy import Policy
+from sequencematch.settings.evaluation import Evaluation
+
+
+def repair(
+    policy: Policy,
+    splits: Mapping[str, Sequence[Example]],
+    family: str,
+    settings: Evaluation,
+    proposer: Path | None,
+    seed: int,
+    tokenizer: Tokenizer,
+) -> dict:
+    """The content of repair.json: for every kind of corruption, the answers to it (``answers``); none without
+    ``<bkspc>``.
+
+    Corrupted are the completions of the evaluated split; in the family ``text`` also the last token of each prompt, as
+    in table 8. ``proposer``: folder of the policy that proposes wrong tokens of the kind 'model'.
+    """
+    examples = splits[settings.split]
+    if family == "text":
+        examples = [with_last_of_prompt(example) for example in examples]
+    found = {}
+    for kind in settings.corruptions if policy.backspace else ():
+        weights = model_noise(tokenizer, proposer) if kind == "model" else KINDS[kind](tokenizer, splits["train"])
+        noised = noise_split(examples, 1.0, 1, weights, tokenizer.bkspc, (seed, "evaluation", kind))
+        columns = (noised[name] for name in ("prompt", "actions", "imitated"))
+        found[kind] = answers(policy, [Trajectory(*row) for row in zip(*columns, strict=True)], settings.batch)
+    return {"backspace": policy.backspace, "corruptions": found}
+
+
+@torch.no_grad()
+def answers(policy: Policy, corrupted: Sequence[Trajectory], batch: int) -> dict:
+    """P(<bkspc>|s) right after a wrong token (``corrupted``) and right after a true one (``clean``).
+
+    corrupted: reference completions with a wrong token and its ``<bkspc>`` before every token (noise at
+    eta = 1), whose state tree holds every state asked for: one forward pass a batch. One mean per example;
+    ``example_*`` says which, for a completion of one token has no clean state (the bare prompt and the state
+    after ``<eos>`` do not count).
+    """
+    result: dict[str, list] = {"corrupted": [], "clean": [], "example_corrupted": [], "example_clean": []}
+    policy.eval()
+    for start in range(0, len(corrupted), batch):
+        rows = corrupted[start : start + batch]
+        inputs, (trajectories,) = core.state_tree([(row,) for row in rows], policy.bkspc)
+        inputs = inputs.to(policy.device)
+        hidden = policy.encode(inputs)
+        after_wrong = trajectories.taken & (trajectories.action == policy.bkspc)
+        after_true = trajectories.taken & ~trajectories.imitated
+        after_true[:, 0] = False
+        for i, states in enumerate(trajectories.state[:, :-1]):  # all logits at once would fill the memory
+            logits = policy.logits(hidden[i], inputs.position[i])
+            probability = logits.softmax(-1)[:, policy.bkspc].cpu()[states]
+            for side, where in (("corrupted", after_wrong[i]), ("clean", after_true[i])):
+                if where.any():
+                    result[side].append(probability[where].mean().item())
+                    result[f"example_{side}"].append(start + i)
+    return result

@@ -1,0 +1,86 @@
+"""Errors that are older than one token: what is forced, what counts as taken back, and what a rule can see."""
+
+import pytest
+import torch
+from support.tiny import BOS, EOS, a_policy
+
+from sequencematch.data.examples import Example
+from sequencematch.evaluation import older_errors as module
+from sequencematch.evaluation.older_errors import older_errors
+from sequencematch.sampling.decoding import Decoding
+from sequencematch.sampling.rollout import Rollout, sample
+from sequencematch.settings.evaluation import Evaluation
+
+SETTINGS = Evaluation(max_actions=20, error_depths=(0, 1, 3), error_decodings=("greedy", "greedy+takeback_ratio=0.3"))
+
+
+class Tokens:
+    size, bkspc, special_ids = 12, 12, {"pad": 0, "bos": BOS, "eos": EOS}
+    ordinary_ids = range(3, 12)
+
+
+@pytest.fixture(scope="module")
+def examples():
+    return [Example([BOS, 3 + i % 4], [4 + i % 5, 5, 6, EOS], 0, "") for i in range(30)]
+
+
+def test_what_is_forced_is_taken_first_and_the_rest_is_the_policys_own():
+    policy, prompts = a_policy(), [[BOS, 3], [BOS, 4, 5], [BOS, 6]]
+    forced = [[5, 6], [], [7]]
+    rollouts, counts = sample(policy, prompts, Decoding(10), [1, 2, 3], 2, forced=forced)
+    for rollout, first in zip(rollouts, forced, strict=True):
+        assert rollout.actions[: len(first)] == first and len(rollout.log_policy) == len(rollout.actions)
+    free, _ = sample(policy, prompts, Decoding(10), [1, 2, 3], 2)
+    assert rollouts[1] == free[1]
+    assert counts.pushes + counts.pops == sum(len(r.actions) for r in rollouts)
+
+
+def test_depths_and_decodings(examples):
+    policy = a_policy()
+    found = older_errors(policy, examples, examples, "arithmetic", "random", SETTINGS, 1, Tokens)
+    assert list(found) == ["greedy", "greedy+takeback_ratio=0.3"]
+    for by_depth in found.values():
+        assert list(by_depth) == ["0", "1", "3"]
+        numbers = [measured["example"] for measured in by_depth.values()]
+        assert numbers[0] == list(range(30)) and set(numbers[2]) <= set(numbers[1])
+        for measured in by_depth.values():
+            assert len({len(column) for column in measured.values()}) == 1
+            assert not any(r and not b for r, b in zip(measured["right"], measured["taken_back"], strict=True))
+    # The rule sees the last token alone: at depth 0 it deletes what was unlikely, greedy tokens are never unlikely.
+    by_rule = found["greedy+takeback_ratio=0.3"]
+    assert any(by_rule["0"]["taken_back"]) and not any(by_rule["1"]["taken_back"] + by_rule["3"]["taken_back"])
+
+
+def test_a_policy_without_bkspc_has_its_rule_alone(examples):
+    policy = a_policy(backspace=False)
+    found = older_errors(policy, examples, examples, "text", "random", SETTINGS, 1, Tokens)
+    assert list(found) == ["greedy+takeback_ratio=0.3"]
+    assert all(measured["right"] is None for measured in found["greedy+takeback_ratio=0.3"].values())
+    off = SETTINGS.model_copy(update={"error_depths": ()})
+    assert older_errors(policy, examples, examples, "text", "random", off, 1, Tokens) == {}
+
+
+def test_taken_back_means_that_the_first_token_was_removed():
+    def taken_back(*actions):
+        return module._taken_back(Rollout(list(actions), True, []), 12)
+
+    assert taken_back(5, 12, 6) and taken_back(5, 6, 12, 12, EOS)
+    assert not taken_back(5, 6, 12, 7, EOS) and not taken_back(5)
+
+
+@torch.no_grad()
+def test_the_tokens_in_between_are_greedy_and_never_bkspc(examples):
+    policy, seen = a_policy(), []
+    real = module.sample
+
+    def recorded(*arguments, **options):
+        seen.append(options["forced"])
+        return real(*arguments, **options)
+
+    module.sample = recorded
+    try:
+        older_errors(policy, examples, examples, "arithmetic", "random", SETTINGS, 1, Tokens)
+    finally:
+        module.sample = real
+    assert all(12 not in actions for forced in seen for actions in forced)
+    assert {len(actions) for actions in seen[-1]} == {4}
