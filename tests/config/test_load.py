@@ -8,6 +8,7 @@ from sequencematch.config.experiment import SECTIONS, load_config, read_yaml, sc
 from sequencematch.errors import UserError
 from sequencematch.settings.data import Arithmetic, Source, Text, Translation
 from sequencematch.settings.overheads import Overhead
+from sequencematch.training.trainer import Stage
 
 
 @pytest.mark.parametrize("overlay", [None, *sorted(SCALES.glob("*.yaml"))], ids=str)
@@ -316,3 +317,15 @@ def test_scales_are_found_by_name():
     assert scale_overlay(SCALES, "smoke") == [SCALES / "smoke.yaml"]
     with pytest.raises(UserError, match="scale 'smokee' is unknown; did you mean 'smoke'"):
         scale_overlay(SCALES, "smokee")
+
+
+def test_sequence_match_has_its_final_weight_for_most_of_its_learning():
+    """At the default scale, at least half of the learning-rate-weighted steps after k."""
+    config = load_config(BASE)
+    for task in config.tasks:
+        s = config.settings(task, "sm")["schedule"]
+        stage = Stage("sm", s.pretrain_steps, s.steps, s.decay_start, s.steps)
+        settings = config.settings(task, "sm")["optimiser"].model_copy(update={"warmup": 0})
+        rates = {step: stage.learning_rate(step, settings) for step in range(s.pretrain_steps, s.steps)}
+        final = sum(rate for step, rate in rates.items() if stage.beta(step, s) == s.beta_final)
+        assert final >= 0.5 * sum(rates.values()), task

@@ -181,9 +181,7 @@ def test_answers_are_those_of_every_state_alone(run, batch):
 def test_repair_is_measured_for_every_kind_and_from_the_last_token_of_a_passages_prompt(run, monkeypatch):
     policy, _, folder, tokenizer = run
     asked = []
-    monkeypatch.setattr(
-        "sequencematch.evaluation.repair.answers", lambda policy, rows, batch: asked.append(rows) or {}
-    )
+    monkeypatch.setattr("sequencematch.evaluation.repair.answers", lambda policy, rows, batch: asked.append(rows) or {})
     for family, examples in (("arithmetic", questions(tokenizer)), ("text", passages(tokenizer))):
         asked.clear()
         splits = {"train": examples, "test": examples}
