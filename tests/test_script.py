@@ -2,11 +2,15 @@
 
 import errno
 import os
+import re
 import shlex
 import subprocess
 import sys
+import tomllib
+from importlib import metadata
 
 import pytest
+from support.workflow import ROOT
 
 from sequencematch import script
 from sequencematch.errors import UserError
@@ -137,3 +141,22 @@ def test_a_real_full_disk(tmp_path):
     done = subprocess.run([sys.executable, script], capture_output=True, text=True)
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr.startswith("error: ") and "disk is full" in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "extra"), [("peft", "qlora"), ("matplotlib.pyplot", "report"), ("datasets", "pipeline")]
+)
+def test_a_package_of_an_extra_that_is_missing_is_named_with_the_extra(module, extra, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(
+        SystemExit, match=rf"^error: this needs the package '\w+': pip install 'sequencematch\[{extra}\]'"
+    ):
+        script.run(lambda: __import__(module))
+
+
+def test_each_module_of_an_extra_is_declared_there():
+    providers = metadata.packages_distributions()
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for module, extra in script.EXTRAS.items():
+        declared = {re.match(r"[\w-]+", words)[0].lower() for words in extras[extra]}
+        assert {name.lower().replace("_", "-") for name in providers[module]} & declared, module

@@ -44,6 +44,13 @@ MEMORY = (
 # How libraries say these things in errors of their own.
 OUT_OF_MEMORY = re.compile(r"can't allocate memory|out of memory|std::bad_alloc|can't start new thread", re.IGNORECASE)
 ERROR_NUMBER = re.compile(r"\(os error (\d+)\)|\[Errno (\d+)\]")
+# Which extra of pyproject.toml brings a module that the library itself does without.
+EXTRAS = {
+    **dict.fromkeys(("babel", "datasets", "mathematics_dataset", "num2words", "rich", "snakemake", "yaml"), "pipeline"),
+    **dict.fromkeys(("bitsandbytes", "peft"), "qlora"),
+    **dict.fromkeys(("faiss", "mauve", "sklearn"), "judge"),
+    **dict.fromkeys(("jinja2", "markdown_it", "matplotlib", "sacrebleu", "scipy"), "report"),
+}
 # Seconds that the other processes of a job give the first one to say what went wrong for all.
 PATIENCE = 20
 # Variables that a launcher of several processes sets, and the one that shows that it did.
@@ -121,6 +128,9 @@ def explanation(error: BaseException) -> str | None:
     while cause is not None:
         if isinstance(cause, UserError):
             return str(cause)
+        if isinstance(cause, ModuleNotFoundError) and cause.name and cause.name.partition(".")[0] in EXTRAS:
+            module = cause.name.partition(".")[0]
+            return f"this needs the package '{module}': pip install 'sequencematch[{EXTRAS[module]}]'"
         if isinstance(cause, MemoryError) or OUT_OF_MEMORY.search(str(cause)):
             return MEMORY
         number = ERROR_NUMBER.search(str(cause))

@@ -10,10 +10,12 @@ import subprocess
 import sys
 import tomllib
 from importlib import metadata
+from itertools import chain
 
 import psutil
 import pytest
 import yaml
+from packaging.requirements import Requirement
 from support.workflow import ROOT, copy_tree, snakemake, wait_for
 
 from sequencematch.store.code_digest import SOURCE, import_closure
@@ -138,16 +140,35 @@ def pins(requirements):
     return dict(re.fullmatch(r"([\w-]+)==(\S+)", requirement).groups() for requirement in requirements)
 
 
-def test_versions_are_pinned_alike_everywhere():
+def test_the_lock_alone_holds_exact_versions():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = pins(project["dependencies"] + project["optional-dependencies"]["dev"])
+    extras = project["optional-dependencies"]
+    declared = [Requirement(words) for words in [*project["dependencies"], *chain(*extras.values())]]
     lines = (ROOT / "requirements.lock").read_text().splitlines()
     locked = pins(line for line in lines if not line.startswith("#"))
-    assert {name: locked.get(name.lower()) for name in declared} == declared
+    for requirement in declared:
+        assert not any(part.operator == "==" for part in requirement.specifier), f"{requirement} belongs to the lock"
+        if requirement.name != project["name"]:
+            assert requirement.specifier.contains(locked[requirement.name.lower()]), requirement
     assert not [name for name in locked if "nvidia" in name or "cuda" in name or "+" in locked[name]]
     for file in (ROOT / "envs").glob("*.yaml"):
         packages = next(d["pip"] for d in yaml.safe_load(file.read_text())["dependencies"] if isinstance(d, dict))
-        assert pins(packages).items() <= declared.items()
+        assert {name.lower(): version for name, version in pins(packages).items()}.items() <= locked.items()
+
+
+def test_every_import_of_the_library_is_declared():
+    """By the base, or by one of the extras."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {
+        Requirement(words).name.lower()
+        for words in [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+    }
+    declared.add("pydantic-core")  # pydantic asks for an exact version of it
+    providers = metadata.packages_distributions()
+    for script in (file.stem for file in (ROOT / "src").glob("*.py")):
+        for module in third_party_imports(script):
+            names = {name.lower().replace("_", "-") for name in providers[module]}
+            assert names & declared, f"src/{script}.py imports {module}, which pyproject.toml does not declare"
 
 
 DATASET_SCRIPTS = ("make_arithmetic", "make_translation", "make_text")

@@ -1,0 +1,38 @@
+"""Runs the two examples with what is installed: ``installed.py EXAMPLES FOLDER``. No test library is needed."""
+
+import importlib.metadata
+import sys
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+import sequencematch as sm
+
+BOS, EOS, WORDS = 0, 1, range(3, 8)
+
+
+def main(examples: str, folder: str) -> None:
+    torch.set_num_threads(1)
+    sys.path.insert(0, examples)
+    import own_loop
+    import with_trainer
+
+    torch.manual_seed(0)
+    pairs = torch.randint(min(WORDS), max(WORDS) + 1, (50, 2)).tolist()
+    data = [([BOS, *pair], [*pair, EOS]) for pair in pairs]  # repeat the prompt's two tokens
+    losses = list(own_loop.train(network(), data, list(WORDS), steps=40))
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5]), losses
+    trajectories = [sm.Trajectory(prompt, completion, [True] * len(completion)) for prompt, completion in data]
+    trainer = with_trainer.train(network(), trajectories, folder, steps=5, max_actions=8)
+    assert trainer.state.global_step == 5
+    print(*(f"{d.metadata['Name']}=={d.version}".lower() for d in importlib.metadata.distributions()), sep="\n")
+
+
+def network() -> LlamaForCausalLM:
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    special = {"bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": 2}
+    return LlamaForCausalLM(LlamaConfig(vocab_size=max(WORDS) + 1, max_position_embeddings=64, **sizes, **special))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

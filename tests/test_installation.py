@@ -1,0 +1,56 @@
+"""The wheel, in an environment of its own: what ``pip install sequencematch`` brings runs the examples."""
+
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+from support.workflow import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def bounds() -> dict[str, str]:
+    """The oldest version of each dependency that its range allows."""
+    return dict(re.match(r"([\w-]+)>=([\w.]+)", requirement).groups() for requirement in PROJECT["dependencies"])
+
+
+def locked(name: str) -> str:
+    return re.search(rf"^{name}==(.+)$", (ROOT / "requirements.lock").read_text(), re.M)[1]
+
+
+VERSIONS = {
+    "oldest": bounds() | {"torch": locked("torch")},
+    "newest": {"torch": locked("torch")},
+    "beside transformers 4.57": {"torch": locked("torch"), "transformers": "4.57.6"},
+}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    pip(sys.executable, "wheel", "--no-deps", "--wheel-dir", folder, ROOT)
+    return next(folder.glob("*.whl"))
+
+
+def pip(python, command, *words):
+    done = subprocess.run([python, "-m", "pip", command, "--quiet", *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("versions", VERSIONS.values(), ids=VERSIONS)
+def test_the_wheel_alone_runs_the_examples(wheel, versions, tmp_path):
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    python, constraints = tmp_path / "venv/bin/python", tmp_path / "constraints.txt"
+    constraints.write_text("".join(f"{name}=={version}\n" for name, version in versions.items()))
+    pip(python, "install", "--no-compile", "--constraint", constraints, wheel)
+    words = ["-I", ROOT / "tests/support/installed.py", ROOT / "tests/examples", tmp_path / "output"]
+    done = subprocess.run([python, *words], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    installed = dict(line.split("==") for line in done.stdout.split() if "==" in line)
+    wanted = {name: version for name, version in versions.items() if name != "torch"}
+    assert {name: installed[name] for name in wanted} == wanted
+    for left_out in ("snakemake", "datasets", "matplotlib", "peft", "bitsandbytes", "pandas", "scipy"):
+        assert left_out not in installed
