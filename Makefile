@@ -6,7 +6,7 @@
 # make map         results/map/map: where backspaces help, under which conditions (docs/map.md); SCALE=map_gpu: on a GPU
 # make why         what would run and because of which file or setting, and how long it took the last time; runs nothing
 # make status      how far a run is, while it goes on; make status WATCH=1 keeps showing it
-# make PROFILE=slurm   the same on a cluster: slurm or generic (workflow/profiles/, docs/clusters.md)
+# make PROFILE=slurm   the same on a cluster: slurm or generic (profiles/, docs/clusters.md)
 # make verify      check the results of SCALE against their records: damaged, or of other code or settings?
 # make test        set up, check style and types, run the tests (about ten minutes on 2 cores)
 # make test-all    the same, and those that take minutes each: a real SLURM, runs that are killed again and again
@@ -15,11 +15,15 @@
 # make reference   keep the tables of SCALE, and what steps and sampling cost there, in results/reference/
 # make clean-results, make clean-setup   remove results of SCALE; remove the virtual environment
 #
-# TARGET narrows why and status down: make why TARGET=table6
+# make help        this list
+#
+# NAME keeps results of changed settings apart: make NAME=try1 CONFIG=... writes results/try1
 # CONFIG changes settings: make CONFIG="seeds=[7,8] 'objective={alpha: 0.1}'"; ARGS goes to Snakemake: make ARGS="--dry-run"
 
 SCALE ?= default
 TARGET ?= all
+# Results lie in results/NAME, where a name is given; else in results/SCALE.
+NAME ?=
 PROFILE ?= default
 # GPUs that jobs may use at a time (default: as the profile says).
 GPUS ?=
@@ -38,30 +42,44 @@ endif
 BIN := .venv/bin
 SETUP := .venv/installed
 RUN = $(BIN)/python workflow/run.py
-OPTIONS = $(if $(GPUS),--resources gpu=$(GPUS)) --config scale=$(SCALE) $(CONFIG) $(ARGS)
-OWN_REPORT = results/$(SCALE)/snakemake_report.html
+OPTIONS = $(if $(GPUS),--resources gpu=$(GPUS)) $(CHANGES) $(ARGS)
+CHANGES = --config scale=$(SCALE) $(if $(NAME),name=$(NAME)) $(CONFIG)
+OWN_REPORT = results/$(or $(NAME),$(SCALE))/snakemake_report.html
 TARGETS := all table5 table6 table7 table8 divergences motivating_example overheads table3 table4
 
-.PHONY: $(TARGETS) map report why status setup verify test test-all test-packages lint reference clean-results clean-setup
+OTHERS := map report why status setup verify test test-all test-packages lint reference clean-results clean-setup help
+
+.PHONY: $(TARGETS) $(OTHERS) typed
 .DEFAULT_GOAL := all
 
-$(TARGETS): $(SETUP)
-	@$(RUN) $@ --workflow-profile workflow/profiles/$(PROFILE) $(OPTIONS)
+# What was typed is checked before anything is set up.
+export CONFIG
+typed:
+	@"$(PYTHON)" workflow/typed.py
+
+.DEFAULT:
+	@"$(PYTHON)" workflow/typed.py "$@" $(TARGETS) $(OTHERS)
+
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
+
+$(TARGETS): typed $(SETUP)
+	@$(RUN) $@ --workflow-profile profiles/$(PROFILE) $(OPTIONS)
 
 # Another scale than its own can be named on the command line: make map SCALE=map_gpu.
 map: SCALE = map
-map: $(SETUP)
-	@$(RUN) $@ --workflow-profile workflow/profiles/$(PROFILE) $(OPTIONS)
+map: typed $(SETUP)
+	@$(RUN) $@ --workflow-profile profiles/$(PROFILE) $(OPTIONS)
 
-why: $(SETUP)
+why: typed $(SETUP)
 	@$(BIN)/python workflow/why.py $(TARGET) $(OPTIONS)
 
-status: $(SETUP)
+status: typed $(SETUP)
 	@$(BIN)/python workflow/status.py $(if $(WATCH),--watch) $(TARGET) $(OPTIONS)
 
 # Snakemake's own report cannot be written about what a dry run did not make.
-report: $(SETUP)
-	@$(RUN) $@ --workflow-profile workflow/profiles/$(PROFILE) \
+report: typed $(SETUP)
+	@$(RUN) $@ --workflow-profile profiles/$(PROFILE) \
 		$(if $(filter -n --dry-run,$(ARGS)),,--report $(OWN_REPORT) --report-after-run) $(OPTIONS)
 
 setup: $(SETUP)
@@ -75,8 +93,8 @@ $(SETUP): pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[dev]'
 	@touch $@
 
-verify: $(SETUP)
-	@$(BIN)/python workflow/verify.py --config scale=$(SCALE) $(CONFIG)
+verify: typed $(SETUP)
+	@$(BIN)/python workflow/verify.py $(CHANGES)
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not long"

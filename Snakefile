@@ -2,6 +2,7 @@ import json
 import os
 import shlex
 import sys
+import time
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,8 +11,9 @@ sys.path.insert(0, f"{workflow.basedir}/src")
 
 from sequencematch import script
 from sequencematch.config import preflight
+from sequencematch.config.closing import made, replaced
 from sequencematch.store.code_digest import SOURCE, code_digests
-from sequencematch.config.experiment import check_files, load_config, scale_overlay
+from sequencematch.config.experiment import check_files, load_config, run_name, scale_overlay
 from sequencematch.settings.decodings import decoding_options
 from sequencematch.errors import UserError
 from sequencematch.store.hub import CONSENT
@@ -23,13 +25,15 @@ from sequencematch.settings.training import Objective
 if set("{}") & set(workflow.basedir + os.getcwd()):
     sys.exit("error: the path of this folder has braces, which Snakemake takes for wildcards: rename the folder")
 
-# The configuration: config.yaml, the scale's overlay, then what --config and --configfile say.
+STARTED = time.time()
+GIVEN = dict(config)  # what --config and --configfile say
+
+# The configuration: config.yaml, the scale's overlay, then what was given. A run with a name has a folder of that name.
 try:
-    CONFIG = load_config(
-        f"{workflow.basedir}/config.yaml",
-        *scale_overlay(f"{workflow.basedir}/workflow/scales", config.pop("scale", None)),
-        ("command line", dict(config)),
-    )
+    SCALE, NAME = config.pop("scale", None), config.pop("name", None)
+    overlay = scale_overlay(f"{workflow.basedir}/workflow/scales", SCALE)
+    own_folder = {} if NAME is None else {"scale": run_name(NAME, f"{workflow.basedir}/workflow/scales")}
+    CONFIG = load_config(f"{workflow.basedir}/config.yaml", *overlay, ("command line", config | own_folder))
     check_files(CONFIG)
 except UserError as error:
     sys.exit(f"error: {error}")
@@ -44,10 +48,19 @@ onstart:
             preflight.check_dates(str(file) for job in workflow.dag.needrun_jobs() for file in job.input)
     except UserError as error:
         sys.exit(f"error: {error}")
+    if config and NAME is None:
+        print(replaced(workflow.dag.needrun_jobs(), RESULTS), end="", file=sys.stderr)
+    # Snakemake's limiter of jobs per second wakes the scheduler once a second more for each job that has finished.
+    if workflow.local_exec and getattr(workflow.scheduler, "job_rate_limiter", None) is not None:
+        workflow.scheduler.job_rate_limiter = None
     if workflow.local_exec and not workflow.touch:  # on other machines each job looks for itself
         found = preflight.problems(planned_jobs(), CONFIG, Path(RESULTS), allowed_gpus())
         if found:
             sys.exit("\n".join(f"error: {problem}" for problem in found))
+
+
+onsuccess:
+    print(made(Path(RESULTS), STARTED, time.time()))
 
 
 pathvars:

@@ -9,11 +9,14 @@ from pathlib import Path
 from run import PROFILES
 from snakemake.api import SnakemakeApi
 from snakemake.cli import get_argument_parser, parse_config
-from snakemake.exceptions import WorkflowError
+from snakemake.exceptions import MissingRuleException, WorkflowError
 from snakemake.jobs import Job
 from snakemake.settings.enums import Quietness
 from snakemake.settings.types import ConfigSettings, DAGSettings, DeploymentSettings, OutputSettings, ResourceSettings
+from snakemake.utils import available_cpu_count
 from snakemake.workflow import Workflow
+
+from sequencematch.settings.explain import unknown
 
 
 @contextmanager
@@ -27,7 +30,7 @@ def planned(words: list[str]) -> Iterator[Workflow]:
     with SnakemakeApi(OutputSettings(quiet={Quietness.ALL}, enable_file_logging=False)) as api:
         try:
             workflow_api = api.workflow(
-                ResourceSettings(cores=args.cores, resources=args.resources),
+                ResourceSettings(cores=args.cores or available_cpu_count(), resources=args.resources),
                 ConfigSettings(config=parse_config(args.config), configfiles=args.configfile, config_args=args.config),
                 deployment_settings=DeploymentSettings(args.software_deployment_method, conda_prefix=args.conda_prefix),
                 snakefile=args.snakefile,
@@ -38,6 +41,10 @@ def planned(words: list[str]) -> Iterator[Workflow]:
             workflow = workflow_api._workflow
             workflow._prepare_dag(forceall=False, ignore_incomplete=False, lock_warn_only=True)
             workflow._build_dag()
+        except MissingRuleException as error:
+            targets = [rule.name for rule in workflow_api._workflow.rules if not rule.has_wildcards()]
+            near = [unknown(f"target '{name}'", name, targets) for name in args.targets if name not in targets]
+            raise SystemExit(f"error: {'; '.join(near) or error}") from None
         except WorkflowError as error:
             api.print_exception(error)
             raise SystemExit(1) from None

@@ -35,7 +35,7 @@ RECORD = {
     "shellcmd": str,
 }
 KEPT = ("metadata", "incomplete", "locks", "log")  # folders of Snakemake's records
-PROFILES = Path(__file__).parent / "profiles"
+PROFILES = Path(__file__).parents[1] / "profiles"
 
 
 def main() -> None:
@@ -130,7 +130,9 @@ def arguments() -> tuple[Path, str, list[str]]:
     executor = known.executor or (yaml.safe_load(file.read_text()) or {}).get("executor", "local")
     if executor == "slurm" and not shutil.which("sbatch"):
         sys.exit("error: there is no SLURM on this machine (no command 'sbatch'); run this on a cluster's login node")
-    return known.workflow_profile, executor, [*words, "--executor", executor]
+    parser.add_argument("--cores", "-c")
+    limited = parser.parse_known_args()[0].cores or executor != "local"
+    return known.workflow_profile, executor, [*words, "--executor", executor, *([] if limited else ["--cores", "all"])]
 
 
 def slurm_prefix() -> str:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("Snakefile", "workflow", "envs", "config.yaml", "src", "docs")
+PARTS = ("Snakefile", "profiles", "workflow", "envs", "config.yaml", "src", "docs")
 STUB = """
 import sys, time
 from pathlib import Path

@@ -38,8 +38,7 @@ if any(CONFIG.settings(task)["model"].trust_remote_code for task in CONFIG.tasks
     prefix += f"export {CONSENT}=1; "
 
 # Likewise the configuration's changes, for a job that asks Snakemake itself: few of them concern it.
-given = {"scale": CONFIG.scale} | dict(config)
-changes = shlex.join(f"{name}={json.dumps(value)}" for name, value in given.items())
+changes = shlex.join(f"{name}={json.dumps(value)}" for name, value in ({"scale": CONFIG.scale} | GIVEN).items())
 prefix += f"CONFIGURATION={shlex.quote(changes)}; "
 
 # Scripts run by the interpreter that runs Snakemake, unless each rule brings a conda environment.
@@ -49,6 +48,10 @@ if not any(str(method) == "conda" for method in workflow.deployment_settings.dep
     warm = [f"{workflow.basedir}/workflow/warm"] if shared else []
     interpreters = ":".join([*warm, str(Path(sys.executable).parent)])
     prefix += f"export PATH={shlex.quote(interpreters)}:$PATH; "
+
+# One GPU, unless the command line says how many jobs may use at a time; a cluster gives what each job asks for.
+if workflow.is_main_process and workflow.local_exec:
+    workflow.global_resources.setdefault("gpu", 1)
 
 shell.prefix(prefix.replace("{", "{{").replace("}", "}}"))  # Snakemake formats it
 

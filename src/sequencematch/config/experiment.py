@@ -5,6 +5,7 @@ every method those that only its own jobs read.
 """
 
 import itertools
+import re
 from collections.abc import Collection, Sequence
 from functools import cache, cached_property
 from pathlib import Path
@@ -205,6 +206,16 @@ def scale_overlay(folder: Path, name: str | None) -> list[Path]:
         chosen.insert(0, files[name])
         name = read_yaml(files[name]).get("extends")
     return chosen
+
+
+def run_name(name: object, scales: Path) -> str:
+    """The name of a run's own folder under results/. Raises UserError where a scale or the reference has that name."""
+    taken = {DEFAULT_SCALE, "reference", *(file.stem for file in Path(scales).glob("*.yaml"))}
+    if str(name) in taken:
+        raise UserError(f"NAME is '{name}', which is taken by results of the project: choose another name")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", str(name)):
+        raise UserError(f"NAME is '{name}', but must consist of letters, digits, _ and - (it names a folder)")
+    return str(name)
 
 
 def load_config(*sources: Path | tuple[str, dict]) -> Config:

@@ -1,0 +1,34 @@
+"""What a run says of itself: what it will replace, at its start, and what it made, at its end."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+TO_READ = ("report.html", "tables/*.md", "tables/*.html", "overheads/*.md", "map/*.html", "map/*.md", "figures/*.png")
+
+
+def replaced(jobs: Iterable, results: str) -> str:
+    """A sentence for a run whose settings differ from its scale's, about results that exist; empty where none do.
+
+    ``jobs`` are the jobs of Snakemake that are about to run.
+    """
+    there = [path for job in jobs for path in job.output if Path(path).exists()]
+    if not there:
+        return ""
+    count = "1 result" if len(there) == 1 else f"{len(there)} results"
+    return (
+        f"note: {count} in {results}/ will be replaced, among them {there[0]}; to keep them, give this run a name "
+        "of its own: make NAME=try1 CONFIG=...\n"
+    )
+
+
+def made(results: Path, start: float, end: float) -> str:
+    """The tables and pages under ``results`` written since ``start``, and the time a run took.
+
+    ``start`` and ``end`` are seconds since the epoch.
+    """
+    files = sorted({file for pattern in TO_READ for file in results.glob(pattern) if file.stat().st_mtime >= start})
+    seconds = round(end - start)
+    time = f"{seconds} s" if seconds < 120 else f"{round(seconds / 60)} min"
+    if not files:
+        return f"Done in {time}."
+    return "\n".join([f"Made in {time}:", *(f"  {file}" for file in files)])

@@ -1,0 +1,110 @@
+"""What people type: plain Snakemake beside make, names of runs, slips, and what a run says at its start and end."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from snakemake.cli import parse_args
+from support.workflow import ROOT, copy_tree, snakemake
+
+from sequencematch.config.closing import made
+
+
+def parsed(*words):
+    return vars(parse_args(words)[1])
+
+
+def test_plain_snakemake_finds_what_results_rely_on(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    plain, ours = parsed("--cores", "2"), parsed("--cores", "2", "--workflow-profile", "profiles/default")
+    for option in ("workflow_profile", "max_jobs_per_timespan"):  # the latter is an object without equality
+        del plain[option], ours[option]
+    assert plain == ours
+    assert plain["rerun_incomplete"] and plain["keep_going"] and plain["max_checksum_file_size"] == 10**9
+
+
+@pytest.mark.parametrize(("name", "executor"), [("slurm", "slurm"), ("generic", "cluster-generic")])
+def test_a_profile_of_a_cluster_is_not_limited_by_the_default_one(name, executor, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    chosen = parsed("--profile", f"profiles/{name}")
+    assert (chosen["executor"], chosen["jobs"], chosen["cores"]) == (executor, 100, None)
+    assert not chosen["resources"]
+    assert chosen["latency_wait"] == 60 and chosen["rerun_incomplete"]
+
+
+LAST = """
+import threading
+
+onsuccess:
+    print("LIMITER", workflow.scheduler.job_rate_limiter)
+    print("TIMERS", sum(isinstance(thread, threading.Timer) for thread in threading.enumerate()))
+"""
+
+
+@pytest.mark.slow
+def test_no_timer_wakes_the_scheduler(tmp_path):
+    tree = copy_tree(tmp_path)
+    with (tree / "Snakefile").open("a") as file:
+        file.write(LAST)
+    done = snakemake(tree, "table6", "--config", "scale=smoke")
+    assert done.returncode == 0, done.stderr
+    assert "LIMITER None\nTIMERS 0\n" in done.stdout
+
+
+@pytest.mark.slow
+def test_changed_settings_have_a_name_of_their_own_or_say_what_they_replace(tmp_path):
+    tree = copy_tree(tmp_path)
+    first = snakemake(tree, "table6", "--config", "scale=smoke")
+    assert first.returncode == 0, first.stderr
+    assert "Made in " in first.stdout and "  results/smoke/tables/table6.md\n" in first.stdout
+    assert "will be replaced" not in first.stderr
+    changed = ["table6", "--config", "scale=smoke", "objective={alpha: 0.1}"]
+    table = tree / "results/smoke/tables/table6.md"
+    before = table.stat().st_mtime_ns
+    named = snakemake(tree, *changed, "name=try1")
+    assert named.returncode == 0 and "will be replaced" not in named.stderr
+    assert "  results/try1/tables/table6.md\n" in named.stdout and table.stat().st_mtime_ns == before
+    unnamed = snakemake(tree, *changed)
+    assert unnamed.returncode == 0
+    assert "results in results/smoke/ will be replaced" in unnamed.stderr and "make NAME=try1" in unnamed.stderr
+    assert table.stat().st_mtime_ns > before
+
+
+def test_the_end_of_a_run_names_what_is_new_alone(tmp_path):
+    (tmp_path / "tables").mkdir()
+    for name, time in (("old.md", 50), ("new.md", 150), ("new.csv", 150)):
+        (tmp_path / "tables" / name).touch()
+        os.utime(tmp_path / "tables" / name, (time, time))
+    assert made(tmp_path, 100, 130) == f"Made in 30 s:\n  {tmp_path}/tables/new.md"
+    assert made(tmp_path, 200, 800) == "Done in 10 min."
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["tabel6"], "error: there is no target 'tabel6'; did you mean 'table6'? (make help lists them)"),
+        (["reprot"], "error: there is no target 'reprot'; did you mean 'report'? (make help lists them)"),
+        (["CONFIG=objective={alpha: 0.1}"], "error: CONFIG holds 'objective={alpha:', in which a bracket is open: "),
+        (["CONFIG=seeds=[1] alpha"], "error: CONFIG holds 'alpha', which is no NAME=VALUE: "),
+        (["CONFIG='seeds=[1]"], "error: CONFIG opens a quote that it does not close: "),
+        (["why", "TARGET=tabel6"], "error: target 'tabel6' is unknown; did you mean 'table6'?"),
+        (["why", "NAME=paper"], "error: NAME is 'paper', which is taken by results of the project: "),
+        (["why", "NAME=reference"], "error: NAME is 'reference', which is taken by results of the project: "),
+        (["why", "NAME=../x"], "error: NAME is '../x', but must consist of letters, digits, _ and - "),
+    ],
+)
+def test_a_slip_is_answered_in_one_sentence(words, sentence):
+    given = ["SCALE=smoke", f"BIN={os.path.dirname(sys.executable)}", f"PYTHON={sys.executable}"]
+    command = ["make", *words, *given, "SETUP=Makefile"]  # set up as it is: this environment
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    said, *rest = done.stderr.splitlines()
+    assert done.returncode == 2 and said.startswith(sentence), done.stderr
+    assert all(line.startswith("make: ***") for line in rest) and not done.stdout
+
+
+def test_help_lists_every_target():
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0
+    for target in ("table6", "report", "map", "why", "verify", "clean-results", "NAME="):
+        assert target in done.stdout
