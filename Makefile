@@ -18,6 +18,7 @@
 # make help        this list
 #
 # NAME keeps results of changed settings apart: make NAME=try1 CONFIG=... writes results/try1
+# TARGET narrows why and status down: make why TARGET=table6
 # CONFIG changes settings: make CONFIG="seeds=[7,8] 'objective={alpha: 0.1}'"; ARGS goes to Snakemake: make ARGS="--dry-run"
 
 SCALE ?= default
@@ -25,7 +26,7 @@ TARGET ?= all
 # Results lie in results/NAME, where a name is given; else in results/SCALE.
 NAME ?=
 PROFILE ?= default
-# GPUs that jobs may use at a time (default: as the profile says).
+# GPUs that jobs may use at a time (default: 1).
 GPUS ?=
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 
