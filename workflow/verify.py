@@ -5,6 +5,7 @@ missing. Whether a sound result is what the present code and configuration would
 would make it again otherwise. Exits with 1 where anything is damaged.
 """
 
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -86,7 +87,8 @@ def outputs(words: list[str]) -> list[Result]:
     done = subprocess.run(command, capture_output=True, text=True)
     header, *lines = [line.split("\t") for line in done.stdout.splitlines() if "\t" in line] or [[]]
     if done.returncode or "output_file" not in header:
-        raise UserError(f"Snakemake has no plan: {(done.stderr or done.stdout).strip().removeprefix('error: ')}")
+        said = re.sub(r"^Using .*profile.*\n", "", done.stderr) or done.stdout
+        raise UserError(f"Snakemake has no plan: {said.strip().removeprefix('error: ')}")
     rows = [dict(zip(header, line, strict=True)) for line in lines]
     return [Result(Path(row["output_file"]), row["rule"], row["plan"] != "no update") for row in rows]
 
