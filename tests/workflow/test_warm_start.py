@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -78,6 +79,53 @@ def test_a_killed_job_leaves_no_process_behind(warm):
     client.send_signal(signal.SIGKILL)
     client.wait()
     wait_for(lambda: not psutil.pid_exists(worker) or psutil.Process(worker).status() == psutil.STATUS_ZOMBIE)
+
+
+@pytest.mark.slow
+def test_nobody_else_can_reach_the_server(warm):
+    """Its one socket is a file in a folder of mode 0700: no abstract name that any local user could connect to."""
+    folder, environment = warm
+    place = folder / ".snakemake/warm"
+    (name,) = place.iterdir()
+    assert name.is_socket() and place.stat().st_mode & 0o777 == 0o700 and place.stat().st_uid == os.getuid()
+    abstract = f"@sequencematch-{environment['SEQUENCEMATCH_RUN_PID']}"
+    assert abstract not in Path("/proc/net/unix").read_text()
+    if os.geteuid() == 0:  # to root all users can be played
+        connect = f"import socket; socket.socket(socket.AF_UNIX).connect({str(name)!r})"
+        command = [sys.executable, "-ISc", connect]
+        assert subprocess.run(command, user=65534, group=65534, capture_output=True).returncode != 0
+
+
+def test_a_server_of_somebody_else_gets_nothing(tmp_path):
+    """Whoever could bind the name first would receive the jobs' environment: an open folder is not used, nor a link."""
+    (tmp_path / "script.py").write_text("print('it ran')")
+    for make_open in (lambda path: path.mkdir(mode=0o777), lambda path: path.symlink_to(tmp_path / "elsewhere")):
+        (tmp_path / "elsewhere").mkdir(exist_ok=True)
+        state = tmp_path / f"run-{make_open.__code__.co_firstlineno}-{len(list(tmp_path.iterdir()))}"
+        (state / ".snakemake").mkdir(parents=True)
+        make_open(state / ".snakemake/warm")
+        (state / ".snakemake/warm").resolve().chmod(0o777)
+        environment = os.environ | {"SEQUENCEMATCH_RUN_PID": "1", "SEQUENCEMATCH_PYTHON": sys.executable}
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(state / ".snakemake/warm/1.socket"))
+        listener.listen()
+        listener.settimeout(0)
+        done = subprocess.run([SHIM, "../script.py"], cwd=state, env=environment, capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (0, "it ran\n"), done.stderr
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+        assert not (state / ".snakemake/warm_start.lock").exists()  # and no server was started
+        listener.close()
+
+
+@pytest.mark.slow
+def test_no_secret_of_the_shell_goes_through_the_server(warm):
+    folder, environment = warm
+    (folder / "scripts/show.py").write_text("import os; print(sorted(n for n in os.environ if n.endswith('_TOKEN')))")
+    secrets = {"GITHUB_TOKEN": "a", "HF_TOKEN": "b"}
+    words = [SHIM, "scripts/show.py"]
+    done = subprocess.run(words, cwd=folder, env=environment | secrets, capture_output=True, text=True)
+    assert done.stdout == "['HF_TOKEN']\n"  # a gated model is loaded with it
 
 
 def wait_for(condition, seconds=20):

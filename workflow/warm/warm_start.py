@@ -5,6 +5,10 @@ transformers than on its work. Instead, the run's first job starts a server that
 later job it forks a process that runs the script, with the job's arguments, environment, folder and output.
 Nothing of this project is imported beforehand. Where no server answers (yet), the script runs as usual.
 
+Nobody else can reach it: its socket lies in a folder of this user's alone, and both ends check whose process the other
+is. The server itself has no more of the environment than imports need, and no job gets secrets through it but the
+hub's token.
+
 The server ends with the run (the process ``SEQUENCEMATCH_RUN_PID``), a script with the job that asked for it.
 Benchmarks of such jobs are right about time; memory is not counted, for the process is no child of the job's shell.
 """
@@ -12,40 +16,73 @@ Benchmarks of such jobs are right about time; memory is not counted, for the pro
 import fcntl
 import json
 import os
+import re
 import signal
 import socket
+import stat
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
 HEAVY = ("torch", "transformers.models.llama.modeling_llama", "datasets", "accelerate")
 OWNER = int(os.environ["SEQUENCEMATCH_RUN_PID"])
-ADDRESS = f"\0sequencematch-{OWNER}"  # an abstract socket: no file is left behind
+# The socket, in a folder that nobody else may enter. The path is relative because such paths may have 107 bytes.
+FOLDER = Path(".snakemake") / "warm"
+ADDRESS = FOLDER / f"{OWNER}.socket"
+# Of the environment, what the server needs to import its libraries; and what no job needs, whatever else it gets.
+NEEDED = re.compile(r"PATH|HOME|USER|LANG|LC_\w+|TZ|TMPDIR|LD_\w+|PYTHON\w+|OMP_\w+|MKL_\w+|CUDA_\w+|SEQUENCEMATCH_\w+")
+SECRET = re.compile(r"(?!HF_|HUGGING).*(TOKEN|SECRET|PASSW|CREDENTIAL|PRIVATE|API_?KEY|ACCESS_?KEY)", re.IGNORECASE)
 
 
 def main() -> None:
     connection = socket.socket(socket.AF_UNIX)
     try:
-        connection.connect(ADDRESS)
+        if not _is_private(FOLDER):
+            raise PermissionError(f"others may enter '{FOLDER}'")
+        connection.connect(str(ADDRESS))
+        if _user_of(connection) != os.getuid():
+            raise PermissionError("somebody else's server")
     except OSError:
+        connection.close()
         _start_server()
         os.execv(os.environ["SEQUENCEMATCH_PYTHON"], [os.environ["SEQUENCEMATCH_PYTHON"], *sys.argv[1:]])
-    job = json.dumps({"argv": sys.argv[1:], "folder": os.getcwd(), "environment": dict(os.environ)})
+    environment = {name: value for name, value in os.environ.items() if not SECRET.match(name)}
+    job = json.dumps({"argv": sys.argv[1:], "folder": os.getcwd(), "environment": environment})
     socket.send_fds(connection, [b"job"], [0, 1, 2])
     connection.sendall(job.encode() + b"\n")
     status = connection.makefile().readline()
     sys.exit(int(status) if status else 1)
 
 
+def _is_private(folder: Path) -> bool:
+    """Whether a folder, which may not be a link, is this user's and closed to all others."""
+    found = os.lstat(folder)
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
+
+
+def _user_of(connection: socket.socket) -> int:
+    """The user id of the process at the other end, as the system knows it."""
+    peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return struct.unpack("3i", peer)[1]
+
+
 def _start_server() -> None:
-    """Start the run's server, unless another job has done so."""
+    """Start the run's server, unless another job has done so, or others could reach it."""
+    try:
+        FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not _is_private(FOLDER):
+            return
+    except OSError:
+        return
     lock = os.open(Path(".snakemake") / "warm_start.lock", os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return
     quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}  # no thread may run when a process is forked
+    environment = {name: value for name, value in os.environ.items() if NEEDED.fullmatch(name)}
+    environment["OMP_NUM_THREADS"] = "1"  # no thread may run when a process is forked
     command = [os.environ["SEQUENCEMATCH_PYTHON"], __file__, "--serve"]
     # The server keeps the lock for as long as it lives.
     subprocess.Popen(command, env=environment, pass_fds=[lock], start_new_session=True, **quiet)
@@ -55,19 +92,23 @@ def serve() -> None:
     import importlib
     import select
 
+    os.umask(0o077)
     for name in HEAVY:
         importlib.import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(ADDRESS)
+    for left in FOLDER.glob("*.socket"):  # of runs that were killed
+        left.unlink()
+    listener.bind(str(ADDRESS))
     listener.listen(64)
     while Path(f"/proc/{OWNER}").exists():
         if select.select([listener], [], [], 1)[0]:
             connection, _ = listener.accept()
-            if os.fork() == 0:
+            if _user_of(connection) == os.getuid() and os.fork() == 0:
                 listener.close()
                 _supervise(connection)
             connection.close()
+    ADDRESS.unlink(missing_ok=True)
 
 
 def _supervise(connection: socket.socket) -> None:
