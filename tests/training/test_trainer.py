@@ -119,6 +119,21 @@ def test_a_stage_cut_in_two_is_the_stage(inputs):
     assert all(torch.equal(whole[name], halves[name]) for name in whole)
 
 
+def test_a_stage_has_its_own_weight_decay(inputs):
+    """A method that goes on from the k steps of BC has the settings it was given, not those of that stage."""
+
+    def weights(decay):
+        policy, _ = load_policy(inputs / "base", backspace=True)
+        first = Optimiser(batch=8, micro_batch=8, warmup=1, weight_decay=0.0)
+        _, state = train(a_run(inputs, policy, Stage("bc", 0, 3, 10, 30), optimiser=first))
+        second = first.model_copy(update={"weight_decay": decay})
+        train(a_run(inputs, policy, Stage("bc", 3, 6, 10, 30), optimiser=second, initial=state))
+        return trained_tensors(policy)
+
+    plain, decayed = weights(0.0), weights(0.5)
+    assert any(not torch.equal(plain[name], decayed[name]) for name in plain)
+
+
 @pytest.mark.parametrize("loss", ["mle", "bc", "sm", "uls"])
 def test_accumulation_changes_nothing(inputs, loss):
     def trained(micro_batch):

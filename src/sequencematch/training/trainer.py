@@ -111,6 +111,8 @@ class Trainer:
         self.optimiser = new_optimiser(self.policy, run.optimiser)
         if run.initial is not None:
             self.optimiser.load_state_dict(run.initial)
+            for group in self.optimiser.param_groups:  # the state brings the settings of the stage before with it
+                group["weight_decay"] = run.optimiser.weight_decay
         self.batches = Batches(run.train, run.optimiser.batch, run.seed, "examples")
         self.length, self.cloned = run.train.length, run.train.cloned(run.objective.imitate_prompt)
         self.rollouts = self._rollout_schedule() if self.loss.rollouts else None
