@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from run import PROFILES
+from run import PROFILES, check_settings
 from snakemake.api import SnakemakeApi
 from snakemake.cli import get_argument_parser, parse_config
 from snakemake.exceptions import MissingRuleException, WorkflowError
@@ -26,6 +26,7 @@ def planned(words: list[str]) -> Iterator[Workflow]:
     ``words`` are targets and options of Snakemake's command line. Ends the program, as Snakemake does, where the
     configuration or the workflow is wrong.
     """
+    check_settings(words)
     args = get_argument_parser(profiles=[PROFILES / "default"]).parse_args(words)
     with SnakemakeApi(OutputSettings(quiet={Quietness.ALL}, enable_file_logging=False)) as api:
         try:

@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -123,6 +124,7 @@ def arguments() -> tuple[Path, str, list[str]]:
     parser.add_argument("--workflow-profile", type=Path, default=PROFILES / "default")
     parser.add_argument("--executor")
     known, words = parser.parse_known_args()
+    check_settings(words)
     file = known.workflow_profile / "config.yaml"
     if not file.is_file():
         names = sorted(path.parent.name for path in PROFILES.glob("*/config.yaml"))
@@ -133,6 +135,15 @@ def arguments() -> tuple[Path, str, list[str]]:
     parser.add_argument("--cores", "-c")
     limited = parser.parse_known_args()[0].cores or executor != "local"
     return known.workflow_profile, executor, [*words, "--executor", executor, *([] if limited else ["--cores", "all"])]
+
+
+def check_settings(words: list[str]) -> None:
+    """End with one sentence where what follows --config is no setting; Snakemake ends with a traceback."""
+    given = False
+    for word in words:
+        given = word in ("--config", "-C") or (given and not word.startswith("-"))
+        if given and word not in ("--config", "-C") and not re.fullmatch(r"[A-Za-z_]\w*=.*", word, re.DOTALL):
+            sys.exit(f"error: '{word}' is no setting: write name=value, for instance CONFIG=\"seeds=[1,2]\"")
 
 
 def slurm_prefix() -> str:

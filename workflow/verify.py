@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from run import check_settings
 
 from sequencematch import script
 from sequencematch.errors import UserError
@@ -83,6 +84,7 @@ def state(result: Result, damage: dict[Result, str]) -> str:
 
 def outputs(words: list[str]) -> list[Result]:
     """All outputs of the plan. Raises UserError where Snakemake has no plan."""
+    check_settings(words)
     command = [sys.executable, "-m", "snakemake", "--summary", "--nolock", "all", *words]
     done = subprocess.run(command, capture_output=True, text=True)
     header, *lines = [line.split("\t") for line in done.stdout.splitlines() if "\t" in line] or [[]]

@@ -1,5 +1,7 @@
 """The configuration files say what they may, and a wrong one is refused in one sentence."""
 
+import os
+
 import pytest
 import yaml
 from support.configuration import BASE, SCALES, refusal
@@ -8,6 +10,7 @@ from sequencematch.config.experiment import SECTIONS, load_config, read_yaml, sc
 from sequencematch.errors import UserError
 from sequencematch.settings.data import Arithmetic, Source, Text, Translation
 from sequencematch.settings.overheads import Overhead
+from sequencematch.settings.training import Objective
 from sequencematch.training.trainer import Stage
 
 
@@ -303,6 +306,72 @@ def test_a_file_that_is_no_safe_mapping_is_refused(tmp_path, text, sentence):
     with pytest.raises(UserError) as caught:
         read_yaml(file)
     assert str(caught.value).startswith(str(file)) and sentence in str(caught.value)
+
+
+DEEP = "a: " + "[" * 10**5
+EXPLODING = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
+    f"{after}: &{after} [{', '.join([f'*{name}'] * 9)}]\n" for name, after in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "? [a, b]\n: 1\n",
+        "? {a: b}\n: 1\n",
+        "? 2001-01-01\n: 1\n",
+        "a: &x {b: *x}\n",
+        "a: &x [*x]\n",
+        EXPLODING,
+        DEEP,
+        "a: 2001-99-99\n",
+        "a: !!int x\n",
+        "a: !!timestamp x\n",
+        "a: !!binary x\n",
+        "<<: 3\n",
+        "a: *nowhere\n",
+        "a: \x00\n",
+        "%YAML 9.9\n--- a\n",
+        "a: 1\n---\nb: 2\n",
+    ],
+)
+def test_yaml_that_is_no_plain_mapping_is_one_sentence(tmp_path, text):
+    file = tmp_path / "x.yaml"
+    file.write_text(text)
+    with pytest.raises(UserError) as caught:
+        load_config(BASE, file)
+    assert str(caught.value).startswith(f"{file}") and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_a_configuration_that_is_no_file(tmp_path, make):
+    make(tmp_path / "x.yaml")
+    with pytest.raises(UserError, match="x.yaml' is not a regular file"):
+        load_config(BASE, tmp_path / "x.yaml")
+
+
+@pytest.mark.parametrize("null", ["null", "~", None])
+def test_null_on_a_command_line_removes_a_setting_as_in_a_file(null):
+    """Snakemake hands the word on as text, inside groups too."""
+    config = load_config(BASE, ("command line", {"objective": {"alpha": null}, "map": null}))
+    assert config.objective.alpha == Objective().alpha and config.map is None
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"model": {"width": 10**12}},
+        {"model": {"layers": 10**9}},
+        {"model": {"context": 10**15}},
+        {"model": {"lora_rank": 10**9}},
+        {"optimiser": {"batch": 10**12, "micro_batch": 10**12}},
+        {"rollouts": {"buffer": 10**12}},
+        {"rollouts": {"generate": 10**12}},
+        {"evaluation": {"batch": 10**12}},
+    ],
+)
+def test_sizes_that_no_machine_has_are_refused(values):
+    assert "and at most" in refusal(values)
 
 
 def test_numbers_in_exponent_notation_are_numbers():

@@ -116,3 +116,12 @@ def test_a_run_can_be_started_while_the_one_before_it_ends(tree):
     with (tree / ".snakemake/run.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert "another run is going on" in make(tree).stderr
+
+
+@pytest.mark.parametrize("word", ["seeds", "=3", "1=2", "a b=3", ""])
+@pytest.mark.parametrize("script", ["run", "why", "verify"])
+def test_what_is_no_setting_is_one_sentence(tree, script, word):
+    words = [sys.executable, f"workflow/{script}.py", "all", "--config", "scale=smoke", word]
+    done = subprocess.run(words, cwd=tree, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith(f"error: '{word}' is no setting: write name=value")

@@ -26,9 +26,11 @@ from sequencematch.settings.noise import Noise
 from sequencematch.settings.overheads import Overhead
 from sequencematch.settings.section import Count, Name, Section, setting
 from sequencematch.settings.training import Objective, Optimiser, Rollouts, Schedule
+from sequencematch.store.files import read_text, reason
 
 SECTIONS = {s.__name__.lower(): s for s in (Noise, Model, Optimiser, Schedule, Objective, Rollouts, Evaluation)}
 DEFAULT_SCALE = "default"
+MOST_BYTES, MOST_VALUES = 2**20, 100_000  # of a configuration file
 # The settings of the schedule that fine-tuning alone reads, so that methods may differ in them.
 OF_FINE_TUNING = {"beta_final", "beta_steps"}
 NOISELESS = ("mle", "uls")  # losses on clean data: one run stands beside every eta
@@ -224,7 +226,10 @@ def load_config(*sources: Path | tuple[str, dict]) -> Config:
     An overlay is a YAML file, or a mapping with the name errors give it. Raises UserError, one sentence with the
     file, the key, its value and what is allowed.
     """
-    named = [source if isinstance(source, tuple) else (str(source), read_yaml(Path(source))) for source in sources]
+    named = [
+        (source[0], _with_nulls(source[1])) if isinstance(source, tuple) else (str(source), read_yaml(Path(source)))
+        for source in sources
+    ]
     merged: dict = {}
     for _, values in named:
         merged = _merge(merged, values)
@@ -248,17 +253,39 @@ def load_config(*sources: Path | tuple[str, dict]) -> Config:
 
 def read_yaml(file: Path) -> dict:
     """The mapping in a YAML file, read safely; a key that stands twice is an error."""
+    if not file.exists():
+        raise UserError(f"'{file}' does not exist")
+    text = read_text(file, "write it again", MOST_BYTES)
     try:
-        values = yaml.load(file.read_text(encoding="utf-8"), Loader=_UniqueKeys)
-    except FileNotFoundError:
-        raise UserError(f"'{file}' does not exist") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        _check_size(yaml.compose(text, Loader=yaml.SafeLoader))
+        values = yaml.load(text, Loader=_UniqueKeys)
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{file}, line {mark.line + 1}" if mark else str(file)
-        raise UserError(f"{where}: not valid YAML ({getattr(error, 'problem', None) or error})") from None
+        raise UserError(f"{where}: not valid YAML ({getattr(error, 'problem', None) or reason(error)})") from None
     if not isinstance(values, dict | None):
         raise UserError(f"{file}: holds no settings (key: value)")
     return values or {}
+
+
+def _check_size(node: yaml.Node | None) -> None:
+    """Raises ValueError where aliases (``*name``) unfold to very much, or to a group that holds itself."""
+    waiting, seen = [node], 0
+    while waiting:
+        node, seen = waiting.pop(), seen + 1
+        if seen > MOST_VALUES:
+            raise ValueError(f"it unfolds to more than {MOST_VALUES:,} values: an alias may hold itself")
+        if isinstance(node, yaml.MappingNode):
+            waiting += [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+
+
+def _with_nulls(value):
+    """What a command line gives, on which ``null`` arrives as a word."""
+    if isinstance(value, dict):
+        return {key: _with_nulls(inner) for key, inner in value.items()}
+    return None if isinstance(value, str) and value in ("null", "Null", "NULL", "~") else value
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -266,6 +293,8 @@ class _UniqueKeys(yaml.SafeLoader):
         seen = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str | int | float):
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} is no name", key_node.start_mark)
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"{key!r} stands here twice", key_node.start_mark)
             seen.add(key)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from sequencematch.settings.section import Count, Name, Section, setting
+from sequencematch.settings.section import Count, Name, Section, Size, setting
 
 
 class Dataset(Section):
@@ -52,7 +52,7 @@ class Language(Dataset):
 class Translation(Language):
     family: Literal["translation"] = setting("translation", "sentences and their translations")
     languages: tuple[str, str] = setting(("en", "fr"), "codes of the languages translated from and to")
-    longest: Count = setting(
+    longest: Size = setting(
         64, "most tokens of a question (<bos> included) and of an answer (<eos> included); longer pairs are left out"
     )
 
@@ -64,8 +64,8 @@ class Translation(Language):
 class Text(Language):
     family: Literal["text"] = setting("text", "passages of documents and how they go on")
     source: Name = setting("python_topics", "name of the corpus, an entry of the configuration's sources")
-    prompt: Count = setting(32, "tokens given, <bos> included")
-    continuation: Count = setting(64, "tokens to be written after them")
+    prompt: Size = setting(32, "tokens given, <bos> included")
+    continuation: Size = setting(64, "tokens to be written after them")
 
     @property
     def lengths(self) -> tuple[int, int]:

@@ -5,14 +5,14 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from sequencematch.settings.decodings import decoding_options
-from sequencematch.settings.section import Count, Section, setting
+from sequencematch.settings.section import Count, Section, Size, setting
 
 
 class Evaluation(Section):
     split: Literal["validation", "test"] = setting(
         "test", "which split is sampled; tables read test, tuning validation"
     )
-    batch: Count = setting(128, "sequences decoded side by side")
+    batch: Size = setting(128, "sequences decoded side by side")
     max_actions: Count = setting(24, "actions after which a sequence is cut off, backspaces included")
     decodings: tuple[str, ...] = setting(
         ("sampled", "greedy", "perturbed=0.05", "perturbed=0.1"),

@@ -4,12 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from sequencematch.settings.section import Count, Section, setting
+from sequencematch.settings.section import Count, Section, Size, setting
 
 
 class Optimiser(Section):
-    batch: Count = setting(32, "sequences per gradient step")
-    micro_batch: Count = setting(32, "sequences per forward pass (accumulated up to batch)")
+    batch: Size = setting(32, "sequences per gradient step")
+    micro_batch: Size = setting(32, "sequences per forward pass (accumulated up to batch)")
     learning_rate: float = setting(3e-3, "peak learning rate of AdamW", gt=0)
     weight_decay: float = setting(0.0, "AdamW's decoupled weight decay", ge=0)
     clip: float = setting(1.0, "largest gradient norm", gt=0)
@@ -77,9 +77,9 @@ class Objective(Section):
 
 
 class Rollouts(Section):
-    buffer: Count = setting(1000, "sequences in the replay buffer; the oldest leave first")
+    buffer: Size = setting(1000, "sequences in the replay buffer; the oldest leave first")
     seen: Count = setting(8, "times each rollout is trained on, on average")
-    generate: Count = setting(128, "sequences per generation step (G)")
+    generate: Size = setting(128, "sequences per generation step (G)")
     share_prompts: bool = setting(
         False,
         "data of the rollouts' own prompts, each prompt encoded once; else data and rollouts are drawn separately",
