@@ -63,6 +63,10 @@ onsuccess:
     print(made(Path(RESULTS), STARTED, time.time()))
 
 
+# What Snakemake's own report says first.
+report: "workflow/captions/workflow.rst"
+
+
 pathvars:
     results=f"results/{CONFIG.scale}",
     logs=f"results/{CONFIG.scale}/logs",

@@ -272,6 +272,16 @@ def title_option(wildcards):
     return f"--title {shlex.quote(CONFIG.tables[wildcards.table].title)}"
 
 
+def titled(form):
+    """The labels of a table's file in Snakemake's report: the table's title, and which form of it the file is."""
+    return lambda wildcards: {"table": CONFIG.tables[wildcards.table].title, "form": form}
+
+
+def titled_costs(form):
+    """The same of a cost table."""
+    return lambda wildcards: {"table": CONFIG.overheads[wildcards.overhead].title, "form": form}
+
+
 # Of the report: its figures, the tasks they are of, and the files that say what rules there are.
 FIGURES = ("learning_curves", "masks", "backspaces")
 TABLE_TASKS = list(dict.fromkeys(table.task for table in CONFIG.tables.values()))

@@ -9,7 +9,13 @@ rule make_map:
     input:
         metrics=map_metrics,
     output:
-        folder=directory("<results>/map"),
+        folder=report(
+            directory("<results>/map"),
+            htmlindex="map.html",
+            caption="../captions/map.rst",
+            category="Map",
+            labels={"page": CONFIG.map.title},
+        ),
     log:
         "<logs>/make_map.log",
     benchmark:

@@ -36,9 +36,19 @@ rule make_overhead_table:
     input:
         measured="<results>/overheads/{overhead}/steps",
     output:
-        csv="<results>/overheads/{overhead}.csv",
+        csv=report(
+            "<results>/overheads/{overhead}.csv",
+            caption="../captions/costs.rst",
+            category="Costs",
+            labels=titled_costs("numbers"),
+        ),
         markdown="<results>/overheads/{overhead}.md",
-        figure="<results>/overheads/{overhead}.png",
+        figure=report(
+            "<results>/overheads/{overhead}.png",
+            caption="../captions/costs.rst",
+            category="Costs",
+            labels=titled_costs("figure"),
+        ),
     log:
         "<logs>/overheads/{overhead}/table.log",
     benchmark:
@@ -63,7 +73,12 @@ rule make_benchmark_table:
     input:
         measured="<results>/overheads/{overhead}/{part}",
     output:
-        csv="<results>/overheads/{overhead}_{part}.csv",
+        csv=report(
+            "<results>/overheads/{overhead}_{part}.csv",
+            caption="../captions/costs.rst",
+            category="Costs",
+            labels=titled_costs("numbers of {part}"),
+        ),
         markdown="<results>/overheads/{overhead}_{part}.md",
     log:
         "<logs>/overheads/{overhead}/{part}_table.log",
@@ -88,7 +103,12 @@ rule plot_growth:
     input:
         measured="<results>/overheads/{overhead}/growth",
     output:
-        figure="<results>/overheads/{overhead}_growth.png",
+        figure=report(
+            "<results>/overheads/{overhead}_growth.png",
+            caption="../captions/costs.rst",
+            category="Costs",
+            labels=titled_costs("figure of growth"),
+        ),
     log:
         "<logs>/overheads/{overhead}/plot_growth.log",
     benchmark:

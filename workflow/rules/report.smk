@@ -15,14 +15,14 @@ rule make_table:
             "<results>/tables/{table}.csv",
             caption="../captions/table.rst",
             category="Tables",
-            labels={"table": "{table}", "form": "numbers"},
+            labels=titled("numbers"),
         ),
         markdown="<results>/tables/{table}.md",
         figure=report(
             "<results>/tables/{table}.png",
             caption="../captions/table.rst",
             category="Tables",
-            labels={"table": "{table}", "form": "by method"},
+            labels=titled("figure"),
         ),
     log:
         "<logs>/tables/{table}.log",
@@ -51,11 +51,26 @@ rule make_text_table:
         metrics=table_metrics,
         shown=table_shown,
     output:
-        csv="<results>/tables/{table}.csv",
+        csv=report(
+            "<results>/tables/{table}.csv",
+            caption="../captions/table.rst",
+            category="Tables",
+            labels=titled("numbers"),
+        ),
         markdown="<results>/tables/{table}.md",
-        html="<results>/tables/{table}.html",
+        html=report(
+            "<results>/tables/{table}.html",
+            caption="../captions/table.rst",
+            category="Tables",
+            labels=titled("page"),
+        ),
         text="<results>/tables/{table}.txt",
-        figure="<results>/tables/{table}.png",
+        figure=report(
+            "<results>/tables/{table}.png",
+            caption="../captions/text_figure.rst",
+            category="Tables",
+            labels=titled("figure"),
+        ),
     log:
         "<logs>/tables/{table}.log",
     benchmark:
