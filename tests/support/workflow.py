@@ -21,7 +21,8 @@ for option in ("--output", "--csv", "--markdown", "--html", "--text", "--figure"
             path.write_text("stub")
         else:
             path.mkdir(parents=True, exist_ok=True)
-            (path / "content").write_text("stub")
+            for name in ("content", "map.html"):
+                (path / name).write_text("stub")
 while Path("wait").exists():
     Path("waiting").touch()
     time.sleep(0.05)

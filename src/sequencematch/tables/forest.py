@@ -2,7 +2,7 @@
 
 import csv
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,11 +37,11 @@ class Results:
     gains: Mapping[tuple[str, str], Dot] = field(default_factory=dict)
 
 
-def results_of(tables: Iterable[Table], main: str, **more) -> Results:
-    """The tables with a score of MLE, BC and SM; tables of another scale than ``main`` are labelled by it."""
+def results_of(tables: Iterable[Table], main: str, methods: Collection[str] = ("mle", *COMPARED), **more) -> Results:
+    """The tables with a score of all ``methods``; those of another scale than ``main`` are labelled by theirs."""
     chosen = {}
     for table in tables:
-        if table.metric and {"mle", *COMPARED} <= {variant.method for variant in table.variants}:
+        if table.metric and set(methods) <= {variant.method for variant in table.variants}:
             label = table.task.replace("_", " ")
             chosen.setdefault(label if table.scale == main else f"{label} ({table.scale})", table)
     return Results(chosen, **more)
@@ -54,7 +54,9 @@ def kept_results(kept: Path, main: str) -> Results:
         folder.name: [read_table(file) for file in sorted(folder.glob("*.csv")) if file.stem != MAP]
         for folder in folders
     }
-    pretrained = results_of(tables.pop(PRETRAINED, []), PRETRAINED).tables
+    of_pretrained = tables.pop(PRETRAINED, [])
+    scale = of_pretrained[0].scale if of_pretrained else PRETRAINED
+    pretrained = results_of(of_pretrained, scale, ("mle", "sm")).tables
     every = [table for of_scale in tables.values() for table in of_scale]
     return results_of(every, main, pretrained=pretrained, gains=_gains(kept / MAP / "map.csv"))
 
@@ -112,10 +114,10 @@ def _dots(row: str, table: Table, column: str, gains: Mapping[tuple[str, str], D
     if decoding is None:
         return []
     found = []
-    for method in COMPARED:
-        cell = table.find(_at_highest(table, method), decoding, f"{table.metric}_minus_mle")
+    for variant in _drawn(table):
+        cell = table.find(variant, decoding, f"{table.metric}_minus_mle")
         if cell:
-            found.append(dot_of(cell, row, cell.variant.label, METHODS[method], scale=scale))
+            found.append(dot_of(cell, row, variant.label, METHODS[variant.method], scale=scale))
     own = [cell for cell in table.differences() if cell.variant == BASELINE and key(cell.quantity) == decoding]
     ratio = [cell for cell in own if RATIO in cell.decoding] or own
     if ratio:
@@ -124,14 +126,16 @@ def _dots(row: str, table: Table, column: str, gains: Mapping[tuple[str, str], D
     return [*found, Dot(row, RULED, gain.mean, gain.low, gain.high, gain.colour)] if gain else found
 
 
-def _at_highest(table: Table, method: str) -> Variant:
-    return max((v for v in table.variants if v.method == method), key=lambda variant: variant.eta)
+def _drawn(table: Table) -> list[Variant]:
+    """BC and SM at their highest noise levels."""
+    highest = {variant.method: variant for variant in sorted(table.variants, key=lambda variant: variant.eta)}
+    return [highest[method] for method in COMPARED if method in highest]
 
 
 def forest_note(results: Results, panels: Sequence[Panel]) -> str:
     """What the dots and bars are, the sizes, and what is missing."""
     tables = [*results.tables.values(), *results.pretrained.values()]
-    etas = sorted({_at_highest(table, method).eta for table in tables for method in COMPARED})
+    etas = sorted({variant.eta for table in tables for variant in _drawn(table)})
     seeds, questions = ({getattr(table, name) for table in tables} for name in ("seeds", "questions"))
     sizes = f"{_range(seeds)} seeds, {_range(questions)} questions"
     note = NOTE.format(etas=f"η = {enumerated([f'{eta:g}' for eta in etas])}", sizes=sizes)
@@ -180,7 +184,9 @@ def _answer(first: str, second: str, pairs: Sequence[tuple[Cell, str]]) -> str:
     better, worse = sides(cell for cell, _ in pairs)
 
     if not better and not worse:
-        return f"**{first} and {second} do not differ significantly** in any of {len(pairs)} comparisons."
+        return (
+            f"**{first} and {second} do not differ significantly** ({len(pairs)} comparison{'s' * (len(pairs) > 1)})."
+        )
     if not better:
         start = f"**{first} is never significantly better than {second}.**"
     else:

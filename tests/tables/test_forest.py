@@ -1,0 +1,107 @@
+"""The forest plot and its sentences: what is drawn of which table, what is missing, and what the intervals support."""
+
+import csv
+
+import pytest
+
+from sequencematch.scores.variants import Variant
+from sequencematch.tables.cells import Cell, Table, to_csv
+from sequencematch.tables.forest import (
+    RULED,
+    answers,
+    forest_note,
+    forest_panels,
+    kept_results,
+    plot_forest,
+    results_of,
+)
+
+MLE, BC, SM, LOW = Variant("mle", 0.0), Variant("bc", 0.2), Variant("sm", 0.2), Variant("sm", 0.02)
+ORDER = (MLE, LOW, BC, SM)
+
+
+def a_table(task, differences, metric="accuracy", scale="default", rule=None) -> Table:
+    """``differences``: low and high end of (variant, decoding, other method)."""
+    decodings = ("sampled", "greedy", "perturbed=0.1")
+    cells = [Cell(v, d, metric, 0.5, 0.0, 0.4, 0.6) for v in ORDER for d in decodings]
+    for (variant, decoding, other), (low, high) in differences.items():
+        cells.append(Cell(variant, decoding, f"{metric}_minus_{other}", (low + high) / 2, 0.0, low, high))
+    if rule is not None:
+        gain = f"{metric}_minus_mle[sampled]"
+        cells.append(Cell(MLE, "takeback_ratio=0.3", gain, rule, 0.0, rule - 0.01, rule + 0.01))
+    return Table("table", scale, task, 3, 400, sorted(cells, key=lambda cell: ORDER.index(cell.variant)))
+
+
+MUL = a_table(
+    "mul",
+    {
+        (SM, "sampled", "mle"): (-0.2, -0.1),
+        (LOW, "sampled", "mle"): (-0.2, -0.1),
+        (BC, "greedy", "mle"): (0.1, 0.2),
+        (SM, "perturbed=0.1", "bc"): (-0.1, 0.1),
+    },
+    rule=0.1,
+)
+
+
+def dots(panels):
+    return {(p.title, d.row, d.series): (d.mean, d.low, d.high) for p in panels for d in p.dots}
+
+
+def test_dots_are_points_at_the_highest_noise_level():
+    bleu = a_table("translation", {(SM, "greedy", "mle"): (-3.0, 1.0)}, "bleu", "multi30k")
+    found = dots(forest_panels(results_of([MUL, bleu], "default")))
+    assert found["sampled", "mul", "SM"] == pytest.approx((-15, -20, -10))
+    assert found["sampled", "mul", RULED] == pytest.approx((10, 9, 11))
+    assert found["greedy", "translation (multi30k)", "SM"] == pytest.approx((-1, -3, 1))
+    assert len(found) == 4  # the lower noise level of SM is not drawn
+
+
+def test_only_tables_with_all_three_methods_count():
+    half = Table("t", "default", "sums", 1, 1, [Cell(SM, "sampled", "accuracy", 0.5, None)])
+    assert list(results_of([half, MUL], "default").tables) == ["mul"]
+
+
+def test_the_sentences_follow_the_intervals():
+    worse, better, equal = answers(results_of([MUL], "default"))
+    assert worse == (
+        "**SM is never significantly better than MLE.** "
+        "It is significantly worse with sampling (mul at η = 0.02 and 0.2)."
+    )
+    assert better == (
+        "**BC is significantly better than MLE** with greedy decoding (mul at η = 0.2). "
+        "It is never significantly worse."
+    )
+    assert equal == "**SM and BC do not differ significantly** (1 comparison)."
+
+
+def test_the_caption_says_what_is_missing():
+    other = a_table("sums", {(SM, "sampled", "mle"): (0.0, 0.1)})
+    results = results_of([MUL, other], "default")
+    note = forest_note(results, forest_panels(results))
+    assert note.endswith(f"Not measured: {RULED} on sums; a pretrained model.") and "3 seeds, 400 questions" in note
+    whole = results_of([MUL], "default", pretrained={"mul": MUL})
+    panels = forest_panels(whole)
+    assert "Not measured" not in forest_note(whole, panels) and panels[-1].title == "pretrained, sampled"
+
+
+def test_the_kept_folder_is_read_with_its_map_and_its_pretrained_model(tmp_path):
+    """The rule's gain comes from the map where no table has it: at the threshold that the map uses most."""
+    plain = a_table("mul", {(SM, "sampled", "mle"): (0.1, 0.2)})
+    for folder, table in (("default", plain), ("pretrained", a_table("mul", {(SM, "sampled", "mle"): (0.3, 0.4)}))):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "table6.csv").write_text(to_csv(table))
+    (tmp_path / "map").mkdir()
+    with (tmp_path / "map/map.csv").open("w") as file:
+        writer = csv.writer(file)
+        writer.writerow(["axis", "quantity", "task", "decoding", "mean", "low", "high"])
+        for axis, ratio, mean in (("ratio", 0.1, 1), ("ratio", 0.3, 7), ("rule", 0.3, 7)):
+            decodings = f"takeback_ratio={ratio} | sampled"
+            writer.writerow([axis, "mle_minus_plain", "mul | mul", decodings, mean, mean - 1, mean + 1])
+    results = kept_results(tmp_path, "default")
+    found = dots(forest_panels(results))
+    assert found["sampled", "mul", RULED] == (7, 6, 8)
+    assert found["pretrained, sampled", "mul", "SM"] == pytest.approx((35, 30, 40))
+    assert f"{RULED}: from the map for mul." in forest_note(results, forest_panels(results))
+    plot_forest(results, tmp_path / "forest.png")
+    assert (tmp_path / "forest.png").read_bytes().startswith(b"\x89PNG")

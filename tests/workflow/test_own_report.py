@@ -1,0 +1,27 @@
+"""Snakemake's own report: what it says first, and that tables, the map and the costs are in it by their titles."""
+
+import pytest
+from support.workflow import copy_tree, snakemake
+
+TITLES = ("Table six, by its title", "Table eight, by its title", "Costs, by their title", "The map (smoke scale)")
+CONFIG = (
+    "scale=smoke",
+    "seeds=[1]",
+    f"tables={{table6: {{methods: [mle], title: '{TITLES[0]}'}}, table8: {{methods: [mle], title: '{TITLES[1]}'}}}}",
+    f"overheads={{table4: {{title: '{TITLES[2]}'}}}}",
+)
+
+
+@pytest.mark.slow
+def test_files_are_listed_by_title_below_a_description(tmp_path):
+    tree, words = copy_tree(tmp_path), ("table6", "table8", "map", "table4")
+    done = snakemake(tree, *words, "--config", *CONFIG)
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = snakemake(tree, *words, "--report", "own.html", "--config", *CONFIG)
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = (tree / "own.html").read_text()
+    assert "An independent reproduction of" in page and "the scale smoke" in " ".join(page.split()).lower()
+    for title in TITLES:
+        assert title in page
+    for name in ("table8.html", "table4.png", "map.html"):
+        assert name in page, f"{name} is not in the report"
