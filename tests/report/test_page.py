@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import pytest
 from markupsafe import Markup, escape
@@ -256,13 +257,43 @@ def test_the_page_in_a_browser(browser, page, dark):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("width", [360, 768, 1280])
+@pytest.mark.parametrize("width", [390, 768, 1400])
 def test_the_page_fits_its_window(browser, page, width):
     browser.open(page, width=width)
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
     # What is wider scrolls in a box that the keyboard reaches.
     reached = "[...document.querySelectorAll('.scroll')].every(box => box.tabIndex === 0 && box.ariaLabel)"
     assert browser.evaluate(reached)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (1400, 900)])
+def test_the_first_screen_answers(browser, page, width, height):
+    """The answer is on it; panels are stacked on a phone and side by side on a desktop, and none is cut off."""
+    browser.open(page, width=width)
+    bottom = "document.querySelector('#answer').nextElementSibling.getBoundingClientRect().bottom"
+    assert browser.evaluate(bottom) < height
+    boxes = browser.evaluate(
+        "[...document.querySelectorAll('.panels')].map(all => [...all.querySelectorAll('svg')].map("
+        "svg => svg.getBoundingClientRect()).map(box => [box.left, box.right, box.top, box.bottom]))"
+    )
+    assert boxes and all(0 <= left and right <= width for panels in boxes for left, right, _, _ in panels)
+    for (left, _, _, bottom), (other, _, top, _) in (pair for panels in boxes for pair in pairwise(panels)):
+        assert (left == other and bottom <= top) if width < 600 else left < other
+
+
+@pytest.mark.slow
+def test_a_wide_table_keeps_its_first_column_and_its_header_in_sight(browser, page):
+    browser.open(page, width=390)
+    moved = browser.evaluate(
+        "(() => {"
+        " const box = [...document.querySelectorAll('.scroll')].find(box => box.scrollWidth > box.clientWidth + 50);"
+        " const name = box.querySelector('tbody th'), before = name.getBoundingClientRect().left;"
+        " box.scrollLeft = 50;"
+        " const header = getComputedStyle(box.querySelector('thead th')).position;"
+        " return [box.scrollLeft, name.getBoundingClientRect().left - before, header]; })()"
+    )
+    assert moved == [50, 0, "sticky"]
 
 
 @pytest.mark.slow

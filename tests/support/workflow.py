@@ -21,7 +21,7 @@ for option in ("--output", "--csv", "--markdown", "--html", "--text", "--figure"
             path.write_text("stub")
         else:
             path.mkdir(parents=True, exist_ok=True)
-            for name in ("content", "map.html"):
+            for name in ("content", "divergence.png"):
                 (path / name).write_text("stub")
 while Path("wait").exists():
     Path("waiting").touch()

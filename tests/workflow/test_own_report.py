@@ -3,7 +3,7 @@
 import pytest
 from support.workflow import copy_tree, snakemake
 
-TITLES = ("Table six, by its title", "Table eight, by its title", "Costs, by their title", "The map (smoke scale)")
+TITLES = ("Table six, by its title", "Table eight, by its title", "Costs, by their title", "divergence")
 CONFIG = (
     "scale=smoke",
     "seeds=[1]",
@@ -20,8 +20,8 @@ def test_files_are_listed_by_title_below_a_description(tmp_path):
     done = snakemake(tree, *words, "--report", "own.html", "--config", *CONFIG)
     assert done.returncode == 0, done.stdout + done.stderr
     page = (tree / "own.html").read_text()
-    assert "An independent reproduction of" in page and "the scale smoke" in " ".join(page.split()).lower()
+    assert "An independent reproduction of" in page
     for title in TITLES:
         assert title in page
-    for name in ("table8.html", "table4.png", "map.html"):
+    for name in ("table8.html", "table4.png", "divergence.png"):
         assert name in page, f"{name} is not in the report"

@@ -282,6 +282,12 @@ def titled_costs(form):
     return lambda wildcards: {"table": CONFIG.overheads[wildcards.overhead].title, "form": form}
 
 
+def titled_axis(wildcards):
+    """The labels of a figure of the map: the title of its axis, or its own name."""
+    axis = CONFIG.map.axes.get(wildcards.figure)
+    return {"figure": axis.title if axis else wildcards.figure}
+
+
 # Of the report: its figures, the tasks they are of, and the files that say what rules there are.
 FIGURES = ("learning_curves", "masks", "backspaces")
 TABLE_TASKS = list(dict.fromkeys(table.task for table in CONFIG.tables.values()))

@@ -11,10 +11,10 @@ rule make_map:
     output:
         folder=report(
             directory("<results>/map"),
-            htmlindex="map.html",
+            patterns=["{figure}.png"],
             caption="../captions/map.rst",
             category="Map",
-            labels={"page": CONFIG.map.title},
+            labels=titled_axis,
         ),
     log:
         "<logs>/make_map.log",
