@@ -3,24 +3,19 @@ import os
 import shlex
 import sys
 import time
-from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 
 sys.path.insert(0, f"{workflow.basedir}/src")
 
 from sequencematch import script
 from sequencematch.config import preflight
+from sequencematch.config.checks import check_files
 from sequencematch.config.closing import made, replaced
-from sequencematch.store.code_digest import SOURCE, code_digests
-from sequencematch.config.experiment import check_files, load_config, run_name, scale_overlay
-from sequencematch.settings.decodings import decoding_options
+from sequencematch.config.jobs import Jobs, call, launcher
+from sequencematch.config.load import load_config, run_name, scale_overlay
 from sequencematch.errors import UserError
-from sequencematch.store.hub import CONSENT
-from sequencematch.settings.evaluation import Evaluation
-from sequencematch.settings.options import options
 from sequencematch.settings.overheads import MEASUREMENTS
-from sequencematch.settings.training import Objective
+from sequencematch.store.hub import CONSENT
 
 if set("{}") & set(workflow.basedir + os.getcwd()):
     sys.exit("error: the path of this folder has braces, which Snakemake takes for wildcards: rename the folder")
@@ -101,7 +96,7 @@ rule all:
     default_target: True
     input:
         "<results>/figures/motivating_example.png",
-        [file for table in CONFIG.tables for file in table_files(table)],
+        [file for table in CONFIG.tables for file in JOBS.table_files(table)],
 
 
 rule motivating_example:
@@ -125,13 +120,13 @@ for table in CONFIG.tables:
         name:
             table
         input:
-            table_files(table),
+            JOBS.table_files(table),
 
 
 # Times are never the same twice and ask for a machine that does nothing else: no part of all.
 rule overheads:
     input:
-        [file for name in CONFIG.overheads for file in overhead_files(name)],
+        [file for name in CONFIG.overheads for file in JOBS.overhead_files(name)],
 
 
 for overhead in CONFIG.overheads:
@@ -140,4 +135,4 @@ for overhead in CONFIG.overheads:
         name:
             overhead
         input:
-            overhead_table_files(overhead),
+            JOBS.overhead_table_files(overhead),

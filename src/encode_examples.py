@@ -5,20 +5,25 @@ from pathlib import Path
 
 from sequencematch import script
 from sequencematch.settings.data import Text, Translation
+from sequencematch.settings.model import Model
 from sequencematch.settings.options import add_settings, settings_from
+
+# The settings of each family that are read here.
+READ = {"arithmetic": (), "translation": ("longest",), "text": ("prompt", "continuation")}
 
 
 def main() -> None:
     parser = script.parser(__doc__)
-    add_settings(parser, Translation, {"longest"})
-    add_settings(parser, Text, {"prompt", "continuation"})
+    add_settings(parser, Translation, READ["translation"])
+    add_settings(parser, Text, READ["text"])
+    add_settings(parser, Model, {"context"})
     parser.add_argument("--data", type=Path, required=True, help="dataset folder")
     parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer folder")
-    parser.add_argument("--context", type=int, help="most tokens the model takes (default: the tokenizer's, if any)")
     parser.add_argument("--output", type=Path, required=True, help="folder of examples to write")
     args = parser.parse_args()
     for section in (Translation, Text):
-        settings_from(args, section)  # wrong values are named before anything is read
+        settings_from(args, section, ())  # wrong values are named before anything is read
+    model = settings_from(args, Model, ())
 
     from sequencematch.data.encoding import FAMILIES, encode_split
     from sequencematch.data.examples import columns
@@ -29,8 +34,8 @@ def main() -> None:
     data, source = load(args.data)
     tokenizer = load_tokenizer(args.tokenizer)
     family = source["settings"]["family"]
-    settings = settings_from(args, FAMILIES[family][0])
-    context = args.context or tokenizer.context
+    settings = settings_from(args, FAMILIES[family][0], READ[family])
+    context = model.context if model.model_fields_set else tokenizer.context  # a pretrained model's tokenizer knows it
     splits, left_out, altered = {}, {}, {}
     for name, split in data.items():
         examples, left_out[name], changed = encode_split(name, split.to_list(), tokenizer, settings, context)
@@ -55,8 +60,6 @@ def main() -> None:
     save(splits, args.output, facts | provenance.describe())
     provenance.record(args, args.output)
 
-
-READ = {"arithmetic": (), "translation": ("longest",), "text": ("prompt", "continuation")}
 
 if __name__ == "__main__":
     script.run(main)

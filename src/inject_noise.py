@@ -18,7 +18,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, required=True, help="seed of the noise")
     parser.add_argument("--policy", type=Path, help="model folder that proposes wrong tokens (kind 'model')")
     args = parser.parse_args()
-    noise = settings_from(args, Noise)
+    noise = settings_from(args, Noise, None if args.eta else ())
     if not 0 <= args.eta < 1:
         raise UserError(f"--eta {args.eta:g}: the noise level must lie in [0, 1)")
 

@@ -1,6 +1,6 @@
 """Judge a run's sampled continuations of text: perplexity under another model, MAUVE, and how they repeat themselves.
 
-The judge is a model folder of the same task (--judge-model), or any causal LM by hub name or path (--judge).
+The judge is a model folder of the same task (--judge-model), or any causal LM by hub name or path (--evaluation.judge).
 """
 
 from pathlib import Path
@@ -10,11 +10,13 @@ from sequencematch.errors import UserError
 from sequencematch.settings.evaluation import Evaluation
 from sequencematch.settings.options import add_settings, settings_from
 
+READ = ("split", "batch", "judge")
+
 
 def main() -> None:
     parser = script.parser(__doc__)
-    add_settings(parser, Evaluation, {"split", "batch", "judge"})
-    parser.add_argument("--judge-model", type=Path, help="model folder of the same task that judges, without --judge")
+    add_settings(parser, Evaluation, READ)
+    parser.add_argument("--judge-model", type=Path, help="model folder of the same task that judges, if none is named")
     parser.add_argument("--samples", type=Path, required=True, help="samples.jsonl of the run")
     parser.add_argument("--model", type=Path, required=True, help="model folder that was sampled")
     parser.add_argument("--examples", type=Path, required=True, help="folder of examples")
@@ -22,9 +24,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="judged.json to write")
     script.add_gpus_option(parser)
     args = parser.parse_args()
-    evaluation = settings_from(args, Evaluation)
+    evaluation = settings_from(args, Evaluation, READ)
     if bool(evaluation.judge) == bool(args.judge_model):
-        raise UserError("name one judge: a model folder (--judge-model), or a causal LM by hub name or path (--judge)")
+        raise UserError(
+            "name one judge: a model folder (--judge-model), or a causal LM by hub name or path (--evaluation.judge)"
+        )
 
     from sequencematch.data.examples import load_examples
     from sequencematch.store import provenance

@@ -12,10 +12,10 @@ READ = {"source", "train", "validation", "test", "seed"}
 def main() -> None:
     parser = script.parser(__doc__)
     add_settings(parser, Text, READ)
-    add_settings(parser, Source, prefix="source_")
+    add_settings(parser, Source)
     parser.add_argument("--output", type=Path, required=True, help="dataset folder to write")
     args = parser.parse_args()
-    data, source = settings_from(args, Text), settings_from(args, Source, prefix="source_")
+    data, source = settings_from(args, Text, READ), settings_from(args, Source)
 
     from sequencematch.data.documents import read_documents
     from sequencematch.data.splits import make_splits

@@ -12,10 +12,10 @@ READ = {"source", "languages", "train", "validation", "test", "seed"}
 def main() -> None:
     parser = script.parser(__doc__)
     add_settings(parser, Translation, READ)
-    add_settings(parser, Source, prefix="source_")
+    add_settings(parser, Source)
     parser.add_argument("--output", type=Path, required=True, help="dataset folder to write")
     args = parser.parse_args()
-    data, source = settings_from(args, Translation), settings_from(args, Source, prefix="source_")
+    data, source = settings_from(args, Translation, READ), settings_from(args, Source)
 
     from sequencematch.data.pairs import columns, read_pairs
     from sequencematch.data.splits import make_splits

@@ -1,6 +1,7 @@
 """Make the base model that every method starts from: trained from scratch here, a hub model at scale."""
 
 from sequencematch import script
+from sequencematch.settings.losses import BASE_READS
 from sequencematch.settings.model import Model
 from sequencematch.settings.options import add_settings, settings_from
 from sequencematch.settings.training import Objective, Optimiser, Schedule
@@ -9,21 +10,22 @@ from sequencematch.settings.training import Objective, Optimiser, Schedule
 def main() -> None:
     parser = script.parser(__doc__)
     add_settings(parser, Model)
-    add_settings(parser, Optimiser)
-    add_settings(parser, Schedule)
-    add_settings(parser, Objective, {"imitate_prompt"})
+    for section in (Optimiser, Schedule, Objective):
+        add_settings(parser, section, BASE_READS[section.group()])
     script.add_stage_options(parser)
     args = parser.parse_args()
+
+    optimiser, schedule, objective = (
+        settings_from(args, section, BASE_READS[section.group()]) for section in (Optimiser, Schedule, Objective)
+    )
 
     from sequencematch.training.stage import run_stage, scratch_or_pretrained
     from sequencematch.training.trainer import Stage
 
-    schedule = settings_from(args, Schedule)
     policy, model = scratch_or_pretrained(args)
     steps = schedule.base_steps  # no decay: the methods go on at the full learning rate
     stage = Stage("mle", start=0, stop=steps, decay_start=steps, total=steps)
-    optimiser = settings_from(args, Optimiser)
-    run_stage(args, stage, policy, model, optimiser, schedule, settings_from(args, Objective))
+    run_stage(args, stage, policy, model, optimiser, schedule, objective)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,21 @@
 """Behavioural cloning for k steps: the common start of BC for the full budget and of SequenceMatch."""
 
 from sequencematch import script
+from sequencematch.settings.losses import BC_READS
 from sequencematch.settings.options import add_settings, settings_from
 from sequencematch.settings.training import Objective, Optimiser, Schedule
 
 
 def main() -> None:
     parser = script.parser(__doc__)
-    add_settings(parser, Optimiser)
-    add_settings(parser, Schedule)
-    add_settings(parser, Objective)
+    for section in (Optimiser, Schedule, Objective):
+        add_settings(parser, section, BC_READS[section.group()])
     script.add_stage_options(parser)
     script.add_initial_option(parser)
     args = parser.parse_args()
-    optimiser, schedule, objective = (settings_from(args, s) for s in (Optimiser, Schedule, Objective))
+    optimiser, schedule, objective = (
+        settings_from(args, section, BC_READS[section.group()]) for section in (Optimiser, Schedule, Objective)
+    )
 
     from sequencematch.training.stage import load_initial, run_stage
     from sequencematch.training.trainer import Stage

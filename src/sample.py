@@ -1,6 +1,6 @@
 """Let a trained model complete the examples of a split, and measure how it meets wrong tokens.
 
---kind is that of the training noise: what perturbed decoding writes.
+--noise.kind is that of the training noise: the wrong tokens that perturbed decoding writes.
 """
 
 from pathlib import Path
@@ -10,10 +10,12 @@ from sequencematch.settings.evaluation import Evaluation
 from sequencematch.settings.noise import Noise
 from sequencematch.settings.options import add_settings, settings_from
 
+READ = Evaluation.model_fields.keys() - {"judge", "shown"}  # and of text, how many examples are shown
+
 
 def main() -> None:
     parser = script.parser(__doc__)
-    add_settings(parser, Evaluation, set(Evaluation.model_fields) - {"judge"})
+    add_settings(parser, Evaluation, {*READ, "shown"})
     add_settings(parser, Noise, {"kind"})
     parser.add_argument("--model", type=Path, required=True, help="model folder")
     parser.add_argument("--examples", type=Path, required=True, help="folder of examples")
@@ -25,7 +27,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, required=True, help="seed of the samples")
     script.add_gpus_option(parser)
     args = parser.parse_args()
-    evaluation, noise = settings_from(args, Evaluation), settings_from(args, Noise)
+    evaluation = settings_from(args, Evaluation, READ)
+    noise = settings_from(args, Noise, {"kind"} if evaluation.uses_training_noise else ())
 
     from sequencematch.data.examples import load_examples
     from sequencematch.data.tokenizer import load_tokenizer
@@ -44,6 +47,8 @@ def main() -> None:
     policy.to(processes.device)
     splits, facts = load_examples(args.examples)
     examples, family = splits[evaluation.split], facts["family"]
+    if family == "text":
+        evaluation = settings_from(args, Evaluation, {*READ, "shown"})
 
     completions = complete(policy, examples, family, noise.kind, evaluation, args.seed, tokenizer)
     write_json_lines(args.output, completions)

@@ -10,18 +10,20 @@ from sequencematch.settings.data import Language
 from sequencematch.settings.model import Model
 from sequencematch.settings.options import add_settings, settings_from
 
+PRETRAINED = ("source", "revision", "trust_remote_code")  # the settings that say which pretrained model
+
 
 def main() -> None:
     parser = script.parser(__doc__)
     add_settings(parser, Language, {"vocabulary"})
+    add_settings(parser, Model, PRETRAINED)
     parser.add_argument("--data", type=Path, required=True, help="dataset folder")
     parser.add_argument("--output", type=Path, required=True, help="tokenizer folder to write")
-    add_settings(parser, Model, {"source", "revision", "trust_remote_code"}, prefix="model_")
     args = parser.parse_args()
-    vocabulary, model = (
-        settings_from(args, Language).vocabulary,
-        settings_from(args, Model, prefix="model_"),
-    )
+    settings_from(args, Language, ())  # a wrong value is named before anything is read
+    model = settings_from(args, Model, {"source"})
+    if model.source != "scratch":
+        model = settings_from(args, Model, PRETRAINED)
 
     from sequencematch.data.tokenizer import pretrained_tokenizer, train_byte_tokenizer, train_tokenizer
     from sequencematch.store import provenance
@@ -37,7 +39,7 @@ def main() -> None:
         if source["settings"]["family"] == "arithmetic":
             tokenizer = train_tokenizer(texts)
         else:
-            tokenizer = train_byte_tokenizer(texts, vocabulary)
+            tokenizer = train_byte_tokenizer(texts, settings_from(args, Language, {"vocabulary"}).vocabulary)
     with atomic_folder(args.output) as folder:
         tokenizer.save(folder)
     provenance.record(args, args.output)

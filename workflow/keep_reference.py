@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 
 from sequencematch import script
-from sequencematch.config.experiment import DEFAULT_SCALE, Config, load_config, scale_overlay
+from sequencematch.config.experiment import DEFAULT_SCALE, Config
+from sequencematch.config.load import load_config, scale_overlay
 from sequencematch.errors import UserError
 from sequencematch.map.quoted import with_map
 from sequencematch.overheads.readme import OVERHEADS, costs_in_short

@@ -77,8 +77,8 @@ def options_of(call: dict) -> dict[str, str]:
     name = ""
     for word in shlex.split(call["options"]):
         if word.startswith("--"):
-            name = word.removeprefix("--")
-            options[name] = []
+            name, _, value = word.removeprefix("--").partition("=")
+            options[name] = [value] if value else []
         else:
             options[name].append(word)
     return {name: " ".join(values) for name, values in options.items()}

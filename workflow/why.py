@@ -72,7 +72,7 @@ def causes(workflow: Workflow, job: Job) -> Iterator[Cause]:
     old, new = recorded_call(workflow, job), job.params.call
     if old is not None:
         yield from changed_code(old["code"], new["code"])
-        yield from changed_options(workflow, job, options_of(old), options_of(new))
+        yield from changed_options(options_of(old), options_of(new))
     if any(records.code_changed(job)):
         yield Cause("the rule's command changed")
     if any(records.software_stack_changed(job)):
@@ -98,32 +98,16 @@ def changed_code(old: dict[str, str], new: dict[str, str]) -> Iterator[Cause]:
             yield Cause("{} changed", f"src/{file}")
 
 
-def changed_options(workflow: Workflow, job: Job, old: dict[str, str], new: dict[str, str]) -> Iterator[Cause]:
-    """Changed settings by their names in the configuration, other options by their own."""
+def changed_options(old: dict[str, str], new: dict[str, str]) -> Iterator[Cause]:
+    """Changed options; that of a setting has the setting's name in the configuration."""
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) != new.get(name):
-            key = setting(workflow, job, name, old.keys() | new.keys())
             before, after = old.get(name, "not given"), new.get(name, "not given")
             if max(len(before), len(after)) > LONGEST:
-                yield Cause("{} changed", key)
+                yield Cause("{} changed", name)
             else:
-                sentence = f"{key} {before} -> {after}"
+                sentence = f"{name} {before} -> {after}"
                 yield Cause(sentence.replace("{", "{{").replace("}", "}}"))  # what stands in braces is no subject
-
-
-def setting(workflow: Workflow, job: Job, option: str, options: set[str]) -> str:
-    """The key of the configuration behind an option, e.g. 'objective.alpha'.
-
-    Where two sections have a setting of that name, it is the section that more of the job's options come from.
-    """
-    task, key = job.wildcards.get("task"), option.replace("-", "_")
-    given = {name.replace("-", "_") for name in options}
-    fields = {
-        name: type(section).model_fields.keys()
-        for name, section in (workflow.globals["CONFIG"].settings(task) if task else {}).items()
-    }
-    section = max((name for name in fields if key in fields[name]), key=lambda n: len(given & fields[n]), default="")
-    return f"{section}.{key}" if section else option
 
 
 def row(workflow: Workflow, rule: str, concerned: dict[Cause, set[Job]]) -> tuple[str, str, str, str]:

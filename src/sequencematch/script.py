@@ -4,11 +4,13 @@ import argparse
 import errno
 import os
 import re
+import shlex
 import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
@@ -60,15 +62,54 @@ LAUNCHED = "TORCHELASTIC_RUN_ID"
 
 def parser(description: str) -> argparse.ArgumentParser:
     """A parser that prints ``description`` as written and takes no abbreviated options."""
-    formatter = argparse.RawDescriptionHelpFormatter
-    return Parser(description=description, formatter_class=formatter, allow_abbrev=False)
+    return Parser(description=description, formatter_class=Help, allow_abbrev=False)
 
 
 class Parser(argparse.ArgumentParser):
-    """Says in one sentence what is wrong with a command line."""
+    """Says in one sentence what is wrong with a command line, and shows in its help one that is right."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {printable(message)} (see {self.prog} --help)\n")
+
+    def format_help(self) -> str:
+        words = [f"python src/{self.prog}"]
+        for action in self._actions:
+            value = configured(action)
+            if value is not None:
+                words.append(f"{action.option_strings[-1]} {value}".rstrip())
+            elif action.required:
+                words.append(f"{action.option_strings[-1]} {next(iter(action.choices or ()), action.dest.upper())}")
+        self.epilog = "example:\n  " + " \\\n    ".join(words)
+        return super().format_help()
+
+
+class Help(argparse.RawDescriptionHelpFormatter):
+    """States the value that the configuration gives to a setting."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        value = configured(action)
+        if value is None or action.help is None:
+            return action.help
+        return f"{action.help.removesuffix(')')}; config.yaml: {value or 'nothing'})".replace("%", "%%")
+
+
+def configured(action: argparse.Action) -> str | None:
+    """The value of a setting in config.yaml, quoted for the shell; None where an option is no setting of it."""
+    section, _, name = action.dest.partition(".")
+    values = _configuration().get(section) if name else None
+    if not isinstance(values, dict) or name not in values:
+        return None
+    value = values[name]
+    each = value if isinstance(value, list) else [value]
+    return shlex.join(str(one).lower() if isinstance(one, bool) else str(one) for one in each)
+
+
+@cache
+def _configuration() -> dict:
+    import yaml  # for help alone
+
+    file = Path(__file__).parents[2] / "config.yaml"
+    return yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def add_stage_options(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,8 @@ import pytest
 import yaml
 from support.configuration import BASE, SCALES, refusal
 
-from sequencematch.config.experiment import SECTIONS, load_config, read_yaml, scale_overlay
+from sequencematch.config.experiment import SECTIONS
+from sequencematch.config.load import load_config, read_yaml, scale_overlay
 from sequencematch.errors import UserError
 from sequencematch.settings.data import Arithmetic, Source, Text, Translation
 from sequencematch.settings.overheads import Overhead

@@ -12,7 +12,7 @@ import pytest
 from huggingface_hub import errors
 
 from sequencematch.config import preflight
-from sequencematch.config.experiment import load_config, scale_overlay
+from sequencematch.config.load import load_config, scale_overlay
 from sequencematch.config.preflight import Planned, Reference, disk_needed, hub_problem, problems, references
 from sequencematch.errors import UserError
 
@@ -69,7 +69,7 @@ def test_a_machine_that_has_all_raises_nothing(gpus, a_hub, tmp_path, monkeypatc
 def test_a_default_run_neither_imports_torch_nor_asks_the_hub():
     code = (
         "import sys; sys.path.insert(0, 'src'); sys.path.insert(0, 'tests')\n"
-        "from pathlib import Path\nfrom sequencematch.config.experiment import load_config\n"
+        "from pathlib import Path\nfrom sequencematch.config.load import load_config\n"
         "from sequencematch.config.preflight import Planned, problems\n"
         "plan = [Planned(rule, 'mul', 1) for rule in ('pretrain_base', 'pretrain_bc', 'sample')]\n"
         "assert problems(plan, load_config(Path('config.yaml')), Path('results')) == []\n"

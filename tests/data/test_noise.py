@@ -1,8 +1,6 @@
 """Noise: mistakes that are always repaired, at the stated rate, from the stated distribution."""
 
 import json
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from support.experiment import run
 
 from sequencematch.core import live_tokens
 from sequencematch.data.examples import Example
@@ -172,21 +171,14 @@ def test_an_example_is_noised_alike_whatever_stands_beside_it():
 SOURCE = Path(__file__).parents[2] / "src"
 
 
-def run(script: str, *options) -> subprocess.CompletedProcess:
-    command = [sys.executable, SOURCE / f"{script}.py", *map(str, options)]
-    return subprocess.run(command, capture_output=True, text=True, env={"PYTHONPATH": str(SOURCE)})
-
-
 def test_from_questions_to_noised_actions(tmp_path):
-    sizes = ("--train", 60, "--validation", 10, "--test", 10)
-    assert run("make_arithmetic", "--generator", "mul", *sizes, "--output", tmp_path / "data").returncode == 0
-    assert run("train_tokenizer", "--data", tmp_path / "data", "--output", tmp_path / "tokenizer").returncode == 0
-    files = ("--tokenizer", tmp_path / "tokenizer")
-    encoded = run("encode_examples", "--data", tmp_path / "data", *files, "--output", tmp_path / "examples")
-    assert encoded.returncode == 0
-    noised = ("inject_noise", "--examples", tmp_path / "examples", *files, "--seed", 1)
+    run("make_arithmetic", generator="mul", train=60, validation=10, test=10, output=tmp_path / "data")
+    run("train_tokenizer", data=tmp_path / "data", output=tmp_path / "tokenizer")
+    tokenizer = tmp_path / "tokenizer"
+    run("encode_examples", data=tmp_path / "data", tokenizer=tokenizer, output=tmp_path / "examples")
+    noised = {"examples": tmp_path / "examples", "tokenizer": tokenizer, "seed": 1, "draws": 2}
     for eta, name in ((0.3, "a"), (0.3, "b"), (0, "clean")):
-        assert run(*noised, "--eta", eta, "--draws", 2, "--output", tmp_path / name).returncode == 0
+        run("inject_noise", **noised, eta=eta, output=tmp_path / name)
     (a, facts), (b, _), (without, _) = (load(tmp_path / name) for name in ("a", "b", "clean"))
     assert {name: split.to_dict() for name, split in a.items()} == {name: split.to_dict() for name, split in b.items()}
     assert {name: len(split) for name, split in a.items()} == {"train": 120, "validation": 10}
@@ -196,12 +188,12 @@ def test_from_questions_to_noised_actions(tmp_path):
     assert facts["examples_digest"] == json.loads((tmp_path / "examples/provenance.json").read_text())["digest"]
 
     for options, sentence in (
-        (("--eta", 1), "--eta 1: the noise level must lie in [0, 1)"),
-        (("--eta", -0.1), "--eta -0.1: the noise level must lie in [0, 1)"),
-        (("--eta", 0.1, "--kind", "model"), "needs a trained policy"),
-        (("--eta", 0.1, "--kind", "salt"), "kind"),
+        ({"eta": 1}, "--eta 1: the noise level must lie in [0, 1)"),
+        ({"eta": -0.1}, "--eta -0.1: the noise level must lie in [0, 1)"),
+        ({"eta": 0.1, "kind": "model"}, "needs a trained policy"),
+        ({"eta": 0.1, "kind": "salt"}, "--noise.kind is 'salt', but must be one of"),
     ):
-        failed = run(*noised, *options, "--output", tmp_path / "refused")
+        failed = run("inject_noise", **noised, **options, output=tmp_path / "refused", check=False)
         assert (failed.returncode, failed.stderr.count("\n")) == (1, 1)
         assert failed.stderr.startswith("error: ") and sentence in failed.stderr
     assert not (tmp_path / "refused").exists()

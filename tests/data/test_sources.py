@@ -13,10 +13,11 @@ import datasets
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.experiment import SOURCE, run
+from support.experiment import SOURCE, command, run
 from support.workflow import PARTS, ROOT
 
-from sequencematch.config.experiment import check_files, load_config
+from sequencematch.config.checks import check_files
+from sequencematch.config.load import load_config
 from sequencematch.data import documents, pairs, sources
 from sequencematch.data.documents import read_documents
 from sequencematch.data.pairs import read_pairs
@@ -375,9 +376,9 @@ def test_an_unreachable_hub_is_one_sentence_without_secrets(tmp_path, monkeypatc
     """Through the real command, offline; then with an error that quotes what it should not."""
     secret = "hf_abcdefghijklmnop"
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_TOKEN": secret, "HF_HOME": str(tmp_path)}
-    command = [sys.executable, SOURCE / "make_text.py", "--source-kind", "hub", "--source-name", "nobody/nothing"]
-    command += ["--source-revision", "main", "--output", tmp_path / "data"]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment)
+    source = {"source_kind": "hub", "source_name": "nobody/nothing", "source_revision": "main"}
+    words = command("make_text", **source, output=tmp_path / "data")
+    done = subprocess.run(words, capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
     assert done.stderr.startswith("error: cannot read 'nobody/nothing' from the hub (")
     assert "kind 'files'" in done.stderr and "'generated'" in done.stderr and secret not in done.stderr

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sequencematch.config.experiment import DEFAULT_SCALE, load_config
+from sequencematch.config.experiment import DEFAULT_SCALE
+from sequencematch.config.load import load_config
 from sequencematch.errors import UserError
 from sequencematch.map.quoted import NUMBER, with_map
 from sequencematch.overheads.readme import costs_in_short

@@ -14,7 +14,7 @@ from support.experiment import run
 from support.smoke import run_smoke
 from support.workflow import ROOT, copy_tree, snakemake
 
-from sequencematch.config.experiment import load_config, scale_overlay
+from sequencematch.config.load import load_config, scale_overlay
 from sequencematch.errors import UserError
 from sequencematch.map.effects import differences, effects, finished, map_csv, reader, significant_under
 from sequencematch.map.page import glance, map_page

@@ -30,9 +30,10 @@ from sequencematch.overheads.steps import (
 from sequencematch.overheads.steps_table import budgets, parts_of, summarise
 from sequencematch.sampling.decoding import Decoding
 from sequencematch.scores.paper import read_reported
+from sequencematch.settings.losses import LOSSES
 from sequencematch.settings.model import Model
 from sequencematch.settings.overheads import Overhead
-from sequencematch.training.losses import LOSSES
+from sequencematch.training.losses import FUNCTIONS
 
 CASE = Case(prompt=6, continuation=20, batch=3)
 SETTINGS = Overhead(geometries=("6+20",), batch=3, generate=4, eta=0.3, pops=0.2, vocabulary=24)
@@ -52,7 +53,7 @@ def bench():
 def loss_of(policy, row, data):
     rows = data.rows(row.loss)
     policy.backspace = LOSSES[row.loss].backspace
-    loss, _ = LOSSES[row.loss].function(row.score(policy, rows), normaliser_of(rows), OBJECTIVE, BETA)
+    loss, _ = FUNCTIONS[row.loss](row.score(policy, rows), normaliser_of(rows), OBJECTIVE, BETA)
     policy.zero_grad()
     loss.backward()
     return loss.item(), {name: p.grad.clone() for name, p in policy.named_parameters() if p.grad is not None}
@@ -314,7 +315,7 @@ def test_benchmarks_and_their_tables(tmp_path, benchmark):
     ("options", "sentence"),
     [
         ({"geometries": "six+ten"}, "'six+ten' is no geometry: write lengths of prompt and continuation as 256+768"),
-        ({"pops": "0.5"}, "--pops is '0.5', but must be a number above 0 and below 0.5"),
+        ({"pops": "0.5"}, "--measured.pops is '0.5', but must be a number above 0 and below 0.5"),
         ({"context": "16"}, "sequences take up to 32 positions"),
         ({"gpus": 99}, "this job was promised 99 GPU(s)"),
     ],

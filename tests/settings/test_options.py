@@ -1,35 +1,53 @@
 """Settings as options of a command line."""
 
 import shlex
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sequencematch import script
+from sequencematch.config.load import load_config
 from sequencematch.errors import UserError
 from sequencematch.settings.data import Arithmetic, Source, Text, Translation
 from sequencematch.settings.evaluation import Evaluation
+from sequencematch.settings.explain import allowed
 from sequencematch.settings.model import Model
 from sequencematch.settings.noise import Noise
-from sequencematch.settings.options import add_settings, options, settings_from
+from sequencematch.settings.options import add_settings, option, options, settings_from
 from sequencematch.settings.overheads import Overhead
 from sequencematch.settings.training import Objective, Optimiser, Rollouts, Schedule
 
+ROOT = Path(__file__).parents[2]
 SECTIONS = [Arithmetic, Translation, Text, Noise, Model, Optimiser, Schedule, Objective, Rollouts, Evaluation, Overhead]
 
 
-def parse(words, *sections, prefix=""):
+def parse(words, *sections, needed=None):
     parser = script.parser("a script")
     for section in sections:
-        add_settings(parser, section, prefix=prefix)
+        add_settings(parser, section)
     args = parser.parse_args(words)
-    return [settings_from(args, section, prefix) for section in sections]
+    return [settings_from(args, section, needed) for section in sections]
 
 
 @pytest.mark.parametrize("section", SECTIONS)
-def test_options_left_out_take_the_defaults(section):
-    assert parse([], section) == [section()]
+def test_a_setting_that_is_needed_and_not_given_is_an_error(section):
+    words = shlex.split(options(section()))
+    assert parse(words, section) == [section()]
+    for number, word in enumerate(words):
+        if word.startswith("--"):
+            end = next((n for n in range(number + 1, len(words)) if words[n].startswith("--")), len(words))
+            name = word.removeprefix("--").partition("=")[0].partition(".")[2]
+            left = words[:number] + words[end:]
+            with pytest.raises(UserError) as caught:
+                parse(left, section)
+            assert str(caught.value) == f"{option(section, name)} is missing: it must be {allowed(section, name)}"
+            assert parse(left, section, needed=section.model_fields.keys() - {name}) == [section()]
+    with pytest.raises(UserError, match=r"^--\w+\.\w+, .* are missing: give each a value \(see --help\)$"):
+        parse([], section)
 
 
 @given(st.data())
@@ -53,18 +71,15 @@ def test_a_command_line_carries_settings_unchanged(data):
         assert parse(shlex.split(options(section)), type(section)) == [section]
 
 
-def test_sections_that_share_names_are_told_apart_by_a_prefix():
+def test_sections_that_share_names_keep_apart():
     """As a corpus's files and the sizes of its splits."""
     source = Source(kind="files", train=("a.en", "a b.fr"), separator="--+", licence="")
     parser = script.parser("a script")
     add_settings(parser, Text, {"train", "seed"})
-    add_settings(parser, Source, prefix="source_")
-    words = f"{options(Text(train=7, seed=-3), {'train', 'seed'})} {options(source, prefix='source_')}"
-    args = parser.parse_args(shlex.split(words))
-    assert settings_from(args, Source, "source_") == source
-    assert settings_from(args, Text) == Text(train=7, seed=-3)
-    with pytest.raises(UserError, match="--source-kind is 'web', but must be one of hub, files, generated"):
-        parse(["--source-kind", "web"], Source, prefix="source_")
+    add_settings(parser, Source)
+    args = parser.parse_args(shlex.split(f"{options(Text(train=7, seed=-3), {'train', 'seed'})} {options(source)}"))
+    assert settings_from(args, Source) == source
+    assert settings_from(args, Text, {"train", "seed"}) == Text(train=7, seed=-3)
 
 
 def test_what_has_one_value_is_no_option():
@@ -72,35 +87,66 @@ def test_what_has_one_value_is_no_option():
 
 
 def test_only_the_settings_asked_for_become_options():
-    assert options(Objective(alpha=0.5), {"alpha", "imitate_noise"}) == "--alpha 0.5 --no-imitate-noise"
+    assert options(Objective(alpha=0.5), {"alpha", "imitate_noise"}) == (
+        "--objective.alpha 0.5 --objective.imitate_noise false"
+    )
 
 
 @pytest.mark.parametrize(
     ("words", "section", "sentence"),
     [
-        ("--gamma 1", Objective, "--gamma is '1', but must be a number above 0 and below 1"),
-        ("--alpha nan", Objective, "--alpha is 'nan', but must be a number above 0"),
-        ("--divergence jss", Objective, "--divergence is 'jss', but must be one of kl, js, chi2, chi2_mixture, mle"),
-        ("--train 2.5", Arithmetic, "--train is '2.5', but must be an integer at least 1"),
-        ("--entropy 1", Arithmetic, "--entropy has too few values: it must be 2 values, each a number"),
+        ("--objective.gamma 1", Objective, "--objective.gamma is '1', but must be a number above 0 and below 1"),
+        ("--objective.alpha nan", Objective, "--objective.alpha is 'nan', but must be a number above 0"),
         (
-            "--decodings sampled top_p=1",
-            Evaluation,
-            "--decodings: 'top_p=1' is no decoding: top_p= takes a number above 0 and below 1",
+            "--objective.divergence jss",
+            Objective,
+            "--objective.divergence is 'jss', but must be one of kl, js, chi2, chi2_mixture, mle",
         ),
-        ("--decodings greedy greedy", Evaluation, "--decodings: greedy, greedy: each may stand there once"),
-        ("--batch 32 --micro-batch 5", Optimiser, "batch (32) must be a multiple of micro_batch (5)"),
+        ("--data.train 2.5", Arithmetic, "--data.train is '2.5', but must be an integer at least 1"),
+        ("--data.entropy 1", Arithmetic, "--data.entropy has too few values: it must be 2 values, each a number"),
+        (
+            "--evaluation.decodings sampled top_p=1",
+            Evaluation,
+            "--evaluation.decodings: 'top_p=1' is no decoding: top_p= takes a number above 0 and below 1",
+        ),
+        (
+            "--evaluation.decodings greedy greedy",
+            Evaluation,
+            "--evaluation.decodings: greedy, greedy: each may stand there once",
+        ),
+        (
+            "--optimiser.batch 32 --optimiser.micro_batch 5",
+            Optimiser,
+            "batch (32) must be a multiple of micro_batch (5)",
+        ),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(words, section, sentence):
     with pytest.raises(UserError) as caught:
-        parse(words.split(), section)
+        parse(words.split(), section, needed=())
     assert str(caught.value) == sentence
 
 
-def test_help_states_default_bounds_and_meaning(capsys):
+def test_help_states_bounds_meaning_and_the_value_of_the_configuration(capsys):
     with pytest.raises(SystemExit):
         parse(["--help"], Objective)
-    words = " ".join(capsys.readouterr().out.split())
-    assert "--gamma X discount (a number above 0 and below 1; default: 0.95)" in words
-    assert "(one of kl, js, chi2, chi2_mixture, mle; default: chi2_mixture)" in words
+    text = capsys.readouterr().out
+    words = " ".join(text.split())
+    assert "--objective.gamma X discount (a number above 0 and below 1; config.yaml: 0.95)" in words
+    assert "(one of kl, js, chi2, chi2_mixture, mle; config.yaml: chi2_mixture)" in words
+    example = shlex.split(text.split("example:\n")[1].replace("\\\n", " "))
+    configured = load_config(ROOT / "config.yaml").objective
+    assert parse(example[2:], Objective) == [configured]  # after "python" and the script
+
+
+@pytest.mark.slow
+def test_every_script_shows_an_example_that_its_parser_takes():
+    """All options that must be given, with the values of config.yaml where it has some."""
+    for file in sorted((ROOT / "src").glob("*.py")):
+        shown = subprocess.run([sys.executable, file, "--help"], capture_output=True, text=True, check=True).stdout
+        example = shlex.split(shown.split("example:\n")[1].replace("\\\n", " "))
+        assert example[:2] == ["python", f"src/{file.name}"]
+        given = {word for word in example if word.startswith("--")}
+        done = subprocess.run([sys.executable, file], capture_output=True, text=True)
+        required = done.stderr.partition("required: ")[2].partition(" (see")[0].split(", ") if done.returncode else []
+        assert set(filter(None, required)) <= given, file.name

@@ -14,7 +14,7 @@ import torch
 from support.malicious import Malicious
 from support.workflow import ROOT, copy_tree, snakemake
 
-from sequencematch.config.experiment import load_config
+from sequencematch.config.load import load_config
 from sequencematch.errors import UserError
 from sequencematch.training.checkpoints import load_checkpoint
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sequencematch.config.experiment import load_config
+from sequencematch.config.load import load_config
 from sequencematch.errors import UserError
 
 ROOT = Path(__file__).parents[2]

@@ -1,9 +1,21 @@
 """A tiny experiment on disk, and the scripts as a user runs them."""
 
 import os
+import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
+
+from sequencematch.settings.data import Arithmetic, Language, Source, Text, Translation
+from sequencematch.settings.evaluation import Evaluation
+from sequencematch.settings.losses import LOSSES
+from sequencematch.settings.model import Model
+from sequencematch.settings.noise import Noise
+from sequencematch.settings.options import option
+from sequencematch.settings.overheads import Overhead
+from sequencematch.settings.section import Section
+from sequencematch.settings.training import Objective, Optimiser, Rollouts, Schedule
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 
@@ -22,13 +34,56 @@ TINY = {
 ROLLOUTS = {"buffer": 32, "generate": 16, "seen": 4, "max_actions": 12}
 
 
+# The sections that each script takes settings of. What a test does not give has the default of its class.
+TRAINING = (Optimiser, Schedule, Objective)
+SECTIONS: dict[str, tuple[type[Section], ...]] = {
+    "make_arithmetic": (Arithmetic,),
+    "make_translation": (Translation, Source),
+    "make_text": (Text, Source),
+    "train_tokenizer": (Language, Model),
+    "encode_examples": (Translation, Text),
+    "inject_noise": (Noise,),
+    "pretrain_base": (Model, *TRAINING),
+    "pretrain_bc": TRAINING,
+    "finetune": (*TRAINING, Rollouts),
+    "sample": (Evaluation, Noise),
+    "judge": (Evaluation,),
+    "measure_overheads": (Overhead, Model),
+}
+
+
 def command(script: str, *arguments, **options) -> list[str]:
-    """The command line of a script in ``src``; keyword options become ``--kebab-case`` ones."""
+    """The command line of a script in ``src``, with all settings that it takes.
+
+    A keyword with the name of a setting gives its value (``source_`` stands before those of a corpus); other keywords
+    become ``--kebab-case`` options.
+    """
     words = [sys.executable, str(SOURCE / f"{script}.py"), *map(str, arguments)]
+    taken = _taken(script)
+    for section in SECTIONS.get(script, ()):
+        for name in section.model_fields:
+            if option(section, name) in taken:
+                value = options.pop(("source_" if section is Source else "") + name, section.model_fields[name].default)
+                words += [option(section, name), *_words(value)]
+    if script == "encode_examples" and "context" in options:  # otherwise that of a pretrained model's tokenizer
+        words += ["--model.context", str(options.pop("context"))]
     for name, value in options.items():
-        values = value if isinstance(value, (list, tuple)) else [value]
-        words += ["--" + name.replace("_", "-"), *map(str, values)]
+        words += ["--" + name if "." in name else "--" + name.replace("_", "-"), *_words(value)]
     return words
+
+
+@cache
+def _taken(script: str) -> frozenset[str]:
+    """The settings that a script takes as options."""
+    shown = subprocess.run(
+        [sys.executable, SOURCE / f"{script}.py", "--help"], capture_output=True, text=True, check=True
+    )
+    return frozenset(re.findall(r"--\w+\.\w+", shown.stdout))
+
+
+def _words(value) -> list[str]:
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return [str(v).lower() if isinstance(v, bool) else str(v) for v in values]
 
 
 def run(script: str, *arguments, check: bool = True, **options) -> subprocess.CompletedProcess:
@@ -66,7 +121,7 @@ def make_inputs(root: Path) -> None:
 
 def finetune_options(root: Path, output: Path, loss: str = "sm") -> dict:
     """The options of ``finetune`` on that experiment, checkpoints beside the output."""
-    clean = loss in ("mle", "uls")
+    clean = not LOSSES[loss].noised
     return {
         "loss": loss,
         "noised": root / ("noised-0" if clean else "noised-0.2"),

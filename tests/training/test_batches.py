@@ -13,9 +13,10 @@ from support.networks import BKSPC, random_row, tiny_policy
 from sequencematch.core import Scores, Trajectory, state_tree
 from sequencematch.data.noise import inject
 from sequencematch.data.phrases import phrases
+from sequencematch.settings.losses import LOSSES
 from sequencematch.settings.training import Objective, Optimiser, Rollouts, Schedule
 from sequencematch.training.batches import Batches, Corpus, Order, by_length, nodes
-from sequencematch.training.losses import LOSSES, Scored, ScoredBatch
+from sequencematch.training.losses import FUNCTIONS, Scored, ScoredBatch
 from sequencematch.training.trainer import Run, Stage, Trainer
 
 
@@ -153,7 +154,7 @@ def derivatives(trainer: Trainer, steps: int):
             columns = [state_tree([[row[k]] for row in part], BKSPC)[1][0] for k in range(len(part[0]))]
             scored = [flat(index, True) for index in columns]
             batch = ScoredBatch(*(Scored(i, s) for i, s in zip(columns, scored, strict=True)))
-            loss, _ = trainer.loss.function(batch, normaliser, trainer.run.objective, 0.0)
+            loss, _ = FUNCTIONS[trainer.stage.loss](batch, normaliser, trainer.run.objective, 0.0)
             loss.backward()
             first = columns[0].imitated.double().argmax(1)
             slope = scored[0].logit.grad[torch.arange(len(part)), first]

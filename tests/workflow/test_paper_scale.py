@@ -16,7 +16,7 @@ from support.experiment import launched
 from support.workflow import PARTS, ROOT
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from sequencematch.config.experiment import load_config, scale_overlay
+from sequencematch.config.load import load_config, scale_overlay
 from sequencematch.data.tokenizer import SPECIALS, Tokenizer
 from sequencematch.model.build import _with_adapters
 from sequencematch.model.parameters import count_parameters

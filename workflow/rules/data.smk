@@ -3,7 +3,7 @@
 
 rule make_dataset:
     input:
-        corpus=corpus_files,
+        corpus=JOBS.corpus_files,
     output:
         data=directory("<results>/{task}/data"),
     log:
@@ -17,11 +17,9 @@ rule make_dataset:
         "../../envs/data.yaml"
     threads: CONFIG.jobs.data.threads
     resources:
-        mem_mb=ask("data", "mem_mb"),
-        runtime=ask("data", "runtime"),
-        gpu=CONFIG.jobs.data.gpu,
+        **JOBS.resources("data"),
     params:
-        call=call(dataset_script, dataset_options),
+        call=call(JOBS.dataset_script, JOBS.dataset_options),
     shell:
         "OMP_NUM_THREADS={threads} python src/{params.call[script]}.py {params.call[options]}"
         " --output {output.data} > {log} 2>&1"
@@ -43,11 +41,9 @@ rule train_tokenizer:
         "../../envs/data.yaml"
     threads: CONFIG.jobs.data.threads
     resources:
-        mem_mb=ask("data", "mem_mb"),
-        runtime=ask("data", "runtime"),
-        gpu=CONFIG.jobs.data.gpu,
+        **JOBS.resources("data"),
     params:
-        call=call("train_tokenizer", tokenizer_options),
+        call=call("train_tokenizer", JOBS.tokenizer_options),
     shell:
         "OMP_NUM_THREADS={threads} python src/train_tokenizer.py {params.call[options]}"
         " --data {input.data} --output {output.tokenizer} > {log} 2>&1"
@@ -70,11 +66,9 @@ rule encode_examples:
         "../../envs/data.yaml"
     threads: CONFIG.jobs.data.threads
     resources:
-        mem_mb=ask("data", "mem_mb"),
-        runtime=ask("data", "runtime"),
-        gpu=CONFIG.jobs.data.gpu,
+        **JOBS.resources("data"),
     params:
-        call=call("encode_examples", examples_options),
+        call=call("encode_examples", JOBS.examples_options),
     shell:
         "OMP_NUM_THREADS={threads} python src/encode_examples.py {params.call[options]}"
         " --data {input.data} --tokenizer {input.tokenizer} --output {output.examples} > {log} 2>&1"
@@ -84,7 +78,7 @@ rule inject_noise:
     input:
         examples="<results>/{task}/examples",
         tokenizer="<results>/{task}/tokenizer",
-        policy=injected_policy,
+        policy=JOBS.injected_policy,
     output:
         noised=directory("<results>/{task}/noised/eta={eta}/seed={seed}"),
     log:
@@ -96,11 +90,9 @@ rule inject_noise:
         "../../envs/train.yaml"
     threads: CONFIG.jobs.data.threads
     resources:
-        mem_mb=ask("data", "mem_mb"),
-        runtime=ask("data", "runtime"),
-        gpu=CONFIG.jobs.data.gpu,
+        **JOBS.resources("data"),
     params:
-        call=call("inject_noise", noise_options, injected_unused),
+        call=call("inject_noise", JOBS.noise_options, JOBS.injected_unused),
     shell:
         "OMP_NUM_THREADS={threads} python src/inject_noise.py {params.call[options]} --eta {wildcards.eta}"
         " --seed {wildcards.seed} --examples {input.examples} --tokenizer {input.tokenizer}"

@@ -7,14 +7,14 @@ localrules:
 
 rule make_map:
     input:
-        metrics=map_metrics,
+        metrics=JOBS.map_metrics,
     output:
         folder=report(
             directory("<results>/map"),
             patterns=["{figure}.png"],
             caption="../captions/map.rst",
             category="Map",
-            labels=titled_axis,
+            labels=JOBS.titled_axis,
         ),
     log:
         "<logs>/make_map.log",
@@ -25,10 +25,8 @@ rule make_map:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads
     resources:
-        mem_mb=ask("report", "mem_mb"),
-        runtime=ask("report", "runtime"),
-        gpu=CONFIG.jobs.report.gpu,
+        **JOBS.resources("report"),
     params:
-        call=call("make_map", map_options),
+        call=call("make_map", JOBS.map_options),
     shell:
         "OMP_NUM_THREADS={threads} python src/make_map.py {params.call[options]} --output {output.folder} > {log} 2>&1"

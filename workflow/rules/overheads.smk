@@ -21,11 +21,9 @@ rule measure_overheads:
         "../../envs/train.yaml"
     threads: workflow.resource_settings.cores or CONFIG.jobs.train.threads
     resources:
-        mem_mb=ask("train", "mem_mb"),
-        runtime=ask("train", "runtime"),
-        gpu=min(1, CONFIG.jobs.train.gpu),
+        **JOBS.resources("train") | {"gpu": min(1, CONFIG.jobs.train.gpu)},
     params:
-        call=call("measure_overheads", overhead_options),
+        call=call("measure_overheads", JOBS.overhead_options),
     shell:
         "OMP_NUM_THREADS=$TRAINING_THREADS MKL_NUM_THREADS=$TRAINING_THREADS"
         " python src/measure_overheads.py --part {wildcards.part} {params.call[options]}"
@@ -40,14 +38,14 @@ rule make_overhead_table:
             "<results>/overheads/{overhead}.csv",
             caption="../captions/costs.rst",
             category="Costs",
-            labels=titled_costs("numbers"),
+            labels=JOBS.titled_costs("numbers"),
         ),
         markdown="<results>/overheads/{overhead}.md",
         figure=report(
             "<results>/overheads/{overhead}.png",
             caption="../captions/costs.rst",
             category="Costs",
-            labels=titled_costs("figure"),
+            labels=JOBS.titled_costs("figure"),
         ),
     log:
         "<logs>/overheads/{overhead}/table.log",
@@ -58,11 +56,9 @@ rule make_overhead_table:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads
     resources:
-        mem_mb=ask("report", "mem_mb"),
-        runtime=ask("report", "runtime"),
-        gpu=CONFIG.jobs.report.gpu,
+        **JOBS.resources("report"),
     params:
-        call=call("make_overhead_table", overhead_title),
+        call=call("make_overhead_table", JOBS.overhead_title),
     shell:
         "OMP_NUM_THREADS={threads} python src/make_overhead_table.py --measured {input.measured}"
         " --table {wildcards.overhead} {params.call[options]} --csv {output.csv} --markdown {output.markdown}"
@@ -77,7 +73,7 @@ rule make_benchmark_table:
             "<results>/overheads/{overhead}_{part}.csv",
             caption="../captions/costs.rst",
             category="Costs",
-            labels=titled_costs("numbers of {part}"),
+            labels=JOBS.titled_costs("numbers of {part}"),
         ),
         markdown="<results>/overheads/{overhead}_{part}.md",
     log:
@@ -89,9 +85,7 @@ rule make_benchmark_table:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads
     resources:
-        mem_mb=ask("report", "mem_mb"),
-        runtime=ask("report", "runtime"),
-        gpu=CONFIG.jobs.report.gpu,
+        **JOBS.resources("report"),
     params:
         call=call("make_benchmark_table"),
     shell:
@@ -107,7 +101,7 @@ rule plot_growth:
             "<results>/overheads/{overhead}_growth.png",
             caption="../captions/costs.rst",
             category="Costs",
-            labels=titled_costs("figure of growth"),
+            labels=JOBS.titled_costs("figure of growth"),
         ),
     log:
         "<logs>/overheads/{overhead}/plot_growth.log",
@@ -118,9 +112,7 @@ rule plot_growth:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads
     resources:
-        mem_mb=ask("report", "mem_mb"),
-        runtime=ask("report", "runtime"),
-        gpu=CONFIG.jobs.report.gpu,
+        **JOBS.resources("report"),
     params:
         call=call("plot_growth"),
     shell:

@@ -11,8 +11,8 @@ localrules:
 
 rule plot_learning_curves:
     input:
-        metrics=task_metrics,
-        base=base_models,
+        metrics=JOBS.task_metrics,
+        base=JOBS.base_models,
     output:
         figure=report(
             "<results>/figures/learning_curves/{task}.svg",
@@ -29,9 +29,7 @@ rule plot_learning_curves:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads
     resources:
-        mem_mb=ask("report", "mem_mb"),
-        runtime=ask("report", "runtime"),
-        gpu=CONFIG.jobs.report.gpu,
+        **JOBS.resources("report"),
     params:
         call=call("plot_learning_curves"),
     shell:
@@ -41,7 +39,7 @@ rule plot_learning_curves:
 
 rule plot_masks:
     input:
-        noised=noisiest_examples,
+        noised=JOBS.noisiest_examples,
         tokenizer="<results>/{task}/tokenizer",
     output:
         figure=report(
@@ -59,9 +57,7 @@ rule plot_masks:
         "../../envs/train.yaml"
     threads: CONFIG.jobs.report.threads
     resources:
-        mem_mb=ask("train", "mem_mb"),
-        runtime=ask("report", "runtime"),
-        gpu=CONFIG.jobs.report.gpu,
+        **JOBS.resources("report") | {"mem_mb": JOBS.resources("train")["mem_mb"]},
     params:
         call=call("plot_masks"),
     shell:
@@ -71,7 +67,7 @@ rule plot_masks:
 
 rule plot_backspaces:
     input:
-        metrics=task_metrics,
+        metrics=JOBS.task_metrics,
         examples="<results>/{task}/examples",
         tokenizer="<results>/{task}/tokenizer",
     output:
@@ -90,9 +86,7 @@ rule plot_backspaces:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads
     resources:
-        mem_mb=ask("report", "mem_mb"),
-        runtime=ask("report", "runtime"),
-        gpu=CONFIG.jobs.report.gpu,
+        **JOBS.resources("report"),
     params:
         call=call("plot_backspaces"),
     shell:
@@ -115,11 +109,9 @@ rule draw_rules:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads
     resources:
-        mem_mb=ask("report", "mem_mb"),
-        runtime=ask("report", "runtime"),
-        gpu=CONFIG.jobs.report.gpu,
+        **JOBS.resources("report"),
     params:
-        call=call("draw_rules", graph_options),
+        call=call("draw_rules", JOBS.graph_options),
     shell:
         'eval "set -- $CONFIGURATION"; OMP_NUM_THREADS={threads} python src/draw_rules.py --config "$@"'
         " --output {output.graph} > {log} 2>&1"
@@ -128,12 +120,12 @@ rule draw_rules:
 # Template and style are inputs by name, as they are no code.
 rule make_report:
     input:
-        metrics=metrics_of_tables(),
-        tables=[table_page(table) for table in CONFIG.tables],
+        metrics=JOBS.metrics_of_tables(),
+        tables=[JOBS.table_page(table) for table in CONFIG.tables],
         forms=expand("<results>/tables/{table}.{kind}", table=CONFIG.tables, kind=["csv", "md", "png"]),
-        figures=expand("<results>/figures/{kind}/{task}.svg", kind=FIGURES, task=TABLE_TASKS),
+        figures=expand("<results>/figures/{kind}/{task}.svg", kind=FIGURES, task=JOBS.table_tasks),
         motivating_example="<results>/figures/motivating_example.png",
-        examples=expand("<results>/{task}/examples", task=TABLE_TASKS),
+        examples=expand("<results>/{task}/examples", task=JOBS.table_tasks),
         rules="<results>/figures/rules.dot",
         departures="docs/departures.md",
         errata="docs/errata.md",
@@ -150,9 +142,7 @@ rule make_report:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads
     resources:
-        mem_mb=ask("report", "mem_mb"),
-        runtime=ask("report", "runtime"),
-        gpu=CONFIG.jobs.report.gpu,
+        **JOBS.resources("report"),
     params:
         call=call("make_report", lambda wildcards: f"--results {RESULTS}"),
     shell:

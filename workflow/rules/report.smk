@@ -9,20 +9,20 @@ localrules:
 
 rule make_table:
     input:
-        metrics=table_metrics,
+        metrics=JOBS.table_metrics,
     output:
         csv=report(
             "<results>/tables/{table}.csv",
             caption="../captions/table.rst",
             category="Tables",
-            labels=titled("numbers"),
+            labels=JOBS.titled("numbers"),
         ),
         markdown="<results>/tables/{table}.md",
         figure=report(
             "<results>/tables/{table}.png",
             caption="../captions/table.rst",
             category="Tables",
-            labels=titled("figure"),
+            labels=JOBS.titled("figure"),
         ),
     log:
         "<logs>/tables/{table}.log",
@@ -35,11 +35,9 @@ rule make_table:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads
     resources:
-        mem_mb=ask("report", "mem_mb"),
-        runtime=ask("report", "runtime"),
-        gpu=CONFIG.jobs.report.gpu,
+        **JOBS.resources("report"),
     params:
-        call=call("make_table", title_option),
+        call=call("make_table", JOBS.title_option),
     shell:
         "OMP_NUM_THREADS={threads} python src/make_table.py --table {wildcards.table} {params.call[options]}"
         " --metrics {input.metrics} --csv {output.csv} --markdown {output.markdown} --figure {output.figure}"
@@ -48,28 +46,28 @@ rule make_table:
 
 rule make_text_table:
     input:
-        metrics=table_metrics,
-        shown=table_shown,
+        metrics=JOBS.table_metrics,
+        shown=JOBS.table_shown,
     output:
         csv=report(
             "<results>/tables/{table}.csv",
             caption="../captions/table.rst",
             category="Tables",
-            labels=titled("numbers"),
+            labels=JOBS.titled("numbers"),
         ),
         markdown="<results>/tables/{table}.md",
         html=report(
             "<results>/tables/{table}.html",
             caption="../captions/table.rst",
             category="Tables",
-            labels=titled("page"),
+            labels=JOBS.titled("page"),
         ),
         text="<results>/tables/{table}.txt",
         figure=report(
             "<results>/tables/{table}.png",
             caption="../captions/text_figure.rst",
             category="Tables",
-            labels=titled("figure"),
+            labels=JOBS.titled("figure"),
         ),
     log:
         "<logs>/tables/{table}.log",
@@ -82,11 +80,9 @@ rule make_text_table:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads
     resources:
-        mem_mb=ask("report", "mem_mb"),
-        runtime=ask("report", "runtime"),
-        gpu=CONFIG.jobs.report.gpu,
+        **JOBS.resources("report"),
     params:
-        call=call("make_text_table", title_option),
+        call=call("make_text_table", JOBS.title_option),
     shell:
         "OMP_NUM_THREADS={threads} python src/make_text_table.py --table {wildcards.table} {params.call[options]}"
         " --metrics {input.metrics} --shown {input.shown} --csv {output.csv} --markdown {output.markdown}"
@@ -110,9 +106,7 @@ rule plot_motivating_example:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads
     resources:
-        mem_mb=ask("report", "mem_mb"),
-        runtime=ask("report", "runtime"),
-        gpu=CONFIG.jobs.report.gpu,
+        **JOBS.resources("report"),
     params:
         call=call("plot_motivating_example"),
     shell:

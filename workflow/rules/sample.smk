@@ -6,7 +6,7 @@ rule sample:
         model="<results>/{task}/{method}/eta={eta}/seed={seed}/model",
         examples="<results>/{task}/examples",
         tokenizer="<results>/{task}/tokenizer",
-        policy=base_model,
+        policy=JOBS.base_model,
     output:
         samples="<results>/{task}/{method}/eta={eta}/seed={seed}/samples.jsonl",
         repair="<results>/{task}/{method}/eta={eta}/seed={seed}/repair.json",
@@ -22,11 +22,9 @@ rule sample:
         "../../envs/train.yaml"
     threads: CONFIG.jobs.sample.threads
     resources:
-        mem_mb=ask("sample", "mem_mb"),
-        runtime=ask("sample", "runtime"),
-        gpu=CONFIG.jobs.sample.gpu,
+        **JOBS.resources("sample"),
     params:
-        call=call("sample", sample_options),
+        call=call("sample", JOBS.sample_options),
     shell:
         "OMP_NUM_THREADS={threads} python src/sample.py {params.call[options]} --seed {wildcards.seed}"
         " --model {input.model} --examples {input.examples} --tokenizer {input.tokenizer} --policy {input.policy}"
@@ -40,7 +38,7 @@ rule judge:
         model="<results>/{task}/{method}/eta={eta}/seed={seed}/model",
         examples="<results>/{task}/examples",
         tokenizer="<results>/{task}/tokenizer",
-        judge=judge_model,
+        judge=JOBS.judge_model,
     output:
         judged="<results>/{task}/{method}/eta={eta}/seed={seed}/judged.json",
     log:
@@ -56,11 +54,9 @@ rule judge:
         "../../envs/judge.yaml"
     threads: CONFIG.jobs.sample.threads
     resources:
-        mem_mb=ask("sample", "mem_mb"),
-        runtime=ask("sample", "runtime"),
-        gpu=CONFIG.jobs.sample.gpu,
+        **JOBS.resources("sample"),
     params:
-        call=call("judge", judge_options),
+        call=call("judge", JOBS.judge_options),
     shell:
         "OMP_NUM_THREADS={threads} python src/judge.py {params.call[options]}"
         " --samples {input.samples} --model {input.model} --examples {input.examples} --tokenizer {input.tokenizer}"
@@ -73,7 +69,7 @@ rule score:
         repair="<results>/{task}/{method}/eta={eta}/seed={seed}/repair.json",
         model="<results>/{task}/{method}/eta={eta}/seed={seed}/model",
         examples="<results>/{task}/examples",
-        judged=judged,
+        judged=JOBS.judged,
     output:
         metrics="<results>/{task}/{method}/eta={eta}/seed={seed}/metrics.json",
     log:
@@ -87,11 +83,9 @@ rule score:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads
     resources:
-        mem_mb=ask("report", "mem_mb"),
-        runtime=ask("report", "runtime"),
-        gpu=CONFIG.jobs.report.gpu,
+        **JOBS.resources("report"),
     params:
-        call=call("score", run_options),
+        call=call("score", JOBS.run_options),
     shell:
         "OMP_NUM_THREADS={threads} python src/score.py {params.call[options]} --samples {input.samples}"
         " --repair {input.repair} --model {input.model} --examples {input.examples} --output {output.metrics} > {log} 2>&1"

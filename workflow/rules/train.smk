@@ -16,11 +16,9 @@ rule pretrain_base:
         "../../envs/train.yaml"
     threads: CONFIG.jobs.train.threads
     resources:
-        mem_mb=ask("train", "mem_mb"),
-        runtime=ask("train", "runtime"),
-        gpu=CONFIG.jobs.train.gpu,
+        **JOBS.resources("train"),
     params:
-        call=call("pretrain_base", base_options),
+        call=call("pretrain_base", JOBS.base_options),
     shell:
         "OMP_NUM_THREADS={threads} $TRAINER src/pretrain_base.py {params.call[options]} --seed {wildcards.seed}"
         " --noised {input.noised} --tokenizer {input.tokenizer} --output {output.model}"
@@ -43,11 +41,9 @@ rule pretrain_bc:
         "../../envs/train.yaml"
     threads: CONFIG.jobs.train.threads
     resources:
-        mem_mb=ask("train", "mem_mb"),
-        runtime=ask("train", "runtime"),
-        gpu=CONFIG.jobs.train.gpu,
+        **JOBS.resources("train"),
     params:
-        call=call("pretrain_bc", bc_options),
+        call=call("pretrain_bc", JOBS.bc_options),
     shell:
         "OMP_NUM_THREADS={threads} $TRAINER src/pretrain_bc.py {params.call[options]} --seed {wildcards.seed}"
         " --noised {input.noised} --tokenizer {input.tokenizer} --initial {input.initial} --output {output.model}"
@@ -58,7 +54,7 @@ rule finetune:
     input:
         noised="<results>/{task}/noised/eta={eta}/seed={seed}",
         tokenizer="<results>/{task}/tokenizer",
-        initial=initial_model,
+        initial=JOBS.initial_model,
     output:
         model=directory("<results>/{task}/{method}/eta={eta}/seed={seed}/model"),
     log:
@@ -70,11 +66,9 @@ rule finetune:
         "../../envs/train.yaml"
     threads: CONFIG.jobs.train.threads
     resources:
-        mem_mb=ask("train", "mem_mb"),
-        runtime=ask("train", "runtime"),
-        gpu=CONFIG.jobs.train.gpu,
+        **JOBS.resources("train"),
     params:
-        call=call("finetune", finetune_options),
+        call=call("finetune", JOBS.finetune_options),
     shell:
         "OMP_NUM_THREADS={threads} $TRAINER src/finetune.py {params.call[options]} --seed {wildcards.seed}"
         " --noised {input.noised} --tokenizer {input.tokenizer} --initial {input.initial} --output {output.model}"

@@ -4,6 +4,7 @@ import json
 import math
 
 from sequencematch.model.policy import Policy
+from sequencematch.settings.losses import LOSSES
 from sequencematch.settings.model import Model
 
 # What a row of metrics.json's decodings may hold, as a reader of the card calls it.
@@ -97,9 +98,8 @@ def _summary(policy: Policy, provenance: dict) -> str:
 
 
 def _method(provenance: dict) -> str:
-    names = {"mle": "maximum likelihood", "bc": "behavioural cloning", "sm": "SequenceMatch", "uls": "unlikelihood"}
     loss = _at(provenance, "stage", "loss")
-    return names.get(str(loss), str(loss or "an unrecorded method"))
+    return LOSSES[loss].title if loss in LOSSES else str(loss or "an unrecorded method")
 
 
 def _usage(name: str, policy: Policy, form: str, prompt: str) -> str:

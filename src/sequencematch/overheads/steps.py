@@ -29,10 +29,11 @@ from sequencematch.model.policy import Policy
 from sequencematch.sampling.decoding import Decoding, action_probabilities, inverse_cdf
 from sequencematch.sampling.rollout import sample
 from sequencematch.seeding import generator, stable_seed, uniforms
+from sequencematch.settings.losses import LOSSES
 from sequencematch.settings.model import Model
 from sequencematch.settings.overheads import Overhead, longest_rollout
 from sequencematch.settings.training import Objective, Optimiser
-from sequencematch.training.losses import LOSSES, Scored, ScoredBatch, score_batch
+from sequencematch.training.losses import FUNCTIONS, Scored, ScoredBatch, score_batch
 from sequencematch.training.trainer import new_optimiser
 
 SPECIAL_IDS = {"pad": 0, "bos": 1, "eos": 2}
@@ -270,7 +271,7 @@ def timed_step(policy: Policy, optimiser, row: Row, data: Data, bfloat16: bool =
     pairs = zip(columns, leaves[::2], leaves[1::2], strict=True)
     cut = ScoredBatch(*(replace(s, scores=replace(s.scores, logit=logit, value=value)) for s, logit, value in pairs))
     scored_at = now(policy)
-    loss, _ = LOSSES[row.loss].function(cut, normaliser_of(rows), OBJECTIVE, BETA)
+    loss, _ = FUNCTIONS[row.loss](cut, normaliser_of(rows), OBJECTIVE, BETA)
     loss.backward()
     matched_at = now(policy)
     torch.autograd.backward(tensors, [leaf.grad for leaf in leaves])

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from sequencematch.errors import UserError
 from sequencematch.scores.bleu import STATISTICS, corpus_bleu
+from sequencematch.settings.losses import LOSSES
 from sequencematch.store.files import read_json
 from sequencematch.store.provenance import identity, made_from
 
@@ -136,7 +137,7 @@ def check_metrics_of(metrics: dict, path: Path, model: Path, trained: dict) -> N
     differing = ["weights"] if None not in (scored, present) and scored != present else []
     noised = NOISED.search(str(trained.get("noised", "")))
     loss = _at(trained, "stage", "loss")
-    backspace = None if loss is None else loss not in ("mle", "uls")
+    backspace = LOSSES[loss].backspace if loss in LOSSES else None
     pairs = {
         "seed": (metrics.get("seed"), trained.get("seed")),
         "settings": (metrics.get("settings"), trained.get("settings")),

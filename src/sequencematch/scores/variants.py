@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-METHOD_ORDER = ("mle", "uls", "bc", "sm")
+from sequencematch.settings.losses import LOSSES
+
+METHOD_ORDER = tuple(LOSSES)  # a method without settings of its own has the name of its loss
 
 
 @dataclass(frozen=True)

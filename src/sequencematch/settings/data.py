@@ -17,6 +17,10 @@ class Dataset(Section):
     test: Count = setting(500, "test examples, read by the tables alone")
     seed: int = setting(0, "seed of which examples these are (shared by all runs)")
 
+    @classmethod
+    def group(cls) -> str:
+        return "data"
+
     @property
     def lengths(self) -> tuple[int, int]:
         """Most tokens of a prompt and of a completion, as far as the settings say: a prompt has ``<bos>`` at least."""

@@ -110,6 +110,11 @@ def concerns_backspace(name: str) -> bool:
     return any(key in decoding_options(name) for key in BACKSPACE)
 
 
+def writes_training_noise(name: str) -> bool:
+    """Whether a decoding replaces tokens by wrong ones of the training noise's kind."""
+    return "perturbed" in decoding_options(name)
+
+
 def without_backspace(name: str) -> str:
     """What is left of a decoding for a policy without ``<bkspc>``."""
     return combined(*(part for part in name.split("+") if not concerns_backspace(part)))

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from sequencematch.settings.decodings import decoding_options
+from sequencematch.settings.decodings import decoding_options, writes_training_noise
 from sequencematch.settings.section import Count, Section, Size, setting
 
 
@@ -52,3 +52,8 @@ class Evaluation(Section):
         if len(set(values)) < len(values):
             raise ValueError(f"{', '.join(map(str, values))}: each may stand there once")
         return values
+
+    @property
+    def uses_training_noise(self) -> bool:
+        """Whether wrong tokens of the training noise's kind are written into what models emit."""
+        return any(map(writes_training_noise, self.decodings)) or bool(self.error_depths)

@@ -1,4 +1,8 @@
-"""Settings as options of a command line: defined in a parser, read back and checked, and written."""
+"""Settings as options of a command line: defined in a parser, read back and checked, and written.
+
+An option has the setting's name in the configuration, section included: ``--objective.alpha 0.03``. A setting that a
+script needs has no default there; the configuration gives every value.
+"""
 
 import argparse
 import shlex
@@ -14,62 +18,75 @@ from sequencematch.settings.section import Section
 SomeSection = TypeVar("SomeSection", bound=Section)
 
 
-def add_settings(
-    parser: argparse.ArgumentParser, section: type[Section], only: Collection[str] | None = None, prefix: str = ""
-) -> None:
-    """One option per setting of ``section``, with its default, allowed values and meaning in the help.
+def add_settings(parser: argparse.ArgumentParser, section: type[Section], only: Collection[str] | None = None) -> None:
+    """One option per setting of ``section`` (or of ``only`` some), its meaning and allowed values in the help.
 
-    ``only`` names some of them; ``prefix`` goes before their names, where two sections of a script would share some.
     Values stay text here; ``settings_from`` converts and checks them.
     """
-    group = parser.add_argument_group(f"{section.__name__.lower()} settings")
+    group = parser.add_argument_group(f"{section.group()} settings")
     for name in _variable(section, only):
         field = section.model_fields[name]
-        default = " ".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
-        meaning = f"{field.description} ({allowed(section, name)}; default: {default})".replace("%", "%%")
-        if field.annotation is bool:
-            kind = {"action": argparse.BooleanOptionalAction}
-        elif isinstance(field.default, tuple):
-            kind = {"nargs": "*", "metavar": "X"}
-        else:
-            kind = {"metavar": "X"}
-        group.add_argument(_option(prefix + name), help=meaning, default=field.default, **kind)
+        group.add_argument(
+            option(section, name),
+            metavar="X",
+            nargs="*" if isinstance(field.default, tuple) else None,
+            default=argparse.SUPPRESS,
+            help=f"{field.description} ({allowed(section, name)})".replace("%", "%%"),
+        )
 
 
-def settings_from(args: argparse.Namespace, section: type[SomeSection], prefix: str = "") -> SomeSection:
-    """The settings of ``section`` that ``add_settings`` put into ``args``, checked; others have their defaults.
+def settings_from(
+    args: argparse.Namespace, section: type[SomeSection], needed: Collection[str] | None = None
+) -> SomeSection:
+    """The settings of ``section`` that ``add_settings`` put into ``args``, checked.
 
-    Raises UserError naming the option, its value and what is allowed.
+    needed: names of those that must be given (default: all). Others have the default of their class, and the script
+    does not read them. Raises UserError naming the option, its value and what is allowed.
     """
-    given = {name: getattr(args, prefix + name) for name in _variable(section) if hasattr(args, prefix + name)}
+    given = {name: getattr(args, name_of) for name, name_of in _names(section) if hasattr(args, name_of)}
+    missing = [name for name in _variable(section, needed) if name not in given]
+    if len(missing) == 1:
+        raise UserError(f"{option(section, missing[0])} is missing: it must be {allowed(section, missing[0])}")
+    if missing:
+        raise UserError(f"{', '.join(option(section, n) for n in missing)} are missing: give each a value (see --help)")
     try:
         return section.model_validate(given)
     except ValidationError as error:
-        raise UserError(sentence(error, section, lambda place: _option(prefix + place[0]) if place else "")) from None
+        raise UserError(sentence(error, section, lambda at: option(section, at[0]) if at else "")) from None
 
 
-def options(section: Section, only: Collection[str] | None = None, prefix: str = "") -> str:
+def options(section: Section, only: Collection[str] | None = None) -> str:
     """The settings (or ``only`` some) as a command line that ``add_settings`` reads back, quoted for the shell."""
     words = []
     for name in _variable(type(section), only):
         value = getattr(section, name)
-        option = _option(prefix + name)
-        if isinstance(value, bool):
-            words.append(option if value else _option(f"no_{prefix}{name}"))
-        elif isinstance(value, tuple):
-            words += [option, *map(str, value)]
-        elif str(value).startswith("-"):  # as a word of its own it could be taken for an option
-            words.append(f"{option}={value}")
+        if isinstance(value, tuple):
+            words += [option(type(section), name), *map(str, value)]
         else:
-            words += [option, str(value)]
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            # As a word of its own, a value that begins with a dash could be taken for an option.
+            words += (
+                [f"{option(type(section), name)}={text}"]
+                if text.startswith("-")
+                else [
+                    option(type(section), name),
+                    text,
+                ]
+            )
     return shlex.join(words)
+
+
+def option(section: type[Section], name: str) -> str:
+    """The option of a setting: ``--objective.alpha``."""
+    return f"--{section.group()}.{name}"
+
+
+def _names(section: type[Section]) -> list[tuple[str, str]]:
+    """The settings of a section, and the name of each in the parsed arguments."""
+    return [(name, option(section, name).removeprefix("--")) for name in _variable(section)]
 
 
 def _variable(section: type[Section], only: Collection[str] | None = None) -> list[str]:
     """The names of a section's settings that can be chosen: those with one possible value, as a family, cannot."""
     fields = section.model_fields.items()
     return [n for n, field in fields if len(get_args(field.annotation)) != 1 and (only is None or n in only)]
-
-
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")

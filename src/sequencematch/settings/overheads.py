@@ -36,6 +36,10 @@ class Overhead(Section):
         (), "parts held against what they replace: all logits at once, transformers' generate, rollouts between steps"
     )
 
+    @classmethod
+    def group(cls) -> str:
+        return "measured"
+
     @field_validator("geometries")
     @classmethod
     def _are_geometries(cls, values):

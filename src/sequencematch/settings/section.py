@@ -25,6 +25,11 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    @classmethod
+    def group(cls) -> str:
+        """The section's name in the configuration, and in options: ``objective``."""
+        return cls.__name__.lower()
+
     @field_validator("*", mode="before")
     @classmethod
     def _no_truth_value_for_a_number(cls, value, field: ValidationInfo):

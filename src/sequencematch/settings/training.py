@@ -24,7 +24,7 @@ class Optimiser(Section):
 
 class Schedule(Section):
     base_steps: Annotated[int, Field(ge=0)] = setting(1500, "steps of the base model all methods start from (scratch)")
-    pretrain_steps: Annotated[int, Field(ge=0)] = setting(300, "k: steps of BC alone before SequenceMatch")
+    pretrain_steps: Annotated[int, Field(ge=0)] = setting(0, "k: steps of BC alone before SequenceMatch")
     steps: Count = setting(600, "steps of every method after the base model, k included")
     decay_start: Annotated[int, Field(ge=0)] = setting(300, "step at which the cosine decay to 0 begins")
     beta_final: float = setting(0.2, "final weight of BC in beta L_BC + (1 - beta) L_SM", ge=0, le=1)

@@ -26,7 +26,8 @@ def code_digest(entry: Path, unused: Collection[str] = (), source: Path = SOURCE
 def code_digests(entry: Path, unused: Collection[str] = (), source: Path = SOURCE) -> dict[str, str]:
     """The digest of every file that running ``entry`` can reach, by its path below ``source``.
 
-    ``unused`` names modules that it imports in functions which this run will not call.
+    ``unused`` names modules that it imports in functions which this run will not call. Raises ValueError where one of
+    them does not exist, as after a renaming.
     """
     source, files = source.resolve(), sorted(import_closure(entry, unused, source))
     digests = (_read(file, source).digest if file.suffix == ".py" else _digest(file.read_bytes()) for file in files)
@@ -36,10 +37,13 @@ def code_digests(entry: Path, unused: Collection[str] = (), source: Path = SOURC
 def import_closure(entry: Path, unused: Collection[str] = (), source: Path = SOURCE) -> set[Path]:
     """``entry``, all modules below ``source`` that it imports, however indirectly, and the files that those name."""
     source, waiting, found = source.resolve(), [entry.resolve()], set()
-    left_out = {source / (name.replace(".", "/") + ".py") for name in unused}
+    left_out = {source / (name.replace(".", "/") + ".py"): name for name in unused}
+    for file, name in left_out.items():
+        if not file.is_file():
+            raise ValueError(f"'{name}', said to be unused by {entry.name}, is not a module of {source}")
     while waiting:
         file = waiting.pop()
-        if file not in found | left_out:
+        if file not in found and file not in left_out:
             found.add(file)
             if file.suffix == ".py":
                 module = _read(file, source)

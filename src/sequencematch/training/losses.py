@@ -32,19 +32,6 @@ class ScoredBatch:
     prompts: Scored | None = None
 
 
-@dataclass(frozen=True)
-class Loss:
-    """A method's loss: whether its policy has ``<bkspc>``, whether it trains on rollouts, and the function.
-
-    The function maps a scored micro-batch, the effective batch's normaliser, the settings and beta to a loss and to
-    sums of what the metrics file reports.
-    """
-
-    backspace: bool
-    rollouts: bool
-    function: Callable[[ScoredBatch, Normaliser, Objective, float], tuple[Tensor, Sums]]
-
-
 def _cloning(batch, normaliser, settings, beta):
     loss = core.behavioural_cloning(batch.data.scores)
     if batch.prompts is not None:
@@ -78,11 +65,13 @@ def _sequence_match(batch, normaliser, settings, beta):
     return beta * cloning + (1 - beta) * matching, sums
 
 
-LOSSES = {
-    "mle": Loss(backspace=False, rollouts=False, function=_cloning),
-    "uls": Loss(backspace=False, rollouts=True, function=_unlikelihood),
-    "bc": Loss(backspace=True, rollouts=False, function=_cloning),
-    "sm": Loss(backspace=True, rollouts=True, function=_sequence_match),
+# The function of each loss of settings/losses.py. It maps a scored micro-batch, the normaliser of the effective batch,
+# the settings and beta to a loss and to sums of what the metrics file reports.
+FUNCTIONS: dict[str, Callable[[ScoredBatch, Normaliser, Objective, float], tuple[Tensor, Sums]]] = {
+    "mle": _cloning,
+    "uls": _unlikelihood,
+    "bc": _cloning,
+    "sm": _sequence_match,
 }
 
 

@@ -15,6 +15,7 @@ from sequencematch.model.build import load_policy, new_policy, save_policy
 from sequencematch.model.policy import Policy
 from sequencematch.model.processes import Processes, join
 from sequencematch.seeding import stable_seed
+from sequencematch.settings.losses import LOSSES
 from sequencematch.settings.model import Model
 from sequencematch.settings.options import settings_from
 from sequencematch.settings.training import Objective, Optimiser, Rollouts, Schedule
@@ -24,7 +25,6 @@ from sequencematch.store.files import atomic_folder, check_digest, read_json
 from sequencematch.training.batches import load_corpora
 from sequencematch.training.bkspc_start import start_bkspc
 from sequencematch.training.checkpoints import discard_checkpoints, save_tensors
-from sequencematch.training.losses import LOSSES
 from sequencematch.training.trainer import METRICS, Run, Stage, train, write_metrics
 
 

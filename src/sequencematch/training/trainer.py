@@ -23,11 +23,12 @@ from sequencematch.errors import UserError
 from sequencematch.model.policy import Policy, trained_tensors
 from sequencematch.model.processes import Processes
 from sequencematch.sampling.producer import Background, InProcess, Producer
+from sequencematch.settings.losses import LOSSES
 from sequencematch.settings.training import Objective, Optimiser, Rollouts, Schedule
 from sequencematch.store.files import write_text_atomically
 from sequencematch.training.batches import Batches, Corpus, Row, by_length
 from sequencematch.training.checkpoints import load_checkpoint, save_checkpoint
-from sequencematch.training.losses import LOSSES, ScoredBatch, score_batch
+from sequencematch.training.losses import FUNCTIONS, ScoredBatch, score_batch
 from sequencematch.training.rollouts import RolloutSchedule
 
 VALIDATION_EXAMPLES = 500
@@ -183,7 +184,7 @@ class Trainer:
         share = self.processes.share(by_length(rows, self.policy.bkspc, run.rollouts.share_prompts))
         for start in range(0, len(share), run.optimiser.micro_batch):
             scored = self._score(share[start : start + run.optimiser.micro_batch], run.objective.imitate_prompt)
-            loss, parts = self.loss.function(scored, normaliser, run.objective, beta)
+            loss, parts = FUNCTIONS[self.stage.loss](scored, normaliser, run.objective, beta)
             self.accelerator.backward(loss)
             for name, value in {"loss": loss.item(), **parts}.items():
                 sums[name] = sums.get(name, 0.0) + value

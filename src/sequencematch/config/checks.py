@@ -1,0 +1,235 @@
+"""What must hold of a configuration beyond the type and bounds of each setting: names exist, and settings fit together.
+
+Every check raises UserError with the file and key that say what is wrong. ``write`` names these: it turns a place such
+as ``("model", "width")`` into ``config.yaml: model.width``.
+"""
+
+import itertools
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from sequencematch.config.experiment import SECTIONS, Config, InForce, Task
+from sequencematch.data import documents, pairs
+from sequencematch.errors import UserError
+from sequencematch.settings.decodings import decoding_options
+from sequencematch.settings.explain import sentence, unknown
+from sequencematch.settings.map import Map, readings_of
+from sequencematch.settings.model import Model
+
+# Names that folders of the results have, next to those of tasks and next to those of methods; and names that figures of
+# the map have, next to those of its axes.
+TASK_RESERVED = ("tables", "overheads", "figures", "map", "logs", "benchmarks")
+METHOD_RESERVED = ("data", "tokenizer", "examples", "noised", "base", "pretrain_bc")
+MAP_RESERVED = ("map", "summary", "cost")
+
+# The settings of the schedule that fine-tuning alone reads, so that methods may differ in them.
+OF_FINE_TUNING = {"beta_final", "beta_steps"}
+
+Write = Callable[[tuple], str]
+WriteInForce = Callable[[str, str], str]
+
+
+def check(config: Config, write: Write) -> None:
+    """Raises UserError where names or settings of the configuration do not fit together."""
+    _check_names(config, write)
+    for task in config.tasks:
+        _check_source(config, task, write)
+        for method in (None, *config.methods):
+            _check_settings(config, task, method, write)
+    for name in config.overheads:
+        _check_overhead(config, name, write)
+
+
+def _check_names(config: Config, write: Write) -> None:
+    for group, reserved in (("tasks", TASK_RESERVED), ("methods", METHOD_RESERVED)):
+        for name in getattr(config, group):
+            if name in reserved:
+                raise UserError(f"{write((group, name))}: this name is taken by a folder of the results; rename it")
+    for name, task in config.tasks.items():
+        source = getattr(task.data, "source", None)
+        if source is not None and source not in config.sources:
+            raise UserError(unknown(f"{write(('tasks', name, 'data', 'source'))}: '{source}'", source, config.sources))
+    for name in config.overheads.keys() & config.tables.keys():
+        raise UserError(f"{write(('overheads', name))}: a table of that name stands under tables; rename one of them")
+    for name, table in config.tables.items():
+        if table.task not in config.tasks:
+            raise UserError(unknown(f"{write(('tables', name, 'task'))}: '{table.task}'", table.task, config.tasks))
+        for method in table.methods:
+            if method not in config.methods:
+                raise UserError(unknown(f"{write(('tables', name, 'methods'))}: '{method}'", method, config.methods))
+    if config.map:
+        _check_map(config, config.map, write)
+
+
+def _check_map(config: Config, described: Map, write: Write) -> None:
+    """That what the map names exists, and that its decodings go together."""
+    for role, method in described.methods.items():
+        _check_known(write(("map", "methods", role)), method, config.methods)
+    _check_known(write(("map", "task")), described.task, config.tasks)
+    for name, axis in described.axes.items():
+        place = write(("map", "axes", name))
+        if name in MAP_RESERVED:
+            raise UserError(f"{place}: this name is taken by another figure of the map; rename it")
+        for cell in axis.cells:
+            for group, known in (("task", config.tasks), ("method", config.methods), ("decoding", None)):
+                given = getattr(cell, group)
+                for role in given if isinstance(given, dict) else ():
+                    _check_known(f"{place}, cell '{cell.at}'.{group}", role, described.methods)
+                for value in (given.values() if isinstance(given, dict) else [given]) if known else ():
+                    _check_known(f"{place}, cell '{cell.at}'.{group}", value, known)
+        try:
+            readings = readings_of(described.model_copy(update={"axes": {name: axis}}), config.noiseless)
+        except ValueError as error:
+            raise UserError(f"{place}: {error}") from None
+        for reading in readings:
+            for side in reading.sides.values():
+                _check_perturbed([side.decoding], config.tasks[side.task], f"{place}, cell '{reading.at}'")
+
+
+def _check_perturbed(decodings: Sequence[str], task: Task, place: str) -> None:
+    """Only questions of arithmetic have digits to be wrong."""
+    if task.data.family == "arithmetic":
+        return
+    for name in decodings:
+        if "perturbed_task" in decoding_options(name):
+            raise UserError(
+                f"{place}: '{name}' writes digits, which a task of {task.data.family} has not: "
+                "choose perturbed_random or perturbed_model"
+            )
+
+
+def _check_known(place: str, name: str, known: Collection[str]) -> None:
+    if name not in known:
+        raise UserError(unknown(f"{place}: '{name}'", name, known))
+
+
+def _check_overhead(config: Config, name: str, write: Write) -> None:
+    """The network of an overhead table, with the overrides applied, and that the sequences fit it."""
+    values = config.model.model_dump() | config.overheads[name].model
+    try:
+        Model.model_validate(values)
+    except ValidationError as error:
+        raise UserError(sentence(error, Model, lambda place: write(("overheads", name, "model", *place)))) from None
+    measured, model = config.overhead_settings(name)
+    try:
+        measured.check_fits(model)
+    except UserError as error:
+        raise UserError(f"{write(('overheads', name))}: {error}") from None
+
+
+def check_files(config: Config) -> None:
+    """Raises UserError where a file of a corpus that a task needs is not there. Paths are relative to this folder."""
+    for task in config.tasks:
+        source = config.source(task)
+        for file in itertools.chain(*source.files.values()) if source else ():
+            if not Path(file).is_file():
+                raise UserError(
+                    f"'{file}' is not there: task {task} needs it (sources.{config.tasks[task].data.source}); "
+                    "put it there, or name another source"
+                )
+
+
+def _check_source(config: Config, task: str, write: Write) -> None:
+    """That the task's corpus can give what its family needs."""
+    data = config.tasks[task].data
+    try:
+        if data.family == "translation":
+            pairs.check_source(config.sources[data.source], data)
+        if data.family == "text":
+            documents.check_source(config.sources[data.source])
+    except UserError as error:
+        raise UserError(f"{write(('sources', data.source))}: {error} (task {task})") from None
+
+
+def _check_settings(config: Config, task: str, method: str | None, write: Write) -> None:
+    """The settings in force, with the overrides applied, one section after the other and then together."""
+    group, name = ("methods", method) if method else ("tasks", task)
+    overrides = getattr(config, group)[name]
+
+    def write_override(place: tuple) -> str:
+        return write((group, name, section, *place))
+
+    for section, model in SECTIONS.items():
+        values = getattr(config, section).model_dump() | getattr(config.tasks[task], section)
+        values |= getattr(overrides, section, {})
+        try:
+            model.model_validate(values)
+        except ValidationError as error:
+            raise UserError(sentence(error, model, write_override)) from None
+
+    shared = set(getattr(overrides, "schedule", {})) - OF_FINE_TUNING if method else set()
+    if shared:
+        raise UserError(
+            f"{write(('methods', method, 'schedule', min(shared)))} is shared by all methods of a task, so that they "
+            f"start alike and take the same number of steps: set it for the task; a method may change "
+            f"{' and '.join(sorted(OF_FINE_TUNING))}"
+        )
+
+    def write_in_force(section: str, key: str) -> str:
+        """The place that gives a setting its value here."""
+        chosen = [("methods", method), ("tasks", task)] if method else [("tasks", task)]
+        says = [place for place in chosen if key in getattr(getattr(config, place[0])[place[1]], section, {})]
+        return write((*(says[0] if says else ()), section, key))
+
+    in_force = config.settings(task, method)
+    buffer, batch = in_force["rollouts"].buffer, in_force["optimiser"].batch
+    if buffer < batch:
+        raise UserError(
+            f"{write_in_force('rollouts', 'buffer')} is {buffer}, but must be at least optimiser.batch ({batch}), "
+            f"or no batch can be drawn from it (task {task})"
+        )
+    if in_force["rollouts"].concurrent and config.jobs.train.gpu > 1:
+        raise UserError(
+            f"{write_in_force('rollouts', 'concurrent')} is true, but training then takes one process, and "
+            f"jobs.train.gpu is {config.jobs.train.gpu}, one process each: set one of them to false or 1 (task {task})"
+        )
+    if in_force["model"].source == "scratch":
+        _check_lengths(task, in_force, write, write_in_force)
+    _check_evaluation(config, task, in_force, write_in_force)
+    if in_force["noise"].kind == "task" and in_force["data"].family != "arithmetic":
+        raise UserError(
+            f"{write_in_force('noise', 'kind')} is 'task', which writes digits, but must be one of random, "
+            f"unigram, model in a task of {in_force['data'].family} (task {task})"
+        )
+
+
+def _check_evaluation(config: Config, task: str, in_force: InForce, write_in_force: WriteInForce) -> None:
+    """That what is to be measured exists in the task's family."""
+    data, evaluation = in_force["data"], in_force["evaluation"]
+    if "task" in evaluation.corruptions and data.family != "arithmetic":
+        raise UserError(
+            f"{write_in_force('evaluation', 'corruptions')} holds 'task', which writes digits, but may hold random, "
+            f"unigram and model alone in a task of {data.family} (task {task})"
+        )
+    _check_perturbed(evaluation.decodings, config.tasks[task], write_in_force("evaluation", "decodings"))
+    if data.family != "text":
+        return
+    if evaluation.max_actions < data.continuation:
+        raise UserError(
+            f"{write_in_force('evaluation', 'max_actions')} is {evaluation.max_actions}, but must be at least "
+            f"data.continuation ({data.continuation}), and more, so that deletions leave as many tokens (task {task})"
+        )
+    if not evaluation.judge and config.judge_method is None:
+        raise UserError(
+            f"{write_in_force('evaluation', 'judge')} is empty, and no method has the loss mle, whose models would "
+            f"judge text: name a causal LM, or add such a method (task {task})"
+        )
+
+
+def _check_lengths(task: str, in_force: InForce, write: Write, write_in_force: WriteInForce) -> None:
+    """That the longest sequences fit the model's context, as far as their lengths are known before there are any."""
+    context = in_force["model"].context
+    prompt, completion = in_force["data"].lengths
+    if prompt + completion > context:
+        raise UserError(
+            f"{write(('tasks', task, 'data'))}: a prompt of {prompt} tokens and {completion} to come after it "
+            f"are more than model.context ({context}) holds"
+        )
+    for section in ("rollouts", "evaluation"):
+        if prompt + in_force[section].max_actions > context:
+            raise UserError(
+                f"{write_in_force(section, 'max_actions')} is {in_force[section].max_actions}, but must be at most "
+                f"{context - prompt}: model.context ({context}) holds the prompt too (task {task})"
+            )

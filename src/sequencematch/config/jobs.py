@@ -1,0 +1,302 @@
+"""What the rules of the workflow take from the configuration: each job's options, and the files that follow from it.
+
+The functions take a job's wildcards, as Snakemake gives them. A job gets exactly the settings that its script reads, so
+that exactly the jobs that a changed setting concerns run again.
+"""
+
+import shlex
+from collections.abc import Callable, Collection, Mapping
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from sequencematch.config.experiment import Config
+from sequencematch.settings.evaluation import Evaluation
+from sequencematch.settings.losses import BASE_READS, BC_READS
+from sequencematch.settings.options import options
+from sequencematch.store.code_digest import SOURCE, code_digests
+
+Wildcards = Any  # Snakemake's: a name's value as an attribute and by get()
+
+# Modules that a script imports and some of its jobs do not use: only noise of the kind 'model' runs the code of models.
+MODEL_CODE = ("sequencematch.core", "sequencematch.model.policy")
+
+
+def launcher(gpus: int) -> str:
+    """What starts a training: Python, or one process per GPU where there are several."""
+    explicit = "--num_machines 1 --mixed_precision no --dynamo_backend no --main_process_port 0"  # no user's defaults
+    return "python" if gpus < 2 else f"accelerate launch --multi_gpu --num_processes {gpus} {explicit}"
+
+
+def call(
+    script: str | Callable[[Wildcards], str],
+    of_job: Callable[[Wildcards], str] = lambda wildcards: "",
+    unused: Callable[[Wildcards], Collection[str]] = lambda wildcards: (),
+) -> Callable[[Wildcards], dict[str, Any]]:
+    """A rule's one parameter: the script, its options with their names, and the digest of each file of its code.
+
+    ``script`` may follow from the wildcards. ``unused`` names modules that the script imports in functions that the job
+    does not call. Snakemake compares parameters as a set, hence one value; ``make why`` shows what changed in it.
+    """
+
+    @cache
+    def digests(name: str, unused: tuple[str, ...]) -> dict[str, str]:
+        return code_digests(SOURCE / f"{name}.py", unused)
+
+    def parameter(wildcards: Wildcards) -> dict[str, Any]:
+        name = script(wildcards) if callable(script) else script
+        return {"script": name, "options": of_job(wildcards), "code": digests(name, tuple(unused(wildcards)))}
+
+    return parameter
+
+
+class Jobs:
+    """The jobs of a configuration, whose results lie in ``folder``."""
+
+    def __init__(self, config: Config):
+        self.config = config
+        self.folder = f"results/{config.scale}"
+        families = {name: task.data.family for name, task in config.tasks.items()}
+        self.judged_tasks = [name for name, family in families.items() if family == "text"]
+        self.text_tables = [name for name, table in config.tables.items() if table.task in self.judged_tasks]
+        self.score_tables = [name for name in config.tables if name not in self.text_tables]
+        self.table_tasks = list(dict.fromkeys(table.task for table in config.tables.values()))
+
+    def resources(self, stage: str) -> dict[str, Any]:
+        """What a job of a stage asks of the machine; more memory and minutes with every attempt."""
+        job = getattr(self.config.jobs, stage)
+
+        def growing(what: str) -> Callable[..., int]:
+            return lambda wildcards, attempt: getattr(job, what) * attempt
+
+        return {"mem_mb": growing("mem_mb"), "runtime": growing("runtime"), "gpu": job.gpu}
+
+    def _settings(self, wildcards: Wildcards, sections: Mapping[str, Collection[str] | None]) -> str:
+        """The options for a job's settings: of each section named, all (None), or those listed."""
+        in_force: Mapping[str, Any] = self.config.settings(wildcards.task, wildcards.get("method"))
+        return " ".join(options(in_force[section], only) for section, only in sections.items())
+
+    def _of(self, wildcards: Wildcards, section: str) -> Any:
+        """The settings of a section in force for a task."""
+        in_force: Mapping[str, Any] = self.config.settings(wildcards.task)
+        return in_force[section]
+
+    # Data
+
+    def dataset_script(self, wildcards: Wildcards) -> str:
+        return f"make_{self._of(wildcards, 'data').family}"
+
+    def dataset_options(self, wildcards: Wildcards) -> str:
+        """What the rows of a task follow from: its settings, and those of its corpus."""
+        source, data = self.config.source(wildcards.task), self._of(wildcards, "data")
+        corpus = [] if source is None else [options(source)]
+        return " ".join([options(data, self._data_read(wildcards, "dataset")), *corpus])
+
+    def _data_read(self, wildcards: Wildcards, stage: str) -> set[str]:
+        """The settings of a task's data that a stage reads."""
+        fields = set(type(self._of(wildcards, "data")).model_fields)
+        later = {"tokenizer": {"vocabulary"} & fields, "examples": {"longest", "prompt", "continuation"} & fields}
+        return later.get(stage, fields - set().union(*later.values()))
+
+    def corpus_files(self, wildcards: Wildcards) -> list[str]:
+        """The files on this machine that a task's corpus is read from."""
+        source = self.config.source(wildcards.task)
+        if source is None:
+            return []
+        in_hub_format = Path(source.name).rglob("*") if source.kind == "hub" else []
+        named = [file for files in source.files.values() for file in files]
+        return [*named, *sorted(str(file) for file in in_hub_format if file.is_file())]
+
+    def tokenizer_options(self, wildcards: Wildcards) -> str:
+        """A pretrained model brings its own tokenizer."""
+        model, data = self._of(wildcards, "model"), self._of(wildcards, "data")
+        if model.source != "scratch":
+            return options(model, {"source", "revision", "trust_remote_code"})
+        return f"{options(model, {'source'})} {options(data, self._data_read(wildcards, 'tokenizer'))}"
+
+    def examples_options(self, wildcards: Wildcards) -> str:
+        """The tokenizer of a pretrained model knows its context."""
+        model, data = self._of(wildcards, "model"), self._of(wildcards, "data")
+        context = options(model, {"context"} if model.source == "scratch" else set())
+        return f"{options(data, self._data_read(wildcards, 'examples'))} {context}"
+
+    def injected_policy(self, wildcards: Wildcards) -> str | list:
+        """The model that proposes wrong tokens, where the noise kind is 'model'; clean sequences (eta 0) have none."""
+        by_model = wildcards.eta != "0" and self._of(wildcards, "noise").kind == "model"
+        return self.base_model(wildcards) if by_model else []
+
+    def injected_unused(self, wildcards: Wildcards) -> Collection[str]:
+        return () if self.injected_policy(wildcards) else MODEL_CODE
+
+    def noise_options(self, wildcards: Wildcards) -> str:
+        if wildcards.eta == "0":
+            return ""
+        policy = self.injected_policy(wildcards)
+        return f"{self._settings(wildcards, {'noise': None})} {f'--policy {policy}' if policy else ''}"
+
+    # Training
+
+    def base_model(self, wildcards: Wildcards) -> str:
+        """The base model of the seed."""
+        return f"{self.folder}/{wildcards.task}/base/seed={wildcards.seed}/model"
+
+    def initial_model(self, wildcards: Wildcards) -> str:
+        """What a method starts from: the k steps of BC, or the base model."""
+        if self.config.starts_from_bc(wildcards.task, wildcards.method):
+            return f"{self.folder}/{wildcards.task}/pretrain_bc/eta={wildcards.eta}/seed={wildcards.seed}/model"
+        return self.base_model(wildcards)
+
+    def base_options(self, wildcards: Wildcards) -> str:
+        return f"{self._settings(wildcards, {'model': None, **BASE_READS})} {self._resume_option(wildcards)}"
+
+    def bc_options(self, wildcards: Wildcards) -> str:
+        return f"{self._settings(wildcards, BC_READS)} {self._resume_option(wildcards)}"
+
+    def finetune_options(self, wildcards: Wildcards) -> str:
+        loss, reads = self.config.methods[wildcards.method].loss, self.config.loss_of(wildcards.method).reads
+        return f"--loss {loss} {self._settings(wildcards, reads)} {self._resume_option(wildcards)}"
+
+    def _resume_option(self, wildcards: Wildcards) -> str:
+        """Where training keeps its checkpoints.
+
+        It is no declared output, because Snakemake deletes those before each attempt.
+        """
+        method = wildcards.get("method", "pretrain_bc" if wildcards.get("eta") else "base")
+        level = f"eta={wildcards.eta}/" if wildcards.get("eta") else ""
+        return f"--resume {self.folder}/.resume/{wildcards.task}/{method}/{level}seed={wildcards.seed}"
+
+    # Samples and scores
+
+    def sample_options(self, wildcards: Wildcards) -> str:
+        """Without what only texts have, and without the kind of noise where no decoding writes it."""
+        evaluation = self.config.evaluation_of(wildcards.task, wildcards.method, float(wildcards.eta))
+        unread = {"judge"} if wildcards.task in self.judged_tasks else {"judge", "shown"}
+        kind = {"kind"} if evaluation.uses_training_noise else set()
+        chosen = options(evaluation, set(Evaluation.model_fields) - unread)
+        return f"{chosen} {self._settings(wildcards, {'noise': kind})}"
+
+    def judge_model(self, wildcards: Wildcards) -> str | list:
+        """The MLE model of the next seed, so that none judges its own samples; none where the settings name a judge."""
+        if self.config.settings(wildcards.task, wildcards.method)["evaluation"].judge:
+            return []
+        seed = self.config.seed_after(int(wildcards.seed))
+        return f"{self.folder}/{wildcards.task}/{self.config.judge_method}/eta=0/seed={seed}/model"
+
+    def judge_options(self, wildcards: Wildcards) -> str:
+        """The settings, and the judge if it is one of the task's own models."""
+        own = self.judge_model(wildcards)
+        chosen = self._settings(wildcards, {"evaluation": {"split", "batch", "judge"}})
+        return f"{chosen} {f'--judge-model {own}' if own else ''}"
+
+    def judged(self, wildcards: Wildcards) -> str | list:
+        """A run's judged.json, where a model judges its samples."""
+        run = "{task}/{method}/eta={eta}/seed={seed}".format(**wildcards)
+        return f"{self.folder}/{run}/judged.json" if wildcards.task in self.judged_tasks else []
+
+    def run_options(self, wildcards: Wildcards) -> str:
+        """The names of a run, as its scores carry them, and what was judged of it."""
+        names = {"scale": self.config.scale} | {name: wildcards[name] for name in ("task", "method", "eta", "seed")}
+        names |= {"judged": self.judged(wildcards)} if self.judged(wildcards) else {}
+        return " ".join(f"--{name} {value}" for name, value in names.items())
+
+    # Tables, the map and the report
+
+    def table_metrics(self, wildcards: Wildcards) -> list[str]:
+        """The scores of every run that a table compares."""
+        table = self.config.tables[wildcards.table]
+        return [
+            f"{self.folder}/{table.task}/{method}/eta={eta:g}/seed={seed}/metrics.json"
+            for method in table.methods
+            for eta in self.config.etas_of(method)
+            for seed in self.config.seeds
+        ]
+
+    def table_shown(self, wildcards: Wildcards) -> list[str]:
+        """What each of those runs wrote after damaged prompts, in the same order."""
+        return [str(Path(metrics).with_name("shown.jsonl")) for metrics in self.table_metrics(wildcards)]
+
+    def table_files(self, table: str) -> list[str]:
+        """What a table consists of; a table of texts has pages to look at as well."""
+        kinds = ["csv", "md", "png", *(["html", "txt"] if table in self.text_tables else [])]
+        return [f"{self.folder}/tables/{table}.{kind}" for kind in kinds]
+
+    def table_page(self, table: str) -> str:
+        """The page of a table: HTML of a table of texts, Markdown otherwise."""
+        return f"{self.folder}/tables/{table}.{'html' if table in self.text_tables else 'md'}"
+
+    def title_option(self, wildcards: Wildcards) -> str:
+        return f"--title {shlex.quote(self.config.tables[wildcards.table].title)}"
+
+    def titled(self, form: str) -> Callable[[Wildcards], dict[str, str]]:
+        """The labels of a table's file in Snakemake's report: the table's title, and which form of it the file is."""
+        return lambda wildcards: {"table": self.config.tables[wildcards.table].title, "form": form}
+
+    def titled_costs(self, form: str) -> Callable[[Wildcards], dict[str, str]]:
+        """The same of a cost table."""
+        return lambda wildcards: {"table": self.config.overheads[wildcards.overhead].title, "form": form}
+
+    def titled_axis(self, wildcards: Wildcards) -> dict[str, str]:
+        """The labels of a figure of the map: the title of its axis, or its own name."""
+        axis = self.config.map.axes.get(wildcards.figure) if self.config.map else None
+        return {"figure": axis.title if axis else wildcards.figure}
+
+    def map_metrics(self, wildcards: Wildcards) -> list[str]:
+        """The scores of every run that the map compares."""
+        runs = dict.fromkeys(side.run for reading in self.config.map_readings for side in reading.sides.values())
+        return [f"{self.folder}/{run}/seed={seed}/metrics.json" for run in runs for seed in self.config.seeds]
+
+    def map_options(self, wildcards: Wildcards) -> str:
+        """The map and what of the configuration it reads; the runs' files follow from that."""
+        described = self.config.map.model_dump_json(exclude_defaults=True) if self.config.map else "{}"
+        words = ["--map", described, "--noiseless", *self.config.noiseless]
+        return shlex.join([*words, "--results", self.folder, "--seeds", *map(str, self.config.seeds)])
+
+    def metrics_of_tables(self, task: str | None = None) -> list[str]:
+        """The scores of every run of the tables, or of those that compare methods on ``task``."""
+        tables = [name for name, table in self.config.tables.items() if task in (None, table.task)]
+        found = (self.table_metrics(SimpleNamespace(table=name)) for name in tables)
+        return list(dict.fromkeys(path for paths in found for path in paths))
+
+    def task_metrics(self, wildcards: Wildcards) -> list[str]:
+        return self.metrics_of_tables(wildcards.task)
+
+    def base_models(self, wildcards: Wildcards) -> list[str]:
+        return [f"{self.folder}/{wildcards.task}/base/seed={seed}/model" for seed in self.config.seeds]
+
+    def noisiest_examples(self, wildcards: Wildcards) -> str:
+        """Those of the first seed at the highest level."""
+        return f"{self.folder}/{wildcards.task}/noised/eta={max(self.config.etas):g}/seed={self.config.seeds[0]}"
+
+    def graph_options(self, wildcards: Wildcards) -> str:
+        """What of the configuration decides which rules there are, and which of them reads what another one makes.
+
+        The script does not read these options: it gets the configuration from the environment.
+        """
+        compared = [(table.task, method) for table in self.config.tables.values() for method in table.methods]
+        families = sorted({self.config.tasks[task].data.family for task in self.table_tasks})
+        from_bc = any(self.config.starts_from_bc(*run) for run in compared)
+        by_model = any(self.config.settings(task)["noise"].kind == "model" for task in self.table_tasks)
+        return f"--families {' '.join(families)} --pretrain-bc {from_bc} --noise-by-model {by_model}"
+
+    # Overheads
+
+    def overhead_options(self, wildcards: Wildcards) -> str:
+        """What an overhead table measures, and the network."""
+        return " ".join(map(options, self.config.overhead_settings(wildcards.overhead)))
+
+    def overhead_title(self, wildcards: Wildcards) -> str:
+        table = self.config.overheads[wildcards.overhead]
+        return f"--title {shlex.quote(table.title)} --compared {shlex.quote(table.compared)}"
+
+    def overhead_table_files(self, name: str) -> list[str]:
+        """What a table of overheads consists of."""
+        return [f"{self.folder}/overheads/{name}.{kind}" for kind in ("csv", "md", "png")]
+
+    def overhead_files(self, name: str) -> list[str]:
+        """The table and the benchmarks of parts that its settings ask for."""
+        measured = self.config.overheads[name].measured
+        parts = [*(["growth"] if measured.contexts else []), *(["masking"] if measured.masked else []), *measured.parts]
+        files = [f"{self.folder}/overheads/{name}_{part}.{kind}" for part in parts for kind in ("csv", "md")]
+        figure = [f"{self.folder}/overheads/{name}_growth.png"] if measured.contexts else []
+        return [*self.overhead_table_files(name), *files, *figure]

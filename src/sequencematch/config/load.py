@@ -1,0 +1,143 @@
+"""Reads the configuration of an experiment: a base file and overlays, merged key by key (null removes a key)."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from sequencematch.config.checks import check
+from sequencematch.config.experiment import DEFAULT_SCALE, Config
+from sequencematch.errors import UserError
+from sequencematch.settings.explain import sentence, unknown
+from sequencematch.store.files import read_text, reason
+
+MOST_BYTES, MOST_VALUES = 2**20, 100_000  # of a configuration file
+
+
+def scale_overlay(folder: Path, name: str | None) -> list[Path]:
+    """The files in ``folder`` that make the scale ``name`` of the base configuration, the one it extends first.
+
+    None for the default scale.
+    """
+    if name in (None, DEFAULT_SCALE):
+        return []
+    files = {file.stem: file for file in sorted(Path(folder).glob("*.yaml"))}
+    chosen: list[Path] = []
+    while name and name != DEFAULT_SCALE:
+        if name not in files:
+            raise UserError(unknown(f"scale '{name}'", str(name), [DEFAULT_SCALE, *files]))
+        if files[name] in chosen:
+            raise UserError(f"{files[name]}: extends is '{name}', which extends this scale in turn")
+        chosen.insert(0, files[name])
+        name = read_yaml(files[name]).get("extends")
+    return chosen
+
+
+def run_name(name: object, scales: Path) -> str:
+    """The name of a run's own folder under results/. Raises UserError where a scale or the reference has that name."""
+    taken = {DEFAULT_SCALE, "reference", *(file.stem for file in Path(scales).glob("*.yaml"))}
+    if str(name) in taken:
+        raise UserError(f"NAME is '{name}', which is taken by results of the project: choose another name")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", str(name)):
+        raise UserError(f"NAME is '{name}', but must consist of letters, digits, _ and - (it names a folder)")
+    return str(name)
+
+
+def load_config(*sources: Path | tuple[str, dict]) -> Config:
+    """The checked configuration of a base file and its overlays, the later ones first in precedence.
+
+    An overlay is a YAML file, or a mapping with the name errors give it. Raises UserError, one sentence with the
+    file, the key, its value and what is allowed.
+    """
+    named = [
+        (source[0], _with_nulls(source[1])) if isinstance(source, tuple) else (str(source), read_yaml(Path(source)))
+        for source in sources
+    ]
+    merged: dict = {}
+    for _, values in named:
+        merged = _merge(merged, values)
+
+    def write(place: tuple) -> str:
+        return f"{_origin(named, place)}: {'.'.join(map(str, place))}"
+
+    try:
+        config = Config.model_validate(merged)
+    except ValidationError as error:
+        raise UserError(sentence(error, Config, write)) from None
+    check(config, write)
+    return config
+
+
+def read_yaml(file: Path) -> dict:
+    """The mapping in a YAML file, read safely; a key that stands twice is an error."""
+    if not file.exists():
+        raise UserError(f"'{file}' does not exist")
+    text = read_text(file, "write it again", MOST_BYTES)
+    try:
+        _check_size(yaml.compose(text, Loader=yaml.SafeLoader))
+        values = yaml.load(text, Loader=_UniqueKeys)
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{file}, line {mark.line + 1}" if mark else str(file)
+        raise UserError(f"{where}: not valid YAML ({getattr(error, 'problem', None) or reason(error)})") from None
+    if not isinstance(values, dict | None):
+        raise UserError(f"{file}: holds no settings (key: value)")
+    return values or {}
+
+
+def _check_size(node: yaml.Node | None) -> None:
+    """Raises ValueError where aliases (``*name``) unfold to very much, or to a group that holds itself."""
+    waiting, seen = [node], 0
+    while waiting:
+        node, seen = waiting.pop(), seen + 1
+        if seen > MOST_VALUES:
+            raise ValueError(f"it unfolds to more than {MOST_VALUES:,} values: an alias may hold itself")
+        if isinstance(node, yaml.MappingNode):
+            waiting += [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+
+
+def _with_nulls(value):
+    """What a command line gives, on which ``null`` arrives as a word."""
+    if isinstance(value, dict):
+        return {key: _with_nulls(inner) for key, inner in value.items()}
+    return None if isinstance(value, str) and value in ("null", "Null", "NULL", "~") else value
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    def construct_mapping(self, node, deep=False):
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str | int | float):
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} is no name", key_node.start_mark)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} stands here twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _merge(below: dict, above: dict) -> dict:
+    merged = dict(below)
+    for key, value in above.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, dict):
+            merged[key] = _merge(merged[key] if isinstance(merged.get(key), dict) else {}, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _origin(named: Sequence[tuple[str, dict]], place: tuple) -> str:
+    """The last source that says anything about ``place``, or about the closest group around it."""
+    for length in range(len(place), 0, -1):
+        for name, values in reversed(named):
+            for key in place[:length]:
+                values = values.get(key) if isinstance(values, dict) else None
+            if values is not None:
+                return name
+    return named[0][0]

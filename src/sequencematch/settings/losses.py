@@ -1,0 +1,86 @@
+"""The losses: what each trains on, and which settings a job that trains by it reads.
+
+This is the one place that says so. The configuration, the rules of the workflow, the training scripts, tables and model
+cards take it from here; ``training/losses.py`` has the function of each loss. It imports nothing, so that a table does
+not depend on the settings of training.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+# Names of settings, by section; None stands for all settings of a section.
+Settings = Mapping[str, Collection[str] | None]
+
+# Steps between rows of the metrics file, between validation losses and between checkpoints: every training reads them.
+INTERVALS = frozenset({"metrics_every", "validate_every", "checkpoint_every"})
+CLEAN = INTERVALS | {"steps", "decay_start"}
+NOISED = CLEAN | {"pretrain_steps", "bkspc_start"}
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss by its properties.
+
+    title: its name in words; noised: whether it trains on noised data, at every noise level, and goes on from the k
+    steps of BC (otherwise on clean data, from the base model); backspace: whether its policy has ``<bkspc>``; rollouts:
+    whether it trains on rollouts too; reads: the settings that ``finetune`` needs for it.
+    """
+
+    title: str
+    noised: bool
+    backspace: bool
+    rollouts: bool
+    reads: Settings
+
+
+LOSSES = {
+    "mle": Loss(
+        "maximum likelihood",
+        noised=False,
+        backspace=False,
+        rollouts=False,
+        reads={"optimiser": None, "schedule": CLEAN, "objective": {"imitate_prompt"}},
+    ),
+    "uls": Loss(
+        "unlikelihood",
+        noised=False,
+        backspace=False,
+        rollouts=True,
+        reads={
+            "optimiser": None,
+            "schedule": CLEAN,
+            "objective": {"imitate_prompt", "uls_ngram", "uls_weight"},
+            "rollouts": None,
+        },
+    ),
+    "bc": Loss(
+        "behavioural cloning",
+        noised=True,
+        backspace=True,
+        rollouts=False,
+        reads={"optimiser": None, "schedule": NOISED, "objective": {"imitate_noise", "imitate_prompt"}},
+    ),
+    "sm": Loss(
+        "SequenceMatch",
+        noised=True,
+        backspace=True,
+        rollouts=True,
+        reads={
+            "optimiser": None,
+            "schedule": NOISED | {"beta_final", "beta_steps"},
+            "objective": {
+                *("divergence", "alpha", "gamma", "weighting", "c", "beta_mix", "js_delta", "value_from"),
+                *("imitate_noise", "imitate_prompt"),
+            },
+            "rollouts": None,
+        },
+    ),
+}
+
+# What the stages before fine-tuning read. The base model is trained by MLE, the k steps after it by BC.
+BASE_READS: Settings = {
+    "optimiser": None,
+    "schedule": INTERVALS | {"base_steps"},
+    "objective": LOSSES["mle"].reads["objective"],
+}
+BC_READS: Settings = LOSSES["bc"].reads
