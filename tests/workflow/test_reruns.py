@@ -128,6 +128,7 @@ USED_BY = {
     "store/code_digest.py": EVERY,
     "cli.py": set(),
     "scores/comparison.py": WORDS,
+    "config/closing.py": set(),
     "config/experiment.py": set(),
     "config/load.py": set(),
     "config/jobs.py": set(),
