@@ -48,6 +48,7 @@ TEXTS = {"perplexity": 40.0, "entropy": {"1": 5.1, "2": 7.9, "3": 8.5}, "repetit
 JUDGED = {
     "judge": {"model": "mle/seed=2", "description": "Another seed's."},
     "held_out": {"nll": 3.5, "per_example": [3.0, 4.0, 3.5, 3.5]},
+    "held_out_given_no_deletion": {"nll": 3.4, "per_example": [2.9, 3.9, 3.4, 3.4]},
     "decodings": {name: TEXTS | {"mauve": 0.8, "per_example": {"nll": [1, 2]}} for name in ("sampled", "greedy")},
     "reference": TEXTS | {"per_example": {"nll": [3]}},
 }

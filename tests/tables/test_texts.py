@@ -61,6 +61,7 @@ def metrics(method: str, eta: float, seed: int, mauve: float, **changes) -> dict
         "decodings": decodings,
         "judge": {"model": f"mle/seed={3 - seed}", "description": "The MLE model of the next seed."},
         "held_out": {"nll": 3.5, "per_example": [3.0 + mauve, 3.5, 4.0 + 0.1 * seed, 3.4]},
+        "held_out_given_no_deletion": {"nll": 3.4, "per_example": [3.0, 3.4, 3.9, 3.3]},
         "reference": texts(40.0 + seed),
         "repair": {"random": rates, "model": rates} if backspace else None,
         "budget": BUDGET,

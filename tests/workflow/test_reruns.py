@@ -224,6 +224,7 @@ USED_BY = {
     "data/splits.py": CORPORA,
     "training/stage.py": TRAINING,
     "store/datasets.py": TOKENS | DATA | {"train_tokenizer"},
+    "tables/older_errors.py": TABLES | {"make_report"},
     "tables/scores_page.py": TABLES,
     "tables/scores.py": WORDS,
     "tables/texts_page.py": {"make_text_table"},

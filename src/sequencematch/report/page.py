@@ -21,6 +21,7 @@ from sequencematch.scores.runs import Run, evaluated_split, read_runs
 from sequencematch.tables.cells import Table, read_table
 from sequencematch.tables.document import MARKS, STICKY, embedded, lowered, sections
 from sequencematch.tables.forest import answers, forest_note, forest_panels, results_of
+from sequencematch.tables.older_errors import older_error_panels
 from sequencematch.tables.prose import render_file
 from sequencematch.tables.scores_figure import NOTE, difference_panels, score_panels
 from sequencematch.tables.wording import sample_size
@@ -90,6 +91,7 @@ def _table(page: Path, table: Table) -> dict:
         "in_short": in_short.partition("</h4>")[2],
         "grid": grid,
         "rest": Markup("").join(rest),
+        "older_errors": _panels(older_error_panels(table), f"{page.stem}-older-errors"),
         "figure": _panels(panels, page.stem),
         "note": NOTE.format(sample_size(table)),
         "image": "" if panels else _data_uri(page.with_suffix(".png")),

@@ -15,8 +15,8 @@ itself:
     made of (``bleu.py``). Of the final live text; a sequence that was cut off counts with the text it has.
   - text: ``perplexity``, ``mauve``, ``entropy`` (by order), ``repetition``, ``distinct``, as judged
     (``perplexity`` is null if not one token was written, ``mauve`` if there are too few texts for it).
-- ``judge``, ``held_out`` (``nll`` per token, and ``per_example``) and ``reference`` (the real continuations'
-  measures): text alone.
+- ``judge``; ``held_out`` and ``held_out_given_no_deletion``, each ``nll`` per token and ``per_example``; ``reference``,
+  the real continuations' measures: text alone.
 - ``repair``: by kind of corruption, ``repair_rate`` and ``false_alarm_rate``, the mean probability of ``<bkspc>``
   right after an injected wrong token and right after a true one, with the questions' own numbers under
   ``per_example``; null without ``<bkspc>``.
@@ -196,18 +196,22 @@ def read_judged(path: Path, decodings: Iterable[str]) -> tuple[dict, dict]:
     found = read_json(path, "judge the run again")
     try:
         judge = {name: str(found["judge"][name]) for name in ("model", "description")}
-        per_example = [_finite(value, "held_out.per_example") for value in found["held_out"]["per_example"]]
-        held_out = {"nll": _finite(found["held_out"]["nll"], "held_out.nll"), "per_example": per_example}
+        held_out = {name: _held_out(found, name) for name in ("held_out", "held_out_given_no_deletion")}
         by_decoding = {name: _measures(found["decodings"][name], (*MEASURES, "mauve")) for name in decodings}
         return by_decoding, {
             "judge": judge,
-            "held_out": held_out,
+            **held_out,
             "reference": _measures(found["reference"], MEASURES),
         }
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"'{path}' is no judgement of this run's samples ({reason(error)}): judge the run again"
         ) from error
+
+
+def _held_out(found: dict, name: str) -> dict:
+    per_example = [_finite(value, f"{name}.per_example") for value in found[name]["per_example"]]
+    return {"nll": _finite(found[name]["nll"], f"{name}.nll"), "per_example": per_example}
 
 
 def _measures(found: dict, names: Iterable[str]) -> dict:

@@ -102,6 +102,7 @@ class _Metrics(_Part):
     commit: str = ""
     settings: dict = {}
     held_out: _HeldOut | None = None
+    held_out_given_no_deletion: _HeldOut | None = None
     reference: _Texts | None = None
     judge: dict[str, str] = {}
 

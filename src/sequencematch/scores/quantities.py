@@ -27,12 +27,16 @@ QUANTITIES = {
     "pops_per_sequence": Quantity("deletions per sequence"),
     "wrong_pop_share": Quantity("deletions of a wrong token", top=1),
     "cut_off_share": Quantity("cut off", top=1),
+    "taken_back": Quantity("errors ever deleted", top=1),
+    "right_after_error": Quantity("answers right in the end", top=1),
+    "tokens_after_error": Quantity("tokens written after the error", digits=2, lower=True),
     "perplexity": Quantity("perplexity", digits=2),
     "mauve": Quantity("MAUVE", top=1),
     "entropy": Quantity("n-gram entropy", digits=2),
     "repetition": Quantity("repetition", top=1),
     "distinct": Quantity("distinct", top=1),
     "held_out_nll": Quantity("held-out NLL", lower=True),
+    "held_out_nll_given_no_deletion": Quantity("held-out NLL given no deletion", lower=True),
 }
 
 

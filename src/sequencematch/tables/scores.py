@@ -4,12 +4,16 @@ Quantities: the task's score, ``accuracy`` or ``bleu`` (with ``chrf``, mean and 
 ``accuracy_minus_<method>``, a paired difference to that method at the same eta (MLE and ULS have no eta), in the same
 decoding; ``accuracy_minus_<method>[<decoding>]``, a paired difference to the same method without its decoding rule;
 ``repair_rate[<kind>]`` and ``false_alarm_rate[<kind>]`` by kind of corruption; ``pops_per_sequence``,
-``wrong_pop_share``, ``cut_off_share`` (mean and sd only). What cannot exist, such as the repair rate of a policy
+``wrong_pop_share``, ``cut_off_share`` (mean and sd only). Of errors older than one token, per decoding and number d of
+tokens pushed after the error: ``taken_back[<d>]``, ``right_after_error[<d>]``, ``tokens_after_error[<d>]`` (mean and sd
+only), over the questions that every seed measured. What cannot exist, such as the repair rate of a policy
 without ``<bkspc>``, is left out.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+
+import numpy as np
 
 from sequencematch.scores.bleu import corpus_bleu
 from sequencematch.scores.comparison import Comparison
@@ -22,6 +26,8 @@ from sequencematch.tables.cells import Cell, Table
 
 BASELINES = ("mle", "bc")
 BACKSPACE = {"corrupted": "repair_rate", "clean": "false_alarm_rate"}
+# The column of each quantity in a run's ``per_example`` rows [question, taken back, right].
+OLDER_ERRORS = {"taken_back": 1, "right_after_error": 2}
 STATISTICS = ("pops_per_sequence", "wrong_pop_share", "cut_off_share")
 # The score that a family's tables are about, and what else they show.
 SCORES = {"arithmetic": ("accuracy",), "translation": ("bleu", "chrf")}
@@ -50,7 +56,7 @@ def measure(comparison: Comparison, numbers: Sequence[Reported]) -> list[Cell]:
                     cells.append(Cell(variant, decoding, f"{metric}_minus_{other.method}", **asdict(paired)))
             cells += _gain_of_rule(comparison, variant, decoding, metric, score)
             cells += plain_cells(comparison, variant, decoding, (*beside, *STATISTICS))
-    cells += repair_cells(comparison)
+    cells += [*repair_cells(comparison), *older_error_cells(comparison)]
     return sorted(cells, key=lambda cell: comparison.variants.index(cell.variant))
 
 
@@ -87,6 +93,30 @@ def repair_cells(comparison: Comparison) -> Iterator[Cell]:
                 if probabilities is not None:
                     found = _within(resampled_mean(probabilities).estimate(), name)
                     yield Cell(variant, "", f"{name}[{kind}]", **found)
+
+
+def older_error_cells(comparison: Comparison) -> Iterator[Cell]:
+    """Every quantity of every variant that was measured."""
+    for variant in comparison.variants:
+        runs = [metrics.get("older_errors", {}) for metrics in comparison.runs[variant]]
+        for decoding, depths in runs[0].items():
+            for depth in depths:
+                measured = [run[decoding][depth] for run in runs]
+                yield from _older_error_cells(variant, decoding, depth, measured)
+
+
+def _older_error_cells(variant: Variant, decoding: str, depth: str, measured: list[dict]) -> Iterator[Cell]:
+    rows = [{row[0]: row for row in one["per_example"]} for one in measured]
+    shared = sorted(set.intersection(*map(set, rows)))
+    if not shared:
+        return
+    for name, column in OLDER_ERRORS.items():
+        values = [[of_seed[i][column] for i in shared] for of_seed in rows]
+        if values[0][0] is not None:
+            found = resampled_mean(np.array(values, dtype=float)).estimate()
+            yield Cell(variant, decoding, f"{name}[{depth}]", **_within(found, name))
+    pushes = np.array([one["pushes"] for one in measured], dtype=float)
+    yield Cell(variant, decoding, f"tokens_after_error[{depth}]", float(pushes.mean()), spread(pushes))
 
 
 def _within(found: Estimate, quantity: str) -> dict:

@@ -6,6 +6,7 @@ from sequencematch.scores.comparison import Comparison
 from sequencematch.scores.quantities import describe
 from sequencematch.tables.cells import Cell, Table
 from sequencematch.tables.document import Block, Bullets, Grid, Heading, Paragraph
+from sequencematch.tables.older_errors import older_error_blocks
 from sequencematch.tables.scores import SCORES, STATISTICS, baselines
 from sequencematch.tables.wording import (
     INTERVAL,
@@ -47,6 +48,7 @@ def scores_page(table: Table, comparison: Comparison) -> list[Block]:
         Heading("Repair"),
         repair_grid(table, comparison),
         Paragraph(repair_sentence(comparison)),
+        *older_error_blocks(table),
         Heading("Deletions in decoding"),
         _backspace(table),
         Paragraph("How often `<bkspc>` was used, and the share of sequences cut off before their end."),

@@ -1,7 +1,8 @@
 """Table 8, measured on open text: how ``<bkspc>`` repairs, and what it does to the text as a truncation of sampling.
 
 The quantities differ from those of ``scores.py``: ``perplexity``, ``mauve``, ``entropy[<order>]``,
-``repetition`` and ``distinct`` of a decoding, as judged; ``held_out_nll`` of a model, ``held_out_nll_minus_<method>``.
+``repetition`` and ``distinct`` of a decoding, as judged; ``held_out_nll`` of a model as it is sampled,
+``held_out_nll_given_no_deletion``, ``held_out_nll_minus_<method>``.
 ``mauve_minus_<method>`` is a paired difference to that method in the same decoding,
 ``mauve_minus_<method>[<decoding>]`` to that decoding of it. MAUVE has one number per seed and none per question, so its
 intervals are Student's over seeds, and there is none with one seed. The real continuations are the method
@@ -18,7 +19,7 @@ from sequencematch.scores.intervals import Resampled, estimate_seeds, resampled_
 from sequencematch.scores.variants import Variant
 from sequencematch.settings.decodings import concerns_backspace
 from sequencematch.tables.cells import REFERENCE, Cell
-from sequencematch.tables.scores import STATISTICS, baselines, plain_cells, repair_cells
+from sequencematch.tables.scores import STATISTICS, baselines, older_error_cells, plain_cells, repair_cells
 
 MASKED = "bkspc_masked"
 
@@ -32,7 +33,8 @@ def measure_text(comparison: Comparison) -> list[Cell]:
                 cells += plain_cells(comparison, variant, decoding, (*names, "mauve", *STATISTICS))
         cells += _mauve_differences(comparison, variant)
         cells += _held_out(comparison, variant)
-    return [*cells, *repair_cells(comparison), *_reference(comparison, names)]
+    of_backspace = [*repair_cells(comparison), *older_error_cells(comparison)]
+    return [*cells, *of_backspace, *_reference(comparison, names)]
 
 
 def measures(comparison: Comparison) -> list[str]:
@@ -74,16 +76,18 @@ def _over_seeds(variant: Variant, decoding: str, name: str, values: np.ndarray) 
 
 
 def _held_out(comparison: Comparison, variant: Variant) -> Iterator[Cell]:
-    """The model's own loss on the real continuations; with an interval, for every one of them has a loss."""
+    """The model's own loss on the real continuations, and given that it does not delete; every continuation has one."""
     own = _losses(comparison, variant)
+    given_no_deletion = _losses(comparison, variant, "held_out_given_no_deletion")
+    yield Cell(variant, "", "held_out_nll_given_no_deletion", **asdict(given_no_deletion.estimate()))
     yield Cell(variant, "", "held_out_nll", **asdict(own.estimate()))
     for other in baselines(comparison, variant):
         paired = (own - _losses(comparison, other)).estimate()
         yield Cell(variant, "", f"held_out_nll_minus_{other.method}", **asdict(paired))
 
 
-def _losses(comparison: Comparison, variant: Variant) -> Resampled:
-    return resampled_mean(np.array([metrics["held_out"]["per_example"] for metrics in comparison.runs[variant]]))
+def _losses(comparison: Comparison, variant: Variant, name: str = "held_out") -> Resampled:
+    return resampled_mean(np.array([metrics[name]["per_example"] for metrics in comparison.runs[variant]]))
 
 
 def _reference(comparison: Comparison, names: Sequence[str]) -> Iterator[Cell]:

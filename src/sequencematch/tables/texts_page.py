@@ -7,6 +7,7 @@ from sequencematch.scores.quantities import describe
 from sequencematch.scores.variants import Variant
 from sequencematch.tables.cells import REFERENCE, Cell, Table
 from sequencematch.tables.document import Block, Bullets, Grid, Heading, Paragraph
+from sequencematch.tables.older_errors import older_error_blocks
 from sequencematch.tables.scores_page import IN_SHORT
 from sequencematch.tables.showcase import Showcase, Shown, answered
 from sequencematch.tables.texts import measures
@@ -48,11 +49,13 @@ def text_page(table: Table, comparison: Comparison, shown: Mapping[Variant, Sequ
         Heading(IN_SHORT),
         Bullets(_in_short(table) or ["Nothing to compare: one method only."]),
         Heading("Repair, and the models on real text"),
-        repair_grid(table, comparison, before=("held_out_nll",)),
+        repair_grid(table, comparison, before=("held_out_nll", "held_out_nll_given_no_deletion")),
         Paragraph(
             f"Mean and {INTERVAL}. {repair_sentence(comparison)} Held-out NLL: a model's own loss per token on real "
-            "continuations."
+            "continuations, with `<bkspc>` in its softmax, as it is sampled. Given no deletion: without `<bkspc>`, "
+            "which flatters a policy that uses it."
         ),
+        *older_error_blocks(table),
         Heading("The texts of each decoding"),
         _truncation(table, comparison),
         Paragraph(TRUNCATION),
