@@ -20,12 +20,15 @@ from sequencematch.store.hub import CONSENT
 if set("{}") & set(workflow.basedir + os.getcwd()):
     sys.exit("error: the path of this folder has braces, which Snakemake takes for wildcards: rename the folder")
 
+if not os.path.samefile(workflow.basedir, os.getcwd()):
+    sys.exit(f"error: run Snakemake in the project's folder, where its Snakefile is: cd {shlex.quote(workflow.basedir)}")
+
 STARTED = time.time()
 GIVEN = dict(config)  # what --config and --configfile say
 
 # The configuration: config.yaml, the scale's overlay, then what was given. A run with a name has a folder of that name.
 try:
-    SCALE, NAME = config.pop("scale", None), config.pop("name", None)
+    SCALE, NAME = config.pop("scale", "default") or "", config.pop("name", None)
     overlay = scale_overlay(f"{workflow.basedir}/workflow/scales", SCALE)
     own_folder = {} if NAME is None else {"scale": run_name(NAME, f"{workflow.basedir}/workflow/scales")}
     CONFIG = load_config(f"{workflow.basedir}/config.yaml", *overlay, ("command line", config | own_folder))

@@ -1,5 +1,7 @@
 """From logits to actions: against transformers' own implementation, and at the edges of the draw."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -195,3 +197,33 @@ def test_a_bad_name_is_one_sentence(name, words):
 def test_the_bounds_cover_every_field_named():
     assert set(VALUED) - {*KINDS_OF_WRONG, *CHOICES} <= set(Decoding.__annotations__)
     assert all(decoding_options(name).keys() <= set(Decoding.__annotations__) for name in PLAIN)
+
+
+EXTREMES = [
+    *PLAIN,
+    *(f"{kind}={value}" for kind in ("top_p", "min_p", "takeback", "takeback_ratio") for value in ("1e-9", "0.999")),
+]
+EXTREMES += ["rejection=2e-9", "rejection=0.999"]
+EXTREMES += [f"{kind}={value}" for kind in ("bkspc_bias", "surprise") for value in ("-9e8", "9e8")]
+
+
+def test_from_every_decoding_that_is_accepted_actions_can_be_drawn():
+    """Of two that can be joined, at the bounds of what they take, on logits of any size."""
+    torch.manual_seed(0)
+    logits = torch.cat([scale * torch.randn(8, 30) for scale in (1e-3, 1, 100, 1e4)])
+    at_prompt = torch.arange(len(logits)) % 3 == 0
+    surprise = torch.where(at_prompt, 0.0, torch.rand(len(logits)) * 100)
+    accepted = 0
+    for first, second in itertools.product(EXTREMES, repeat=2):
+        try:
+            procedure = parse_decoding(first if first == second else f"{first}+{second}", 10)
+        except ValueError:
+            continue
+        accepted += 1
+        found = action_probabilities(logits, at_prompt, procedure.decoding, surprise, surprise)
+        assert found.isfinite().all() and torch.allclose(found.sum(-1), torch.ones(len(logits)), atol=1e-5), (
+            first,
+            second,
+        )
+        assert not found[at_prompt, -1].any()
+    assert accepted > 60

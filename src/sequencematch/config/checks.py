@@ -11,6 +11,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from sequencematch.config.experiment import SECTIONS, Config, InForce, Task
+from sequencematch.config.feasible import check_feasible
+from sequencematch.config.names import check_names
 from sequencematch.data import documents, pairs
 from sequencematch.errors import UserError
 from sequencematch.settings.decodings import decoding_options
@@ -33,6 +35,7 @@ WriteInForce = Callable[[str, str], str]
 
 def check(config: Config, write: Write) -> None:
     """Raises UserError where names or settings of the configuration do not fit together."""
+    check_names(config, write)
     _check_names(config, write)
     for task in config.tasks:
         _check_source(config, task, write)
@@ -185,8 +188,7 @@ def _check_settings(config: Config, task: str, method: str | None, write: Write)
             f"{write_in_force('rollouts', 'concurrent')} is true, but training then takes one process, and "
             f"jobs.train.gpu is {config.jobs.train.gpu}, one process each: set one of them to false or 1 (task {task})"
         )
-    if in_force["model"].source == "scratch":
-        _check_lengths(task, in_force, write, write_in_force)
+    check_feasible(config, task, method, write, write_in_force)
     _check_evaluation(config, task, in_force, write_in_force)
     if in_force["noise"].kind == "task" and in_force["data"].family != "arithmetic":
         raise UserError(
@@ -216,20 +218,3 @@ def _check_evaluation(config: Config, task: str, in_force: InForce, write_in_for
             f"{write_in_force('evaluation', 'judge')} is empty, and no method has the loss mle, whose models would "
             f"judge text: name a causal LM, or add such a method (task {task})"
         )
-
-
-def _check_lengths(task: str, in_force: InForce, write: Write, write_in_force: WriteInForce) -> None:
-    """That the longest sequences fit the model's context, as far as their lengths are known before there are any."""
-    context = in_force["model"].context
-    prompt, completion = in_force["data"].lengths
-    if prompt + completion > context:
-        raise UserError(
-            f"{write(('tasks', task, 'data'))}: a prompt of {prompt} tokens and {completion} to come after it "
-            f"are more than model.context ({context}) holds"
-        )
-    for section in ("rollouts", "evaluation"):
-        if prompt + in_force[section].max_actions > context:
-            raise UserError(
-                f"{write_in_force(section, 'max_actions')} is {in_force[section].max_actions}, but must be at most "
-                f"{context - prompt}: model.context ({context}) holds the prompt too (task {task})"
-            )

@@ -21,17 +21,26 @@ def scale_overlay(folder: Path, name: str | None) -> list[Path]:
 
     None for the default scale.
     """
-    if name in (None, DEFAULT_SCALE):
-        return []
     files = {file.stem: file for file in sorted(Path(folder).glob("*.yaml"))}
+    if DEFAULT_SCALE in files:
+        raise UserError(
+            f"{files[DEFAULT_SCALE]}: '{DEFAULT_SCALE}' is the scale of config.yaml itself; rename the file"
+        )
     chosen: list[Path] = []
-    while name and name != DEFAULT_SCALE:
+    name = DEFAULT_SCALE if name is None else name
+    while name != DEFAULT_SCALE:
         if name not in files:
             raise UserError(unknown(f"scale '{name}'", str(name), [DEFAULT_SCALE, *files]))
         if files[name] in chosen:
             raise UserError(f"{files[name]}: extends is '{name}', which extends this scale in turn")
         chosen.insert(0, files[name])
-        name = read_yaml(files[name]).get("extends")
+        values = read_yaml(files[name])
+        if values.get("scale") != name:
+            said = f"is {values['scale']!r}" if "scale" in values else "is missing"
+            raise UserError(
+                f"{files[name]}: scale {said}, but must be '{name}', like the file: results go to that folder"
+            )
+        name = values.get("extends") or DEFAULT_SCALE
     return chosen
 
 

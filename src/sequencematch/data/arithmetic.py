@@ -48,17 +48,20 @@ def read_mul(question: str) -> Asked:
 
 def read_add_or_sub_in_base(question: str) -> Asked | None:
     """Two integers in a base, in either order; p - q is p + (-q). Bases above 10 are left out (appendix E)."""
-    base, p, sign, q = re.fullmatch(r"In base (\d+), what is (-?\w+) ([+-]) (-?\w+)\?", question).groups()
-    base = int(base)
+    written = re.fullmatch(r"In base (\d+), what is (-?\w+) ([+-]) (-?\w+)\?", question)
+    assert written, f"the generator asks in another wording: {question}"
+    base = int(written[1])
     if base > 10:
         return None
-    p, q = sorted([int(p, base), int(q, base) * (1 if sign == "+" else -1)])
+    p, q = sorted([int(written[2], base), int(written[4], base) * (1 if written[3] == "+" else -1)])
     return Asked(f"{p} + {q} in base {base}", base)
 
 
 def read_list_prime_factors(question: str) -> Asked:
     """One integer."""
-    return Asked(re.search(r"\d+", question).group())
+    number = re.search(r"\d+", question)
+    assert number, f"the generator asks in another wording: {question}"
+    return Asked(number[0])
 
 
 TASKS = {
@@ -168,7 +171,7 @@ def _module(generator: str, entropy: tuple[float, float]) -> Callable:
     """The generator's own module at an entropy range; each call of it is one problem."""
     # The generator imports a name from where sympy kept it in 2019, so it is put back there first.
     moved = importlib.import_module("sympy.solvers.diophantine.diophantine")
-    importlib.import_module("sympy.solvers.diophantine").base_solution_linear = moved.base_solution_linear
+    vars(importlib.import_module("sympy.solvers.diophantine"))["base_solution_linear"] = moved.base_solution_linear
     modules = importlib.import_module("mathematics_dataset.modules.modules")
     topic, name = TASKS[generator].module.split("__")
     return modules.train(lambda _: entropy)[topic][name]

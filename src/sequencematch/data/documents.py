@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-import regex  # re cannot give up on a pattern that backtracks for ever
+import regex  # type: ignore[import-untyped]  # re cannot give up on a pattern that backtracks for ever
 
 from sequencematch.data.sources import hub_rows, kind_of, read_json_lines, read_lines, text_at
 from sequencematch.errors import UserError

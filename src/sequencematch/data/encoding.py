@@ -94,7 +94,11 @@ class Encoded(NamedTuple):
 
 
 def encode_split(
-    name: str, rows: Sequence[Mapping], tokenizer: Tokenizer, settings: Dataset, context: int | None
+    name: str,
+    rows: Sequence[Mapping],
+    tokenizer: Tokenizer,
+    settings: Arithmetic | Translation | Text,
+    context: int | None,
 ) -> Encoded:
     """A split as examples.
 
@@ -102,7 +106,8 @@ def encode_split(
     or with characters that the tokenizer loses, and if a split has no example.
     """
     _, encode, written = FAMILIES[settings.family]
-    examples, left_out, altered = [], 0, {}
+    examples: list[Example] = []
+    left_out, altered = 0, {}
     for number, row in enumerate(rows, start=1):
         try:
             found = encode(row, tokenizer, settings)

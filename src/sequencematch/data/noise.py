@@ -38,12 +38,13 @@ def inject(
     ``draw_wrong(position + j, rng)``; None where there is none: the run ends before it.
     Returns the actions, and which of them are imitated (all but the wrong tokens).
     """
-    actions, imitated = [], []
+    actions: list[int] = []
+    imitated: list[bool] = []
     for position, noisy in enumerate(rng.random(len(completion)) < eta):
         if noisy:
             length = 1 if run == 1 else min(int(rng.geometric(1 / run)), len(completion) - position)
             drawn = (draw_wrong(position + j, rng) for j in range(length))
-            wrong = list(takewhile(lambda token: token is not None, drawn))
+            wrong = [token for token in takewhile(lambda token: token is not None, drawn) if token is not None]
             actions += wrong + [bkspc] * len(wrong)
             imitated += [False] * len(wrong) + [True] * len(wrong)
         actions.append(completion[position])
@@ -73,10 +74,11 @@ def noise_split(
     ``weights`` may be None where ``eta`` is 0. Each noising has its own random stream,
     ``(*stream, draw, example)``.
     """
-    noisings = [[] for _ in range(draws)]
+    noisings: list[list[tuple[list[int], list[bool]]]] = [[] for _ in range(draws)]
     for start in range(0, len(examples), BATCH):
         batch = examples[start : start + BATCH]
-        for item, (example, w) in enumerate(zip(batch, weights(batch) if eta else batch, strict=True), start):
+        drawn_by = weights(batch) if weights and eta else [np.zeros(0)] * len(batch)
+        for item, (example, w) in enumerate(zip(batch, drawn_by, strict=True), start):
             wrong = partial(draw_wrong, example.completion, w)
             for draw in range(draws):
                 rng = generator(*stream, draw, item)
@@ -110,12 +112,13 @@ def task_noise(tokenizer: Tokenizer, train: Sequence[Example]) -> Weights:
 def digit_ids(tokenizer: Tokenizer, base: int) -> list[int]:
     """Token ids of the digits 0 .. base - 1. Raises UserError where one of them is no token."""
     ids = [tokenizer.id(str(digit)) for digit in range(base)]
-    if None in ids:
+    found = [i for i in ids if i is not None]
+    if len(found) < base:
         raise UserError(
             f"noise of kind 'task' needs a token for each digit, and the tokenizer has none for "
             f"{ids.index(None)}: choose another kind of noise, or another tokenizer"
         )
-    return ids
+    return found
 
 
 def random_noise(tokenizer: Tokenizer, train: Sequence[Example]) -> Weights:

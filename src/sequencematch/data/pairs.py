@@ -87,13 +87,15 @@ def _table_pairs(file: str, languages: Sequence[str]) -> Iterator[Pair]:
         cells = line.split("\t")
         if len(cells) != 2:
             raise UserError(f"{file}, line {number}: {len(cells)} columns where there must be 2, parted by one tab")
-        yield tuple(_some_text(cell, f"{file}, line {number}") for cell in cells)
+        first, second = (_some_text(cell, f"{file}, line {number}") for cell in cells)
+        yield first, second
 
 
 def _json_pairs(file: str, languages: Sequence[str]) -> Iterator[Pair]:
     for number, row in read_json_lines(file):
         where = f"{file}, line {number}"
-        yield tuple(_some_text(text, where) for text in _pair_of(row, languages, where))
+        first, second = (_some_text(text, where) for text in _pair_of(row, languages, where))
+        yield first, second
 
 
 ONE_FILE = {".tsv": _table_pairs, ".jsonl": _json_pairs}
@@ -103,7 +105,8 @@ def _pair_of(row: dict, languages: Sequence[str], where: str) -> Pair:
     """The two texts of a row, which stand in it or in its ``translation``."""
     inner = row.get("translation")
     texts = inner if isinstance(inner, dict) else row
-    return tuple(text_at(texts, language, where).strip() for language in languages)
+    first, second = (text_at(texts, language, where).strip() for language in languages)
+    return first, second
 
 
 def _some_text(text: str, where: str) -> str:

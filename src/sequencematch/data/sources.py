@@ -43,7 +43,7 @@ def read_lines(file: Path | str) -> Iterator[tuple[int, str]]:
             raise UserError(f"'{path}' is not a valid gzip file ({error}): get it again") from None
 
 
-def _bounded(path: Path, stream: IO[bytes], most: int | None = None) -> Iterator[tuple[int, bytes]]:
+def _bounded(path: Path, stream: IO[bytes] | gzip.GzipFile, most: int | None = None) -> Iterator[tuple[int, bytes]]:
     """Number and bytes of each line; ``most``: bytes in all, if that is not limited by the file's own size."""
     total = 0
     for number in itertools.count(1):

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from functools import partial
 from typing import TypeVar
 
 from sequencematch.errors import UserError
@@ -28,13 +29,14 @@ def make_splits(
     few rows, or others than ``source.digest`` says.
     """
     held_out = [name for name in ORDER if name not in given]
-    digest, before, left_out, chosen = hashlib.sha256(), set(), {}, {}
+    digest, left_out, chosen = hashlib.sha256(), {}, {}
+    before: set[str] = set()
     pools: dict[str, dict[str, list[Row]]] = {}
     for name in filter(given.__contains__, ORDER):
         enough = sum(getattr(sizes, split) for split in ([*held_out, name] if name == "train" else [name]))
         pool = pools[name] = {}
         left_out[name] = 0
-        for row in _as_far_as_needed(given[name], lambda pool=pool, enough=enough: len(pool) >= enough):
+        for row in _as_far_as_needed(given[name], partial(_has, pool, enough)):
             digest.update(json.dumps([name, row], ensure_ascii=False).encode())
             if key(row) in before:
                 left_out[name] += 1
@@ -56,6 +58,10 @@ def make_splits(
             "it has changed; get what it was, or set the new digest"
         )
     return {name: chosen[name] for name in reversed(ORDER)}, facts
+
+
+def _has(pool: Sized, enough: int) -> bool:
+    return len(pool) >= enough
 
 
 def _as_far_as_needed(rows: Iterable[Row], enough: Callable[[], bool]) -> Iterator[Row]:

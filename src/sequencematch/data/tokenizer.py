@@ -44,8 +44,8 @@ class Tokenizer:
         self._fast = fast
         self._specials = specials
         self.context = context
-        self.special_ids = {name: fast.token_to_id(token) for name, token in specials.items()}
         ids = fast.get_vocab(with_added_tokens=True)
+        self.special_ids = {name: ids[token] for name, token in specials.items()}
         #: The highest token id plus 1. Some ids below it may have no token.
         self.size = max(ids.values(), default=-1) + 1
         self.bkspc = self.size if bkspc is None else bkspc
@@ -108,7 +108,7 @@ class Tokenizer:
     def save(self, folder: Path | str) -> None:
         """Write tokenizer.json and tokenizer_config.json, which transformers loads as well."""
         folder = Path(folder)
-        config = {f"{name}_token": token for name, token in self._specials.items()}
+        config: dict[str, str | int] = {f"{name}_token": token for name, token in self._specials.items()}
         config |= {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
         config["bkspc_id"] = self.bkspc
         if self.context is not None:

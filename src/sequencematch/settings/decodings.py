@@ -18,28 +18,32 @@ from typing import Any
 
 # What the plain names set of ``decoding.Decoding``.
 PLAIN = {"sampled": {}, "greedy": {"temperature": 0.0}, "bkspc_masked": {"bkspc_bias": -math.inf}}
-# The bounds, both excluded, of what the other names take.
+# The bounds, both excluded, of what the other names take, and the least value where 0 is a bound in theory only. Beyond
+# them float32 overflows.
 VALUED = {
-    "temperature": (0, math.inf),
+    "temperature": (0, 1e6),
     "top_p": (0, 1),
     "min_p": (0, 1),
     "rejection": (0, 1),
-    "bkspc_bias": (-math.inf, math.inf),
-    "surprise": (-math.inf, math.inf),
+    "bkspc_bias": (-1e9, 1e9),
+    "surprise": (-1e9, 1e9),
     "takeback": (0, 1),
     "takeback_ratio": (0, 1),
     "perturbed": (0, 1),
     "perturbed_task": (0, 1),
     "perturbed_random": (0, 1),
     "perturbed_model": (0, 1),
-    "best_of": (1, math.inf),
-    "majority": (1, math.inf),
+    "best_of": (1, 1e6),
+    "majority": (1, 1e6),
 }
+LEAST = {"temperature": 1e-6, "rejection": 1e-9}
 ORDER = (*PLAIN, *VALUED)
 # What one name may set at most once, though several names set it.
 KINDS_OF_WRONG = ("perturbed", "perturbed_task", "perturbed_random", "perturbed_model")
 CHOICES = ("best_of", "majority")
 RULES = ("takeback", "takeback_ratio")
+# The rule that deletes leaves <bkspc> alone to be drawn, and rejection works on the tokens' probabilities.
+RIVALS = (KINDS_OF_WRONG, CHOICES, RULES, ("rejection", "takeback"), ("rejection", "takeback_ratio"))
 BACKSPACE = ("bkspc_bias", "surprise")
 
 
@@ -77,16 +81,25 @@ def _options_of(part: str) -> dict[str, Any]:
     except ValueError:
         value = math.nan
     if not low < value < high:
-        said = [f"above {low}"] * math.isfinite(low) + [f"below {high}"] * math.isfinite(high)
-        raise ValueError(f"'{part}' is no decoding: {kind}= takes a number{' ' * bool(said)}{' and '.join(said)}")
-    if part != (canonical := f"{kind}={value:g}"):
+        raise ValueError(
+            f"'{part}' is no decoding: {kind}= takes a number above {_written(low)} and below {_written(high)}"
+        )
+    if value < LEAST.get(kind, low):
+        raise ValueError(f"'{part}' is no decoding: {kind}= takes no number below {_written(LEAST[kind])}")
+    if part != (canonical := f"{kind}={_written(value)}"):
         raise ValueError(f"'{part}' must be written '{canonical}': a decoding has one name in all tables")
     return {kind: value}
 
 
 def _rivals(key: str) -> set[str]:
     """The options that cannot stand beside this one."""
-    return next((set(group) for group in (KINDS_OF_WRONG, CHOICES, RULES) if key in group), {key})
+    return {key}.union(*(group for group in RIVALS if key in group))
+
+
+def _written(value: float) -> str:
+    """A number of up to six digits as it is written in a decoding's name, where + joins two: 1e6, not 1e+06."""
+    digits, exponent, power = f"{value:g}".partition("e")
+    return digits + (f"e{int(power)}" if exponent else "")
 
 
 def _place(part: str) -> int:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from sequencematch.settings.section import Count, Section, Size, setting
 
@@ -84,10 +84,18 @@ class Rollouts(Section):
         False,
         "data of the rollouts' own prompts, each prompt encoded once; else data and rollouts are drawn separately",
     )
-    temperature: float = setting(1.0, "sampling temperature; 0 is greedy", ge=0)
+    temperature: float = setting(1.0, "sampling temperature; 0 is greedy", ge=0, lt=1e6)
     top_p: float = setting(1.0, "nucleus mass; 1 is off", gt=0, le=1)
     top_k: Annotated[int, Field(ge=0)] = setting(0, "most likely actions kept; 0 is off")
     max_actions: Count = setting(24, "actions after which a rollout is cut off, backspaces included")
+
+    @field_validator("temperature")
+    @classmethod
+    def _has_digits(cls, value):
+        if 0 < value < 1e-6:
+            raise ValueError(f"{value} is too small to divide by: choose 0, which is greedy, or 1e-6 and above")
+        return value
+
     concurrent: bool = setting(False, "draw rollouts in a process of their own while training goes on")
     staleness: Annotated[int, Field(ge=0)] = setting(
         8, "most gradient steps by which the weights behind rollouts that enter the buffer are old (concurrent)"
