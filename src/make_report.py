@@ -11,7 +11,7 @@ def main() -> None:
     parser = script.parser(__doc__)
     parser.add_argument("--results", type=Path, required=True, help="folder of the scale, e.g. results/default")
     parser.add_argument("--metrics", type=Path, nargs="+", required=True, help="metrics.json of every run")
-    parser.add_argument("--tables", type=Path, nargs="+", required=True, help="page of each table, CSV beside it")
+    parser.add_argument("--tables", type=Path, nargs="+", required=True, help="page of each table, its CSV next to it")
     parser.add_argument("--rule-graph", type=Path, required=True, help="what snakemake --rulegraph printed")
     parser.add_argument("--departures", type=Path, required=True, help="departures from the paper (Markdown)")
     parser.add_argument("--errata", type=Path, required=True, help="errata of the paper's appendix (Markdown)")

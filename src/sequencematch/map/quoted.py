@@ -8,7 +8,7 @@ from sequencematch.errors import UserError
 from sequencematch.map.effects import LEVEL
 
 GLANCE, GLANCE_END = "<!-- map: make reference -->", "<!-- end of map -->"
-# A number, and the place on the map where it stands: axis, cell, reading, quantity.
+# A number, and its place on the map: axis, cell, reading, quantity.
 NUMBER = re.compile(r"(?:\*\*)?[+-]?\d[\d.]*(?:\*\*)?(?=<!--([^/>]+)/([^/>]+)/([^/>]+)/(\w+)-->)")
 
 

@@ -1,4 +1,4 @@
-"""What rollouts add to a training step: drawn between steps, drawn by a process beside training, or none (MLE)."""
+"""What rollouts add to a training step: drawn between steps, drawn by a concurrent process, or none (MLE)."""
 
 import tempfile
 from collections.abc import Iterator

@@ -55,11 +55,11 @@ def summarise(measured: Measured, numbers: Sequence[Reported], task: str) -> lis
                 "peak_memory": measured.series(case, row, "peak_memory")[0],
             }
             counted |= {"steps_per_sample": steps_per_sample} if len(generation) else {}
-            beside = _paper(numbers, task, row) if case == measured.cases[0] else {}
+            papers = _paper(numbers, task, row) if case == measured.cases[0] else {}
             for quantity, values in series.items():
                 low, median, high = (float(x) for x in np.quantile(values, (0.25, 0.5, 0.75)))
-                cells.append(Cost(case, row, quantity, median, low, high, paper=beside.get(quantity)))
-            cells += [Cost(case, row, name, float(x), paper=beside.get(name)) for name, x in counted.items()]
+                cells.append(Cost(case, row, quantity, median, low, high, paper=papers.get(quantity)))
+            cells += [Cost(case, row, name, float(x), paper=papers.get(name)) for name, x in counted.items()]
     return cells
 
 
@@ -67,12 +67,12 @@ def _paper(numbers: Sequence[Reported], task: str, row: str) -> dict[str, float]
     """What the paper reports for a row's method; its ratios are to the gradient step of its MLE."""
     method = row.partition("_")[0]
     found = {name: find(numbers, task, method, 0, metric) for name, metric in PAPER_METRICS.items()}
-    beside = {name: number.value for name, number in found.items() if number is not None}
+    papers = {name: number.value for name, number in found.items() if number is not None}
     mle = find(numbers, task, BASELINE, 0, PAPER_METRICS["step"])
     if mle is not None and method != BASELINE:
         ratios = {"step_ratio": "step", "amortised_ratio": "amortised"}
-        beside |= {ratio: beside[name] / mle.value for ratio, name in ratios.items() if name in beside}
-    return beside
+        papers |= {ratio: papers[name] / mle.value for ratio, name in ratios.items() if name in papers}
+    return papers
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ FAINT = 0.45
 
 @dataclass(frozen=True)
 class Dot:
-    """An estimate: the row it stands in, the series it belongs to (its legend entry), and how it looks.
+    """An estimate: its row, the series it belongs to (its legend entry), and how it looks.
 
     low, high: the ends of its interval; None without one. filled: whether the marker is. faint: drawn paler.
     """
@@ -34,7 +34,7 @@ class Dot:
 class Panel:
     """One panel: its title, the label of its x axis, and its dots. Panels with one label share their x limits.
 
-    baseline: where a vertical line stands, such as 0 of a difference; None for none.
+    baseline: the place of a vertical line, such as 0 of a difference; None for none.
     """
 
     title: str
@@ -120,9 +120,9 @@ def _draw(place, panel: Panel, panels: Sequence[Panel], rows: Sequence[str]) -> 
 
 
 def _limits(panel: Panel, panels: Sequence[Panel]) -> tuple[float, float]:
-    alike = [other for other in panels if other.axis == panel.axis]
-    values = [x for p in alike for d in p.dots for x in (d.mean, d.low, d.high) if x is not None]
-    values += [p.baseline for p in alike if p.baseline is not None]
+    same_axis = [other for other in panels if other.axis == panel.axis]
+    values = [x for p in same_axis for d in p.dots for x in (d.mean, d.low, d.high) if x is not None]
+    values += [p.baseline for p in same_axis if p.baseline is not None]
     low, high = min(values, default=0.0), max(values, default=1.0)
     margin = 0.06 * (high - low) or 0.5
     return low - margin, high + margin

@@ -1,7 +1,7 @@
 """How every figure looks: one style, sizes that a page can show, titles and legends that are never cut off.
 
 A figure is a PNG of at most 1,260 pixels, or an SVG with real text whose colours a page may set (dark pages do).
-matplotlib draws with the light colours below; in an SVG each stands as ``var(--name, colour)``, so that the file
+matplotlib draws with the light colours below; in an SVG each becomes ``var(--name, colour)``, so that the file
 looks the same by itself and takes the page's colours inside a page.
 """
 

@@ -41,7 +41,7 @@ def draw_rule_graph(graph: dict[str, set[str]]) -> Markup:
     depth: dict[str, int] = {}
     for rule in _in_order(graph):
         depth[rule] = 1 + max((depth[before] for before in graph[rule]), default=-1)
-    for rule in graph:  # what needs nothing stands right above what needs it
+    for rule in graph:  # a rule that reads nothing is placed right above its readers
         if not graph[rule]:
             depth[rule] = min((depth[after] for after in graph if rule in graph[after]), default=1) - 1
     layers = [sorted(rule for rule in graph if depth[rule] == d) for d in range(max(depth.values()) + 1)]

@@ -114,7 +114,7 @@ def read_comparison(paths: Sequence[Path], families: Sequence[str]) -> Compariso
     read = [(path, _read_metrics(path)) for path in paths]
     if (family := read[0][1]["family"]) not in families:
         raise UserError(f"'{paths[0]}' is of the family '{family}': this table is for {' and '.join(families)}")
-    _check_alike(read)
+    _check_comparable(read)
     found: dict[Variant, dict[int, dict]] = {}
     origin: dict[tuple[Variant, int], Path] = {}
     for path, metrics in read:
@@ -144,7 +144,7 @@ def _read_metrics(path: Path) -> dict:
     return metrics
 
 
-def _check_alike(read: Sequence[tuple[Path, dict]]) -> None:
+def _check_comparable(read: Sequence[tuple[Path, dict]]) -> None:
     """Everything but method, eta and seed must agree; what concerns <bkspc> must agree among the runs that have it."""
     first, peers, judged = read[0], {}, {}
     for run in read:
@@ -187,7 +187,7 @@ def _check_same_evaluation(first: tuple[Path, dict], other: tuple[Path, dict]) -
 
 
 def _is_shared(decoding: str, peers: bool) -> bool:
-    """Whether two runs must both have a decoding: not where a rule stands in for ``<bkspc>``; peers: whether both or
+    """Whether two runs must both have a decoding: not where a rule replaces ``<bkspc>``; peers: whether both or
     none have ``<bkspc>``."""
     return without_rule(decoding) == decoding and (peers or not concerns_backspace(decoding))
 

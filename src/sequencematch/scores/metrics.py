@@ -5,7 +5,7 @@ the provenance files of the model and of the examples. Returned: the content of 
 itself:
 
 - ``scale``, ``task``, ``method``, ``eta``, ``seed``: the run. ``family``: the kind of task.
-- ``decodings``: name -> ``n`` (questions), ``pushes_per_sequence`` (tokens written for an answer, those taken back
+- ``decodings``: name -> ``n`` (questions), ``pushes_per_sequence`` (tokens written for an answer, deleted ones
   and answers not chosen included), ``pops_per_sequence``, ``wrong_pop_share`` (share of pops that removed
   a wrong token; null without pops), ``cut_off_share`` (sequences stopped before their end), and by family:
 
@@ -22,7 +22,7 @@ itself:
   ``per_example``; null without ``<bkspc>``.
 - ``older_errors``: by decoding and number d of tokens pushed after a wrong first token, ``n`` (questions), and over
   them ``taken_back_rate``, ``right_rate`` (null for text) and ``pushes`` (tokens written after the d-th), with
-  ``per_example`` a list of [question, taken back, right].
+  ``per_example`` a list of [question, deleted, right].
 - ``budget``: what must agree between runs that one table compares.
 - ``commit``, ``settings``: where the model comes from.
 """
@@ -47,7 +47,7 @@ MEASURES = ("perplexity", "entropy", "repetition", "distinct")
 class Sample:
     """One decoded sequence: its final live text, whether it ended in ``<eos>``, and its backspaces.
 
-    pushes: tokens written for it, those taken back and answers not chosen included.
+    pushes: tokens written for it, deleted ones and answers not chosen included.
     """
 
     decoding: str

@@ -46,5 +46,5 @@ def describe(name: str) -> Quantity:
 
 
 def key(name: str) -> str:
-    """What stands in brackets: ``random`` of ``repair_rate[random]``; empty without."""
+    """The text in brackets: ``random`` of ``repair_rate[random]``; empty without."""
     return name.partition("[")[2].removesuffix("]")

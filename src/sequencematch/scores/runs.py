@@ -60,7 +60,7 @@ def read_training(model: Path) -> list[dict[str, str]]:
 
 
 def evaluated_split(run: Run) -> str:
-    """The split that a run completed, as the record beside its samples has it."""
+    """The split that a run completed, as the record of its samples says."""
     try:
         return read_record(run.samples)["options"]["split"]
     except (KeyError, TypeError) as error:

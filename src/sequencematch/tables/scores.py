@@ -26,7 +26,7 @@ from sequencematch.tables.cells import Cell, Table
 
 BASELINES = ("mle", "bc")
 BACKSPACE = {"corrupted": "repair_rate", "clean": "false_alarm_rate"}
-# The column of each quantity in a run's ``per_example`` rows [question, taken back, right].
+# The column of each quantity in a run's ``per_example`` rows [question, deleted, right].
 OLDER_ERRORS = {"taken_back": 1, "right_after_error": 2}
 STATISTICS = ("pops_per_sequence", "wrong_pop_share", "cut_off_share")
 # The score that a family's tables are about, and what else they show.
@@ -41,7 +41,7 @@ def table_of(name: str, comparison: Comparison, cells: Sequence[Cell]) -> Table:
 
 def measure(comparison: Comparison, numbers: Sequence[Reported]) -> list[Cell]:
     """Every quantity of every variant, with the paper's number from ``numbers`` where there is one."""
-    task, (metric, *beside) = comparison.first["task"], SCORES[comparison.family]
+    task, (metric, *others) = comparison.first["task"], SCORES[comparison.family]
     cells = []
     for decoding in comparison.decodings:
         variants = [variant for variant in comparison.variants if comparison.has(variant, decoding)]
@@ -55,7 +55,7 @@ def measure(comparison: Comparison, numbers: Sequence[Reported]) -> list[Cell]:
                     paired = (score - scores[other]).estimate()
                     cells.append(Cell(variant, decoding, f"{metric}_minus_{other.method}", **asdict(paired)))
             cells += _gain_of_rule(comparison, variant, decoding, metric, score)
-            cells += plain_cells(comparison, variant, decoding, (*beside, *STATISTICS))
+            cells += plain_cells(comparison, variant, decoding, (*others, *STATISTICS))
     cells += [*repair_cells(comparison), *older_error_cells(comparison)]
     return sorted(cells, key=lambda cell: comparison.variants.index(cell.variant))
 

@@ -59,7 +59,7 @@ def answered(shown: Sequence[Shown]) -> str:
 
 @dataclass(frozen=True)
 class Showcase:
-    """A block of a page: what one policy wrote. In plain text, ``<bkspc>`` stands where it was typed."""
+    """A block of a page: what one policy wrote. In plain text, every ``<bkspc>`` is visible."""
 
     shown: Sequence[Shown]
 
