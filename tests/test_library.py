@@ -22,7 +22,7 @@ def test_every_public_name_is_there_and_documented():
     for name in sequencematch.__all__:
         value = getattr(sequencematch, name)
         if callable(value):
-            assert value.__doc__ and name in sequencematch.__doc__ + "Scores"
+            assert value.__doc__ and f"``{name}``" in sequencematch.__doc__, name
     assert set(sequencematch.__all__) <= set(dir(sequencematch))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = sequencematch.nothing

@@ -71,6 +71,12 @@ def test_a_module_known_to_be_unused_does_not(digest):
     assert digest(changes=changes, unused=["pack.lazy"]) == digest(unused=["pack.lazy"])
 
 
+def test_an_unused_module_that_does_not_exist_is_an_error(digest):
+    """A renamed module would otherwise count again, without a word."""
+    with pytest.raises(ValueError, match="'pack.lzy', said to be unused by script.py, is not a module"):
+        digest(unused=["pack.lzy"])
+
+
 @pytest.mark.parametrize(("file", "counts"), [("table.csv", True), ("forms/page.html", True), ("untold.csv", False)])
 def test_files_that_a_module_names_count_and_others_do_not(digest, file, counts):
     changed = digest("reader.py", {file: FILES[file] + "more"})

@@ -55,15 +55,15 @@ SECTIONS: dict[str, tuple[type[Section], ...]] = {
 def command(script: str, *arguments, **options) -> list[str]:
     """The command line of a script in ``src``, with all settings that it takes.
 
-    A keyword with the name of a setting gives its value (``source_`` stands before those of a corpus); other keywords
-    become ``--kebab-case`` options.
+    A keyword with the name of a setting gives its value, if the script reads it (``source_`` stands before those of a
+    corpus); other keywords become ``--kebab-case`` options.
     """
     words = [sys.executable, str(SOURCE / f"{script}.py"), *map(str, arguments)]
     taken = _taken(script)
     for section in SECTIONS.get(script, ()):
         for name in section.model_fields:
+            value = options.pop(("source_" if section is Source else "") + name, section.model_fields[name].default)
             if option(section, name) in taken:
-                value = options.pop(("source_" if section is Source else "") + name, section.model_fields[name].default)
                 words += [option(section, name), *_words(value)]
     if script == "encode_examples" and "context" in options:  # otherwise that of a pretrained model's tokenizer
         words += ["--model.context", str(options.pop("context"))]

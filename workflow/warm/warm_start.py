@@ -5,6 +5,10 @@ transformers than on its work. Instead, the run's first job starts a server that
 later job it forks a process that runs the script, with the job's arguments, environment, folder and output.
 Nothing of this project is imported beforehand. Where no server answers (yet), the script runs as usual.
 
+What it saves: those imports take 4.8 s of processor time per job. Of the smoke scale's 107 jobs some 70 need them, of
+the default scale's 361 some 270: about 340 s and 1300 s of processor time, more than half of what ``make`` takes.
+Measured on two busy cores, ``make SCALE=smoke`` took 258 s with it; without it, 66 of the 107 jobs took over 900 s.
+
 Nobody else can reach it: its socket lies in a folder of this user's alone, and both ends check whose process the other
 is. The server itself has no more of the environment than imports need, and no job gets secrets through it but the
 hub's token.

@@ -1,0 +1,120 @@
+"""The registry of losses says what training really reads."""
+
+import importlib.util
+import sys
+
+import pytest
+from support.experiment import SOURCE, command, finetune_options, make_inputs
+
+from sequencematch.settings.losses import BASE_READS, LOSSES
+from sequencematch.settings.training import Objective, Optimiser, Rollouts, Schedule
+from sequencematch.training.losses import FUNCTIONS
+
+SECTIONS = (Optimiser, Schedule, Objective, Rollouts)
+# Another value for every setting but the optimiser's, which all losses read.
+CHANGED = {
+    "schedule": {
+        "base_steps": 11,
+        "pretrain_steps": 7,
+        "steps": 29,
+        "decay_start": 9,
+        "beta_final": 0.5,
+        "beta_steps": 3,
+        "bkspc_start": "noise",
+        "metrics_every": 3,
+        "validate_every": 9,
+        "checkpoint_every": 7,
+    },
+    "objective": {
+        "divergence": "kl",
+        "alpha": 0.5,
+        "gamma": 0.5,
+        "weighting": "uniform",
+        "value_from": "both",
+        "c": 0.25,
+        "beta_mix": 0.25,
+        "js_delta": 0.2,
+        "imitate_noise": True,
+        "imitate_prompt": True,
+        "uls_ngram": 2,
+        "uls_weight": 3.0,
+    },
+    "rollouts": {
+        "buffer": 40,
+        "seen": 2,
+        "generate": 8,
+        "share_prompts": True,
+        "temperature": 0.5,
+        "top_p": 0.5,
+        "top_k": 2,
+        "max_actions": 9,
+        "concurrent": True,
+        "staleness": 3,
+    },
+}
+# Read under a condition: where rollouts are concurrent; where the k steps of BC were none.
+SOMETIMES = {"staleness", "bkspc_start"}
+
+
+def settings_read(loss):
+    """All that is listed, as (section, setting)."""
+    reads = LOSSES[loss].reads
+    fields = {section.group(): section.model_fields.keys() for section in SECTIONS}
+    return {(name, key) for name, keys in reads.items() for key in (fields[name] if keys is None else keys)}
+
+
+def test_every_loss_has_a_function_and_lists_settings_that_exist():
+    assert LOSSES.keys() == FUNCTIONS.keys()
+    existing = {(section.group(), key) for section in SECTIONS for key in section.model_fields}
+    for loss in LOSSES:
+        assert settings_read(loss) <= existing
+        assert ("rollouts", "generate") in settings_read(loss) or not LOSSES[loss].rollouts
+    assert {(name, key) for name, keys in BASE_READS.items() for key in keys or ()} <= existing
+    assert {(name, key) for name, keys in CHANGED.items() for key in keys} | {
+        ("optimiser", key) for key in Optimiser.model_fields
+    } == existing
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    root = tmp_path_factory.mktemp("inputs")
+    make_inputs(root)
+    return root
+
+
+def finetuned(monkeypatch, options):
+    """The weights that ``finetune`` makes, and the settings that were read on the way."""
+    spec = importlib.util.spec_from_file_location("finetune", SOURCE / "finetune.py")
+    finetune = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(finetune)
+    original, read = finetune.settings_from, set()
+
+    def recorded(args, section, needed):
+        class Recorded(section):
+            def __getattribute__(self, name):
+                if name in section.model_fields:
+                    read.add((section.group(), name))
+                return super().__getattribute__(name)
+
+        return Recorded.model_construct(**dict(original(args, section, needed)))
+
+    monkeypatch.setattr(finetune, "settings_from", recorded)
+    monkeypatch.setattr(sys, "argv", command("finetune", **options)[1:])
+    finetune.main()
+    return [(options["output"] / name).read_bytes() for name in ("lm.safetensors", "actions.safetensors")], read
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_loss_reads_what_it_lists_and_nothing_else_matters(inputs, tmp_path, monkeypatch, loss):
+    listed = settings_read(loss)
+    weights, read = finetuned(monkeypatch, finetune_options(inputs, tmp_path / "plain", loss))
+    assert {(section, key) for section, key in listed if key not in SOMETIMES} <= read
+    unlisted = {
+        key: value
+        for section, values in CHANGED.items()
+        for key, value in values.items()
+        if (section, key) not in listed
+    }
+    changed, _ = finetuned(monkeypatch, finetune_options(inputs, tmp_path / "changed", loss) | unlisted)
+    assert changed == weights
