@@ -65,8 +65,8 @@ def main() -> None:
     measured = {name: measure(name, python, args) for name, _, python in pairs}
     with atomic_folder(args.output) as folder:
         write_json(folder / "measured.json", measured)
+        write_json(folder / "provenance.json", provenance.describe())
         (folder / "table.md").write_text(table(measured, args), encoding="utf-8")
-    provenance.record(args, args.output)
     print((args.output / "table.md").read_text(encoding="utf-8"))
 
 

@@ -112,7 +112,7 @@ def offered(command: Command, tree: Path) -> None:
 CHECKS = [
     (r"make( .*)?", make),
     (r"\.venv/bin/sequencematch (sample|trace|export) .*", run),
-    (r"\.venv/bin/python src/\w+\.py --help", run),
+    (r"\.venv/bin/python (src|workflow)/\w+\.py --help", run),
     (r"\.venv/bin/python -m pytest .*", collect),
     (r"\.venv/bin/snakemake( .*)?--unlock", run),
     (r"\.venv/bin/snakemake( .*)?", dry_run),
