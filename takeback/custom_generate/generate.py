@@ -409,6 +409,8 @@ class _Choice:
     def __call__(self, drawing: list[int]) -> list[tuple[int, float, bool]]:
         rows = [self.rows[b] for b in drawing]
         logits = torch.stack([row.state for row in rows]).float()
+        if self.bkspc < logits.shape[1]:  # no action where no token is live
+            logits[torch.tensor([not row.tokens for row in rows]), self.bkspc] = -torch.inf
         probability = self._probabilities(logits, rows, drawing)
         # Inverse of the cumulated distribution: one random number decides one action.
         numbers = uniform(drawing, [len(row.actions) for row in rows]).to(probability.device).double()[:, None]
