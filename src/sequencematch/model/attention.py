@@ -8,7 +8,8 @@ understands and refuses the ones it does not know.
 
 Networks that can are given an implementation of our own (``use_state_tree``). It reads what may be seen from an
 argument of the decoder call, ``visible``, so that no mask of L x L entries need exist, and attends by one of three
-kernels: ``Whole``, ``Blocks`` (CPU) and ``Flex`` (CUDA).
+kernels: ``Whole``, ``Blocks`` (CPU) and ``Flex`` (CUDA). Layers that attend to a sliding window see the live tokens
+within it, however many deleted ones lie between (``Sight.within``).
 """
 
 from collections.abc import Iterator
@@ -62,7 +63,8 @@ def hidden_states(lm, inputs: Inputs, cache=None) -> Tensor:
         token, position = (kernel.permuted(t) for t in (token, position))
     # A family that drops ``visible`` on its way meets a mask that fits no scores: it fails, and is not silently wrong.
     nothing = token.new_empty(0, 0, 0, 0, dtype=torch.bool)
-    hidden = _last(lm, token, position, attention_mask=nothing, visible=kernel, **options)
+    sight = Sight(inputs, kernel, lm.dtype, cached=cache is not None)
+    hidden = _last(lm, token, position, attention_mask=nothing, visible=sight, **options)
     return kernel.restored(hidden) if isinstance(kernel, Reordered) else hidden
 
 
@@ -94,9 +96,50 @@ def attend(module, query: Tensor, key: Tensor, value: Tensor, attention_mask, vi
 
     Returns [B, Q, H, w] and None. Without ``visible``, a call that is not ours, it is transformers' ``sdpa``.
     """
+    window = options.get("sliding_window")
     if visible is None:
-        visible = Whole(attention_mask)
-    return visible.attend(module, query, key, value, options), None
+        kernel = Whole(attention_mask)
+    elif window is None or key.shape[2] <= window:  # there are never more positions than keys
+        kernel = visible.kernel
+    else:
+        kernel = visible.within(window, key.shape[2])
+    return kernel.attend(module, query, key, value, options), None
+
+
+class Sight:
+    """What the queries of one forward pass see: by ``kernel``, and in layers with a sliding window by another one.
+
+    cached: whether the keys are a cache's, at positions 0, 1, ...; otherwise they are the inputs themselves.
+    """
+
+    def __init__(self, inputs: Inputs, kernel: "Whole | Blocks | Flex", dtype: torch.dtype, cached: bool):
+        self.inputs = inputs
+        self.kernel = kernel
+        self.dtype = dtype
+        self.cached = cached
+        self.windows: dict[int, Whole] = {}
+
+    def within(self, window: int, keys: int) -> "Whole":
+        """The kernel for layers whose queries see no key ``window`` or more live tokens before their own.
+
+        keys: their number, padding included. The mask is dense; it is made once for all layers of a window.
+        """
+        if window not in self.windows:
+            allowed = self._allowed(window, keys)
+            if isinstance(self.kernel, Reordered):
+                allowed = self.kernel.permuted_mask(allowed)
+            self.windows[window] = Whole(_additive(allowed, self.dtype)[:, None])
+        return self.windows[window]
+
+    def _allowed(self, window: int, keys: int) -> Tensor:
+        """bool [B, Q, K] in push order, by position."""
+        position = self.inputs.position
+        if not self.cached:
+            distance = position[:, :, None] - position[:, None, :]
+            plain = self.inputs.mask is None and self.inputs.end is None
+            return (distance >= 0 if plain else self.inputs.dense_mask()) & (distance < window)
+        distance = position[:, :, None] - torch.arange(keys, device=position.device)
+        return (distance >= 0 if self.inputs.mask is None else self.inputs.mask) & (distance < window)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -182,6 +225,14 @@ class Reordered:
     def permuted(self, tensor: Tensor) -> Tensor:
         """[B, L] in the kernel's order and padded, [B, P]."""
         return F.pad(tensor, (0, self.order.shape[1] - self.length)).gather(1, self.order)
+
+    def permuted_mask(self, mask: Tensor) -> Tensor:
+        """bool [B, L, L] in the kernel's order and padded, [B, P, P]. Padding sees itself: a softmax needs a key."""
+        padding = self.order.shape[1] - self.length
+        mask = F.pad(mask, (0, padding, 0, padding))
+        mask = mask | torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
+        rows = mask.gather(1, self.order[:, :, None].expand_as(mask))
+        return rows.gather(2, self.order[:, None, :].expand_as(mask))
 
     def restored(self, hidden: Tensor) -> Tensor:
         """[B, P, d] in the inputs' order, [B, L, d]."""

@@ -1,25 +1,35 @@
 """Policies: made (a small Llama from scratch, or a pretrained network, with or without LoRA), saved and loaded."""
 
 import json
+import logging
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
+from transformers import PreTrainedConfig
 
+from sequencematch.errors import UserError
 from sequencematch.model.attention import use_state_tree
 from sequencematch.model.description import check_memory, misfit, read_description, read_tensors
-from sequencematch.model.policy import Policy, trained_tensors
+from sequencematch.model.policy import Ids, Policy, id_set, trained_tensors
 from sequencematch.settings.model import Model
 from sequencematch.store.hub import cannot_load, check_source
 
+# On import bitsandbytes, which peft imports whatever the weights, warns that an optional package is not there.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
-def new_policy(model: Model, vocabulary: int, special_ids: dict[str, int], backspace: bool, seed: int) -> Policy:
+RANDOM = ("drop", "jitter", "noise")  # parts of the names of numbers by which a network draws at random
+
+
+def new_policy(model: Model, vocabulary: int, special_ids: dict[str, Ids], backspace: bool, seed: int) -> Policy:
     """A policy as ``model`` says: a small Llama from scratch (weights drawn from ``seed``), or a causal LM
     by hub name or path.
 
-    special_ids: ``bos``, ``eos`` and ``pad``. Raises UserError where the named model cannot be loaded, or is of a kind
-    that the method cannot train.
+    special_ids: the tokenizer's ``bos``, ``eos`` and ``pad``. In a pretrained network, the tokens that end a sequence
+    are those of its own configuration and ``eos``. Raises UserError if the named model cannot be loaded, is of a kind
+    that the method cannot train, or does not fit the special tokens.
     """
     torch.manual_seed(seed)
     if model.source == "scratch":
@@ -27,12 +37,42 @@ def new_policy(model: Model, vocabulary: int, special_ids: dict[str, int], backs
         return Policy(_scratch_lm(model, vocabulary, special_ids), backspace, model.static_decoding)
     from sequencematch.model.fitness import check_fitness
 
-    policy = Policy(_pretrained_lm(model), backspace, model.static_decoding)
+    lm = _pretrained_lm(model)
+    lm.config.eos_token_id = end_tokens(lm, special_ids.get("eos"), model.source)
+    policy = Policy(lm, backspace, model.static_decoding)
     check_fitness(policy, model.source)
     return policy
 
 
-def _scratch_lm(model: Model, vocabulary: int, special_ids: dict[str, int]):
+def end_tokens(lm, eos: Ids, source: str) -> int | list[int] | None:
+    """The ids that end a sequence: those that the network ``source`` names, and ``eos``, in which training data end.
+
+    The network's configuration and its generation configuration may name none, one or several. Raises UserError if
+    they name some and ``eos`` is none of them, or if an id has no row in the network.
+    """
+    given, rows = id_set(eos), len(lm.get_output_embeddings().weight)
+    generation = getattr(lm.generation_config, "eos_token_id", None) if lm.can_generate() else None
+    named = id_set(lm.config.eos_token_id) | id_set(generation)
+    ends = sorted(named | given)
+    if without_row := [token for token in ends if not 0 <= token < rows]:
+        raise UserError(
+            f"the end token {without_row[0]} of '{source}' is none of its network's {rows} tokens: correct "
+            "eos_token_id in its config.json and generation_config.json, or eos_token of its tokenizer"
+        )
+    if named and given and not named & given:
+        raise UserError(
+            f"the network of '{source}' ends sequences by token {_listed(named)}, and its tokenizer by "
+            f"{_listed(given)}: it would never see the end of a text; make eos_token_id in its config.json and eos_token in its "
+            "tokenizer_config.json agree"
+        )
+    return ends[0] if len(ends) == 1 else ends or None
+
+
+def _listed(ids: set[int]) -> str:
+    return ", ".join(map(str, sorted(ids)))
+
+
+def _scratch_lm(model: Model, vocabulary: int, special_ids: dict[str, Ids]):
     from transformers.models.llama import LlamaConfig, LlamaForCausalLM
 
     inner = model.width * 8 // 3
@@ -105,7 +145,13 @@ def _pretrained_lm(model: Model):
         raise
     except Exception as error:  # of whatever the folder's files make the library do
         raise cannot_load("model", model.source, error) from error
-    _without_dropout(lm)
+    for number in ("vocab_size", "hidden_size", "max_position_embeddings"):
+        if not isinstance(getattr(lm.config, number, None), int):
+            raise UserError(
+                f"'{model.source}' is no causal language model of text alone ({lm.config.model_type}): its config.json "
+                f"gives no {number}; choose a text-only model"
+            )
+    _without_chance(lm)
     return _adapted(lm, model)
 
 
@@ -119,13 +165,25 @@ def _adapted(lm, model: Model):
     return lm
 
 
-def _without_dropout(lm) -> None:
-    """Dropout would draw from a stream that no seed names, and no resumed run could take up again."""
-    for module in lm.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-        if isinstance(getattr(module, "attention_dropout", None), float):
-            module.attention_dropout = 0.0
+def _without_chance(lm) -> None:
+    """Set every rate of dropout, every noise and jitter to 0, in modules and in the configurations that they read.
+
+    They would draw from a stream that no seed names, and that a resumed run could not continue.
+    """
+    waiting: list = [lm.config, *(module for module in lm.modules())]
+    seen: set[int] = set()
+    while waiting:
+        holder = waiting.pop()
+        if id(holder) in seen:
+            continue
+        seen.add(id(holder))
+        if isinstance(holder, _DropoutNd):
+            holder.p = 0.0
+        for name, value in list(vars(holder).items()):
+            if isinstance(value, float) and any(part in name.lower() for part in RANDOM):
+                setattr(holder, name, 0.0)
+            elif isinstance(value, PreTrainedConfig):
+                waiting.append(value)
 
 
 def _with_adapters(lm, model: Model):

@@ -6,7 +6,7 @@ together, which changes V and not the policy (appendix E). Hidden states are pro
 by ``score``, at the actions that were taken.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -15,13 +15,15 @@ from sequencematch.core import Inputs, Scores, StateIndex
 from sequencematch.model.attention import hidden_states
 from sequencematch.model.projection import States, values_and_logits
 
+Ids = int | Collection[int] | None  # token ids as configurations give them
 OFFSET_WIDTH = 8  # hidden size of the offset head (appendix E)
 
 
 class Policy(nn.Module):
     """pi(a|s) over the vocabulary and, where ``backspace`` is on, ``<bkspc>`` (id = vocabulary size).
 
-    ``static_decoding``: how it is sampled from (``cache.StateCache``).
+    ``static_decoding``: how it is sampled from (``cache.StateCache``). ``context``: the longest sequence it takes, in
+    tokens; at first what the network's configuration says.
     """
 
     def __init__(self, lm, backspace: bool, static_decoding: bool = False):
@@ -29,6 +31,7 @@ class Policy(nn.Module):
         self.lm = lm
         self.backspace = backspace
         self.static_decoding = static_decoding
+        self.context: int = lm.config.max_position_embeddings
         unembedding = lm.get_output_embeddings().weight
         self.bkspc = len(unembedding)  # the first id after the vocabulary's rows
         width = lm.config.hidden_size
@@ -42,11 +45,6 @@ class Policy(nn.Module):
     @property
     def device(self) -> torch.device:
         return self.bkspc_row.device
-
-    @property
-    def context(self) -> int:
-        """The longest sequence the network takes, in tokens."""
-        return self.lm.config.max_position_embeddings
 
     def encode(self, inputs: Inputs) -> Tensor:
         """Hidden states [B, L, d] at the input positions."""
@@ -104,6 +102,11 @@ class Policy(nn.Module):
     def forward(self, inputs: Inputs) -> Tensor:
         """l(a|s) at every input position, float32 [B, L, A]."""
         return self.logits(self.encode(inputs), inputs.position)
+
+
+def id_set(ids: Ids) -> set[int]:
+    """Token ids as a set, however a configuration gives them: none, one or several."""
+    return {ids} if isinstance(ids, int) else set(ids or ())
 
 
 def trained_tensors(policy: Policy) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sequencematch.errors import UserError
 from sequencematch.model.cache import StateCache
-from sequencematch.model.policy import Policy
+from sequencematch.model.policy import Policy, id_set
 from sequencematch.sampling.decoding import NOTHING, Decoding, action_probabilities, inverse_cdf
 from sequencematch.seeding import generator, uniforms
 
@@ -324,5 +324,4 @@ class _Sampler:
 
 def eos_ids(policy: Policy) -> set[int]:
     """The ids that end a trajectory (some models have several)."""
-    eos = policy.lm.config.eos_token_id
-    return {eos} if isinstance(eos, int) else set(eos or ())
+    return id_set(policy.lm.config.eos_token_id)
