@@ -62,8 +62,8 @@ def end_tokens(lm, eos: Ids, source: str) -> int | list[int] | None:
     if named and given and not named & given:
         raise UserError(
             f"the network of '{source}' ends sequences by token {_listed(named)}, and its tokenizer by "
-            f"{_listed(given)}: it would never see the end of a text; make eos_token_id in its config.json and eos_token in its "
-            "tokenizer_config.json agree"
+            f"{_listed(given)}: it would never see the end of a text; make eos_token_id in its config.json and "
+            "eos_token in its tokenizer_config.json agree"
         )
     return ends[0] if len(ends) == 1 else ends or None
 
