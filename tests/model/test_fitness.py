@@ -204,3 +204,19 @@ def test_adapters_leave_the_log_free_of_complaints(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)
     assert done.returncode == 0, done.stderr
     assert "kernels" not in done.stderr
+
+
+@torch.no_grad()
+def test_adapters_of_experts_merge(tmp_path):
+    from sequencematch.export.folder import merged
+
+    source = a_folder(tmp_path, "mixtral", num_local_experts=4)
+    policy = new_policy(Model(source=source, lora_rank=2), VOCABULARY, SPECIALS, backspace=False, seed=0).eval()
+    trained = {name: p for name, p in policy.named_parameters() if "lora" in name}
+    assert any("experts" in name for name in trained)
+    for parameter in trained.values():
+        parameter.add_(0.1 * torch.randn_like(parameter))
+    text = torch.tensor([[1, 5, 6, 7, 8, 30]])
+    inputs = core.Inputs(text, torch.arange(6)[None], end=torch.full((1, 6), 6))
+    expected = policy(inputs)[..., :-1].log_softmax(-1)
+    torch.testing.assert_close(merged(policy)(input_ids=text).logits.log_softmax(-1), expected, rtol=0, atol=1e-4)

@@ -108,7 +108,7 @@ def merged(policy: Policy) -> "PreTrainedModel":
 def _merged_state(lm: nn.Module) -> dict[str, Tensor]:
     """The state dict that the network would have without adapters and without quantisation."""
     state = {
-        name.replace(".base_layer.", "."): tensor.detach()
+        name.replace(".base_layer", ""): tensor.detach()
         for name, tensor in lm.state_dict().items()
         if ".lora_" not in name and ".weight." not in name  # "weight.absmax" and the like describe 4-bit weights
     }
@@ -116,8 +116,13 @@ def _merged_state(lm: nn.Module) -> dict[str, Tensor]:
         if hasattr(module, "get_delta_weight"):
             from peft.utils.integrations import dequantize_module_weight
 
-            weight = dequantize_module_weight(module.get_base_layer()).detach().to(lm.dtype)
-            state[f"{name}.weight"] = weight + module.get_delta_weight("default").detach().to(weight.dtype)
+            parameter = getattr(module, "parameter_name", "weight")  # of experts, which share one tensor
+            base, place = module.get_base_layer(), f"{name.replace('.base_layer', '')}.{parameter}"
+            if parameter == "weight":
+                weight = dequantize_module_weight(base).detach().to(lm.dtype)
+            else:
+                weight = state[place]
+            state[place] = weight + module.get_delta_weight("default").detach().to(weight.dtype)
     return state
 
 
