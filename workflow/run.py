@@ -22,6 +22,9 @@ from pathlib import Path
 import psutil
 import yaml
 
+# The library of this folder, whichever checkout the virtual environment was set up for.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
 MARK = "SEQUENCEMATCH_RUN"
 SNAKEMAKE = [sys.executable, "-m", "snakemake"]
 PATIENCE = 3  # seconds in which what is ending ends
