@@ -17,7 +17,7 @@ from sequencematch.settings.evaluation import Evaluation
 from sequencematch.settings.explain import allowed
 from sequencematch.settings.model import Model
 from sequencematch.settings.noise import Noise
-from sequencematch.settings.options import add_settings, option, options, settings_from
+from sequencematch.settings.options import add_settings, escaped, option, options, settings_from, unescaped
 from sequencematch.settings.overheads import Overhead
 from sequencematch.settings.training import Objective, Optimiser, Rollouts, Schedule
 
@@ -150,3 +150,11 @@ def test_every_script_shows_an_example_that_its_parser_takes():
         done = subprocess.run([sys.executable, file], capture_output=True, text=True)
         required = done.stderr.partition("required: ")[2].partition(" (see")[0].split(", ") if done.returncode else []
         assert set(filter(None, required)) <= given, file.name
+
+
+@pytest.mark.parametrize("title", ["</script><script>alert(1)</script>", "a < b", "it's <b>", "$(x) \\ <", "plain"])
+def test_what_is_handed_to_a_report_holds_no_tag_and_reaches_the_script_unchanged(title):
+    words = escaped(f"--title {shlex.quote(title)}")
+    assert "<" not in words and unescaped(words) == f"--title {shlex.quote(title)}"
+    done = subprocess.run(["bash", "-c", f"printf '%s|' {words}"], capture_output=True, text=True)
+    assert done.stdout == f"--title|{title}|"

@@ -39,6 +39,15 @@ def refused(tree):
     return errors[0]
 
 
+@pytest.mark.slow
+def test_a_title_stands_raw_in_no_command(tree):
+    """Commands are part of Snakemake's report, inside a <script>."""
+    title = "tables={table6: {title: '</script><b>'}}"
+    done = snakemake(tree, "--dry-run", "--printshellcmds", "--config", "scale=smoke", title)
+    assert done.returncode == 0, done.stderr
+    assert "x3c" in done.stdout + done.stderr and "</script>" not in done.stdout
+
+
 def a_file(path):
     path.parent.mkdir(exist_ok=True)
     path.write_text("x")

@@ -14,7 +14,7 @@ from typing import Any
 from sequencematch.config.experiment import Config
 from sequencematch.settings.evaluation import Evaluation
 from sequencematch.settings.losses import BASE_READS, BC_READS
-from sequencematch.settings.options import options
+from sequencematch.settings.options import escaped, options
 from sequencematch.store.code_digest import SOURCE, code_digests
 
 Wildcards = Any  # Snakemake's: a name's value as an attribute and by get()
@@ -46,7 +46,7 @@ def call(
 
     def parameter(wildcards: Wildcards) -> dict[str, Any]:
         name = script(wildcards) if callable(script) else script
-        return {"script": name, "options": of_job(wildcards), "code": digests(name, tuple(unused(wildcards)))}
+        return {"script": name, "options": escaped(of_job(wildcards)), "code": digests(name, tuple(unused(wildcards)))}
 
     return parameter
 

@@ -90,3 +90,18 @@ def _variable(section: type[Section], only: Collection[str] | None = None) -> li
     """The names of a section's settings that can be chosen: those with one possible value, as a family, cannot."""
     fields = section.model_fields.items()
     return [n for n, field in fields if len(get_args(field.annotation)) != 1 and (only is None or n in only)]
+
+
+# A "<" in quoted text, written so that the shell alone turns it into one: Snakemake's report shows commands inside a
+# <script>, which a title such as "</script>" would end.
+LESS = "'$'\\x3c''"
+
+
+def escaped(words: str) -> str:
+    """A quoted command line in which no ``<`` is to be seen."""
+    return words.replace("<", LESS)
+
+
+def unescaped(words: str) -> str:
+    """The command line that was ``escaped``."""
+    return words.replace(LESS, "<")
