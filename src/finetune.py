@@ -20,13 +20,12 @@ def main() -> None:
         for section in (Optimiser, Schedule, Objective, Rollouts)
     )
 
-    from sequencematch.training.stage import load_initial, run_stage
+    from sequencematch.training.stage import Settings, load_initial, run_stage
     from sequencematch.training.trainer import Stage
 
     start = schedule.pretrain_steps if loss.noised else 0
     stage = Stage(args.loss, start, schedule.steps, schedule.decay_start, schedule.steps)
-    policy, model, base_steps = load_initial(args, stage)
-    run_stage(args, stage, policy, model, optimiser, schedule, objective, rollouts, base_steps)
+    run_stage(args, stage, load_initial(args, stage), Settings(optimiser, schedule, objective, rollouts))
 
 
 if __name__ == "__main__":

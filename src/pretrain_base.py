@@ -19,13 +19,13 @@ def main() -> None:
         settings_from(args, section, BASE_READS[section.group()]) for section in (Optimiser, Schedule, Objective)
     )
 
-    from sequencematch.training.stage import run_stage, scratch_or_pretrained
+    from sequencematch.training.stage import Settings, run_stage, scratch_or_pretrained
     from sequencematch.training.trainer import Stage
 
-    policy, model = scratch_or_pretrained(args)
+    start = scratch_or_pretrained(args)
     steps = schedule.base_steps  # no decay: the methods go on at the full learning rate
     stage = Stage("mle", start=0, stop=steps, decay_start=steps, total=steps)
-    run_stage(args, stage, policy, model, optimiser, schedule, objective)
+    run_stage(args, stage, start, Settings(optimiser, schedule, objective))
 
 
 if __name__ == "__main__":

@@ -17,12 +17,11 @@ def main() -> None:
         settings_from(args, section, BC_READS[section.group()]) for section in (Optimiser, Schedule, Objective)
     )
 
-    from sequencematch.training.stage import load_initial, run_stage
+    from sequencematch.training.stage import Settings, load_initial, run_stage
     from sequencematch.training.trainer import Stage
 
     stage = Stage("bc", 0, schedule.pretrain_steps, schedule.decay_start, schedule.steps)
-    policy, model, base_steps = load_initial(args, stage)
-    run_stage(args, stage, policy, model, optimiser, schedule, objective, base_steps=base_steps)
+    run_stage(args, stage, load_initial(args, stage), Settings(optimiser, schedule, objective))
 
 
 if __name__ == "__main__":

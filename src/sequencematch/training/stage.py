@@ -4,12 +4,13 @@ import argparse
 import hashlib
 import json
 import pickle
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from sequencematch.data.tokenizer import load_tokenizer
+from sequencematch.data.tokenizer import Tokenizer, load_tokenizer
 from sequencematch.errors import UserError
 from sequencematch.model.build import load_policy, new_policy, save_policy
 from sequencematch.model.policy import Policy
@@ -28,78 +29,63 @@ from sequencematch.training.checkpoints import discard_checkpoints, save_tensors
 from sequencematch.training.trainer import METRICS, Run, Stage, train, write_metrics
 
 
-def scratch_or_pretrained(args: argparse.Namespace) -> tuple[Policy, Model]:
+@dataclass(frozen=True)
+class Start:
+    """What a stage starts from: a policy and the settings of its network, the steps behind the base model, and the
+    model folder that it was read from (None: it comes from nothing, or from the hub).
+    """
+
+    policy: Policy
+    model: Model
+    base_steps: int = 0
+    folder: Path | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of a stage; None where its loss reads none of a section."""
+
+    optimiser: Optimiser
+    schedule: Schedule
+    objective: Objective | None = None
+    rollouts: Rollouts | None = None
+
+
+def scratch_or_pretrained(args: argparse.Namespace) -> Start:
     """The untrained policy (or the pretrained network) that a base model starts from."""
     join(args.gpus)
     model = settings_from(args, Model)
     tokenizer = load_tokenizer(args.tokenizer)
     seed = stable_seed(args.seed, "weights")
-    return new_policy(model, tokenizer.size, tokenizer.special_ids, backspace=False, seed=seed), model
+    return Start(new_policy(model, tokenizer.size, tokenizer.special_ids, backspace=False, seed=seed), model)
 
 
-def run_stage(
-    args: argparse.Namespace,
-    stage: Stage,
-    policy: Policy,
-    model: Model,
-    optimiser: Optimiser,
-    schedule: Schedule,
-    objective: Objective | None = None,
-    rollouts: Rollouts | None = None,
-    base_steps: int = 0,
-) -> None:
-    """Train ``policy`` through ``stage`` and write the model folder ``args.output``.
+def load_initial(args: argparse.Namespace, stage: Stage) -> Start:
+    """The policy that a later stage starts from, with ``<bkspc>`` as its loss wants it."""
+    join(args.gpus)
+    policy, model = load_policy(args.initial, backspace=LOSSES[stage.loss].backspace)
+    initial = read_json(args.initial / "provenance.json", "train it again")
+    return Start(policy, model, initial["steps"] if stage.start == 0 else initial["base_steps"], args.initial)
 
-    Checkpoints lie in a folder under ``args.resume`` whose name is a digest of all that the run
-    depends on, so that changed settings, data or code never continue from them. ``base_steps`` counts the
-    steps behind the base model.
+
+def run_stage(args: argparse.Namespace, stage: Stage, start: Start, settings: Settings) -> None:
+    """Train ``start.policy`` through ``stage`` and write the model folder ``args.output``.
+
+    Checkpoints lie in a folder under ``args.resume`` whose name is a digest of all that the run depends on, so that
+    changed settings, data or code never continue from them.
     """
-    given = {"model": model, "optimiser": optimiser, "schedule": schedule, "objective": objective, "rollouts": rollouts}
-    objective, rollouts = objective or Objective(), rollouts or Rollouts()
     tokenizer = load_tokenizer(args.tokenizer)
-    train_corpus, validation_corpus = load_corpora(args.noised, tokenizer.special_ids["eos"], objective.imitate_noise)
-    if tokenizer.bkspc != policy.bkspc:
-        raise UserError(
-            f"<bkspc> is action {tokenizer.bkspc} of the tokenizer '{args.tokenizer}' and {policy.bkspc} of the model: "
-            "they belong to different experiments; make both again"
-        )
-    initial = getattr(args, "initial", None)
-    if initial and policy.backspace and not _has_bkspc(initial):
-        start_bkspc(policy, schedule.bkspc_start, train_corpus, validation_corpus)
-    identity = {
-        "stage": vars(stage),
-        "settings": {name: section.model_dump() for name, section in given.items() if section is not None},
-        "seed": args.seed,
-        "data": train_corpus.digest,
-        "initial": _weights_digest(initial) if initial else None,
-        "code": code_digest(Path(__file__)),
-    }
-    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    run = Run(
-        policy=policy,
-        train=train_corpus,
-        validation=validation_corpus,
-        stage=stage,
-        optimiser=optimiser,
-        schedule=schedule,
-        objective=objective,
-        rollouts=rollouts,
-        seed=args.seed,
-        resume=args.resume / key,
-        precision=model.precision,
-        initial=_optimiser_state(initial) if initial and stage.start > 0 else None,
-        rebuild=partial(_initial_policy, initial, policy.backspace) if initial else None,
-    )
+    run, identity = _prepare(args, stage, start, settings, tokenizer)
     metrics, optimiser_state = train(run)
     processes = Processes()
     if processes.first:
         with atomic_folder(args.output) as folder:
-            save_policy(policy, model, folder)
+            save_policy(run.policy, start.model, folder)
             tokenizer.save(folder)
             write_metrics(metrics, folder / METRICS)
             if stage.stop < stage.total:
                 save_tensors(optimiser_state, folder / "optimiser.pt")
-            steps = {"base_steps": base_steps, "steps": base_steps + stage.stop}
+            steps = {"base_steps": start.base_steps, "steps": start.base_steps + stage.stop}
             facts = identity | steps | {"noised": str(args.noised)} | provenance.describe()
             (folder / "provenance.json").write_text(json.dumps(facts, indent=2) + "\n")
         provenance.record(args, args.output)
@@ -107,12 +93,46 @@ def run_stage(
     processes.leave()
 
 
-def load_initial(args: argparse.Namespace, stage: Stage) -> tuple[Policy, Model, int]:
-    """The policy a stage starts from, with ``<bkspc>`` as its loss wants it, and the base model's steps."""
-    join(args.gpus)
-    policy, model = load_policy(args.initial, backspace=LOSSES[stage.loss].backspace)
-    initial = read_json(args.initial / "provenance.json", "train it again")
-    return policy, model, initial["steps"] if stage.start == 0 else initial["base_steps"]
+def _prepare(
+    args: argparse.Namespace, stage: Stage, start: Start, settings: Settings, tokenizer: Tokenizer
+) -> tuple[Run, dict]:
+    """The run, and what names it: all that it depends on."""
+    policy, initial = start.policy, start.folder
+    if tokenizer.bkspc != policy.bkspc:
+        raise UserError(
+            f"<bkspc> is action {tokenizer.bkspc} of the tokenizer '{args.tokenizer}' and {policy.bkspc} of the model: "
+            "they belong to different experiments; make both again"
+        )
+    objective, rollouts = settings.objective or Objective(), settings.rollouts or Rollouts()
+    corpus, validation = load_corpora(args.noised, tokenizer.special_ids["eos"], objective.imitate_noise)
+    if initial and policy.backspace and not _has_bkspc(initial):
+        start_bkspc(policy, settings.schedule.bkspc_start, corpus, validation)
+    sections = {"model": start.model} | vars(settings)
+    identity = {
+        "stage": vars(stage),
+        "settings": {name: section.model_dump() for name, section in sections.items() if section is not None},
+        "seed": args.seed,
+        "data": corpus.digest,
+        "initial": _weights_digest(initial) if initial else None,
+        "code": code_digest(Path(__file__)),
+    }
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    run = Run(
+        policy=policy,
+        train=corpus,
+        validation=validation,
+        stage=stage,
+        optimiser=settings.optimiser,
+        schedule=settings.schedule,
+        objective=objective,
+        rollouts=rollouts,
+        seed=args.seed,
+        resume=args.resume / key,
+        precision=start.model.precision,
+        initial=_optimiser_state(initial) if initial and stage.start > 0 else None,
+        rebuild=partial(_initial_policy, initial, policy.backspace) if initial else None,
+    )
+    return run, identity
 
 
 def _initial_policy(folder: Path, backspace: bool) -> Policy:
@@ -122,7 +142,7 @@ def _initial_policy(folder: Path, backspace: bool) -> Policy:
 
 def _has_bkspc(folder: Path) -> bool:
     """Whether the policy in a model folder was trained with ``<bkspc>``."""
-    return json.loads((folder / "policy.json").read_text())["backspace"]
+    return read_json(folder / "policy.json", "train it again")["backspace"]
 
 
 def _weights_digest(folder: Path) -> str:
