@@ -109,7 +109,12 @@ def write_between(begin: str, end: str, text: str) -> None:
     """Put a text between its two markers, in the README or whichever page of docs/ has them."""
     for page in documents_with(begin):
         before, _, rest = page.read_text().partition(begin)
-        page.write_text(before + begin + "\n" + text + end + rest.partition(end)[2])
+        page.write_text(before + begin + "\n" + seen_from(page, text) + end + rest.partition(end)[2])
+
+
+def seen_from(page: Path, text: str) -> str:
+    """The text with its links to results as a page has them: from the root, or from docs/."""
+    return text.replace("](results/", "](../results/") if page.parent.name == "docs" else text
 
 
 def documents_with(marker: str) -> list[Path]:

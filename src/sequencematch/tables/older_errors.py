@@ -3,9 +3,9 @@
 from sequencematch.plots.dots import Panel
 from sequencematch.scores.quantities import describe, key
 from sequencematch.tables.cells import Table
-from sequencematch.tables.document import Block, Heading, Paragraph
+from sequencematch.tables.document import Block, Grid, Heading, Paragraph
 from sequencematch.tables.scores_figure import dot_of, look_of
-from sequencematch.tables.wording import capital, decoding_label, plain, span, variants_grid, without_marks
+from sequencematch.tables.wording import INTERVAL, capital, decoding_label, plain, span, without_marks
 
 EXPLAINED = (
     "A wrong first token is pushed, then d greedy tokens without deletions, and only then may the policy delete: the "
@@ -18,15 +18,28 @@ def older_error_blocks(table: Table) -> list[Block]:
     """The section of a page; nothing where older errors were not measured."""
     blocks: list[Block] = []
     for name in ("taken_back", "right_after_error", "tokens_after_error"):
-        columns = _columns(table, name)
-        if columns:
-            writers = (plain,) if name == "tokens_after_error" else (plain, span)
-            heading = Paragraph(f"{capital(describe(name).label)}, d tokens later:")
-            blocks += [heading, variants_grid(table, columns, writers)]
+        if _columns(table, name):
+            blocks += [Paragraph(f"{capital(describe(name).label)}, by tokens in between:"), _grid(table, name)]
     return [Heading("Errors older than one token"), Paragraph(EXPLAINED), *blocks] if blocks else []
 
 
+def _grid(table: Table, name: str) -> Grid:
+    """A row per method and decoding; per number of tokens in between the mean and its interval, where it has one."""
+    columns = _columns(table, name)
+    depths = sorted({int(key(quantity)) for _, quantity in columns})
+    writers = (plain,) if name == "tokens_after_error" else (plain, span)
+    rows = []
+    for variant in table.variants:
+        for decoding in dict.fromkeys(decoding for decoding, _ in columns):
+            found = [table.find(variant, decoding, f"{name}[{depth}]") for depth in depths]
+            if any(found):
+                rows.append([variant.name, decoding_label(decoding), *(w(cell) for cell in found for w in writers)])
+    header = [text for depth in depths for text in (str(depth), INTERVAL)[: len(writers)]]
+    return Grid(["method", "decoding", *header], rows)
+
+
 def _columns(table: Table, name: str) -> list[tuple[str, str]]:
+    """The decodings and quantities that were measured, by decoding and depth."""
     found = dict.fromkeys((c.decoding, c.quantity) for c in table.cells if c.quantity.startswith(f"{name}["))
     return sorted(found, key=lambda column: (column[0], int(key(column[1]))))
 
