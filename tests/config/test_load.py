@@ -212,7 +212,10 @@ def test_null_removes_a_key():
             "sources.mine.separator: '(' is no regular expression (missing ), unterminated subpattern at position 0)",
         ),
         # Types.
-        ({"optimiser": {"batch": "many"}}, "optimiser.batch is 'many', but must be an integer at least 1"),
+        (
+            {"optimiser": {"batch": "many"}},
+            "optimiser.batch is 'many', but must be an integer at least 1 and at most 1048576",
+        ),
         ({"schedule": {"steps": True}}, "schedule.steps is True, but must be an integer at least 1"),
         ({"noise": 3}, "noise is 3, but must be a group of settings"),
         ({"seeds": []}, "seeds is [], but must be a list, each an integer"),

@@ -161,10 +161,14 @@ def test_what_was_downloaded_earlier_needs_no_hub(a_hub, monkeypatch):
 def test_a_local_folder_is_no_name_of_the_hub(a_hub, gpus, tmp_path):
     gpus(1)
     a_hub(refused(errors.RepositoryNotFoundError, 404))
-    missing = config("paper", model={"source": str(tmp_path / "llama")})
-    assert references(a_plan(), missing) == []
-    (sentence,) = problems(a_plan(), missing, tmp_path, gpus=1)
-    assert "no model is in that folder (config.json is missing)" in sentence
+    folder = tmp_path / "llama"
+    with pytest.raises(UserError, match=r"model\.source .*there is no such folder"):
+        config("paper", model={"source": str(folder)})
+    folder.mkdir()
+    with pytest.raises(UserError, match=r"model\.source .*holds no config\.json"):
+        config("paper", model={"source": str(folder)})
+    (folder / "config.json").write_text("{}")
+    assert references(a_plan(), config("paper", model={"source": str(folder)})) == []
 
 
 @pytest.mark.slow

@@ -53,10 +53,7 @@ def problems(jobs: Sequence[Planned], config: Config, results: Path, gpus: int |
 
     results: the folder they write to; gpus: how many GPUs jobs may use at a time (None: no limit was given).
     """
-    access = [
-        *_model_folder_problems(jobs, config),
-        *(problem for reference in references(jobs, config) if (problem := hub_problem(reference))),
-    ]
+    access = [problem for reference in references(jobs, config) if (problem := hub_problem(reference))]
     # How much is written depends on the shape of the model, which must be at hand for that.
     disk = [] if access else _disk_problems(jobs, config, results)
     memory = [*_memory_problems(jobs), *_network_problems(jobs, config)]
@@ -165,12 +162,6 @@ def trained_parameters(model: Model) -> int:
 
     sizes = of_pretrained(model)
     return sizes.adapters if model.lora_rank else sizes.network
-
-
-def _model_folder_problems(jobs: Sequence[Planned], config: Config) -> Iterator[str]:
-    for source in dict.fromkeys(model.source for model in _models(jobs, config)):
-        if _is_path(source) and not (Path(source) / "config.json").is_file():
-            yield f"model.source is '{source}', but no model is in that folder (config.json is missing): mend the path"
 
 
 def references(jobs: Sequence[Planned], config: Config) -> list[Reference]:

@@ -67,9 +67,14 @@ def _allowed(schema: dict) -> str:
         return f"{count}, each {_allowed(each)}"
     if {"$ref", "oneOf"} & set(schema) or schema.get("type") == "object":
         return GROUP
-    bounds = " and ".join(f"{words} {schema[key]:g}" for key, words in BOUNDS.items() if key in schema)
+    bounds = " and ".join(f"{words} {_number(schema[key])}" for key, words in BOUNDS.items() if key in schema)
     pattern = " of letters, digits, '-' and '_'" if "pattern" in schema else ""
     return f"{KINDS.get(schema.get('type'), 'a value')}{pattern} {bounds}".strip()
+
+
+def _number(value: float) -> str:
+    """A bound as it may be written for the setting: 1048576, not 1.04858e+06."""
+    return str(int(value)) if value == int(value) and abs(value) < 10**15 else f"{value:g}"
 
 
 def _members(field) -> dict[str, type[BaseModel]]:

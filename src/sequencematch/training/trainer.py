@@ -55,7 +55,7 @@ class Stage:
     def beta(self, step: int, schedule: Schedule) -> float:
         """Weight of BC beside SequenceMatch: 1 at the stage's start, falling linearly to its final value."""
         done = min(1.0, (step - self.start) / schedule.beta_steps)
-        return 1 - (1 - schedule.beta_final) * done
+        return (1 - done) + schedule.beta_final * done
 
 
 @dataclass
