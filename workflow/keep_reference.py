@@ -2,8 +2,8 @@
 
 Writes results/reference/<scale>/: tables, figures, the map's pages, and provenance.json (commits, configuration,
 budgets, packages, machine, time spent); in overheads/ what steps and sampling cost, where that was measured; and
-results/reference/forest.png, the differences to MLE on all tasks. Updates between their markers the README's short
-tables, and after the scale 'map' the quoted numbers of docs/map.md. Refuses results of uncommitted code, which nobody
+results/reference/forest.png, the differences to MLE on all tasks. Updates between their markers, in the README and docs/,
+the short tables and what they support, and after the scale 'map' the quoted numbers of docs/map.md. Refuses results of uncommitted code, which nobody
 could trace.
 """
 
@@ -20,10 +20,11 @@ from sequencematch.map.quoted import with_map
 from sequencematch.overheads.readme import OVERHEADS, costs_in_short
 from sequencematch.store import provenance
 from sequencematch.store.files import RECORD
-from sequencematch.tables.forest import kept_results, plot_forest
+from sequencematch.tables.forest import answers, kept_results, plot_forest
 from sequencematch.tables.readme import in_short
 
 BEGIN, END = "<!-- tables: make reference -->", "<!-- end of tables -->"
+ANSWERS_BEGIN, ANSWERS_END = "<!-- answers: make reference -->", "<!-- end of answers -->"
 COSTS_BEGIN, COSTS_END = "<!-- overheads: make reference -->", "<!-- end of overheads -->"
 
 
@@ -38,11 +39,17 @@ def main() -> None:
         raise UserError(f"'{results}' holds no finished tables and no map: run make SCALE={scale} first")
     write_between(BEGIN, END, in_short(reference.parent, DEFAULT_SCALE))
     write_between(COSTS_BEGIN, COSTS_END, costs_in_short(reference.parent, DEFAULT_SCALE))
+    write_between(ANSWERS_BEGIN, ANSWERS_END, answers_in_short(reference.parent))
     plot_forest(kept_results(reference.parent, DEFAULT_SCALE), reference.parent / "forest.png")
     if scale == "map":
         page = Path("docs/map.md")
         page.write_text(with_map(page.read_text(), reference))
     print(f"kept {len(kept)} files in {reference}")
+
+
+def answers_in_short(kept: Path) -> str:
+    """What the kept tables of all scales support, a bullet for each pair of methods."""
+    return "".join(f"- {sentence}\n" for sentence in answers(kept_results(kept, DEFAULT_SCALE)))
 
 
 def keep_tables(results: Path, reference: Path, config: Config) -> list[Path]:

@@ -18,10 +18,13 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "workflow"))
 
 from keep_reference import (  # noqa: E402
+    ANSWERS_BEGIN,
+    ANSWERS_END,
     BEGIN,
     COSTS_BEGIN,
     COSTS_END,
     END,
+    answers_in_short,
     check_current,
     documents_with,
     seen_from,
@@ -35,6 +38,7 @@ def test_the_documents_show_the_kept_tables(monkeypatch):
     monkeypatch.chdir(ROOT)
     for begin, end, text in (
         (BEGIN, END, in_short(KEPT, DEFAULT_SCALE)),
+        (ANSWERS_BEGIN, ANSWERS_END, answers_in_short(KEPT)),
         (COSTS_BEGIN, COSTS_END, costs_in_short(KEPT, DEFAULT_SCALE)),
     ):
         pages = documents_with(begin)
