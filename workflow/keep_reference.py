@@ -2,9 +2,9 @@
 
 Writes results/reference/<scale>/: tables, figures, the map's pages, and provenance.json (commits, configuration,
 budgets, packages, machine, time spent); in overheads/ what steps and sampling cost, where that was measured; and
-results/reference/forest.png, the differences to MLE on all tasks. Updates between their markers, in the README and docs/,
-the short tables and what they support, and after the scale 'map' the quoted numbers of docs/map.md. Refuses results of uncommitted code, which nobody
-could trace.
+results/reference/forest.png, the differences to MLE on all tasks. In the README and docs/ it updates, between their
+markers, the short tables, what they support and the costs, and after the scale 'map' the quoted numbers of docs/map.md.
+Refuses results of uncommitted code, which nobody could trace.
 """
 
 import json
