@@ -1,6 +1,8 @@
 """The forest plot and its sentences: what is drawn of which table, what is missing, and what the intervals support."""
 
 import csv
+import json
+from dataclasses import replace
 
 import pytest
 
@@ -105,3 +107,14 @@ def test_the_kept_folder_is_read_with_its_map_and_its_pretrained_model(tmp_path)
     assert f"{RULED}: from the map for mul." in forest_note(results, forest_panels(results))
     plot_forest(results, tmp_path / "forest.png")
     assert (tmp_path / "forest.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_trials_on_validation_questions_are_no_results(tmp_path):
+    table = a_table("mul", {(SM, "sampled", "mle"): (0.01, 0.02)})
+    for name, split in (("default", "test"), ("tune", "validation")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "provenance.json").write_text(json.dumps({"config": {"evaluation": {"split": split}}}))
+        (tmp_path / name / "table6.csv").write_text(to_csv(replace(table, scale=name)))
+    assert list(kept_results(tmp_path, "default").tables) == ["mul"]
+    (tmp_path / "tune/provenance.json").write_text(json.dumps({"config": {"evaluation": {"split": "test"}}}))
+    assert list(kept_results(tmp_path, "default").tables) == ["mul", "mul (tune)"]

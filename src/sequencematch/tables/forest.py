@@ -12,6 +12,7 @@ from sequencematch.scores.quantities import key
 from sequencematch.scores.variants import Variant
 from sequencematch.settings.decodings import without_rule
 from sequencematch.tables.cells import Cell, Table, read_table
+from sequencematch.tables.readme import is_of_validation
 from sequencematch.tables.scores_figure import dot_of
 from sequencematch.tables.wording import decoding_label, decoding_phrase, enumerated, sides
 
@@ -48,8 +49,9 @@ def results_of(tables: Iterable[Table], main: str, methods: Collection[str] = ("
 
 
 def kept_results(kept: Path, main: str) -> Results:
-    """What a folder of kept scales holds: ``main``, the other scales, a pretrained model's, and the map."""
-    folders = sorted((folder for folder in kept.iterdir() if folder.is_dir()), key=lambda f: (f.name != main, f.name))
+    """What a folder of kept scales holds: ``main``, the other scales, a pretrained model's, and the map; no trials."""
+    results = (folder for folder in kept.iterdir() if folder.is_dir() and not is_of_validation(folder))
+    folders = sorted(results, key=lambda folder: (folder.name != main, folder.name))
     tables = {
         folder.name: [read_table(file) for file in sorted(folder.glob("*.csv")) if file.stem != MAP]
         for folder in folders

@@ -37,10 +37,16 @@ def kept_scales(kept: Path, file: str, first: str) -> list[Path]:
     return sorted(having, key=lambda folder: (folder.name != first, folder.name))
 
 
+def is_of_validation(reference: Path) -> bool:
+    """Whether a kept scale was measured on validation questions: trials, which are no results."""
+    record = reference / "provenance.json"
+    return record.is_file() and json.loads(record.read_text())["config"]["evaluation"]["split"] == "validation"
+
+
 def _scale_in_short(reference: Path) -> str:
-    """A scale's tables in a few columns each; '' where it has none."""
+    """A scale's tables in a few columns each; '' where it has none, or only trials on validation questions."""
     content = json.loads((reference / "provenance.json").read_text())
-    if not content["config"]["tables"]:
+    if not content["config"]["tables"] or is_of_validation(reference):
         return ""
     where = f"commit {', '.join(content['commits'])}; {content['machine']}; Python {content['python']}"
     parts = [f"Scale `{reference.name}`, {len(content['config']['seeds'])} seeds; {where}.\n"]
