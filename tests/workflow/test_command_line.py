@@ -108,3 +108,16 @@ def test_help_lists_every_target():
     assert done.returncode == 0
     for target in ("table6", "report", "map", "why", "verify", "clean-results", "NAME="):
         assert target in done.stdout
+
+
+@pytest.mark.parametrize("words", [["--snakefile"], ["--directory"]], ids=["another Snakefile", "another folder"])
+def test_snakemake_from_elsewhere_says_where_to_stand(words, tmp_path):
+    """Scripts and settings are named from the project's folder, so it is the only place to run from."""
+    inside = words == ["--directory"]
+    words = [*words, str(tmp_path if inside else ROOT / "Snakefile")]
+    command = [sys.executable, "-m", "snakemake", *words, "--cores", "1", "--dry-run"]
+    done = subprocess.run(command, cwd=ROOT if inside else tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.splitlines()[-1] == (
+        f"error: run Snakemake in the project's folder, where its Snakefile is: cd {ROOT}"
+    )
