@@ -50,6 +50,6 @@ def smoke_copy(smoke, tmp_path_factory):
     """A module's own copy of the finished smoke scale, in which it may run more."""
     tree = tmp_path_factory.mktemp("copy") / "smoke"
     # Runs that go on in the original come and go in these.
-    left_out = shutil.ignore_patterns("locks", "log", "incomplete", "*.lock", "*.partial")
+    left_out = shutil.ignore_patterns("locks", "log", "incomplete", "*.lock", "*.partial", "warm")
     shutil.copytree(smoke, tree, symlinks=True, ignore=left_out)
     return tree

@@ -90,7 +90,7 @@ def test_translation_through_the_commands(tmp_path):
         "change these settings of the task's data, or its source\n",
     )
     failed = make(tmp_path, "translation", rows, longest=0)
-    assert failed.stderr == "error: --longest is '0', but must be an integer at least 1\n"
+    assert failed.stderr == "error: --data.longest is '0', but must be an integer at least 1 and at most 1048576\n"
 
 
 def test_text_through_the_commands(tmp_path):

@@ -56,7 +56,7 @@ def test_two_processes_do_what_one_does_and_take_up_what_one_left(inputs, tmp_pa
     (place, single), (same_place, double) = (checkpoint(options["resume"]) for options in (one, two))
     assert place == same_place and "step-00000020" in place
     # Rollouts are the same but for ties that rounding decides; with this seed there is none.
-    assert single["buffer"] == double["buffer"] and len(single["buffer"]["entries"]) == 32
+    assert single["rollouts"] == double["rollouts"] and len(single["rollouts"]["buffer"]["entries"]) == 32
     for name, tensor in single["policy"].items():
         torch.testing.assert_close(double["policy"][name], tensor, rtol=1e-2, atol=1e-3)
 
@@ -81,7 +81,7 @@ def test_two_processes_do_what_one_does_and_take_up_what_one_left(inputs, tmp_pa
         ({"learning_rate": 1e30}, "error: training diverged at step"),
         ({"batch": 1, "micro_batch": 1}, "error: optimiser.batch (1) is below the number of processes (2)"),
         ({"initial": "nowhere"}, "error: no trained policy in 'nowhere'"),
-        ({"concurrent": []}, "error: rollouts.concurrent needs training by one process, not by 2"),
+        ({"concurrent": True}, "error: rollouts.concurrent needs training by one process, not by 2"),
     ],
 )
 def test_what_is_wrong_is_said_once(inputs, tmp_path, change, sentence):

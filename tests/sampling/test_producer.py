@@ -25,7 +25,7 @@ from sequencematch.training.trainer import Stage, Trainer
 
 pytestmark = pytest.mark.slow  # every process imports torch and transformers
 
-BESIDE = {"concurrent": [], "staleness": 6}
+BESIDE = {"concurrent": True, "staleness": 6}
 INTERVAL = ROLLOUTS["generate"] * ROLLOUTS["seen"] // 8
 
 

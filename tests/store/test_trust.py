@@ -95,7 +95,8 @@ def test_names_cannot_lead_out_of_the_results(tmp_path, group, name):
 @pytest.mark.parametrize(("group", "name"), [("scale", "../../x"), ("tasks", ".."), ("methods", "a/b")])
 def test_the_real_command_refuses_such_names(project, group, name):
     overlay = project / "workflow/scales/evil.yaml"
-    overlay.write_text(NAMED[group].format(json.dumps(name)))
+    scale = "" if group == "scale" else "scale: evil\n"
+    overlay.write_text(scale + NAMED[group].format(json.dumps(name)))
     try:
         sentence = refused(project, "--config", "scale=evil")
         assert sentence.startswith("error: ") and f"evil.yaml: {group}" in sentence and name in sentence
@@ -141,7 +142,7 @@ def test_a_token_reaches_the_hub_but_no_log(tmp_path, name, sentence, logged):
         "HF_HUB_OFFLINE": "0",
     }
     words = [sys.executable, "workflow/run.py", "results/smoke/mul/tokenizer", "--verbose", "--config", "scale=smoke"]
-    for part in ("Snakefile", "workflow", "envs", "config.yaml", "src"):
+    for part in ("Snakefile", "profiles", "workflow", "envs", "config.yaml", "src"):
         (tmp_path / part).symlink_to(ROOT / part)
     words.append(f"model={{source: {name}}}")
     Hub.shown.clear()

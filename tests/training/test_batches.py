@@ -114,7 +114,7 @@ def noised(make, n=320, eta=0.2) -> Corpus:
 
 def a_trainer(source: Corpus, loss: str, objective: Objective, tmp_path) -> Trainer:
     policy = tiny_policy()
-    policy.lm.config.max_position_embeddings = 512
+    policy.context = 512
     policy.backspace = LOSSES[loss].backspace
     return Trainer(
         Run(

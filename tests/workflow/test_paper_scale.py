@@ -142,8 +142,8 @@ SMALLER = [
     "schedule={pretrain_steps: 3, steps: 6, decay_start: 2, beta_steps: 2, metrics_every: 1, validate_every: 3}",
     "rollouts={buffer: 16, generate: 8, seen: 2, max_actions: 12}",
     "evaluation={max_actions: 12, batch: 8}",
-    "tasks={mul: {data: {train: 60, validation: 8, test: 8}}}",
-    "tables={table6: {methods: [sm]}}",
+    "tasks={mul: {data: {train: 60, validation: 8, test: 8}}, translation: null, text: null}",
+    "tables={table6: {methods: [sm]}, table5: null, table8: null}",
     "jobs={train: {gpu: 0, mem_mb: 2000}, sample: {gpu: 0, mem_mb: 2000}}",
 ]
 

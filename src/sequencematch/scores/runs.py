@@ -62,7 +62,7 @@ def read_training(model: Path) -> list[dict[str, str]]:
 def evaluated_split(run: Run) -> str:
     """The split that a run completed, as the record of its samples says."""
     try:
-        return read_record(run.samples)["options"]["split"]
+        return read_record(run.samples)["options"]["evaluation.split"]
     except (KeyError, TypeError) as error:
         raise UserError(f"the record of '{run.samples}' names no split: sample again") from error
 
