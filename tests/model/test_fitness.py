@@ -75,7 +75,8 @@ def test_a_window_counts_live_tokens(tmp_path, name):
                 logits = own(input_ids=torch.tensor([live])).logits[0, -1]
                 found = tree[b, states.state[b, t]]
                 torch.testing.assert_close(found[:-1].log_softmax(-1), logits.log_softmax(-1), rtol=0, atol=1e-3)
-                log_policy = found.log_softmax(-1)[rollout.actions[t]].item()
+                allowed = found if len(live) > len(prompt) else found[:-1]  # no <bkspc> where no token is live
+                log_policy = allowed.log_softmax(-1)[rollout.actions[t]].item()
                 assert rollout.log_policy[t] == pytest.approx(log_policy, abs=1e-3)
 
 
