@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -23,7 +24,7 @@ logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 RANDOM = ("drop", "jitter", "noise")  # parts of the names of numbers by which a network draws at random
 
 
-def new_policy(model: Model, vocabulary: int, special_ids: dict[str, Ids], backspace: bool, seed: int) -> Policy:
+def new_policy(model: Model, vocabulary: int, special_ids: Mapping[str, Ids], backspace: bool, seed: int) -> Policy:
     """A policy as ``model`` says: a small Llama from scratch (weights drawn from ``seed``), or a causal LM
     by hub name or path.
 
@@ -72,7 +73,7 @@ def _listed(ids: set[int]) -> str:
     return ", ".join(map(str, sorted(ids)))
 
 
-def _scratch_lm(model: Model, vocabulary: int, special_ids: dict[str, Ids]):
+def _scratch_lm(model: Model, vocabulary: int, special_ids: Mapping[str, Ids]):
     from transformers.models.llama import LlamaConfig, LlamaForCausalLM
 
     inner = model.width * 8 // 3
