@@ -20,7 +20,7 @@ from sequencematch.store.code_digest import SOURCE, code_digests
 Wildcards = Any  # Snakemake's: a name's value as an attribute and by get()
 
 # Modules that a script imports and some of its jobs do not use: only noise of the kind 'model' runs the code of models.
-MODEL_CODE = ("sequencematch.core", "sequencematch.model.policy")
+MODEL_CODE = ("sequencematch.model.likely_noise",)
 
 
 def launcher(gpus: int) -> str:
