@@ -21,7 +21,9 @@ if set("{}") & set(workflow.basedir + os.getcwd()):
     sys.exit("error: the path of this folder has braces, which Snakemake takes for wildcards: rename the folder")
 
 if not os.path.samefile(workflow.basedir, os.getcwd()):
-    sys.exit(f"error: run Snakemake in the project's folder, where its Snakefile is: cd {shlex.quote(workflow.basedir)}")
+    sys.exit(
+        f"error: run Snakemake in the project's folder, where its Snakefile is: cd {shlex.quote(workflow.basedir)}"
+    )
 
 STARTED = time.time()
 GIVEN = dict(config)  # what --config and --configfile say
