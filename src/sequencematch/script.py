@@ -77,7 +77,7 @@ class Parser(argparse.ArgumentParser):
             value = configured(action)
             if value is not None:
                 words.append(f"{action.option_strings[-1]} {value}".rstrip())
-            elif action.required:
+            elif action.required and action.option_strings:
                 words.append(f"{action.option_strings[-1]} {next(iter(action.choices or ()), action.dest.upper())}")
         self.epilog = "example:\n  " + " \\\n    ".join(words)
         return super().format_help()

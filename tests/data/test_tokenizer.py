@@ -262,7 +262,7 @@ def test_noise_writes_neither_special_tokens_nor_ids_without_a_token(tmp_path):
     assert tokenizer.ordinary_ids == [2, 3, 7] and tokenizer.size == 8
     example = Example([0], [2, 3, 0], 10, "12")
     for kind in ("random", "unigram"):
-        (weights,) = KINDS[kind](tokenizer, [example, Example([0], [1, 7], 10, "")], None)([example])
+        (weights,) = KINDS[kind](tokenizer, [example, Example([0], [1, 7], 10, "")])([example])
         assert set(weights[0].nonzero()[0]) <= {2, 3, 7} and weights.shape == (3, 8)
     assert disturbances([example], "random", tokenizer) == [[2, 3, 7]]
 
@@ -311,7 +311,11 @@ def of_gguf(folder):
 def test_a_model_whose_tokenizer_cannot_serve_is_one_sentence(tmp_path, make, sentence):
     make(tmp_path / "model")
     failed = run(
-        "train_tokenizer", data="unread", output=tmp_path / "out", model_source=tmp_path / "model", check=False
+        "train_tokenizer",
+        data="unread",
+        output=tmp_path / "out",
+        check=False,
+        **{"model.source": tmp_path / "model"},
     )
     assert (failed.returncode, failed.stderr.count("error: ")) == (1, 1) and "Traceback" not in failed.stderr
     message = failed.stderr[failed.stderr.index("error: ") :]

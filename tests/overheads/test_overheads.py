@@ -239,7 +239,15 @@ def test_a_measurement_reads_back_and_damage_is_told(tmp_path):
 # --------------------------------------------------------------------------------------------------
 
 TINY = {
-    **{"geometries": ["6+10", "4+8"], "vocabulary": 50, "repeats": 2, "sampling_repeats": 1, "batch": 2, "generate": 4},
+    **{
+        "geometries": ["6+10", "4+8"],
+        "vocabulary": 50,
+        "repeats": 2,
+        "sampling_repeats": 1,
+        "batch": 2,
+        "generate": 4,
+        "pops": 0.3,
+    },
     **{
         "layers": 1,
         "width": 16,

@@ -48,7 +48,12 @@ def test_a_page_stands_in_another_one_with_lower_headings():
 
 def test_the_split_is_the_one_that_was_sampled(tmp_path):
     run = Run("text", Variant("sm", 0.2), 1, tmp_path, {})
-    record = {"sha256": {}, "commit": "abc", "uncommitted_changes": False, "options": {"split": "validation"}}
+    record = {
+        "sha256": {},
+        "commit": "abc",
+        "uncommitted_changes": False,
+        "options": {"evaluation.split": "validation"},
+    }
     (tmp_path / "samples.jsonl.provenance.json").write_text(json.dumps(record))
     assert evaluated_split(run) == "validation"
 
