@@ -63,7 +63,7 @@ def test_every_kind_of_damage_is_named(tree):
         "samples.jsonl' is not what was written: samples.jsonl",
         "base/seed=1/model' is not what was written: lm.safetensors",
         "tokenizer' is not what was written: tokenizer.json",
-        "table6.csv' has no sound table6.csv.provenance.json beside it",
+        "table6.csv.provenance.json' states no sha256, commit, uncommitted_changes",
     ):
         assert words in done.stdout
     assert done.stderr == "error: delete what is damaged and run make again\n"
