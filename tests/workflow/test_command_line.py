@@ -96,7 +96,7 @@ def test_the_end_of_a_run_names_what_is_new_alone(tmp_path):
 )
 def test_a_slip_is_answered_in_one_sentence(words, sentence):
     given = ["SCALE=smoke", f"BIN={os.path.dirname(sys.executable)}", f"PYTHON={sys.executable}"]
-    command = ["make", *words, *given, "SETUP=Makefile"]  # set up as it is: this environment
+    command = ["make", "--old-file=Makefile", *words, *given, "SETUP=Makefile"]  # set up as it is: this environment
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     said, *rest = done.stderr.splitlines()
     assert done.returncode == 2 and said.startswith(sentence), done.stderr
