@@ -1,7 +1,7 @@
 """Shows how far a run is: ``status.py [--watch] TARGET ... [OPTION ...]``, as on Snakemake's command line.
 
 It reads the plan, the logs' progress bars and the metrics of unfinished trainings, and takes no lock, so that it may be
-called while a run goes on. With ``--watch`` it shows them anew every ten seconds, until Ctrl-C.
+called while a run goes on. With ``--watch`` it shows them again every ten seconds, until Ctrl-C.
 """
 
 import csv

@@ -1,6 +1,6 @@
 """Check every result of a scale against the record beside it: ``verify.py --config scale=SCALE ...``.
 
-The digests of its files are computed anew: a result is damaged where they differ from the record, or the record is
+The digests of its files are computed again: a result is damaged where they differ from the record, or the record is
 missing. Whether a sound result is what the present code and configuration would make is asked of Snakemake, which
 would make it again otherwise. Exits with 1 where anything is damaged.
 """

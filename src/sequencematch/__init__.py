@@ -7,7 +7,7 @@ The public surface, all of it importable from here (``__init__.pyi`` says the sa
   its parts ``rewards``, ``data_objective``, ``rollout_objective``, ``DIVERGENCES``;
 - models: ``Policy`` around any causal LM of transformers, ``load_policy``, ``export_model``;
 - sampling: ``sample``, ``Decoding``, ``Rollout``; ``inject`` puts mistakes and their repair into data;
-- ``UserError``: what the user can mend, in one sentence.
+- ``UserError``: what the user can fix, in one sentence.
 
 A name's module is imported when the name is first used: ``import sequencematch`` alone imports nothing, the
 masking and the objective import torch alone.

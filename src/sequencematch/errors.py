@@ -2,4 +2,4 @@
 
 
 class UserError(Exception):
-    """Something the user can mend: one sentence saying what is wrong, where, and what to do."""
+    """Something the user can fix: one sentence saying what is wrong, where, and what to do."""

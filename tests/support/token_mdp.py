@@ -41,7 +41,7 @@ def policy_of(table):
 
 
 def sample(policy, count: int) -> StateIndex:
-    """StateIndex from the empty string, until all have ended; states are rows of the table."""
+    """Trajectories from the empty string, until all have ended; states are rows of the table."""
     states, actions, taken = [torch.zeros(count, dtype=torch.long)], [], []
     while not ABSORBING[states[-1]].all():
         actions.append(torch.multinomial(policy[states[-1]], 1)[:, 0])

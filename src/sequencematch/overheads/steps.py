@@ -151,16 +151,16 @@ def sample_recomputing(
     policy: Policy, prompts: Sequence[Sequence[int]], decoding: Decoding, streams: Sequence[int]
 ) -> list[list[int]]:
     """The actions that ``rollout.sample`` draws, with a cache that cannot rewind, as transformers' own cannot in single
-    rows: wherever a row takes a token back, the live tokens of all rows are read anew.
+    rows: wherever a row takes a token back, the live tokens of all rows are read again.
     """
     live = [list(prompt) for prompt in prompts]
     uniform = uniforms(streams, decoding.max_actions)
     rows, device = torch.arange(len(prompts)), policy.device
     actions: list[list[int]] = [[] for _ in prompts]
-    anew = True
+    again = True
     for step in range(decoding.max_actions):
         depth = torch.tensor([len(tokens) - 1 for tokens in live])
-        if anew:
+        if again:
             longest = int(depth.max()) + 1
             cache = StateCache(policy, len(prompts), max(map(len, prompts)) + decoding.max_actions)
             token = torch.tensor([[*tokens, *[0] * (longest - len(tokens))] for tokens in live])
@@ -175,7 +175,7 @@ def sample_recomputing(
         for tokens, taken, action in zip(live, actions, drawn, strict=True):
             taken.append(action)
             tokens.pop() if action == policy.bkspc else tokens.append(action)
-        anew = policy.bkspc in drawn
+        again = policy.bkspc in drawn
     return actions
 
 

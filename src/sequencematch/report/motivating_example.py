@@ -23,11 +23,6 @@ def kl(n, eps):
     return -n * np.log1p(-eps)
 
 
-def reverse_kl(n, eps):
-    """KL(Q||P) = E_Q[log Q - log P] = infinity (B.2): Q reaches what P never does, at any n and eps."""
-    return np.full(np.broadcast(n, eps).shape, np.inf)
-
-
 def chi2(n, eps):
     """E_Q[(P/Q - 1)^2] = (1 - eps)^-n - 1: exponential in n, and finite.
 

@@ -1,4 +1,4 @@
-"""StateIndex drawn from a policy, many at a time, with backspaces that cost no forward pass.
+"""Trajectories drawn from a policy, many at a time, with backspaces that cost no forward pass.
 
 Every forward pass pushes one token in every row. Between two of them each row draws actions until one
 of them is a push: a pop only goes back to a state whose hidden state is kept (``cache.StateCache``),
@@ -161,7 +161,7 @@ def _inference(policy: Policy) -> Iterator[None]:
 
 
 class _Sampler:
-    """StateIndex under way: row i of every array, and of the cache, is one, for i below ``active``.
+    """Trajectories under way: row i of every array, and of the cache, is one, for i below ``active``.
 
     item: index of the prompt; boundary: position of its last token; depth: position of the last live one; taken:
     number of actions so far, all int64 [batch]. action, log_policy: what was taken, [batch, max_actions]; uniform,
