@@ -19,6 +19,7 @@ from sequencematch.scores.deletions import Removal
 from sequencematch.scores.intervals import Estimate
 from sequencematch.scores.variants import Variant
 from sequencematch.settings.map import Map, readings_of
+from sequencematch.tables import texts_figure
 from sequencematch.tables.cells import REFERENCE, Cell, Table
 from sequencematch.tables.forest import plot_forest, results_of
 from sequencematch.tables.scores_figure import plot_scores
@@ -176,3 +177,12 @@ def test_a_method_has_one_colour_everywhere():
     lower, higher = Variant("sm", 0.02), Variant("sm", 0.2)
     assert dashes_of([lower, higher]) == {lower: "dashed", higher: "solid"}
     assert set(LABELS) >= {"mle", "bc", "sm"}
+
+
+def test_real_text_has_no_panel_of_its_own(tmp_path, monkeypatch):
+    """Its perplexity belongs to no decoding: it is a line in every panel."""
+    drawn = []
+    draw = texts_figure._texts
+    monkeypatch.setattr(texts_figure, "_texts", lambda places, *rest: drawn.append(list(places)) or draw(places, *rest))
+    plot_texts(a_table(metric="mauve"), "Table 8", tmp_path / "table8.png")
+    assert drawn[0] and all(place.get_title(loc="left") for place in drawn[0])

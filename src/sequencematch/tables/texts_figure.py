@@ -18,7 +18,8 @@ def plot_texts(table: Table, heading: str, path: Path) -> None:
     """Means alone: the standard deviations between seeds are in the table."""
     biases = biases_of(table)
     dialled = [name for _, name in biases if name != "sampled"] if len(biases) > 1 else []
-    decodings = [name for name in table.decodings_of("perplexity") if name not in dialled]
+    # The perplexity of real text belongs to no decoding.
+    decodings = [name for name in table.decodings_of("perplexity") if name and name not in dialled]
     dials = ("mauve", "pops_per_sequence") if dialled else ()
     rows = -(-len(decodings) // ACROSS)
     with drawing(path, ACROSS, rows + bool(dials), 2.25, 1.9) as (figure, grid):
