@@ -1,6 +1,7 @@
 """Does SequenceMatch help? Paired differences to MLE on every task, as one forest plot and as a few sentences."""
 
 import csv
+import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,6 @@ from sequencematch.scores.quantities import key
 from sequencematch.scores.variants import Variant
 from sequencematch.settings.decodings import without_rule
 from sequencematch.tables.cells import Cell, Table, read_table
-from sequencematch.tables.readme import is_of_validation
 from sequencematch.tables.scores_figure import dot_of
 from sequencematch.tables.wording import decoding_label, decoding_phrase, enumerated, sides
 
@@ -61,6 +61,12 @@ def kept_results(kept: Path, main: str) -> Results:
     pretrained = results_of(of_pretrained, scale, ("mle", "sm")).tables
     every = [table for of_scale in tables.values() for table in of_scale]
     return results_of(every, main, pretrained=pretrained, gains=_gains(kept / MAP / "map.csv"))
+
+
+def is_of_validation(reference: Path) -> bool:
+    """Whether a kept scale was measured on validation questions: trials, which are no results."""
+    record = reference / "provenance.json"
+    return record.is_file() and json.loads(record.read_text())["config"]["evaluation"]["split"] == "validation"
 
 
 def _gains(path: Path) -> dict[tuple[str, str], Dot]:

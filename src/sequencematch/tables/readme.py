@@ -7,6 +7,7 @@ from pathlib import Path
 from sequencematch.scores.quantities import key
 from sequencematch.tables.cells import REFERENCE, Table, read_table
 from sequencematch.tables.document import Grid
+from sequencematch.tables.forest import is_of_validation
 from sequencematch.tables.wording import paper_label, printed, with_spread
 
 # The columns of the short form, each shown in the tables that have it: heading, decoding, quantity. Where repair was
@@ -35,12 +36,6 @@ def kept_scales(kept: Path, file: str, first: str) -> list[Path]:
     """The folders of scales that have a file, the scale ``first`` before the others."""
     having = [folder for folder in kept.iterdir() if (folder / file).is_file()]
     return sorted(having, key=lambda folder: (folder.name != first, folder.name))
-
-
-def is_of_validation(reference: Path) -> bool:
-    """Whether a kept scale was measured on validation questions: trials, which are no results."""
-    record = reference / "provenance.json"
-    return record.is_file() and json.loads(record.read_text())["config"]["evaluation"]["split"] == "validation"
 
 
 def _scale_in_short(reference: Path) -> str:
