@@ -123,8 +123,8 @@ def test_results_that_cannot_be_written_are_named_before_any_job_starts(tmp_path
     ("damaged", "named", "target"),
     [
         ("mul/examples/train/*.arrow", "the dataset in '{}' is damaged", "noised/eta=0/seed=1"),
-        ("mul/tokenizer/tokenizer.json", "the tokenizer in '{}' is damaged", "noised/eta=0/seed=1"),
-        ("mul/base/seed=1/model/lm.safetensors", "the policy in '{}' is damaged", "pretrain_bc/eta=0.2/seed=1/model"),
+        ("mul/tokenizer/tokenizer.json", "tokenizer.json' was changed .*: delete '{}'", "noised/eta=0/seed=1"),
+        ("mul/base/seed=1/model/lm.safetensors", "was changed .*: delete '{}'", "pretrain_bc/eta=0.2/seed=1/model"),
         ("mul/sm/eta=0.2/seed=1/samples.jsonl", "'{}'", "sm/eta=0.2/seed=1/metrics.json"),
     ],
 )
