@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from sequencematch.settings.losses import LOSSES
 from sequencematch.settings.training import Objective, Optimiser, Rollouts, Schedule
 from sequencematch.training.batches import load_corpora
 from sequencematch.training.trainer import Run, Stage
@@ -41,7 +42,7 @@ runpy.run_path(script, run_name="__main__")
 
 
 def a_run(root: Path, policy, stage: Stage, optimiser: Optimiser | None = None, initial: dict | None = None) -> Run:
-    corpus, validation = load_corpora(root / ("noised-0" if stage.loss in ("mle", "uls") else "noised-0.2"), EOS)
+    corpus, validation = load_corpora(root / ("noised-0.2" if LOSSES[stage.loss].noised else "noised-0"), EOS)
     return Run(
         policy=policy,
         train=corpus,

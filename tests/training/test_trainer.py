@@ -19,6 +19,7 @@ from support.training import KILLER, a_run
 
 from sequencematch.model.build import load_policy
 from sequencematch.model.policy import trained_tensors
+from sequencematch.settings.losses import LOSSES
 from sequencematch.settings.training import Optimiser, Rollouts, Schedule
 from sequencematch.training import losses
 from sequencematch.training.losses import score_rows
@@ -134,10 +135,10 @@ def test_a_stage_has_its_own_weight_decay(inputs):
     assert any(not torch.equal(plain[name], decayed[name]) for name in plain)
 
 
-@pytest.mark.parametrize("loss", ["mle", "bc", "sm", "uls"])
+@pytest.mark.parametrize("loss", ["mle", "bc", "sm", "uls", "dagger"])
 def test_accumulation_changes_nothing(inputs, loss):
     def trained(micro_batch):
-        policy, _ = load_policy(inputs / "base", backspace=loss in ("bc", "sm"))
+        policy, _ = load_policy(inputs / "base", backspace=LOSSES[loss].backspace)
         optimiser = Optimiser(batch=8, micro_batch=micro_batch, warmup=5)
         metrics, _ = train(a_run(inputs, policy, Stage(loss, 0, 3, 3, 3), optimiser=optimiser))
         return metrics[-1]
@@ -174,7 +175,7 @@ def test_data_are_those_of_the_step_or_of_the_rollouts_prompts(inputs, monkeypat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("loss", ["mle", "uls", "bc", "sm"])
+@pytest.mark.parametrize("loss", ["mle", "uls", "bc", "sm", "dagger"])
 def test_every_method_learns_and_reports(inputs, undisturbed, tmp_path, loss):
     output = undisturbed if loss == "sm" else tmp_path / "model"
     if loss != "sm":
@@ -182,7 +183,7 @@ def test_every_method_learns_and_reports(inputs, undisturbed, tmp_path, loss):
     with (output / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [int(row["step"]) for row in rows][-1] == TINY["steps"]
-    initial = inputs / ("base" if loss in ("mle", "uls") else "pretrain_bc")
+    initial = inputs / ("pretrain_bc" if LOSSES[loss].noised else "base")
     with (initial / "metrics.csv").open() as file:
         before = float(list(csv.DictReader(file))[-1]["validation_loss"])
     assert float(rows[-1]["validation_loss"]) < before - 0.3

@@ -62,6 +62,11 @@ def _check_names(config: Config, write: Write) -> None:
         for method in table.methods:
             if method not in config.methods:
                 raise UserError(unknown(f"{write(('tables', name, 'methods'))}: '{method}'", method, config.methods))
+            if config.loss_of(method).relabels and config.tasks[table.task].data.family == "text":
+                raise UserError(
+                    f"{write(('tables', name, 'methods'))} holds '{method}', which needs a reference completion for "
+                    f"each prompt, and text has none (task {table.task}): leave it out"
+                )
     if config.map:
         _check_map(config, config.map, write)
 

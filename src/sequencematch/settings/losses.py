@@ -23,7 +23,8 @@ class Loss:
 
     title: its name in words; noised: whether it trains on noised data, at every noise level, and goes on from the k
     steps of BC (otherwise on clean data, from the base model); backspace: whether its policy has ``<bkspc>``; rollouts:
-    whether it trains on rollouts too; reads: the settings that ``finetune`` needs for it.
+    whether it trains on rollouts too; relabels: whether the expert relabels them, which needs a reference completion;
+    reads: the settings that ``finetune`` needs for it.
     """
 
     title: str
@@ -31,6 +32,7 @@ class Loss:
     backspace: bool
     rollouts: bool
     reads: Settings
+    relabels: bool = False
 
 
 LOSSES = {
@@ -74,6 +76,19 @@ LOSSES = {
             },
             "rollouts": None,
         },
+    ),
+    "dagger": Loss(
+        "imitation of the expert's answers to the policy's own rollouts",
+        noised=True,
+        backspace=True,
+        rollouts=True,
+        reads={
+            "optimiser": None,
+            "schedule": NOISED,
+            "objective": {"imitate_noise", "imitate_prompt"},
+            "rollouts": None,
+        },
+        relabels=True,
     ),
 }
 

@@ -48,6 +48,12 @@ def _unlikelihood(batch, normaliser, settings, beta):
     return cloning + settings.uls_weight * penalty, sums
 
 
+def _dagger(batch, normaliser, settings, beta):
+    cloning, sums = _cloning(batch, normaliser, settings, beta)
+    relabelled = core.behavioural_cloning(batch.rollouts.scores) / normaliser.cloning
+    return (cloning + relabelled) / 2, sums | {"relabelled_loss": relabelled.item()}
+
+
 def _sequence_match(batch, normaliser, settings, beta):
     data, model = batch.data.scores, batch.rollouts.scores
     objective = core_objective(settings)
@@ -72,6 +78,7 @@ FUNCTIONS: dict[str, Callable[[ScoredBatch, Normaliser, Objective, float], tuple
     "uls": _unlikelihood,
     "bc": _cloning,
     "sm": _sequence_match,
+    "dagger": _dagger,
 }
 
 

@@ -11,6 +11,7 @@ from sequencematch.sampling.producer import Producer, Request
 from sequencematch.seeding import generator, stable_seed
 from sequencematch.settings.training import Rollouts
 from sequencematch.training.batches import Corpus, Order
+from sequencematch.training.expert import relabel
 from sequencematch.training.replay import Entry, ReplayBuffer, generation_due, generation_interval, next_generation
 
 
@@ -52,6 +53,10 @@ class RolloutSchedule:
         """The rollout as a trajectory; one that reached the bound on actions was cut off."""
         prompt = self.corpus.example(entry.example, 0).prompt
         return Trajectory(prompt, entry.actions, [True] * len(entry.actions), ended=entry.finished)
+
+    def relabelled(self, entry: Entry, bkspc: int) -> Trajectory:
+        """The rollout with the expert's answer to its first mistake."""
+        return relabel(entry.actions, self.corpus.example(entry.example, 0), bkspc)
 
     def collect(self) -> list[Entry]:
         """The rollouts asked for last, after waiting for them if need be; none where none were asked for."""

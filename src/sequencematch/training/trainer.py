@@ -18,7 +18,7 @@ from accelerate import Accelerator
 from tqdm import tqdm
 
 from sequencematch import core
-from sequencematch.core import Normaliser
+from sequencematch.core import Normaliser, Trajectory
 from sequencematch.errors import UserError
 from sequencematch.model.policy import Policy, trained_tensors
 from sequencematch.model.processes import Processes
@@ -29,6 +29,7 @@ from sequencematch.store.files import write_text_atomically
 from sequencematch.training.batches import Batches, Corpus, Row, by_length
 from sequencematch.training.checkpoints import load_checkpoint, save_checkpoint
 from sequencematch.training.losses import FUNCTIONS, ScoredBatch, score_batch
+from sequencematch.training.replay import Entry
 from sequencematch.training.rollouts import RolloutSchedule
 
 VALIDATION_EXAMPLES = 500
@@ -212,7 +213,7 @@ class Trainer:
         entries = self.rollouts.draw(step)
         if run.rollouts.share_prompts:
             examples = [run.train.example(entry.example, self.step) for entry in entries]
-        rows = [(example, self.rollouts.trajectory(entry)) for example, entry in zip(examples, entries, strict=True)]
+        rows = [(example, self._rollout(entry)) for example, entry in zip(examples, entries, strict=True)]
         metrics = {
             "pop_rate": sum(e.actions.count(self.policy.bkspc) for e in entries) / sum(len(e.actions) for e in entries),
             "rollout_age": float(self.rollouts.buffer.ages(step).mean()),
@@ -221,6 +222,13 @@ class Trainer:
         if run.rollouts.concurrent:
             metrics["rollout_wait"] = self.rollouts.seconds_waited()
         return rows, metrics
+
+    def _rollout(self, entry: Entry) -> Trajectory:
+        """A rollout as the loss reads it."""
+        assert self.rollouts is not None
+        if self.loss.relabels:
+            return self.rollouts.relabelled(entry, self.policy.bkspc)
+        return self.rollouts.trajectory(entry)
 
     def normaliser(self, rows: Sequence[Row]) -> Normaliser:
         """What the sums over an effective batch are divided by."""

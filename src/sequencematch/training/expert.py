@@ -1,0 +1,39 @@
+"""The expert's answer to the policy's own rollouts, where a reference completion is known (DAgger)."""
+
+from collections.abc import Sequence
+
+from sequencematch.core import Trajectory, live_tokens
+
+
+def relabel(rollout: Sequence[int], reference: Trajectory, bkspc: int) -> Trajectory:
+    """The rollout as the expert would have gone on with it, as a trajectory.
+
+    rollout: actions after the prompt of ``reference``; the expert's completion is what ``reference`` leaves live.
+    The trajectory follows the rollout as long as all live tokens are the expert's. In the first wrong state the expert
+    takes ``<bkspc>``, then the true token, and then the rest of the completion. A rollout that takes the wrong token
+    back by itself is followed further. Wrong tokens are not imitated, nor is ``<bkspc>`` on a right token. A wrong
+    ``<eos>`` cannot be taken back, so the expert goes on from the state before it.
+
+    Ross, Gordon and Bagnell 2011, with ``<bkspc>`` as the expert's answer to a mistake; it is not in the paper.
+    """
+    expert = live_tokens(reference.prompt, reference.actions, bkspc)
+    eos = expert[-1]
+    actions: list[int] = []
+    imitated: list[bool] = []
+    right = 0  # live tokens, all of them the expert's
+    wrong = False  # whether a wrong token is live after them
+    for action in rollout:
+        if right == len(expert) or (wrong and action != bkspc) or (action == eos != expert[right]):
+            break
+        if wrong:
+            wrong, good = False, True
+        elif action == bkspc:
+            right, good = right - 1, False
+        elif action == expert[right]:
+            right, good = right + 1, True
+        else:
+            wrong, good = True, False
+        actions.append(action)
+        imitated.append(good)
+    rest = [bkspc] * wrong + expert[right:]
+    return Trajectory(reference.prompt, actions + rest, imitated + [True] * len(rest), reference.ended)
