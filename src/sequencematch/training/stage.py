@@ -26,6 +26,7 @@ from sequencematch.store.files import atomic_folder, check_digest, read_json
 from sequencematch.training.batches import load_corpora
 from sequencematch.training.bkspc_start import start_bkspc
 from sequencematch.training.checkpoints import discard_checkpoints, save_tensors
+from sequencematch.training.data_checks import check_data
 from sequencematch.training.trainer import METRICS, Run, Stage, train, write_metrics
 
 
@@ -105,6 +106,7 @@ def _prepare(
         )
     objective, rollouts = settings.objective or Objective(), settings.rollouts or Rollouts()
     corpus, validation = load_corpora(args.noised, tokenizer.special_ids["eos"], objective.imitate_noise)
+    check_data(args.noised, stage.loss, policy, (corpus, validation), rollouts)
     if initial and policy.backspace and not _has_bkspc(initial):
         start_bkspc(policy, settings.schedule.bkspc_start, corpus, validation)
     sections = {"model": start.model} | vars(settings)

@@ -1,0 +1,49 @@
+"""Whether a stage can train on its data: what would otherwise show after hours, as a loss that is not finite."""
+
+from collections.abc import Iterator
+from itertools import accumulate
+from pathlib import Path
+
+from sequencematch.core import Trajectory
+from sequencematch.errors import UserError
+from sequencematch.model.policy import Policy
+from sequencematch.settings.losses import LOSSES
+from sequencematch.settings.training import Rollouts
+from sequencematch.training.batches import Corpus
+
+
+def check_data(noised: Path, loss: str, policy: Policy, corpora: tuple[Corpus, Corpus], rollouts: Rollouts) -> None:
+    """Raises UserError where the examples in the folder ``noised`` do not suit the loss or the policy's context.
+
+    corpora: of training and validation. A policy without ``<bkspc>`` gives deletions probability 0.
+    """
+    if not policy.backspace and any(policy.bkspc in t.actions for t in _trajectories(corpora)):
+        raise UserError(
+            f"the examples in '{noised}' were noised, and the loss {loss} trains on clean ones, without <bkspc>: name "
+            "examples that inject_noise made with --eta 0"
+        )
+    longest = max((_longest_state(t, policy.bkspc, policy.context) for t in _trajectories(corpora)), default=0)
+    if longest > policy.context:
+        raise UserError(
+            f"an example in '{noised}' reaches {longest} tokens, more than the model's context of {policy.context}: "
+            "choose a model with a longer context, or leave longer examples out"
+        )
+    if LOSSES[loss].rollouts:
+        prompt = max(len(trajectory.prompt) for trajectory in corpora[0].draws[0])
+        if prompt + rollouts.max_actions > policy.context:
+            raise UserError(
+                f"rollouts.max_actions is {rollouts.max_actions}, but must be at most {policy.context - prompt}: the "
+                f"model's context of {policy.context} tokens holds the longest prompt of '{noised}' ({prompt}) too"
+            )
+
+
+def _trajectories(corpora: tuple[Corpus, Corpus]) -> Iterator[Trajectory]:
+    return (trajectory for corpus in corpora for draw in corpus.draws for trajectory in draw)
+
+
+def _longest_state(trajectory: Trajectory, bkspc: int, enough: int) -> int:
+    """The most live tokens at any time, prompt included; at most ``enough`` where all tokens together are no more."""
+    prompt, actions = len(trajectory.prompt), trajectory.actions
+    if prompt + len(actions) <= enough:
+        return prompt + len(actions)
+    return prompt + max(accumulate((-1 if action == bkspc else 1 for action in actions), initial=0))

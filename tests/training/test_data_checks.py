@@ -1,0 +1,102 @@
+"""What a training stage refuses before its first step."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from support.experiment import TINY, finetune_options, make_inputs, run
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from sequencematch.core import Trajectory
+from sequencematch.errors import UserError
+from sequencematch.settings.losses import LOSSES
+from sequencematch.settings.training import Rollouts
+from sequencematch.training.batches import Corpus
+from sequencematch.training.data_checks import check_data
+
+BKSPC = 9
+CLEAN, NOISED = Trajectory([1], [5, 2], [True] * 2), Trajectory([1], [4, BKSPC, 5, 2], [False, True, True, True])
+
+
+def check(train, validation, loss="mle", context=100, max_actions=1):
+    policy = SimpleNamespace(backspace=LOSSES[loss].backspace, bkspc=BKSPC, context=context)
+    corpora = Corpus([[example] for example in train], "d"), Corpus([validation], "d")
+    check_data(Path("noised"), loss, policy, corpora, Rollouts(max_actions=max_actions))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(("train", "validation"), [([CLEAN, NOISED], [CLEAN]), ([CLEAN], [CLEAN, NOISED])])
+def test_losses_without_backspace_train_on_clean_examples_alone(loss, train, validation):
+    check([CLEAN], [CLEAN], loss)
+    if LOSSES[loss].backspace:
+        check(train, validation, loss)
+        return
+    with pytest.raises(UserError, match=f"'noised' were noised, and the loss {loss} trains on clean ones.*--eta 0"):
+        check(train, validation, loss)
+
+
+def test_deleted_tokens_take_no_room_in_the_context():
+    deep = Trajectory([1], [4, 5, 6, BKSPC, BKSPC, BKSPC, 2], [True] * 7)
+    check([deep], [CLEAN], "bc", context=4)
+    with pytest.raises(UserError, match="'noised' reaches 4 tokens, more than the model's context of 3"):
+        check([deep], [CLEAN], "bc", context=3)
+    with pytest.raises(UserError, match="reaches 4 tokens"):
+        check([CLEAN], [deep], "bc", context=3)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_rollouts_fit_beside_the_longest_prompt(loss):
+    check([CLEAN], [CLEAN], loss, context=5, max_actions=4)
+    if not LOSSES[loss].rollouts:
+        check([CLEAN], [CLEAN], loss, context=5, max_actions=5)
+        return
+    with pytest.raises(UserError, match="rollouts.max_actions is 5, but must be at most 4"):
+        check([CLEAN], [CLEAN], loss, context=5, max_actions=5)
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    root = tmp_path_factory.mktemp("inputs")
+    make_inputs(root)
+    return root
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", ["pretrain_base", "finetune"])
+def test_a_stage_on_noised_data_ends_in_one_sentence(inputs, tmp_path, script):
+    options = finetune_options(inputs, tmp_path / "out", "mle") | {"noised": inputs / "noised-0.2"}
+    if script == "pretrain_base":
+        options = {name: options[name] for name in ("noised", "tokenizer", "output", "resume", "seed", *TINY)}
+    failed = run(script, **options, check=False)
+    assert failed.returncode == 1 and "trains on clean ones" in failed.stderr and "Traceback" not in failed.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_data_longer_than_a_bounded_context_is_refused_before_training(inputs, tmp_path):
+    """The network promises 64 positions, but a window that its attention does not tell bounds them to 20."""
+    torch.manual_seed(0)
+    shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2}
+    window = {"use_sliding_window": True, "sliding_window": 20, "max_window_layers": 1}
+    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 8}
+    config = AutoConfig.for_model(
+        "qwen2_moe",
+        **{"vocab_size": 200, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0, "initializer_range": 0.3},
+        **{"intermediate_size": 24, "max_position_embeddings": 64, "shared_expert_intermediate_size": 8},
+        **(shape | window | experts),
+    )
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "model")
+    run("train_tokenizer", data=inputs / "data", output=tmp_path / "own")
+    for file in (tmp_path / "own").iterdir():
+        (tmp_path / "model" / file.name).write_bytes(file.read_bytes())
+    source = {"model.source": tmp_path / "model"}
+    tokenizer, examples, noised = (tmp_path / name for name in ("tokenizer", "examples", "noised"))
+    run("train_tokenizer", data="unread", output=tokenizer, **source)
+    run("encode_examples", data=inputs / "data", tokenizer=tokenizer, output=examples)
+    run("inject_noise", examples=examples, tokenizer=tokenizer, output=noised, eta=0, seed=1)
+    files = {"noised": noised, "tokenizer": tokenizer, "output": tmp_path / "out", "resume": tmp_path / "resume"}
+    failed = run("pretrain_base", **files, **TINY, source=tmp_path / "model", seed=1, check=False)
+    assert failed.returncode == 1 and "more than the model's context of 20" in failed.stderr, failed.stderr
+    assert failed.stderr.count("error: ") == 1 and "Traceback" not in failed.stderr
+    assert not (tmp_path / "out").exists() and not (tmp_path / "resume").exists()
