@@ -5,7 +5,7 @@
 # make report      results/SCALE/report.html: everything on one page; and snakemake_report.html, Snakemake's own
 # make map         results/map/map: where backspaces help, under which conditions (docs/map.md); SCALE=map_gpu: on a GPU
 # make why         what would run and because of which file or setting, and how long it took the last time; runs nothing
-# make status      how far a run is, while it goes on; make status WATCH=1 keeps showing it
+# make status      which jobs are running, how far each is, and its newest metrics
 # make PROFILE=slurm   the same on a cluster: slurm or generic (profiles/, docs/clusters.md)
 # make verify      check the results of SCALE against their records: damaged, or of other code or settings?
 # make test        set up, check style and types, run the tests (about ten minutes on 2 cores)
@@ -76,7 +76,7 @@ why: typed $(SETUP)
 	@$(BIN)/python workflow/why.py $(TARGET) $(OPTIONS)
 
 status: typed $(SETUP)
-	@$(BIN)/python workflow/status.py $(if $(WATCH),--watch) $(TARGET) $(OPTIONS)
+	@$(BIN)/python workflow/status.py $(TARGET) $(OPTIONS)
 
 # Snakemake's own report cannot be written about what a dry run did not make.
 report: typed $(SETUP)

@@ -2,23 +2,18 @@
 
 from sequencematch import script
 from sequencematch.settings.losses import LOSSES
-from sequencematch.settings.options import add_settings, settings_from
-from sequencematch.settings.training import Objective, Optimiser, Rollouts, Schedule
+from sequencematch.settings.training import add_training_settings, training_settings
 
 
 def main() -> None:
     parser = script.parser(__doc__)
     parser.add_argument("--loss", choices=tuple(LOSSES), required=True, help="what the method minimises")
-    for section in (Optimiser, Schedule, Objective, Rollouts):
-        add_settings(parser, section)
+    add_training_settings(parser)
     script.add_stage_options(parser)
     script.add_initial_option(parser)
     args = parser.parse_args()
     loss = LOSSES[args.loss]
-    optimiser, schedule, objective, rollouts = (
-        settings_from(args, section, loss.reads.get(section.group(), ()))
-        for section in (Optimiser, Schedule, Objective, Rollouts)
-    )
+    optimiser, schedule, objective, rollouts = training_settings(args, loss.reads)
 
     from sequencematch.training.stage import Settings, load_initial, run_stage
     from sequencematch.training.trainer import Stage

@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder to write, with every single number")
     script.add_gpus_option(parser)
     args = parser.parse_args()
-    model, settings = (settings_from(args, section) for section in (Model, Overhead))
+    model, settings = settings_from(args, Model), settings_from(args, Overhead)
     settings.check_fits(model)
 
     from sequencematch.model.processes import check_gpus

@@ -18,11 +18,12 @@ def main() -> None:
     from sequencematch.data.examples import load_examples
     from sequencematch.data.tokenizer import load_tokenizer
     from sequencematch.report.backspaces import plot_backspaces
-    from sequencematch.scores.deletions import removals
+    from sequencematch.scores.deletions import Removal, removals
     from sequencematch.scores.runs import evaluated_split, read_records, read_runs
+    from sequencematch.scores.variants import Variant
 
     bkspc, (splits, facts) = load_tokenizer(args.tokenizer).bkspc, load_examples(args.examples)
-    found = {}
+    found: dict[Variant, tuple[list[int], list[Removal]]] = {}
     for run in read_runs(args.metrics):
         examples, (sequences, removed) = splits[evaluated_split(run)], found.setdefault(run.variant, ([], []))
         for record in read_records(run, args.decoding):

@@ -3,21 +3,18 @@
 from sequencematch import script
 from sequencematch.settings.losses import BASE_READS
 from sequencematch.settings.model import Model
-from sequencematch.settings.options import add_settings, settings_from
-from sequencematch.settings.training import Objective, Optimiser, Schedule
+from sequencematch.settings.options import add_settings
+from sequencematch.settings.training import add_training_settings, training_settings
 
 
 def main() -> None:
     parser = script.parser(__doc__)
     add_settings(parser, Model)
-    for section in (Optimiser, Schedule, Objective):
-        add_settings(parser, section, BASE_READS[section.group()])
+    add_training_settings(parser, BASE_READS)
     script.add_stage_options(parser)
     args = parser.parse_args()
 
-    optimiser, schedule, objective = (
-        settings_from(args, section, BASE_READS[section.group()]) for section in (Optimiser, Schedule, Objective)
-    )
+    optimiser, schedule, objective, _ = training_settings(args, BASE_READS)
 
     from sequencematch.training.stage import Settings, run_stage, scratch_or_pretrained
     from sequencematch.training.trainer import Stage

@@ -2,20 +2,16 @@
 
 from sequencematch import script
 from sequencematch.settings.losses import BC_READS
-from sequencematch.settings.options import add_settings, settings_from
-from sequencematch.settings.training import Objective, Optimiser, Schedule
+from sequencematch.settings.training import add_training_settings, training_settings
 
 
 def main() -> None:
     parser = script.parser(__doc__)
-    for section in (Optimiser, Schedule, Objective):
-        add_settings(parser, section, BC_READS[section.group()])
+    add_training_settings(parser, BC_READS)
     script.add_stage_options(parser)
     script.add_initial_option(parser)
     args = parser.parse_args()
-    optimiser, schedule, objective = (
-        settings_from(args, section, BC_READS[section.group()]) for section in (Optimiser, Schedule, Objective)
-    )
+    optimiser, schedule, objective, _ = training_settings(args, BC_READS)
 
     from sequencematch.training.stage import Settings, load_initial, run_stage
     from sequencematch.training.trainer import Stage

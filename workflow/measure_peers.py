@@ -10,7 +10,6 @@ example:
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from statistics import median
 
@@ -29,21 +28,23 @@ class Worker:
     def __init__(self, name: str, python: str, model: Path, threads: int):
         command = [python, str(WORKER), name, str(model.resolve()), str(threads)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdin and self.process.stdout
+        self.questions, self.answers = self.process.stdin, self.process.stdout
         self.name, self.python = name, python
         self.versions = self._answer()["versions"]
 
     def ask(self, **request) -> dict:
-        print(json.dumps(request), file=self.process.stdin, flush=True)
+        print(json.dumps(request), file=self.questions, flush=True)
         return self._answer()
 
     def _answer(self) -> dict:
-        line = self.process.stdout.readline()
+        line = self.answers.readline()
         if not line:
             raise UserError(f"{self.name} under {self.python} ended early: see its message above")
         return json.loads(line)
 
     def close(self) -> None:
-        self.process.stdin.close()
+        self.questions.close()
         self.process.wait()
 
 
@@ -116,4 +117,4 @@ def table(measured: dict, args) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(script.run(main))
+    script.run(main)

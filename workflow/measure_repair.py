@@ -8,7 +8,6 @@ where words that the model wrote instead stand before it. A right word that is f
 """
 
 import math
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +61,8 @@ def passages(n: int) -> list[Passage]:
     )
     made = []
     for k, words in enumerate(documents[:n]):
-        random, right = generator("repair", k), {}
+        random = generator("repair", k)
+        right: dict[int, str] = {}
         for place in range(PROMPT, len(words)):
             if words[place] in every and place - max(right, default=-GAP) >= GAP and random.random() < 0.3:
                 right[place] = words[place]
@@ -166,4 +166,4 @@ def table(found: dict[float, dict]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(script.run(main))
+    script.run(main)

@@ -156,7 +156,7 @@ def slurm_prefix() -> str:
 
 def cancel_slurm_jobs() -> None:
     """Cancel the jobs that a killed run left in the queue or running, and wait until they are gone."""
-    told = set()
+    told: set[str] = set()
     while jobs := slurm_jobs():
         for job in set(jobs) - told:
             print(f"cancelling SLURM job {job}, left behind by a run that was killed", file=sys.stderr)

@@ -700,8 +700,7 @@ def test_make_status_tells_how_far_a_run_is_while_it_goes_on(tmp_path):
         (tree / "wait").unlink()
     assert going_on.returncode == 0
     lines = [line.split() for line in shown.splitlines()]
-    assert shown.startswith("smoke: 16 of 20 jobs done; a run is going on; still to go: about 4 min\n")
-    assert ["finetune", "3", "1", "0"] in lines and ["sample", "3", "0", "1"] in lines
+    assert shown.startswith("smoke: 16 of 20 jobs done; a run is going on\n")
     assert lines[-1][:5] == ["finetune", "task=mul", "method=sm", "eta=0.2", "seed=1"]
-    assert lines[-1][-9:] == ["66", "of", "200", "(33%)", "04:24", "50", "2.123", "1.25", "0.002"]
+    assert lines[-1][-6:] == ["66/200", "04:24", "50", "2.123", "1.25", "0.002"]
     assert status(tree).startswith("smoke: 20 of 20 jobs done; no run is going on\n")

@@ -84,12 +84,20 @@ def _start_server() -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return
-    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     environment = {name: value for name, value in os.environ.items() if NEEDED.fullmatch(name)}
     environment["OMP_NUM_THREADS"] = "1"  # no thread may run when a process is forked
     command = [os.environ["SEQUENCEMATCH_PYTHON"], __file__, "--serve"]
     # The server keeps the lock for as long as it lives.
-    subprocess.Popen(command, env=environment, pass_fds=[lock], start_new_session=True, **quiet)
+    nothing = subprocess.DEVNULL
+    subprocess.Popen(
+        command,
+        env=environment,
+        pass_fds=[lock],
+        start_new_session=True,
+        stdin=nothing,
+        stdout=nothing,
+        stderr=nothing,
+    )
 
 
 def serve() -> None:

@@ -81,12 +81,15 @@ def _check_map(config: Config, described: Map, write: Write) -> None:
         if name in MAP_RESERVED:
             raise UserError(f"{place}: this name is taken by another figure of the map; rename it")
         for cell in axis.cells:
-            for group, known in (("task", config.tasks), ("method", config.methods), ("decoding", None)):
-                given = getattr(cell, group)
+            for group in ("task", "method", "decoding"):
+                given, here = getattr(cell, group), f"{place}, cell '{cell.at}'.{group}"
                 for role in given if isinstance(given, dict) else ():
-                    _check_known(f"{place}, cell '{cell.at}'.{group}", role, described.methods)
-                for value in (given.values() if isinstance(given, dict) else [given]) if known else ():
-                    _check_known(f"{place}, cell '{cell.at}'.{group}", value, known)
+                    _check_known(here, role, described.methods)
+                for value in given.values() if isinstance(given, dict) else [given]:
+                    if group == "task":
+                        _check_known(here, value, config.tasks)
+                    if group == "method":
+                        _check_known(here, value, config.methods)
         try:
             readings = readings_of(described.model_copy(update={"axes": {name: axis}}), config.noiseless)
         except ValueError as error:
@@ -130,11 +133,13 @@ def _check_overhead(config: Config, name: str, write: Write) -> None:
 def check_files(config: Config) -> None:
     """Raises UserError where a file of a corpus that a task needs is not there. Paths are relative to this folder."""
     for task in config.tasks:
-        source = config.source(task)
-        for file in itertools.chain(*source.files.values()) if source else ():
+        data = config.tasks[task].data
+        if data.family == "arithmetic":
+            continue
+        for file in itertools.chain(*config.sources[data.source].files.values()):
             if not Path(file).is_file():
                 raise UserError(
-                    f"'{file}' is not there: task {task} needs it (sources.{config.tasks[task].data.source}); "
+                    f"'{file}' is not there: task {task} needs it (sources.{data.source}); "
                     "put it there, or name another source"
                 )
 
@@ -142,11 +147,14 @@ def check_files(config: Config) -> None:
 def _check_source(config: Config, task: str, write: Write) -> None:
     """That the task's corpus can give what its family needs."""
     data = config.tasks[task].data
+    if data.family == "arithmetic":
+        return
+    source = config.sources[data.source]
     try:
         if data.family == "translation":
-            pairs.check_source(config.sources[data.source], data)
-        if data.family == "text":
-            documents.check_source(config.sources[data.source])
+            pairs.check_source(source, data)
+        else:
+            documents.check_source(source)
     except UserError as error:
         raise UserError(f"{write(('sources', data.source))}: {error} (task {task})") from None
 

@@ -172,10 +172,12 @@ def references(jobs: Sequence[Planned], config: Config) -> list[Reference]:
         if model.source != "scratch" and not _is_path(model.source)
     ]
     for task in _tasks(jobs, ("make_dataset",)):
-        name = getattr(config.tasks[task].data, "source", None)
-        source = config.sources.get(name)
-        if source is not None and source.kind == "hub" and not _is_path(source.name):
-            found.append(Reference("dataset", f"sources.{name}", source.name, source.revision))
+        data = config.tasks[task].data
+        if data.family == "arithmetic":
+            continue
+        source = config.sources[data.source]
+        if source.kind == "hub" and not _is_path(source.name):
+            found.append(Reference("dataset", f"sources.{data.source}", source.name, source.revision))
     return list(dict.fromkeys(found))
 
 

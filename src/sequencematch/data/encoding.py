@@ -11,7 +11,7 @@ from typing import NamedTuple
 from sequencematch.data.examples import Example
 from sequencematch.data.tokenizer import Tokenizer
 from sequencematch.errors import UserError
-from sequencematch.settings.data import Arithmetic, Dataset, Text, Translation
+from sequencematch.settings.data import Arithmetic, Text, Translation
 
 
 def encode_question(row: Mapping, tokenizer: Tokenizer, settings: Arithmetic) -> list[Example]:
@@ -69,7 +69,7 @@ def _characters(text: str) -> str:
 
 # By family: the section of its settings, how one row becomes examples (none if it is left out), and the column of the
 # text that the model has to write.
-FAMILIES: dict[str, tuple[type[Dataset], Callable[..., list[Example]], str]] = {
+FAMILIES: dict[str, tuple[type[Arithmetic | Translation | Text], Callable[..., list[Example]], str]] = {
     "arithmetic": (Arithmetic, encode_question, "completion"),
     "translation": (Translation, encode_pair, "completion"),
     "text": (Text, encode_document, "text"),

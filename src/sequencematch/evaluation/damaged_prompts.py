@@ -33,10 +33,11 @@ def show(
     prompts = [example.prompt[:-1] for example in examples[: settings.shown]]
     last = [with_last_of_prompt(example) for example in examples[: settings.shown]]
     weights = random_noise(tokenizer, ())(last)
-    wrong = [
-        draw_wrong(example.completion, w, 0, generator(seed, "shown", "wrong", i))
-        for i, (example, w) in enumerate(zip(last, weights, strict=True))
-    ]
+    wrong: list[int] = []
+    for i, (example, w) in enumerate(zip(last, weights, strict=True)):
+        token = draw_wrong(example.completion, w, 0, generator(seed, "shown", "wrong", i))
+        assert token is not None, "random noise gives every ordinary token the same weight"
+        wrong.append(token)
     streams = [stable_seed(seed, "shown", i) for i in range(len(prompts))]
     begun = [[token] for token in wrong]
     rollouts, _ = sample(policy, prompts, Decoding(settings.max_actions), streams, settings.batch, begun=begun)

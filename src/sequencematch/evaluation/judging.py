@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from os.path import commonprefix
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -201,12 +202,8 @@ def _few_points_a_cluster() -> Iterator[None]:
     """Ten samples a cluster are fewer than faiss wants: it would say so on stderr at every call."""
     import faiss
 
-    kmeans = faiss.Kmeans
-    faiss.Kmeans = partial(kmeans, min_points_per_centroid=1)
-    try:
+    with patch.object(faiss, "Kmeans", partial(faiss.Kmeans, min_points_per_centroid=1)):
         yield
-    finally:
-        faiss.Kmeans = kmeans
 
 
 def measures(continuations: Sequence[Continuation], reading: Reading) -> dict:
@@ -259,8 +256,9 @@ def judge_run(
     them is judged up to the length of the real continuation; ``<eos>`` is no part of it.
     """
 
-    def read_by_judge(continuations):
-        return read(judge.policy, *zip(*map(judge.encode, prompts, continuations), strict=True), batch)
+    def read_by_judge(continuations: Sequence[Continuation]) -> Reading:
+        questions, answers = zip(*map(judge.encode, prompts, continuations), strict=True)
+        return read(judge.policy, questions, answers, batch)
 
     held_out, reference = read(policy, prompts, real, batch), read_by_judge(real)
     given_no_deletion = held_out

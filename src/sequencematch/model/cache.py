@@ -116,10 +116,12 @@ class StateCache(Cache):
         place.rows, place.index, place.depth = slice(None), (rows, position), depth
         allowed = torch.arange(depth, device=token.device) <= position[..., None]
         hidden = hidden_states(self.policy.lm, Inputs(token, position, mask=allowed), self)[:, None]
+        assert self.hidden is not None, "the first push allocates it"
         _written(self.hidden, hidden, place)
 
     def preferences(self, rows: Tensor, position: Tensor) -> Tensor:
         """l(a|s) up to a constant of each state, float32 [n, A], at rows and positions int64 [n]; no forward pass."""
+        assert self.hidden is not None, "push comes first"
         return self.policy.preferences(self.hidden[rows, 0, position])
 
     def move(self, source: Tensor, target: Tensor) -> None:

@@ -158,6 +158,7 @@ def _by_tree(policy: Policy, text: list[int], deleted: int) -> Tensor:
             actions += [*[deleted] * 3, *[policy.bkspc] * 3]
         actions.append(token)
     inputs, _ = state_tree([[Trajectory(text[:1], actions, [True] * len(actions))]], policy.bkspc)
+    assert inputs.end is not None
     live = (inputs.end[0] == inputs.token.shape[1]).nonzero()[:, 0]
     if policy.device.type == "cuda" and inputs.token.shape[1] > BLOCK:  # not to compile a kernel for it
         inputs = Inputs(inputs.token, inputs.position, mask=inputs.dense_mask())
@@ -178,5 +179,5 @@ def _by_cache(policy: Policy, text: list[int], deleted: int) -> Tensor:
         if place % 3 == 0:
             push([deleted], (place, place + 1))
         push([text[place]], (place, place + 1))
-    place = torch.arange(known, len(text), device=policy.device)
-    return cache.preferences(torch.zeros_like(place), place)[:, : policy.bkspc]
+    places = torch.arange(known, len(text), device=policy.device)
+    return cache.preferences(torch.zeros_like(places), places)[:, : policy.bkspc]

@@ -116,11 +116,11 @@ class _Projection(torch.autograd.Function):
         for rows, pairs in _chunks(ctx, len(hidden)):
             grad = weighted_softmax(_logits(hidden[rows], weight, bias), value[rows], grad_value[rows])
             grad.index_put_((state[pairs] - rows.start, action[pairs]), grad_logit[pairs], accumulate=True)
-            if of_hidden:
+            if grad_hidden is not None:
                 grad_hidden[rows] = _product(grad, weight)
-            if of_weight:
+            if grad_weight is not None:
                 grad_weight += _product(grad.mT, hidden[rows])
-            if of_bias:
+            if grad_bias is not None:
                 grad_bias += grad.sum(0)
         cast = (None if g is None else g.to(t.dtype) for g, t in ((grad_weight, weight), (grad_bias, bias)))
         return grad_hidden, *cast, None, None, None, None

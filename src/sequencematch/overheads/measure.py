@@ -1,6 +1,6 @@
 """The measurements: which rows are timed on which cases, in turn, and what is written down of them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -40,7 +40,7 @@ BENCHMARK_REPEATS, GROWTH_REPEATS = 5, 3
 Work = Callable[[], dict[str, float]]
 
 
-def in_turn(works: dict[str, Work], repeats: int, case: str, warm: bool = True) -> Iterator[Value]:
+def in_turn(works: Mapping[str, Work], repeats: int, case: str, warm: bool = True) -> Iterator[Value]:
     """Do all works ``repeats`` times, one after the other, so that all see the same noise; ``warm``: untimed first."""
     for work in works.values() if warm else ():
         work()
@@ -100,7 +100,8 @@ def measure_growth(model: Model, settings: Overhead) -> Measured:
 
 def measure_masking(model: Model, settings: Overhead) -> Measured:
     """A step of BC on noised data, by Algorithm 2 and by state trees, all else alike; and the bytes of their masks."""
-    bench, values = new_bench(model, settings), []
+    bench = new_bench(model, settings)
+    values: list[Value] = []
     rows = {
         "algorithm_2": Row("bc", score_copies, copied_tokens),
         "state_tree": Row("bc", score_trees, tree_tokens),
@@ -113,7 +114,9 @@ def measure_masking(model: Model, settings: Overhead) -> Measured:
             "algorithm_2": core.algorithm_2(data.noised, bench.policy.bkspc)[0].mask,
             "state_tree": core.state_tree(noised, bench.policy.bkspc)[0].end,
         }
-        values += [Value(f"{length}", row, "mask_bytes", None, mask.nbytes) for row, mask in masks.items()]
+        values += [
+            Value(f"{length}", row, "mask_bytes", None, mask.nbytes) for row, mask in masks.items() if mask is not None
+        ]
         works = {row: partial(bench.step, how, data) for row, how in rows.items()}
         values += in_turn(works, BENCHMARK_REPEATS, f"{length}")
     return Measured(values, facts(bench, model))
@@ -136,7 +139,8 @@ def measure_sampling(model: Model, settings: Overhead) -> Measured:
     ``<eos>``, so many that one comes after half the continuation on average. With pops: ours alone, whose forward
     passes are counted, and must be what ``rollout.Counts`` promises.
     """
-    bench, values = new_bench(model, settings), []
+    bench = new_bench(model, settings)
+    values: list[Value] = []
     case = Case(*parse_geometry(settings.geometries[0]), settings.batch)
     prompts = [list(prompt) for prompt in bench.prompts(case)]
     few = max(1, round(2 * bench.policy.bkspc / case.continuation))

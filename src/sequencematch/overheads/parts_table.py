@@ -72,13 +72,15 @@ def parts_page(cells: Sequence[Cost], benchmark: str, caption: str) -> list[Bloc
         chosen = [c for c in cells if c.quantity == quantity]
         rows = list(dict.fromkeys(c.row for c in chosen))
         found = {(c.case, c.row): c for c in chosen}
-        lines = [
+        lines: list[Sequence[str]] = [
             [case, *(_number(found.get((case, row)), row == how.baseline, scale, digits) for row in rows)]
             for case in dict.fromkeys(c.case for c in chosen)
         ]
         blocks += [Heading(heading), Grid(["case", *(LABELS[row] for row in rows)], lines)]
-    hopes = VERDICTS.get(benchmark, lambda cells: [])(cells)
-    return [*blocks, *([Heading("Budgets"), Bullets(hopes)] if hopes else [])]
+    hopes = VERDICTS[benchmark](cells) if benchmark in VERDICTS else []
+    if hopes:
+        blocks += [Heading("Budgets"), Bullets(hopes)]
+    return blocks
 
 
 def _number(cost: Cost | None, baseline: bool, scale: float, digits: int) -> str:

@@ -317,9 +317,11 @@ class Bench:
         prompts = self.prompts(case)
         decoding = self.decoding(case, prompts)
         streams = [stable_seed("overhead", k) for k in range(len(prompts))]
+        draw = ROWS[row].sample
+        assert draw is not None, f"{row} has no rollouts"
         self.policy.eval()
         start = now(self.policy)
-        ROWS[row].sample(self.policy, prompts, decoding, streams)
+        draw(self.policy, prompts, decoding, streams)
         seconds = now(self.policy) - start
         self.policy.train()
         return seconds

@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sequencematch.store.files import write_atomically, write_text_atomically
 
@@ -20,7 +21,7 @@ INK, SOFT, GRID = "#1f2328", "#57606a", "#d8dde3"
 # Okabe and Ito's palette, distinct under the common kinds of colour blindness, darkened to 3:1 on white.
 GREY, BLUE, ORANGE, GREEN, PURPLE, OLIVE = COLOURS = ("#57606b", "#0072b2", "#c45500", "#008a65", "#b25a8f", "#8a6d00")
 VARIABLES = {INK: "ink", SOFT: "soft", GRID: "grid"} | {c: f"series-{i}" for i, c in enumerate(COLOURS)}
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.spines.top": False,
@@ -126,4 +127,5 @@ def key(label: str, colour: str = SOFT, **line):
     """An entry of a legend: a marker, a line or both."""
     from matplotlib.lines import Line2D
 
-    return Line2D([], [], color=colour, label=label, **({"marker": "o", "linestyle": "none", "markersize": 5} | line))
+    look: dict[str, Any] = {"marker": "o", "linestyle": "none", "markersize": 5} | line
+    return Line2D([], [], color=colour, label=label, **look)

@@ -1,6 +1,6 @@
 """Where backspaces fall in a completion, and whether what they removed was wrong."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from sequencematch.scores.variants import Variant
 BARS = 24  # places are drawn in at most so many bars
 
 
-def plot_backspaces(found: dict[Variant, tuple[int, Sequence[Removal]]], path: Path, known: bool) -> None:
+def plot_backspaces(found: Mapping[Variant, tuple[int, Sequence[Removal]]], path: Path, known: bool) -> None:
     """A panel per variant; ``found`` holds the number of its sequences, and all their removals.
 
     known: whether the reference says which deleted tokens were wrong, so that they can be counted by that.

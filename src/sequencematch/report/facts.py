@@ -63,7 +63,7 @@ def facts(runs: Sequence[Run]) -> dict[str, str]:
 
 def budgets(runs: Sequence[Run]) -> list[dict[str, str]]:
     """Per task, the budget that all its methods share."""
-    first = {}
+    first: dict[str, dict] = {}
     for run in runs:
         first.setdefault(run.task, run.metrics["budget"])
     named = [

@@ -68,7 +68,7 @@ def plot_learning_curves(curves: Sequence[Curve], path: Path) -> None:
             for variant in (None, *variants):
                 runs = [c.columns[name] for c in curves if c.variant == variant and name in c.columns]
                 if runs:
-                    _draw(panel, runs, lines.get(variant, {"color": OLIVE, "linestyle": "solid"}))
+                    _draw(panel, runs, lines[variant] if variant else {"color": OLIVE, "linestyle": "solid"})
         for panel in grid.flat[len(names) :]:
             panel.set_axis_off()
         for panel in grid.flat[max(0, len(names) - columns) : len(names)]:

@@ -5,7 +5,7 @@ the data's support with probability eps. P is the data, Q the model. On the supp
 algebra is exact. eps in (0, 1), n >= 1, either an array.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import cycle
 from pathlib import Path
 
@@ -13,6 +13,9 @@ import numpy as np
 
 from sequencematch.plots.series import DASHES
 from sequencematch.plots.theme import BLUE, GREEN, GREY, ORANGE, drawing, key, legend, title
+
+# Lengths n, leaks eps (one of the two is an array), and the label of the curve.
+Curves = list[tuple]
 
 
 def kl(n, eps):
@@ -38,10 +41,10 @@ def plot_motivating_example(lengths: Sequence[int], leaks: Sequence[float], path
     """Exact divergences of appendix B: over n for each of ``leaks``, and over eps for each of ``lengths``."""
     n = np.arange(1, max(lengths) + 1)
     eps = np.geomspace(min(leaks) / 10, min(0.9, 5 * max(leaks)), 200)
-    over_n = [(n, leak, f"ε = {leak:g}") for leak in leaks]
-    over_eps = [(length, eps, f"n = {length}") for length in lengths]
+    over_n: Curves = [(n, leak, f"ε = {leak:g}") for leak in leaks]
+    over_eps: Curves = [(length, eps, f"n = {length}") for length in lengths]
     # The KL lies under the chi2 where both are small, so it is drawn wider.
-    divergences = {
+    divergences: dict[str, tuple[Callable, dict]] = {
         "KL(P‖Q) = −n log(1 − ε)": (kl, {"color": BLUE, "linewidth": 3}),
         "χ² = (1 − ε)⁻ⁿ − 1": (chi2, {"color": ORANGE, "linewidth": 1.2}),
     }

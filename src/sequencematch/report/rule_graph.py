@@ -21,7 +21,7 @@ def read_rule_graph(path: Path) -> dict[str, set[str]]:
     names = dict(NODE.findall(text))
     if not names:
         raise UserError(f"'{path}' holds no rule graph: delete it and run again")
-    graph = {name: set() for name in names.values()}
+    graph: dict[str, set[str]] = {name: set() for name in names.values()}
     for before, after in EDGE.findall(text):
         graph[names[after]].add(names[before])
     return graph
@@ -29,7 +29,7 @@ def read_rule_graph(path: Path) -> dict[str, set[str]]:
 
 def reduced(graph: dict[str, set[str]]) -> dict[str, set[str]]:
     """The graph without the arrows that follow from others."""
-    reach = {}
+    reach: dict[str, set[str]] = {}
     for rule in _in_order(graph):
         reach[rule] = graph[rule].union(*(reach[before] for before in graph[rule]))
     return {rule: {b for b in before if not any(b in reach[o] for o in before)} for rule, before in graph.items()}
@@ -46,7 +46,7 @@ def draw_rule_graph(graph: dict[str, set[str]]) -> Markup:
             depth[rule] = min((depth[after] for after in graph if rule in graph[after]), default=1) - 1
     layers = [sorted(rule for rule in graph if depth[rule] == d) for d in range(max(depth.values()) + 1)]
     widest = max(map(len, layers))
-    place = {}
+    place: dict[str, tuple[float, float]] = {}
     for d, layer in enumerate(layers):
         # Below what it needs: the order of a layer follows the mean place of its rules' inputs.
         layer.sort(key=lambda r: sum(place[b][0] for b in graph[r]) / len(graph[r]) if graph[r] else float("inf"))

@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Protocol
@@ -29,7 +29,7 @@ from sequencematch.sampling.rollout import Rollout, sample
 class Request:
     """The arguments of ``sample``, save the policy: what one generation step asks for."""
 
-    prompts: list[list[int]]
+    prompts: list[Sequence[int]]
     decoding: Decoding
     streams: list[int]
     batch: int

@@ -146,7 +146,9 @@ def _read_metrics(path: Path) -> dict:
 
 def _check_comparable(read: Sequence[tuple[Path, dict]]) -> None:
     """Everything but method, eta and seed must agree; what concerns <bkspc> must agree among the runs that have it."""
-    first, peers, judged = read[0], {}, {}
+    first = read[0]
+    peers: dict[bool, tuple[Path, dict]] = {}  # the first run with <bkspc>, and the first without
+    judged: dict[int, tuple[Path, dict]] = {}  # the first run of each seed
     for run in read:
         _check_same_task(first, run)
         _check_same_evaluation(first, run)

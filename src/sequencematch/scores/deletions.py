@@ -21,7 +21,8 @@ class Removal:
 
 def removals(actions: Sequence[int], completion: Sequence[int], bkspc: int) -> list[Removal]:
     """The backspaces among actions, in order; ``completion`` is the reference."""
-    live, found = [], []
+    live: list[int] = []
+    found: list[Removal] = []
     for action in actions:
         if action == bkspc:
             found.append(Removal(len(live) - 1, live != list(completion[: len(live)])))

@@ -216,7 +216,7 @@ def _held_out(found: dict, name: str) -> dict:
 
 def _measures(found: dict, names: Iterable[str]) -> dict:
     """The named measures, checked; a perplexity and a MAUVE may be null."""
-    measures = {}
+    measures: dict[str, float | dict | None] = {}
     for name in names:
         if name == "entropy":
             measures[name] = {order: _finite(value, name) for order, value in found[name].items()}

@@ -6,7 +6,7 @@
 import math
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -156,10 +156,11 @@ def check_metrics_of(metrics: dict, path: Path, model: Path, trained: dict) -> N
         )
 
 
-def _at(facts: dict, *keys: str):
+def _at(facts: dict, *keys: str) -> Any:
+    found: Any = facts
     for key in keys:
-        facts = facts.get(key) if isinstance(facts, dict) else None
-    return facts
+        found = found.get(key) if isinstance(found, dict) else None
+    return found
 
 
 def _number(value) -> float | None:

@@ -36,9 +36,14 @@ def _parse(path: Path) -> list[Reported]:
     with path.open(newline="", encoding="utf-8") as lines:
         return [
             Reported(
-                **{name: row[name] for name in ("source", "task", "method", "metric", "note")},
+                source=row["source"],
+                task=row["task"],
+                method=row["method"],
+                eta=float(row["eta"]) if row["eta"] else None,
+                metric=row["metric"],
                 value=float(row["value"]),
-                **{name: float(row[name]) if row[name] else None for name in ("eta", "spread")},
+                spread=float(row["spread"]) if row["spread"] else None,
+                note=row["note"],
             )
             for row in csv.DictReader(lines)
         ]

@@ -69,7 +69,7 @@ def _allowed(schema: dict) -> str:
         return GROUP
     bounds = " and ".join(f"{words} {_number(schema[key])}" for key, words in BOUNDS.items() if key in schema)
     pattern = " of letters, digits, '-' and '_'" if "pattern" in schema else ""
-    return f"{KINDS.get(schema.get('type'), 'a value')}{pattern} {bounds}".strip()
+    return f"{KINDS.get(schema.get('type', ''), 'a value')}{pattern} {bounds}".strip()
 
 
 def _number(value: float) -> str:

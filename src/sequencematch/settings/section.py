@@ -33,6 +33,6 @@ class Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _no_truth_value_for_a_number(cls, value, field: ValidationInfo):
-        if isinstance(value, bool) and cls.model_fields[field.field_name].annotation is not bool:
+        if isinstance(value, bool) and cls.model_fields[field.field_name or ""].annotation is not bool:
             raise PydanticCustomError("bool_for_other", "a truth value where another type is needed")
         return value

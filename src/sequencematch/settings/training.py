@@ -1,9 +1,12 @@
 """Settings of training: the optimiser, the schedule, the objective and its rollouts."""
 
+import argparse
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from sequencematch.settings.losses import Settings
+from sequencematch.settings.options import add_settings, settings_from
 from sequencematch.settings.section import Count, Section, Size, setting
 
 
@@ -99,4 +102,21 @@ class Rollouts(Section):
     concurrent: bool = setting(False, "draw rollouts in a process of their own while training goes on")
     staleness: Annotated[int, Field(ge=0)] = setting(
         8, "most gradient steps by which the weights behind rollouts that enter the buffer are old (concurrent)"
+    )
+
+
+def add_training_settings(parser: argparse.ArgumentParser, reads: Settings | None = None) -> None:
+    """Options for the settings of training that ``reads`` names by section (default: all of them)."""
+    for section in (Optimiser, Schedule, Objective, Rollouts):
+        if reads is None or section.group() in reads:
+            add_settings(parser, section, reads and reads[section.group()])
+
+
+def training_settings(args: argparse.Namespace, reads: Settings) -> tuple[Optimiser, Schedule, Objective, Rollouts]:
+    """The settings of training in ``args``. Raises UserError where one that ``reads`` names is missing or wrong."""
+    return (
+        settings_from(args, Optimiser, reads.get("optimiser", ())),
+        settings_from(args, Schedule, reads.get("schedule", ())),
+        settings_from(args, Objective, reads.get("objective", ())),
+        settings_from(args, Rollouts, reads.get("rollouts", ())),
     )

@@ -5,6 +5,7 @@ files. Every function here that reads a file compares the two; a file without a 
 """
 
 import hashlib
+import io
 import json
 import math
 import os
@@ -13,7 +14,6 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from sequencematch.errors import UserError
 
@@ -83,7 +83,7 @@ def write_json_lines(path: Path | str, records: Iterable[dict]) -> None:
 
 
 @contextmanager
-def open_file(path: Path | str, remedy: str = RERUN) -> Iterator[BinaryIO]:
+def open_file(path: Path | str, remedy: str = RERUN) -> Iterator[io.BufferedReader]:
     """A regular file, opened for reading. Raises UserError where there is none, or it cannot be read.
 
     A FIFO or a device is refused at once, because reading it might never end.

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from sequencematch.errors import UserError
 from sequencematch.scores.paper import Reported
@@ -125,7 +126,7 @@ def read_table(path: Path) -> Table:
 
 
 def _cell(row: Mapping[str, str]) -> Cell:
-    numbers = {name: float(row[name]) if row[name] else None for name in STATISTICS}
+    numbers: dict[str, Any] = {name: float(row[name]) if row[name] else None for name in STATISTICS}
     place = (row["method"], float(row["eta"]), row["quantity"])
     paper = None
     if row["paper_value"]:

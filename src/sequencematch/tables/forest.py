@@ -40,7 +40,7 @@ class Results:
 
 def results_of(tables: Iterable[Table], main: str, methods: Collection[str] = ("mle", *COMPARED), **more) -> Results:
     """The tables with a score of all ``methods``; those of another scale than ``main`` are labelled by theirs."""
-    chosen = {}
+    chosen: dict[str, Table] = {}
     for table in tables:
         if table.metric and set(methods) <= {variant.method for variant in table.variants}:
             label = table.task.replace("_", " ")
@@ -82,9 +82,9 @@ def _gains(path: Path) -> dict[tuple[str, str], Dot]:
     for row in rows:
         (task, plain_task), (decoding, plain) = (row[name].split(" | ") for name in ("task", "decoding"))
         if task == plain_task and decoding != plain and without_rule(decoding) == plain and RATIO in decoding:
-            numbers = (float(row[name]) for name in ("mean", "low", "high"))
             threshold = next(part for part in decoding.split("+") if part.startswith(RATIO))
-            measured[task, plain, threshold, row["axis"]] = Dot("", RULED, *numbers, METHODS[RULE])
+            mean, low, high = (float(row[name]) for name in ("mean", "low", "high"))
+            measured[task, plain, threshold, row["axis"]] = Dot("", RULED, mean, low, high, METHODS[RULE])
     uses = Counter(threshold for _, _, threshold, _ in measured)
     ordered = sorted(measured.items(), key=lambda item: uses[item[0][2]])
     return {(task, plain): dot for (task, plain, *_), dot in ordered}

@@ -121,7 +121,9 @@ def _older_error_cells(variant: Variant, decoding: str, depth: str, measured: li
 
 def _within(found: Estimate, quantity: str) -> dict:
     """An estimate whose interval cannot leave what the quantity can be."""
-    return asdict(replace(found, low=max(0.0, found.low), high=min(describe(quantity).top, found.high)))
+    top = describe(quantity).top
+    high = found.high if top is None else min(top, found.high)
+    return asdict(replace(found, low=max(0.0, found.low), high=high))
 
 
 def baselines(comparison: Comparison, variant: Variant) -> list[Variant]:

@@ -26,7 +26,8 @@ MASKED = "bkspc_masked"
 
 def measure_text(comparison: Comparison) -> list[Cell]:
     """Every quantity of every variant and of the real continuations."""
-    names, cells = measures(comparison), []
+    names = measures(comparison)
+    cells: list[Cell] = []
     for variant in comparison.variants:
         for decoding in comparison.decodings:
             if comparison.has(variant, decoding):

@@ -46,7 +46,10 @@ def load_corpora(noised: Path, eos: int, imitate_noise: bool = False) -> tuple[C
     injected wrong tokens count as the expert's own actions.
     """
     splits, provenance = load(noised)
-    return tuple(_corpus(splits[name], provenance["digest"], eos, imitate_noise) for name in ("train", "validation"))
+    train, validation = (
+        _corpus(splits[name], provenance["digest"], eos, imitate_noise) for name in ("train", "validation")
+    )
+    return train, validation
 
 
 def _corpus(split, digest: str, eos: int, imitate_noise: bool) -> Corpus:

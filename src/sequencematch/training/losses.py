@@ -105,7 +105,7 @@ def score_batch(policy: Policy, rows: Sequence[Row], share_prompts: bool, imitat
     if share_prompts or len(rows[0]) == 1:
         data, *others = score_rows(policy, rows, imitate_prompt)
         prompts = others.pop() if imitate_prompt else None
-        return ScoredBatch(data, *others, prompts=prompts)
+        return ScoredBatch(data, next(iter(others), None), prompts)
     columns = zip(*rows, strict=True)
     data, *others = score_rows(policy, [(t,) for t in next(columns)], imitate_prompt)
     (rollouts,) = score_rows(policy, [(t,) for t in next(columns)])

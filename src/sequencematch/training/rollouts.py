@@ -102,10 +102,11 @@ class RolloutSchedule:
             return
         settings = self.settings
         first = self.generations * settings.generate
-        items = [item for item, _ in Order(len(self.corpus), self.seed, "rollouts").slice(first, settings.generate)]
+        order = Order(len(self.corpus), self.seed, "rollouts")
         decoding = Decoding(settings.max_actions, settings.temperature, settings.top_p, settings.top_k)
-        streams = [stable_seed(self.seed, "rollout", first + k) for k in range(len(items))]
-        items, streams = self.processes.share(items), self.processes.share(streams)
+        items = self.processes.share([item for item, _ in order.slice(first, settings.generate)])
+        numbers = self.processes.share(range(first, first + settings.generate))
+        streams = [stable_seed(self.seed, "rollout", number) for number in numbers]
         prompts = [self.corpus.example(item, 0).prompt for item in items]
         self.producer.ask(Request(prompts, decoding, streams, batch=settings.generate))
         self.asked = items, step

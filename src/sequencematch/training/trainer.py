@@ -130,7 +130,11 @@ class Trainer:
                 f"rollouts.concurrent needs training by one process, not by {self.processes.count}: set it to false, "
                 "or lower jobs.train.gpu to 1"
             )
-        producer: Producer = Background(self.policy, run.rebuild) if concurrent else InProcess(self.policy)
+        producer: Producer = InProcess(self.policy)
+        if concurrent:
+            if run.rebuild is None:
+                raise ValueError("rollouts.concurrent needs Run.rebuild, which makes the policy of the second process")
+            producer = Background(self.policy, run.rebuild)
         steps = self.stage.stop - self.stage.start
         return RolloutSchedule(run.rollouts, run.train, run.optimiser.batch, steps, run.seed, producer, self.processes)
 
@@ -213,7 +217,7 @@ class Trainer:
         entries = self.rollouts.draw(step)
         if run.rollouts.share_prompts:
             examples = [run.train.example(entry.example, self.step) for entry in entries]
-        rows = [(example, self._rollout(entry)) for example, entry in zip(examples, entries, strict=True)]
+        rows: list[Row] = list(zip(examples, map(self._rollout, entries), strict=True))
         metrics = {
             "pop_rate": sum(e.actions.count(self.policy.bkspc) for e in entries) / sum(len(e.actions) for e in entries),
             "rollout_age": float(self.rollouts.buffer.ages(step).mean()),
