@@ -32,10 +32,22 @@ def test_actions_fit_the_context_of_a_pretrained_model(tmp_path, key):
 def test_a_context_that_nobody_knows_is_left_to_the_job(tmp_path):
     for values in ({}, {"max_position_embeddings": "many"}):
         assert load_config(BASE, ("o", pretrained(tmp_path / f"m{len(values)}", **values)))
-    (tmp_path / "damaged").mkdir()
-    (tmp_path / "damaged/config.json").write_text("{")
-    assert load_config(BASE, ("o", {"model": {"source": str(tmp_path / "damaged")}}))
     assert load_config(BASE, ("o", {"model": {"source": "somebody/something"}}))
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("{", "config.json' is no valid JSON"),
+        ('{"model_type": "llava", "text_config": {}}', "no causal language model of text alone (llava)"),
+        ('{"model_type": "llama", "num_hidden_layers": 1000000000}', "describes no network that can be"),
+    ],
+)
+def test_a_model_that_cannot_be_used_is_refused_with_the_configuration(tmp_path, content, sentence):
+    (tmp_path / "config.json").write_text(content)
+    for section, key in (("model", "source"), ("evaluation", "judge")):
+        said = refusal({section: {key: str(tmp_path)}})
+        assert said.startswith(f"overlay.yaml: {section}.{key} (task mul): ") and sentence in said
 
 
 @pytest.mark.parametrize("section, key", [("model", "source"), ("evaluation", "judge")])

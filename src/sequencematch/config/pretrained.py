@@ -4,7 +4,8 @@ from functools import cache
 from pathlib import Path
 
 from sequencematch.errors import UserError
-from sequencematch.store.files import parse_object
+from sequencematch.store.files import read_json
+from sequencematch.store.foreign import MOST_BYTES
 
 # What families of models call the number of positions.
 CONTEXT = ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "seq_length", "n_ctx")
@@ -15,8 +16,8 @@ def context_of(source: str, revision: str) -> int | None:
     """The most tokens that a model takes, by hub name or path; None if this machine does not know. Asks no hub."""
     file = _config_file(source, revision)
     try:
-        values = parse_object(file.read_text(encoding="utf-8"), f"'{file}'") if file else {}
-    except (OSError, UnicodeDecodeError, UserError):
+        values = read_json(file, most=MOST_BYTES) if file else {}
+    except UserError:
         return None  # the job that loads the model says what is wrong
     inner = values.get("text_config")
     for group in (values, inner if isinstance(inner, dict) else {}):

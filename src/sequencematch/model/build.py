@@ -16,6 +16,7 @@ from sequencematch.model.attention import use_state_tree
 from sequencematch.model.description import check_memory, misfit, read_description, read_tensors
 from sequencematch.model.policy import Ids, Policy, id_set, trained_tensors
 from sequencematch.settings.model import Model
+from sequencematch.store import foreign
 from sequencematch.store.hub import cannot_load, check_source
 
 # On import bitsandbytes, which peft imports whatever the weights, warns that an optional package is not there.
@@ -128,6 +129,8 @@ def _pretrained_lm(model: Model):
     from transformers import AutoModelForCausalLM
 
     check_source("model", model.source)
+    if Path(model.source).is_dir():
+        foreign.check_memory(Path(model.source), foreign.check_config(Path(model.source)))
     options = {
         "revision": model.revision,
         "trust_remote_code": model.trust_remote_code,
@@ -141,11 +144,16 @@ def _pretrained_lm(model: Model):
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=options["dtype"]
         )
     try:
-        lm = AutoModelForCausalLM.from_pretrained(model.source, **options)
+        lm, loaded = AutoModelForCausalLM.from_pretrained(model.source, output_loading_info=True, **options)
     except MemoryError:
         raise
     except Exception as error:  # of whatever the folder's files make the library do
         raise cannot_load("model", model.source, error) from error
+    if missing := sorted({*loaded["missing_keys"], *(key for key, *_ in loaded["mismatched_keys"])}):
+        raise UserError(
+            f"the weights of '{model.source}' are not those of the network that its config.json describes ("
+            f"{', '.join(missing[:3])}{', ...' * (len(missing) > 3)} missing or of another shape): get the model again"
+        )
     for number in ("vocab_size", "hidden_size", "max_position_embeddings"):
         if not isinstance(getattr(lm.config, number, None), int):
             raise UserError(

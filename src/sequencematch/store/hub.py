@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sequencematch.errors import UserError
 from sequencematch.store.files import reason
+from sequencematch.store.foreign import CONFIG, check_config
 
 CONSENT = "SEQUENCEMATCH_TRUST_REMOTE_CODE"
 
@@ -26,7 +27,7 @@ def trust_code() -> None:
 
 
 def check_source(what: str, source: str) -> None:
-    """Raises UserError if ``source`` can only be a path and is no folder, or is a folder without a model.
+    """Raises UserError if ``source`` can only be a path and is no folder, or is a folder without a sound model.
 
     what: the part (model, tokenizer) that is about to be loaded. Nothing is asked of the hub.
     """
@@ -38,9 +39,11 @@ def check_source(what: str, source: str) -> None:
         )
     if folder.is_file():
         raise UserError(f"'{source}' is a file: give the path of the model's folder{_conversion(folder)}")
-    if folder.is_dir() and not (folder / "config.json").is_file():
+    if folder.is_dir() and not (folder / CONFIG).is_file():
         gguf = next(iter(sorted(folder.glob("*.gguf"))), None)
-        raise UserError(f"'{source}' is no model folder: it holds no config.json{_conversion(gguf) if gguf else ''}")
+        raise UserError(f"'{source}' is no model folder: it holds no {CONFIG}{_conversion(gguf) if gguf else ''}")
+    if folder.is_dir():
+        check_config(folder)
 
 
 def _conversion(file: Path) -> str:

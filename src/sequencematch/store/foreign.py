@@ -1,0 +1,77 @@
+"""``config.json`` of a model folder, which may be a stranger's: checked before anything is made of it."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from sequencematch.errors import UserError
+from sequencematch.store.files import read_json
+
+CONFIG = "config.json"
+MOST_BYTES = 2**24  # of config.json
+MOST_LAYERS = 2**12
+MOST_ROWS = 2**24  # of the vocabulary, as of any other matrix
+MOST_POSITIONS = 2**31
+LAYERS = ("num_hidden_layers", "num_layers", "n_layers", "n_layer")
+WIDTH = ("hidden_size", "n_embd", "d_model")
+VOCABULARY = ("vocab_size",)
+# Parts of the names of settings that are sizes, and how large they may be: the first one that a name holds counts.
+SIZES = (
+    (re.compile(r"(^|_)n?_?layers?$"), MOST_LAYERS),
+    (re.compile(r"position|seq|ctx|window"), MOST_POSITIONS),
+    (re.compile(r"vocab|size|embd|dim|inner|width|heads?$|experts?$|rank|d_model|d_ff|d_kv"), MOST_ROWS),
+)
+# Groups of settings that networks of text alone do not have.
+OTHER_THAN_TEXT = re.compile(r"text_config|vis(ion|ual)|ima?ge?|video|audio|speech|vq_|qformer|perceiver|tower|codec")
+
+
+def check_config(folder: Path) -> dict:
+    """The content of a model folder's config.json.
+
+    Raises UserError where it is no JSON object, where the network is none of text alone, and where a size is none.
+    """
+    config = read_json(folder / CONFIG, "get the model again", MOST_BYTES)
+    kind = config.get("model_type", "of no model_type")
+    if other := [name for name, value in config.items() if isinstance(value, dict) and OTHER_THAN_TEXT.search(name)]:
+        raise UserError(
+            f"'{folder}' is no causal language model of text alone ({kind}): its config.json has {', '.join(other)}; "
+            "choose a text-only model"
+        )
+    for name, value in _named_numbers(config):
+        most = next((most for pattern, most in SIZES if pattern.search(name)), None)
+        if most is not None and value > most:
+            raise UserError(
+                f"'{folder}' describes no network that can be: {name} is {value:.6g}, and may be {most:,} at most "
+                "(config.json); get the model again, or choose another one"
+            )
+    return config
+
+
+def check_memory(folder: Path, config: dict) -> None:
+    """Raises UserError where the network that ``config`` describes exceeds this machine's memory even in 4 bits."""
+    layers, width, vocabulary = (_first(config, names) for names in (LAYERS, WIDTH, VOCABULARY))
+    needed = (layers * 4 * width**2 + vocabulary * width) / 2
+    present = psutil.virtual_memory().total
+    if needed > present:
+        raise UserError(
+            f"the network of '{folder}' ({layers} layers of width {width}, {vocabulary} tokens) needs more than "
+            f"{needed / 1e9:,.1f} GB, and this machine has {present / 1e9:,.1f} GB: choose a smaller model"
+        )
+
+
+def _first(config: dict, names: tuple[str, ...]) -> int:
+    return next((config[name] for name in names if isinstance(config.get(name), int)), 0)
+
+
+def _named_numbers(values: Any, name: str = "") -> Iterator[tuple[str, float]]:
+    if isinstance(values, dict):
+        for key, value in values.items():
+            yield from _named_numbers(value, key)
+    elif isinstance(values, list):
+        for value in values:
+            yield from _named_numbers(value, name)
+    elif isinstance(values, int | float) and not isinstance(values, bool):
+        yield name, values

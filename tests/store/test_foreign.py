@@ -1,0 +1,124 @@
+"""A stranger's model folder: whatever its config.json says, it is used or refused in one sentence, and soon."""
+
+import json
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from sequencematch.data.tokenizer import pretrained_tokenizer
+from sequencematch.errors import UserError
+from sequencematch.model.build import new_policy
+from sequencematch.settings.model import Model
+
+SHAPE = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+SHAPE |= {"num_key_value_heads": 1, "intermediate_size": 24, "max_position_embeddings": 32}
+SPECIALS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+
+
+def the_network(folder):
+    return new_policy(Model(source=str(folder)), 40, {"bos": 1, "eos": 2, "pad": 0}, backspace=True, seed=0)
+
+
+def the_tokenizer(folder):
+    return pretrained_tokenizer(str(folder))
+
+
+def refusal(folder, load=the_network):
+    begun = time.monotonic()
+    with pytest.raises(UserError) as caught:
+        load(folder)
+    assert time.monotonic() - begun < 20
+    assert str(folder) in str(caught.value) and "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+PICTURES = {
+    "gemma3": {"text_config": SHAPE, "vision_config": {}},
+    "llava": {"text_config": SHAPE | {"model_type": "llama"}, "vision_config": {"model_type": "clip_vision_model"}},
+    "qwen2_5_vl": {"text_config": SHAPE, "vision_config": {"depth": 1}},
+    "qwen2_audio": {"text_config": SHAPE, "audio_config": {}},
+    "mllama": {"text_config": SHAPE, "vision_config": {}},
+    "mistral3": {"text_config": SHAPE | {"model_type": "mistral"}, "vision_config": {"model_type": "pixtral"}},
+    "idefics": SHAPE | {"vision_config": {}},
+    "fuyu": SHAPE | {"text_config": {}},
+    "qwen": SHAPE | {"visual": {"layers": 2}},
+    "of_tomorrow": SHAPE | {"text_config": {}, "video_config": {}},
+    "with_code": SHAPE | {"text_config": {}, "speech_config": {}, "auto_map": {"AutoConfig": "its.Own"}},
+}
+
+
+@pytest.mark.parametrize("load", [the_network, the_tokenizer])
+@pytest.mark.parametrize("kind", PICTURES)
+def test_a_network_of_more_than_text_is_refused_by_its_name(tmp_path, load, kind):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind, **PICTURES[kind]}))
+    assert f"is no causal language model of text alone ({kind})" in refusal(tmp_path, load)
+
+
+ABSURD = [
+    {"num_hidden_layers": 10**9},
+    {"num_hidden_layers": 1e9},
+    {"vocab_size": 10**15},
+    {"hidden_size": 10**12},
+    {"intermediate_size": 2**40},
+    {"num_attention_heads": 10**10},
+    {"max_position_embeddings": 10**15},
+    {"model_type": "gpt2", "n_layer": 10**9, "n_embd": 16, "n_head": 2},
+    {"model_type": "gpt2", "n_positions": 10**15, "n_embd": 16, "n_head": 2},
+    {"model_type": "mixtral", "num_local_experts": 10**9},
+    {"rope_scaling": {"rope_type": "yarn", "original_max_position_embeddings": 10**15}},
+]
+
+
+@pytest.mark.parametrize("load", [the_network, the_tokenizer])
+@pytest.mark.parametrize("changes", ABSURD, ids=str)
+def test_absurd_sizes_are_refused_before_anything_is_made(tmp_path, load, changes):
+    content = {"model_type": "llama", **SHAPE, **SPECIALS} | changes
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    assert "describes no network that can be" in refusal(tmp_path, load)
+
+
+def test_a_network_larger_than_the_memory_is_not_begun(tmp_path):
+    content = {"model_type": "llama", **SHAPE, "num_hidden_layers": 4000, "hidden_size": 2**20}
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    assert "needs more than" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "[" * 10**5, '{"vocab_size": NaN}', "\0", ""])
+def test_a_file_that_is_something_else_is_one_sentence(tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    assert "get the model again" in refusal(tmp_path) and refusal(tmp_path, the_tokenizer)
+
+
+@pytest.fixture
+def sound(tmp_path):
+    torch.manual_seed(0)
+    lm = AutoModelForCausalLM.from_config(AutoConfig.for_model("llama", **SHAPE, **SPECIALS, initializer_range=0.3))
+    lm.save_pretrained(tmp_path)
+    return tmp_path
+
+
+def test_sizes_of_real_networks_are_none_of_those(sound):
+    assert the_network(sound).context == 32
+    large = {"vocab_size": 262144, "hidden_size": 16384, "num_hidden_layers": 126, "max_position_embeddings": 10**7}
+    content = json.loads((sound / "config.json").read_text())
+    (sound / "config.json").write_text(json.dumps(content | large | {"rope_theta": 1e9}))
+    assert "describes no network" not in refusal(sound)
+
+
+def test_a_layer_without_weights_is_not_drawn_at_random(sound):
+    """transformers would only warn, and train a network that nobody has pretrained."""
+    content = json.loads((sound / "config.json").read_text())
+    (sound / "config.json").write_text(json.dumps(content | {"num_hidden_layers": 2}))
+    assert "missing or of another shape" in refusal(sound)
+
+
+def test_a_tensor_that_is_missing_or_of_another_shape_is_named(sound):
+    tensors = load_file(sound / "model.safetensors")
+    name = "model.layers.0.mlp.down_proj.weight"
+    save_file({k: v for k, v in tensors.items() if k != name}, sound / "model.safetensors", {"format": "pt"})
+    assert name in refusal(sound)
+    save_file(tensors | {name: tensors[name][:-1].clone()}, sound / "model.safetensors", {"format": "pt"})
+    assert refusal(sound)
