@@ -109,6 +109,7 @@ test-packages:
 
 lint: $(SETUP)
 	$(BIN)/ruff check src tests workflow
+	$(BIN)/ruff format --check src tests workflow
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow/rules

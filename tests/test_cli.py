@@ -207,7 +207,7 @@ def test_trace_prints_both_forms(checkpoint, capsys):
     assert found["algorithm_2"]["token"] == [*found["prompt"], "2", "7", "2", "8", "<eos>"]
 
 
-@pytest.mark.parametrize("prompt, actions", [("<bos>", "<bkspc>"), ("", "5"), ("<bos> <bkspc>", "5")])
+@pytest.mark.parametrize(("prompt", "actions"), [("<bos>", "<bkspc>"), ("", "5"), ("<bos> <bkspc>", "5")])
 def test_what_cannot_be_traced(capsys, prompt, actions):
     assert "<bkspc>" in error(capsys, "trace", prompt, actions)
 

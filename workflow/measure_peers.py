@@ -34,6 +34,7 @@ class Worker:
         self.versions = self._answer()["versions"]
 
     def ask(self, **request) -> dict:
+        """Send a request to the worker and wait for its answer."""
         print(json.dumps(request), file=self.questions, flush=True)
         return self._answer()
 
@@ -44,6 +45,7 @@ class Worker:
         return json.loads(line)
 
     def close(self) -> None:
+        """Let the worker end, and wait for it."""
         self.questions.close()
         self.process.wait()
 

@@ -42,6 +42,7 @@ class Run:
         self.reset()
 
     def reset(self) -> None:
+        """Forget what was counted."""
         self.passes = self.pushed = self.kept = 0
         self.worst = 0.0
 

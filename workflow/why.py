@@ -131,7 +131,7 @@ def scope(workflow: Workflow, rule: str, jobs: set[Job]) -> str:
     """Which of the rule's jobs these are, e.g. ' (method sm, sm_js)'; nothing where all are."""
     within = [job for job in real_jobs(workflow) if job.rule.name == rule]
     parts = []
-    for name in within[0].wildcards.keys():
+    for name in within[0].wildcards.keys():  # noqa: SIM118 (iterating over wildcards gives their values)
         values = sorted({job.wildcards[name] for job in jobs})
         closer = [job for job in within if job.wildcards[name] in values]
         if len(closer) < len(within):

@@ -70,6 +70,7 @@ class Inputs:
         return (i[None, None, :] <= i[None, :, None]) & (i[None, :, None] < self.end[:, None, :])
 
     def to(self, device: torch.device) -> "Inputs":
+        """The same on ``device``."""
         end, mask = (t if t is None else t.to(device) for t in (self.end, self.mask))
         return Inputs(self.token.to(device), self.position.to(device), end, mask)
 
@@ -91,6 +92,7 @@ class StateIndex:
     ended: Tensor
 
     def to(self, device: torch.device) -> "StateIndex":
+        """The same on ``device``."""
         return StateIndex(*(t.to(device) for t in vars(self).values()))
 
     def at_prompt(self, bkspc: int) -> Tensor:
@@ -335,7 +337,7 @@ class Objective:
         return 1.0 if self.value_from == "data" else 0.5
 
     def phi(self, r: Tensor) -> Tensor:
-        """phi of the divergence, elementwise; phi(0) = 0."""
+        """The function phi of the divergence, elementwise. It is 0 at 0."""
         return DIVERGENCES[self.divergence](r, self)
 
     @property
@@ -415,8 +417,11 @@ class Normaliser:
         return self.trajectories * self.cloned
 
     def model(self, weighting: str) -> float:
-        """The divisor of sums over rollouts. Uniform weights: a mean per transition. Discounted: the data's own, so
-        that the two halves of the value bracket cancel where they start in the same state."""
+        """The divisor of sums over rollouts.
+
+        With uniform weights, sums become a mean per transition. With discounted weights, the divisor is that of the
+        data, so that the two halves of the value bracket cancel where they start in the same state.
+        """
         return self.model_transitions if weighting == "uniform" else self.data
 
 

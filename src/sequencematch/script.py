@@ -69,9 +69,11 @@ class Parser(argparse.ArgumentParser):
     """Says in one sentence what is wrong with a command line, and shows in its help one that is right."""
 
     def error(self, message: str) -> NoReturn:
+        """Exit with status 2 and one sentence on stderr."""
         self.exit(2, f"error: {printable(message)} (see {self.prog} --help)\n")
 
     def format_help(self) -> str:
+        """The help, with an example that has the values of config.yaml."""
         words = [f"python src/{self.prog}"]
         for action in self._actions:
             value = configured(action)

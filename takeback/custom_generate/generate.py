@@ -97,6 +97,7 @@ class BackspaceStreamer(BaseStreamer):
             self.show(after[len(before) :] if after.startswith(before) else self._text(ids))
 
     def end(self) -> None:
+        """End the stream with a line break."""
         self.prompt, self.live = [], []
         self.show("\n")
 
@@ -476,8 +477,10 @@ class _Stop:
         self.criteria = model._get_stopping_criteria(config, criteria if criteria is not None else [], tokenizer)
 
     def __call__(self, rows: list[_Row]) -> None:
-        """Asked once for each length among the rows that have just written. Criteria may keep a state for each row, so
-        that they are given all rows, the others cut off or filled up to that length."""
+        """Ask the criteria once for each length among the rows that have just written a token.
+
+        Criteria may keep a state for each row, so they are given all rows, cut or filled up to that length.
+        """
         under_way = [b for b, row in enumerate(rows) if not row.done] if self.criteria else []
         for length in {len(rows[b].tokens) for b in under_way}:
             cut = [row.tokens[:length] for row in rows]

@@ -50,7 +50,7 @@ def test_a_model_that_cannot_be_used_is_refused_with_the_configuration(tmp_path,
         assert said.startswith(f"overlay.yaml: {section}.{key} (task mul): ") and sentence in said
 
 
-@pytest.mark.parametrize("section, key", [("model", "source"), ("evaluation", "judge")])
+@pytest.mark.parametrize(("section", "key"), [("model", "source"), ("evaluation", "judge")])
 def test_a_model_that_is_not_there_is_refused_before_anything_runs(tmp_path, section, key):
     for source in ("./nowhere", str(tmp_path / "nowhere"), "models/of/mine"):
         said = refusal({section: {key: source}})

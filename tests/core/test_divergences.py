@@ -28,7 +28,7 @@ REWARDS = (-0.68, -0.5, -0.01, 0.0, 0.3, 1.0, 2.0, 4.0)
 CONJUGATES = [(name, x) for name in F for x in REWARDS] + [("kl", -5.0), ("chi2", -5.0)]
 
 
-@pytest.mark.parametrize("name, x", CONJUGATES)
+@pytest.mark.parametrize(("name", "x"), CONJUGATES)
 def test_phi_is_the_conjugate_of_f(name, x):
     """phi(x) = -f*(-x) = min over t of f(t) + x t."""
     f, interval = F[name]
@@ -44,7 +44,7 @@ def value_and_slope(phi, x):
 
 
 @pytest.mark.parametrize(
-    "objective, joint",
+    ("objective", "joint"),
     [
         (Objective("js"), -math.log(2) + 0.01),
         (Objective("js", js_delta=0.2), -math.log(2) + 0.2),

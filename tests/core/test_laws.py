@@ -345,7 +345,7 @@ def rows(scores, part):
     return core.Scores(*(tensor[part] for tensor in vars(scores).values()))
 
 
-@pytest.mark.parametrize("n, epsilon", product([1, 5, 40], [0.01, 0.2]))
+@pytest.mark.parametrize(("n", "epsilon"), product([1, 5, 40], [0.01, 0.2]))
 def test_law_7_the_leaking_chain(n, epsilon):
     """Data stays on a chain of n steps, the model leaks epsilon at each (appendix B): KL(P||Q) is the cloning
     loss, -n log(1 - epsilon); chi2 is (1 - epsilon)^-n - 1; KL(Q||P) is infinite."""

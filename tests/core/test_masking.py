@@ -177,14 +177,14 @@ def assert_same(network, left, right, tolerance):
         assert (a - b).abs().max() <= tolerance * b.abs().max(), f"loss {number}"
 
 
-@pytest.mark.parametrize("build, tolerance", NETWORKS)
+@pytest.mark.parametrize(("build", "tolerance"), NETWORKS)
 def test_tree_and_algorithm_2_give_the_same_losses_and_gradients(build, tolerance):
     network, rows = build(), batch()
     tree, copies = separate_trees(network, rows), separate_copies(network, rows)
     assert_same(network, losses(*tree), losses(*copies), tolerance)
 
 
-@pytest.mark.parametrize("build, tolerance", NETWORKS)
+@pytest.mark.parametrize(("build", "tolerance"), NETWORKS)
 def test_shared_prompt_gives_the_losses_and_gradients_of_two_trees(build, tolerance):
     network, rows = build(), batch(seed=1)
     assert_same(network, losses(*shared_trees(network, rows)), losses(*separate_trees(network, rows)), tolerance)

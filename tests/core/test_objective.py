@@ -209,7 +209,7 @@ def test_value_terms_of_a_shared_prompt_cancel():
         assert same == (name != "chi2_mixture")
 
 
-@pytest.mark.parametrize("weighting, value_from", ESTIMATORS)
+@pytest.mark.parametrize(("weighting", "value_from"), ESTIMATORS)
 def test_sequence_match_divides_each_part_by_its_own_count(weighting, value_from):
     """Discounted: both are means over trajectories, on one scale. Uniform: rollouts are a mean per transition."""
     logits, [data, model] = encoded()

@@ -109,7 +109,7 @@ def test_generators_by_name(monkeypatch):
     monkeypatch.setitem(documents.GENERATORS, "fixed", lambda: TEXTS)
     data = Translation(source="counted", train=5, validation=2, test=3, seed=9)
     source = Source(kind="generated", name="counted")
-    splits, facts = make_splits(read_pairs(source, data), data, source, lambda pair: pair[0])
+    splits, _facts = make_splits(read_pairs(source, data), data, source, lambda pair: pair[0])
     assert sorted(itertools.chain(*splits.values())) == sorted((f"9-{i}", f"9+{i}") for i in range(10))
     assert {name: len(rows) for name, rows in splits.items()} == {"train": 5, "validation": 2, "test": 3}
     assert read_documents(Source(kind="generated", name="fixed")) == {"train": TEXTS}

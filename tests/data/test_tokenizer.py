@@ -132,7 +132,7 @@ def test_a_pretrained_byte_level_tokenizer_loads(tmp_path):
     tokenizer = load_tokenizer(tmp_path)
     assert tokenizer.special_ids == {"pad": 0, "bos": 0, "eos": 0}
     text = "never seen: ß, 42"
-    assert tokenizer.decode(tokenizer.prompt(text) + [0]) == text
+    assert tokenizer.decode([*tokenizer.prompt(text), 0]) == text
     assert tokenizer.render([*tokenizer.encode("42"), tokenizer.bkspc]) == "42<bkspc>"
 
 

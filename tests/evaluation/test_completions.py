@@ -230,7 +230,7 @@ def test_shown_are_the_first_examples_with_their_last_token_wrong(run):
 @pytest.mark.slow
 def test_a_text_is_sampled_shown_and_judged_by_the_scripts(tmp_path):
     tokenizer = train_byte_tokenizer(TEXTS, 300)
-    policy, _ = trained_folder(tmp_path / "run", tokenizer=tokenizer)
+    _policy, _ = trained_folder(tmp_path / "run", tokenizer=tokenizer)
     for name in ("judge", "plain"):
         trained_folder(tmp_path / name, backspace=False, tokenizer=tokenizer)
     tokenizer.save(tmp_path / "tokenizer")

@@ -4,6 +4,7 @@ The loop knows no cache, no batch and no mask. So whatever families hide in thei
 compared with what the network itself computes.
 """
 
+import itertools
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -335,7 +336,7 @@ def test_stopping_criteria_see_each_row_at_its_own_length(lm, numbers):
 
     def written(token):
         """After how many actions each row first keeps the token."""
-        pairs = [list(zip(row, row[1:] + [-1], strict=True)) for row in plain]
+        pairs = [list(zip(row, [*row[1:], -1], strict=True)) for row in plain]
         return [next(t for t, (a, then) in enumerate(row, 1) if a == token and then != DELETED) for row in pairs]
 
     token = 13
@@ -387,7 +388,7 @@ def test_position_embeddings_that_depend_on_the_length_are_refused():
 
 
 @pytest.mark.parametrize(
-    "options, words",
+    ("options", "words"),
     [
         ({}, "names no <bkspc>"),
         ({"takeback_ratio": 1.5}, "takeback_ratio is a share"),
@@ -437,7 +438,7 @@ def test_a_learned_backspace_gives_way_to_the_rule(numbers):
     options = {"bkspc_token_id": DELETED, "do_sample": True, "top_k": 0, "max_new_tokens": 30, "eos_token_id": 2}
     found = generate(model=lm, **batch(), **options, bkspc_bias=50.0, takeback_ratio=0.2, return_dict_in_generate=True)
     for row in found.actions.tolist():
-        for before, after in zip(row, row[1:], strict=False):
+        for before, after in itertools.pairwise(row):
             assert (before, after) != (DELETED, DELETED)
     learned = generate(model=lm, **batch(), **options, bkspc_bias=50.0, return_dict_in_generate=True)
     assert (learned.actions == DELETED).sum() > 10

@@ -211,7 +211,7 @@ def test_streaming_shows_deletions_as_they_happen(exported, loaded, capsys):
 
 
 @pytest.mark.parametrize(
-    "options, words",
+    ("options", "words"),
     [
         ({"max_new_tokens": 100}, "exceed the context"),
         ({"num_beams": 2}, "num_beams"),

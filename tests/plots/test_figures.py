@@ -106,9 +106,7 @@ def traced() -> dict:
 
 def curves() -> list[Curve]:
     steps = np.arange(1, 40)
-    return [
-        Curve(v, {name: (steps, 1e6 / steps) for name in ("loss", "r_data", "v_tail", "pop_rate")}) for v in VARIANTS
-    ]
+    return [Curve(v, dict.fromkeys(("loss", "r_data", "v_tail", "pop_rate"), (steps, 1e6 / steps))) for v in VARIANTS]
 
 
 KINDS = {

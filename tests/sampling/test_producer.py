@@ -86,7 +86,7 @@ def trained(inputs, monkeypatch, build=sound, **rollouts):
         metrics, _ = trainer.train()
     finally:
         trainer.close()
-    first, *later = [row.pop("rollout_wait", 0.0) for row in metrics]  # the first one waits for the process itself
+    _first, *later = [row.pop("rollout_wait", 0.0) for row in metrics]  # the first one waits for the process itself
     return trained_tensors(policy), metrics, entered, sum(later)
 
 

@@ -26,8 +26,19 @@ def test_chinese_is_cut_into_characters_and_the_signature_says_so(language):
 
 @pytest.mark.parametrize(
     ("language", "tokenizer"),
-    [("fr", "13a"), (None, "13a"), ("de", "13a"), ("ja", "ja-mecab"), ("jpn_Jpan", "ja-mecab"), ("ko", "ko-mecab")]
-    + [("kor", "ko-mecab"), ("th", "char"), ("khm_Khmr", "char"), ("my", "char"), ("lo", "char")],
+    [
+        ("fr", "13a"),
+        (None, "13a"),
+        ("de", "13a"),
+        ("ja", "ja-mecab"),
+        ("jpn_Jpan", "ja-mecab"),
+        ("ko", "ko-mecab"),
+        ("kor", "ko-mecab"),
+        ("th", "char"),
+        ("khm_Khmr", "char"),
+        ("my", "char"),
+        ("lo", "char"),
+    ],
 )
 def test_the_tokenizer_of_a_language(language, tokenizer):
     assert tokenizer_of(language) == tokenizer

@@ -251,7 +251,7 @@ def test_samples_of_other_inputs_are_not_scored(run, tmp_path, changed):
         record("examples", {"tokenizer": "another"})
     elif changed:
         record(changed, {"tokenizer": made_of["tokenizer"]}, b"another")
-    done, metrics = run()
+    done, _metrics = run()
     if changed is None:
         assert done.returncode == 0, done.stderr
     else:

@@ -48,7 +48,7 @@ def metrics(method: str, eta: float, seed: int, correct: str, **changes) -> dict
         "method": method,
         "eta": eta,
         "seed": seed,
-        "decodings": {name: decoding for name in ("sampled", "greedy", "perturbed=0.1")},
+        "decodings": dict.fromkeys(("sampled", "greedy", "perturbed=0.1"), decoding),
         "repair": repair if backspace else None,
         "budget": BUDGET,
         "commit": "abc",

@@ -66,7 +66,7 @@ def test_rows_of_like_length_stand_together_and_none_is_lost(shared):
         before, after = ([key(row[column]) for row in each] for each in (rows, ordered))
         assert sorted(before) == sorted(after)
     if shared:
-        assert sorted(map(lambda row: tuple(map(key, row)), rows)) == sorted(tuple(map(key, row)) for row in ordered)
+        assert sorted(tuple(map(key, row)) for row in rows) == sorted(tuple(map(key, row)) for row in ordered)
         lengths = [sum(nodes(t, BKSPC) for t in row) for row in ordered]
         assert lengths == sorted(lengths)
     else:

@@ -44,7 +44,7 @@ def test_draws_are_uniform_and_without_replacement():
 def test_a_buffer_with_too_few_rollouts_gives_no_batch():
     buffer = ReplayBuffer(10)
     buffer.add(entries(0, 3))
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="larger"):
         buffer.draw(4, RNG(0))
 
 
@@ -84,7 +84,7 @@ def test_generations_come_at_the_interval_exactly_on_average(generate, seen, bat
     assert len(due) * interval > 399  # none is missing at the end
 
 
-@pytest.mark.parametrize("generate, seen, batch", [(128, 8, 32), (10, 3, 12), (7, 8, 32)])
+@pytest.mark.parametrize(("generate", "seen", "batch"), [(128, 8, 32), (10, 3, 12), (7, 8, 32)])
 def test_rollouts_are_seen_as_often_as_said(generate, seen, batch):
     """Counted over the whole lives of rollouts in a full buffer."""
     buffer, rng, counts, number = ReplayBuffer(4 * max(generate, batch)), RNG(0), Counter(), 0

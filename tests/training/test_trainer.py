@@ -48,7 +48,7 @@ def content(folder: Path) -> list[bytes]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "place, countdown",
+    ("place", "countdown"),
     [("step", 13), ("write", 2), ("fsync", 1), ("rename", 4), ("fsync", 8)],
 )
 def test_killed_run_resumes_to_the_same_bits(inputs, undisturbed, tmp_path, place, countdown):

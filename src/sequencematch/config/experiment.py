@@ -35,6 +35,8 @@ Data = (
 
 
 class Task(Section):
+    """A task: its data, the decodings it is sampled with, and the settings that differ from the configuration's."""
+
     data: Data = Field(discriminator=Discriminator(_family), description="the task's examples, of one family")
     noise: Overrides = {}
     model: Overrides = {}
@@ -57,6 +59,8 @@ class Method(Section):
 
 
 class Table(Section):
+    """A table of results: one task, and the methods it compares."""
+
     title: str = Field(description="heading of the table")
     task: str = Field(description="task whose runs are compared")
     methods: tuple[str, ...] = Field(min_length=1, description="methods compared, in this order")
@@ -81,6 +85,8 @@ class Job(Section):
 
 
 class Jobs(Section):
+    """What each kind of job asks of a cluster."""
+
     data: Job = Job()
     train: Job = Job()
     sample: Job = Job()
@@ -101,6 +107,8 @@ class InForce(TypedDict):
 
 
 class Config(Section):
+    """The whole configuration of a scale, checked."""
+
     scale: Name = Field(description="name of the scale, and of its folder under results/")
     extends: str = setting("", "scale whose overlay comes before this one's")
     seeds: tuple[int, ...] = Field(min_length=1, description="seeds of the runs")

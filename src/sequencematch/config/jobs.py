@@ -85,6 +85,7 @@ class Jobs:
     # Data
 
     def dataset_script(self, wildcards: Wildcards) -> str:
+        """The name of the script that makes a task's data, by the family of the task."""
         return f"make_{self._of(wildcards, 'data').family}"
 
     def dataset_options(self, wildcards: Wildcards) -> str:
@@ -127,9 +128,11 @@ class Jobs:
         return self.base_model(wildcards) if by_model else []
 
     def injected_unused(self, wildcards: Wildcards) -> Collection[str]:
+        """Modules that noise injection imports and does not use: those of the model, unless a model proposes tokens."""
         return () if self.injected_policy(wildcards) else MODEL_CODE
 
     def noise_options(self, wildcards: Wildcards) -> str:
+        """The settings of the noise, and the policy that proposes wrong tokens. Clean data (eta = 0) read neither."""
         if wildcards.eta == "0":
             return ""
         policy = self.injected_policy(wildcards)
@@ -148,12 +151,15 @@ class Jobs:
         return self.base_model(wildcards)
 
     def base_options(self, wildcards: Wildcards) -> str:
+        """The settings of a base model's training."""
         return f"{self._settings(wildcards, {'model': None, **BASE_READS})} {self._resume_option(wildcards)}"
 
     def bc_options(self, wildcards: Wildcards) -> str:
+        """The settings of the first k steps of BC."""
         return f"{self._settings(wildcards, BC_READS)} {self._resume_option(wildcards)}"
 
     def finetune_options(self, wildcards: Wildcards) -> str:
+        """The loss of a method, and the settings that this loss reads."""
         loss, reads = self.config.methods[wildcards.method].loss, self.config.loss_of(wildcards.method).reads
         return f"--loss {loss} {self._settings(wildcards, reads)} {self._resume_option(wildcards)}"
 
@@ -226,6 +232,7 @@ class Jobs:
         return f"{self.folder}/tables/{table}.{'html' if table in self.text_tables else 'md'}"
 
     def title_option(self, wildcards: Wildcards) -> str:
+        """The heading of a table."""
         return f"--title {shlex.quote(self.config.tables[wildcards.table].title)}"
 
     def titled(self, form: str) -> Callable[[Wildcards], dict[str, str]]:
@@ -259,9 +266,11 @@ class Jobs:
         return list(dict.fromkeys(path for paths in found for path in paths))
 
     def task_metrics(self, wildcards: Wildcards) -> list[str]:
+        """The metrics files of the runs that a task's tables compare."""
         return self.metrics_of_tables(wildcards.task)
 
     def base_models(self, wildcards: Wildcards) -> list[str]:
+        """The base models of a task, one for each seed."""
         return [f"{self.folder}/{wildcards.task}/base/seed={seed}/model" for seed in self.config.seeds]
 
     def noisiest_examples(self, wildcards: Wildcards) -> str:
@@ -286,6 +295,7 @@ class Jobs:
         return " ".join(map(options, self.config.overhead_settings(wildcards.overhead)))
 
     def overhead_title(self, wildcards: Wildcards) -> str:
+        """The heading of an overhead table, and what it compares."""
         table = self.config.overheads[wildcards.overhead]
         return f"--title {shlex.quote(table.title)} --compared {shlex.quote(table.compared)}"
 

@@ -48,8 +48,10 @@ def encode_document(row: Mapping, tokenizer: Tokenizer, settings: Text) -> list[
 
 
 def _check_survives(text: str, ids: Sequence[int], tokenizer: Tokenizer) -> str:
-    """What the tokenizer makes of a text that it encoded as ``ids``: the text itself, or one with the same characters
-    apart from spaces, case and Unicode form. Raises UserError if characters are lost."""
+    """The text that ``tokenizer`` decodes from ``ids``, its encoding of ``text``.
+
+    It may differ from ``text`` in spaces, case and Unicode form only. Raises UserError if other characters are lost.
+    """
     decoded = tokenizer.decode(ids)
     if decoded != text and _characters(decoded) != _characters(text):
         lost = sorted(set(_characters(text)) - set(_characters(decoded)))

@@ -25,8 +25,10 @@ def columns(examples: Iterable[Example]) -> dict[str, list]:
 
 
 def load_examples(folder: Path | str) -> tuple[dict[str, list[Example]], dict]:
-    """The examples of each split (train, validation, test) in a folder written by ``encode_examples``, and its
-    provenance: among other facts ``family``, ``counts`` and ``digest``."""
+    """The examples of each split (train, validation, test), and their provenance.
+
+    folder: what ``encode_examples`` wrote. The provenance has ``family``, ``counts`` and ``digest`` among other facts.
+    """
     from sequencematch.store.datasets import load
 
     dataset, provenance = load(folder)

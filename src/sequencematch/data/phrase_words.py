@@ -131,6 +131,8 @@ LANGUAGES = [Pair(EN.languages[code], FR.languages[code]) for code in LANGUAGE_C
 
 @dataclass(frozen=True)
 class Currency:
+    """A currency: its code, and the gender of its French name (``m`` or ``f``)."""
+
     code: str
     gender: str
 
@@ -159,12 +161,16 @@ WEEKDAYS = [Pair(EN.days["format"]["wide"][day], FR.days["format"]["wide"][day])
 
 
 class Noun(NamedTuple):
+    """A noun in both languages, with its French gender (``m`` or ``f``)."""
+
     en: str
     fr: str
     gender: str
 
 
 class Countable(NamedTuple):
+    """A noun with its plurals in both languages, and its French gender (``m`` or ``f``)."""
+
     en: str
     en_plural: str
     fr: str
@@ -180,6 +186,7 @@ class Adjective(NamedTuple):
     feminine: str
 
     def agreed(self, gender: str, plural: bool = False) -> str:
+        """The French form for a noun of this gender (``m`` or ``f``) and number."""
         singular = self.feminine if gender == "f" else self.masculine
         return singular + "s" if plural and not singular.endswith("s") else singular
 
@@ -192,6 +199,7 @@ class Owner(NamedTuple):
     feminine: str
 
     def of(self, relative: Noun) -> Noun:
+        """The relative with its possessive, as in 'my aunt'."""
         french = self.feminine if relative.gender == "f" else self.masculine
         return Noun(f"{self.en} {relative.en}", f"{french} {relative.fr}", relative.gender)
 

@@ -79,6 +79,7 @@ class Draw:
         return int(self._random.integers(low, high + 1))
 
     def one(self, table: Sequence[T]) -> T:
+        """One entry of a table, all equally likely."""
         return table[self.integer(0, len(table) - 1)]
 
     def two(self, table: Sequence[T]) -> list[T]:
@@ -86,6 +87,7 @@ class Draw:
         return [table[place] for place in self._random.choice(len(table), 2, replace=False)]
 
     def date(self, first_year: int, last_year: int) -> datetime.date:
+        """A date from the first day of ``first_year`` to the last of ``last_year``, all equally likely."""
         first, last = datetime.date(first_year, 1, 1), datetime.date(last_year, 12, 31)
         return datetime.date.fromordinal(self.integer(first.toordinal(), last.toordinal()))
 

@@ -36,7 +36,7 @@ def read_lines(file: Path | str) -> Iterator[tuple[int, str]]:
         try:
             if path.suffix == ".gz":
                 most = LARGEST_RATIO * path.stat().st_size + SMALL
-                yield from _texts(path, _bounded(path, gzip.open(raw), most))
+                yield from _texts(path, _bounded(path, gzip.open(raw), most))  # noqa: SIM115 (raw is closed)
             else:
                 yield from _texts(path, _bounded(path, raw))
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:

@@ -33,11 +33,13 @@ class Tokenizer:
         bkspc: int | None = None,
         context: int | None = None,
     ):
-        """specials: the texts of ``pad``, ``bos`` and ``eos``, all in the vocabulary. bkspc: the id of ``<bkspc>``,
-        which is the model's number of unembedding rows; needed where it exceeds the tokenizer's number of tokens.
-        context: the most tokens that a pretrained model takes.
+        """Wrap a fast tokenizer.
 
-        Raises UserError if a token's id is that of ``<bkspc>`` or above, so that the model has no row for it.
+        specials: the texts of ``pad``, ``bos`` and ``eos``, all in the vocabulary. bkspc: the id of ``<bkspc>``, which
+        is the model's number of unembedding rows; it must be given where the model has more rows than the tokenizer has
+        tokens. context: the largest number of tokens that a pretrained model takes.
+
+        Raises UserError if a token's id is that of ``<bkspc>`` or above, because the model has no row for it.
         """
         _make_deterministic(fast)
         fast.encode_special_tokens = True  # a special token's name inside a text is plain text

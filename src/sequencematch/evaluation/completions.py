@@ -96,8 +96,12 @@ def attempts(mean: float, seed: int, item: int) -> int:
 
 
 def choose(rollouts: Sequence[Rollout], texts: Sequence[Sequence[int]], choice: str) -> int:
-    """Which answer is given: for ``best_of`` the most likely by the policy's own log pi, deletions included; for
-    ``majority`` the most frequent of those that ended, the first of several; otherwise the first."""
+    """The index of the answer that is given, among several to one question.
+
+    ``best_of`` chooses the answer that the policy finds most likely (log pi of all actions, deletions included).
+    ``majority`` chooses the most frequent answer among those that ended, and the first of several such answers.
+    Otherwise the first answer is given.
+    """
     if choice == "best_of":
         return max(range(len(rollouts)), key=lambda k: sum(rollouts[k].log_policy))
     if choice == "majority":
@@ -107,8 +111,11 @@ def choose(rollouts: Sequence[Rollout], texts: Sequence[Sequence[int]], choice: 
 
 
 def disturbances(examples: Sequence[Example], kind: str, tokenizer: Tokenizer) -> list[list[int]]:
-    """The tokens that perturbed decoding writes after each prompt: digits of the question's base where noise of the
-    ``kind`` 'task' does, any that is not special otherwise (for 'model', as likely as the policy finds them)."""
+    """The tokens that perturbed decoding may write, for each prompt.
+
+    Noise of the kind 'task' writes digits of the question's base. Every other kind may write any token that is not
+    special; for the kind 'model', each is as likely as the policy finds it.
+    """
     if kind == "task":
         return [sorted(digit_ids(tokenizer, example.base)) for example in examples]
     return [tokenizer.ordinary_ids] * len(examples)

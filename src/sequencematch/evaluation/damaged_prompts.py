@@ -22,11 +22,11 @@ def with_last_of_prompt(example: Example) -> Example:
 def show(
     policy: Policy, examples: Sequence[Example], family: str, settings: Evaluation, seed: int, tokenizer: Tokenizer
 ) -> Iterator[dict]:
-    """How the policy goes on, at temperature 1, after the first ``settings.shown`` prompts, the last token of each
-    replaced by a random other one, which it may take back. None is picked.
+    """How the policy continues a prompt whose last token was replaced by a random other token.
 
-    Of texts alone: elsewhere a prompt ends in set words, which no model here learns to write. Nothing without
-    ``<bkspc>``.
+    The first ``settings.shown`` prompts are used, without any selection, and actions are sampled at temperature 1. The
+    policy may delete the wrong token. Only text is shown, because prompts of other families end in fixed words that no
+    model here learns to write. There is nothing to show of a policy without ``<bkspc>``.
     """
     if family != "text" or not policy.backspace:
         return

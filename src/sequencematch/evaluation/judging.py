@@ -82,7 +82,8 @@ def pretrained_judge(source: str, tokenizer: Tokenizer) -> Judge:
         """One text, cut where the prompt ends. A token across that place, or a character, is the continuation's."""
         before, whole = tokenizer.decode(prompt), tokenizer.decode([*prompt, *continuation])
         tokens = own.encode_with_ends(whole)
-        given = sum(end <= len(commonprefix([before, whole])) for _, end in tokens)
+        kept = len(commonprefix([before, whole]))  # noqa: RUF071 (texts, compared character by character)
+        given = sum(end <= kept for _, end in tokens)
         ids = [token for token, _ in tokens]
         return [own.special_ids["bos"], *ids[:given]], ids[given:]
 

@@ -30,12 +30,15 @@ def older_errors(
     seed: int,
     tokenizer: Tokenizer,
 ) -> dict[str, dict[str, dict]]:
-    """By decoding and d (``settings.error_depths``), over the examples whose greedy text does not end within d tokens:
+    """What happens to wrong tokens that were written d tokens ago, by decoding and d (``settings.error_depths``).
 
-    ``example``: their numbers; ``taken_back``: whether the wrong token was ever taken back; ``right``: whether the
-    final text is the reference (null for the family ``text``, which has no right answer); ``pushes``: tokens written
-    after the d-th. ``kind``: the noise that wrong tokens are drawn from; random tokens stand in for those of a model.
-    A decoding in which nothing can be deleted is left out.
+    Only examples whose greedy text does not end within d tokens are used. The results are lists with one entry for each
+    of them: ``example``, its number; ``taken_back``, whether the wrong token was ever deleted; ``right``, whether the
+    final text is the reference (null for the family ``text``, which has no right answer); ``pushes``, tokens written
+    after the d-th.
+
+    kind: the noise that wrong tokens are drawn from; random tokens replace those of the kind 'model'. Decodings without
+    any deletion are left out.
     """
     if not settings.error_depths:
         return {}

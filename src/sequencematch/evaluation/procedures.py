@@ -8,9 +8,11 @@ from sequencematch.settings.decodings import CHOICES, KINDS_OF_WRONG, decoding_o
 
 @dataclass(frozen=True)
 class Procedure:
-    """How a question is answered: a decoding; the rate at which what it emits is replaced by wrong tokens, and their
-    kind ('': that of the training noise); how many answers are drawn, on average, and how one of them is chosen
-    (``best_of``: the most likely; ``majority``: the most frequent).
+    """How a question is answered.
+
+    A decoding; the rate at which its tokens are replaced by wrong ones, and the kind of these ('' is the kind of the
+    training noise); how many answers are drawn on average, and how one of them is chosen (``best_of``: the most likely;
+    ``majority``: the most frequent).
     """
 
     decoding: Decoding

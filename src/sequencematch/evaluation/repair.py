@@ -25,11 +25,11 @@ def repair(
     seed: int,
     tokenizer: Tokenizer,
 ) -> dict:
-    """The content of repair.json: for every kind of corruption, the answers to it (``answers``); none without
-    ``<bkspc>``.
+    """The content of repair.json: under ``answers``, the answers to every kind of corruption.
 
-    Corrupted are the completions of the evaluated split; in the family ``text`` also the last token of each prompt, as
-    in table 8. ``proposer``: folder of the policy that proposes wrong tokens of the kind 'model'.
+    The completions of the evaluated split are corrupted; in the family ``text``, the last token of each prompt is
+    corrupted too, as in table 8. A policy without ``<bkspc>`` has no answers. proposer: folder of the policy that
+    proposes wrong tokens of the kind 'model'.
     """
     examples = splits[settings.split]
     if family == "text":

@@ -118,10 +118,7 @@ def _merged_state(lm: nn.Module) -> dict[str, Tensor]:
 
             parameter = getattr(module, "parameter_name", "weight")  # of experts, which share one tensor
             base, place = module.get_base_layer(), f"{name.replace('.base_layer', '')}.{parameter}"
-            if parameter == "weight":
-                weight = dequantize_module_weight(base).detach().to(lm.dtype)
-            else:
-                weight = state[place]
+            weight = dequantize_module_weight(base).detach().to(lm.dtype) if parameter == "weight" else state[place]
             state[place] = weight + module.get_delta_weight("default").detach().to(weight.dtype)
     return state
 
@@ -171,9 +168,11 @@ def _save_adapter(policy: Policy, model: Model, folder: Path) -> None:
 
 
 def _generation_config(policy: Policy, tokenizer: Tokenizer):
-    """Sampling as in training: temperature 1, all of the distribution, and the same tokens that end a sequence. The
-    ordinary loop of ``generate`` cannot take a token back, so there ``<bkspc>`` is suppressed; our own reads
-    ``bkspc_token_id``."""
+    """Sampling as in training: temperature 1, the whole distribution, the same tokens that end a sequence.
+
+    The ordinary loop of ``generate`` cannot delete a token, so it suppresses ``<bkspc>``. Our loop reads
+    ``bkspc_token_id``.
+    """
     from transformers import GenerationConfig
 
     eos = sorted(eos_ids(policy) | {tokenizer.special_ids["eos"]})  # type: ignore[type-var]
@@ -194,8 +193,10 @@ def _generation_config(policy: Policy, tokenizer: Tokenizer):
 
 
 def _save_tokenizer(tokenizer: Tokenizer, policy: Policy, folder: Path) -> None:
-    """The tokenizer with ``<bkspc>`` as its last token, prompts in the form that they had in training, and ``<bos>``
-    before every text."""
+    """Save the tokenizer with ``<bkspc>`` as its last token and with ``<bos>`` before every text.
+
+    Prompts have the form that they had in training.
+    """
     tokenizer.save(folder)
     fast = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     config = read_json(folder / "tokenizer_config.json")

@@ -13,8 +13,10 @@ WEIGHTS = ("lm.safetensors", "actions.safetensors")
 
 
 def check_target(output: Path, checkpoint: Path) -> Path:
-    """The absolute path of ``output``. Raises UserError where the model of ``checkpoint`` cannot be written to it, or
-    where something would be lost."""
+    """The absolute path of ``output``.
+
+    Raises UserError where the model of ``checkpoint`` cannot be written there, or where files would be lost.
+    """
     target = Path(os.path.abspath(output))
     source = Path(os.path.realpath(checkpoint))
     other = "choose another folder"

@@ -170,6 +170,7 @@ class Whole:
     mask: Tensor | None
 
     def attend(self, module, query: Tensor, key: Tensor, value: Tensor, options: dict) -> Tensor:
+        """Attention as transformers calls it: tensors [B, heads, L, d] to [B, L, heads, d]."""
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
         mask = self.mask
@@ -270,6 +271,7 @@ class Blocks(Reordered):
         self.calls = [call for b, row in enumerate(rows) for call in _calls(slice(b, b + 1), *row, size)]
 
     def attend(self, module, query: Tensor, key: Tensor, value: Tensor, options: dict) -> Tensor:
+        """Attention as transformers calls it: tensors [B, heads, L, d] to [B, L, heads, d]."""
         groups = query.shape[1] // key.shape[1]
         if groups > 1:
             key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
@@ -381,6 +383,7 @@ class Flex(Reordered):
         )
 
     def attend(self, module, query: Tensor, key: Tensor, value: Tensor, options: dict) -> Tensor:
+        """Attention as transformers calls it: tensors [B, heads, L, d] to [B, L, heads, d]."""
         out = _flex_attention(query.is_cuda)(
             query,
             key,

@@ -26,8 +26,7 @@ RANDOM = ("drop", "jitter", "noise")  # parts of the names of numbers by which a
 
 
 def new_policy(model: Model, vocabulary: int, special_ids: Mapping[str, Ids], backspace: bool, seed: int) -> Policy:
-    """A policy as ``model`` says: a small Llama from scratch (weights drawn from ``seed``), or a causal LM
-    by hub name or path.
+    """A new policy: a small Llama with weights drawn from ``seed``, or a causal LM by its hub name or path.
 
     special_ids: the tokenizer's ``bos``, ``eos`` and ``pad``. In a pretrained network, the tokens that end a sequence
     are those of its own configuration and ``eos``. Raises UserError if the named model cannot be loaded, is of a kind

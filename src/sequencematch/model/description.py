@@ -72,8 +72,9 @@ def read_tensors(folder: Path, description: Description) -> dict[str, Tensor]:
         try:
             with safe_open(folder / name, "pt") as file:
                 if name == TENSORS[0]:
-                    _check_shapes({key: file.get_slice(key).get_shape() for key in file.keys()}, description, folder)
-                tensors |= {key: file.get_tensor(key) for key in file.keys()}
+                    shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118 (no dict)
+                    _check_shapes(shapes, description, folder)
+                tensors |= {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         except (SafetensorError, ValueError, TypeError, RuntimeError) as error:
             raise damaged(folder, reason(error)) from error
     for name, tensor in tensors.items():

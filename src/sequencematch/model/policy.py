@@ -44,6 +44,7 @@ class Policy(nn.Module):
 
     @property
     def device(self) -> torch.device:
+        """Where the weights are."""
         return self.bkspc_row.device
 
     def encode(self, inputs: Inputs) -> Tensor:
@@ -78,8 +79,9 @@ class Policy(nn.Module):
         return self.offset(torch.cat([hidden, scaled], dim=-1))[..., 0]
 
     def score(self, inputs: Inputs, batches: Sequence[StateIndex]) -> list[Scores]:
-        """What ``core.score`` gathers from ``logits`` along trajectories over ``inputs``, at their states alone and
-        without holding all logits at once.
+        """``core.score`` of the logits along trajectories over ``inputs``.
+
+        Logits are computed at the trajectories' states only, and never all at once.
         """
         states = States.of(batches, inputs.token.shape[1]).to(self.device)
         inputs = inputs.to(self.device)

@@ -56,6 +56,7 @@ class States:
         return found
 
     def to(self, device: torch.device) -> "States":
+        """The same on ``device``."""
         lists = ([t.to(device) for t in tensors] for tensors in (self.index, self.taken))
         return States(self.node.to(device), self.state.to(device), self.action.to(device), *lists)
 

@@ -51,9 +51,11 @@ class Measured:
 
     @property
     def cases(self) -> list[str]:
+        """The cases that were measured, in order."""
         return list(dict.fromkeys(value.case for value in self.values))
 
     def rows(self, case: str) -> list[str]:
+        """The rows measured of a case, in order."""
         return list(dict.fromkeys(value.row for value in self.values if value.case == case))
 
     def series(self, case: str, row: str, quantity: str) -> np.ndarray:

@@ -36,7 +36,7 @@ def costs_in_short(kept: Path, first: str) -> str:
 
 
 def _benchmark(page: Path, root: Path) -> str:
-    """'[Title](page): what it says of its budgets.'"""
+    """A bullet: the page's title as a link, and its verdicts on the budgets."""
     text = page.read_text()
     title = text.splitlines()[0].removeprefix("# ")
     verdicts = [line.removeprefix("- ") for line in text.partition("## Budgets")[2].splitlines() if line]

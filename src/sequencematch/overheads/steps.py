@@ -59,6 +59,7 @@ class Case:
 
     @property
     def name(self) -> str:
+        """The case in words, as tables name it."""
         return f"{self.prompt} + {self.continuation} tokens" + (f", batch {self.batch}" if self.batch > 1 else "")
 
 
@@ -150,8 +151,10 @@ class Row:
 def sample_recomputing(
     policy: Policy, prompts: Sequence[Sequence[int]], decoding: Decoding, streams: Sequence[int]
 ) -> list[list[int]]:
-    """The actions that ``rollout.sample`` draws, with a cache that cannot rewind, as transformers' own cannot in single
-    rows: wherever a row takes a token back, the live tokens of all rows are read again.
+    """The actions that ``rollout.sample`` draws, with a cache that cannot rewind.
+
+    The cache of transformers cannot rewind single rows. So wherever a row deletes a token, the live tokens of all rows
+    are read again.
     """
     live = [list(prompt) for prompt in prompts]
     uniform = uniforms(streams, decoding.max_actions)
@@ -306,10 +309,12 @@ class Bench:
     bfloat16: bool
 
     def data(self, case: Case) -> Data:
+        """Random trajectories of the case's size."""
         bkspc = self.policy.bkspc
         return make_data(case, bkspc, bkspc, self.settings.eta, self.settings.pops)
 
     def step(self, row: Row, data: Data) -> dict[str, float]:
+        """Seconds of one gradient step, by part."""
         return timed_step(self.policy, self.optimiser, row, data, self.bfloat16)
 
     def generation(self, row: str, case: Case) -> float:
@@ -367,8 +372,9 @@ def peak_memory(model: Model, settings: Overhead, row: str, case: Case) -> int:
 
 
 def prepare_forks() -> None:
-    """Load all code that a step needs, so that processes forked from now on need not; by one thread, for others would
-    not survive a fork. To be called before anything else is computed.
+    """Load all code that a step needs, so that forked processes have it already.
+
+    Call it before anything else is computed: it uses one thread, because other threads do not survive a fork.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -86,9 +86,11 @@ class Budget:
 
     @property
     def met(self) -> bool:
+        """Whether the measured share is within the limit."""
         return self.measured <= self.limit
 
     def sentence(self) -> str:
+        """The budget and the verdict, as a line of the page."""
         verdict = "met" if self.met else "not met"
         if self.floor is None:
             return f"{self.what}: {self.measured:.1%} of the step; at most {self.limit:.0%}: *{verdict}*."
@@ -178,8 +180,10 @@ def _costs(cells: Sequence[Cost], case: str, rows: Sequence[str]) -> Grid:
 
 
 def parts_of(cells: Sequence[Cost], case: str, row: str) -> dict[str, float]:
-    """Seconds of an amortised step by part, medians: what data cost alone, what rollouts add, objective, optimiser,
-    sampling; they add up to the row's step but for the noise between repeats.
+    """Median seconds of an amortised step by part: data, rollouts, objective, optimiser, sampling.
+
+    ``data`` is what data alone cost, ``rollouts`` what rollouts add. The parts add up to the row's step, apart from
+    noise between repeats.
     """
     of = {(cell.row, cell.quantity): cell.median for cell in cells if cell.case == case}
     encoded = {name: of[name, "network"] + of[name, "scores"] for name in (row, DATA_OF.get(row, row))}

@@ -11,15 +11,23 @@ NOTHING = torch.zeros(())  # for what a decoding does not read
 
 @dataclass(frozen=True)
 class Decoding:
-    """How actions are drawn from logits, in this order: ``bkspc_bias`` is added to the logit of
-    ``<bkspc>`` (-inf rules it out), and ``surprise`` times -log pi(a|s) of the last live token a, of the state s it
-    was written in; with ``takeback`` above 0 that token is taken back exactly if pi(a|s) was less, whatever the policy
-    says of ``<bkspc>``, which it need not have, and with ``takeback_ratio`` if it was less than so many times that of
-    the token likeliest in s; logits are divided by ``temperature`` (0: the most likely action,
-    always); tokens go through ``ideal_rejection`` at noise level ``rejection`` (0: off); the ``top_k`` most likely
-    actions are kept (0: all); of these the fewest that hold ``top_p`` of the mass (1: all); of these the ones
-    at least ``min_p`` times as likely as the likeliest (0: all).
-    A trajectory is cut off after ``max_actions`` actions, pushes and pops alike.
+    """How actions are drawn from logits.
+
+    These steps follow one another:
+
+    - ``bkspc_bias`` is added to the logit of ``<bkspc>``; -inf rules it out.
+    - ``surprise`` times -log pi(a|s) is added to it, too. Here a is the last live token, and s the state it was written
+      in.
+    - With ``takeback`` above 0, a is deleted exactly if pi(a|s) was below it, whatever the policy says of ``<bkspc>``.
+      With ``takeback_ratio``, a is deleted if pi(a|s) was below that share of the probability of the likeliest token in
+      s. The policy need not have ``<bkspc>``.
+    - Logits are divided by ``temperature``; 0 always takes the most likely action.
+    - Tokens go through ``ideal_rejection`` at noise level ``rejection``; 0 is off.
+    - The ``top_k`` most likely actions are kept; 0 keeps all.
+    - Of these, the fewest that hold ``top_p`` of the mass are kept; 1 keeps all.
+    - Of these, the ones at least ``min_p`` times as likely as the likeliest are kept; 0 keeps all.
+
+    A trajectory is cut off after ``max_actions`` actions, including deletions.
     """
 
     max_actions: int

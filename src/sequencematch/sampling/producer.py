@@ -35,6 +35,7 @@ class Request:
     batch: int
 
     def sampled(self, policy: Policy) -> list[Rollout]:
+        """The rollouts of the request, drawn from ``policy``."""
         rollouts, _ = sample(policy, self.prompts, self.decoding, self.streams, self.batch)
         return rollouts
 
@@ -42,11 +43,14 @@ class Request:
 class Producer(Protocol):
     """Draws the rollouts of one request at a time: ``ask`` begins, ``answer`` waits for them."""
 
-    def ask(self, request: Request) -> None: ...
+    def ask(self, request: Request) -> None:
+        """Begin to draw the rollouts of ``request`` with the policy's present weights."""
 
-    def answer(self) -> list[Rollout]: ...
+    def answer(self) -> list[Rollout]:
+        """The rollouts of the last request, after waiting for them."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End what runs in the background."""
 
 
 class InProcess:
@@ -56,12 +60,15 @@ class InProcess:
         self.policy = policy
 
     def ask(self, request: Request) -> None:
+        """Keep the request until ``answer``."""
         self.request = request
 
     def answer(self) -> list[Rollout]:
+        """Draw the rollouts now."""
         return self.request.sampled(self.policy)
 
     def close(self) -> None:
+        """Nothing runs in the background."""
         pass
 
 
@@ -83,6 +90,7 @@ class Background:
         theirs.close()
 
     def ask(self, request: Request) -> None:
+        """Send the request, and a copy of the trained weights, to the other process."""
         weights = save(trained_tensors(self.policy))
         with contextlib.suppress(OSError):  # it has ended: what it said last is still to be read
             self.connection.send(request)

@@ -24,9 +24,11 @@ from sequencematch.seeding import generator, uniforms
 
 @dataclass(frozen=True)
 class Perturbation:
-    """A disturbance of decoding: a drawn token that is among its prompt's ``candidates`` (ascending, each once)
-    is, with probability ``rate``, replaced by another of them before it is pushed: by any of them alike, or, where
-    ``likely``, as likely as the policy finds them.
+    """A disturbance of decoding: drawn tokens are replaced by wrong ones before they are pushed.
+
+    With probability ``rate``, a drawn token that is among its prompt's ``candidates`` (ascending, each once) is
+    replaced by another candidate. All others are equally likely or, with ``likely``, as likely as the policy finds
+    them.
     """
 
     rate: float

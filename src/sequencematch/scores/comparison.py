@@ -35,6 +35,7 @@ class Comparison:
 
     @cached_property
     def variants(self) -> list[Variant]:
+        """The variants compared, in the order of a table's rows."""
         return sorted(self.runs, key=lambda variant: variant.place)
 
     @property
@@ -55,10 +56,12 @@ class Comparison:
 
     @property
     def questions(self) -> int:
+        """Questions that every run answered."""
         return self.first["decodings"][self.decodings[0]]["n"]
 
     @property
     def commits(self) -> list[str]:
+        """Commits of the code that scored the runs."""
         return sorted({metrics["commit"] for runs in self.runs.values() for metrics in runs})
 
     @cached_property
@@ -67,6 +70,7 @@ class Comparison:
         return list(dict.fromkeys(kind for runs in self.runs.values() for kind in runs[0]["repair"] or ()))
 
     def has(self, variant: Variant, decoding: str) -> bool:
+        """Whether the runs of a variant were sampled with a decoding."""
         return decoding in self.runs[variant][0]["decodings"]
 
     def correct(self, variant: Variant, decoding: str) -> np.ndarray:
@@ -189,8 +193,10 @@ def _check_same_evaluation(first: tuple[Path, dict], other: tuple[Path, dict]) -
 
 
 def _is_shared(decoding: str, peers: bool) -> bool:
-    """Whether two runs must both have a decoding: not where a rule replaces ``<bkspc>``; peers: whether both or
-    none have ``<bkspc>``."""
+    """Whether two runs must both have a decoding. This is not so where a rule replaces ``<bkspc>``.
+
+    peers: whether both runs have ``<bkspc>``, or neither.
+    """
     return without_rule(decoding) == decoding and (peers or not concerns_backspace(decoding))
 
 

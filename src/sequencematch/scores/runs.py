@@ -29,10 +29,12 @@ class Run:
 
     @property
     def model(self) -> Path:
+        """The run's model folder."""
         return self.folder / "model"
 
     @property
     def samples(self) -> Path:
+        """The file of the run's samples."""
         return self.folder / "samples.jsonl"
 
 

@@ -19,6 +19,7 @@ class Dataset(Section):
 
     @classmethod
     def group(cls) -> str:
+        """``data``, whatever the family."""
         return "data"
 
     @property
@@ -28,6 +29,8 @@ class Dataset(Section):
 
 
 class Arithmetic(Dataset):
+    """Generated arithmetic questions."""
+
     family: Literal["arithmetic"] = setting("arithmetic", "generated questions and their solutions")
     generator: Literal["add_or_sub_in_base", "mul", "list_prime_factors"] = setting(
         "mul", "which arithmetic questions to generate"
@@ -54,6 +57,8 @@ class Language(Dataset):
 
 
 class Translation(Language):
+    """Pairs of a sentence and its translation."""
+
     family: Literal["translation"] = setting("translation", "sentences and their translations")
     languages: tuple[str, str] = setting(("en", "fr"), "codes of the languages translated from and to")
     longest: Size = setting(
@@ -62,10 +67,13 @@ class Translation(Language):
 
     @property
     def lengths(self) -> tuple[int, int]:
+        """Both are at most ``longest``."""
         return self.longest, self.longest
 
 
 class Text(Language):
+    """Passages of documents: a prompt and its continuation."""
+
     family: Literal["text"] = setting("text", "passages of documents and how they go on")
     source: Name = setting("python_topics", "name of the corpus, an entry of the configuration's sources")
     prompt: Size = setting(32, "tokens given, <bos> included")
@@ -73,6 +81,7 @@ class Text(Language):
 
     @property
     def lengths(self) -> tuple[int, int]:
+        """Every passage has exactly these lengths."""
         return self.prompt, self.continuation
 
 

@@ -1,16 +1,19 @@
-"""The names of decodings, which are also their keys in settings, samples and tables. Free of torch: configurations
-are checked by it.
+"""The names of decodings, which are also their keys in settings, samples and tables.
 
-``sampled`` (temperature 1, the paper's) and ``greedy``; ``temperature``, ``top_p``, ``min_p`` and ``rejection`` with a
-value, as in ``top_p=0.95``. Of ``<bkspc>``: ``bkspc_bias`` (added to its logit), ``surprise`` (as many times the
-surprise at the token just written is added to it) and ``bkspc_masked`` (ruled out); and for any model ``takeback``, the
-probability below which a token just written is taken back, or ``takeback_ratio``, the same as a share of the likeliest
-token's probability. ``perturbed`` with the rate at which emitted tokens are
-replaced by wrong ones of the training noise's kind; ``perturbed_task``, ``perturbed_random`` and ``perturbed_model``
-name the kind. ``best_of`` and ``majority`` with the number of answers drawn per question, on average. All but
-``greedy`` draw at temperature 1 unless they name another.
+This module does not import torch, because configurations are checked by it. A name is one of these, or several joined
+by ``+`` in this order, as in ``greedy+bkspc_bias=-2``:
 
-Names are joined by ``+``, in the order above: ``greedy+bkspc_bias=-2``.
+- ``sampled`` (temperature 1, as in the paper) or ``greedy``.
+- ``temperature``, ``top_p``, ``min_p`` and ``rejection`` with a value, as in ``top_p=0.95``.
+- ``bkspc_bias``, added to the logit of ``<bkspc>``; ``surprise``, by how many times the surprise at the last token its
+  logit rises; ``bkspc_masked``, which rules it out.
+- For any model: ``takeback``, the probability below which the last token is deleted; ``takeback_ratio``, the same as a
+  share of the likeliest token's probability.
+- ``perturbed`` with the rate at which tokens are replaced by wrong ones of the training noise's kind;
+  ``perturbed_task``, ``perturbed_random`` and ``perturbed_model`` name the kind.
+- ``best_of`` and ``majority`` with the number of answers drawn per question, on average.
+
+All but ``greedy`` sample at temperature 1 unless they name another.
 """
 
 import math
@@ -48,10 +51,10 @@ BACKSPACE = ("bkspc_bias", "surprise")
 
 
 def decoding_options(name: str) -> dict[str, Any]:
-    """What a decoding's name sets: numbers for fields of ``decoding.Decoding``, a rate under the name of a
-    perturbation, a number of answers under that of a choice among them.
+    """What a decoding's name sets.
 
-    Raises ValueError where the name is none.
+    The result has numbers for fields of ``decoding.Decoding``, a rate under the name of a perturbation, and a number of
+    answers under ``best_of`` or ``majority``. Raises ValueError for any other name.
     """
     options: dict[str, Any] = {}
     parts = name.split("+")

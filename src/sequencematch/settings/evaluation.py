@@ -9,6 +9,8 @@ from sequencematch.settings.section import Count, Section, Size, setting
 
 
 class Evaluation(Section):
+    """How a trained policy is sampled and judged."""
+
     split: Literal["validation", "test"] = setting(
         "test", "which split is sampled; tables read test, tuning validation"
     )

@@ -33,6 +33,8 @@ class Cell(Section):
 
 
 class Axis(Section):
+    """One axis of the map: what varies, and its cells."""
+
     title: str = Field(description="what varies")
     readings: tuple[str, ...] | None = setting(None, "decodings in which it is read (default: the map's)")
     cells: tuple[Cell, ...] = Field(min_length=1, description="places, in order; the default cell is one of them")
@@ -46,6 +48,8 @@ class Axis(Section):
 
 
 class Map(Section):
+    """The map: its default cell, and the axes along which one thing at a time differs from it."""
+
     title: str = Field(description="heading of the map")
     task: str = Field(description="task of the default cell")
     eta: Eta = Field(description="noise level of the default cell")
@@ -90,12 +94,16 @@ class Reading:
 
     @property
     def column(self) -> str:
+        """The column of the map's table in which the reading stands."""
         return column_of(next(iter(self.sides.values())).decoding)
 
     @cached_property
     def comparisons(self) -> dict[str, tuple[Side, Side]]:
-        """What is compared with what, by name: every role with those before it (``sm_minus_mle``), and with itself in
-        the default cell, where the cell has another method, level of noise or decoding for it (``sm_minus_plain``)."""
+        """The pairs of sides that are compared, by name.
+
+        Every role is compared with those before it (``sm_minus_mle``). It is also compared with itself in the default
+        cell, if the cell gives it another method, noise level or decoding (``sm_minus_plain``).
+        """
         pairs = {f"{b}{MINUS}{a}": (self.sides[b], self.sides[a]) for a, b in itertools.combinations(self.sides, 2)}
         for role, side in self.sides.items():
             plain = self.plain[role]

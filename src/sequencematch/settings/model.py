@@ -8,6 +8,8 @@ from sequencematch.settings.section import Section, setting
 
 
 class Model(Section):
+    """The network: a small Llama from scratch, or a pretrained causal LM."""
+
     source: str = setting("scratch", "'scratch', or the hub name or local path of any causal LM")
     revision: str = setting("main", "branch, tag or commit of a hub model")
     trust_remote_code: bool = setting(False, "run the Python code that comes with the model: read it first")

@@ -38,6 +38,7 @@ class Overhead(Section):
 
     @classmethod
     def group(cls) -> str:
+        """``measured``, as the configuration names it."""
         return "measured"
 
     @field_validator("geometries")

@@ -11,6 +11,8 @@ from sequencematch.settings.section import Count, Section, Size, setting
 
 
 class Optimiser(Section):
+    """AdamW, its batches and its warm-up."""
+
     batch: Size = setting(32, "sequences per gradient step")
     micro_batch: Size = setting(32, "sequences per forward pass (accumulated up to batch)")
     learning_rate: float = setting(3e-3, "peak learning rate of AdamW", gt=0)
@@ -26,6 +28,8 @@ class Optimiser(Section):
 
 
 class Schedule(Section):
+    """How many gradient steps each stage has, and what happens at which step."""
+
     base_steps: Annotated[int, Field(ge=0)] = setting(1500, "steps of the base model all methods start from (scratch)")
     pretrain_steps: Annotated[int, Field(ge=0)] = setting(0, "k: steps of BC alone before SequenceMatch")
     steps: Count = setting(600, "steps of every method after the base model, k included")
@@ -52,6 +56,8 @@ class Schedule(Section):
 
 
 class Objective(Section):
+    """The constants of the losses."""
+
     divergence: Literal["kl", "js", "chi2", "chi2_mixture", "mle"] = setting(
         "chi2_mixture", "f-divergence of SequenceMatch"
     )
@@ -80,6 +86,8 @@ class Objective(Section):
 
 
 class Rollouts(Section):
+    """How rollouts are drawn, kept and paired with data."""
+
     buffer: Size = setting(1000, "sequences in the replay buffer; the oldest leave first")
     seen: Count = setting(8, "times each rollout is trained on, on average")
     generate: Size = setting(128, "sequences per generation step (G)")

@@ -54,31 +54,41 @@ tbody th { font-weight: 400; } thead th { font-weight: 600; border-bottom-width:
 class Block(Protocol):
     """A part of a page. One that has a method ``html`` too is shown by that on an HTML page."""
 
-    def markdown(self) -> str: ...
+    def markdown(self) -> str:
+        """The part in Markdown, without a line break at its end."""
 
 
 @dataclass(frozen=True)
 class Heading:
+    """A heading of level 1 to 6."""
+
     text: str
     level: int = 2
 
     def markdown(self) -> str:
+        """The part in Markdown, without a line break at its end."""
         return f"{'#' * self.level} {self.text}"
 
 
 @dataclass(frozen=True)
 class Paragraph:
+    """A paragraph of Markdown."""
+
     text: str
 
     def markdown(self) -> str:
+        """The part in Markdown, without a line break at its end."""
         return self.text
 
 
 @dataclass(frozen=True)
 class Bullets:
+    """A bulleted list."""
+
     items: Sequence[str]
 
     def markdown(self) -> str:
+        """The part in Markdown, without a line break at its end."""
         return "\n".join(f"- {item}" for item in self.items)
 
 
@@ -90,6 +100,7 @@ class Grid:
     rows: Sequence[Sequence[str]]
 
     def markdown(self) -> str:
+        """The part in Markdown, without a line break at its end."""
         lines = [self.header, ["---"] * len(self.header), *self.rows]
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

@@ -114,7 +114,7 @@ def forest_panels(results: Results) -> list[Panel]:
 def _decoding(table: Table, column: str) -> str | None:
     """The table's first decoding of a column: the one named like it, or ``perturbed=0.1`` for 'perturbed'."""
     names = table.decodings_of(table.metric)
-    return next((name for name in names if name == column or name.startswith(f"{column}=") and "+" not in name), None)
+    return next((name for name in names if name == column or (name.startswith(f"{column}=") and "+" not in name)), None)
 
 
 def _dots(row: str, table: Table, column: str, gains: Mapping[tuple[str, str], Dot]) -> list[Dot]:
@@ -187,7 +187,7 @@ def answers(results: Results) -> list[str]:
 
 
 def _answer(first: str, second: str, pairs: Sequence[tuple[Cell, str]]) -> str:
-    """'SM is never significantly better than MLE. It is significantly worse with greedy decoding (mul at η = 0.2).'"""
+    """The answer in words, such as: SM is never significantly better than MLE."""
     rows = {id(cell): row for cell, row in pairs}
     better, worse = sides(cell for cell, _ in pairs)
 

@@ -53,7 +53,7 @@ def _shown(fields: dict, where: str) -> Shown:
 
 
 def answered(shown: Sequence[Shown]) -> str:
-    """'4 of 5 answered at once with `<bkspc>`'"""
+    """How many were answered at once with ``<bkspc>``, in words."""
     return f"{sum(one.answered_at_once for one in shown)} of {len(shown)} answered at once with `<bkspc>`"
 
 
@@ -64,14 +64,17 @@ class Showcase:
     shown: Sequence[Shown]
 
     def text(self) -> str:
+        """The examples as plain text."""
         return printable(
             "\n\n".join(f"{_said(one)}\nprompt: {one.prompt}\ntyped:  {one.rendered}" for one in self.shown)
         )
 
     def markdown(self) -> str:
+        """The plain text in a fenced block."""
         return _fenced(self.text())
 
     def html(self) -> str:
+        """The examples in HTML, with deleted tokens marked."""
         return "\n".join(
             f'<div class="shown"><p class="text"><span class="prompt">{_escaped(one.prompt)}</span>'
             f'{marked(one.pieces, damaged=True)}</p><p class="said">{_escaped(_said(one))}</p></div>'

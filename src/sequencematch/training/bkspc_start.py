@@ -38,8 +38,9 @@ def bkspc_share(corpus: Corpus, bkspc: int) -> float:
 
 @torch.no_grad()
 def clean_states(policy: Policy, corpus: Corpus) -> tuple[torch.Tensor, torch.Tensor]:
-    """Hidden states float64 [N, d] with a live token in which the expert does not delete, and the logsumexp of their
-    logits over the vocabulary, float64 [N].
+    """The clean states in which a token is live and the expert does not delete.
+
+    Returns their hidden states, float64 [N, d], and the logsumexp of their logits over the vocabulary, float64 [N].
     """
     policy.eval()
     hidden, value = [], []

@@ -13,8 +13,10 @@ from sequencematch.errors import UserError
 
 @dataclass(frozen=True)
 class Entry:
-    """One rollout: the training example whose prompt it continues, its actions, whether it ended in
-    ``<eos>``, and the gradient step at which it was generated.
+    """One rollout in the buffer.
+
+    example: the training example whose prompt it continues; finished: whether it ended in ``<eos>``; step: the gradient
+    step at which it was generated.
     """
 
     example: int
@@ -33,6 +35,7 @@ class ReplayBuffer:
         return len(self.entries)
 
     def add(self, entries: Iterable[Entry]) -> None:
+        """Add rollouts at the end; the oldest leave a full buffer."""
         self.entries.extend(entries)
 
     def draw(self, batch: int, rng: np.random.Generator) -> list[Entry]:

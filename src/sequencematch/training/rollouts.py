@@ -83,6 +83,7 @@ class RolloutSchedule:
         return {"buffer": self.buffer.state_dict(), "arrived": arrived, "generations": self.generations}
 
     def load_state_dict(self, state: dict) -> None:
+        """Go on from a state that ``state_dict`` gave."""
         self.buffer.load_state_dict(state["buffer"])
         self.arrived = [Entry(*fields) for fields in state["arrived"]]
         self.generations = state["generations"]

@@ -32,8 +32,10 @@ from sequencematch.training.trainer import METRICS, Run, Stage, train, write_met
 
 @dataclass(frozen=True)
 class Start:
-    """What a stage starts from: a policy and the settings of its network, the steps behind the base model, and the
-    model folder that it was read from (None: it comes from nothing, or from the hub).
+    """What a stage starts from.
+
+    policy, model: the policy, and the settings of its network; base_steps: steps of the base model; folder: the model
+    folder that the policy was read from (None: it is new, or comes from the hub).
     """
 
     policy: Policy

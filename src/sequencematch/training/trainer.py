@@ -144,6 +144,7 @@ class Trainer:
             self.rollouts.producer.close()
 
     def train(self) -> tuple[list[dict], dict]:
+        """Train to the end of the stage: the rows of the metrics file, and the optimiser's state."""
         schedule = self.run.schedule
         progress = tqdm(
             total=self.stage.stop - self.stage.start,
