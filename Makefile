@@ -12,6 +12,7 @@
 # make test-all    the same, and those that take minutes each: a real SLURM, runs that are killed again and again
 # make test-packages   as root on Debian: SLURM and a browser, for tests that are skipped without them
 # make lint        check style and types alone
+# make site        the documentation and the API as a site: build/site/
 # make reference   keep the tables of SCALE, and what steps and sampling cost there, in results/reference/
 # make clean-results, make clean-setup   remove results of SCALE; remove the virtual environment
 #
@@ -48,7 +49,7 @@ CHANGES = --config scale=$(SCALE) $(if $(NAME),name=$(NAME)) $(CONFIG)
 OWN_REPORT = results/$(or $(NAME),$(SCALE))/snakemake_report.html
 TARGETS := all table5 table6 table7 table8 divergences motivating_example overheads table3 table4
 
-OTHERS := map report why status setup verify test test-all test-packages lint reference clean-results clean-setup help
+OTHERS := map report why status setup verify test test-all test-packages lint site reference clean-results clean-setup help
 
 .PHONY: $(TARGETS) $(OTHERS) typed
 .DEFAULT_GOAL := all
@@ -114,6 +115,10 @@ lint: $(SETUP)
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/snakemake --lint
+
+site: $(SETUP)
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[site]'
+	$(BIN)/python -m mkdocs build --strict
 
 reference: $(SETUP)
 	@$(BIN)/python workflow/keep_reference.py $(SCALE)

@@ -7,6 +7,7 @@ The public surface, all of it importable from here (``__init__.pyi`` says the sa
   its parts ``rewards``, ``data_objective``, ``rollout_objective``, ``DIVERGENCES``;
 - models: ``Policy`` around any causal LM of transformers, ``load_policy``, ``export_model``;
 - sampling: ``sample``, ``Decoding``, ``Rollout``; ``inject`` puts mistakes and their repair into data;
+- training: ``SequenceMatchTrainer`` and ``SequenceMatchConfig``, on ``transformers.Trainer``;
 - ``UserError``: what the user can fix, in one sentence.
 
 A name's module is imported when the name is first used: ``import sequencematch`` alone imports nothing, the
@@ -44,6 +45,7 @@ _MODULES = {
     "model.build": ("load_policy",),
     "model.policy": ("Policy",),
     "sampling.rollout": ("Rollout", "sample"),
+    "transformers_trainer": ("SequenceMatchConfig", "SequenceMatchTrainer"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -222,6 +222,18 @@ def pretrained_tokenizer(source: str, revision: str = "main", trust_remote_code:
     return tokenizer
 
 
+def tokenizer_of(processing_class, policy) -> Tokenizer:
+    """A fast tokenizer of transformers as ours, for a policy; the original stays as it is. Raises UserError where it is
+    none, or does not fit the policy's network."""
+    fast = getattr(processing_class, "backend_tokenizer", None)
+    name = type(processing_class).__name__
+    if fast is None:
+        raise UserError(f"{name} is no fast tokenizer, which is needed here: load it with AutoTokenizer")
+    fast = tokenizers.Tokenizer.from_str(fast.to_str())
+    named = {special: getattr(processing_class, f"{special}_token") for special in SPECIALS}
+    return Tokenizer(fast, _with_stand_ins(named, fast, name), policy.bkspc, policy.context)
+
+
 def _make_deterministic(fast: tokenizers.Tokenizer) -> None:
     fast.no_truncation()
     fast.no_padding()

@@ -61,19 +61,27 @@ def export_model(checkpoint: Path, output: Path, form: str = "merged", metrics: 
     prompt = real_prompt(trained, tokenizer)
     card = model_card.card(trained, target.name, policy, model, form, measured, prompt)
     with atomic_folder(target) as folder:
-        if form == "merged":
-            merged(policy).save_pretrained(folder)
-        else:
-            _save_adapter(policy, model, folder)
-        _generation_config(policy, tokenizer).save_pretrained(folder)
-        _save_tokenizer(tokenizer, policy, folder)
-        if policy.backspace:
-            save_file(_state(policy.offset), folder / "offset.safetensors")
-            (folder / "custom_generate").mkdir()
-            shutil.copyfile(custom_generate.__file__, folder / "custom_generate" / "generate.py")
+        write_network(policy, tokenizer, folder, None if form == "merged" else model)
         (folder / "README.md").write_text(card, encoding="utf-8")
         write_manifest(folder, checkpoint)
         _open_to_readers(folder)
+
+
+def write_network(policy: Policy, tokenizer: Tokenizer, folder: Path, adapter: Model | None = None) -> None:
+    """Write a policy to an existing folder, in the form that transformers loads: network, tokenizer, our sampler.
+
+    adapter: the settings of a model of which only the adapters are to be written; default: the whole network.
+    """
+    if adapter is None:
+        merged(policy).save_pretrained(folder)
+    else:
+        _save_adapter(policy, adapter, folder)
+    _generation_config(policy, tokenizer).save_pretrained(folder)
+    _save_tokenizer(tokenizer, policy, folder)
+    if policy.backspace:
+        save_file(_state(policy.offset), folder / "offset.safetensors")
+        (folder / "custom_generate").mkdir(exist_ok=True)
+        shutil.copyfile(custom_generate.__file__, folder / "custom_generate" / "generate.py")
 
 
 def _open_to_readers(folder: Path) -> None:
