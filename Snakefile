@@ -78,12 +78,14 @@ wildcard_constraints:
     method="|".join(CONFIG.methods),
     table="|".join(CONFIG.tables),
     overhead="|".join(CONFIG.overheads) or "(?!)",
+    package="|".join(CONFIG.packages) or "(?!)",
     part="|".join(MEASUREMENTS),
     eta=r"[0-9.e-]+",
     seed=r"-?\d+",
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/packages.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/sample.smk"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sequencematch import script
-from sequencematch.settings.data import Source, Translation
+from sequencematch.settings.data import OF_CORPUS, Source, Translation
 from sequencematch.settings.options import add_settings, settings_from
 
 READ = {"source", "languages", "train", "validation", "test", "seed"}
@@ -12,10 +12,10 @@ READ = {"source", "languages", "train", "validation", "test", "seed"}
 def main() -> None:
     parser = script.parser(__doc__)
     add_settings(parser, Translation, READ)
-    add_settings(parser, Source)
+    add_settings(parser, Source, OF_CORPUS)
     parser.add_argument("--output", type=Path, required=True, help="dataset folder to write")
     args = parser.parse_args()
-    data, source = settings_from(args, Translation, READ), settings_from(args, Source)
+    data, source = settings_from(args, Translation, READ), settings_from(args, Source, OF_CORPUS)
 
     from sequencematch.data.pairs import columns, read_pairs
     from sequencematch.data.splits import make_splits
@@ -23,7 +23,7 @@ def main() -> None:
     from sequencematch.store.datasets import save
 
     splits, facts = make_splits(read_pairs(source, data), data, source, key=lambda pair: pair[0])
-    settings = {"settings": data.model_dump(include={"family"} | READ), "source": source.model_dump()}
+    settings = {"settings": data.model_dump(include={"family"} | READ), "source": source.model_dump(include=OF_CORPUS)}
     save(
         {name: columns(pairs) for name, pairs in splits.items()}, args.output, settings | facts | provenance.describe()
     )

@@ -50,6 +50,7 @@ ERROR_NUMBER = re.compile(r"\(os error (\d+)\)|\[Errno (\d+)\]")
 EXTRAS = {
     **dict.fromkeys(("babel", "datasets", "mathematics_dataset", "num2words", "rich", "snakemake", "yaml"), "pipeline"),
     **dict.fromkeys(("bitsandbytes", "peft"), "qlora"),
+    "gguf": "pretrained",
     **dict.fromkeys(("faiss", "mauve", "sklearn"), "judge"),
     **dict.fromkeys(("jinja2", "markdown_it", "matplotlib", "sacrebleu", "scipy"), "report"),
 }

@@ -28,6 +28,7 @@ rule make_dataset:
 rule train_tokenizer:
     input:
         data="<results>/{task}/data",
+        network=JOBS.tokenizer_files,
     output:
         tokenizer=directory("<results>/{task}/tokenizer"),
     log:

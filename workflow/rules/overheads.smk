@@ -10,6 +10,8 @@ localrules:
 
 
 rule measure_overheads:
+    input:
+        network=JOBS.overhead_network_files,
     output:
         measured=directory("<results>/overheads/{overhead}/{part}"),
     log:

@@ -39,6 +39,7 @@ rule judge:
         examples="<results>/{task}/examples",
         tokenizer="<results>/{task}/tokenizer",
         judge=JOBS.judge_model,
+        network=JOBS.judge_files,
     output:
         judged="<results>/{task}/{method}/eta={eta}/seed={seed}/judged.json",
     log:

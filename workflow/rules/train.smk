@@ -5,6 +5,7 @@ rule pretrain_base:
     input:
         noised="<results>/{task}/noised/eta=0/seed={seed}",
         tokenizer="<results>/{task}/tokenizer",
+        network=JOBS.network_files,
     output:
         model=directory("<results>/{task}/base/seed={seed}/model"),
     log:

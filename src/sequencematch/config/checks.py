@@ -136,8 +136,9 @@ def check_files(config: Config) -> None:
         data = config.tasks[task].data
         if data.family == "arithmetic":
             continue
-        for file in itertools.chain(*config.sources[data.source].files.values()):
-            if not Path(file).is_file():
+        source = config.sources[data.source].extracted(data.source, data.family)
+        for file in itertools.chain(*source.files.values()):
+            if file not in config.made and not Path(file).is_file():
                 raise UserError(
                     f"'{file}' is not there: task {task} needs it (sources.{data.source}); "
                     "put it there, or name another source"
@@ -149,7 +150,7 @@ def _check_source(config: Config, task: str, write: Write) -> None:
     data = config.tasks[task].data
     if data.family == "arithmetic":
         return
-    source = config.sources[data.source]
+    source = config.sources[data.source].extracted(data.source, data.family)
     try:
         if data.family == "translation":
             pairs.check_source(source, data)

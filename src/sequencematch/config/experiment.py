@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypedDict
 
 from pydantic import Discriminator, Field, Tag, field_validator
 
-from sequencematch.settings.data import Arithmetic, Source, Text, Translation
+from sequencematch.settings.data import MADE, Arithmetic, Source, Text, Translation
 from sequencematch.settings.evaluation import Evaluation
 from sequencematch.settings.losses import LOSSES, Loss
 from sequencematch.settings.map import Map, Reading, readings_of
@@ -154,7 +154,19 @@ class Config(Section):
     def source(self, task: str) -> Source | None:
         """The corpus of a task's examples; None where they are generated questions."""
         data = self.tasks[task].data
-        return None if data.family == "arithmetic" else self.sources[data.source]
+        if data.family == "arithmetic":
+            return None
+        return self.sources[data.source].extracted(data.source, data.family)
+
+    @property
+    def packages(self) -> list[str]:
+        """The names of the sources that are packages."""
+        return [name for name, source in self.sources.items() if source.kind == "package"]
+
+    @property
+    def made(self) -> set[str]:
+        """The files and folders that rules make from packages."""
+        return {path.format(package=name) for name in self.packages for path in MADE.values()}
 
     @property
     def judge_method(self) -> str | None:

@@ -24,7 +24,7 @@ def check_feasible(
     data, model, evaluation = in_force["data"], in_force["model"], in_force["evaluation"]
     places = {say("model", "source"): model.source, say("evaluation", "judge"): evaluation.judge}
     for place, source in places.items():
-        if source not in ("", SCRATCH):
+        if source not in ("", SCRATCH) and source not in config.made:
             _explained(f"{place} (task {task})", check_source, "model", source)
     if data.family == "translation":
         _explained(write(("tasks", task, "data", "languages")), check_language, data.languages[-1])

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from sequencematch.config.experiment import Config
+from sequencematch.settings.data import OF_CORPUS, OF_PACKAGE
 from sequencematch.settings.evaluation import Evaluation
 from sequencematch.settings.losses import BASE_READS, BC_READS
 from sequencematch.settings.options import escaped, options
@@ -20,6 +21,7 @@ from sequencematch.store.code_digest import SOURCE, code_digests
 Wildcards = Any  # Snakemake's: a name's value as an attribute and by get()
 
 # Modules that a script imports and some of its jobs do not use: only noise of the kind 'model' runs the code of models.
+WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx")
 MODEL_CODE = ("sequencematch.model.likely_noise",)
 
 
@@ -82,6 +84,40 @@ class Jobs:
         in_force: Mapping[str, Any] = self.config.settings(wildcards.task)
         return in_force[section]
 
+    # Packages
+
+    def package_options(self, wildcards: Wildcards) -> str:
+        return options(self.config.sources[wildcards.package], OF_PACKAGE)
+
+    def conversion_options(self, wildcards: Wildcards) -> str:
+        bos = self.config.sources[wildcards.package].bos
+        return f"--bos {shlex.quote(bos)}" if bos else ""
+
+    def pairs_options(self, wildcards: Wildcards) -> str:
+        return shlex.join(["--pages", *self.config.sources[wildcards.package].inside])
+
+    def _network_files(self, source: str) -> list[str]:
+        """What a model named by path is read from: its files, or the folder that a rule makes; none on the hub."""
+        if source in self.config.made:
+            return [source]
+        files = Path(source).rglob("*") if source and source != "scratch" else []
+        return sorted(str(file) for file in files if file.is_file() and not file.name.startswith("."))
+
+    def network_files(self, wildcards: Wildcards) -> list[str]:
+        """The files of a task's pretrained network on this machine."""
+        return self._network_files(self._of(wildcards, "model").source)
+
+    def tokenizer_files(self, wildcards: Wildcards) -> list[str]:
+        """Those of its tokenizer: all but the weights."""
+        return [file for file in self.network_files(wildcards) if Path(file).suffix not in WEIGHTS]
+
+    def judge_files(self, wildcards: Wildcards) -> list[str]:
+        """The files of the pretrained network that judges a task's texts."""
+        return self._network_files(self.config.settings(wildcards.task, wildcards.method)["evaluation"].judge)
+
+    def overhead_network_files(self, wildcards: Wildcards) -> list[str]:
+        return self._network_files(self.config.overhead_settings(wildcards.overhead)[1].source)
+
     # Data
 
     def dataset_script(self, wildcards: Wildcards) -> str:
@@ -91,7 +127,7 @@ class Jobs:
     def dataset_options(self, wildcards: Wildcards) -> str:
         """What the rows of a task follow from: its settings, and those of its corpus."""
         source, data = self.config.source(wildcards.task), self._of(wildcards, "data")
-        corpus = [] if source is None else [options(source)]
+        corpus = [] if source is None else [options(source, OF_CORPUS)]
         return " ".join([options(data, self._data_read(wildcards, "dataset")), *corpus])
 
     def _data_read(self, wildcards: Wildcards, stage: str) -> set[str]:

@@ -11,6 +11,7 @@ Write = Callable[[tuple], str]
 # The rules of the workflow. Each table is a rule of its own, and a target of make.
 RULES = (
     *("all", "overheads", "map", "report", "motivating_example"),
+    *("fetch_package", "convert_model", "extract_pairs", "extract_documents"),
     *("make_dataset", "train_tokenizer", "encode_examples", "inject_noise"),
     *("pretrain_base", "pretrain_bc", "finetune", "sample", "judge", "score"),
     *("make_table", "make_text_table", "make_map", "make_report", "draw_rules"),

