@@ -192,7 +192,7 @@ def test_null_removes_a_key():
         # Sources.
         (
             {"sources": {"mine": {"kind": "web"}}},
-            "sources.mine.kind is 'web', but must be one of hub, files, generated",
+            "sources.mine.kind is 'web', but must be one of hub, files, generated, package",
         ),
         (
             {"sources": {"mine": {"kind": "files"}}},

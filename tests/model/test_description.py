@@ -12,6 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from sequencematch.errors import UserError
 from sequencematch.model.build import load_policy, new_policy, save_policy
+from sequencematch.model.origin import network_files
 from sequencematch.settings.model import Model
 from sequencematch.store.hub import CONSENT
 
@@ -135,6 +136,8 @@ def test_a_folder_cannot_consent_for_its_reader(tmp_path, monkeypatch):
         "class StrangeConfig(LlamaConfig):\n    model_type = 'strange'\n"
         "class Strange(LlamaForCausalLM):\n    config_class = StrangeConfig\n"
     )
+    said = json.loads((folder / "policy.json").read_text())  # as a stranger would have written it
+    (folder / "policy.json").write_text(json.dumps(said | {"files": network_files(str(network))}))
     monkeypatch.delenv(CONSENT, raising=False)
     with pytest.raises(UserError, match="Python code that comes with it.*--trust-remote-code"):
         load_policy(folder)

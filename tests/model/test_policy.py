@@ -1,5 +1,6 @@
 """The policy: its folder gives it back exactly, and pretrained networks, adapters and 4-bit weights behave."""
 
+import hashlib
 import json
 from pathlib import Path
 from random import Random
@@ -210,3 +211,38 @@ def test_code_that_comes_with_a_model_runs_only_where_the_settings_say_so(tmp_pa
 
 def new_policy_of(source: str, **settings):
     return new_policy(Model(source=source, **settings), BKSPC, SPECIALS, backspace=True, seed=0)
+
+
+def test_an_adapter_on_other_weights_is_refused_and_named(tmp_path, pretrained):
+    """policy.json names the network's files by digest, and states its own shape."""
+    model = models(pretrained)["lora"]
+    save_policy(new_policy(model, BKSPC, SPECIALS, backspace=True, seed=0), model, tmp_path)
+    said = json.loads((tmp_path / "policy.json").read_text())
+    weights = Path(pretrained) / "model.safetensors"
+    assert said["files"]["model.safetensors"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert set(said["files"]) == {"config.json", "model.safetensors"}
+    assert said["network"] == {"layers": 2, "width": 16, "heads": 2, "context": 64} and "width" not in said["model"]
+    load_policy(tmp_path)
+    lm = AutoModelForCausalLM.from_pretrained(pretrained)
+    with torch.no_grad():
+        lm.model.norm.weight += 0.1
+    lm.save_pretrained(pretrained)
+    with pytest.raises(UserError) as caught:
+        load_policy(tmp_path)
+    assert str(caught.value) == (
+        f"the policy in '{tmp_path}' was trained on another network than the one in '{pretrained}' "
+        "(model.safetensors differs): put that network back, or train the policy again"
+    )
+
+
+def test_a_policy_with_weights_of_its_own_needs_the_configuration_alone(tmp_path, pretrained):
+    model = models(pretrained)["pretrained"]
+    save_policy(new_policy(model, BKSPC, SPECIALS, backspace=True, seed=0), model, tmp_path)
+    lm = AutoModelForCausalLM.from_pretrained(pretrained)
+    lm.model.norm.weight.data += 0.1
+    lm.save_pretrained(pretrained)
+    load_policy(tmp_path)
+    config = json.loads((Path(pretrained) / "config.json").read_text())
+    (Path(pretrained) / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 0.1}))
+    with pytest.raises(UserError, match=r"\(config.json differs\)"):
+        load_policy(tmp_path)

@@ -1,4 +1,4 @@
-"""Plain text from corpora whose words are tagged with their parts of speech (``jury/nn``), as the Brown corpus has it."""
+"""Plain text from corpora whose words are tagged with their parts of speech (``jury/nn``), such as the Brown corpus."""
 
 import re
 from collections.abc import Iterator

@@ -30,6 +30,7 @@ from sequencematch.core import Trajectory
 from sequencematch.data.tokenizer import Tokenizer, pretrained_tokenizer
 from sequencematch.errors import UserError
 from sequencematch.model.build import load_policy, new_policy
+from sequencematch.model.origin import digest_of
 from sequencematch.model.policy import Policy
 from sequencematch.sampling.rollout import eos_ids
 from sequencematch.settings.model import Model
@@ -280,8 +281,9 @@ def judge_run(
         if len(real) >= MAUVE_SAMPLES
         else f"there is no MAUVE, which needs at least {MAUVE_SAMPLES} continuations, and there are {len(real)}."
     )
+    files = {"files": digest_of(judge.policy.origin)} if judge.policy.origin else {}
     return {
-        "judge": {"model": judge.name, "description": description},
+        "judge": {"model": judge.name, "description": description} | files,
         "held_out": {"nll": held_out.mean, "per_example": held_out.means},
         "held_out_given_no_deletion": {"nll": given_no_deletion.mean, "per_example": given_no_deletion.means},
         "decodings": decodings,

@@ -14,6 +14,7 @@ from transformers import PreTrainedConfig
 from sequencematch.errors import UserError
 from sequencematch.model.attention import use_state_tree
 from sequencematch.model.description import check_memory, misfit, read_description, read_tensors
+from sequencematch.model.origin import check_same, network_files, stated
 from sequencematch.model.policy import Ids, Policy, id_set, trained_tensors
 from sequencematch.settings.model import Model
 from sequencematch.store import foreign
@@ -38,9 +39,11 @@ def new_policy(model: Model, vocabulary: int, special_ids: Mapping[str, Ids], ba
         return Policy(_scratch_lm(model, vocabulary, special_ids), backspace, model.static_decoding)
     from sequencematch.model.fitness import check_fitness
 
+    origin = network_files(model.source)
     lm = _pretrained_lm(model)
     lm.config.eos_token_id = end_tokens(lm, special_ids.get("eos"), model.source)
     policy = Policy(lm, backspace, model.static_decoding)
+    policy.origin = origin
     check_fitness(policy, model.source)
     return policy
 
@@ -232,10 +235,11 @@ def save_policy(policy: Policy, model: Model, folder: Path) -> None:
     save_file({name: t for name, t in tensors.items() if name not in lm}, folder / "actions.safetensors")
     config = policy.lm.config
     description = {
-        "model": model.model_dump(),
+        **stated(model, config, policy.context),
         "vocabulary": policy.bkspc,
         "special_ids": {"bos": config.bos_token_id, "eos": config.eos_token_id, "pad": config.pad_token_id},
         "backspace": policy.backspace,
+        **({} if model.source == "scratch" else {"files": policy.origin}),
     }
     (folder / "policy.json").write_text(json.dumps(description, indent=2) + "\n")
 
@@ -250,6 +254,7 @@ def load_policy(folder: Path, backspace: bool | None = None) -> tuple[Policy, Mo
     tensors, model, saved = read_tensors(folder, description), description.model, description.backspace
     special_ids = description.special_ids.model_dump()
     policy = new_policy(model, description.vocabulary, special_ids, saved if backspace is None else backspace, seed=0)
+    check_same(policy.origin, description.files, model, folder)
     try:
         missing, unexpected = policy.load_state_dict(tensors, strict=False)
     except RuntimeError as error:  # a tensor of another shape

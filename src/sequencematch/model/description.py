@@ -41,6 +41,8 @@ class Description(BaseModel):
     vocabulary: int = Field(ge=1, le=2**24)
     special_ids: SpecialIds
     backspace: bool
+    #: Of a pretrained network: the files of its folder by digest (none on the hub). Older folders do not say.
+    files: dict[str, str] | None = None
 
 
 def read_description(folder: Path) -> Description:

@@ -23,7 +23,8 @@ class Policy(nn.Module):
     """pi(a|s) over the vocabulary and, where ``backspace`` is on, ``<bkspc>`` (id = vocabulary size).
 
     ``static_decoding``: how it is sampled from (``cache.StateCache``). ``context``: the longest sequence it takes, in
-    tokens; at first what the network's configuration says.
+    tokens; at first what the network's configuration says. ``origin``: the files that a pretrained network was loaded
+    from, by digest (``origin.network_files``).
     """
 
     def __init__(self, lm, backspace: bool, static_decoding: bool = False):
@@ -32,6 +33,7 @@ class Policy(nn.Module):
         self.backspace = backspace
         self.static_decoding = static_decoding
         self.context: int = lm.config.max_position_embeddings
+        self.origin: dict[str, str] = {}
         unembedding = lm.get_output_embeddings().weight
         self.bkspc = len(unembedding)  # the first id after the vocabulary's rows
         width = lm.config.hidden_size

@@ -203,6 +203,12 @@ def _is_shared(decoding: str, peers: bool) -> bool:
 def _check_same_judge(first: tuple[Path, dict], other: tuple[Path, dict]) -> None:
     (first_path, ours), (other_path, theirs) = first, other
     judges = [run.get("judge", {}).get("model") for run in (ours, theirs)]
+    files = [run.get("judge", {}).get("files") for run in (ours, theirs)]
+    if judges[0] == judges[1] and files[0] != files[1]:
+        raise UserError(
+            f"'{first_path}' and '{other_path}' were judged by {judges[0]} with different weights: "
+            "methods of one seed need one judge; judge the outdated one again"
+        )
     if judges[0] != judges[1]:
         raise UserError(
             f"'{first_path}' was judged by {judges[0]} and '{other_path}' by {judges[1]}: "

@@ -196,6 +196,7 @@ def read_judged(path: Path, decodings: Iterable[str]) -> tuple[dict, dict]:
     found = read_json(path, "judge the run again")
     try:
         judge = {name: str(found["judge"][name]) for name in ("model", "description")}
+        judge |= {"files": str(found["judge"]["files"])} if "files" in found["judge"] else {}
         held_out = {name: _held_out(found, name) for name in ("held_out", "held_out_given_no_deletion")}
         by_decoding = {name: _measures(found["decodings"][name], (*MEASURES, "mauve")) for name in decodings}
         return by_decoding, {
@@ -240,14 +241,14 @@ def read_budget(model: Path, examples: Path) -> tuple[str, dict, dict]:
     """
     trained, encoded = (read_json(folder / "provenance.json", "make it again") for folder in (model, examples))
     try:
-        family, settings = encoded["family"], trained["settings"]
+        family, settings, files = encoded["family"], trained["settings"], trained.get("network_files")
         if family not in SCORES:
             raise KeyError(f"a family out of {', '.join(SCORES)}")
         budget = {
             "base_steps": trained["base_steps"],
             "steps": trained["steps"],
             "batch": settings["optimiser"]["batch"],
-            "model_digest": _digest(settings["model"]),
+            "model_digest": _digest([settings["model"], files] if files else settings["model"]),
             "data_digest": encoded["digest"],
         }
         changes = " with uncommitted changes" if trained["uncommitted_changes"] else ""

@@ -76,12 +76,13 @@ def check_made_from(result: Path, option: str, expected: str | None, what: str) 
 def file_digests(output: Path) -> dict[str, str]:
     """SHA-256 of a file (under its name), or of all files in a folder (under their paths in it) but hidden ones."""
     if output.is_file():
-        return {output.name: _sha256(output)}
+        return {output.name: sha256(output)}
     files = sorted(f for f in output.rglob("*") if f.is_file() and not f.name.startswith("."))  # Snakemake adds one
-    return {file.relative_to(output).as_posix(): _sha256(file) for file in files}
+    return {file.relative_to(output).as_posix(): sha256(file) for file in files}
 
 
-def _sha256(file: Path) -> str:
+def sha256(file: Path) -> str:
+    """SHA-256 of a file's content."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -13,6 +13,7 @@ import torch
 from sequencematch.data.tokenizer import Tokenizer, load_tokenizer
 from sequencematch.errors import UserError
 from sequencematch.model.build import load_policy, new_policy, save_policy
+from sequencematch.model.origin import stated
 from sequencematch.model.policy import Policy
 from sequencematch.model.processes import Processes, join
 from sequencematch.seeding import stable_seed
@@ -111,10 +112,11 @@ def _prepare(
     check_data(args.noised, stage.loss, policy, (corpus, validation), rollouts)
     if initial and policy.backspace and not _has_bkspc(initial):
         start_bkspc(policy, settings.schedule.bkspc_start, corpus, validation)
-    sections = {"model": start.model} | vars(settings)
+    sections = {name: section.model_dump() for name, section in vars(settings).items() if section is not None}
     identity = {
         "stage": vars(stage),
-        "settings": {name: section.model_dump() for name, section in sections.items() if section is not None},
+        "settings": stated(start.model, policy.lm.config, policy.context) | sections,
+        **({"network_files": policy.origin} if policy.origin else {}),
         "seed": args.seed,
         "data": corpus.digest,
         "initial": _weights_digest(initial) if initial else None,
