@@ -7,6 +7,7 @@ import pytest
 from support.experiment import SOURCE, command, finetune_options, make_inputs
 
 from sequencematch.settings.losses import BASE_READS, LOSSES
+from sequencematch.settings.options import settings_from
 from sequencematch.settings.training import Objective, Optimiser, Rollouts, Schedule
 from sequencematch.training.losses import FUNCTIONS
 
@@ -87,7 +88,7 @@ def finetuned(monkeypatch, options):
     spec = importlib.util.spec_from_file_location("finetune", SOURCE / "finetune.py")
     finetune = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(finetune)
-    original, read = finetune.settings_from, set()
+    original, read = settings_from, set()
 
     def recorded(args, section, needed):
         class Recorded(section):
@@ -98,7 +99,7 @@ def finetuned(monkeypatch, options):
 
         return Recorded.model_construct(**dict(original(args, section, needed)))
 
-    monkeypatch.setattr(finetune, "settings_from", recorded)
+    monkeypatch.setattr("sequencematch.settings.training.settings_from", recorded)
     monkeypatch.setattr(sys, "argv", command("finetune", **options)[1:])
     finetune.main()
     return [(options["output"] / name).read_bytes() for name in ("lm.safetensors", "actions.safetensors")], read

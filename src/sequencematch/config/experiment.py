@@ -170,8 +170,8 @@ class Config(Section):
 
     @property
     def judge_method(self) -> str | None:
-        """The method whose models judge text where no other judge is named: the first that trains by MLE."""
-        return next((name for name, method in self.methods.items() if method.loss == "mle"), None)
+        """The method whose models judge text where no other judge is named: the first with a plain loss."""
+        return next((name for name in self.methods if self.loss_of(name).plain), None)
 
     def seed_after(self, seed: int) -> int:
         """The next seed of the list, in a circle: another one, if there are several."""

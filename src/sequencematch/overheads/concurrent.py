@@ -13,6 +13,7 @@ from sequencematch.core import Trajectory
 from sequencematch.model.build import load_policy, save_policy
 from sequencematch.model.policy import Policy
 from sequencematch.overheads.steps import Case, make_data
+from sequencematch.settings.losses import LOSSES
 from sequencematch.settings.model import Model
 from sequencematch.settings.overheads import Overhead
 from sequencematch.settings.training import Objective, Optimiser, Rollouts, Schedule
@@ -46,7 +47,7 @@ def trainers(policy: Policy, model: Model, settings: Overhead, case: Case) -> It
 
 
 def _run(mode: str, model: Model, settings: Overhead, case: Case, folder: Path) -> Run:
-    rebuild = partial(_rebuilt, folder, mode != "mle")
+    rebuild = partial(_rebuilt, folder, LOSSES[MODES[mode]].backspace)
     policy = rebuild()
     many = Case(case.prompt, case.continuation, max(256, case.batch))
     rows = make_data(many, policy.bkspc, policy.bkspc, settings.eta, settings.pops).clean

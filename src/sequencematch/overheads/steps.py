@@ -73,9 +73,8 @@ class Data:
 
     def rows(self, loss: str) -> Batch:
         """What a step of ``loss`` trains on."""
-        if loss == "mle":
-            return [(row,) for row in self.clean]
-        return [(row,) for row in self.noised] if loss == "bc" else list(zip(self.noised, self.rollouts, strict=True))
+        data = self.noised if LOSSES[loss].noised else self.clean
+        return list(zip(data, self.rollouts, strict=True)) if LOSSES[loss].rollouts else [(row,) for row in data]
 
 
 def make_data(case: Case, vocabulary: int, bkspc: int, eta: float, pops: float) -> Data:

@@ -34,6 +34,17 @@ class Loss:
     reads: Settings
     relabels: bool = False
 
+    @property
+    def plain(self) -> bool:
+        """Whether it trains an ordinary language model: on clean data alone, without ``<bkspc>``."""
+        return not (self.noised or self.backspace or self.rollouts)
+
+    @property
+    def annealed(self) -> bool:
+        """Whether BC has a share beta of it, which falls during training."""
+        schedule = self.reads["schedule"]
+        return schedule is None or "beta_final" in schedule
+
 
 LOSSES = {
     "mle": Loss(

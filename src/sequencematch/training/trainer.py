@@ -205,7 +205,7 @@ class Trainer:
             )
         self.optimiser.step()
         self.step += 1
-        if self.stage.loss == "sm":
+        if self.loss.annealed:
             metrics["beta"] = beta
         return {**metrics, "gradient_norm": norm, **rollout_metrics}
 
