@@ -124,9 +124,9 @@ def test_the_example_of_the_page_runs(tmp_path, monkeypatch):
         assert old in first
         first = first.replace(old, new)
     names: dict = {}
-    exec(first, names)  # noqa: S102
+    exec(first, names)
     assert names["trainer"].state.global_step == 8
-    exec(second, names)  # noqa: S102
+    exec(second, names)
 
 
 @pytest.mark.slow

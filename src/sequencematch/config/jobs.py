@@ -87,13 +87,16 @@ class Jobs:
     # Packages
 
     def package_options(self, wildcards: Wildcards) -> str:
+        """The settings of a package, as ``fetch`` needs them."""
         return options(self.config.sources[wildcards.package], OF_PACKAGE)
 
     def conversion_options(self, wildcards: Wildcards) -> str:
+        """The name of the ``<bos>`` token that the converted model gets, if its source states one."""
         bos = self.config.sources[wildcards.package].bos
         return f"--bos {shlex.quote(bos)}" if bos else ""
 
     def pairs_options(self, wildcards: Wildcards) -> str:
+        """The pages inside a package that pairs are read from."""
         return shlex.join(["--pages", *self.config.sources[wildcards.package].inside])
 
     def _network_files(self, source: str) -> list[str]:
@@ -116,6 +119,7 @@ class Jobs:
         return self._network_files(self.config.settings(wildcards.task, wildcards.method)["evaluation"].judge)
 
     def overhead_network_files(self, wildcards: Wildcards) -> list[str]:
+        """The files of the network that an overhead table measures, where they come from a package."""
         return self._network_files(self.config.overhead_settings(wildcards.overhead)[1].source)
 
     # Data

@@ -17,19 +17,34 @@ ORDER = ("test", "validation", "train")  # a row belongs to the first of these t
 def make_splits(
     given: Mapping[str, Iterable[Row]], sizes: Dataset, source: Source, key: Callable[[Row], str]
 ) -> tuple[dict[str, list[Row]], dict]:
-    """Splits train, validation and test of the sizes asked for, and the facts that belong in their provenance.
+    """The splits train, validation and test in the sizes asked for, and facts for their provenance.
 
-    given: the rows of train, and of the other splits where the source has them. Rows with the same ``key`` ask the
-    same. A split that is not given is held out of train: a random part of its keys, one row for each. Rows of a
-    given split whose key stands in a given split before it (test, validation, train) are left out. Which of
-    the rows are taken, where there are more, follows from ``sizes.seed``. Lists are read whole, iterators only as far
-    as is needed.
+    given: the rows of train, and of the other splits if the source has them. Rows with the same ``key`` ask the same
+    question. A split that is not given is held out of train: a random part of its keys, one row for each. A row of a
+    given split is left out if its key occurs in a given split before it (in the order test, validation, train). Where
+    there are more rows than needed, ``sizes.seed`` decides which are taken. Lists are read whole, iterators only as far
+    as needed.
 
-    Facts: ``left_out`` (rows, by split) and ``source_digest`` (of all rows read). Raises UserError where there are too
-    few rows, or others than ``source.digest`` says.
+    Facts: ``left_out`` (rows, by split) and ``source_digest`` (of all rows read). Raises UserError if there are too few
+    rows, or if ``source.digest`` is that of other rows.
     """
+    pools, left_out, digest = _read_pools(given, sizes, key)
+    chosen = _choose(pools, sizes, key)
+    _check_sizes(chosen, sizes)
+    if source.digest not in ("", digest):
+        raise UserError(
+            f"the rows of the source have the digest {digest}, and its settings say {source.digest}: "
+            "it has changed; get what it was, or set the new digest"
+        )
+    return {name: chosen[name] for name in reversed(ORDER)}, {"left_out": left_out, "source_digest": digest}
+
+
+def _read_pools(
+    given: Mapping[str, Iterable[Row]], sizes: Dataset, key: Callable[[Row], str]
+) -> tuple[dict[str, dict[str, list[Row]]], dict[str, int], str]:
+    """The rows of each given split by their key, the number of rows left out of it, and the digest of all rows read."""
     held_out = [name for name in ORDER if name not in given]
-    digest, left_out, chosen = hashlib.sha256(), {}, {}
+    digest, left_out = hashlib.sha256(), {}
     before: set[str] = set()
     pools: dict[str, dict[str, list[Row]]] = {}
     for name in filter(given.__contains__, ORDER):
@@ -43,21 +58,20 @@ def make_splits(
             else:
                 pool.setdefault(key(row), []).append(row)
         before |= pool.keys()
+    return pools, left_out, digest.hexdigest()
+
+
+def _choose(pools: dict[str, dict[str, list[Row]]], sizes: Dataset, key: Callable[[Row], str]) -> dict[str, list[Row]]:
+    """The rows of every split; those of a split without a pool are taken out of the pool of train."""
+    chosen = {}
     for name in ORDER:
-        pool = pools[name if name in given else "train"]
+        pool = pools[name if name in pools else "train"]
         keys = sorted(pool, key=lambda k: stable_seed(sizes.seed, "split", k))
-        rows = [row for k in keys for row in (pool[k] if name in given else pool[k][:1])]
+        rows = [row for k in keys for row in (pool[k] if name in pools else pool[k][:1])]
         chosen[name] = rows[: getattr(sizes, name)]
-        for row in chosen[name] if name not in given else ():
+        for row in chosen[name] if name not in pools else ():
             del pool[key(row)]
-    _check_sizes(chosen, sizes)
-    facts = {"left_out": left_out, "source_digest": digest.hexdigest()}
-    if source.digest not in ("", facts["source_digest"]):
-        raise UserError(
-            f"the rows of the source have the digest {facts['source_digest']}, and its settings say {source.digest}: "
-            "it has changed; get what it was, or set the new digest"
-        )
-    return {name: chosen[name] for name in reversed(ORDER)}, facts
+    return chosen
 
 
 def _has(pool: Sized, enough: int) -> bool:

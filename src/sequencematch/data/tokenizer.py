@@ -223,8 +223,10 @@ def pretrained_tokenizer(source: str, revision: str = "main", trust_remote_code:
 
 
 def tokenizer_of(processing_class, policy) -> Tokenizer:
-    """A fast tokenizer of transformers as ours, for a policy; the original stays as it is. Raises UserError where it is
-    none, or does not fit the policy's network."""
+    """A copy of transformers' fast tokenizer as ours, for a policy.
+
+    Raises UserError if ``processing_class`` is no fast tokenizer, or does not fit the policy's network.
+    """
     fast = getattr(processing_class, "backend_tokenizer", None)
     name = type(processing_class).__name__
     if fast is None:
