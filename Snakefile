@@ -9,6 +9,7 @@ sys.path.insert(0, f"{workflow.basedir}/src")
 
 from sequencematch import script
 from sequencematch.config import preflight
+from sequencematch.config.benchmarks import count_workers
 from sequencematch.config.checks import check_files
 from sequencematch.config.closing import made, replaced
 from sequencematch.config.jobs import Jobs, call, launcher

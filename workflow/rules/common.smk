@@ -24,6 +24,8 @@ if not any(str(method) == "conda" for method in workflow.deployment_settings.dep
     # Under workflow/run.py those on its own machine share one start of torch and transformers; a cluster's nodes do not.
     shared = "SEQUENCEMATCH_RUN_PID" in os.environ and not workflow.remote_exec
     warm = [f"{workflow.basedir}/workflow/warm"] if shared else []
+    if shared:
+        count_workers()
     interpreters = ":".join([*warm, str(Path(sys.executable).parent)])
     prefix += f"export PATH={shlex.quote(interpreters)}:$PATH; "
 

@@ -14,7 +14,7 @@ is. The server itself has no more of the environment than imports need, and no j
 hub's token.
 
 The server ends with the run (the process ``SEQUENCEMATCH_RUN_PID``), a script with the job that asked for it.
-Benchmarks of such jobs are right about time; memory is not counted, for the process is no child of the job's shell.
+A file beside the socket names the worker of each job, so that benchmarks count it (``config/benchmarks.py``).
 """
 
 import fcntl
@@ -67,8 +67,12 @@ def _is_private(folder: Path) -> bool:
 
 def _user_of(connection: socket.socket) -> int:
     """The user id of the process at the other end, as the system knows it."""
-    peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return struct.unpack("3i", peer)[1]
+    return _peer(connection)[1]
+
+
+def _peer(connection: socket.socket) -> tuple[int, int, int]:
+    """The process id of the other end, its user's and its group's."""
+    return struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
 
 
 def _start_server() -> None:
@@ -109,7 +113,7 @@ def serve() -> None:
         importlib.import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     listener = socket.socket(socket.AF_UNIX)
-    for left in FOLDER.glob("*.socket"):  # of runs that were killed
+    for left in FOLDER.iterdir():  # of runs that were killed
         left.unlink()
     listener.bind(str(ADDRESS))
     listener.listen(64)
@@ -134,8 +138,11 @@ def _supervise(connection: socket.socket) -> None:
     if worker == 0:
         os.setpgid(0, 0)
         _work(job, streams)
+    named = FOLDER / str(_peer(connection)[0])
+    named.write_text(str(worker))
     threading.Thread(target=_end_with, args=(connection, worker), daemon=True).start()
     status = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
+    named.unlink(missing_ok=True)
     connection.sendall(f"{status if status >= 0 else 128 - status}\n".encode())
     os._exit(0)
 
