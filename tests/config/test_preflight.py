@@ -59,6 +59,13 @@ def refused(kind, status):
     return kind(f"{status} for {TOKEN}", response=httpx2.Response(status, request=request))
 
 
+def test_a_tracker_must_be_installed_where_something_is_trained(monkeypatch, gpus, a_hub, tmp_path):
+    monkeypatch.setattr(preflight, "find_spec", lambda name: None)
+    (problem,) = problems(a_plan(mem_mb=1), config(tracker="wandb"), tmp_path)
+    assert "tracker is wandb" in problem and "pip install 'sequencematch[trackers]'" in problem
+    assert problems(a_plan(mem_mb=1, rules=["sample"]), config(tracker="wandb"), tmp_path) == []
+
+
 def test_a_machine_that_has_all_raises_nothing(gpus, a_hub, tmp_path, monkeypatch):
     gpus(1)
     monkeypatch.setattr(preflight, "trained_parameters", lambda model: 1000)

@@ -399,7 +399,7 @@ SETTINGS = [
     ("jobs", "train: {threads: 2, mem_mb: 3000}", {}),
 ]
 TASK_OF = {"arithmetic": "mul", "translation": "translation", "text": "text"}  # whose data a family's lines change
-ELSEWHERE = {"scale", "extends"}  # another scale has results of its own
+ELSEWHERE = {"scale", "extends", "tracker"}  # another scale has results of its own; no result depends on the tracker
 
 
 def rules_of(scripts):
@@ -553,6 +553,10 @@ def test_a_changed_setting_reruns_the_jobs_that_read_it(plan, line):
     spared = {rule for rule in jobs if not jobs[rule]}
     assert found.keys() == with_readers(jobs.keys() - spared, families, spared)
     assert {rule: found[rule]["jobs"] for rule in jobs.keys() - spared} | dict.fromkeys(spared, 0) == jobs
+
+
+def test_another_tracker_reruns_nothing(plan):
+    assert plan(config=["tracker=tensorboard"]) == {}
 
 
 def test_a_changed_command_reruns_its_rule(tree, plan):

@@ -15,6 +15,10 @@ prefix = f"TRAINER={shlex.quote(launcher(CONFIG.jobs.train.gpu))}; TRAINING_THRE
 if any(CONFIG.settings(task)["model"].trust_remote_code for task in CONFIG.tasks):
     prefix += f"export {CONSENT}=1; "
 
+# Likewise the tracker that training reports to.
+if CONFIG.tracker != "none":
+    prefix += f"export SEQUENCEMATCH_TRACKER={CONFIG.tracker}; "
+
 # Likewise the configuration's changes, for a job that asks Snakemake itself: few of them concern it.
 changes = shlex.join(f"{name}={json.dumps(value)}" for name, value in ({"scale": CONFIG.scale} | GIVEN).items())
 prefix += f"CONFIGURATION={shlex.quote(changes)}; "

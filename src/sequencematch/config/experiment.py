@@ -111,6 +111,7 @@ class Config(Section):
 
     scale: Name = Field(description="name of the scale, and of its folder under results/")
     extends: str = setting("", "scale whose overlay comes before this one's")
+    tracker: Literal["none", "tensorboard", "wandb"] = setting("none", "where training can be followed live")
     seeds: tuple[int, ...] = Field(min_length=1, description="seeds of the runs")
     etas: tuple[Eta, ...] = Field(min_length=1, description="noise levels")
     sources: dict[Name, Source] = {}

@@ -9,6 +9,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -57,7 +58,7 @@ def problems(jobs: Sequence[Planned], config: Config, results: Path, gpus: int |
     # How much is written depends on the shape of the model, which must be at hand for that.
     disk = [] if access else _disk_problems(jobs, config, results)
     memory = [*_memory_problems(jobs), *_network_problems(jobs, config)]
-    return [*_gpu_problems(jobs, config, gpus), *memory, *disk, *access]
+    return [*_tracker_problems(jobs, config), *_gpu_problems(jobs, config, gpus), *memory, *disk, *access]
 
 
 def check_dates(files: Iterable[str], now: float | None = None) -> None:
@@ -74,6 +75,15 @@ def check_dates(files: Iterable[str], now: float | None = None) -> None:
                 f"'{file}' is dated {time.ctime(dated)}, in the future: correct this machine's clock, or date such "
                 f"files now: find '{Path(file).parts[0]}' -newermt now -exec touch {{}} +"
             )
+
+
+def _tracker_problems(jobs: Sequence[Planned], config: Config) -> Iterator[str]:
+    """The tracker's package, where something is trained."""
+    if config.tracker != "none" and _tasks(jobs, TRAINING) and find_spec(config.tracker) is None:
+        yield (
+            f"tracker is {config.tracker}, a package that is not installed: pip install 'sequencematch[trackers]', or "
+            "set tracker to none"
+        )
 
 
 def _gpu_problems(jobs: Sequence[Planned], config: Config, allowed: int | None) -> Iterator[str]:

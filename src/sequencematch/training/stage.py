@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import json
+import os
 import pickle
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +30,9 @@ from sequencematch.training.bkspc_start import start_bkspc
 from sequencematch.training.checkpoints import discard_checkpoints, save_tensors
 from sequencematch.training.data_checks import check_data
 from sequencematch.training.trainer import METRICS, Run, Stage, train, write_metrics
+
+# Variable of the environment that names the tracker: no option, because no result depends on it.
+TRACKER = "SEQUENCEMATCH_TRACKER"
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,8 @@ def _prepare(
         seed=args.seed,
         resume=args.resume / key,
         precision=start.model.precision,
+        tracker=os.environ.get(TRACKER, "none"),
+        tracked=args.output.parent / "tracker",
         initial=_optimiser_state(initial) if initial and stage.start > 0 else None,
         rebuild=partial(_initial_policy, initial, policy.backspace) if initial else None,
     )

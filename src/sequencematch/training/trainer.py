@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.tracking import GeneralTracker
 from tqdm import tqdm
 
 from sequencematch import core
@@ -64,7 +65,8 @@ class Run:
     """Everything a run is made of.
 
     ``initial`` is the optimiser state to continue from, if any; ``rebuild`` makes another policy like ``policy`` before
-    training, for the process that draws rollouts where they are concurrent.
+    training, for the process that draws rollouts where they are concurrent. ``tracker`` (none, tensorboard, wandb, or
+    one of accelerate's) gets each row of the metrics file; ``tracked`` is the folder that it writes to.
     """
 
     policy: Policy
@@ -78,6 +80,8 @@ class Run:
     seed: int
     resume: Path
     precision: str = "float32"
+    tracker: str | GeneralTracker = "none"
+    tracked: Path = Path("tracker")
     initial: dict | None = None
     rebuild: Callable[[], Policy] | None = None
 
@@ -107,7 +111,7 @@ class Trainer:
                 f"optimiser.batch ({run.optimiser.batch}) is below the number of processes ({self.processes.count}): "
                 "raise it, or lower jobs.train.gpu, so that each has a row of every batch"
             )
-        self.accelerator = Accelerator(mixed_precision=MIXED_PRECISION[run.precision])
+        self.accelerator = tracked_accelerator(run)
         self.policy.to(self.accelerator.device)
         self.parameters = [p for p in self.policy.parameters() if p.requires_grad]
         self.optimiser = new_optimiser(self.policy, run.optimiser)
@@ -142,6 +146,8 @@ class Trainer:
         """End the process that draws rollouts, if there is one."""
         if self.rollouts is not None:
             self.rollouts.producer.close()
+        if self.accelerator.trackers:
+            self.accelerator.end_training()
 
     def train(self) -> tuple[list[dict], dict]:
         """Train to the end of the stage: the rows of the metrics file, and the optimiser's state."""
@@ -174,6 +180,7 @@ class Trainer:
         self.metrics.append(row | ({"validation_loss": self._validation_loss()} if validate else {}))
         if self.processes.first:
             write_metrics(self.metrics, self.run.resume / METRICS)  # for whoever watches a long run
+        self.accelerator.log(self.metrics[-1], step=self.step)
         self.window = []
 
     def gradient_step(self) -> dict[str, float]:
@@ -283,6 +290,22 @@ class Trainer:
         self.metrics, self.window = state["metrics"], state["window"]
         if self.processes.first:
             print(f"continuing from step {self.step}")
+
+
+def tracked_accelerator(run: Run) -> Accelerator:
+    """The accelerator of a run, with its tracker. Raises UserError where the tracker's package is missing."""
+    precision = MIXED_PRECISION[run.precision]
+    if run.tracker == "none":
+        return Accelerator(mixed_precision=precision)
+    run.tracked.mkdir(parents=True, exist_ok=True)
+    accelerator = Accelerator(mixed_precision=precision, log_with=run.tracker, project_dir=run.tracked)
+    if not accelerator.log_with:
+        raise UserError(
+            f"tracker '{run.tracker}' is not installed: pip install 'sequencematch[trackers]', or set tracker to none"
+        )
+    names = {"wandb": {"dir": str(run.tracked), "name": str(run.tracked.parent)}}
+    accelerator.init_trackers("sequencematch", init_kwargs=names)
+    return accelerator
 
 
 def new_optimiser(policy: Policy, settings: Optimiser) -> torch.optim.AdamW:

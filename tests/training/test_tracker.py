@@ -1,0 +1,71 @@
+"""Trackers see what the metrics file says, and change no bit of it."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from accelerate.tracking import GeneralTracker
+from support.experiment import make_inputs
+from support.training import a_run
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from sequencematch.errors import UserError
+from sequencematch.model.build import load_policy
+from sequencematch.training.trainer import Stage, tracked_accelerator, train
+
+
+class Notebook(GeneralTracker):
+    """A tracker that keeps what it is given."""
+
+    name, requires_logging_directory, main_process_only = "notebook", False, True
+
+    def __init__(self):
+        super().__init__()
+        self.rows, self.ended = [], False
+
+    @property
+    def tracker(self):
+        return self
+
+    def store_init_configuration(self, values):
+        pass
+
+    def log(self, values, step, **options):
+        self.rows.append({"step": step} | values)
+
+    def finish(self):
+        self.ended = True
+
+
+def trained(root, tracker):
+    policy, _ = load_policy(root / "base", backspace=True)
+    run = a_run(root, policy, Stage("sm", 0, 4, 4, 4))
+    run.schedule = run.schedule.model_copy(update={"metrics_every": 2})
+    run.tracker, run.tracked = tracker, root / "run" / "tracker"
+    return train(run)[0], policy.state_dict()
+
+
+@pytest.mark.slow
+def test_a_tracker_sees_each_row_and_changes_no_bit(tmp_path):
+    make_inputs(tmp_path)
+    notebook = Notebook()
+    metrics, weights = trained(tmp_path, notebook)
+    plain_metrics, plain_weights = trained(tmp_path, "none")
+    assert metrics == plain_metrics and len(metrics) == 2
+    assert all(torch.equal(weights[name], plain_weights[name]) for name in weights)
+    assert notebook.rows == metrics and notebook.ended
+    metrics, weights = trained(tmp_path, "tensorboard")
+    assert metrics == plain_metrics
+    assert all(torch.equal(weights[name], plain_weights[name]) for name in weights)
+    (events,) = (tmp_path / "run/tracker").rglob("events.*")
+    found = EventAccumulator(str(events)).Reload()
+    assert [(event.step, event.value) for event in found.Scalars("loss")] == [
+        (row["step"], pytest.approx(row["loss"])) for row in metrics
+    ]
+
+
+def test_a_tracker_that_is_not_installed_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("accelerate.tracking._available_trackers", [])
+    run = SimpleNamespace(tracker="wandb", tracked=tmp_path / "tracker", precision="float32")
+    with pytest.raises(UserError, match="tracker 'wandb' is not installed: pip install"):
+        tracked_accelerator(run)
