@@ -117,7 +117,6 @@ lint: $(SETUP)
 	$(BIN)/snakemake --lint
 
 site: $(SETUP)
-	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[site]'
 	$(BIN)/python -m mkdocs build --strict
 
 reference: $(SETUP)
