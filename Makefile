@@ -7,6 +7,7 @@
 # make why         what would run and because of which file or setting, and how long it took the last time; runs nothing
 # make status      which jobs are running, how far each is, and its newest metrics
 # make PROFILE=slurm   the same on a cluster: slurm or generic (profiles/, docs/clusters.md)
+# make gpu-check   what a machine with a GPU adds, in pieces of minutes; ARGS=--dry-run lists them (docs/paper_scale.md)
 # make verify      check the results of SCALE against their records: damaged, or of other code or settings?
 # make test        set up, check style and types, run the tests (about ten minutes on 2 cores)
 # make test-all    the same, and those that take minutes each: a real SLURM, runs that are killed again and again
@@ -49,7 +50,7 @@ CHANGES = --config scale=$(SCALE) $(if $(NAME),name=$(NAME)) $(CONFIG)
 OWN_REPORT = results/$(or $(NAME),$(SCALE))/snakemake_report.html
 TARGETS := all table5 table6 table7 table8 divergences motivating_example overheads table3 table4
 
-OTHERS := map report why status setup verify test test-all test-packages lint site reference clean-results clean-setup help
+OTHERS := map report gpu-check why status setup verify test test-all test-packages lint site reference clean-results clean-setup help
 
 .PHONY: $(TARGETS) $(OTHERS) typed
 .DEFAULT_GOAL := all
@@ -94,6 +95,9 @@ $(SETUP): pyproject.toml requirements.lock
 	"$(PYTHON)" -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[dev]'
 	@touch $@
+
+gpu-check: typed $(SETUP)
+	@$(BIN)/python workflow/gpu_check.py $(ARGS)
 
 verify: typed $(SETUP)
 	@$(BIN)/python workflow/verify.py $(CHANGES)

@@ -313,6 +313,7 @@ def test_flex_in_a_network_gives_the_hidden_states_of_the_dense_mask(monkeypatch
     torch.testing.assert_close(found[real], expected[real], **TOLERANCE)
 
 
+@pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 @pytest.mark.parametrize("key_heads", [4, 2])
 def test_flex_compiled_attends_as_defined_forward_and_backward(key_heads):

@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from sequencematch import core
 from sequencematch.data.tokenizer import pretrained_tokenizer
 from sequencematch.errors import UserError
-from sequencematch.model.build import load_policy, new_policy, save_policy
+from sequencematch.model.build import load_policy, new_policy, on_accelerator, save_policy
 from sequencematch.model.policy import trained_tensors
 from sequencematch.sampling.rollout import Decoding, sample
 from sequencematch.settings.model import Model
@@ -92,10 +92,12 @@ def test_without_backspace_the_action_is_impossible():
     assert (probability[..., BKSPC] == 0).all() and torch.allclose(probability.sum(-1), torch.ones(()))
 
 
+@pytest.mark.cuda
 @pytest.mark.parametrize("kind", ["lora", "qlora", "paper"])
 def test_a_rollout_leaves_the_gradients_as_they_were(pretrained, kind):
     """On some CPUs a 4-bit forward pass without gradients repacks the weights and spoils later gradients."""
     policy = randomised(new_policy(models(pretrained)[kind], BKSPC, SPECIALS, backspace=True, seed=5))
+    policy = on_accelerator(policy)
     rows = [random_row(Random(seed)) for seed in range(3)]
 
     def gradients():

@@ -44,6 +44,7 @@ def checkpoint(folder: Path) -> tuple[str, dict]:
     return str(file.relative_to(folder)), torch.load(file, weights_only=True)
 
 
+@pytest.mark.cuda
 @pytest.mark.slow
 def test_two_processes_do_what_one_does_and_take_up_what_one_left(inputs, tmp_path):
     """Runs of one and of two processes are killed, their checkpoints compared, and taken up by two and by one."""

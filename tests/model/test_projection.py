@@ -85,6 +85,15 @@ def test_fused_kernels_err_no_more_either(monkeypatch):
     test_it_errs_no_more_than_the_dense_form_of_the_same_precision(torch.bfloat16)
 
 
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_kernels_compiled_for_a_gpu_err_no_more_either():
+    with torch.device("cuda"):
+        test_it_is_the_dense_result_whatever_the_chunk(5)
+        for dtype in (torch.float32, torch.bfloat16):
+            test_it_errs_no_more_than_the_dense_form_of_the_same_precision(dtype)
+
+
 def test_each_state_is_projected_once():
     rows = [random_row(Random(seed)) for seed in range(4)]
     inputs, batches = core.state_tree(rows, BKSPC)

@@ -286,6 +286,7 @@ def test_a_static_step_depends_on_no_value_and_copies_nothing_to_the_device():
         token + torch.ones(1, dtype=torch.int64).to("meta")
 
 
+@pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
 def test_captured_steps_draw_the_same():
     policy, prompts = a_policy().to("cuda"), some_prompts(40)

@@ -87,7 +87,7 @@ class Jobs:
     # Packages
 
     def package_options(self, wildcards: Wildcards) -> str:
-        """The settings of a package, as ``fetch`` needs them."""
+        """Which package it is, and what is wanted of it."""
         return options(self.config.sources[wildcards.package], OF_PACKAGE)
 
     def conversion_options(self, wildcards: Wildcards) -> str:
@@ -119,7 +119,7 @@ class Jobs:
         return self._network_files(self.config.settings(wildcards.task, wildcards.method)["evaluation"].judge)
 
     def overhead_network_files(self, wildcards: Wildcards) -> list[str]:
-        """The files of the network that an overhead table measures, where they come from a package."""
+        """The files of the pretrained network that an overhead table is measured on."""
         return self._network_files(self.config.overhead_settings(wildcards.overhead)[1].source)
 
     # Data
@@ -343,10 +343,14 @@ class Jobs:
         """What a table of overheads consists of."""
         return [f"{self.folder}/overheads/{name}.{kind}" for kind in ("csv", "md", "png")]
 
+    def overhead_parts(self, name: str) -> list[str]:
+        """What is measured for a table of overheads, besides its steps."""
+        measured = self.config.overheads[name].measured
+        return [*(["growth"] if measured.contexts else []), *(["masking"] if measured.masked else []), *measured.parts]
+
     def overhead_files(self, name: str) -> list[str]:
         """The table and the benchmarks of parts that its settings ask for."""
-        measured = self.config.overheads[name].measured
-        parts = [*(["growth"] if measured.contexts else []), *(["masking"] if measured.masked else []), *measured.parts]
+        parts = self.overhead_parts(name)
         files = [f"{self.folder}/overheads/{name}_{part}.{kind}" for part in parts for kind in ("csv", "md")]
-        figure = [f"{self.folder}/overheads/{name}_growth.png"] if measured.contexts else []
+        figure = [f"{self.folder}/overheads/{name}_growth.png"] if "growth" in parts else []
         return [*self.overhead_table_files(name), *files, *figure]
