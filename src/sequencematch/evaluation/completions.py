@@ -28,16 +28,16 @@ def complete(
 ) -> Iterator[dict]:
     """One record per (decoding, example): actions, final text, and what its backspaces removed.
 
-    Example i draws from the same stream under every decoding and for every method, so that differences between methods
-    are paired. A policy without ``<bkspc>`` skips the decodings that concern it. Perturbed decoding writes what noise
-    of ``kind`` does (``disturbances``), unless the decoding names another kind.
+    Example i draws from the same stream under every decoding and for every method, so differences between methods are
+    paired. Decodings that concern ``<bkspc>`` are skipped for a policy without it. Perturbed decoding uses noise of
+    ``kind`` (``disturbances``), unless the decoding names another kind.
 
-    Where a decoding draws several answers, the record is of the one chosen; ``pushes`` counts the tokens written for
-    all of them, those taken back included: what answering costs.
+    If a decoding draws several answers, the record is that of the chosen one. ``pushes`` then counts the tokens written
+    for all of them, including deleted tokens: it is the cost of the answer.
 
-    ``finished``: the sequence ended in ``<eos>``. In the family ``text`` completions have a length instead: finished is
-    also what has as many live tokens as the real continuation when its actions run out, and ``text`` holds as many.
-    So that deletions leave enough, max_actions should exceed that length.
+    ``finished``: the sequence ended in ``<eos>``. In the family ``text``, completions have a fixed length instead.
+    There, a sequence is finished too if it has as many live tokens as the real continuation when its actions run out,
+    and ``text`` is cut to that length. max_actions should exceed it, so that deletions leave enough tokens.
     """
     for name in settings.decodings:
         if concerns_backspace(name) and not policy.backspace:
@@ -71,7 +71,7 @@ def complete(
 def _answers_drawn(
     policy: Policy, examples: Sequence[Example], procedure: Procedure, batch: int, seed: int, tokenizer: Tokenizer
 ) -> list[list[Rollout]]:
-    """The answers to each example, side by side; the first one's stream is the same whatever their number."""
+    """The answers to each example. The first answer's stream does not depend on their number."""
     items, streams = [], []
     for i in range(len(examples)):
         for k in range(attempts(procedure.attempts, seed, i)):
@@ -90,7 +90,7 @@ def _answers_drawn(
 
 
 def attempts(mean: float, seed: int, item: int) -> int:
-    """How many answers are drawn to a question: ``mean`` on average, as that may be no whole number."""
+    """The number of answers drawn to a question: ``mean`` on average, which need not be a whole number."""
     whole = int(mean)
     return whole + bool(generator(seed, "attempts", item).random() < mean - whole)
 

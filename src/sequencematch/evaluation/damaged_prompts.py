@@ -1,4 +1,4 @@
-"""How a policy goes on after prompts whose last token was replaced by a random one (table 8)."""
+"""How a policy continues prompts whose last token was replaced by a random one (table 8)."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

@@ -40,7 +40,7 @@ ENTROPY_NGRAMS = (1, 2, 3)
 REPETITION_NGRAM = 4
 DISTINCT_NGRAM = 3
 MAUVE_SEED = 25  # of its clustering; the package's own default
-MAUVE_SAMPLES = 20  # fewer make less than two clusters, in which MAUVE sees nothing
+MAUVE_SAMPLES = 20  # fewer make less than two clusters, from which MAUVE cannot tell anything
 
 Continuation = Sequence[int]
 
@@ -65,7 +65,7 @@ class Judge:
 
 
 def trained_judge(folder: Path, run: Path) -> Judge:
-    """A model folder of the same task as judge of the model in folder ``run``: it reads tokens as they are."""
+    """A model folder of the same task as judge of the model in folder ``run``. It reads the same tokens."""
     policy, _ = load_policy(folder, backspace=False)
     facts, of_run = (read_json(model / "provenance.json", "make the model again") for model in (folder, run))
     seed, own, loss = facts["seed"], of_run["seed"], facts["stage"]["loss"].upper()
@@ -75,7 +75,10 @@ def trained_judge(folder: Path, run: Path) -> Judge:
 
 
 def pretrained_judge(source: str, tokenizer: Tokenizer) -> Judge:
-    """A causal LM by hub name or path: it reads the text that ``tokenizer`` makes of tokens, in tokens of its own."""
+    """A causal LM, by hub name or path, as judge.
+
+    It reads the text that ``tokenizer`` decodes, in tokens of its own.
+    """
     own = pretrained_tokenizer(source)
     policy = new_policy(Model(source=source), 0, {}, backspace=False, seed=0)
 
@@ -99,11 +102,11 @@ def pretrained_judge(source: str, tokenizer: Tokenizer) -> Judge:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a model finds of N continuations.
+    """What a model computes for N continuations.
 
-    nll: float64 [N], negative log-likelihood summed over a continuation's tokens, in nats; tokens: int64 [N];
-    features: float32 [N, d], the last hidden states averaged over the continuation (an empty one has the state at the
-    end of its prompt).
+    nll: float64 [N], negative log-likelihood summed over a continuation's tokens, in nats. tokens: int64 [N]. features:
+    float32 [N, d], the last hidden states averaged over the continuation; for an empty one, the state at the end of its
+    prompt.
     """
 
     nll: np.ndarray
@@ -112,7 +115,7 @@ class Reading:
 
     @property
     def mean(self) -> float | None:
-        """NLL per token over all continuations; None where there is not one token."""
+        """NLL per token over all continuations; None if they have no token."""
         return float(self.nll.sum() / self.tokens.sum()) if self.tokens.any() else None
 
     @property
@@ -125,11 +128,10 @@ class Reading:
 def read(
     policy: Policy, prompts: Sequence[Sequence[int]], continuations: Sequence[Continuation], batch: int
 ) -> Reading:
-    """A policy reads continuations after their prompts, ``batch`` side by side.
+    """Read continuations after their prompts with a policy, ``batch`` at a time.
 
-    A token's likelihood is that of the policy as it is sampled: ``<bkspc>`` is in the softmax where the policy has it
-    and a token of the continuation is live. Raises UserError where a prompt and its continuation exceed the policy's
-    context.
+    Likelihoods are those of the policy that is sampled: ``<bkspc>`` is in the softmax if the policy has it and a token
+    of the continuation is live. Raises UserError if a prompt and its continuation exceed the policy's context.
     """
     policy.eval()
     rows = [[Trajectory(p, c, [True] * len(c))] for p, c in zip(prompts, continuations, strict=True)]
@@ -143,7 +145,7 @@ def read(
     for start in range(0, len(rows), batch):
         inputs, (trajectories,) = core.state_tree(rows[start : start + batch], policy.bkspc)
         hidden = policy.encode(inputs.to(policy.device))
-        # One text after the other: the logits of many at once would fill the memory.
+        # One text at a time, because the logits of all would fill the memory.
         for (row,), states, found in zip(rows[start : start + batch], trajectories.state, hidden, strict=True):
             n = len(row.actions)
             kept = found[states[: n + 1]]
@@ -185,7 +187,7 @@ def distinct(continuations: Sequence[Continuation], n: int = DISTINCT_NGRAM) -> 
 
 
 def mauve_clusters(n: int) -> int:
-    """Clusters that MAUVE sorts two sets of n samples into: one for ten, as its authors advise."""
+    """The number of clusters for two sets of n samples in MAUVE: n / 10, as its authors advise."""
     return round(n / 10)
 
 
@@ -201,7 +203,7 @@ def mauve_score(real: np.ndarray, sampled: np.ndarray) -> float:
 
 @contextmanager
 def _few_points_a_cluster() -> Iterator[None]:
-    """Ten samples a cluster are fewer than faiss wants: it would say so on stderr at every call."""
+    """Silence the warning that faiss prints for fewer points than it wants in a cluster."""
     import faiss
 
     with patch.object(faiss, "Kmeans", partial(faiss.Kmeans, min_points_per_centroid=1)):
@@ -226,9 +228,9 @@ def measures(continuations: Sequence[Continuation], reading: Reading) -> dict:
 
 
 def read_actions(path: Path, examples: int) -> dict[str, list[list[int]]]:
-    """The actions in samples.jsonl by decoding, in the order of the examples, of which there must be ``examples``.
+    """The actions in samples.jsonl by decoding, in the order of the ``examples`` examples.
 
-    Raises UserError where the file holds something else.
+    Raises UserError if the file holds anything else.
     """
     found: dict[str, dict[int, list[int]]] = {}
     try:
@@ -251,11 +253,11 @@ def judge_run(
 ) -> dict:
     """The content of judged.json: the held-out loss of the run's ``policy``, and measures of what it ``sampled``.
 
-    The held-out loss is given twice: of the policy as it is sampled, and given that it does not delete (``<bkspc>`` out
-    of the softmax). The second flatters a policy that uses ``<bkspc>``.
+    The held-out loss is given twice: for the policy that is sampled, and given that the policy does not delete
+    (``<bkspc>`` left out of the softmax). The second favours a policy that uses ``<bkspc>``.
 
-    real: the continuations of the prompts; sampled: per decoding the actions taken after each prompt. What stands after
-    them is judged up to the length of the real continuation; ``<eos>`` is no part of it.
+    real: the continuations of the prompts. sampled: by decoding, the actions taken after each prompt. The tokens that
+    they leave live are judged up to the length of the real continuation, without ``<eos>``.
     """
 
     def read_by_judge(continuations: Sequence[Continuation]) -> Reading:

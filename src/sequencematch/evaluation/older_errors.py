@@ -1,7 +1,7 @@
-"""Errors that are older than one token: whether a policy takes back a wrong first token d tokens later.
+"""Errors that are older than one token: whether a policy deletes a wrong first token d tokens later.
 
-The method is motivated by errors that compound. So a wrong token is put first, d further tokens are pushed greedily
-(``<bkspc>`` ruled out), and only then may the policy go on as the decoding says.
+The method is motivated by errors that compound. So a wrong token is pushed first, then d tokens are pushed greedily
+(``<bkspc>`` ruled out), and then the policy continues by the decoding.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""How questions are answered: a decoding, and what is done besides (perturbation, several attempts)."""
+"""How questions are answered: a decoding, with perturbation or several attempts."""
 
 from dataclasses import dataclass
 
@@ -23,9 +23,9 @@ class Procedure:
 
 
 def parse_decoding(name: str, max_actions: int) -> Procedure:
-    """The procedure that a name such as ``top_p=0.95`` or ``greedy+perturbed=0.1`` stands for.
+    """The procedure of a name such as ``top_p=0.95`` or ``greedy+perturbed=0.1``.
 
-    Raises ValueError where the name is none (``decoding_names``).
+    Raises ValueError if it is no name of a decoding (``settings.decodings``).
     """
     options = decoding_options(name)
     perturbation = next((key for key in KINDS_OF_WRONG if key in options), "")

@@ -1,4 +1,4 @@
-"""What a policy makes of wrong tokens in reference completions: P(``<bkspc>``) after them, and after true ones."""
+"""How a policy answers wrong tokens in reference completions: P(``<bkspc>``) after them, and after true tokens."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -47,10 +47,10 @@ def repair(
 def answers(policy: Policy, corrupted: Sequence[Trajectory], batch: int) -> dict:
     """P(<bkspc>|s) right after a wrong token (``corrupted``) and right after a true one (``clean``).
 
-    corrupted: reference completions with a wrong token and its ``<bkspc>`` before every token (noise at
-    eta = 1), whose state tree holds every state asked for: one forward pass a batch. One mean per example;
-    ``example_*`` says which, for a completion of one token has no clean state (the bare prompt and the state
-    after ``<eos>`` do not count).
+    The corrupted completions have a wrong token and its ``<bkspc>`` before every token (noise at eta = 1). Their state
+    tree holds every state needed, so one forward pass per batch is enough. There is one mean per example. ``example_*``
+    names the examples, because a completion of one token has no clean state (the bare prompt and the state after
+    ``<eos>`` do not count).
     """
     result: dict[str, list] = {"corrupted": [], "clean": [], "example_corrupted": [], "example_clean": []}
     policy.eval()

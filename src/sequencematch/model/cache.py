@@ -1,8 +1,8 @@
-"""A rewindable cache: stacks of tokens side by side, each at its own depth, every state of each kept.
+"""A rewindable cache: many stacks of tokens, each at its own depth, with all states of each stack kept.
 
-A stack's entry at position p (keys, values, hidden state) depends on the tokens up to p alone. So
-``<bkspc>`` needs no work here: the caller goes back to depth p - 1, whose hidden state is still there, and
-the next push overwrites what stands at p. transformers' own caches rewind all rows alike or not at all.
+A stack's entry at position p (keys, values, hidden state) depends only on the tokens up to p. So ``<bkspc>`` needs no
+work here: the caller goes back to depth p - 1, whose hidden state is still there, and the next push overwrites the
+entry at p. The caches of transformers can only rewind all rows by the same number of tokens, or none.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ class _Place:
 
 
 def _written(store: Tensor, states: Tensor, place: _Place) -> Tensor:
-    """Write states [n, H, Q, w] into store [rows, H, length, w]; returns what the n rows hold up to the depth."""
+    """Write states [n, H, Q, w] into store [rows, H, length, w]. Returns the content of the n rows up to the depth."""
     rows = store[place.rows].transpose(1, 2)
     rows[place.index] = states.transpose(1, 2)
     if place.depth == states.shape[2]:  # all of it was just written
@@ -48,7 +48,7 @@ class _Layer(StaticLayer):
         self.place = place
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        # Zeros: what is masked out has weight 0, but 0 times whatever the memory held may be NaN.
+        # Zeros: masked entries have weight 0, but 0 times uninitialised memory may be NaN.
         shapes = [(self.rows, s.shape[1], self.max_cache_len, s.shape[3]) for s in (key_states, value_states)]
         self.keys, self.values = (key_states.new_zeros(shape) for shape in shapes)
         self.is_initialized = True
@@ -62,9 +62,10 @@ class _Layer(StaticLayer):
 class StateCache(Cache):
     """The states of up to ``rows`` stacks of at most ``length`` tokens, for one policy.
 
-    The caller keeps the depths and hands out rows; memory is allocated at the first ``push``. With the policy's
-    ``static_decoding`` a push of one token to each row under way has one of a few shapes, whatever their number and
-    depths: on a GPU each shape is captured once, as a CUDA graph, and its kernels are launched together from then on.
+    The caller keeps the depths and assigns rows. Memory is allocated at the first ``push``. With the policy's
+    ``static_decoding``, a push of one token to each active row has one of a few shapes, independent of the number of
+    rows and their depths. On a GPU, each shape is captured once as a CUDA graph, so that its kernels are launched
+    together.
     """
 
     def __init__(self, policy, rows: int, length: int):
@@ -73,14 +74,14 @@ class StateCache(Cache):
         self.hidden: Tensor | None = None  # [rows, 1, length, d], laid out as keys and values are
         self._rows = rows
         self._place = _Place()
-        self._graphs: dict[int, _Graph] = {}  # by how far they read
+        self._graphs: dict[int, _Graph] = {}  # by the depth that they read
         super().__init__(layer_class_to_replicate=partial(_Layer, rows, length, self._place))
 
     def push(self, rows: slice, token: Tensor, first: Tensor) -> None:
         """One forward pass: token int64 [n, Q] become the entries of ``rows`` at positions first int64 [n] and after.
 
-        Each token sees the entries of its row at or below its own position. Padding goes to the right: what
-        it leaves above a row's depth is never seen, and is overwritten by later pushes.
+        Each token sees the entries of its row at or below its own position. Padding is on the right: the entries that
+        it leaves above a row's depth are never seen, and later pushes overwrite them.
         """
         place, device, length = self._place, token.device, token.shape[1]
         if self.policy.static_decoding and length == 1 and not rows.start and self.hidden is not None:
@@ -88,7 +89,9 @@ class StateCache(Cache):
         position = first[:, None] + torch.arange(length, device=device)
         lowest, highest = torch.stack(first.aminmax()).tolist()
         place.rows, place.depth = rows, highest + length
-        if lowest == highest and (length == 1 or lowest == 0):  # all rows alike: no mask, written in one piece
+        if lowest == highest and (
+            length == 1 or lowest == 0
+        ):  # all rows at the same depth: no mask, written in one piece
             place.index, allowed = (slice(None), slice(lowest, place.depth)), None
         else:
             place.index = torch.arange(len(first), device=device)[:, None], position
@@ -99,7 +102,10 @@ class StateCache(Cache):
         _written(self.hidden, hidden, place)
 
     def _push_in_shape(self, token: Tensor, first: Tensor) -> None:
-        """``push`` of one token to each of the first n rows, in all rows: what the others hold is garbage already."""
+        """``push`` of one token to each of the first n rows, computed for all rows.
+
+        The other rows hold garbage anyway.
+        """
         depth = min(self.length, -(-(int(first.max()) + 1) // STRIDE) * STRIDE)
         padding = (0, self._rows - len(first))
         inputs = [F.pad(t, padding)[:, None] for t in (token[:, 0], first)]
@@ -110,7 +116,7 @@ class StateCache(Cache):
         self._graphs[depth](*inputs)
 
     def _step(self, depth: int, token: Tensor, position: Tensor) -> None:
-        """Push token int64 [rows, 1] at position int64 [rows, 1]. Asks nothing of their values, and moves none."""
+        """Push token int64 [rows, 1] at position int64 [rows, 1], without reading or moving their values."""
         place = self._place
         rows = torch.arange(self._rows, device=token.device)[:, None]
         place.rows, place.index, place.depth = slice(None), (rows, position), depth
@@ -120,7 +126,7 @@ class StateCache(Cache):
         _written(self.hidden, hidden, place)
 
     def preferences(self, rows: Tensor, position: Tensor) -> Tensor:
-        """l(a|s) up to a constant of each state, float32 [n, A], at rows and positions int64 [n]; no forward pass."""
+        """l(a|s) of each state up to a constant, float32 [n, A], at rows and positions int64 [n]. No forward pass."""
         assert self.hidden is not None, "push comes first"
         return self.policy.preferences(self.hidden[rows, 0, position])
 
@@ -133,12 +139,12 @@ class StateCache(Cache):
 class _Graph:
     """A step of a cache as a CUDA graph, called with inputs of the shapes that it was captured with.
 
-    What it computes it leaves in the cache; to do it again on the same inputs changes nothing.
+    Its results are written to the cache. Repeating it on the same inputs changes nothing.
     """
 
     def __init__(self, step: Callable[[Tensor, Tensor], None], token: Tensor, position: Tensor):
         self.inputs = token.clone(), position.clone()
-        # What libraries set up at their first call must not be part of the graph: one call before, on another stream.
+        # A warm-up call on another stream: what libraries set up at their first call must not be part of the graph.
         stream, current = torch.cuda.Stream(), torch.cuda.current_stream()
         stream.wait_stream(current)
         with torch.cuda.stream(stream):

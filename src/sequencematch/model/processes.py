@@ -1,8 +1,8 @@
 """Several processes that train one model: each works on its share of the rows, and all hold the same sums.
 
-``accelerate launch`` starts them, one per GPU (or several on a CPU). Each makes the whole effective batch from
-(seed, step) and takes its share; what it adds up is divided by the normaliser of the whole batch, so that the
-processes hold parts of one sum, not means to be averaged. A process that is alone takes all and adds nothing.
+``accelerate launch`` starts them, one per GPU (or several on a CPU). Each makes the whole effective batch from (seed,
+step) and takes its share. What it sums is divided by the normaliser of the whole batch, so the processes hold parts of
+one sum, not means to be averaged. A single process takes all rows.
 """
 
 from collections.abc import Iterable, Sequence
@@ -29,15 +29,15 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that writes files and speaks."""
+        """Whether this is rank 0, the process that writes files and prints messages."""
         return self.rank == 0
 
     def share(self, items: Sequence[Item]) -> Sequence[Item]:
-        """This process's part: every ``count``-th item, so that long and short ones are spread evenly."""
+        """This process's part: every ``count``-th item, so that long and short items are spread evenly."""
         return items[self.rank :: self.count]
 
     def united(self, share: list[Item]) -> list[Item]:
-        """All items, in the order they had before every process took its ``share``."""
+        """All items, in the order before every process took its ``share``."""
         if self.count == 1:
             return share
         shares: list[list[Item]] = [[] for _ in range(self.count)]
@@ -62,7 +62,7 @@ class Processes:
         return dict(zip(numbers, total.tolist(), strict=True))
 
     def leave(self) -> None:
-        """Wait for the others, then part from them."""
+        """Wait for the other processes, then leave the group."""
         if self.count > 1:
             torch.distributed.barrier()
             torch.distributed.destroy_process_group()
@@ -78,7 +78,7 @@ def join(gpus: int) -> Processes:
 
 
 def check_gpus(gpus: int) -> None:
-    """Raises UserError where fewer than ``gpus`` GPUs, those that the job was promised, are to be seen."""
+    """Raises UserError if fewer than ``gpus`` GPUs are visible. A job was promised that many."""
     found = torch.cuda.device_count() if gpus else 0
     if found < gpus:
         raise UserError(

@@ -1,8 +1,8 @@
 """V and l(a|s) from hidden states without the matrix of all logits: the vocabulary is projected chunk by chunk.
 
-A state has one value and as many logits as actions were taken in it: none, or several, as ``<bkspc>`` leads back. The
-backward pass projects each chunk again: the logits' gradient is softmax times the value's gradient, plus the
-logits' own at the actions taken.
+A state has one value, and one logit for each action that was taken in it: none, one, or several, because ``<bkspc>``
+leads back to a state. The backward pass projects each chunk again. The gradient of the logits is softmax times the
+gradient of the value, plus the gradient of the logits of the actions taken.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,9 +14,9 @@ from torch import Tensor
 
 from sequencematch.core import StateIndex
 
-# Bytes of logits in work at a time: what stays in a core's cache, and what a GPU does not notice.
+# Bytes of logits per chunk: small enough for a core's cache, or for the memory of a GPU.
 CHUNK = {"cpu": 2**20, "cuda": 2**28}
-# Devices on which what is done to the logits is compiled to one kernel: memory is what limits them there.
+# Devices on which the operations on logits are compiled to one kernel, because memory limits them.
 FUSED = ("cuda",)
 
 
@@ -24,9 +24,9 @@ FUSED = ("cuda",)
 class States:
     """The different states of batches of trajectories over inputs [B, L], and the M actions taken in them.
 
-    node: int64 [N], places in the flattened inputs, ascending; state, action: int64 [M], ordered by state: which of
-    the N, and what was done there; ``index[k]``: int64 [B, T+1], which of the N are the states of trajectories k;
-    ``taken[k]``: int64 [B, T], which of the M are their actions.
+    node: int64 [N], places in the flattened inputs, ascending. state, action: int64 [M], ordered by state: in which of
+    the N states each action was taken, and the action. ``index[k]``: int64 [B, T+1], which of the N are the states of
+    trajectories k. ``taken[k]``: int64 [B, T], which of the M are their actions.
     """
 
     node: Tensor
@@ -132,7 +132,7 @@ def _logsumexp(logits: Tensor) -> Tensor:
 
 
 def _logsumexp_in_place(logits: Tensor) -> Tensor:
-    """The same, overwriting the logits: no memory but what a core's cache holds already."""
+    """As ``_logsumexp``, but it overwrites the logits and so needs no memory beyond a core's cache."""
     highest = logits.amax(1, keepdim=True)
     return logits.sub_(highest).exp_().sum(1).log_().add_(highest[:, 0])
 
@@ -151,7 +151,7 @@ def _kernels(hidden: Tensor) -> tuple[Callable, Callable]:
 
 @lru_cache
 def _fused(function: Callable) -> Callable:
-    """The function compiled to one kernel, which reads each number once, and not once per operation."""
+    """The function compiled to one kernel that reads each number once, instead of once per operation."""
     return torch.compile(function, dynamic=True)
 
 

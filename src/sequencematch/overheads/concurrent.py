@@ -20,7 +20,7 @@ from sequencematch.settings.training import Objective, Optimiser, Rollouts, Sche
 from sequencematch.training.batches import Corpus
 from sequencematch.training.trainer import Run, Stage, Trainer
 
-# A generation serves so many steps, the paper's number at long contexts; a repeat is as many.
+# Steps that one generation serves, as in the paper at long contexts; a repeat has as many.
 STEPS = 16
 MODES = {"mle": "mle", "between": "sm", "beside": "sm"}
 
@@ -55,7 +55,7 @@ def _run(mode: str, model: Model, settings: Overhead, case: Case, folder: Path) 
         policy=policy,
         train=Corpus([rows], "random tokens"),
         validation=Corpus([[Trajectory(rows[0].prompt, rows[0].actions[:1], [True])]], "random tokens"),
-        stage=Stage(MODES[mode], 0, *[1000 * STEPS] * 3),  # more than are taken
+        stage=Stage(MODES[mode], 0, *[1000 * STEPS] * 3),  # more than are timed
         optimiser=Optimiser(batch=case.batch, micro_batch=case.batch, learning_rate=1e-6),
         schedule=Schedule(),
         objective=Objective(),
@@ -81,11 +81,11 @@ def _rebuilt(folder: Path, backspace: bool) -> Policy:
 
 
 def timed_steps(run: Trainer) -> dict[str, float]:
-    """Seconds that a step took, on average from one generation to the next, and the share of waiting for rollouts."""
+    """Seconds of a step, averaged from one generation to the next, and the share of it spent waiting for rollouts."""
     start = perf_counter()
     waited = sum(run.gradient_step().get("rollout_wait", 0.0) for _ in range(STEPS))
     if run.rollouts is not None:
-        run.rollouts.collect()  # what is still under way would be done while another mode takes its turn
+        run.rollouts.collect()  # otherwise a generation under way would run during the turn of another mode
     seconds = perf_counter() - start
     waited += run.rollouts.seconds_waited() if run.rollouts is not None else 0.0
     return {"step": seconds / STEPS, "waiting": waited / seconds}

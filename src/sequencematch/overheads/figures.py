@@ -1,4 +1,4 @@
-"""Where the time of a step goes, as stacked bars; and how a step's cost grows with length and batch."""
+"""Figures of costs: the parts of a step as stacked bars, and how a step's cost grows with length and batch."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,14 +10,14 @@ from sequencematch.overheads.measured import Measured
 from sequencematch.overheads.steps_table import PART_LABELS, ordered, parts_of
 from sequencematch.plots.theme import COLOURS, INK, SOFT, drawing, key, legend, title, wrapped
 
-VISIBLE = 0.03  # a part that nowhere takes this share of a step is not drawn
+VISIBLE = 0.03  # a part below this share of every step is not drawn
 THEIRS = 0.5  # opacity of the rows that are not ours
 
 
 def plot_parts(costs: Sequence[Cost], heading: str, path: Path) -> None:
-    """A bar per row, of its parts in milliseconds; a panel per case. The token floor is a mark on the bar.
+    """A bar per row that stacks its parts in milliseconds, and a panel per case. A mark shows the token floor.
 
-    Rows go from the naive way to ours; ours are in full colour and their names in bold.
+    Rows are ordered from the naive way to ours. Our rows have full colour and bold names.
     """
     cases = list(dict.fromkeys(cost.case for cost in costs))
     rows = ordered(list(dict.fromkeys(cost.row for cost in costs)))
@@ -54,7 +54,10 @@ def _visible(part: str, parts: dict[tuple[str, str], dict[str, float]]) -> bool:
 
 
 def plot_growth(measured: Measured, heading: str, path: Path) -> None:
-    """Medians of a step of each row over lengths and over batches; below, over the MLE step, and the token floors."""
+    """Median step time of each row over lengths and over batches.
+
+    Below: the ratio to the step of MLE, and the token floors.
+    """
     sizes = {
         case: tuple(int(measured.series(case, "", name)[0]) for name in ("context", "batch")) for case in measured.cases
     }

@@ -1,4 +1,4 @@
-"""The measurements: which rows are timed on which cases, in turn, and what is written down of them."""
+"""The measurements: which rows are timed on which cases, and what is recorded of them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -33,15 +33,18 @@ from sequencematch.settings.model import Model
 from sequencematch.settings.overheads import Overhead, parse_geometry
 from sequencematch.store import provenance
 
-GROWING = ("mle", "bc", "sm_paper", "sm", "sm_shared")  # rows that are followed over lengths and batches
+GROWING = ("mle", "bc", "sm_paper", "sm", "sm_shared")  # rows that are measured over lengths and batches
 BENCHMARK_REPEATS, GROWTH_REPEATS = 5, 3
 
-# A piece of work that can be timed: it does it once, and gives quantities by name.
+# A piece of work that can be timed. A call does it once, and returns quantities by name.
 Work = Callable[[], dict[str, float]]
 
 
 def in_turn(works: Mapping[str, Work], repeats: int, case: str, warm: bool = True) -> Iterator[Value]:
-    """Do all works ``repeats`` times, one after the other, so that all see the same noise; ``warm``: untimed first."""
+    """Run all works ``repeats`` times, one after the other, so that all are exposed to the same noise.
+
+    warm: whether each runs once untimed before.
+    """
     for work in works.values() if warm else ():
         work()
     progress = tqdm(total=repeats * len(works), desc=case, unit="piece", mininterval=0.5)
@@ -71,10 +74,15 @@ def measure_steps(model: Model, settings: Overhead) -> Measured:
 
 
 def _generations(bench: Bench, case: Case) -> Iterator[Value]:
-    """Rows that draw their rollouts alike share a generation. None goes unmeasured before: they are long."""
-    alike = {how.sample: [row for row in ROWS if ROWS[row].sample is how.sample] for how in ROWS.values() if how.sample}
-    works = {rows[0]: partial(_generation, bench, rows[0], case) for rows in alike.values()}
-    sharing = {rows[0]: rows for rows in alike.values()}
+    """Time the generation of rollouts, once for all rows that draw them in the same way.
+
+    There is no warm-up run, because generations are long.
+    """
+    rows_of = {
+        how.sample: [row for row in ROWS if ROWS[row].sample is how.sample] for how in ROWS.values() if how.sample
+    }
+    works = {rows[0]: partial(_generation, bench, rows[0], case) for rows in rows_of.values()}
+    sharing = {rows[0]: rows for rows in rows_of.values()}
     for value in in_turn(works, bench.settings.sampling_repeats, case.name, warm=False):
         yield from (replace(value, row=row) for row in sharing[value.row])
 
@@ -99,7 +107,10 @@ def measure_growth(model: Model, settings: Overhead) -> Measured:
 
 
 def measure_masking(model: Model, settings: Overhead) -> Measured:
-    """A step of BC on noised data, by Algorithm 2 and by state trees, all else alike; and the bytes of their masks."""
+    """A step of BC on noised data, by Algorithm 2 and by state trees, with everything else equal.
+
+    Also measures the bytes of their masks.
+    """
     bench = new_bench(model, settings)
     values: list[Value] = []
     rows = {
@@ -123,7 +134,7 @@ def measure_masking(model: Model, settings: Overhead) -> Measured:
 
 
 def measure_projection(model: Model, settings: Overhead) -> Measured:
-    """A step of BC by state trees: l(a|s) and V(s) from all logits at once, and as training has them."""
+    """A step of BC by state trees: with all logits computed at once, and as in training."""
     case = Case(*parse_geometry(settings.geometries[0]), settings.batch)
     bench = new_bench(model, settings)
     data = bench.data(case)
@@ -135,9 +146,9 @@ def measure_projection(model: Model, settings: Overhead) -> Measured:
 def measure_sampling(model: Model, settings: Overhead) -> Measured:
     """Tokens per second of our sampler and of transformers' ``generate``: same network, batch, lengths, temperature 1.
 
-    Without pops: once with rows that end together, once with four batches of prompts and some tokens in the role of
-    ``<eos>``, so many that one comes after half the continuation on average. With pops: ours alone, whose forward
-    passes are counted, and must be what ``rollout.Counts`` promises.
+    Without pops, there are two cases. In the first, all rows end together. In the second, there are four batches of
+    prompts and so many tokens count as ``<eos>`` that a row ends after half the continuation on average. With pops,
+    only our sampler runs. Its forward passes are counted, and must be as ``rollout.Counts`` says.
     """
     bench = new_bench(model, settings)
     values: list[Value] = []
@@ -154,7 +165,7 @@ def measure_sampling(model: Model, settings: Overhead) -> Measured:
             "generate": partial(_by_generate, bench, many, case.continuation, eos),
             "ours": partial(_by_sample, bench, many, Decoding(case.continuation), eos, backspace=False),
         }
-        if bench.policy.device.type == "cuda":  # elsewhere there is nothing to capture
+        if bench.policy.device.type == "cuda":  # other devices capture no graphs
             works["ours_static"] = partial(works["ours"], static=True)
         values += in_turn(works, settings.repeats, name)
     pops = partial(_by_sample, bench, prompts, bench.decoding(case, prompts), None, backspace=True)
@@ -163,9 +174,9 @@ def measure_sampling(model: Model, settings: Overhead) -> Measured:
 
 
 def measure_concurrent(model: Model, settings: Overhead) -> Measured:
-    """A training step without rollouts (MLE), with rollouts drawn between steps, and by a process beside training.
+    """A training step without rollouts (MLE), with rollouts drawn between steps, and with concurrent rollouts.
 
-    At the last geometry, with the trainer itself, one thread for each process.
+    The trainer itself is measured, at the last geometry, with one thread for each process.
     """
     case = Case(*parse_geometry(settings.geometries[-1]), settings.batch)
     bench = new_bench(model, settings)
@@ -223,7 +234,7 @@ def _tokens(bench: Bench, data: Data, case: Case) -> Iterator[Value]:
 
 
 def facts(bench: Bench, model: Model) -> dict:
-    """What was measured, and on what."""
+    """Facts about the network, the machine and the settings."""
     about = provenance.describe()
     cuda = bench.policy.device.type == "cuda"
     return {

@@ -1,7 +1,7 @@
-"""What a measurement writes down: one number a line, read back by whatever makes tables and figures of it.
+"""The file of a measurement: one number a line. Tables and figures are made from it.
 
-CSV: ``case`` (what was worked on, as '256 + 768 tokens'), ``row`` (how), ``quantity``, ``repeat`` (empty: counted once)
-and ``value`` (times in seconds, memory in bytes). Repeat k of all rows of a case ran one after the other, so that rows
+CSV: ``case`` (the size, such as '256 + 768 tokens'), ``row`` (the method), ``quantity``, ``repeat`` (empty if counted
+once) and ``value`` (times in seconds, memory in bytes). Repeat k of all rows of a case ran one after the other, so rows
 are compared repeat by repeat.
 """
 
@@ -65,7 +65,7 @@ class Measured:
 
 
 def write_measured(measured: Measured, folder: Path) -> None:
-    """Write the folder, whole or not at all."""
+    """Write the folder atomically."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([field.name for field in fields(Value)])
@@ -76,7 +76,7 @@ def write_measured(measured: Measured, folder: Path) -> None:
 
 
 def read_measured(folder: Path) -> Measured:
-    """The measurement in a folder. Raises UserError where there is none, or a damaged one."""
+    """The measurement in a folder. Raises UserError if it is missing or damaged."""
     try:
         facts = read_json(folder / FACTS, "measure again")
         lines = csv.DictReader(io.StringIO(read_text(folder / VALUES, "measure again"), newline=""))

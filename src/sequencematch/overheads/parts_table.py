@@ -1,4 +1,4 @@
-"""Benchmarks of parts, as tables: every row with its ratio to the one it is compared with, and the speed targets."""
+"""Tables of the benchmarks of parts: every row with its ratio to the baseline, and the speed targets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from sequencematch.tables.document import Block, Bullets, Grid, Heading, Paragra
 # generate where rows end together, and where not.
 LONG, TREE_BUDGET, SHORT_TREE_BUDGET = 256, 0.85, 1.0
 SAMPLING_BUDGET = 1.0
-# Rollouts have disappeared from the cost of a step where it waits less than this share of its time for them.
+# Rollouts cost a step nothing if it waits less than this share of its time for them.
 WAITING_BUDGET = 0.02
 
 
@@ -84,13 +84,13 @@ def parts_page(cells: Sequence[Cost], benchmark: str, caption: str) -> list[Bloc
 
 
 def _number(cost: Cost | None, baseline: bool, scale: float, digits: int) -> str:
-    """Median [quartiles], and but for the baseline the ratio to it."""
+    """Median [quartiles], followed by the ratio to the baseline in all other rows."""
     text = median_with_quartiles(cost, scale, digits)
     return text if cost is None or baseline or cost.ratio is None else f"{text}, {cost.ratio:.2f} x"
 
 
 def masking_verdicts(cells: Sequence[Cost]) -> list[str]:
-    """The state tree's time at each length against what it may take of Algorithm 2's."""
+    """The state tree's time over Algorithm 2's at each length, with the limit."""
     sentences = []
     for cell in cells:
         if (cell.row, cell.quantity) == ("state_tree", "step") and cell.ratio is not None:
@@ -103,7 +103,10 @@ def masking_verdicts(cells: Sequence[Cost]) -> list[str]:
 
 
 def sampling_verdicts(cells: Sequence[Cost]) -> list[str]:
-    """Our tokens per second against those of ``generate``; and, with pops, that every push was fed once and no pop."""
+    """Our tokens per second over those of ``generate``, with the limits.
+
+    With pops: whether every push was fed once and no pop was fed.
+    """
     sentences = []
     for cell in cells:
         if (cell.row, cell.quantity) == ("ours", "tokens_per_second") and cell.ratio is not None:

@@ -1,9 +1,9 @@
-"""What a gradient step and a generation cost: the rows of the paper's tables 3 and 4, and how each does its work.
+"""The cost of a gradient step and of a generation: the rows of the paper's tables 3 and 4.
 
-A row is a way of doing a step. All rows have the same network, optimiser and data; MLE, BC and SequenceMatch as we do
-it score their batch by the function that training calls. A step is timed in parts: scores and hidden states are cut
-from the graph where they are made, so that the backward pass runs in three pieces, which together do the same (equal
-gradients: tested). Data and rollouts are random tokens, noised: time does not depend on which they are.
+A row is one way to do a step. All rows have the same network, optimiser and data. Our rows of MLE, BC and SequenceMatch
+score their batch with the function that training calls. A step is timed in parts. For this, scores and hidden states
+are cut from the graph, so that the backward pass runs in three pieces; a test shows that the gradients are equal. Data
+and rollouts are random tokens with noise, because time does not depend on the tokens.
 """
 
 import math
@@ -78,7 +78,10 @@ class Data:
 
 
 def make_data(case: Case, vocabulary: int, bkspc: int, eta: float, pops: float) -> Data:
-    """Random tokens, the data noised at level ``eta``, rollouts so that a share ``pops`` of their actions are pops."""
+    """Random tokens: data, the same data noised at level ``eta``, and rollouts.
+
+    pops: the share of deletions among the actions of rollouts.
+    """
     rng = generator("overhead", case.prompt, case.continuation, case.batch)
     first = len(SPECIAL_IDS)
 
@@ -109,7 +112,7 @@ def tree_tokens(row: Sequence[Trajectory], bkspc: int) -> int:
 
 
 def separate_tokens(row: Sequence[Trajectory], bkspc: int) -> int:
-    """Positions of its trajectories as state trees of their own."""
+    """Positions of a row whose trajectories are encoded as separate state trees."""
     return sum(tree_tokens([trajectory], bkspc) for trajectory in row)
 
 
@@ -125,7 +128,7 @@ def score_copies(policy: Policy, rows: Batch) -> ScoredBatch:
 
 
 def score_trees(policy: Policy, rows: Batch) -> ScoredBatch:
-    """The same with state trees in the place of Algorithm 2, and nothing else changed."""
+    """As ``score_copies``, with state trees instead of Algorithm 2."""
     encoded = [core.state_tree([(row,) for row in column], policy.bkspc) for column in zip(*rows, strict=True)]
     return ScoredBatch(*(_score_dense(policy, inputs, *batches) for inputs, batches in encoded))
 
@@ -207,7 +210,7 @@ ROWS = {
 
 @dataclass
 class Network:
-    """What the network did in a step: its outputs, the leaves that stand in for them, seconds, positions."""
+    """What the network did in a step: its outputs, the leaves that replace them, seconds, positions."""
 
     outputs: list[Tensor] = field(default_factory=list)
     leaves: list[Tensor] = field(default_factory=list)
@@ -217,7 +220,7 @@ class Network:
 
 @contextmanager
 def cut_off(policy: Policy) -> Iterator[Network]:
-    """Cut the network's outputs from what follows: each goes on as a leaf of its own, on which gradients gather."""
+    """Cut the network's outputs from the rest of the graph. Gradients gather at the leaves that replace them."""
     network, decoder = Network(), policy.lm.get_decoder()
 
     def before(module, args):
@@ -242,24 +245,23 @@ def cut_off(policy: Policy) -> Iterator[Network]:
 
 
 def normaliser_of(rows: Batch) -> core.Normaliser:
-    """The normaliser of a batch that is all of the training data."""
+    """The normaliser of a batch that is the whole training data."""
     data, *model = [sum(len(trajectory.actions) for trajectory in column) for column in zip(*rows, strict=True)]
     return core.Normaliser(len(rows), data / len(rows), data / len(rows), sum(model))
 
 
 def now(policy: Policy) -> float:
-    """Seconds, after all that the device was told to do is done."""
+    """The time in seconds, after the device has finished its work."""
     if policy.device.type == "cuda":
         torch.cuda.synchronize()
     return perf_counter()
 
 
 def timed_step(policy: Policy, optimiser, row: Row, data: Data, bfloat16: bool = False) -> dict[str, float]:
-    """One gradient step of a row, and what its parts took, in seconds; ``positions`` counts padding too.
+    """One gradient step of a row, and the seconds of its parts; ``positions`` counts padding too.
 
-    network: the forward and backward pass up to the hidden states; scores: from there to l(a|s) and V(s), with the
-    encoding of the rows; objective: from there to the loss; optimiser: clipping and AdamW. Together they are the
-    ``step``.
+    network: the forward and backward pass up to the hidden states. scores: from there to l(a|s) and V(s), including the
+    encoding of the rows. objective: from there to the loss. optimiser: clipping and AdamW. ``step`` is their sum.
     """
     policy.backspace = LOSSES[row.loss].backspace
     start = now(policy)
@@ -300,7 +302,7 @@ def timed_step(policy: Policy, optimiser, row: Row, data: Data, bfloat16: bool =
 
 @dataclass
 class Bench:
-    """A network and its optimiser, shared by all rows, on which steps and generations are timed."""
+    """A network and its optimiser, on which the steps and generations of all rows are timed."""
 
     policy: Policy
     optimiser: torch.optim.Optimizer
@@ -337,7 +339,7 @@ class Bench:
 
     @torch.no_grad()
     def decoding(self, case: Case, prompts: Sequence[Sequence[int]]) -> Decoding:
-        """So many actions that as many tokens as the continuation has are left; pops at their share."""
+        """A decoding that leaves as many tokens as the continuation has, with the given share of pops."""
         share, self.policy.backspace = self.settings.pops, True
         inputs = core.state_tree([[Trajectory(prompts[0], (), ())]], self.policy.bkspc)[0].to(self.policy.device)
         logits = self.policy.logits(self.policy.encode(inputs), inputs.position)[0, -1]
@@ -346,7 +348,7 @@ class Bench:
 
 
 def new_bench(model: Model, settings: Overhead) -> Bench:
-    """A network of the shape that ``model`` says, on the accelerator if there is one; nothing ends rollouts early."""
+    """A network of the shape of ``model``, on the accelerator if there is one. No token ends a rollout early."""
     policy = on_accelerator(new_policy(model, settings.vocabulary, SPECIAL_IDS, backspace=True, seed=0))
     policy.lm.config.eos_token_id = None
     policy.train()
@@ -358,9 +360,10 @@ TINY = Model(layers=1, width=8, heads=2), Overhead(), "sm", Case(2, 2, 1)
 
 
 def peak_memory(model: Model, settings: Overhead, row: str, case: Case) -> int:
-    """Bytes that two steps of a row need at most, with weights, gradients and the optimiser's averages.
+    """The largest number of bytes that two steps of a row need.
 
-    On a GPU what torch had allocated; elsewhere the growth of a process of its own, forked after ``prepare_forks``.
+    Weights, gradients and the optimiser's averages are included. On a GPU this is what torch allocated. Elsewhere it is
+    the growth of a process forked after ``prepare_forks``.
     """
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
@@ -382,7 +385,7 @@ def prepare_forks() -> None:
 
 
 def _growth(model: Model, settings: Overhead, row: str, case: Case) -> int:
-    _two_steps(*TINY)  # so that the code is part of what was there before
+    _two_steps(*TINY)  # so that loading code does not count as growth
     before = psutil.Process().memory_info().rss
     _two_steps(model, settings, row, case)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before

@@ -18,7 +18,7 @@ from sequencematch.tables.document import Block, Bullets, Grid, Heading, Paragra
 
 BASELINE = "mle"
 WITH_BUDGETS = ("sm", "sm_shared")
-# What an SM row's data part is: the row that trains on the same data, encoded the same way, without rollouts.
+# The row without rollouts that trains on the same data as an SM row, encoded in the same way.
 DATA_OF = {"sm_paper": "bc_paper", "sm_tree": "bc", "sm": "bc", "sm_shared": "bc"}
 PARTS = ("network", "scores", "objective", "optimiser")
 # What a step and an amortised step of our row may cost, in token floors; and what the objective may take of a step.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-NOTHING = torch.zeros(())  # for what a decoding does not read
+NOTHING = torch.zeros(())  # in place of arguments that a decoding does not read
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ def action_probabilities(
 ) -> Tensor:
     """The distribution over actions, float32 [n, A], that ``decoding`` makes of logits float32 [n, A].
 
-    at_prompt: bool [n], True where no token is left to remove: ``<bkspc>``, the last column, has
-    probability 0 there. Of the last live token, 0 where there is none, and read where ``decoding`` asks for it:
-    surprise, float32 [n], -log pi; lag, float32 [n], log of the likeliest token's pi over its own.
+    at_prompt: bool [n], True where no token can be deleted; ``<bkspc>``, the last column, has probability 0 there.
+    surprise: float32 [n], -log pi of the last live token. lag: float32 [n], the log of the likeliest token's pi over
+    that of the last live token. Both are 0 where no token is live, and are read only where ``decoding`` needs them.
     """
     logits = logits.clone()
     logits[:, -1] += decoding.bkspc_bias
@@ -85,19 +85,18 @@ def action_probabilities(
 
 
 def ideal_rejection(logits: Tensor, eta: float) -> Tensor:
-    """Logits of tokens [n, V] as if unlikely ones were taken back exactly as often as noise teaches.
+    """Logits of tokens [n, V], as if unlikely tokens were deleted exactly as often as the training noise teaches.
 
-    In data noised at level eta > 0 a wrong token w ~ q, uniform over V tokens, goes before each true one with
-    probability eta, and is taken back. Let p(w) be the policy's probability of w in state s. Per visit of s, the
-    state after w is then entered by noise eta q(w) (1 - p(w)) times and as the truth p(w) times (up to terms of
-    1/V: a wrong token is drawn from V - 1), so that the share of its visits answered by ``<bkspc>`` is
+    In data noised at level eta > 0, each true token is preceded with probability eta by a wrong token w ~ q, uniform
+    over V tokens, which is then deleted. Let p(w) be the policy's probability of w in state s. Per visit of s, the
+    state after w is entered by noise eta q(w) (1 - p(w)) times, and as the truth p(w) times. (Terms of order 1/V are
+    neglected: a wrong token is drawn from V - 1.) So the share of its visits that are answered by ``<bkspc>`` is
 
         b(w) = eta q(w) (1 - p(w)) / (eta q(w) (1 - p(w)) + p(w)).
 
-    A perfect imitator draws w from p and takes it back with probability b(w); what stays is distributed as
-    p'(w), proportional to p(w) (1 - b(w)). That needs p alone: it is the rejection that the policy's own
-    probabilities allow, against which a learned ``<bkspc>`` can be held. The mass that the tokens have
-    together, beside ``<bkspc>``'s, stays what it was. (Not in the paper; derived from sections 2 and 4.)
+    A perfect imitator draws w from p and deletes it with probability b(w). The tokens that remain are distributed as
+    p'(w), proportional to p(w) (1 - b(w)). This needs p alone, so a learned ``<bkspc>`` can be compared with it. The
+    total probability of all tokens does not change. (Not in the paper; derived from sections 2 and 4.)
     """
     mass = logits.logsumexp(-1, keepdim=True)
     p = (logits - mass).exp()
@@ -107,11 +106,11 @@ def ideal_rejection(logits: Tensor, eta: float) -> Tensor:
 
 
 def inverse_cdf(probability: Tensor, uniform: Tensor) -> Tensor:
-    """The action int64 [n] at which the cumulated probability [n, A] first exceeds uniform float64 [n].
+    """The action int64 [n] at which the cumulative probability [n, A] first exceeds uniform float64 [n].
 
-    Actions of probability 0 are never drawn, provided that uniforms are float32 numbers below 1: then their
-    product with the total lies below the total, in float64.
+    Actions of probability 0 are never drawn, if the uniforms are float32 numbers below 1: their product with the total
+    is below the total in float64.
     """
     cumulated = probability.cumsum(-1, dtype=torch.float64)
     drawn = torch.searchsorted(cumulated, uniform[:, None] * cumulated[:, -1:], right=True)[:, 0]
-    return drawn.clamp_max(probability.shape[-1] - 1)  # of probabilities that are no numbers, which the caller refuses
+    return drawn.clamp_max(probability.shape[-1] - 1)  # where probabilities are NaN, which the caller refuses

@@ -1,9 +1,9 @@
-"""Who draws the rollouts that training asks for: the training process itself, or another one beside it.
+"""Who draws the rollouts that training asks for: the training process, or a second process that works at the same time.
 
-Concurrent generation is the remedy that appendix F names for the cost of sampling. A process holds a copy of the
-policy. Training sends it a request (the trained weights as they are, prompts, streams), goes on with gradient steps,
-and collects the rollouts at a step that the settings fix, so that results do not depend on who was faster.
-The two share nothing but a pipe: weights and rollouts go through it, no file and no shared memory is left behind.
+Appendix F names concurrent generation as a remedy for the cost of sampling. The second process holds a copy of the
+policy. Training sends it a request (the present weights, prompts and streams) and continues with gradient steps. It
+collects the rollouts at a step that the settings fix, so results do not depend on which process was faster. The two
+processes share only a pipe. Weights and rollouts go through it, so no file and no shared memory is left behind.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ from sequencematch.sampling.rollout import Rollout, sample
 
 @dataclass(frozen=True)
 class Request:
-    """The arguments of ``sample``, save the policy: what one generation step asks for."""
+    """What one generation step asks for: the arguments of ``sample`` other than the policy."""
 
     prompts: list[Sequence[int]]
     decoding: Decoding
@@ -41,10 +41,10 @@ class Request:
 
 
 class Producer(Protocol):
-    """Draws the rollouts of one request at a time: ``ask`` begins, ``answer`` waits for them."""
+    """Draws the rollouts of one request at a time: ``ask`` starts, ``answer`` waits for them."""
 
     def ask(self, request: Request) -> None:
-        """Begin to draw the rollouts of ``request`` with the policy's present weights."""
+        """Start to draw the rollouts of ``request`` with the policy's present weights."""
 
     def answer(self) -> list[Rollout]:
         """The rollouts of the last request, after waiting for them."""
@@ -73,11 +73,11 @@ class InProcess:
 
 
 class Background:
-    """Rollouts drawn by a process of its own, with the weights that ``policy`` had when they were asked for.
+    """Rollouts drawn by a second process, with the weights that ``policy`` had when they were asked for.
 
-    build: makes the process's own copy of the policy; it goes there by pickle. The process works on the next
-    GPU if there is one more, otherwise on the policy's device, with as many threads as this process has.
-    It ends with this one, however that ends.
+    build: makes the second process's own copy of the policy; it must be picklable. The process works on the next GPU if
+    there is one more, otherwise on the policy's device, with as many threads as this process. It ends when this process
+    ends, for whatever reason.
     """
 
     def __init__(self, policy: Policy, build: Callable[[], Policy]):
@@ -92,12 +92,12 @@ class Background:
     def ask(self, request: Request) -> None:
         """Send the request, and a copy of the trained weights, to the other process."""
         weights = save(trained_tensors(self.policy))
-        with contextlib.suppress(OSError):  # it has ended: what it said last is still to be read
+        with contextlib.suppress(OSError):  # the process has ended; ``answer`` reads its last message
             self.connection.send(request)
             self.connection.send_bytes(weights)
 
     def answer(self) -> list[Rollout]:
-        """Raises UserError where the process has ended, with its own words if it gave any."""
+        """The rollouts. Raises UserError if the process has ended, with its own message if it sent one."""
         try:
             answer = self.connection.recv()
         except (EOFError, OSError):
@@ -112,7 +112,7 @@ class Background:
         return answer
 
     def close(self) -> None:
-        """End the process, whatever it is doing: nothing of it is kept."""
+        """End the process at once; its unfinished work is lost."""
         self.process.kill()
         self.process.join()
         self.connection.close()
@@ -125,8 +125,8 @@ def _background_device(device: torch.device) -> torch.device:
 
 
 def _serve(connection: Connection, build: Callable[[], Policy], device: torch.device, threads: int) -> None:
-    """What the process does: answer requests until there are no more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both, and training ends this one
+    """The second process: answer requests until there are no more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both processes, and training ends this one
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     if device.type == "cuda":
@@ -144,7 +144,7 @@ def _serve(connection: Connection, build: Callable[[], Policy], device: torch.de
 
 
 def _end_with_parent() -> None:
-    """However the parent ends, and whatever is being computed."""
+    """End this process when its parent ends, whatever it is computing."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,8 +1,8 @@
 """Trajectories drawn from a policy, many at a time, with backspaces that cost no forward pass.
 
-Every forward pass pushes one token in every row. Between two of them each row draws actions until one
-of them is a push: a pop only goes back to a state whose hidden state is kept (``cache.StateCache``),
-from which the row draws again at once. Rows that end make room for waiting prompts.
+Every forward pass pushes one token in every row. Between two passes, each row draws actions until one of them is a
+push. A pop only goes back to a state whose hidden state is kept (``cache.StateCache``), and the row draws again from
+that state. Rows that end make room for waiting prompts.
 """
 
 from bisect import bisect_left
@@ -55,10 +55,10 @@ class Perturbation:
 
 @dataclass(frozen=True)
 class Rollout:
-    """The actions taken after a prompt and what was begun (``<eos>`` included), and whether ``<eos>`` was among them.
+    """The actions that a policy took after a prompt (``<eos>`` included), and whether ``<eos>`` was among them.
 
-    ``log_policy[t]`` is log pi(a_t|s_t) of the policy itself, before anything in ``Decoding``: what
-    ``core.Scores.log_policy`` is, at the time of sampling (so ``<bkspc>`` is ruled out where no token is live).
+    ``log_policy[t]`` is log pi(a_t|s_t) of the policy itself, without the changes that ``Decoding`` makes. It equals
+    ``core.Scores.log_policy`` at the time of sampling, so ``<bkspc>`` is ruled out where no token is live.
     """
 
     actions: list[int]
@@ -70,10 +70,10 @@ class Rollout:
 class Counts:
     """What a call of ``sample`` did.
 
-    prefills: forward passes over prompts and what was begun; forwards: all others; tokens: tokens fed to these
-    others, over all rows; pushes, pops: actions taken. Each push is fed once, save one that ends its trajectory
-    (``<eos>``, or the last action allowed), and pops are never fed, so that always
-    ``tokens == pushes - (trajectories whose last action is a push)``.
+    prefills: forward passes over prompts and given beginnings; forwards: all other forward passes; tokens: tokens fed
+    to these others, over all rows; pushes, pops: actions taken. Each push is fed once, unless it ends its trajectory
+    (``<eos>``, or the last action allowed). Pops are never fed. So always ``tokens == pushes - (trajectories whose last
+    action is a push)``.
     """
 
     prefills: int = 0
@@ -95,22 +95,22 @@ def sample(
     begun: Sequence[Sequence[int]] | None = None,
     forced: Sequence[Sequence[int]] | None = None,
 ) -> tuple[list[Rollout], Counts]:
-    """One rollout per prompt, in the prompts' order, at most ``batch`` of them side by side.
+    """One rollout per prompt, in the prompts' order, with at most ``batch`` trajectories at a time.
 
-    streams: a seed per prompt. Action t of prompt k is decided by the t-th number of stream
-    ``streams[k]`` (``seeding.uniforms``), so rollouts depend neither on ``batch`` nor on the other prompts (save
-    where rounding in a batched product tips a draw). ``progress(n)`` is called as n more rollouts end,
-    ``watch(k, action)`` as each action of prompt k is taken. The policy is left in the mode (training, gradient
-    checkpointing) it was found in.
+    streams: a seed per prompt. Action t of prompt k is decided by the t-th number of stream ``streams[k]``
+    (``seeding.uniforms``). So rollouts depend neither on ``batch`` nor on the other prompts, unless rounding in a
+    batched product changes a draw. ``progress(n)`` is called when n more rollouts have ended, ``watch(k, action)`` for
+    each action of prompt k. The policy's mode (training, gradient checkpointing) is restored at the end.
 
-    begun: tokens pushed after each prompt by others than the policy. They are live, so that the policy may take
-    them back, but no actions of its own: neither ``Rollout``, ``Counts`` nor ``max_actions`` counts them.
+    begun: for each prompt, tokens that are pushed after it before the policy acts. They are live, so the policy may
+    delete them. They are not actions of the policy: ``Rollout``, ``Counts`` and ``max_actions`` do not count them.
 
-    forced: the first actions of each rollout, pushed whatever the policy prefers. They are actions like any other:
-    rules that delete unlikely tokens judge them too.
+    forced: the forced prefix of each rollout, its first actions, which are pushed whatever the policy prefers. They
+    count as actions, and rules that delete unlikely tokens apply to them.
 
-    Raises UserError where a prompt, what was begun and ``max_actions`` exceed the policy's context; ValueError for
-    an empty prompt, a beginning with ``<bkspc>`` in it, or other numbers of streams or beginnings than of prompts.
+    Raises UserError if a prompt, its beginning and ``max_actions`` together exceed the policy's context. Raises
+    ValueError for an empty prompt, for a beginning that contains ``<bkspc>``, and if there are not as many streams or
+    beginnings as prompts.
     """
     begun = [()] * len(prompts) if begun is None else begun
     for what, values in (("streams", streams), ("beginnings", begun)):
@@ -163,13 +163,13 @@ def _inference(policy: Policy) -> Iterator[None]:
 
 
 class _Sampler:
-    """Trajectories under way: row i of every array, and of the cache, is one, for i below ``active``.
+    """The trajectories under way. Row i of every array, and of the cache, is one of them, for i below ``active``.
 
-    item: index of the prompt; boundary: position of its last token; depth: position of the last live one; taken:
-    number of actions so far, all int64 [batch]. action, log_policy: what was taken, [batch, max_actions]; uniform,
-    disturbance: the random numbers of each action, and of each replacement; written, lag: log pi of each live token
-    after the prompt, and how far it was below the likeliest (kept where the decoding asks), 0 of what was begun.
-    ``texts``: the prompts with what was begun after them.
+    item: index of the prompt; boundary: position of its last token; depth: position of the last live token; taken:
+    number of actions so far; all int64 [batch]. action, log_policy: the actions taken, [batch, max_actions]. uniform,
+    disturbance: the random numbers of each action, and of each replacement. written, lag: log pi of each live token
+    after the prompt, and how far it was below the likeliest token's; both are kept only if the decoding needs them, and
+    are 0 for tokens of ``begun``. ``texts``: the prompts, each with its given beginning.
     """
 
     def __init__(self, policy, prompts, begun, decoding, streams, batch, perturbation, watch=None, forced=None):
@@ -209,7 +209,7 @@ class _Sampler:
         rows = slice(self.active, self.active + free)
         self._begin(rows, items)
         longest = max(len(self.texts[k]) for k in items)
-        # What fills short texts up is never seen: any token will do.
+        # Padding of short texts is never seen, so it may be any token.
         token = self._tensor([[*self.texts[k], *[0] * (longest - len(self.texts[k]))] for k in items])
         self.cache.push(rows, token, token.new_zeros(free))
         self.active += free
@@ -225,7 +225,7 @@ class _Sampler:
             self.disturbance[rows] = [generator(stream, "perturbation").random((n, 2)) for stream in streams]
 
     def act(self) -> dict[int, Rollout]:
-        """Every row draws up to its next push, which is then fed; returns the rollouts that ended, by prompt."""
+        """Draw in every row up to its next push, and feed the pushes. Returns the rollouts that ended, by prompt."""
         ended = np.zeros(self.active, bool)
         drawing = np.arange(self.active)
         while len(drawing):
@@ -252,7 +252,7 @@ class _Sampler:
         }
 
     def _draw(self, rows: np.ndarray) -> np.ndarray:
-        """The next action of each of these rows, noted with its log pi(a|s)."""
+        """The next action of each of these rows. It is recorded with its log pi(a|s)."""
         depth, taken = self.depth[rows], self.taken[rows]
         live = depth - self.boundary[rows]
         logits = self.cache.preferences(self._tensor(rows), self._tensor(depth))
@@ -271,7 +271,7 @@ class _Sampler:
         log_policy = logits.log_softmax(-1).gather(1, drawn[:, None])[:, 0].cpu().numpy()
         action = drawn.cpu().numpy()
         pop = action == self.bkspc
-        # A token may be taken back by likelihood where the policy itself has no <bkspc>.
+        # A rule may delete a token although the policy has no <bkspc>.
         if not np.isfinite(log_policy[~pop] if self.by_rule else log_policy).all():
             raise UserError("the policy's logits are not finite: training diverged, lower learning_rate")
         self.written[rows[~pop], live[~pop]] = log_policy[~pop]
@@ -286,16 +286,16 @@ class _Sampler:
         return action
 
     def _of_last(self, values: np.ndarray, rows: np.ndarray, live: np.ndarray) -> Tensor:
-        """What stands in ``values`` for the last live token of each of these rows, 0 where there is none."""
+        """The entry of ``values`` for the last live token of each of these rows, 0 where no token is live."""
         return self._tensor(np.where(live > 0, values[rows, live - 1], 0).astype(np.float32))
 
     def _forced(self, rows: np.ndarray, drawn: list[int]) -> list[int]:
-        """What is pushed for the actions drawn: the forced ones first."""
+        """The actions that are pushed: those of the forced prefix first, then those drawn."""
         places = zip(drawn, self.item[rows].tolist(), self.taken[rows].tolist(), strict=True)
         return [self.forced[item][t] if t < len(self.forced[item]) else action for action, item, t in places]
 
     def _perturbed(self, rows: np.ndarray, drawn: list[int], logits: Tensor) -> list[int]:
-        """What is pushed for the actions drawn."""
+        """The actions that are pushed: those drawn, some of them replaced."""
         disturbance = self.disturbance[rows, self.taken[rows]].tolist()
         acts = zip(drawn, self.item[rows].tolist(), disturbance, logits, strict=True)
         return [self.perturbation.replaced(action, item, *numbers, state) for action, item, numbers, state in acts]

@@ -35,7 +35,7 @@ class Corpus:
         return sum(number(t) for draw in self.draws for t in draw) / sum(map(len, self.draws))
 
     def example(self, item: int, epoch: int) -> Trajectory:
-        """The noising of an example that an epoch uses: all are used in turn."""
+        """The noising of an example in an epoch. Successive epochs use all noisings in turn."""
         return self.draws[epoch % len(self.draws)][item]
 
 
@@ -65,7 +65,7 @@ def _corpus(split, digest: str, eos: int, imitate_noise: bool) -> Corpus:
 
 
 class Order:
-    """An endless stream of shuffled epochs over n items; any slice of it can be had without the rest."""
+    """An endless stream of shuffled epochs over n items. Any slice of it can be computed alone."""
 
     def __init__(self, n: int, *stream: int | str):
         self.n = n
@@ -97,8 +97,8 @@ class Batches:
 def by_length(rows: Sequence[Row], bkspc: int, share_prompts: bool) -> list[Row]:
     """The rows of an effective batch, short ones first, so that its micro-batches hold little padding.
 
-    A batch's gradient is a sum over its rows, so their order changes nothing else. Trajectories that do not share a
-    prompt are encoded apart, and which rollout goes with which data is arbitrary: then each column is sorted by itself.
+    A batch's gradient is a sum over its rows, so their order changes nothing else. With ``share_prompts`` off, data and
+    rollouts are encoded separately and their pairing is arbitrary, so each column is sorted by itself.
     """
 
     def tokens(row: Row) -> int:

@@ -1,4 +1,4 @@
-"""Where the row of ``<bkspc>`` starts, when training goes on from a policy that was trained without it."""
+"""The first values of the row of ``<bkspc>``, when training continues from a policy without ``<bkspc>``."""
 
 import math
 
@@ -15,10 +15,10 @@ RIDGE = 1e-3  # of the mean square of the hidden states: keeps the row small in 
 def start_bkspc(policy: Policy, start: str, train: Corpus, validation: Corpus) -> None:
     """Set the row in place.
 
-    ``mean``: the mean of the trained rows of the vocabulary. ``noise``: the row for which P(``<bkspc>``|s) lies near
-    the share of ``<bkspc>`` in the imitated actions of the training data, in states of the validation data that call
-    for no ``<bkspc>``. There the logit has to be log(p / (1 - p)) above the logsumexp of the vocabulary's logits: a
-    least-squares fit to the hidden states.
+    ``mean``: the mean of the trained rows of the vocabulary. ``noise``: a row for which P(``<bkspc>``|s) is close to
+    the share of ``<bkspc>`` in the imitated actions of the training data, in states of the validation data in which the
+    expert does not delete. The logit must then be log(p / (1 - p)) above the logsumexp of the vocabulary's logits; the
+    row is a least-squares fit of this to the hidden states.
     """
     row = policy.lm.get_output_embeddings().weight.detach().float().mean(0)
     if start == "noise" and (share := bkspc_share(train, policy.bkspc)) > 0:

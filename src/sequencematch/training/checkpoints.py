@@ -1,7 +1,7 @@
-"""Checkpoints of an unfinished run: atomic, complete, verified, and never more than two on disk.
+"""Checkpoints of an unfinished run. They are atomic, complete and verified, and at most two are on disk.
 
-A checkpoint is one file ``step-00000300.pt`` (tensors, numbers, lists; loaded with ``weights_only``) and, written
-after it, a small ``step-00000300.json`` with its SHA-256. A file without its digest was never finished.
+A checkpoint is one file ``step-00000300.pt`` (tensors, numbers, lists; loaded with ``weights_only``). After it, a small
+``step-00000300.json`` with its SHA-256 is written. A file without a digest was not finished.
 """
 
 import hashlib
@@ -31,9 +31,9 @@ def save_tensors(state: dict, target: Path) -> None:
 
 
 def save_checkpoint(folder: Path, step: int, state: dict) -> None:
-    """Write a checkpoint beside the earlier ones, then drop all but the newest two.
+    """Write a checkpoint, then delete all but the newest two.
 
-    Raises OSError (disk full, read-only) with the earlier checkpoints untouched.
+    Raises OSError (disk full, read-only); the earlier checkpoints are then untouched.
     """
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"step-{step:08d}.pt"
@@ -54,7 +54,7 @@ def save_checkpoint(folder: Path, step: int, state: dict) -> None:
 
 
 def load_checkpoint(folder: Path) -> tuple[int, dict] | None:
-    """The newest sound checkpoint as (step, state), or None. Damaged ones are named and passed over."""
+    """The newest undamaged checkpoint as (step, state), or None. Damaged ones are reported and skipped."""
     for manifest in sorted(folder.glob("step-*.json"), reverse=True):
         file = manifest.with_suffix(".pt")
         try:
@@ -69,7 +69,7 @@ def load_checkpoint(folder: Path) -> tuple[int, dict] | None:
 
 
 def discard_checkpoints(folder: Path) -> None:
-    """Remove a finished run's folder: its checkpoints and what else it held."""
+    """Remove a finished run's folder of checkpoints."""
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -6,13 +6,13 @@ from sequencematch.core import Trajectory, live_tokens
 
 
 def relabel(rollout: Sequence[int], reference: Trajectory, bkspc: int) -> Trajectory:
-    """The rollout as the expert would have gone on with it, as a trajectory.
+    """The rollout with the expert's answer to its first mistake, as a trajectory.
 
-    rollout: actions after the prompt of ``reference``; the expert's completion is what ``reference`` leaves live.
-    The trajectory follows the rollout as long as all live tokens are the expert's. In the first wrong state the expert
-    takes ``<bkspc>``, then the true token, and then the rest of the completion. A rollout that takes the wrong token
-    back by itself is followed further. Wrong tokens are not imitated, nor is ``<bkspc>`` on a right token. A wrong
-    ``<eos>`` cannot be taken back, so the expert goes on from the state before it.
+    rollout: actions after the prompt of ``reference``. The expert's completion is what ``reference`` leaves live. The
+    trajectory follows the rollout as long as all live tokens are the expert's. In the first wrong state, the expert
+    takes ``<bkspc>``, then the true token, and then the rest of the completion. If the rollout deletes the wrong token
+    itself, the trajectory follows it further. Neither a wrong token nor ``<bkspc>`` on a right token is imitated. A
+    wrong ``<eos>`` cannot be deleted, so the expert continues from the state before it.
 
     Ross, Gordon and Bagnell 2011, with ``<bkspc>`` as the expert's answer to a mistake; it is not in the paper.
     """

@@ -91,7 +91,7 @@ def core_objective(settings: Objective) -> core.Objective:
 def score_rows(policy: Policy, rows: Sequence[Row], prompts: bool = False) -> list[Scored]:
     """Encode rows as state trees (each prompt once), run the policy, and score the trajectories column by column.
 
-    ``prompts``: one column more, the prompts as trajectories of their own.
+    prompts: whether to add a column with the prompts as trajectories.
     """
     inputs, batches = core.state_tree(rows, policy.bkspc)
     if prompts:

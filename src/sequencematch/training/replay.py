@@ -72,14 +72,14 @@ def generation_interval(generate: int, seen: int, batch: int) -> Fraction:
 
 
 def generation_due(step: int, interval: Fraction) -> bool:
-    """Whether rollouts are generated before gradient step ``step`` (counted from 0, where they always are).
+    """Whether rollouts are generated before gradient step ``step``, counted from 0. They always are before step 0.
 
-    Generation k comes before the first step at or after k * interval: exact on average, and never off by a
-    whole step.
+    Generation k comes before the first step at or after k * interval. So the interval is exact on average, and no
+    generation is a whole step late.
     """
     return floor(step / interval) > floor((step - 1) / interval)
 
 
 def next_generation(step: int, interval: Fraction) -> int:
-    """The first step after ``step`` before which rollouts are generated (``generation_due``)."""
+    """The first step after ``step`` that a generation precedes (``generation_due``)."""
     return ceil((floor(step / interval) + 1) * interval)

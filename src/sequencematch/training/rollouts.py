@@ -19,7 +19,7 @@ class RolloutSchedule:
     """The replay buffer, and the generation steps that fill it.
 
     Generation k comes before the first gradient step at or after k times the interval. It draws rollouts after the next
-    prompts of a shuffled stream. Where rollouts are concurrent, it is begun up to ``staleness`` gradient steps ahead.
+    prompts of a shuffled stream. Concurrent rollouts start up to ``staleness`` gradient steps earlier.
 
     steps: gradient steps of the run, from 0; ``draw`` counts them the same way.
     """
@@ -45,12 +45,12 @@ class RolloutSchedule:
         self.waited = 0.0  # seconds
 
     def draw(self, step: int) -> list[Entry]:
-        """A batch of different rollouts, a uniform sample of the buffer, after the generation steps that are due."""
+        """Run the generation steps that are due, then draw a batch of different rollouts uniformly from the buffer."""
         self._refill(step)
         return self.buffer.draw(self.batch, generator(self.seed, "replay", step))
 
     def trajectory(self, entry: Entry) -> Trajectory:
-        """The rollout as a trajectory; one that reached the bound on actions was cut off."""
+        """The rollout as a trajectory. It was cut off if it reached the bound on actions."""
         prompt = self.corpus.example(entry.example, 0).prompt
         return Trajectory(prompt, entry.actions, [True] * len(entry.actions), ended=entry.finished)
 
@@ -59,7 +59,7 @@ class RolloutSchedule:
         return relabel(entry.actions, self.corpus.example(entry.example, 0), bkspc)
 
     def collect(self) -> list[Entry]:
-        """The rollouts asked for last, after waiting for them if need be; none where none were asked for."""
+        """Wait for the rollouts that were asked for last, and return them. Empty if there was no request."""
         if self.asked:
             items, step = self.asked
             start = time.perf_counter()
@@ -73,17 +73,17 @@ class RolloutSchedule:
         return self.arrived
 
     def seconds_waited(self) -> float:
-        """Seconds that training waited for rollouts since this was last asked."""
+        """Seconds that training waited for rollouts since the last call."""
         waited, self.waited = self.waited, 0.0
         return waited
 
     def state_dict(self) -> dict:
-        """What a resumed run needs, as lists and numbers; a generation under way is waited for."""
+        """What a resumed run needs, as lists and numbers. Waits for a generation that is under way."""
         arrived = [list(astuple(entry)) for entry in self.collect()]
         return {"buffer": self.buffer.state_dict(), "arrived": arrived, "generations": self.generations}
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on from a state that ``state_dict`` gave."""
+        """Continue from a state that ``state_dict`` returned."""
         self.buffer.load_state_dict(state["buffer"])
         self.arrived = [Entry(*fields) for fields in state["arrived"]]
         self.generations = state["generations"]
@@ -98,7 +98,7 @@ class RolloutSchedule:
             self._ask(step)
 
     def _ask(self, step: int) -> None:
-        """Begin a generation step, unless one is under way: rollouts of the policy as it is, after the next prompts."""
+        """Start a generation step with the present policy and the next prompts, unless one is under way."""
         if self.asked or self.arrived:
             return
         settings = self.settings

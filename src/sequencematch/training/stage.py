@@ -1,4 +1,4 @@
-"""A training stage as a job: from folders on disk to a model folder, resumable in between."""
+"""A training stage as a job. It reads and writes folders, and it can be resumed."""
 
 import argparse
 import hashlib
@@ -69,7 +69,7 @@ def scratch_or_pretrained(args: argparse.Namespace) -> Start:
 
 
 def load_initial(args: argparse.Namespace, stage: Stage) -> Start:
-    """The policy that a later stage starts from, with ``<bkspc>`` as its loss wants it."""
+    """The policy that a later stage starts from, with ``<bkspc>`` if its loss needs it."""
     join(args.gpus)
     policy, model = load_policy(args.initial, backspace=LOSSES[stage.loss].backspace)
     initial = read_json(args.initial / "provenance.json", "train it again")
@@ -79,8 +79,8 @@ def load_initial(args: argparse.Namespace, stage: Stage) -> Start:
 def run_stage(args: argparse.Namespace, stage: Stage, start: Start, settings: Settings) -> None:
     """Train ``start.policy`` through ``stage`` and write the model folder ``args.output``.
 
-    Checkpoints lie in a folder under ``args.resume`` whose name is a digest of all that the run depends on, so that
-    changed settings, data or code never continue from them.
+    Checkpoints are in a folder under ``args.resume``. Its name is a digest of everything that the run depends on, so a
+    run with other settings, data or code never continues from them.
     """
     tokenizer = load_tokenizer(args.tokenizer)
     run, identity = _prepare(args, stage, start, settings, tokenizer)
@@ -104,7 +104,7 @@ def run_stage(args: argparse.Namespace, stage: Stage, start: Start, settings: Se
 def _prepare(
     args: argparse.Namespace, stage: Stage, start: Start, settings: Settings, tokenizer: Tokenizer
 ) -> tuple[Run, dict]:
-    """The run, and what names it: all that it depends on."""
+    """The run, and its identity: everything that it depends on."""
     policy, initial = start.policy, start.folder
     if tokenizer.bkspc != policy.bkspc:
         raise UserError(

@@ -1,8 +1,8 @@
-"""The one training loop: base models, MLE, BC, SequenceMatch and ULS differ in loss and data alone.
+"""The one training loop. Base models, MLE, BC, SequenceMatch and ULS differ only in loss and data.
 
-A run is bitwise repeatable on a CPU: every random draw comes from a stream named by (seed, purpose, step), so a
-killed run continues from its last checkpoint exactly where the undisturbed run would have been. Several processes
-(``processes``) do the same steps together: same rows, same rollouts, same sums but for the rounding of their order.
+A run is bitwise repeatable on a CPU. Every random draw comes from a stream named by (seed, purpose, step), so a killed
+run that continues from its last checkpoint gives the same result as one that was not killed. Several processes
+(``processes``) do the same steps together: the same rows, rollouts and sums, apart from rounding.
 """
 
 import csv
@@ -55,18 +55,18 @@ class Stage:
         return settings.learning_rate * warm * (1 + math.cos(math.pi * done)) / 2
 
     def beta(self, step: int, schedule: Schedule) -> float:
-        """Weight of BC beside SequenceMatch: 1 at the stage's start, falling linearly to its final value."""
+        """The weight of BC in beta L_BC + (1 - beta) L_SM: 1 at the stage's start, then falling linearly."""
         done = min(1.0, (step - self.start) / schedule.beta_steps)
         return (1 - done) + schedule.beta_final * done
 
 
 @dataclass
 class Run:
-    """Everything a run is made of.
+    """Everything that a run consists of.
 
-    ``initial`` is the optimiser state to continue from, if any; ``rebuild`` makes another policy like ``policy`` before
-    training, for the process that draws rollouts where they are concurrent. ``tracker`` (none, tensorboard, wandb, or
-    one of accelerate's) gets each row of the metrics file; ``tracked`` is the folder that it writes to.
+    initial: the optimiser state to continue from, if any. rebuild: makes another policy equal to ``policy`` before
+    training, for the second process of concurrent rollouts. tracker: none, tensorboard, wandb or another of
+    accelerate's; it gets each row of the metrics file. tracked: the folder that the tracker writes to.
     """
 
     policy: Policy
@@ -89,8 +89,8 @@ class Run:
 def train(run: Run) -> tuple[list[dict], dict]:
     """Train ``run.policy`` in place; return the rows of the metrics file and the optimiser's final state.
 
-    Raises UserError where the loss stops being finite, or the process that draws rollouts ends; checkpoints already
-    written stay.
+    Raises UserError if the loss becomes infinite or NaN, or if the process that draws rollouts ends. Checkpoints that
+    were written are kept.
     """
     trainer = Trainer(run)
     try:
@@ -150,7 +150,7 @@ class Trainer:
             self.accelerator.end_training()
 
     def train(self) -> tuple[list[dict], dict]:
-        """Train to the end of the stage: the rows of the metrics file, and the optimiser's state."""
+        """Train to the end of the stage. Returns the rows of the metrics file, and the optimiser's state."""
         schedule = self.run.schedule
         progress = tqdm(
             total=self.stage.stop - self.stage.start,
@@ -179,7 +179,7 @@ class Trainer:
         row = {"step": self.step} | {name: sum(w[name] for w in self.window) / len(self.window) for name in names}
         self.metrics.append(row | ({"validation_loss": self._validation_loss()} if validate else {}))
         if self.processes.first:
-            write_metrics(self.metrics, self.run.resume / METRICS)  # for whoever watches a long run
+            write_metrics(self.metrics, self.run.resume / METRICS)  # so that a long run can be followed
         self.accelerator.log(self.metrics[-1], step=self.step)
         self.window = []
 
@@ -217,7 +217,10 @@ class Trainer:
         return {**metrics, "gradient_norm": norm, **rollout_metrics}
 
     def rows(self) -> tuple[list[Row], dict[str, float]]:
-        """The effective batch of this step, rows of data or of data and rollout, and what is measured of rollouts."""
+        """The rows of this step's effective batch, and measurements of its rollouts.
+
+        A row is (data,) or (data, rollout).
+        """
         run, examples = self.run, self.batches[self.step]
         if self.rollouts is None:
             return [(example,) for example in examples], {}
@@ -243,7 +246,7 @@ class Trainer:
         return self.rollouts.trajectory(entry)
 
     def normaliser(self, rows: Sequence[Row]) -> Normaliser:
-        """What the sums over an effective batch are divided by."""
+        """The divisors of the sums over an effective batch."""
         model_transitions = sum(len(rollout.actions) for _, *model in rows for rollout in model)
         return Normaliser(len(rows), self.length, self.cloned, model_transitions)
 
@@ -315,7 +318,7 @@ def new_optimiser(policy: Policy, settings: Optimiser) -> torch.optim.AdamW:
 
 
 def write_metrics(rows: Sequence[dict], file: Path) -> None:
-    """The metrics file, written whole: one row per interval, empty where a quantity was not measured."""
+    """Write the metrics file atomically: one row per interval, empty where a quantity was not measured."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")
