@@ -130,7 +130,7 @@ def documents_with(marker: str) -> list[Path]:
 
 
 def may_be_kept(file: Path, config: Config) -> bool:
-    """Whether a file shows no passages of other people's texts, which stay out of the repository."""
+    """Whether a file shows no passages of other people's texts. Such passages stay out of the repository."""
     table = config.tables.get(file.stem)
     data = config.tasks[table.task].data if table else None
     shows_text = data is not None and data.family == "text" and config.sources[data.source].kind != "generated"

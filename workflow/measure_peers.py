@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def measure(name: str, python: str, args) -> dict:
-    """The rounds of a peer, of ours at batch 1, and of ours at a larger batch; and how exact peer and ours are."""
+    """The rounds of a peer and of our sampler at batch 1 and at a larger batch, and the errors of both."""
     peer, ours = (Worker(which, python, args.model, args.threads) for which in (name, "takeback"))
     try:
         exact = {worker.name: worker.ask(check=True, length=args.length // 2) for worker in (peer, ours)}

@@ -23,7 +23,7 @@ PROMPT, WORDS, GAP = 10, 40, 6  # words of a prompt, of a passage, and between t
 
 @dataclass
 class Passage:
-    """Words, of which some are wrong; ``right`` holds what stood there, by place."""
+    """Words, some of them wrong; ``right`` holds the original words by place."""
 
     words: list[str]
     right: dict[int, str]
@@ -107,7 +107,7 @@ def measure(model, tokenizer, texts: list[Passage], ratio: float, batch: int) ->
 
 
 def read(model, tokenizer, text: Passage, draft: list[list[int]], ratio: float) -> list[bool]:
-    """Which words of the draft have a token under the rule in the text as it stands: one pass, nothing replaced."""
+    """The words of the draft with a token under the rule. The text is read in one pass, and nothing is replaced."""
     import torch
 
     ids = tokenizer.encode(" ".join(text.words[:PROMPT]))
@@ -124,7 +124,7 @@ def read(model, tokenizer, text: Passage, draft: list[list[int]], ratio: float) 
 
 
 class _Written:
-    """Stops a batch once every draft is written: with greedy decoding each of its tokens stands or is replaced."""
+    """Stop a batch once every draft is written. With greedy decoding, each token of a draft is kept or replaced."""
 
     def __init__(self, drafts: list[list[int]]):
         self.longest = max(map(len, drafts))
@@ -136,7 +136,7 @@ class _Written:
 
 
 def repaired(draft: list[list[int]], actions: list[int], deletion: int) -> tuple[list[bool], list[int | None]]:
-    """Which words had a token taken back, and what the model wrote in place of their first token."""
+    """The words that had a token deleted, and what the model wrote in place of their first token."""
     deleted, instead, at = [], [], 0
     for word in draft:
         taken, replaced = False, None

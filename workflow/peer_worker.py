@@ -1,11 +1,10 @@
-"""One sampler with take-back, run by whatever Python has it: ``peer_worker.py SAMPLER MODEL THREADS``.
+"""One sampler that deletes tokens, run by whatever Python has it: ``peer_worker.py SAMPLER MODEL THREADS``.
 
-It needs torch and transformers, and the package that is measured; nothing of this project but ``takeback/``. Each
-line of its input is a request in JSON, each line of its output the answer. ``{"seed": 1, "batch": 1, "length": 40}``
-completes all prompts by so many tokens that stand, and is timed. With ``"check": true`` it completes two, and compares
-every log pi with a pass over the live tokens.
-All samplers have one rule: a token is taken back if its probability, at temperature 1 and over the whole vocabulary,
-is below ``RATIO`` times that of the likeliest token.
+It needs torch and transformers, and the package that is measured; nothing of this project but ``takeback/``. Each line
+of its input is a request in JSON, each line of its output the answer. ``{"seed": 1, "batch": 1, "length": 40}``
+completes all prompts by that many live tokens, and is timed. With ``"check": true`` it completes two prompts, and
+compares every log pi with a pass over the live tokens. All samplers have one rule: a token is deleted if its
+probability, at temperature 1 and over the whole vocabulary, is below ``RATIO`` times that of the likeliest token.
 """
 
 import json
@@ -31,7 +30,7 @@ PROMPTS = (
 
 
 class Run:
-    """A model, and what a sampler did with it: forward passes, tokens written, tokens that stand."""
+    """A model, and what a sampler did with it: forward passes, tokens written, live tokens."""
 
     def __init__(self, folder: str, threads: int):
         torch.set_num_threads(threads)
@@ -51,7 +50,7 @@ class Run:
 
     @torch.no_grad()
     def compare(self, live: list[int], log_policy: torch.Tensor, token: int) -> None:
-        """Note how far log pi of a token, as the sampler had it, is from that of a pass over the live tokens."""
+        """Record how far the sampler's log pi of a token is from that of a pass over the live tokens."""
         passes = self.passes
         exact = self.model(torch.tensor([live]), use_cache=False).logits[0, -1].log_softmax(-1)
         self.passes = passes
@@ -59,6 +58,7 @@ class Run:
 
 
 def ours(run: Run, prompts: list[str], batch: int, length: int, check: bool) -> None:
+    """Complete the prompts with the sampler of ``takeback/``."""
     folder = str(Path(__file__).resolve().parents[1] / "takeback")
     for first in range(0, len(prompts), batch):
         given = run.tokenizer(prompts[first : first + batch], return_tensors="pt", padding=True)
@@ -89,6 +89,7 @@ def ours(run: Run, prompts: list[str], batch: int, length: int, check: bool) -> 
 
 
 def backtracking_llm(run: Run, prompts: list[str], batch: int, length: int, check: bool) -> None:
+    """Complete the prompts, one at a time, with backtracking-llm."""
     from backtracking_llm.generation import GenerationSession
 
     class Ratio:
@@ -126,6 +127,7 @@ def _likeliest(run: Run, live: list[int]) -> int:
 
 
 def backtrack_sampler(run: Run, prompts: list[str], batch: int, length: int, check: bool) -> None:
+    """Complete the prompts, one at a time, with backtrack-sampler."""
     from backtrack_sampler import BacktrackSampler
     from backtrack_sampler.provider.transformers_provider import TransformersProvider
     from backtrack_sampler.strategy.base_strategy import BaseStrategy

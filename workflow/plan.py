@@ -1,4 +1,4 @@
-"""What Snakemake would do in this folder: its own plan, made without running, locking or ending anything."""
+"""What Snakemake would do in this folder. The plan is made without running, locking or ending anything."""
 
 import shlex
 from ast import literal_eval
@@ -24,8 +24,8 @@ from sequencematch.settings.options import unescaped
 def planned(words: list[str]) -> Iterator[Workflow]:
     """The workflow with its jobs (``.dag``) and the records of earlier runs (``.persistence``).
 
-    ``words`` are targets and options of Snakemake's command line. Ends the program, as Snakemake does, where the
-    configuration or the workflow is wrong.
+    ``words`` are targets and options of Snakemake's command line. If the configuration or the workflow is wrong, the
+    program ends as Snakemake does.
     """
     check_settings(words)
     args = get_argument_parser(profiles=[PROFILES / "default"]).parse_args(words)
@@ -54,7 +54,7 @@ def planned(words: list[str]) -> Iterator[Workflow]:
 
 
 def real_jobs(workflow: Workflow) -> list[Job]:
-    """All jobs behind the targets that make something, to run or not, upstream first."""
+    """All jobs behind the targets that make something, whether they will run or not, upstream first."""
     return [job for level in workflow.dag.toposorted() for job in sorted(level, key=str) if job.output]
 
 
@@ -64,7 +64,7 @@ def is_started(workflow: Workflow, job: Job) -> bool:
 
 
 def recorded_call(workflow: Workflow, job: Job) -> dict | None:
-    """The parameter ``call`` that the job's outputs were made with; None where nothing tells."""
+    """The parameter ``call`` that the job's outputs were made with; None if there is no record."""
     for record in map(workflow.persistence.metadata, job.output):
         for value in map(literal_eval, record.params or [] if record else []):
             if isinstance(value, dict) and "options" in value:
@@ -92,7 +92,10 @@ def seconds(job: Job) -> float | None:
 
 
 def duration(workflow: Workflow, times: dict[Job, float]) -> float:
-    """The least wall time (seconds) of jobs that take ``times``: what the scarcest resource or longest chain asks."""
+    """The least wall time (seconds) of jobs that take ``times``.
+
+    It is set by the scarcest resource or by the longest chain of jobs.
+    """
     ends: dict[Job, float] = {}
     for job in (job for level in workflow.dag.toposorted() for job in level):
         ends[job] = times.get(job, 0) + max((ends[d] for d in workflow.dag.dependencies[job]), default=0)

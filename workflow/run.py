@@ -1,9 +1,9 @@
-"""Runs Snakemake in this folder, cleaning up first after a run that was killed: ``run.py TARGET ... [OPTION ...]``.
+"""Run Snakemake in this folder, after cleaning up what a killed run left behind: ``run.py TARGET ... [OPTION ...]``.
 
-One run at a time holds ``.snakemake/run.lock``; the operating system lets go of it when that run ends, however it ends.
-Whoever holds it may therefore end the jobs that a killed run left behind and remove its stale locks. Jobs are known
-by a variable in their environment, so scripts that were started by hand are left alone; jobs of a SLURM cluster by
-their name, which begins with a digest of this folder.
+One run at a time holds ``.snakemake/run.lock``; the operating system releases it when that run ends for whatever
+reason. So the holder may end the jobs that a killed run left behind, and remove its stale locks. Jobs are recognised by
+a variable in their environment, so scripts that were started by hand are left alone. Jobs of a SLURM cluster are
+recognised by their name, which begins with a digest of this folder.
 """
 
 import argparse
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def check_state(state: Path) -> None:
-    """End with one sentence where Snakemake could not keep its records in this folder."""
+    """End with one sentence if Snakemake could not keep its records in this folder."""
     try:
         state.mkdir(exist_ok=True)
         for name in KEPT:
@@ -93,7 +93,7 @@ def is_record(file: Path) -> bool:
 
 
 def forget(file: Path, state: Path) -> None:
-    """Remove a damaged record, and mark its result as unfinished: what made it is unknown, so it is made again."""
+    """Remove a damaged record and mark its result as unfinished, so that the result is made again."""
     name = file.relative_to(state / "metadata")
     marker = state / "incomplete" / name
     marker.parent.mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,7 @@ def forget(file: Path, state: Path) -> None:
 
 
 def take_lock(file: Path) -> int:
-    """The lock on this folder. A run that was just killed holds it until the system has ended it, so this waits."""
+    """Take the lock on this folder. It waits, because a run that was just killed holds the lock until it has ended."""
     lock = os.open(file, os.O_RDWR | os.O_CREAT)
     end = time.monotonic() + PATIENCE
     while True:
@@ -141,7 +141,7 @@ def arguments() -> tuple[Path, str, list[str]]:
 
 
 def check_settings(words: list[str]) -> None:
-    """End with one sentence where what follows --config is no setting; Snakemake ends with a traceback."""
+    """End with one sentence if a word after --config is no setting. Snakemake would end with a traceback."""
     given = False
     for word in words:
         given = word in ("--config", "-C") or (given and not word.startswith("-"))
@@ -174,7 +174,7 @@ def slurm_jobs() -> list[str]:
 
 
 def environment(process: psutil.Process) -> dict[str, str]:
-    """A process's environment, empty where it is not ours to read."""
+    """A process's environment; empty if we may not read it."""
     try:
         return process.environ()
     except psutil.Error:
@@ -182,6 +182,7 @@ def environment(process: psutil.Process) -> dict[str, str]:
 
 
 def is_snakemake_here(process: psutil.Process) -> bool:
+    """Whether a process is a Snakemake that runs in this folder."""
     try:
         return process.cwd() == os.getcwd() and any("snakemake" in word for word in process.cmdline()[:3])
     except psutil.Error:
@@ -189,7 +190,7 @@ def is_snakemake_here(process: psutil.Process) -> bool:
 
 
 def is_over(process: psutil.Process) -> bool:
-    """Whether it has ended, though its parent has not asked for its exit status."""
+    """Whether a process has ended, even if its parent has not read its exit status yet."""
     try:
         return process.status() == psutil.STATUS_ZOMBIE
     except psutil.Error:
@@ -197,9 +198,9 @@ def is_over(process: psutil.Process) -> bool:
 
 
 def end_jobs(jobs: list[psutil.Process]) -> None:
-    """Kill what an earlier run left running: outputs are atomic and training resumes, so nothing is lost.
+    """Kill what an earlier run left running. Outputs are atomic and training resumes, so nothing is lost.
 
-    Processes of a run that has just ended are given time to end by themselves, and are not spoken of.
+    Processes of a run that has just ended are given time to end by themselves, without a message.
     """
     _, jobs = psutil.wait_procs(jobs, timeout=PATIENCE)
     for job in jobs:

@@ -1,4 +1,4 @@
-"""Checks what was typed after ``make``, before anything is set up: ``typed.py [UNKNOWN_TARGET KNOWN_TARGET ...]``.
+"""Check what was typed after ``make``, before anything is set up: ``typed.py [UNKNOWN_TARGET KNOWN_TARGET ...]``.
 
 Without arguments it reads the variable CONFIG of the environment.
 """
@@ -23,7 +23,7 @@ def unknown_target(name: str, *known: str) -> str:
 
 
 def slip(config: str) -> str:
-    """What is wrong with the quotes of CONFIG, in a sentence; empty where nothing is."""
+    """A sentence about wrong quotes in CONFIG. Empty if the quotes are right."""
     example = "quote each change that holds blanks, as in make CONFIG=\"seeds=[7] 'objective={alpha: 0.1}'\""
     try:
         words = shlex.split(config)

@@ -1,8 +1,8 @@
-"""Check every result of a scale against the record beside it: ``verify.py --config scale=SCALE ...``.
+"""Check every result of a scale against its record: ``verify.py --config scale=SCALE ...``.
 
-The digests of its files are computed again: a result is damaged where they differ from the record, or the record is
-missing. Whether a sound result is what the present code and configuration would make is asked of Snakemake, which
-would make it again otherwise. Exits with 1 where anything is damaged.
+The digests of its files are computed again. A result is damaged if they differ from the record, or if the record is
+missing. A result is outdated if Snakemake would make it again with the present code and configuration. The exit status
+is 1 if anything is damaged.
 """
 
 import re
@@ -31,7 +31,7 @@ class Result:
     outdated: bool
 
     def damage(self) -> str:
-        """What is wrong with its files, in words; empty where nothing is."""
+        """What is wrong with its files, in words. Empty if nothing is."""
         try:
             recorded = read_record(self.path)["sha256"]
         except UserError as error:
@@ -75,6 +75,7 @@ def main() -> None:
 
 
 def state(result: Result, damage: dict[Result, str]) -> str:
+    """A result's state in one word: missing, damaged, outdated or present."""
     if not result.path.exists():
         return "missing"
     if result in damage:
@@ -83,7 +84,7 @@ def state(result: Result, damage: dict[Result, str]) -> str:
 
 
 def outputs(words: list[str]) -> list[Result]:
-    """All outputs of the plan. Raises UserError where Snakemake has no plan."""
+    """All outputs of the plan. Raises UserError if Snakemake cannot make a plan."""
     check_settings(words)
     command = [sys.executable, "-m", "snakemake", "--summary", "--nolock", "all", *words]
     done = subprocess.run(command, capture_output=True, text=True)

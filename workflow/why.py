@@ -1,4 +1,4 @@
-"""Says which rules would run, and because of what: ``why.py TARGET ... [OPTION ...]``, as on Snakemake's command line.
+"""Say which rules would run, and why: ``why.py TARGET ... [OPTION ...]``, as on Snakemake's command line.
 
 Nothing runs. Each rule comes with its number of jobs, the time they took when they last ran, and the causes: changed
 files of its code, changed settings (old value -> new), missing outputs, or another rule that runs before it.
@@ -23,7 +23,10 @@ AFTER = "after {}"
 
 @dataclass(frozen=True)
 class Cause:
-    """A sentence about a subject: ``Cause("{} changed", "src/score.py")``. The subjects of one sentence are listed."""
+    """A sentence about a subject: ``Cause("{} changed", "src/score.py")``.
+
+    The subjects of equal sentences are listed together.
+    """
 
     sentence: str
     subject: str = ""
@@ -48,7 +51,7 @@ def main() -> None:
 
 
 def causes_by_rule(workflow: Workflow) -> dict[str, dict[Cause, set[Job]]]:
-    """Of each rule that would run, in the Snakefile's order, its causes and the jobs that each of them concerns."""
+    """The causes of each rule that would run, in the Snakefile's order, with the jobs that each cause concerns."""
     rules: dict[str, dict[Cause, set[Job]]] = {}
     for job in real_jobs(workflow):
         if workflow.dag.needrun(job):
@@ -59,7 +62,7 @@ def causes_by_rule(workflow: Workflow) -> dict[str, dict[Cause, set[Job]]]:
 
 
 def causes(workflow: Workflow, job: Job) -> Iterator[Cause]:
-    """Why this job would run, whatever runs before it."""
+    """Why this job would run, apart from other jobs that run before it."""
     reason, records = workflow.dag.reason(job), workflow.persistence
     missing = [file for file in job.output if not Path(file).exists()]
     if is_started(workflow, job):
@@ -89,6 +92,7 @@ def upstream(workflow: Workflow, job: Job) -> Iterator[Cause]:
 
 
 def changed_code(old: dict[str, str], new: dict[str, str]) -> Iterator[Cause]:
+    """The files of a job's code that were changed, added or removed."""
     for file in sorted(old.keys() | new.keys()):
         if file not in old:
             yield Cause("{} is used now", f"src/{file}")
@@ -99,7 +103,7 @@ def changed_code(old: dict[str, str], new: dict[str, str]) -> Iterator[Cause]:
 
 
 def changed_options(old: dict[str, str], new: dict[str, str]) -> Iterator[Cause]:
-    """Changed options; that of a setting has the setting's name in the configuration."""
+    """Changed options, by the name that a setting has in the configuration."""
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) != new.get(name):
             before, after = old.get(name, "not given"), new.get(name, "not given")
@@ -128,7 +132,7 @@ def row(workflow: Workflow, rule: str, concerned: dict[Cause, set[Job]]) -> tupl
 
 
 def scope(workflow: Workflow, rule: str, jobs: set[Job]) -> str:
-    """Which of the rule's jobs these are, e.g. ' (method sm, sm_js)'; nothing where all are."""
+    """Which of the rule's jobs these are, such as ' (method sm, sm_js)'. Empty if they are all of them."""
     within = [job for job in real_jobs(workflow) if job.rule.name == rule]
     parts = []
     for name in within[0].wildcards.keys():  # noqa: SIM118 (iterating over wildcards gives their values)
@@ -141,12 +145,14 @@ def scope(workflow: Workflow, rule: str, jobs: set[Job]) -> str:
 
 
 def listed(names) -> str:
+    """The first names in words, and how many more there are."""
     names = list(names)
     rest = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + rest
 
 
 def time_of(jobs: set[Job]) -> str:
+    """The time that jobs took when they last ran, in words."""
     times = [seconds(job) for job in jobs]
     known = [time for time in times if time is not None]
     if not known:
@@ -155,6 +161,7 @@ def time_of(jobs: set[Job]) -> str:
 
 
 def in_total(workflow: Workflow) -> str:
+    """The number of jobs that would run, and their wall time, in words."""
     times = {job: seconds(job) for job in real_jobs(workflow) if workflow.dag.needrun(job)}
     known = {job: time for job, time in times.items() if time is not None}
     least = in_words(duration(workflow, known))

@@ -105,6 +105,7 @@ def _start_server() -> None:
 
 
 def serve() -> None:
+    """Import the heavy libraries, then fork a worker for each job that connects, until the run ends."""
     import importlib
     import select
 
@@ -128,7 +129,7 @@ def serve() -> None:
 
 
 def _supervise(connection: socket.socket) -> None:
-    """Run the job that ``connection`` describes; tell its exit status; end it where the other side goes away."""
+    """Run the job that ``connection`` describes, and report its exit status. End the job if the other side closes."""
     import threading
 
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)

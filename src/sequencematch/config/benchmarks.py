@@ -1,4 +1,4 @@
-"""What Snakemake's benchmarks measure where the jobs of a run share one start of torch (``workflow/warm``)."""
+"""Snakemake's benchmarks of jobs that run in a worker of the warm server (``workflow/warm``)."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ WORKERS = Path(".snakemake") / "warm"  # a file per job there, named by its proc
 
 
 class Job(psutil.Process):
-    """The process of a job, whose worker counts as a child of it: the warm server forked it on the job's behalf."""
+    """The process of a job. Its worker counts as its child, because the warm server forked it for this job."""
 
     def children(self, recursive: bool = False) -> list[psutil.Process]:
         """The job's child processes, its worker and the worker's children."""
@@ -31,9 +31,9 @@ class _Counting:
 
 
 def count_workers() -> None:
-    """Let the benchmarks of this Snakemake count the memory and the CPU time of workers.
+    """Let Snakemake's benchmarks count the memory and the CPU time of workers.
 
-    Without effect where a version of Snakemake measures in another way.
+    There is no effect if the installed version of Snakemake measures in another way.
     """
     timer: Any = getattr(snakemake.benchmark, "BenchmarkTimer", None)
     if timer is None or not hasattr(timer, "_update_record") or issubclass(timer, _Counting):

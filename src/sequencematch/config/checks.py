@@ -1,7 +1,7 @@
-"""What must hold of a configuration beyond the type and bounds of each setting: names exist, and settings fit together.
+"""Checks of a configuration beyond the type and bounds of each setting: names exist, and settings fit together.
 
-Every check raises UserError with the file and key that say what is wrong. ``write`` names these: it turns a place such
-as ``("model", "width")`` into ``config.yaml: model.width``.
+Every check raises UserError with the file and key of the mistake. ``write`` names these: it turns a place such as
+``("model", "width")`` into ``config.yaml: model.width``.
 """
 
 import itertools
@@ -72,7 +72,7 @@ def _check_names(config: Config, write: Write) -> None:
 
 
 def _check_map(config: Config, described: Map, write: Write) -> None:
-    """That what the map names exists, and that its decodings go together."""
+    """Check that the names in the map exist, and that its decodings go together."""
     for role, method in described.methods.items():
         _check_known(write(("map", "methods", role)), method, config.methods)
     _check_known(write(("map", "task")), described.task, config.tasks)
@@ -117,7 +117,7 @@ def _check_known(place: str, name: str, known: Collection[str]) -> None:
 
 
 def _check_overhead(config: Config, name: str, write: Write) -> None:
-    """The network of an overhead table, with the overrides applied, and that the sequences fit it."""
+    """Check the network of an overhead table, with its overrides, and that the sequences fit it."""
     values = config.model.model_dump() | config.overheads[name].model
     try:
         Model.model_validate(values)
@@ -146,7 +146,7 @@ def check_files(config: Config) -> None:
 
 
 def _check_source(config: Config, task: str, write: Write) -> None:
-    """That the task's corpus can give what its family needs."""
+    """Check that the task's corpus has what its family needs."""
     data = config.tasks[task].data
     if data.family == "arithmetic":
         return
@@ -161,7 +161,7 @@ def _check_source(config: Config, task: str, write: Write) -> None:
 
 
 def _check_settings(config: Config, task: str, method: str | None, write: Write) -> None:
-    """The settings in force, with the overrides applied, one section after the other and then together."""
+    """Check the settings in force, with the overrides applied: each section, then all together."""
     group, name = ("methods", method) if method else ("tasks", task)
     overrides = getattr(config, group)[name]
 
@@ -212,7 +212,7 @@ def _check_settings(config: Config, task: str, method: str | None, write: Write)
 
 
 def _check_evaluation(config: Config, task: str, in_force: InForce, write_in_force: WriteInForce) -> None:
-    """That what is to be measured exists in the task's family."""
+    """Check that the measurements exist in the task's family."""
     data, evaluation = in_force["data"], in_force["evaluation"]
     if "task" in evaluation.corruptions and data.family != "arithmetic":
         raise UserError(

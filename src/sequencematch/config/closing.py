@@ -1,4 +1,4 @@
-"""What a run says of itself: what it will replace, at its start, and what it made, at its end."""
+"""What a run reports: at its start, which results it will replace; at its end, what it made."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,7 +7,7 @@ TO_READ = ("report.html", "tables/*.md", "tables/*.html", "overheads/*.md", "map
 
 
 def replaced(jobs: Iterable, results: str) -> str:
-    """A sentence for a run whose settings differ from its scale's, about results that exist; empty where none do.
+    """A warning about existing results, if the settings of this run differ from its scale's. Empty if there are none.
 
     ``jobs`` are the jobs of Snakemake that are about to run.
     """

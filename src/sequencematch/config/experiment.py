@@ -1,6 +1,6 @@
-"""The configuration of an experiment: what its files may say, and the settings that follow for each job.
+"""The configuration of an experiment: what its files may contain, and the settings in force for each job.
 
-Every task may override any section, every method those that only its own jobs read.
+Every task may override any section. A method may override only the sections that its own jobs read.
 """
 
 from functools import cache, cached_property
@@ -48,7 +48,10 @@ class Task(Section):
 
 
 class Method(Section):
-    """A loss with its own settings. What precedes fine-tuning is shared by all methods and cannot be overridden."""
+    """A loss with its own settings.
+
+    The stages before fine-tuning are shared by all methods, so a method cannot override their settings.
+    """
 
     loss: Literal[*LOSSES] = Field(description="what the method minimises")  # type: ignore[valid-type]
     optimiser: Overrides = {}
@@ -175,20 +178,20 @@ class Config(Section):
         return next((name for name in self.methods if self.loss_of(name).plain), None)
 
     def seed_after(self, seed: int) -> int:
-        """The next seed of the list, in a circle: another one, if there are several."""
+        """The next seed of the list; after the last one, the first."""
         place = self.seeds.index(seed) if seed in self.seeds else -1
         return self.seeds[(place + 1) % len(self.seeds)]
 
     def loss_of(self, method: str) -> Loss:
-        """What is known of a method's loss."""
+        """The properties of a method's loss."""
         return LOSSES[self.methods[method].loss]
 
     def starts_from_bc(self, task: str, method: str) -> bool:
-        """Whether a method goes on from the k steps of BC, not from the base model."""
+        """Whether a method starts from the k steps of BC, instead of the base model."""
         return self.loss_of(method).noised and self.settings(task)["schedule"].pretrain_steps > 0
 
     def etas_of(self, method: str) -> tuple[float, ...]:
-        """The noise levels a method is trained at: 0 alone where it trains on clean data."""
+        """The noise levels that a method is trained at: only 0 if it trains on clean data."""
         return self.etas if self.loss_of(method).noised else (0,)
 
     @property

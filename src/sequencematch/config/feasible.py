@@ -1,4 +1,4 @@
-"""What would end a job hours after the start, and can be said of the configuration before: lengths, models, batches."""
+"""Faults of a configuration that would otherwise end a job after hours: lengths, models, batches."""
 
 from collections.abc import Callable
 

@@ -1,7 +1,7 @@
-"""What the rules of the workflow take from the configuration: each job's options, and the files that follow from it.
+"""What the rules of the workflow take from the configuration: each job's options, and its files.
 
-The functions take a job's wildcards, as Snakemake gives them. A job gets exactly the settings that its script reads, so
-that exactly the jobs that a changed setting concerns run again.
+The functions take a job's wildcards, as Snakemake gives them. A job gets exactly the settings that its script reads. So
+a changed setting reruns exactly the jobs that read it.
 """
 
 import shlex
@@ -26,7 +26,7 @@ MODEL_CODE = ("sequencematch.model.likely_noise",)
 
 
 def launcher(gpus: int) -> str:
-    """What starts a training: Python, or one process per GPU where there are several."""
+    """The command that starts a training: Python, or one process per GPU if there are several."""
     explicit = "--num_machines 1 --mixed_precision no --dynamo_backend no --main_process_port 0"  # no user's defaults
     return "python" if gpus < 2 else f"accelerate launch --multi_gpu --num_processes {gpus} {explicit}"
 
@@ -36,10 +36,11 @@ def call(
     of_job: Callable[[Wildcards], str] = lambda wildcards: "",
     unused: Callable[[Wildcards], Collection[str]] = lambda wildcards: (),
 ) -> Callable[[Wildcards], dict[str, Any]]:
-    """A rule's one parameter: the script, its options with their names, and the digest of each file of its code.
+    """A rule's only parameter: the script, its options with their names, and the digest of each file of its code.
 
-    ``script`` may follow from the wildcards. ``unused`` names modules that the script imports in functions that the job
-    does not call. Snakemake compares parameters as a set, hence one value; ``make why`` shows what changed in it.
+    ``script`` may depend on the wildcards. ``unused`` names modules that the script imports in functions that the job
+    does not call. There is one parameter because Snakemake compares parameters as a set; ``make why`` shows what
+    changed in it.
     """
 
     @cache
@@ -54,7 +55,7 @@ def call(
 
 
 class Jobs:
-    """The jobs of a configuration, whose results lie in ``folder``."""
+    """The jobs of a configuration, whose results are in ``folder``."""
 
     def __init__(self, config: Config):
         self.config = config
@@ -100,7 +101,10 @@ class Jobs:
         return shlex.join(["--pages", *self.config.sources[wildcards.package].inside])
 
     def _network_files(self, source: str) -> list[str]:
-        """What a model named by path is read from: its files, or the folder that a rule makes; none on the hub."""
+        """What a model named by path is read from: its files, or the folder that a rule makes.
+
+        Empty for models of the hub.
+        """
         if source in self.config.made:
             return [source]
         files = Path(source).rglob("*") if source and source != "scratch" else []
@@ -111,7 +115,7 @@ class Jobs:
         return self._network_files(self._of(wildcards, "model").source)
 
     def tokenizer_files(self, wildcards: Wildcards) -> list[str]:
-        """Those of its tokenizer: all but the weights."""
+        """The files of its tokenizer: all of them but the weights."""
         return [file for file in self.network_files(wildcards) if Path(file).suffix not in WEIGHTS]
 
     def judge_files(self, wildcards: Wildcards) -> list[str]:
@@ -129,7 +133,7 @@ class Jobs:
         return f"make_{self._of(wildcards, 'data').family}"
 
     def dataset_options(self, wildcards: Wildcards) -> str:
-        """What the rows of a task follow from: its settings, and those of its corpus."""
+        """The settings that determine the rows of a task: its own, and those of its corpus."""
         source, data = self.config.source(wildcards.task), self._of(wildcards, "data")
         corpus = [] if source is None else [options(source, OF_CORPUS)]
         return " ".join([options(data, self._data_read(wildcards, "dataset")), *corpus])
@@ -150,20 +154,20 @@ class Jobs:
         return [*named, *sorted(str(file) for file in in_hub_format if file.is_file())]
 
     def tokenizer_options(self, wildcards: Wildcards) -> str:
-        """A pretrained model brings its own tokenizer."""
+        """The settings of the tokenizer. A pretrained model brings its own."""
         model, data = self._of(wildcards, "model"), self._of(wildcards, "data")
         if model.source != "scratch":
             return options(model, {"source", "revision", "trust_remote_code"})
         return f"{options(model, {'source'})} {options(data, self._data_read(wildcards, 'tokenizer'))}"
 
     def examples_options(self, wildcards: Wildcards) -> str:
-        """The tokenizer of a pretrained model knows its context."""
+        """The settings of the encoding. The context is left out for a pretrained model, whose tokenizer knows it."""
         model, data = self._of(wildcards, "model"), self._of(wildcards, "data")
         context = options(model, {"context"} if model.source == "scratch" else set())
         return f"{options(data, self._data_read(wildcards, 'examples'))} {context}"
 
     def injected_policy(self, wildcards: Wildcards) -> str | list:
-        """The model that proposes wrong tokens, where the noise kind is 'model'; clean sequences (eta 0) have none."""
+        """The model that proposes wrong tokens if the noise is of the kind 'model'. Clean data (eta 0) have none."""
         by_model = wildcards.eta != "0" and self._of(wildcards, "noise").kind == "model"
         return self.base_model(wildcards) if by_model else []
 
@@ -204,9 +208,9 @@ class Jobs:
         return f"--loss {loss} {self._settings(wildcards, reads)} {self._resume_option(wildcards)}"
 
     def _resume_option(self, wildcards: Wildcards) -> str:
-        """Where training keeps its checkpoints.
+        """The folder in which training keeps its checkpoints.
 
-        It is no declared output, because Snakemake deletes those before each attempt.
+        It is not declared as an output, because Snakemake deletes outputs before each attempt.
         """
         method = wildcards.get("method", "pretrain_bc" if wildcards.get("eta") else "base")
         level = f"eta={wildcards.eta}/" if wildcards.get("eta") else ""
@@ -215,7 +219,10 @@ class Jobs:
     # Samples and scores
 
     def sample_options(self, wildcards: Wildcards) -> str:
-        """Without what only texts have, and without the kind of noise where no decoding writes it."""
+        """The settings of sampling.
+
+        Those of texts are left out for other families, and so is the kind of noise if no decoding uses it.
+        """
         evaluation = self.config.evaluation_of(wildcards.task, wildcards.method, float(wildcards.eta))
         unread = {"judge"} if wildcards.task in self.judged_tasks else {"judge", "shown"}
         kind = {"kind"} if evaluation.uses_training_noise else set()
@@ -223,7 +230,10 @@ class Jobs:
         return f"{chosen} {self._settings(wildcards, {'noise': kind})}"
 
     def judge_model(self, wildcards: Wildcards) -> str | list:
-        """The MLE model of the next seed, so that none judges its own samples; none where the settings name a judge."""
+        """The model of the next seed that judges a run, so that no model judges its own samples.
+
+        Empty if the settings name a judge.
+        """
         if self.config.settings(wildcards.task, wildcards.method)["evaluation"].judge:
             return []
         seed = self.config.seed_after(int(wildcards.seed))
@@ -236,12 +246,12 @@ class Jobs:
         return f"{chosen} {f'--judge-model {own}' if own else ''}"
 
     def judged(self, wildcards: Wildcards) -> str | list:
-        """A run's judged.json, where a model judges its samples."""
+        """A run's judged.json, if a model judges its samples."""
         run = "{task}/{method}/eta={eta}/seed={seed}".format(**wildcards)
         return f"{self.folder}/{run}/judged.json" if wildcards.task in self.judged_tasks else []
 
     def run_options(self, wildcards: Wildcards) -> str:
-        """The names of a run, as its scores carry them, and what was judged of it."""
+        """The names of a run, which its scores carry, and the file of its judge."""
         names = {"scale": self.config.scale} | {name: wildcards[name] for name in ("task", "method", "eta", "seed")}
         names |= {"judged": self.judged(wildcards)} if self.judged(wildcards) else {}
         return " ".join(f"--{name} {value}" for name, value in names.items())
@@ -263,7 +273,7 @@ class Jobs:
         return [str(Path(metrics).with_name("shown.jsonl")) for metrics in self.table_metrics(wildcards)]
 
     def table_files(self, table: str) -> list[str]:
-        """What a table consists of; a table of texts has pages to look at as well."""
+        """The files of a table. A table of texts has pages to look at as well."""
         kinds = ["csv", "md", "png", *(["html", "txt"] if table in self.text_tables else [])]
         return [f"{self.folder}/tables/{table}.{kind}" for kind in kinds]
 
@@ -276,11 +286,11 @@ class Jobs:
         return f"--title {shlex.quote(self.config.tables[wildcards.table].title)}"
 
     def titled(self, form: str) -> Callable[[Wildcards], dict[str, str]]:
-        """The labels of a table's file in Snakemake's report: the table's title, and which form of it the file is."""
+        """The labels of a table's file in Snakemake's report: the table's title, and the form of the file."""
         return lambda wildcards: {"table": self.config.tables[wildcards.table].title, "form": form}
 
     def titled_costs(self, form: str) -> Callable[[Wildcards], dict[str, str]]:
-        """The same of a cost table."""
+        """The same labels for the files of an overhead table."""
         return lambda wildcards: {"table": self.config.overheads[wildcards.overhead].title, "form": form}
 
     def titled_axis(self, wildcards: Wildcards) -> dict[str, str]:
@@ -294,7 +304,7 @@ class Jobs:
         return [f"{self.folder}/{run}/seed={seed}/metrics.json" for run in runs for seed in self.config.seeds]
 
     def map_options(self, wildcards: Wildcards) -> str:
-        """The map and what of the configuration it reads; the runs' files follow from that."""
+        """The map, and the part of the configuration that it reads. The runs' files follow from them."""
         described = self.config.map.model_dump_json(exclude_defaults=True) if self.config.map else "{}"
         words = ["--map", described, "--noiseless", *self.config.noiseless]
         return shlex.join([*words, "--results", self.folder, "--seeds", *map(str, self.config.seeds)])
@@ -314,11 +324,11 @@ class Jobs:
         return [f"{self.folder}/{wildcards.task}/base/seed={seed}/model" for seed in self.config.seeds]
 
     def noisiest_examples(self, wildcards: Wildcards) -> str:
-        """Those of the first seed at the highest level."""
+        """The noised examples of the first seed at the highest noise level."""
         return f"{self.folder}/{wildcards.task}/noised/eta={max(self.config.etas):g}/seed={self.config.seeds[0]}"
 
     def graph_options(self, wildcards: Wildcards) -> str:
-        """What of the configuration decides which rules there are, and which of them reads what another one makes.
+        """The part of the configuration that decides which rules exist and which rules read their results.
 
         The script does not read these options: it gets the configuration from the environment.
         """
@@ -340,11 +350,11 @@ class Jobs:
         return f"--title {shlex.quote(table.title)} --compared {shlex.quote(table.compared)}"
 
     def overhead_table_files(self, name: str) -> list[str]:
-        """What a table of overheads consists of."""
+        """The files of an overhead table."""
         return [f"{self.folder}/overheads/{name}.{kind}" for kind in ("csv", "md", "png")]
 
     def overhead_parts(self, name: str) -> list[str]:
-        """What is measured for a table of overheads, besides its steps."""
+        """The parts that are measured for an overhead table, in addition to its steps."""
         measured = self.config.overheads[name].measured
         return [*(["growth"] if measured.contexts else []), *(["masking"] if measured.masked else []), *measured.parts]
 

@@ -55,9 +55,9 @@ def run_name(name: object, scales: Path) -> str:
 
 
 def load_config(*sources: Path | tuple[str, dict]) -> Config:
-    """The checked configuration of a base file and its overlays, the later ones first in precedence.
+    """The checked configuration of a base file and its overlays; later overlays take precedence.
 
-    An overlay is a YAML file, or a mapping with the name errors give it. Raises UserError, one sentence with the
+    An overlay is a YAML file, or a mapping with the name that errors give it. Raises UserError: one sentence with the
     file, the key, its value and what is allowed.
     """
     named = [
@@ -80,7 +80,7 @@ def load_config(*sources: Path | tuple[str, dict]) -> Config:
 
 
 def read_yaml(file: Path) -> dict:
-    """The mapping in a YAML file, read safely; a key that stands twice is an error."""
+    """The mapping in a YAML file, read safely. A key that occurs twice is an error."""
     if not file.exists():
         raise UserError(f"'{file}' does not exist")
     text = read_text(file, "write it again", MOST_BYTES)
@@ -110,7 +110,7 @@ def _check_size(node: yaml.Node | None) -> None:
 
 
 def _with_nulls(value):
-    """What a command line gives, on which ``null`` arrives as a word."""
+    """The settings of a command line, with ``null`` instead of the word 'null'."""
     if isinstance(value, dict):
         return {key: _with_nulls(inner) for key, inner in value.items()}
     return None if isinstance(value, str) and value in ("null", "Null", "NULL", "~") else value

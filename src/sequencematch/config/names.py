@@ -1,4 +1,4 @@
-"""Names and numbers that become folders, files and rules: each must be one of its own, and must fit where it goes."""
+"""Checks of names and numbers that become folders, files and rules: each must be unique and valid there."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -62,7 +62,10 @@ def _groups(config: Config) -> Iterator[tuple[tuple, list[str]]]:
 
 
 def _check_distinct(names: Iterable[str], group: tuple, write: Write) -> None:
-    """Names that differ in case alone are one folder on some file systems (macOS, Windows)."""
+    """Check that names differ by more than case.
+
+    Otherwise they are one folder on some file systems (macOS, Windows).
+    """
     seen: dict[str, str] = {}
     for name in names:
         other = seen.setdefault(name.casefold(), name)
@@ -81,7 +84,7 @@ def _etas(config: Config) -> Iterator[tuple[tuple, float]]:
 
 
 def _check_characters(values: Any, place: tuple, write: Write) -> None:
-    """No text has half a character or a zero byte, which no file and no command can hold."""
+    """Check that no text has half a character or a zero byte, which no file and no command can hold."""
     if isinstance(values, dict):
         for key, value in values.items():
             _check_characters(value, (*place, key), write)

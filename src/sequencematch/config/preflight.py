@@ -1,6 +1,6 @@
-"""What the jobs about to run ask of this machine, and what of that is missing: known before any work starts.
+"""What the jobs about to run need from this machine, checked before any work starts.
 
-For jobs that run here. Jobs sent to other machines look for their GPUs themselves, when they start.
+Only jobs that run here are checked. Jobs sent to other machines look for their GPUs when they start.
 """
 
 import os
@@ -50,7 +50,7 @@ class Reference:
 
 
 def problems(jobs: Sequence[Planned], config: Config, results: Path, gpus: int | None = None) -> list[str]:
-    """One sentence for every condition of ``jobs`` that this machine does not meet; empty where all are met.
+    """One sentence for every need of ``jobs`` that this machine does not meet.
 
     results: the folder they write to; gpus: how many GPUs jobs may use at a time (None: no limit was given).
     """
@@ -62,9 +62,9 @@ def problems(jobs: Sequence[Planned], config: Config, results: Path, gpus: int |
 
 
 def check_dates(files: Iterable[str], now: float | None = None) -> None:
-    """Raises UserError where a file or folder that a job will read is dated in the future.
+    """Raises UserError if a file or folder that a job will read is dated in the future.
 
-    Snakemake throws away the result of such a job as older than what it was made from, and does so every time.
+    Snakemake discards the result of such a job, because it is older than its input, and does so at every run.
     """
     now = time.time() if now is None else now
     for file in dict.fromkeys(files):

@@ -1,9 +1,9 @@
-"""Which code a script runs, and digests of it that change exactly when that code does.
+"""Which code a script runs, and digests that change exactly when that code changes.
 
-The digests are a parameter of the rule that calls the script, so editing a module reruns the rules whose
-scripts import it, directly or through other modules, and no others. Comments, docstrings, formatting and
-modification times do not count. A file that a module names in a string and that lies beside it (a table, a
-template) is code too: ``Path(__file__).with_name("paper_tables.csv")``; so are the files of a folder named like that.
+The digests are a parameter of the rule that calls the script. So editing a module reruns the rules whose scripts import
+it, directly or through other modules, and no others. Comments, docstrings, formatting and modification times do not
+count. A data file next to a module that the module names in a string (a table, a template) counts as code:
+``Path(__file__).with_name("paper_tables.csv")``. So do the files of a folder named like that.
 """
 
 import ast
@@ -26,8 +26,8 @@ def code_digest(entry: Path, unused: Collection[str] = (), source: Path = SOURCE
 def code_digests(entry: Path, unused: Collection[str] = (), source: Path = SOURCE) -> dict[str, str]:
     """The digest of every file that running ``entry`` can reach, by its path below ``source``.
 
-    ``unused`` names modules that it imports in functions which this run will not call. Raises ValueError where one of
-    them does not exist, as after a renaming.
+    ``unused`` names modules that ``entry`` imports in functions which this run will not call. Raises ValueError if one
+    of them does not exist, for example after a renaming.
     """
     source, files = source.resolve(), sorted(import_closure(entry, unused, source))
     digests = (_read(file, source).digest if file.suffix == ".py" else _digest(file.read_bytes()) for file in files)
@@ -35,7 +35,7 @@ def code_digests(entry: Path, unused: Collection[str] = (), source: Path = SOURC
 
 
 def import_closure(entry: Path, unused: Collection[str] = (), source: Path = SOURCE) -> set[Path]:
-    """``entry``, all modules below ``source`` that it imports, however indirectly, and the files that those name."""
+    """``entry``, all modules below ``source`` that it imports, directly or not, and the files that these name."""
     source, waiting, found = source.resolve(), [entry.resolve()], set()
     left_out = {source / (name.replace(".", "/") + ".py"): name for name in unused}
     for file, name in left_out.items():
@@ -53,7 +53,7 @@ def import_closure(entry: Path, unused: Collection[str] = (), source: Path = SOU
 
 @dataclass(frozen=True)
 class _Module:
-    """What a module's code comes to: its digest, the dotted names it imports, its strings that may name files."""
+    """What is known of a module: the digest of its code, the names it imports, its strings that may name files."""
 
     digest: str
     imports: frozenset[str]
@@ -69,7 +69,7 @@ def _imported_files(module: _Module, source: Path) -> Iterator[Path]:
 
 
 def _named_files(module: _Module, folder: Path) -> Iterator[Path]:
-    """Files beside a module, other than modules, that its strings name, one by one or by their folder."""
+    """The data files next to a module that its strings name, one by one or by their folder."""
     for named in (folder / string for string in module.strings):
         if named.is_file() and named.suffix != ".py":
             yield named

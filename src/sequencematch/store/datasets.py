@@ -1,4 +1,4 @@
-"""Datasets on disk: Arrow folders (``datasets.DatasetDict``) with a provenance.json that vouches for them."""
+"""Datasets on disk: Arrow folders (``datasets.DatasetDict``) with a provenance.json that has their digest."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ PROVENANCE = "provenance.json"
 
 
 def save(splits: dict[str, dict[str, list]], folder: Path | str, provenance: dict) -> None:
-    """Write splits (name -> column -> values) as a ``DatasetDict``, atomically, replacing what stood there.
+    """Write splits (name -> column -> values) as a ``DatasetDict``, atomically, replacing an earlier one.
 
     provenance.json holds ``provenance`` plus ``counts`` (rows of each split) and ``digest`` (of the content).
     """
@@ -28,9 +28,9 @@ def save(splits: dict[str, dict[str, list]], folder: Path | str, provenance: dic
 
 
 def load(folder: Path | str) -> tuple[datasets.DatasetDict, dict]:
-    """The dataset in ``folder`` and its provenance, the one verified against the other.
+    """The dataset in ``folder`` and its provenance. The rows are compared with the digest there.
 
-    Raises UserError where the folder is missing, incomplete or damaged, or its rows were edited.
+    Raises UserError if the folder is missing, incomplete or damaged, or if its rows were edited.
     """
     folder = Path(folder)
     if not (folder / PROVENANCE).is_file():
@@ -54,7 +54,7 @@ def load(folder: Path | str) -> tuple[datasets.DatasetDict, dict]:
 
 
 def digest(dataset: datasets.DatasetDict) -> str:
-    """SHA-256 of the rows: equal content, equal digest, however Arrow lays it out in files."""
+    """SHA-256 of the rows. Equal content has an equal digest, whatever its layout in Arrow files."""
     content = hashlib.sha256()
     for name in sorted(dataset):
         table = dataset[name].data.table

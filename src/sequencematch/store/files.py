@@ -1,7 +1,7 @@
-"""Reading and writing files: whole or not at all, and compared with the digests recorded when they were written.
+"""Reading and writing files: atomically, and compared with the digests recorded when they were written.
 
-Beside a result ``<name>`` lies its record, ``<name>.provenance.json`` (``provenance.record``), with the SHA-256 of its
-files. Every function here that reads a file compares the two; a file without a record is read as it is.
+The record of a result ``<name>`` is the file ``<name>.provenance.json`` next to it (``provenance.record``), with the
+SHA-256 of its files. Every function here that reads a file compares the two. A file without a record is not compared.
 """
 
 import hashlib
@@ -25,10 +25,10 @@ RERUN = "run the step that makes it"
 
 @contextmanager
 def atomic_folder(path: Path | str) -> Iterator[Path]:
-    """An empty sibling folder to fill; it becomes ``path``, whatever stood there, once the block ends well.
+    """An empty folder to fill. When the block ends without an error, it replaces ``path``.
 
-    Everything is synced to disk before the rename. A block that raises leaves ``path`` as it was; what a
-    killed process leaves behind (``.<name>.partial``) is cleared by the next attempt.
+    Everything is synced to disk before the rename. If the block raises, ``path`` is unchanged. A killed process leaves
+    ``.<name>.partial`` behind, which the next attempt removes.
     """
     path = Path(path)
     partial, replaced = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.replaced")
@@ -49,12 +49,12 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
 
 
 def write_text_atomically(path: Path | str, text: str) -> None:
-    """Write ``text`` (UTF-8) to ``path``, which holds the old content or the new, never a part."""
+    """Write ``text`` (UTF-8) to ``path``, which always holds either the old or the new content."""
     write_atomically(path, text.encode())
 
 
 def write_atomically(path: Path | str, content: bytes) -> None:
-    """Write ``content`` to ``path``, which holds the old content or the new, never a part."""
+    """Write ``content`` to ``path``, which always holds either the old or the new content."""
     path = Path(path)
     partial = path.with_name(f".{path.name}.partial")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,12 +68,15 @@ def write_atomically(path: Path | str, content: bytes) -> None:
 
 
 def write_json(path: Path | str, value) -> None:
-    """Write ``value`` as indented JSON, atomically. NaN is refused (ValueError): it is no JSON."""
+    """Write ``value`` as indented JSON, atomically. Raises ValueError for NaN, which JSON does not have."""
     write_text_atomically(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_json_lines(path: Path | str, records: Iterable[dict]) -> None:
-    """Write one JSON object a line, atomically. In ASCII: text may hold characters that some readers end lines at."""
+    """Write one JSON object a line, atomically.
+
+    The file is ASCII, because some characters in texts are line ends for some readers.
+    """
     write_text_atomically(path, "".join(json.dumps(record, allow_nan=False) + "\n" for record in records))
 
 
@@ -136,7 +139,7 @@ def read_json_lines(path: Path | str, remedy: str = RERUN, most: int = LARGEST) 
 
 
 def check_regular(folder: Path | str) -> None:
-    """Raises UserError where a folder that a library will read by itself holds a FIFO, a device or a socket."""
+    """Raises UserError if a folder that a library will read by itself holds a FIFO, a device or a socket."""
     for path in sorted(Path(folder).rglob("*")):
         if not path.is_file() and not path.is_dir():
             raise UserError(f"'{path}' is not a regular file: delete it")
@@ -190,12 +193,12 @@ def _content(path: Path | str, remedy: str, most: int) -> bytes:
 
 
 def record_of(output: Path) -> Path:
-    """Where the record of a result lies."""
+    """The path of a result's record."""
     return output.with_name(output.name + RECORD)
 
 
 def read_record(output: Path) -> dict:
-    """The record beside a result. Raises UserError where there is none, or it cannot be read."""
+    """The record of a result. Raises UserError if it is missing or cannot be read."""
     file = record_of(output)
     content = parse_object(_content(file, RERUN, LARGEST).decode("utf-8", "replace"), f"'{file}'")
     kinds = {"sha256": dict, "commit": str, "uncommitted_changes": bool}
@@ -206,13 +209,13 @@ def read_record(output: Path) -> dict:
 
 
 def check_digest(file: Path | str) -> None:
-    """Raises UserError where a file is not what its record says. For files that a library reads by itself."""
+    """Raises UserError if a file differs from its record. For files that a library reads by itself."""
     with open_file(file) as stream:
         _compare(Path(file), hashlib.file_digest(stream, "sha256").hexdigest())
 
 
 def _compare(file: Path, digest: str) -> None:
-    """Compare a file's digest with the record of the result that it is, or is a part of; without a record, nothing."""
+    """Compare a digest with the record of the result that the file is, or is part of. No record, no comparison."""
     path = Path(os.path.abspath(file))
     for result in [path, *path.parents[:RECORD_DEPTH]]:
         if result.name and record_of(result).exists():

@@ -22,7 +22,7 @@ def code_is_trusted() -> bool:
 
 
 def trust_code() -> None:
-    """Give that consent, for this process and those that it starts."""
+    """Trust that code, in this process and those that it starts."""
     os.environ[CONSENT] = "1"
 
 

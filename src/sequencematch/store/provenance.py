@@ -1,6 +1,7 @@
-"""Where a result came from: commit, code, options, packages, machine, time; and the digests that vouch for it.
+"""Where a result came from: commit, code, options, packages, machine, time; and the digests of its files.
 
-Beside every result ``<name>`` of a script lies ``<name>.provenance.json`` (``record``), read by ``workflow/verify.py``.
+Every result ``<name>`` of a script has a ``<name>.provenance.json`` next to it (``record``), which
+``workflow/verify.py`` reads.
 """
 
 import argparse
@@ -26,10 +27,11 @@ STARTED = time.time()
 
 
 def record(args: argparse.Namespace, *outputs: Path) -> None:
-    """Write beside each output (a file or folder of the running script, complete) where it came from.
+    """Write the record of each output, a finished file or folder of the running script.
 
-    Besides ``describe()``: the script and the digest of its code, its options and their digest, the digest of each
-    input that has a record of its own (``identity``), by the name of its option, and the SHA-256 of each file.
+    In addition to ``describe()``, it has the script and the digest of its code, its options and their digest, the
+    digest of each input that has a record of its own (``identity``) by the name of its option, and the SHA-256 of each
+    file.
     """
     script = Path(sys.argv[0])
     options = {name: str(value) for name, value in sorted(vars(args).items())}
@@ -57,16 +59,16 @@ def identity(result: Path) -> str | None:
 
 
 def made_from(result: Path, option: str) -> str | None:
-    """The identity of the input that a result was made from, given as ``option``; None where its record is silent."""
+    """The identity of the input ``option`` that a result was made from; None if its record has none."""
     inputs = read_record(result).get("inputs") if record_of(result).exists() else None
     found = inputs.get(option) if isinstance(inputs, dict) else None
     return found if isinstance(found, str) else None
 
 
 def check_made_from(result: Path, option: str, expected: str | None, what: str) -> None:
-    """Raises UserError where the record of ``result`` names another input as ``option`` than the ``expected`` one.
+    """Raises UserError if the record of ``result`` names another input as ``option`` than the ``expected`` one.
 
-    expected: an ``identity``; what: the input in words. Where either side has no record, nothing is known.
+    expected: an ``identity``; what: the input in words. There is no check if either side has no record.
     """
     found = made_from(result, option)
     if None not in (found, expected) and found != expected:
@@ -103,10 +105,10 @@ def describe() -> dict:
 
 
 def _git(*arguments: str) -> str:
-    """What git says of the project's repository; nothing if the project's folder is not the top of one.
+    """The output of git about the project's repository; empty if the project's folder is not the top of one.
 
-    A copy inside another repository must not take that one's commit for its own, nor must a job that git itself started
-    (``GIT_DIR``).
+    A copy of the project inside another repository must not take that repository's commit for its own. Neither must a
+    job that git itself started (``GIT_DIR``).
     """
     root = SOURCE.parent
     environment = {name: value for name, value in os.environ.items() if name not in GIT_PLACES}

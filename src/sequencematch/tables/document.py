@@ -1,6 +1,6 @@
-"""A page of headings, paragraphs, grids and lists: Markdown, and the same rendered as one self-contained HTML file.
+"""A page of headings, paragraphs, grids and lists, as Markdown and as one self-contained HTML file.
 
-Text may hold Markdown's `code`, *emphasis* and **bold**; HTML in it is shown, not obeyed.
+Text may contain Markdown's `code`, *emphasis* and **bold**. HTML in it is escaped.
 """
 
 import re
@@ -52,7 +52,7 @@ tbody th { font-weight: 400; } thead th { font-weight: 600; border-bottom-width:
 
 
 class Block(Protocol):
-    """A part of a page. One that has a method ``html`` too is shown by that on an HTML page."""
+    """A part of a page. If it has a method ``html``, this is used on HTML pages."""
 
     def markdown(self) -> str:
         """The part in Markdown, without a line break at its end."""
@@ -141,15 +141,15 @@ def to_html(title: str, blocks: Sequence[Block]) -> str:
 
 
 def embedded(page: str) -> str:
-    """What a page of ``to_html`` has below its title, to be part of another page."""
+    """The body of a page of ``to_html`` below its title, for use inside another page."""
     return page.partition("</h1>")[2].partition("</main>")[0]
 
 
 def sections(body: str) -> list[str]:
-    """An HTML body cut before each heading of level 2; what precedes the first one comes first."""
+    """An HTML body cut before each heading of level 2. The first part is what precedes the first heading."""
     return re.split(r"(?=<h2>)", body)
 
 
 def lowered(body: str, levels: int) -> str:
-    """An HTML body with its headings so many levels further down."""
+    """An HTML body with its headings moved down by a number of levels."""
     return re.sub(r"(</?h)([1-6])>", lambda tag: f"{tag[1]}{min(6, int(tag[2]) + levels)}>", body)

@@ -49,7 +49,7 @@ def results_of(tables: Iterable[Table], main: str, methods: Collection[str] = ("
 
 
 def kept_results(kept: Path, main: str) -> Results:
-    """What a folder of kept scales holds: ``main``, the other scales, a pretrained model's, and the map; no trials."""
+    """The results in a folder of kept scales: ``main``, the other scales, a pretrained model's, and the map."""
     results = (folder for folder in kept.iterdir() if folder.is_dir() and not is_of_validation(folder))
     folders = sorted(results, key=lambda folder: (folder.name != main, folder.name))
     tables = {
@@ -64,7 +64,7 @@ def kept_results(kept: Path, main: str) -> Results:
 
 
 def is_of_validation(reference: Path) -> bool:
-    """Whether a kept scale was measured on validation questions: trials, which are no results."""
+    """Whether a kept scale was measured on validation questions. Such scales are trials, not results."""
     record = reference / "provenance.json"
     return record.is_file() and json.loads(record.read_text())["config"]["evaluation"]["split"] == "validation"
 
@@ -72,7 +72,7 @@ def is_of_validation(reference: Path) -> bool:
 def _gains(path: Path) -> dict[tuple[str, str], Dot]:
     """The map's differences between MLE with the rule relative to the likeliest token, and MLE without a rule.
 
-    Of several thresholds, the one that the map uses most.
+    If there are several thresholds, the one that the map uses most.
     """
     if not path.is_file():
         return {}

@@ -15,7 +15,7 @@ EXPLAINED = (
 
 
 def older_error_blocks(table: Table) -> list[Block]:
-    """The section of a page; nothing where older errors were not measured."""
+    """The section of a page. Empty if older errors were not measured."""
     blocks: list[Block] = []
     for name in ("taken_back", "right_after_error", "tokens_after_error"):
         if _columns(table, name):
@@ -24,7 +24,7 @@ def older_error_blocks(table: Table) -> list[Block]:
 
 
 def _grid(table: Table, name: str) -> Grid:
-    """A row per method and decoding; per number of tokens in between the mean and its interval, where it has one."""
+    """A row per method and decoding, with the mean and its interval for each number of tokens in between."""
     columns = _columns(table, name)
     depths = sorted({int(key(quantity)) for _, quantity in columns})
     writers = (plain,) if name == "tokens_after_error" else (plain, span)

@@ -1,4 +1,4 @@
-"""Markdown to accessible HTML: tables with captions and scopes that scroll by themselves, headings at a given level."""
+"""Markdown as accessible HTML: tables have captions and scopes, and headings start at a given level."""
 
 from collections.abc import Sequence
 from itertools import count
@@ -24,10 +24,10 @@ def render_file(path: Path, level: int) -> Markup:
 
 
 def render(text: str, level: int, name: str) -> Markup:
-    """Markdown as HTML whose highest heading is ``level``; HTML inside the text is shown, not obeyed.
+    """Markdown as HTML whose highest heading is ``level``. HTML inside the text is escaped.
 
-    Each table is captioned for screen readers by the heading above it (``name`` where there is none). Links to other
-    files of the repository become plain text, because a page must do without them.
+    The heading above a table is its caption for screen readers (``name`` if there is none). Links to other files of the
+    repository become plain text, because the page is read without them.
     """
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = parser.parse(text)

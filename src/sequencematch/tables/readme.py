@@ -39,7 +39,7 @@ def kept_scales(kept: Path, file: str, first: str) -> list[Path]:
 
 
 def _scale_in_short(reference: Path) -> str:
-    """A scale's tables in a few columns each; '' where it has none, or only trials on validation questions."""
+    """A scale's tables in a few columns each. Empty if it has none, or only trials on validation questions."""
     content = json.loads((reference / "provenance.json").read_text())
     if not content["config"]["tables"] or is_of_validation(reference):
         return ""

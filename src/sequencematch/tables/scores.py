@@ -63,7 +63,7 @@ def measure(comparison: Comparison, numbers: Sequence[Reported]) -> list[Cell]:
 def _gain_of_rule(
     comparison: Comparison, variant: Variant, decoding: str, metric: str, score: Resampled
 ) -> Iterator[Cell]:
-    """What a rule that deletes unlikely tokens adds to a decoding, where it was measured with and without the rule."""
+    """The gain of a rule that deletes unlikely tokens, for decodings that were measured with and without it."""
     plain = without_rule(decoding)
     if plain != decoding and plain in comparison.decodings and comparison.has(variant, plain):
         gain = (score - _resampled(comparison, variant, plain)).estimate()
@@ -120,7 +120,7 @@ def _older_error_cells(variant: Variant, decoding: str, depth: str, measured: li
 
 
 def _within(found: Estimate, quantity: str) -> dict:
-    """An estimate whose interval cannot leave what the quantity can be."""
+    """An estimate with its interval cut to the range of the quantity."""
     top = describe(quantity).top
     high = found.high if top is None else min(top, found.high)
     return asdict(replace(found, low=max(0.0, found.low), high=high))

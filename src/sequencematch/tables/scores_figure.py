@@ -47,7 +47,7 @@ def _panels(table: Table, quantity: str, axis: str, baseline: float | None) -> l
 
 
 def look_of(table: Table) -> dict[Variant, tuple[str, bool]]:
-    """The colour of each variant's method, and whether its marker is filled: at its highest noise level it is."""
+    """The colour of each variant's method, and whether its marker is filled (at its highest noise level)."""
     colours = colours_of({variant.method for variant in table.variants})
     highest: dict[str, float] = {}
     for variant in table.variants:

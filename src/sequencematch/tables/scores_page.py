@@ -1,4 +1,4 @@
-"""The page of a table of accuracy or BLEU: for reading, where the CSV is for computing."""
+"""The page of a table of accuracy or BLEU. It is for reading; the CSV is for computing."""
 
 from collections.abc import Iterator, Sequence
 

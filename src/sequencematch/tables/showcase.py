@@ -1,6 +1,6 @@
-"""Table 8's examples: the last token of a prompt was replaced by a random one; what did the policy write?
+"""Table 8's examples: what a policy wrote after prompts whose last token was replaced by a random one.
 
-Shown are the first prompts of the split in their order, none picked.
+The first prompts of the split are shown in their order, without any selection.
 """
 
 import html
@@ -20,9 +20,9 @@ from sequencematch.store.files import read_json_lines, reason
 class Shown:
     """One continuation of a damaged prompt.
 
-    prompt: text before the damaged token; true, wrong: that token as it was and as it was given; pieces: texts in the
-    order typed, the wrong token alone and first, and whether each was kept or deleted; rendered: all of them as plain
-    text with every ``<bkspc>`` visible; answered_at_once: whether the first action was ``<bkspc>``.
+    prompt: text before the damaged token; true, wrong: the original token and the one that replaced it; pieces: texts
+    in the order typed, beginning with the wrong token, each with whether it was kept or deleted; rendered: all of them
+    as plain text with every ``<bkspc>`` visible; answered_at_once: whether the first action was ``<bkspc>``.
     """
 
     example: int
@@ -88,9 +88,9 @@ def _said(one: Shown) -> str:
 
 
 def marked(pieces: Sequence[Sequence[str]], damaged: bool = False) -> str:
-    """(text, fate) in the order typed as HTML: deleted text struck through, the first word written after it underlined.
+    """(text, fate) in the order typed as HTML: deleted text is struck through, the first word after it underlined.
 
-    damaged: the first piece is a wrong token that was given; where it was left standing, it is marked.
+    damaged: the first piece is the given wrong token, which is marked if it was not deleted.
     """
     return "".join(_marked(pieces, damaged))
 
@@ -123,7 +123,7 @@ def _visible(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Without control characters, which an untrained model writes and neither HTML nor a terminal should get."""
+    """The text without control characters, which an untrained model writes and which HTML and terminals cannot show."""
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", text)
 
 

@@ -52,7 +52,10 @@ def other_decodings(comparison: Comparison, other: Variant) -> list[str]:
 
 
 def _mauve_differences(comparison: Comparison, variant: Variant) -> Iterator[Cell]:
-    """Sampled, to the baselines sampled; of a policy with <bkspc> also to itself without, and to MLE truncated."""
+    """Differences of sampled text in MAUVE: to the baselines, sampled.
+
+    A policy with <bkspc> is also compared with itself without <bkspc>, and with truncations of MLE.
+    """
     pairs = [(other, "sampled") for other in baselines(comparison, variant)]
     if any(metrics["repair"] is not None for metrics in comparison.runs[variant]):
         pairs += [(variant, MASKED)] if comparison.has(variant, MASKED) else []
