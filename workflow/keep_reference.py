@@ -2,7 +2,8 @@
 
 Writes results/reference/<scale>/: tables, figures, the map's pages, and provenance.json (commits, configuration,
 budgets, packages, machine, time spent); in overheads/ what steps and sampling cost, where that was measured; and
-results/reference/forest.png, the differences to MLE on all tasks. In the README and docs/ it updates, between their
+results/reference/forest.png, the differences to MLE on all tasks. Of the default scale it keeps a trained model and an
+example of its typing, too (keep_example.py). In the README and docs/ it updates, between their
 markers, the short tables, what they support and the costs, and after the scale 'map' the quoted numbers of docs/map.md.
 Refuses results of uncommitted code, which nobody could trace.
 """
@@ -11,6 +12,8 @@ import json
 import shutil
 import sys
 from pathlib import Path
+
+from keep_example import keep_example
 
 from sequencematch import script
 from sequencematch.config.experiment import DEFAULT_SCALE, Config
@@ -24,6 +27,7 @@ from sequencematch.tables.forest import answers, kept_results, plot_forest
 from sequencematch.tables.readme import in_short
 
 BEGIN, END = "<!-- tables: make reference -->", "<!-- end of tables -->"
+EXAMPLE = "mul/sm/eta=0.2/seed=1"  # the run whose model and typing are kept
 ANSWERS_BEGIN, ANSWERS_END = "<!-- answers: make reference -->", "<!-- end of answers -->"
 COSTS_BEGIN, COSTS_END = "<!-- overheads: make reference -->", "<!-- end of overheads -->"
 
@@ -41,6 +45,8 @@ def main() -> None:
     write_between(COSTS_BEGIN, COSTS_END, costs_in_short(reference.parent, DEFAULT_SCALE))
     write_between(ANSWERS_BEGIN, ANSWERS_END, answers_in_short(reference.parent))
     plot_forest(kept_results(reference.parent, DEFAULT_SCALE), reference.parent / "forest.png")
+    if scale == DEFAULT_SCALE and (results / EXAMPLE).is_dir():
+        keep_example(results / EXAMPLE, results / "mul/data")
     if scale == "map":
         page = Path("docs/map.md")
         page.write_text(with_map(page.read_text(), reference))

@@ -88,7 +88,7 @@ def _sample(args: argparse.Namespace) -> None:
     if args.trust_remote_code:
         trust_code()
     device = _device(args.device)
-    whose = _any_model if args.takeback_ratio and not (args.checkpoint / "policy.json").exists() else _checkpoint
+    whose = _any_model if args.takeback_ratio and not (args.checkpoint / "policy.json").exists() else load_checkpoint
     policy, tokenizer = whose(args.checkpoint)
     prompt = tokenizer.prompt(as_trained(args.prompt))
     room = policy.context - len(prompt)
@@ -119,7 +119,7 @@ def _sample(args: argparse.Namespace) -> None:
     print(json.dumps(record, ensure_ascii=False))
 
 
-def _checkpoint(folder: Path):
+def load_checkpoint(folder: Path):
     """The policy and the tokenizer of a trained model folder."""
     from sequencematch.data.tokenizer import load_tokenizer
     from sequencematch.model.build import load_policy

@@ -120,6 +120,7 @@ CHECKS = [
     (r"make( .*)?", make),
     (r"\.venv/bin/sequencematch (sample|trace|export) .*", run),
     (r"\.venv/bin/python (src|workflow)/\w+\.py --help", run),
+    (r"\.venv/bin/python examples/\w+\.py", run),
     (r"\.venv/bin/python -m pytest .*", collect),
     (r"\.venv/bin/snakemake( .*)?--unlock", run),
     (r"\.venv/bin/snakemake( .*)?", dry_run),

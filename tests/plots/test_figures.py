@@ -11,6 +11,7 @@ from sequencematch.overheads.measured import Measured, Value
 from sequencematch.plots.dots import Dot, Panel, plot_dots
 from sequencematch.plots.series import colours_of, dashes_of
 from sequencematch.plots.theme import DPI
+from sequencematch.plots.typed import Typed, plot_typed
 from sequencematch.report.backspaces import plot_backspaces
 from sequencematch.report.learning_curves import Curve, plot_learning_curves
 from sequencematch.report.masks import plot_masks
@@ -126,6 +127,9 @@ KINDS = {
         {v: (9, [Removal(k, True) for k in range(30)]) for v in VARIANTS}, path, known=True
     ),
     "masks": lambda path: plot_masks(traced(), path),
+    "typed": lambda path: plot_typed(
+        Typed(LONG, [*"-468", "<bkspc>", "<bkspc>", *"5 m", "<eos>"], [0.5] * 10), LONG, path
+    ),
     "one panel": lambda path: plot_dots([Panel("p", "x", [Dot("a", "A", 1, 0, 2, "#0072b2")])], LONG, LONG, path),
 }
 

@@ -1,0 +1,81 @@
+"""The kept example: the command of the README types a deletion and a right answer, and the script with cells runs."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from sequencematch.cli import main
+from sequencematch.errors import UserError
+from sequencematch.plots.typed import Typed, kinds_and_texts, shown
+from sequencematch.store.files import read_json
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "workflow"))
+
+import keep_example as kept  # noqa: E402
+
+
+def typed(*actions: str) -> Typed:
+    return Typed("What is 15 times -3? Solution:", actions, [1.0] * len(actions))
+
+
+def test_the_command_of_the_readme_types_what_it_shows(monkeypatch, capsys):
+    """A deletion of a wrong token, then the right answer: the block between the markers is what the command prints."""
+    monkeypatch.chdir(ROOT)
+    chosen = read_json(kept.CHOSEN)
+    main(["sample", str(kept.MODEL), chosen["prompt"], "--seed", str(chosen["seed"])])
+    printed = capsys.readouterr().out
+    assert "<bkspc>" in printed and printed.splitlines()[-1] == chosen["answer"]
+    assert kept.good(found := kept.typed_of_chosen(), chosen["answer"])
+    page = (ROOT / "README.md").read_text()
+    assert kept.with_example(page, kept.command(), found) == page
+    assert "".join(f"    {line}\n" for line in printed.splitlines()) in page
+
+
+def test_a_good_example_corrects_a_mistake():
+    corrected = typed("-", "4", "6", "<bkspc>", "5", "<eos>")
+    assert kept.good(corrected, "-45") and shown(corrected.actions) == "-46⌫5"
+    assert not kept.good(corrected, "-46")
+    assert not kept.good(typed("-", "4", "5", "<eos>"), "-45")
+    assert not kept.good(typed("-", "4", "<bkspc>", "4", "5", "<eos>"), "-45"), "the deleted token was right"
+    assert not kept.good(typed("-", "4", "6", "<bkspc>", "5"), "-45"), "cut off"
+    with pytest.raises(UserError, match="answered by 45: choose another question"):
+        kept.check(typed("4", "5", "<eos>"), "45")
+
+
+def test_the_seed_with_the_latest_mistake_is_chosen(monkeypatch):
+    drawn = {
+        0: typed("4", "5", "<eos>"),
+        1: typed("6", "<bkspc>", "4", "5", "<eos>"),
+        2: typed("4", "6", "<bkspc>", "5", "<eos>"),
+    }
+    monkeypatch.setattr(kept, "SEEDS", range(3))
+    monkeypatch.setattr(kept, "corrected", lambda *_: [{"prompt": "q ", "solution": "45"}])
+    monkeypatch.setattr(kept, "typed_by", lambda model, prompt, seeds: [drawn[seed] for seed in seeds])
+    assert kept.choose(Path("run"), Path("data")) == {"prompt": "q", "seed": 2, "answer": "45"}
+    drawn[1] = drawn[2] = drawn[0]
+    with pytest.raises(UserError, match="corrects no answer with a seed below 3"):
+        kept.choose(Path("run"), Path("data"))
+
+
+def test_each_action_leaves_a_text():
+    actions = ["4", "6", "<bkspc>", "5", "<eos>"]
+    kinds, texts = zip(*kinds_and_texts(actions), strict=True)
+    assert texts == ("4", "46", "4", "45", "45")
+    assert [kind.split(",")[-1].split()[0] for kind in kinds] == ["written", "deleted", "⌫", "written", "written"]
+    with pytest.raises(ValueError, match="action 0 deletes"):
+        kinds_and_texts(["<bkspc>"])
+
+
+@pytest.mark.slow
+def test_the_script_with_cells(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(ROOT / "examples/watch.py"))
+    printed = capsys.readouterr().out
+    assert "⌫" in printed and "<bkspc>" in printed
+    for name in ("masks.png", "state_tree.png"):
+        image = Image.open(tmp_path / "results/watch" / name).convert("L")
+        assert (900 <= image.width <= 1260 and image.getextrema() == (0, 255)) or image.getextrema()[0] < 100
