@@ -160,3 +160,14 @@ def test_each_module_of_an_extra_is_declared_there():
     for module, extra in script.EXTRAS.items():
         declared = {re.match(r"[\w-]+", words)[0].lower() for words in extras[extra]}
         assert {name.lower().replace("_", "-") for name in providers[module]} & declared, module
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("given", "threads"), [({}, 1), ({"OMP_NUM_THREADS": "2"}, 2)])
+def test_a_script_run_by_hand_takes_one_thread_unless_told_otherwise(given, threads):
+    """With threads on all cores, 20 steps of a small model took 28 s on a busy machine, not 1.8 s."""
+    words = "import sys; from sequencematch import script\n"
+    words += "def main():\n    import torch\n    print(torch.get_num_threads())\nscript.run(main)"
+    without = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, env=without | given)
+    assert done.stdout == f"{threads}\n", done.stderr

@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     args = _parser().parse_args(argv)
-    script.run(lambda: args.run(args))
+    script.run(lambda: args.run(args), threads=None)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -135,11 +135,16 @@ def add_initial_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--initial", type=Path, required=True, help="model folder to start from")
 
 
-def run(main: Callable[[], None]) -> None:
+def run(main: Callable[[], None], threads: int | None = 1) -> None:
     """Run a script's ``main``; what the user can fix becomes one sentence on stderr and exit status 1.
+
+    threads: of torch, unless OMP_NUM_THREADS is set, as it is in the workflow's jobs; None: torch decides. In a small
+    model, threads on all cores wait for each other.
 
     Where several processes fail for the same reason, the first one says so. The others wait, and are ended by its end.
     """
+    if threads is not None:
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # read when torch is imported, in ``main``
     try:
         main()
         sys.stdout.flush()
