@@ -21,10 +21,10 @@ from sequencematch.store.hub import CONSENT
 if set("{}") & set(workflow.basedir + os.getcwd()):
     sys.exit("error: the path of this folder has braces, which Snakemake takes for wildcards: rename the folder")
 
-if not os.path.samefile(workflow.basedir, os.getcwd()):
-    sys.exit(
-        f"error: run Snakemake in the project's folder, where its Snakefile is: cd {shlex.quote(workflow.basedir)}"
-    )
+# The folder of this file, also where another workflow uses it as a module.
+HERE = str(workflow.current_basedir)
+if not (os.path.isdir(HERE) and os.path.samefile(HERE, os.getcwd())):
+    sys.exit(f"error: run Snakemake in the project's folder, where its Snakefile is: cd {shlex.quote(HERE)}")
 
 STARTED = time.time()
 GIVEN = dict(config)  # what --config and --configfile say
