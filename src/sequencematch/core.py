@@ -50,9 +50,10 @@ class Inputs:
     """What a causal network reads, B sequences padded to L positions.
 
     token, position: int64 [B, L]. The attention mask is in one of two forms:
-    ``end``, int64 [B, L] (state tree): position i attends to j exactly when ``j <= i < end[j]``;
-    ``mask``, bool [B, L, L] (Algorithm 2): position i attends to j where ``mask[i, j]``.
-    Neither is needed where nothing was deleted and all rows stand alike: plain causal attention.
+    - ``end``, int64 [B, L] (state tree): position i attends to j exactly when ``j <= i < end[j]``;
+    - ``mask``, bool [B, L, L] (Algorithm 2): position i attends to j where ``mask[i, j]``.
+
+    Neither is needed for plain causal attention: if nothing was deleted and all rows begin at the same position.
     """
 
     token: Tensor
@@ -77,12 +78,11 @@ class Inputs:
 
 @dataclass(frozen=True)
 class StateIndex:
-    """Where the states of B trajectories stand in the inputs, padded to T actions.
+    """The input positions of the states of B trajectories, padded to T actions.
 
-    state: int64 [B, T+1], input position of s_0 .. s_N (s_N repeated as padding);
-    action: int64 [B, T], token ids and bkspc (0 as padding); taken: bool [B, T], True where i < N;
-    imitated: bool [B, T], True where action i is the expert's own (False on padding);
-    ended: bool [B], True where s_N is the absorbing state.
+    state: int64 [B, T+1], input position of s_0 .. s_N (s_N repeated as padding). action: int64 [B, T], token ids and
+    bkspc (0 as padding). taken: bool [B, T], True where i < N. imitated: bool [B, T], True where action i is the
+    expert's own (False on padding). ended: bool [B], True where s_N is the absorbing state.
     """
 
     state: Tensor
@@ -129,7 +129,7 @@ class _Tree:
         return state
 
     def back_to_prompt(self) -> None:
-        """Pop whatever stands after the prompt."""
+        """Pop all tokens after the prompt."""
         for node in self.stack[self.prompt_length :]:
             self.end[node] = len(self.token)
         del self.stack[self.prompt_length :]
@@ -197,7 +197,7 @@ def algorithm_2(rows: Sequence[Trajectory], bkspc: int, pad: int = 0) -> tuple[I
 
 
 def live_tokens(prompt: Sequence[int], actions: Sequence[int], bkspc: int) -> list[int]:
-    """The completion that stands after the actions: a plain stack machine (the prompt is not included)."""
+    """The completion that the actions leave, without the prompt, computed by a plain stack machine."""
     live: list[int] = []
     for action in actions:
         if action != bkspc:
@@ -349,7 +349,7 @@ class Objective:
 def phi_kl(x: Tensor, objective: Objective) -> Tensor:
     """f = t log t - (t - 1); phi(x) = 1 - exp(-x) (D.2).
 
-    The exponent is bounded at 20 by the tangent there, or one bad transition overflows the sum.
+    Where the exponent exceeds 20, phi continues as its tangent, because one bad transition would overflow the sum.
     """
     bound = -20.0
     inside = x.clamp_min(bound)
@@ -393,12 +393,12 @@ DIVERGENCES: dict[str, Callable[[Tensor, Objective], Tensor]] = {
 
 @dataclass(frozen=True)
 class Normaliser:
-    """What the sums over an effective batch are divided by, so that every trajectory counts the same.
+    """The divisors of the sums over an effective batch, by which every trajectory counts the same.
 
-    trajectories: data trajectories in the batch, over all of its micro-batches and processes, and as many rollouts.
-    length, cloned: mean number of actions, and of actions that BC imitates, of a *training* trajectory. They are
-    constants of a run, there for the scale alone: a divisor that followed the lengths of the batch would weigh short
-    trajectories more. model_transitions: actions of the batch's rollouts, which uniform weights average over.
+    trajectories: data trajectories in the batch, over all of its micro-batches and processes; there are as many
+    rollouts. length, cloned: mean number of actions, and of actions that BC imitates, of a *training* trajectory. They
+    are constants of a run, and only set the scale: a divisor that followed the lengths of the batch would give short
+    trajectories more weight. model_transitions: actions of the batch's rollouts, which uniform weights average over.
     """
 
     trajectories: int
@@ -513,8 +513,8 @@ def repeated_ngrams(trajectories: StateIndex, n: int) -> Tensor:
 def unlikelihood(scores: Scores, repeated: Tensor) -> Tensor:
     """Sequence-level unlikelihood on rollouts: - sum log(1 - pi(c|s)) over repeated actions c (H.1).
 
-    H.1 prints the sum of probabilities with a minus sign, whose minimum would be to repeat; this is
-    the loss of the work it cites.
+    H.1 prints the negative sum of probabilities, which is least where the model repeats. This is the loss of the work
+    that H.1 cites.
     """
     probability = scores.log_policy.exp().clamp_max(1 - 1e-6)
     return -torch.where(repeated, torch.log1p(-probability), 0.0).sum()

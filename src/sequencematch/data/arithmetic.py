@@ -23,7 +23,7 @@ EXHAUSTED = 0.05  # share of new questions in a batch of draws below which a ran
 
 @dataclass(frozen=True)
 class Asked:
-    """What a question asks, whatever its wording: canonical ``operands``, and the ``base`` of its digits."""
+    """What a question asks, independent of its wording: canonical ``operands``, and the ``base`` of its digits."""
 
     operands: str
     base: int = 10
@@ -84,13 +84,13 @@ class Question:
 
 
 def generate(data: Arithmetic, workers: int = 1) -> dict[str, dict[str, list]]:
-    """Splits train, validation and test (name -> column -> values) with no operands in common.
+    """The splits train, validation and test (name -> column -> values), with no operands in common.
 
-    A pool of distinct questions is drawn. Of its distinct operands, a random part is held out: ``test`` and
-    ``validation`` hold one question for each of theirs, ``train`` all wordings of the rest, up to its size.
-    Holding out does not depend on how often operands are drawn, so easy ones stand on both sides.
+    A pool of distinct questions is drawn. A random part of its distinct operands is held out. ``test`` and
+    ``validation`` have one question for each of theirs; ``train`` has all wordings of the rest, up to its size. Holding
+    out does not depend on how often operands are drawn, so easy ones occur on both sides.
 
-    Raises UserError where the entropy range has too few questions.
+    Raises UserError if the entropy range has too few questions.
     """
     pool: dict[str, Question] = {}  # by question, in the order of first appearance
     drawn = 0
@@ -139,7 +139,7 @@ def _columns(examples: list[Question]) -> dict[str, list]:
 
 
 def _batches_of_draws(data: Arithmetic, workers: int) -> Iterator[list[Question]]:
-    """Endless batches of consecutive draws. Their size follows the sizes asked for, never the workers."""
+    """Endless batches of consecutive draws. Their size depends on the sizes asked for, not on the workers."""
     size = max(1024, (data.train + data.validation + data.test) // 4)
     with ProcessPoolExecutor(workers) as executor:
         start = 0

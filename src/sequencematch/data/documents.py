@@ -13,9 +13,9 @@ SEARCH_SECONDS = 1
 
 
 def read_documents(source: Source) -> dict[str, Iterable[str]]:
-    """The documents of each split that the source gives: lists, or iterators where they are fetched as they are read.
+    """The documents of each split that the source has: lists, or iterators if they are streamed.
 
-    Raises UserError where they cannot be had, naming the file and line where it is one.
+    Raises UserError if they cannot be read, with the file and line where possible.
     """
     check_source(source)
     if source.kind == "generated":
@@ -27,7 +27,7 @@ def read_documents(source: Source) -> dict[str, Iterable[str]]:
 
 
 def check_source(source: Source) -> None:
-    """Raises UserError where a source cannot give documents, as far as it can be said unread."""
+    """Raises UserError if a source cannot have documents, as far as this is known before reading it."""
     if source.kind == "generated" and source.name not in GENERATORS:
         raise UserError(unknown(f"generator of documents '{source.name}'", source.name, GENERATORS))
     for file in [file for files in source.files.values() for file in files]:
@@ -53,14 +53,14 @@ def _hub_documents(rows: Iterable[dict], name: str) -> Iterator[str]:
 
 
 def _file_documents(files: Sequence[str], separator: str) -> Iterator[str]:
-    """The documents of all files; what holds no text is none."""
+    """The documents of all files. Those without text are left out."""
     for file in files:
         texts = _json_documents(file) if kind_of(file) == ".jsonl" else _parts(file, separator)
         yield from (text for text in texts if text.strip())
 
 
 def _parts(file: str, separator: str) -> Iterator[str]:
-    """A plain text, cut before every line in which the separator is found; one document where there is no separator."""
+    """A plain text, cut before every line in which the separator is found. Without a separator, it is one document."""
     lines: list[str] = []
     for number, line in read_lines(file):
         if separator and lines and _found(separator, line, f"{file}, line {number}"):

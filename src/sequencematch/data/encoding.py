@@ -1,7 +1,7 @@
 """From a dataset's rows to examples of token ids, for each family of tasks.
 
-A tokenizer may change a text: its spaces, its case, its Unicode form. What a model writes is decoded, so it is compared
-with the decoded reference. A tokenizer that loses characters of a question or an answer is refused.
+A tokenizer may change a text's spaces, case or Unicode form. What a model writes is decoded, so it is compared with the
+decoded reference. A tokenizer that loses characters of a question or an answer is refused.
 """
 
 import unicodedata
@@ -22,9 +22,9 @@ def encode_question(row: Mapping, tokenizer: Tokenizer, settings: Arithmetic) ->
 
 
 def encode_pair(row: Mapping, tokenizer: Tokenizer, settings: Translation) -> list[Example]:
-    """A sentence, and its translation with ``<eos>``; nothing if either is longer than ``settings.longest``.
+    """A sentence, and its translation with ``<eos>``. Empty if either is longer than ``settings.longest``.
 
-    At its default of 64, ``<bos>`` and ``<eos>`` counted, both have fewer than 64 tokens of their own (appendix E).
+    At the default of 64, which counts ``<bos>`` and ``<eos>``, both have fewer than 64 tokens of text (appendix E).
     """
     prompt, completion = tokenizer.prompt(row["prompt"]), tokenizer.completion(row["completion"])
     if max(len(prompt), len(completion)) > settings.longest:
@@ -36,7 +36,7 @@ def encode_pair(row: Mapping, tokenizer: Tokenizer, settings: Translation) -> li
 def encode_document(row: Mapping, tokenizer: Tokenizer, settings: Text) -> list[Example]:
     """Consecutive passages of a document: ``settings.prompt`` tokens, ``<bos>`` first, then ``settings.continuation``.
 
-    The rest at the end is too short and is left out, so ``<eos>`` never comes.
+    The rest at the end is too short and is left out, so no passage has ``<eos>``.
     """
     ids = tokenizer.encode(row["text"])
     given = settings.prompt - 1  # <bos> is one of the prompt's tokens
@@ -85,9 +85,9 @@ LEFT_OUT = {
 
 
 class Encoded(NamedTuple):
-    """A split: its examples, the number of rows that gave none, and the rows of the others that the tokenizer changes.
+    """A split: its examples, the number of rows without any, and the rows that the tokenizer changes.
 
-    altered: by the number of the row (from 1), how its text begins before and after.
+    altered: by the number of the row (from 1), the beginning of its text before and after.
     """
 
     examples: list[Example]
@@ -104,8 +104,8 @@ def encode_split(
 ) -> Encoded:
     """A split as examples.
 
-    context: the most tokens the model takes, if that is known. Raises UserError naming the first row with more of them
-    or with characters that the tokenizer loses, and if a split has no example.
+    context: the most tokens the model takes, if that is known. Raises UserError with the first row that has more
+    tokens, or characters that the tokenizer loses. Raises UserError if a split has no example.
     """
     _, encode, written = FAMILIES[settings.family]
     examples: list[Example] = []

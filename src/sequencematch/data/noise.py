@@ -1,8 +1,7 @@
-"""Mistakes and their repair, put into clean completions: a run of wrong tokens, then as many ``<bkspc>``.
+"""Mistakes and their repair, inserted into clean completions: a run of wrong tokens, then as many ``<bkspc>``.
 
-A kind of noise is a distribution over tokens at each place of a completion, given as weights. Wrong tokens
-are drawn from it with the true token struck out. Special tokens have no weight: a wrong ``<eos>`` could not
-be taken back.
+A kind of noise is a distribution over tokens at each place of a completion, given as weights. Wrong tokens are drawn
+from it without the true token. Special tokens have no weight, because a wrong ``<eos>`` could not be deleted.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -31,12 +30,11 @@ def inject(
     rng: np.random.Generator,
     run: float = 1.0,
 ) -> tuple[list[int], list[bool]]:
-    """Before each token, with probability ``eta``, a run of wrong tokens and as many ``<bkspc>``.
+    """Insert, with probability ``eta`` before each token, a run of wrong tokens and as many ``<bkspc>``.
 
-    The length of a run is geometric with mean ``run`` (1: always one token), and a run is no longer than what is left
-    of the completion, so that it fits where the completion does. Token j of a run at a position is drawn by
-    ``draw_wrong(position + j, rng)``; None where there is none: the run ends before it.
-    Returns the actions, and which of them are imitated (all but the wrong tokens).
+    The length of a run is geometric with mean ``run`` (1: always one token). A run is never longer than the rest of the
+    completion, so that it fits where the completion fits. Token j of a run at a position is ``draw_wrong(position + j,
+    rng)``; None ends the run. Returns the actions, and for each whether it is imitated (all but the wrong tokens are).
     """
     actions: list[int] = []
     imitated: list[bool] = []
@@ -53,7 +51,7 @@ def inject(
 
 
 def draw_wrong(completion: Sequence[int], weights: np.ndarray, position: int, rng: np.random.Generator) -> int | None:
-    """A token drawn by ``weights[position]``, the true one struck out; None where nothing else has weight."""
+    """A token drawn by ``weights[position]`` without the true token; None if no other token has weight."""
     candidates = weights[position].astype(np.float64)
     candidates[completion[position]] = 0
     total = candidates.sum()
@@ -71,8 +69,7 @@ def noise_split(
 ) -> dict[str, list]:
     """``draws`` noisings of each example, as columns: all examples of draw 0, then of draw 1, ...
 
-    ``weights`` may be None where ``eta`` is 0. Each noising has its own random stream,
-    ``(*stream, draw, example)``.
+    ``weights`` may be None if ``eta`` is 0. Each noising has a random stream of its own, ``(*stream, draw, example)``.
     """
     noisings: list[list[tuple[list[int], list[bool]]]] = [[] for _ in range(draws)]
     for start in range(0, len(examples), BATCH):
@@ -98,7 +95,7 @@ def noise_split(
 
 
 def task_noise(tokenizer: Tokenizer, train: Sequence[Example]) -> Weights:
-    """Digits of the question's base, all alike (the paper's noise for arithmetic)."""
+    """Digits of the question's base, all equally likely (the paper's noise for arithmetic)."""
 
     def weights(batch):
         for example in batch:
@@ -110,7 +107,7 @@ def task_noise(tokenizer: Tokenizer, train: Sequence[Example]) -> Weights:
 
 
 def digit_ids(tokenizer: Tokenizer, base: int) -> list[int]:
-    """Token ids of the digits 0 .. base - 1. Raises UserError where one of them is no token."""
+    """Token ids of the digits 0 .. base - 1. Raises UserError if a digit is not a token."""
     ids = [tokenizer.id(str(digit)) for digit in range(base)]
     found = [i for i in ids if i is not None]
     if len(found) < base:
@@ -122,7 +119,7 @@ def digit_ids(tokenizer: Tokenizer, base: int) -> list[int]:
 
 
 def random_noise(tokenizer: Tokenizer, train: Sequence[Example]) -> Weights:
-    """All tokens of the vocabulary are equally likely, special ones excepted."""
+    """All tokens of the vocabulary but special ones, equally likely."""
     return _same_everywhere(np.ones(tokenizer.size), tokenizer)
 
 

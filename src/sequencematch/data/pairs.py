@@ -21,9 +21,9 @@ def columns(pairs: Iterable[Pair]) -> dict[str, list[str]]:
 
 
 def read_pairs(source: Source, data: Translation) -> dict[str, Iterable[Pair]]:
-    """The pairs of each split that the source gives: lists, or an iterator where there is no end of them.
+    """The pairs of each split that the source has: lists, or an iterator if they are endless.
 
-    Raises UserError where they cannot be had, naming the file and line where it is one.
+    Raises UserError if they cannot be read, with the file and line where possible.
     """
     check_source(source, data)
     if source.kind == "generated":
@@ -35,7 +35,7 @@ def read_pairs(source: Source, data: Translation) -> dict[str, Iterable[Pair]]:
 
 
 def check_source(source: Source, data: Translation) -> None:
-    """Raises UserError where a source cannot give pairs in the languages asked for, as far as it can be said unread."""
+    """Raises UserError if a source cannot have pairs in these languages, as far as this is known before reading it."""
     if source.kind == "generated":
         if source.name not in GENERATORS:
             raise UserError(unknown(f"generator of pairs '{source.name}'", source.name, GENERATORS))
@@ -59,7 +59,7 @@ GENERATORS: dict[str, Callable[[int], Iterator[Pair]]] = {"phrases": _phrases}
 
 
 def _hub_pairs(rows: Iterable[dict], name: str, languages: Sequence[str]) -> Iterator[Pair]:
-    """Pairs of rows ``{"translation": {language: text}}``; those with nothing on one side are left out."""
+    """Pairs of rows ``{"translation": {language: text}}``. Pairs with an empty side are left out."""
     for number, row in enumerate(rows, start=1):
         pair = _pair_of(row, languages, f"{name}, row {number}")
         if all(pair):

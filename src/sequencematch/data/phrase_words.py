@@ -1,7 +1,7 @@
-"""The words of ``phrases``: tables of English and French, and the rules French needs to join them.
+"""The words of ``phrases``: tables of English and French words, and the French rules for joining them.
 
-Names of countries, languages, currencies, months and weekdays are CLDR's; what CLDR does not know, the gender
-of names, stands here. All other words are our own, in tables of one entry a line.
+Names of countries, languages, currencies, months and weekdays are CLDR's. CLDR does not have the gender of names, so it
+is given here. All other words are our own, in tables of one entry a line.
 """
 
 import re

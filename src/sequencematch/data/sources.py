@@ -28,8 +28,9 @@ SMALL = 2**26  # bytes
 def read_lines(file: Path | str) -> Iterator[tuple[int, str]]:
     """Number (from 1) and text of each line of a UTF-8 file, gzip or not, without its end and byte order mark.
 
-    Raises UserError if there is no such file, and naming the line that is not UTF-8 text. Reading always ends:
-    devices, pipes, lines of more than ``LONGEST_LINE`` bytes and archives that grow by ``LARGEST_RATIO`` are refused.
+    Raises UserError if there is no such file, and for a line that is not UTF-8 text, with its number. Reading always
+    ends: devices, pipes, lines of more than ``LONGEST_LINE`` bytes and archives that grow by ``LARGEST_RATIO`` are
+    refused.
     """
     path = Path(file)
     with open_file(path, "check the files of the source") as raw:
@@ -96,7 +97,7 @@ def read_json_lines(file: Path | str) -> Iterator[tuple[int, dict]]:
 
 
 def kind_of(file: str) -> str:
-    """What a file's name says it holds, .gz aside: ``.txt``, ``.tsv``, ``.jsonl`` ..."""
+    """The kind of a file by its name without .gz: ``.txt``, ``.tsv``, ``.jsonl`` ..."""
     return Path(file.removesuffix(".gz")).suffix
 
 
@@ -118,9 +119,10 @@ def text_at(row: dict, key: str, where: str) -> str:
 
 
 def hub_rows(source: Source, streaming: bool) -> dict[str, Iterator[dict]]:
-    """The rows of each split that a data set on the hub has, or one in a local folder of the same format.
+    """The rows of each split of a data set on the hub, or in a local folder of the same format.
 
-    streaming: fetch rows as they are read, not the whole data set before. Raises UserError where it cannot be had.
+    streaming: fetch rows as they are read, instead of the whole data set at the start. Raises UserError if the data set
+    cannot be read.
     """
     import datasets
 
@@ -142,7 +144,7 @@ def hub_rows(source: Source, streaming: bool) -> dict[str, Iterator[dict]]:
 
 
 class _explained:
-    """Turns the libraries' many errors into one sentence, in which no token or password stands."""
+    """Turn the libraries' many errors into one sentence without tokens or passwords."""
 
     def __init__(self, source: Source):
         self.source = source

@@ -79,7 +79,7 @@ def _has(pool: Sized, enough: int) -> bool:
 
 
 def _as_far_as_needed(rows: Iterable[Row], enough: Callable[[], bool]) -> Iterator[Row]:
-    """All of a list; of an iterator, which may be endless, rows until there are ``enough``."""
+    """All rows of a list; of an iterator, which may be endless, rows until there are ``enough``."""
     for row in rows:
         yield row
         if isinstance(rows, Iterator) and enough():

@@ -1,7 +1,8 @@
-"""What the map finds: the score of every side of every cell, and every paired difference, corrected for their number.
+"""The results of the map: the score of every side of every cell, and every paired difference.
 
 Scores are points: accuracy in per cent, or BLEU. A difference is between two sides on the same seeds and questions.
-Each comparison counts once, however many cells hold it (the default cell is part of most axes).
+Each comparison counts once, however many cells have it (the default cell is part of most axes). P-values are corrected
+for the number of comparisons.
 """
 
 from collections.abc import Callable, Sequence
@@ -61,9 +62,9 @@ class Effect:
 
 
 def reader(results: Path, seeds: Sequence[int]) -> Callable[[Side], Measured]:
-    """Reads the metrics.json of a side's runs below ``results``, each file once.
+    """A function that reads the metrics.json files of a side's runs below ``results``, each file once.
 
-    Raises UserError where a run was not decoded so, or its seeds answered different questions.
+    It raises UserError if a run was not sampled in the side's decoding, or if its seeds answered different questions.
     """
 
     @cache
@@ -93,7 +94,7 @@ def reader(results: Path, seeds: Sequence[int]) -> Callable[[Side], Measured]:
 
 
 def finished(readings: Sequence[Reading], results: Path, seeds: Sequence[int]) -> list[Reading]:
-    """The readings whose runs are all there, decoded as they want."""
+    """The readings whose runs are all finished, with the decodings that they need."""
 
     @cache
     def decodings(run: str) -> set[str]:

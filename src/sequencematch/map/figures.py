@@ -1,4 +1,4 @@
-"""The map's figures: the rows that tell the story, a figure per axis, and what answers cost."""
+"""The map's figures: a summary, a figure per axis, and the cost of answers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,7 +52,7 @@ def plot_summary(described: Map, found: Sequence[Effect], seeds: int, path: Path
 
 
 def _first(described: Map) -> str:
-    """The role that the others are compared with."""
+    """The role that the other roles are compared with."""
     return next(iter(described.methods))
 
 
@@ -118,7 +118,7 @@ def plot_cost(described: Map, found: Sequence[Effect], path: Path) -> None:
 
 
 def _named(shown: dict[Side, Effect], reading: str, cut: float) -> list[tuple[float, float, str]]:
-    """Cost (at most ``cut``), points and label of the decodings to name, without what the reading says already."""
+    """The decodings to name: cost (at most ``cut``), points, and a label without what the reading's name says."""
     found, best = [], float("-inf")
     for side, effect in sorted(shown.items(), key=lambda item: item[1].costs["pushes_per_sequence"]):
         cost, points = effect.costs["pushes_per_sequence"], effect.found.mean
@@ -159,7 +159,7 @@ def default_sides(described: Map, found: Sequence[Effect]) -> dict[Side, Effect]
 
 
 def decoded_like(reading: str, sides: dict[Side, Effect]) -> dict[Side, Effect]:
-    """The sides with the decoding of a reading, or one that does more: equally perturbed, and greedy or not."""
+    """The sides with the decoding of a reading or an extension of it: equally perturbed, and both greedy or neither."""
 
     def kind(decoding: str) -> tuple[str, set[str]]:
         return column_of(decoding), {part for part in decoding.split("+") if part.startswith("perturbed")}

@@ -1,4 +1,4 @@
-"""The map as a page: what came out at a glance, every difference, then each axis with its scores and costs."""
+"""The map as a page: an overview, every difference, then each axis with its scores and costs."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ OUTCOMES = ("better", "better, uncorrected", "not significant", "worse, uncorrec
 def map_page(
     described: Map, found: Sequence[Effect], seeds: Sequence[int], missing: Sequence[Reading] = ()
 ) -> list[Block]:
-    """``missing``: what is on the map, but not measured yet."""
+    """The blocks of the page. ``missing``: names of cells that are on the map, but not measured yet."""
     there = dict.fromkeys(effect.reading.axis for effect in found)
     axes = [block for name in described.axes if name in there for block in _axis(described, name, found)]
     absent = []
@@ -64,7 +64,7 @@ def _corrections(found: Sequence[Effect]) -> str:
 
 
 def glance(found: Sequence[Effect]) -> Grid:
-    """How many comparisons of each kind came out how."""
+    """How many comparisons of each kind had each outcome."""
     compared = differences(found)
     rows = []
     for quantity in dict.fromkeys(effect.quantity for effect in compared):

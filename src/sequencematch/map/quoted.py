@@ -1,4 +1,4 @@
-"""What docs/map.md quotes of the kept map: the page's overview, and every number that names its place on the map."""
+"""The parts of the kept map that docs/map.md quotes: the page's overview, and the numbers that name their place."""
 
 import csv
 import re

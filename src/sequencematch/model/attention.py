@@ -35,7 +35,7 @@ _flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_bac
 
 
 def use_state_tree(lm) -> None:
-    """Let a transformers network attend as ``attend`` does, where its family hands arguments on to the attention."""
+    """Let a transformers network attend by ``attend``, if its family passes arguments on to the attention."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
@@ -107,7 +107,7 @@ def attend(module, query: Tensor, key: Tensor, value: Tensor, attention_mask, vi
 
 
 class Sight:
-    """What the queries of one forward pass see: by ``kernel``, and in layers with a sliding window by another one.
+    """What the queries of one forward pass see: ``kernel``, or another kernel in layers with a sliding window.
 
     cached: whether the keys are a cache's, at positions 0, 1, ...; otherwise they are the inputs themselves.
     """
@@ -148,7 +148,7 @@ class Sight:
 
 
 def choose_kernel(inputs: Inputs, dtype: torch.dtype) -> "Whole | Blocks | Flex":
-    """The kernel for inputs: plain causal attention where nothing is ever deleted, one call where they are short."""
+    """The kernel for inputs: plain causal attention if nothing is ever deleted, one call if the inputs are short."""
     if inputs.mask is None and inputs.end is None:
         return Whole(None)
     if inputs.end is not None:
@@ -165,7 +165,7 @@ def choose_kernel(inputs: Inputs, dtype: torch.dtype) -> "Whole | Blocks | Flex"
 
 @dataclass(frozen=True)
 class Whole:
-    """All in one call, under a dense mask [B, 1, Q, K]; without one, causal."""
+    """One call for all queries, under a dense mask [B, 1, Q, K], or causal if there is no mask."""
 
     mask: Tensor | None
 
@@ -194,11 +194,11 @@ def block_kinds(push: Tensor, end: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 
 def brief(end: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Which nodes are brief (bool [B, L]), and all nodes' ends, those of live nodes far beyond the row's.
+    """Which nodes are brief (bool [B, L]), and the ends of all nodes; live nodes end far beyond the row.
 
-    end: int64 [B, L] as in ``Inputs``. Brief are nodes that die within ``size`` pushes of their own, and padding; but
-    not those that die together with one that is not. What is pushed onto a node dies no later than it does: so a
-    node that is not brief sees none that is.
+    end: int64 [B, L] as in ``Inputs``. A node is brief if it is deleted within ``size`` pushes of its own push, unless
+    it is deleted together with a node that is not brief. Padding is brief too. Whatever is pushed after a node is
+    deleted no later than the node. So a node that is not brief sees no brief node.
     """
     length = end.shape[1]
     end = end.masked_fill(end == length, length + size)
@@ -208,9 +208,9 @@ def brief(end: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 
 class Reordered:
-    """Nodes that live long moved before brief ones, both in order of push.
+    """Nodes that are not brief, followed by brief ones, both in order of push.
 
-    In push order a dead node here and there would leave no block of keys that is seen whole. ``order``: [B, P], the
+    In push order, single deleted nodes would leave no block of keys that is seen as a whole. ``order``: [B, P], the
     push of each place; rows are padded to a multiple of ``multiple``. ``end``: [B, P], in the new order.
     """
 
@@ -256,12 +256,12 @@ class _Call:
 
 
 class Blocks(Reordered):
-    """On a CPU: row by row, calls without a mask wherever that is exact; their outputs are put together.
+    """Attention on a CPU: row by row, with calls without a mask wherever this is exact, whose outputs are combined.
 
-    Nodes that live long are causal among themselves from one death to the next (data's, where the rollout begins): such
-    a stretch sees what is alive before it, whole, and itself. Brief nodes are attended from in blocks of ``size``,
-    under a mask for those keys alone that come or go meanwhile. A key does so in two blocks at most: so all masks
-    together are linear in length.
+    Nodes that are not brief are causal among themselves between two deletions (data nodes: up to the beginning of the
+    rollout). Such a stretch sees all that is live before it, and itself. Brief nodes attend in blocks of ``size``,
+    under a mask only for the keys that appear or disappear within the block. A key does so in at most two blocks, so
+    the size of all masks together is linear in the length.
     """
 
     def __init__(self, end: Tensor, size: int = CPU_BLOCK):
@@ -279,7 +279,7 @@ class Blocks(Reordered):
 
 
 def _calls(row: slice, push: np.ndarray, end: np.ndarray, long: int, real: int, size: int) -> Iterator[_Call]:
-    """The calls of a row whose first ``long`` nodes live long, and whose first ``real`` are no padding."""
+    """The calls of a row. Its first ``long`` nodes are not brief, and its first ``real`` nodes are not padding."""
     deaths = np.unique(end[:long])
     for a, b in _stretches(0, push[:long], deaths, real):
         for run in _runs(end[:a] > push[a]):
@@ -298,7 +298,7 @@ def _calls(row: slice, push: np.ndarray, end: np.ndarray, long: int, real: int, 
 
 
 def _causal(row: slice, a: int, b: int) -> Iterator[_Call]:
-    """Causal attention of the places from a to b, in halves: the later one sees the earlier one whole."""
+    """Causal attention of the places from a to b, in halves: the later half sees the whole earlier half."""
     if b - a <= CAUSAL_BLOCK:
         yield _Call(row, slice(a, b), slice(a, b), causal=True)
         return
@@ -323,10 +323,10 @@ def _runs(chosen: np.ndarray) -> list[slice]:
 
 
 class _BlockAttention(torch.autograd.Function):
-    """Attention of query, key, value [B, H, L, w] by ``Blocks``; torch's own CPU kernel at each call.
+    """Attention of query, key, value [B, H, L, w] by ``Blocks``, with torch's own CPU kernel in each call.
 
-    Parts of a softmax are put together by their logsumexps; the gradients of the whole are the sums of the parts', each
-    taken at the logsumexp of the whole.
+    The parts of a softmax are combined by their logsumexps. The gradients are the sums of the parts' gradients, each
+    computed with the logsumexp of the whole.
     """
 
     @staticmethod
@@ -361,9 +361,9 @@ class _BlockAttention(torch.autograd.Function):
 
 
 class Flex(Reordered):
-    """On CUDA: FlexAttention, whose block mask comes from each block's least and greatest numbers.
+    """FlexAttention on CUDA. Its block mask is computed from each block's least and greatest numbers.
 
-    Rows are padded to a multiple of the block, so that few lengths are compiled for.
+    Rows are padded to a multiple of the block, so that few lengths are compiled.
     """
 
     def __init__(self, end: Tensor, size: int = BLOCK):

@@ -51,8 +51,8 @@ def new_policy(model: Model, vocabulary: int, special_ids: Mapping[str, Ids], ba
 def end_tokens(lm, eos: Ids, source: str) -> int | list[int] | None:
     """The ids that end a sequence: those that the network ``source`` names, and ``eos``, in which training data end.
 
-    The network's configuration and its generation configuration may name none, one or several. Raises UserError if
-    they name some and ``eos`` is none of them, or if an id has no row in the network.
+    The network's configuration and its generation configuration may name none, one or several. Raises UserError if they
+    name some without ``eos``, or if an id has no row in the network.
     """
     given, rows = id_set(eos), len(lm.get_output_embeddings().weight)
     generation = getattr(lm.generation_config, "eos_token_id", None) if lm.can_generate() else None
@@ -101,9 +101,9 @@ def _scratch_lm(model: Model, vocabulary: int, special_ids: Mapping[str, Ids]):
 
 
 def _random_in_four_bits(config, model: Model):
-    """A Llama of random weights in 4 bits, made layer by layer: never more than one of them in full.
+    """A Llama of random weights in 4 bits, made layer by layer, so that at most one layer is in full precision.
 
-    It has the shape and the speed of a pretrained one, and nothing to say.
+    It has the shape and the speed of a pretrained one.
     """
     from bitsandbytes.nn import Linear4bit, Params4bit
     from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaForCausalLM
@@ -177,9 +177,9 @@ def _adapted(lm, model: Model):
 
 
 def _without_chance(lm) -> None:
-    """Set every rate of dropout, every noise and jitter to 0, in modules and in the configurations that they read.
+    """Set every rate of dropout, noise and jitter to 0, in modules and in the configurations that they read.
 
-    They would draw from a stream that no seed names, and that a resumed run could not continue.
+    They would draw from a random stream without a seed, which a resumed run could not continue.
     """
     waiting: list = [lm.config, *(module for module in lm.modules())]
     seen: set[int] = set()

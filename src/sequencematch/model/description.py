@@ -1,7 +1,7 @@
-"""``policy.json`` and the tensors beside it: checked, sizes included, before anything of those sizes is made.
+"""``policy.json`` and the tensors next to it: checked, sizes included, before anything of those sizes is made.
 
-A model folder may be a stranger's. What it says is data: types and bounds are those of the settings, the tensors must
-fit the network described, and whether code may run is not for the folder to say.
+A model folder may come from a stranger, so its content is only data: types and bounds are those of the settings, the
+tensors must fit the network described, and the folder cannot allow code to run.
 """
 
 from pathlib import Path
@@ -91,7 +91,7 @@ def damaged(folder: Path, why: str) -> UserError:
 
 
 def misfit(folder: Path) -> UserError:
-    """The error to raise where the tensors in ``folder`` are of another network than described."""
+    """The error to raise if the tensors in ``folder`` are of another network than described."""
     return UserError(f"the policy in '{folder}' does not fit its own {DESCRIPTION}: delete the folder and run again")
 
 

@@ -1,8 +1,8 @@
-"""Whether a pretrained network does what the method asks of it, and up to which length: tried before any step is spent.
+"""Tests whether a pretrained network does what the method needs, and up to which length, before any training.
 
-Any causal language model of transformers may be named. Not all of them follow a custom mask, position ids or a rewound
-cache; some change the logits after the last hidden state; some compute something else in long texts than in short ones
-(windows, chunks, rescaled positions); some draw random numbers while training. No error message would say so.
+Any causal language model of transformers may be named. Some do not follow a custom mask, position ids or a rewound
+cache. Some change the logits after the last hidden state. Some compute something else in long texts than in short ones
+(windows, chunks, rescaled positions). Some draw random numbers in training. None of this would cause an error message.
 """
 
 from collections.abc import Iterator
@@ -31,9 +31,9 @@ LENGTHS = (
 
 
 def check_fitness(policy: Policy, source: str) -> None:
-    """Bound the context of ``policy``, of the network ``source``, by what it was seen to compute rightly.
+    """Bound the context of ``policy``, of the network ``source``, by the lengths at which it computes correctly.
 
-    Texts with deleted tokens are read by the network alone, without what was deleted; as a state tree; and through a
+    Texts with deleted tokens are read by the network alone, without the deleted tokens; as a state tree; and through a
     cache in which later tokens overwrite the deleted ones. All must give the same logits. Texts are as long as the
     lengths that the network's configuration names, and longer. Raises UserError if a short text fails.
     """
@@ -66,7 +66,7 @@ def _lengths(policy: Policy) -> list[int]:
 
 
 def _named_lengths(policy: Policy) -> list[int]:
-    """Lengths below the context at which the network may begin to compute something else, by its configuration."""
+    """Lengths below the context at which the network may change its computation, by its configuration."""
     found = {
         number
         for name, number in _numbers(policy.lm.config.to_dict())
@@ -101,7 +101,7 @@ def _evaluating(policy: Policy) -> Iterator[None]:
 
 
 def _failure(policy: Policy, length: int) -> str:
-    """What is wrong with the network at texts of ``length`` tokens; nothing if it is sound."""
+    """What is wrong with the network at texts of ``length`` tokens. Empty if nothing is."""
     try:
         text, deleted = _text(policy, length)
         expected = _by_network(policy, text)
@@ -115,7 +115,7 @@ def _failure(policy: Policy, length: int) -> str:
 
 
 def _training_failure(policy: Policy, length: int) -> str:
-    """What is wrong with the network in training mode; nothing if it computes there what it does in evaluation."""
+    """What is wrong with the network in training mode. Empty if it computes the same as in evaluation mode."""
     text, deleted = _text(policy, length)
     expected = _by_tree(policy, text, deleted)
     policy.train()
@@ -138,7 +138,7 @@ def _text(policy: Policy, length: int) -> tuple[list[int], int]:
 
 
 def _by_network(policy: Policy, text: list[int]) -> Tensor:
-    """Logits [length, vocabulary] as the network's authors have them: a short text by their own attention."""
+    """The network's own logits [length, vocabulary]. A short text is read by its own attention."""
     lm, ours = policy.lm, policy.lm.config._attn_implementation
     switch = len(text) <= SHORT and lm._supports_attention_backend
     if switch:

@@ -1,6 +1,6 @@
 """Dot plots: categories on the y axis, a panel per decoding, a dot with its interval per method.
 
-No line joins dots, for the categories have no order. Every figure of scores and differences is one of these.
+No line joins the dots, because the categories have no order. Every figure of scores and differences is a dot plot.
 """
 
 from collections.abc import Sequence

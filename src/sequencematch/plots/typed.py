@@ -30,9 +30,9 @@ def shown(actions: Sequence[str]) -> str:
 
 
 def kinds_and_texts(actions: Sequence[str]) -> list[tuple[str, str]]:
-    """For each action, which of ``KINDS`` it is, and the text that stands after it.
+    """For each action, which of ``KINDS`` it is, and the live text after it.
 
-    Raises ValueError where a deletion finds nothing to delete.
+    Raises ValueError if there is nothing that a deletion could delete.
     """
     kinds, texts, live = [KEPT] * len(actions), [], []
     for i, action in enumerate(actions):

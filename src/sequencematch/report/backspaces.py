@@ -1,4 +1,4 @@
-"""Where backspaces fall in a completion, and whether what they removed was wrong."""
+"""Figure: where backspaces fall in a completion, and whether the tokens that they delete were wrong."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

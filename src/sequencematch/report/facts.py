@@ -43,7 +43,7 @@ def duration(seconds: float) -> str:
 
 
 def facts(runs: Sequence[Run]) -> dict[str, str]:
-    """What all runs share, or each value where they differ, in words."""
+    """What all runs share, in words. Where they differ, all values are named."""
     provenance = [read_json(run.model / "provenance.json", "train it again") for run in runs]
     commits = {run.metrics["commit"] for run in runs}
     packages = {f"{name} {version}" for p in provenance for name, version in p["packages"].items()}

@@ -1,4 +1,4 @@
-"""How the runs of a task were learned: the columns of their metrics.csv over gradient steps."""
+"""Learning curves of the runs of a task: the columns of their metrics.csv over gradient steps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """The attention mask of one sequence with backspaces: as a state tree, and as Algorithm 2 has it.
 
-In both forms an input position is seen by a run of later ones: one bar per position, from itself to where it is
-deleted. That bar's end is all that the state tree keeps of the mask.
+In both forms, an input position is seen by a run of later positions. There is one bar per position, from itself to
+where it is deleted. The end of that bar is all that the state tree keeps of the mask.
 """
 
 from collections.abc import Sequence

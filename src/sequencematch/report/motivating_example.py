@@ -19,19 +19,19 @@ Curves = list[tuple]
 
 
 def kl(n, eps):
-    """KL(P||Q) = E_P[log P - log Q] = -n log(1 - eps): linear in n, mild however long the sequence.
+    """KL(P||Q) = E_P[log P - log Q] = -n log(1 - eps). It is linear in n, so it stays small for long sequences.
 
-    B.1 prints ``-n log Q(1 - eps)``, having lost its parentheses.
+    B.1 prints ``-n log Q(1 - eps)``; parentheses are missing there.
     """
     return -n * np.log1p(-eps)
 
 
 def chi2(n, eps):
-    """E_Q[(P/Q - 1)^2] = (1 - eps)^-n - 1: exponential in n, and finite.
+    """E_Q[(P/Q - 1)^2] = (1 - eps)^-n - 1. It is exponential in n, and finite.
 
-    This orientation, the expectation under the model, is the one that B.3 prints (and leaves unevaluated); under the
-    data, E_P[(Q/P - 1)^2] would not see the leak, and the sum of (Q - P)^2/P is infinite like the reverse KL.
-    Values above the range of float64 come out as infinity.
+    This is the expectation under the model, as B.3 prints it (without evaluating it). The expectation under the data,
+    E_P[(Q/P - 1)^2], would not see the leak, and the sum of (Q - P)^2/P is infinite like the reverse KL. Values above
+    the range of float64 are returned as infinity.
     """
     with np.errstate(over="ignore"):
         return np.expm1(kl(n, eps))

@@ -1,4 +1,4 @@
-"""The report: every part is read from a scale's files, and one template puts them together."""
+"""The report: its parts are read from a scale's files, and one template combines them."""
 
 import base64
 import re
@@ -46,7 +46,7 @@ class Sources:
 
 
 def render_page(sources: Sources) -> str:
-    """The page as HTML, without a reference to anything outside it."""
+    """The page as HTML, without references to anything outside it."""
     runs, figures = read_runs(sources.metrics), sources.results / "figures"
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
@@ -80,7 +80,7 @@ def _answer(tables: Sequence[Table]) -> dict:
 
 
 def _table(page: Path, table: Table) -> dict:
-    """The parts of a table's page: what its intervals support, its first grid, and the rest, to be folded."""
+    """The parts of a table's page: what its intervals support, its first grid, and the rest, which is folded."""
     title = _read(page.with_suffix(".md")).partition("\n")[0].removeprefix("# ")
     body = embedded(_read(page)) if page.suffix == ".html" else str(render_file(page, 2))
     _, in_short, grid, *rest = (Markup(lowered(part, 2)) for part in sections(body))

@@ -1,4 +1,4 @@
-"""What was typed in answer to the first examples of a task, with deletions visible; and one answer for a start."""
+"""What the variants typed for the first examples of a task, with visible deletions; and one introductory answer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ SHOWN = 4  # questions of a task
 
 @dataclass(frozen=True)
 class Answer:
-    """What one variant typed, in the order typed, and how that was scored ('' where it was not)."""
+    """What one variant typed, and how it was scored ('' if it was not)."""
 
     name: str
     typed: Markup
@@ -55,7 +55,7 @@ def _answer(run: Run, record: dict, tokenizer: Tokenizer) -> Answer:
 
 
 def _outcome(run: Run, record: dict) -> str:
-    """Where there is one right answer, whether this is it; of a translation only whether it is the reference."""
+    """Whether an answer is right; of a translation, only whether it equals the reference."""
     same = record["text"] == record["solution"]
     if not record["finished"]:
         return "cut off"
@@ -64,9 +64,9 @@ def _outcome(run: Run, record: dict) -> str:
 
 
 def typed_example(runs: Sequence[Run], results: Path) -> Question | None:
-    """The first sampled answer of SequenceMatch that deletes and ends as the reference; else the first that deletes.
+    """The first sampled answer of SequenceMatch that deletes and equals the reference; else the first that deletes.
 
-    Arithmetic comes first, which everybody can check; None where nothing was deleted.
+    Arithmetic comes first, because every reader can check it. None if nothing was deleted.
     """
     deleting = None
     chosen = [run for run in runs if run.variant.family == "sm" and run.seed == runs[0].seed]

@@ -13,7 +13,7 @@ WIDTH, HEIGHT, ACROSS, DOWN = 190, 30, 20, 26  # of a box, and between boxes
 
 
 def read_rule_graph(path: Path) -> dict[str, set[str]]:
-    """The rules, each with those whose results it reads. Raises UserError where the file is no such graph."""
+    """The rules, each with those whose results it reads. Raises UserError if the file is no such graph."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -36,7 +36,7 @@ def reduced(graph: dict[str, set[str]]) -> dict[str, set[str]]:
 
 
 def draw_rule_graph(graph: dict[str, set[str]]) -> Markup:
-    """The rules as boxes, each below all that it needs, with arrows; SVG in the page's colours."""
+    """The rules as boxes with arrows, each below the rules that it needs; SVG in the page's colours."""
     graph = reduced(graph)
     depth: dict[str, int] = {}
     for rule in _in_order(graph):

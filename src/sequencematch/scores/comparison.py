@@ -25,7 +25,7 @@ BUDGET_NAMES = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs of one task and scale that differ in method, eta and seed alone; every variant has every seed.
+    """Runs of one task and scale that differ only in method, eta and seed. Every variant has every seed.
 
     runs: the metrics of each variant, one per seed, in the order of ``seeds``.
     """
@@ -40,12 +40,15 @@ class Comparison:
 
     @property
     def first(self) -> dict:
-        """Any run's metrics: for what all runs share."""
+        """The metrics of one run, for facts that all runs share."""
         return self.runs[self.variants[0]][0]
 
     @cached_property
     def decodings(self) -> list[str]:
-        """All of them, in the order of the evaluation settings; methods without <bkspc> may lack those about it."""
+        """All decodings, in the order of the evaluation settings.
+
+        Methods without <bkspc> may lack those that concern it.
+        """
         named = (self.runs[variant][0]["decodings"] for variant in reversed(self.variants))
         return list(dict.fromkeys(name for names in named for name in names))
 
@@ -83,12 +86,12 @@ class Comparison:
         return np.array([metrics["decodings"][decoding]["statistics"] for metrics in self.runs[variant]])
 
     def statistic(self, variant: Variant, decoding: str, name: str) -> np.ndarray:
-        """A number per seed, float [S or fewer]: seeds where it does not exist (null) are left out."""
+        """A number per seed, float [S or fewer]. Seeds without it (null) are left out."""
         found = [_number(metrics["decodings"][decoding], name) for metrics in self.runs[variant]]
         return np.array([value for value in found if value is not None], dtype=float)
 
     def reference(self, name: str) -> np.ndarray:
-        """A number of the real continuations per seed, float [S]: that of any run, for a seed has one judge."""
+        """A number of the real continuations per seed, float [S]. All runs of a seed have the same, from one judge."""
         return np.array([_number(metrics["reference"], name) for metrics in self.runs[self.variants[0]]])
 
     def probabilities(self, variant: Variant, kind: str, side: str) -> np.ndarray | None:
@@ -111,7 +114,7 @@ def _number(numbers: dict, name: str) -> float | None:
 def read_comparison(paths: Sequence[Path], families: Sequence[str]) -> Comparison:
     """Read metrics.json files of a task of one of ``families``.
 
-    Raises UserError where they cannot be compared, naming the two files.
+    Raises UserError with two of the files if they cannot be compared.
     """
     if not paths:
         raise UserError("no metrics files given: name the metrics.json of every run to compare")
@@ -149,7 +152,10 @@ def _read_metrics(path: Path) -> dict:
 
 
 def _check_comparable(read: Sequence[tuple[Path, dict]]) -> None:
-    """Everything but method, eta and seed must agree; what concerns <bkspc> must agree among the runs that have it."""
+    """Check that the runs differ only in method, eta and seed.
+
+    Facts that concern <bkspc> must agree between the runs that have it.
+    """
     first = read[0]
     peers: dict[bool, tuple[Path, dict]] = {}  # the first run with <bkspc>, and the first without
     judged: dict[int, tuple[Path, dict]] = {}  # the first run of each seed
@@ -179,7 +185,10 @@ def _check_same_task(first: tuple[Path, dict], other: tuple[Path, dict]) -> None
 
 
 def _check_same_evaluation(first: tuple[Path, dict], other: tuple[Path, dict]) -> None:
-    """Decodings and kinds of corruption must agree; those that concern <bkspc> only where both runs have it."""
+    """Check that decodings and kinds of corruption agree.
+
+    Those that concern <bkspc> are compared only if both runs have it.
+    """
     (first_path, ours), (other_path, theirs) = first, other
     peers = (ours["repair"] is None) == (theirs["repair"] is None)
     decodings = [[name for name in run["decodings"] if _is_shared(name, peers)] for run in (ours, theirs)]

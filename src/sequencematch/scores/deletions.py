@@ -1,4 +1,4 @@
-"""What the backspaces of a sequence of actions took back: which tokens, whether wrongly typed, and what stayed."""
+"""The deletions in a sequence of actions: which tokens were deleted, whether they were wrong, and what was kept."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ KEPT, DELETED = "kept", "deleted"
 
 @dataclass(frozen=True)
 class Removal:
-    """A backspace: the place in the completion (from 0) of the token it removed, and whether that was wrong.
+    """A backspace: the place in the completion (from 0) of the deleted token, and whether the token was wrong.
 
-    Wrong: the live text that ended in it was not a beginning of the reference completion. That says something where
-    there is one right answer, little of a translation, and nothing of a free continuation.
+    It was wrong if the live text that ended in it was not a beginning of the reference completion. This is meaningful
+    if there is one right answer, less so for a translation, and not for a free continuation.
     """
 
     place: int
@@ -35,8 +35,8 @@ def removals(actions: Sequence[int], completion: Sequence[int], bkspc: int) -> l
 def pieces(actions: Sequence[int], bkspc: int, begun: int = 0) -> list[tuple[list[int], str]]:
     """The tokens of actions in the order typed, cut where their fate changes (``KEPT`` or ``DELETED``).
 
-    The first ``begun`` tokens are not joined with later ones. A piece's text is that of its tokens together: one token
-    may hold half a character.
+    The first ``begun`` tokens are not joined with later ones. Tokens are joined into pieces because one token may hold
+    half a character.
     """
     tokens: list[int] = []
     fates: list[str] = []

@@ -45,10 +45,10 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Resampled:
-    """What S seeds score: as measured, and on average when the questions of each replicate are drawn.
+    """The scores of S seeds: as measured, and on average in each replicate of the questions.
 
-    by_seed: float [S]; by_draw: float [REPLICATES]. The draws depend on S and N alone, so results are repeatable
-    and the difference of two scores on the same seeds and questions is paired.
+    by_seed: float [S]; by_draw: float [REPLICATES]. The draws depend only on S and N. So results are repeatable, and
+    the difference of two scores on the same seeds and questions is paired.
     """
 
     by_seed: np.ndarray
@@ -66,12 +66,12 @@ class Resampled:
         return Estimate(float(mean), spread(self.by_seed), float(low), float(high))
 
     def p_value(self) -> float:
-        """Of a difference: how often a method that changes nothing would come out as far from 0, on either side.
+        """The two-sided p-value of a difference: how often no difference would give a value this far from 0.
 
-        As in the interval, two uncertainties are added: that of the seeds, which is Student's with S - 1 degrees of
-        freedom times their standard error, and that of the questions, which is normal with the spread of ``by_draw``
-        (the distribution of Behrens and Fisher, one variance known). Sampling noise of single answers enters through
-        both, so that it is rather too careful.
+        As in the interval, two uncertainties are added. That of the seeds is Student's t with S - 1 degrees of freedom
+        times their standard error. That of the questions is normal with the spread of ``by_draw`` (the distribution of
+        Behrens and Fisher, with one variance known). Sampling noise of single answers enters through both, so the
+        p-value is rather too large.
         """
         from scipy.special import stdtr
 
@@ -88,9 +88,8 @@ class Resampled:
 def corrected(p: np.ndarray, method: str = "bh") -> np.ndarray:
     """P-values float [n], corrected for their number so that the false discovery rate is controlled.
 
-    Of the comparisons below some level, at most that share is false on average. ``bh`` (Benjamini and Hochberg 1995)
-    is proven for p-values that are independent or depend positively on each other, ``by`` (Benjamini and Yekutieli
-    2001) for all.
+    At most that share of the comparisons below a level is false on average. ``bh`` (Benjamini and Hochberg 1995) is
+    proven for p-values that are independent or positively dependent, ``by`` (Benjamini and Yekutieli 2001) for all.
     """
     from scipy.stats import false_discovery_control
 
@@ -122,8 +121,8 @@ def estimate(scores: np.ndarray) -> Estimate:
 def estimate_seeds(values: np.ndarray) -> Estimate:
     """Mean, spread and Student's t interval of numbers of S > 1 seeds, float [S].
 
-    For what has no number per question, such as MAUVE: the questions' part of the uncertainty is in it only
-    as far as seeds differ.
+    For quantities without a number per question, such as MAUVE. The uncertainty from the questions is included only as
+    far as seeds differ.
     """
     from scipy.special import stdtrit
 
@@ -138,7 +137,7 @@ def spread(values: np.ndarray) -> float | None:
 
 
 def _expansion(seeds: int) -> float:
-    """What deviations of seeds are multiplied by; tends to 1 as seeds grow."""
+    """The factor of the deviations of seeds. It tends to 1 with more seeds."""
     from scipy.special import ndtri, stdtrit
 
     tail = (1 + LEVEL) / 2

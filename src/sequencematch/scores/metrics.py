@@ -101,13 +101,13 @@ def _sample(fields: dict) -> Sample:
 
 
 def questions_digest(samples: Iterable[Sample]) -> str:
-    """Names the questions and their solutions: equal digests mean that results can be paired."""
+    """The digest of the questions and their solutions. Results with equal digests can be paired."""
     asked = [(sample.example, sample.solution) for sample in samples]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
 
 
 def score_decoding(samples: list[Sample]) -> dict:
-    """What is counted of one decoding in every family of tasks (see the module's description)."""
+    """The numbers of one decoding that every family of tasks has (see the module's description)."""
     n = len(samples)
     pops = sum(sample.pops for sample in samples)
     return {
@@ -120,7 +120,7 @@ def score_decoding(samples: list[Sample]) -> dict:
 
 
 def accuracy(samples: list[Sample]) -> dict:
-    """The share of exact matches, and which they are."""
+    """The share of exact matches, and which questions they are."""
     return {
         "accuracy": sum(sample.correct for sample in samples) / len(samples),
         "correct": "".join("1" if sample.correct else "0" for sample in samples),
@@ -154,7 +154,7 @@ def read_repair(path: Path) -> dict | None:
 
 
 def read_older_errors(path: Path) -> dict:
-    """Rates of ``repair.json``'s older errors, by decoding and depth; empty where they were not measured."""
+    """Rates of ``repair.json``'s older errors, by decoding and depth. Empty if they were not measured."""
     found = read_json(path, "sample again")
     try:
         return {
@@ -235,7 +235,7 @@ def _finite(value, name: str) -> float:
 
 
 def read_budget(model: Path, examples: Path) -> tuple[str, dict, dict]:
-    """The task's family; what must agree between compared runs; and facts (commit, settings) a reader may want.
+    """The task's family, the facts that must agree between compared runs, and other facts (commit, settings).
 
     ``model`` and ``examples`` are folders with a provenance.json.
     """
@@ -285,7 +285,7 @@ def score(run: dict, samples: Path, repair: Path, model: Path, examples: Path, j
 
 
 def _check_belong_together(samples: Path, repair: Path, judged: Path | None, model: Path, examples: Path) -> None:
-    """Raises UserError where the records say that the files are of different models, examples or tokenizers."""
+    """Raises UserError if the records name different models, examples or tokenizers."""
     for result in filter(None, (samples, repair, judged)):
         check_made_from(result, "model", identity(model), f"the model in '{model}'")
         check_made_from(result, "examples", identity(examples), f"the examples in '{examples}'")

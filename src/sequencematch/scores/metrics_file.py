@@ -1,6 +1,6 @@
-"""Reading ``metrics.json`` back: its types, its bounds, and that its parts do not contradict each other.
+"""Reading ``metrics.json``: its types and bounds are checked, and that its parts do not contradict each other.
 
-``scores.metrics`` describes the content. Keys that are missing are the reader's business, because each reads others.
+``scores.metrics`` describes the content. Missing keys are left to the reader, because each reader needs others.
 """
 
 import math
@@ -117,7 +117,7 @@ class _Metrics(_Part):
 
 
 def read_metrics(path: Path) -> dict:
-    """The content of a metrics.json. Raises UserError where it is none, or contradicts itself."""
+    """The content of a metrics.json. Raises UserError if it is not one, or contradicts itself."""
     metrics = read_json(path, "score the run again")
     try:
         _Metrics.model_validate(metrics)
@@ -130,9 +130,9 @@ def read_metrics(path: Path) -> dict:
 
 
 def check_metrics_of(metrics: dict, path: Path, model: Path, trained: dict) -> None:
-    """Raises UserError where ``metrics``, read from ``path``, are not of the one in the folder ``model``.
+    """Raises UserError if ``metrics``, read from ``path``, are of another model than the one in the folder ``model``.
 
-    trained: the content of the folder's provenance.json. What either side does not state is not compared.
+    trained: the content of the folder's provenance.json. Facts that one side lacks are not compared.
     """
     scored, present = made_from(path, "model"), identity(model)
     differing = ["weights"] if None not in (scored, present) and scored != present else []

@@ -50,9 +50,9 @@ def _parse(path: Path) -> list[Reported]:
 
 
 def find(numbers: Sequence[Reported], task: str, method: str, eta: float, metric: str) -> Reported | None:
-    """What is reported of a method on a task at a noise level, None where nothing is.
+    """The paper's number for a method on a task at a noise level; None if there is none.
 
-    eta = 0 means a method without noise, whose number the paper repeats under every eta.
+    eta = 0 means a method without noise. The paper repeats its number under every eta.
     """
     for number in numbers:
         if (number.task, number.method, number.metric) == (task, method, metric) and eta in (0, number.eta):

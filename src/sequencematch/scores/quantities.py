@@ -9,7 +9,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Quantity:
-    """top: the greatest value, the least being 0; None where there is none. lower: whether a lower value is better."""
+    """How a quantity is written.
+
+    top: the greatest value (None: there is none); the least is 0. lower: whether lower values are better.
+    """
 
     label: str
     digits: int = 3

@@ -62,7 +62,7 @@ def read_training(model: Path) -> list[dict[str, str]]:
 
 
 def evaluated_split(run: Run) -> str:
-    """The split that a run completed, as the record of its samples says."""
+    """The split that a run completed, from the record of its samples."""
     try:
         return read_record(run.samples)["options"]["evaluation.split"]
     except (KeyError, TypeError) as error:
@@ -70,7 +70,10 @@ def evaluated_split(run: Run) -> str:
 
 
 def read_records(run: Run, decoding: str) -> Iterator[dict]:
-    """What a run typed in one decoding, a record per example, in their order. Raises UserError where there is none."""
+    """The records of a run's samples in one decoding, in the order of the examples.
+
+    Raises UserError if there are none.
+    """
     for place, record in read_json_lines(run.samples, "sample again"):
         if "decoding" not in record:
             raise UserError(f"{place} is no sample: delete the file and sample again")

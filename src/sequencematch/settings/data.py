@@ -10,7 +10,7 @@ from sequencematch.settings.section import Count, Name, Section, Size, setting
 
 
 class Dataset(Section):
-    """What every family of tasks has: so many examples of each split, drawn by a seed."""
+    """What every family of tasks has: the sizes of the splits, and the seed that draws them."""
 
     train: Count = setting(20_000, "training examples (of text: documents)")
     validation: Count = setting(500, "validation examples, for every choice made before the tables")
@@ -24,7 +24,10 @@ class Dataset(Section):
 
     @property
     def lengths(self) -> tuple[int, int]:
-        """Most tokens of a prompt and of a completion, as far as the settings say: a prompt has ``<bos>`` at least."""
+        """The most tokens of a prompt and of a completion, as far as the settings give them.
+
+        A prompt has at least ``<bos>``.
+        """
         return 1, 0
 
 

@@ -95,7 +95,7 @@ def _options_of(part: str) -> dict[str, Any]:
 
 
 def _rivals(key: str) -> set[str]:
-    """The options that cannot stand beside this one."""
+    """The options that cannot be combined with this one."""
     return {key}.union(*(group for group in RIVALS if key in group))
 
 
@@ -111,9 +111,9 @@ def _place(part: str) -> int:
 
 
 def combined(*names: str) -> str:
-    """The decoding that does what several decodings do: ``sampled`` and ``top_p=0.9`` are ``top_p=0.9``.
+    """The decoding that combines several: ``sampled`` and ``top_p=0.9`` give ``top_p=0.9``.
 
-    Raises ValueError where they do not go together.
+    Raises ValueError if they cannot be combined.
     """
     parts = {part for name in names for part in name.split("+")} - {"sampled"}
     joined = "+".join(sorted(parts, key=_place)) or "sampled"
@@ -122,7 +122,7 @@ def combined(*names: str) -> str:
 
 
 def concerns_backspace(name: str) -> bool:
-    """Whether a decoding does something about ``<bkspc>``, so that a policy without it has no use for it."""
+    """Whether a decoding concerns ``<bkspc>``, so that it has no use for a policy without it."""
     return any(key in decoding_options(name) for key in BACKSPACE)
 
 
@@ -132,7 +132,7 @@ def writes_training_noise(name: str) -> bool:
 
 
 def without_backspace(name: str) -> str:
-    """What is left of a decoding for a policy without ``<bkspc>``."""
+    """The decoding without its parts that concern ``<bkspc>``, for a policy without it."""
     return combined(*(part for part in name.split("+") if not concerns_backspace(part)))
 
 

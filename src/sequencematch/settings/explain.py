@@ -1,4 +1,4 @@
-"""Says in one sentence what is wrong with a setting, and what would be right."""
+"""Error messages about settings: one sentence with what is wrong and what would be right."""
 
 import difflib
 from collections.abc import Callable, Iterable
@@ -49,7 +49,7 @@ def sentence(error: ValidationError, model: type[BaseModel], write: Callable[[tu
 
 
 def unknown(path: str, name: str, known: Iterable[str]) -> str:
-    """A name that does not exist, with the one probably meant, or else all there are."""
+    """A message for a name that does not exist, with the name probably meant, or else all there are."""
     known = list(known)
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean '{close[0]}'?" if close else f"known are: {', '.join(known)}"
@@ -78,7 +78,7 @@ def _number(value: float) -> str:
 
 
 def _members(field) -> dict[str, type[BaseModel]]:
-    """The groups of settings that a field may hold, by the tag that tells them apart."""
+    """The groups of settings that a field may hold, by their tag."""
     return {tag.tag: model for model, tag in map(get_args, get_args(field.annotation))}
 
 

@@ -1,8 +1,8 @@
 """The losses: what each trains on, and which settings a job that trains by it reads.
 
-This is the one place that says so. The configuration, the rules of the workflow, the training scripts, tables and model
-cards take it from here; ``training/losses.py`` has the function of each loss. It imports nothing, so that a table does
-not depend on the settings of training.
+All else takes this from here: the configuration, the rules of the workflow, the training scripts, tables and model
+cards. ``training/losses.py`` has the function of each loss. This module imports nothing, so that a table does not
+depend on the settings of training.
 """
 
 from collections.abc import Collection, Mapping
@@ -21,10 +21,10 @@ NOISED = CLEAN | {"pretrain_steps", "bkspc_start"}
 class Loss:
     """A loss by its properties.
 
-    title: its name in words; noised: whether it trains on noised data, at every noise level, and goes on from the k
-    steps of BC (otherwise on clean data, from the base model); backspace: whether its policy has ``<bkspc>``; rollouts:
-    whether it trains on rollouts too; relabels: whether the expert relabels them, which needs a reference completion;
-    reads: the settings that ``finetune`` needs for it.
+    title: its name in words. noised: whether it trains on noised data, at every noise level, and starts from the k
+    steps of BC; otherwise it trains on clean data, from the base model. backspace: whether its policy has ``<bkspc>``.
+    rollouts: whether it also trains on rollouts. relabels: whether the expert relabels them, which needs a reference
+    completion. reads: the settings that ``finetune`` needs for it.
     """
 
     title: str
@@ -41,7 +41,7 @@ class Loss:
 
     @property
     def annealed(self) -> bool:
-        """Whether BC has a share beta of it, which falls during training."""
+        """Whether it is mixed with BC, whose weight beta falls during training."""
         schedule = self.reads["schedule"]
         return schedule is None or "beta_final" in schedule
 

@@ -1,7 +1,8 @@
 """The map: a default cell, and axes on which one thing at a time differs from it.
 
 A cell compares a few roles (by convention mle, bc and sm), each a method on a task, in several readings (ways of
-decoding). What a cell says beside its place is what differs there: for all roles, or for those it names. Free of torch.
+decoding). Besides its place, a cell names what differs there, for all roles or for some. This module does not import
+torch.
 """
 
 import itertools
@@ -23,7 +24,7 @@ SAMPLED, GREEDY, PERTURBED = COLUMNS = ("sampled", "greedy", "perturbed")
 
 
 class Cell(Section):
-    """A place on an axis. A text stands for all roles, a mapping for the roles it names."""
+    """A place on an axis. A text applies to all roles, a mapping to the roles that it names."""
 
     at: str = Field(description="what the place is called", min_length=1)
     task: str | dict[Name, str] = setting({}, "task, instead of the map's")
@@ -69,7 +70,7 @@ class Map(Section):
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a comparison: what the runs of a method score in a decoding."""
+    """One side of a comparison: the runs of a method, in one decoding."""
 
     task: str
     method: str
@@ -84,7 +85,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Reading:
-    """A cell in one decoding: the side that each role takes, and the one it takes in the default cell so decoded."""
+    """A cell in one decoding: the side of each role, and its side in the default cell in the same decoding."""
 
     axis: str
     at: str
@@ -94,7 +95,7 @@ class Reading:
 
     @property
     def column(self) -> str:
-        """The column of the map's table in which the reading stands."""
+        """The column of the reading in the map's table."""
         return column_of(next(iter(self.sides.values())).decoding)
 
     @cached_property
@@ -123,7 +124,7 @@ def column_of(decoding: str) -> str:
 def readings_of(described: Map, noiseless: Collection[str]) -> list[Reading]:
     """Every cell in every reading, axis by axis. ``noiseless``: methods whose runs are at eta 0, without ``<bkspc>``.
 
-    Raises ValueError where a cell's decoding and a reading do not go together.
+    Raises ValueError if a cell's decoding and a reading cannot be combined.
     """
     found = []
     for name, axis in described.axes.items():

@@ -98,7 +98,7 @@ LESS = "'$'\\x3c''"
 
 
 def escaped(words: str) -> str:
-    """A quoted command line in which no ``<`` is to be seen."""
+    """A quoted command line without any visible ``<``."""
     return words.replace("<", LESS)
 
 

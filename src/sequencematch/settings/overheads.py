@@ -62,13 +62,13 @@ class Overhead(Section):
 
     @property
     def longest(self) -> int:
-        """Positions that the longest sequence takes: a generation has room for tokens that are taken back."""
+        """Positions that the longest sequence takes. A generation needs room for deleted tokens too."""
         pairs = [parse_geometry(geometry) for geometry in self.geometries]
         lengths = [prompt + longest_rollout(continuation, self.pops) for prompt, continuation in pairs]
         return max(*lengths, *self.contexts, *self.masked, 0)
 
     def check_fits(self, model: Model) -> None:
-        """Raises UserError where a network made here is too short for it."""
+        """Raises UserError if a network from scratch has too short a context."""
         if model.source == "scratch" and self.longest > model.context:
             raise UserError(
                 f"sequences take up to {self.longest} positions (prompt, continuation and the tokens taken back, "
@@ -77,7 +77,7 @@ class Overhead(Section):
 
 
 def longest_rollout(continuation: int, pops: float) -> int:
-    """Actions after which as many tokens as the continuation has are left, a share ``pops`` of them being pops."""
+    """Actions that leave as many tokens as the continuation has, with a share ``pops`` of deletions."""
     return math.ceil(continuation / (1 - 2 * pops))
 
 
