@@ -156,7 +156,7 @@ def take(piece: Piece, seconds: float) -> None:
     facts = {"piece": piece.name, "state": state, "parts": parts, "seconds": round(time.time() - begun, 1)}
     write_json(piece.record, facts | device() | provenance.describe())
     if state == "failed":
-        raise UserError(f"the piece '{piece.name}' failed (status {code}): what it said stands above")
+        raise UserError(f"the piece '{piece.name}' failed (status {code}): its message is above")
     if state == "stopped" and (not piece.resumes or parts == MOST_PARTS):
         raise UserError(
             f"the piece '{piece.name}' was not finished after {parts} times {seconds:.0f} s: give it longer, as by "

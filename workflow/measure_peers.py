@@ -95,7 +95,7 @@ def table(measured: dict, args) -> str:
         "environment",
         "sampler",
         "prompts at once",
-        "tokens that stand, per second",
+        "live tokens per second",
         "ratio to the peer",
         "forward passes per token written",
         "largest error of log pi",

@@ -65,7 +65,7 @@ def _add_sample(commands) -> None:
         type=_number(float, 0, 0.999),
         default=0.0,
         metavar="X",
-        help="take back tokens less likely than X times the likeliest of their place (0.3, say), whatever the model "
+        help="delete tokens less likely than X times the likeliest at their place (such as 0.3), whatever the model "
         "has learned; 0 is off",
     )
     command.add_argument(

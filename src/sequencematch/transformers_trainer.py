@@ -54,7 +54,7 @@ class SequenceMatchConfig(TrainingArguments):
     eta: float = field(default=0.2, metadata={"help": "chance of a wrong token and its <bkspc> before each token"})
     noise_draws: int = field(default=2, metadata={"help": "noisings of each example, used in turn by epochs"})
     bc_steps: int = field(default=100, metadata={"help": "gradient steps of behavioural cloning alone, at the start"})
-    beta_final: float = field(default=0.2, metadata={"help": "final weight of BC beside SequenceMatch"})
+    beta_final: float = field(default=0.2, metadata={"help": "final weight of BC in beta L_BC + (1 - beta) L_SM"})
     beta_steps: int = field(default=100, metadata={"help": "steps over which that weight falls from 1"})
     divergence: str = field(default="chi2_mixture", metadata={"help": "kl, js, chi2, chi2_mixture or mle"})
     alpha: float = field(default=0.03, metadata={"help": "weight of the causal-entropy term"})

@@ -107,7 +107,7 @@ def test_null_removes_a_key():
         ({"tables": {"table6": {"methods": ["bcc"]}}}, "tables.table6.methods: 'bcc' is unknown; did you mean 'bc'?"),
         (
             {"methods": {"sm": {"schedule": {"steps": 350}}}},
-            "methods.sm.schedule.steps is shared by all methods of a task, so that they start alike and take the same "
+            "methods.sm.schedule.steps is shared by all methods of a task, so that they start equal and take the same "
             "number of steps: set it for the task; a method may change beta_final and beta_steps",
         ),
         (
@@ -128,7 +128,7 @@ def test_null_removes_a_key():
         ),
         (
             {"overheads": {"table3": {"model": {"context": 1024}}}},
-            "overheads.table3: sequences take up to 4096 positions (prompt, continuation and the tokens taken back, "
+            "overheads.table3: sequences take up to 4096 positions (prompt, continuation and deleted tokens, "
             "contexts, masked), and the model has 1024 (context): raise it, or shorten them",
         ),
         (
@@ -137,7 +137,7 @@ def test_null_removes_a_key():
         ),
         (
             {"overheads": {"table6": {"title": "T", "measured": {}}}},
-            "overheads.table6: a table of that name stands under tables; rename one of them",
+            "overheads.table6: tables has an entry of that name; rename one of them",
         ),
         # What is measured.
         (
@@ -247,12 +247,11 @@ def test_null_removes_a_key():
         ),
         (
             {"schedule": {"pretrain_steps": 700, "steps": 700}},
-            "schedule: pretrain_steps (k = 700) must lie below steps (700), or SequenceMatch has no step left",
+            "schedule: pretrain_steps (k = 700) must be below steps (700), or SequenceMatch has no step left",
         ),
         (
             {"tasks": {"mul": {"schedule": {"pretrain_steps": 700, "steps": 700}}}},
-            "tasks.mul.schedule: pretrain_steps (k = 700) must lie below steps (700), "
-            "or SequenceMatch has no step left",
+            "tasks.mul.schedule: pretrain_steps (k = 700) must be below steps (700), or SequenceMatch has no step left",
         ),
         (
             {"rollouts": {"buffer": 8}},
@@ -302,8 +301,8 @@ def test_the_file_blamed_is_the_one_that_says_it(tmp_path):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("a: 1\nb: 2\na: 3\n", "line 3: not valid YAML ('a' stands here twice)"),
-        ("a:\n  b: 1\n  b: 1\n", "line 3: not valid YAML ('b' stands here twice)"),
+        ("a: 1\nb: 2\na: 3\n", "line 3: not valid YAML ('a' occurs here twice)"),
+        ("a:\n  b: 1\n  b: 1\n", "line 3: not valid YAML ('b' occurs here twice)"),
         ("a: [1\nb: 2\n", "line 2: not valid YAML"),
         ("a: !!python/object/apply:os.getcwd []\n", "not valid YAML"),
         ("- a\n", "holds no settings (key: value)"),

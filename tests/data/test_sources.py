@@ -208,7 +208,7 @@ CUT_OFF = gzip.compress(b"one\tun\n" * 500, mtime=0)[:-9]
     ("name", "content", "sentence"),
     [
         ("a.tsv", b"one\tun\ntwo deux\n", "a.tsv, line 2: 1 columns where there must be 2, parted by one tab"),
-        ("a.tsv", b"one\tun\n\tdeux\n", "a.tsv, line 2: empty, where a sentence must stand"),
+        ("a.tsv", b"one\tun\n\tdeux\n", "a.tsv, line 2: empty, but must be a sentence"),
         (
             "a.jsonl",
             b'{"en": "one", "fr": "un"}\n{"en": "two",\n',
@@ -217,7 +217,7 @@ CUT_OFF = gzip.compress(b"one\tun\n" * 500, mtime=0)[:-9]
         ("a.jsonl", b"[1, 2]\n", "a.jsonl, line 1: not a JSON object, but '[1, 2]'"),
         ("a.jsonl", b'{"en": "one"}\n', "a.jsonl, line 1: 'fr' is missing (there are: 'en')"),
         ("a.jsonl", b'{"en": "one", "fr": null}\n', "a.jsonl, line 1: 'fr' is None, not text (there are: 'en', 'fr')"),
-        ("a.jsonl", b'{"en": "one", "fr": " "}\n', "a.jsonl, line 1: empty, where a sentence must stand"),
+        ("a.jsonl", b'{"en": "one", "fr": " "}\n', "a.jsonl, line 1: empty, but must be a sentence"),
         ("a.tsv", b"one\tun\ntwo\td\xe9ux\n", "a.tsv, line 2: byte 6 is not UTF-8 (0xe9): convert the file to UTF-8"),
         ("a.tsv.gz", b"one\tun\n", "a.tsv.gz' is not a valid gzip file (Not a gzipped file"),
         ("a.tsv.gz", CUT_OFF, "a.tsv.gz' is not a valid gzip file (Compressed file ended"),

@@ -112,7 +112,7 @@ def test_only_the_settings_asked_for_become_options():
         (
             "--evaluation.decodings greedy greedy",
             Evaluation,
-            "--evaluation.decodings: greedy, greedy: each may stand there once",
+            "--evaluation.decodings: greedy, greedy: each may occur once",
         ),
         (
             "--optimiser.batch 32 --optimiser.micro_batch 5",

@@ -88,7 +88,7 @@ def test_a_stopped_piece_goes_on_until_it_is_done_and_is_not_done_again(folder):
 
 def test_what_fails_or_cannot_be_gone_on_with_is_one_sentence(folder):
     failing = Piece("a failing one", script(folder, "raise SystemExit(7)"), resumes=True)
-    with pytest.raises(UserError, match=r"the piece 'a failing one' failed .status 7.: what it said stands above"):
+    with pytest.raises(UserError, match=r"the piece 'a failing one' failed .status 7.: its message is above"):
         take(failing, 60)
     slow = Piece("a slow one", script(folder, "import time; time.sleep(60)"))
     with pytest.raises(

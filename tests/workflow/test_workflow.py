@@ -124,7 +124,7 @@ def test_every_scale_has_a_plan(scale, tmp_path):
         ("noise={kind: digits}", "noise.kind is 'digits', but must be one of task, random, unigram, model"),
         ("tables={table6: {task: mull}}", "tables.table6.task: 'mull' is unknown; did you mean 'mul'?"),
         ("tables={table6: {methods: [smm]}}", "tables.table6.methods: 'smm' is unknown; did you mean 'sm'?"),
-        ("schedule={pretrain_steps: 300, steps: 300}", "pretrain_steps (k = 300) must lie below steps (300)"),
+        ("schedule={pretrain_steps: 300, steps: 300}", "pretrain_steps (k = 300) must be below steps (300)"),
         ("rollouts={buffer: 8}", "rollouts.buffer is 8, but must be at least optimiser.batch (64)"),
     ],
 )

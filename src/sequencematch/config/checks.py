@@ -55,7 +55,7 @@ def _check_names(config: Config, write: Write) -> None:
         if source is not None and source not in config.sources:
             raise UserError(unknown(f"{write(('tasks', name, 'data', 'source'))}: '{source}'", source, config.sources))
     for name in config.overheads.keys() & config.tables.keys():
-        raise UserError(f"{write(('overheads', name))}: a table of that name stands under tables; rename one of them")
+        raise UserError(f"{write(('overheads', name))}: tables has an entry of that name; rename one of them")
     for name, table in config.tables.items():
         if table.task not in config.tasks:
             raise UserError(unknown(f"{write(('tables', name, 'task'))}: '{table.task}'", table.task, config.tasks))
@@ -180,7 +180,7 @@ def _check_settings(config: Config, task: str, method: str | None, write: Write)
     if shared:
         raise UserError(
             f"{write(('methods', method, 'schedule', min(shared)))} is shared by all methods of a task, so that they "
-            f"start alike and take the same number of steps: set it for the task; a method may change "
+            f"start equal and take the same number of steps: set it for the task; a method may change "
             f"{' and '.join(sorted(OF_FINE_TUNING))}"
         )
 

@@ -124,7 +124,7 @@ class _UniqueKeys(yaml.SafeLoader):
             if not isinstance(key, str | int | float):
                 raise yaml.constructor.ConstructorError(None, None, f"{key!r} is no name", key_node.start_mark)
             if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key!r} stands here twice", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} occurs here twice", key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
 

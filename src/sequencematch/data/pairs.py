@@ -111,5 +111,5 @@ def _pair_of(row: dict, languages: Sequence[str], where: str) -> Pair:
 
 def _some_text(text: str, where: str) -> str:
     if not text.strip():
-        raise UserError(f"{where}: empty, where a sentence must stand")
+        raise UserError(f"{where}: empty, but must be a sentence")
     return text.strip()

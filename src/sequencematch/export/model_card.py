@@ -89,9 +89,9 @@ def _summary(policy: Policy, provenance: dict) -> str:
     method = _method(provenance)
     kind = f"A causal language model trained by {method}"
     if not policy.backspace:
-        return f"{kind}. It has no `<bkspc>`: it stands beside SequenceMatch models for comparison.\n"
+        return f"{kind}. It has no `<bkspc>`, and serves for comparison with SequenceMatch models.\n"
     return (
-        f"{kind}, with one action beside the tokens: `<bkspc>` (token {policy.bkspc}) takes the last token back. "
+        f"{kind}, with one more action than tokens: `<bkspc>` (token {policy.bkspc}) takes the last token back. "
         "See *SequenceMatch: Imitation Learning for Autoregressive Sequence Modelling with Backtracking* "
         "(Cundy & Ermon, arXiv 2306.05426); this is an independent reproduction.\n"
     )
@@ -203,6 +203,6 @@ def _limits(policy: Policy, model: Model) -> str:
         lines += [
             "The state has no memory of a deletion, so greedy decoding can delete and write the same token for ever; "
             "`max_new_tokens` ends it, and a negative `bkspc_bias` avoids most of it.",
-            "The end of a sequence cannot be taken back.",
+            "The end of a sequence cannot be deleted.",
         ]
     return "\n".join(["## Limits", "", *(f"- {line}" for line in lines), ""])

@@ -137,7 +137,7 @@ def _check(
         if not len(prompt):
             raise ValueError("a rollout needs at least one prompt token (<bos>): its first state")
         if bkspc in beginning:
-            raise ValueError("what was begun holds live tokens alone, no <bkspc>")
+            raise ValueError("beginnings must hold live tokens only, no <bkspc>")
         if (length := len(prompt) + len(beginning)) + decoding.max_actions > context:
             raise UserError(
                 f"prompt {k} ({length} tokens) and max_actions ({decoding.max_actions}) exceed the "

@@ -77,7 +77,7 @@ class Translation(Language):
 class Text(Language):
     """Passages of documents: a prompt and its continuation."""
 
-    family: Literal["text"] = setting("text", "passages of documents and how they go on")
+    family: Literal["text"] = setting("text", "passages of documents and their continuations")
     source: Name = setting("python_topics", "name of the corpus, an entry of the configuration's sources")
     prompt: Size = setting(32, "tokens given, <bos> included")
     continuation: Size = setting(64, "tokens to be written after them")

@@ -32,7 +32,7 @@ class Evaluation(Section):
         "tokens pushed after a wrong first token before decoding may take it back; none: not measured",
     )
     error_decodings: tuple[str, ...] = setting(
-        ("greedy", "greedy+takeback_ratio=0.3"), "how decoding goes on after them: names as in decodings"
+        ("greedy", "greedy+takeback_ratio=0.3"), "decodings that follow them; names as in decodings"
     )
     shown: Annotated[int, Field(ge=0)] = setting(
         5, "first examples shown in full, the last token of their prompt replaced by a random one (text)"
@@ -52,7 +52,7 @@ class Evaluation(Section):
     @classmethod
     def _distinct(cls, values):
         if len(set(values)) < len(values):
-            raise ValueError(f"{', '.join(map(str, values))}: each may stand there once")
+            raise ValueError(f"{', '.join(map(str, values))}: each may occur once")
         return values
 
     @property

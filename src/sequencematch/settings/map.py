@@ -44,7 +44,7 @@ class Axis(Section):
     @classmethod
     def _distinct(cls, cells):
         if len({cell.at for cell in cells}) < len(cells):
-            raise ValueError(f"{', '.join(cell.at for cell in cells)}: each place may stand there once")
+            raise ValueError(f"{', '.join(cell.at for cell in cells)}: each place may occur once")
         return cells
 
 

@@ -49,7 +49,7 @@ class Schedule(Section):
     def _k_below_total(self):
         if self.pretrain_steps >= self.steps:
             raise ValueError(
-                f"pretrain_steps (k = {self.pretrain_steps}) must lie below steps ({self.steps}), "
+                f"pretrain_steps (k = {self.pretrain_steps}) must be below steps ({self.steps}), "
                 "or SequenceMatch has no step left"
             )
         return self
@@ -63,7 +63,9 @@ class Objective(Section):
     )
     alpha: float = setting(0.03, "weight of the causal-entropy term", gt=0)
     gamma: float = setting(0.95, "discount", gt=0, lt=1)
-    weighting: Literal["discounted", "uniform"] = setting("discounted", "weight gamma^i per transition, or all alike")
+    weighting: Literal["discounted", "uniform"] = setting(
+        "discounted", "weight gamma^i per transition, or the same for all"
+    )
     c: float = setting(0.5, "weight of the chi2-mixture's quadratic", ge=0)
     beta_mix: float = setting(0.5, "share of that quadratic on data (the rest on rollouts)", ge=0, le=1)
     js_delta: float = setting(0.01, "js continues as a straight line below -log 2 + js_delta", gt=0)
@@ -107,7 +109,7 @@ class Rollouts(Section):
             raise ValueError(f"{value} is too small to divide by: choose 0, which is greedy, or 1e-6 and above")
         return value
 
-    concurrent: bool = setting(False, "draw rollouts in a process of their own while training goes on")
+    concurrent: bool = setting(False, "draw rollouts in a second process while training continues")
     staleness: Annotated[int, Field(ge=0)] = setting(
         8, "most gradient steps by which the weights behind rollouts that enter the buffer are old (concurrent)"
     )
