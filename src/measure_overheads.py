@@ -1,6 +1,6 @@
-"""Time what an overhead table shows, side by side, on random tokens.
+"""Time what an overhead table shows, on random tokens.
 
-The steps and generations of MLE, BC and SequenceMatch; or one part beside what it replaces.
+Either the steps and generations of MLE, BC and SequenceMatch, or one part and what it replaces.
 """
 
 from pathlib import Path

@@ -1,8 +1,8 @@
-"""Our sampler with take-back beside packages that do the like: same model, prompts, rule and seeds, in one run.
+"""Compare our sampler, which deletes tokens, with packages that do the same: one model, prompts, rule and seeds.
 
-Each package is installed in an environment of its own, and given as NAME=PYTHON, the interpreter there. Ours runs in
-the same environment beside it, so that versions of transformers are no difference. Rounds of all alternate. For
-example:
+Each package is installed in an environment of its own, given as NAME=PYTHON with the interpreter there. Our sampler
+runs in the same environment, so that both use the same version of transformers. The rounds of all samplers alternate.
+For example:
 
     python -m venv /tmp/rewind && /tmp/rewind/bin/pip install torch==2.13.0 backtracking-llm==0.3.1 "transformers<5"
     python workflow/measure_peers.py --model FOLDER --peers backtracking-llm=/tmp/rewind/bin/python --output peers

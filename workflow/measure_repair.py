@@ -1,8 +1,8 @@
 """How well a pretrained model repairs texts with wrong words by the rule of ``takeback/``, on CPython's manual.
 
 In each passage some words are replaced by other words of the manual. Its first words are the prompt, the rest is the
-draft. A word is found where one of its tokens falls under the rule: in the text as it stands, or while it is repaired,
-where words that the model wrote instead stand before it. A right word that is found is falsely accused. For example:
+draft. A word is found if one of its tokens falls under the rule: in the unchanged text, or during repair, after words
+that the model wrote instead of others. A right word that is found is falsely accused. For example:
 
     python workflow/measure_repair.py --model FOLDER --output repair
 """

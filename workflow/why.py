@@ -111,7 +111,7 @@ def changed_options(old: dict[str, str], new: dict[str, str]) -> Iterator[Cause]
                 yield Cause("{} changed", name)
             else:
                 sentence = f"{name} {before} -> {after}"
-                yield Cause(sentence.replace("{", "{{").replace("}", "}}"))  # what stands in braces is no subject
+                yield Cause(sentence.replace("{", "{{").replace("}", "}}"))  # text in braces is no subject
 
 
 def row(workflow: Workflow, rule: str, concerned: dict[Cause, set[Job]]) -> tuple[str, str, str, str]:

@@ -149,7 +149,7 @@ def _any_model(source: Path):
 
 
 class _Typewriter:
-    """Shows actions as they are taken: in colour on a terminal, where a mark stands for each deletion."""
+    """Shows actions as they are taken. On a terminal they have colours, and each deletion is a mark."""
 
     def __init__(self, tokenizer, stream):
         self.tokenizer = tokenizer

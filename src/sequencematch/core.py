@@ -170,7 +170,7 @@ def algorithm_2(rows: Sequence[Trajectory], bkspc: int, pad: int = 0) -> tuple[I
 
     At a ``<bkspc>`` the input is a copy of the token that becomes the last live one, at that token's
     position id, and from there on both the deleted token and the original are masked out. ``y`` is
-    implied: the action taken at input position t stands at t + 1. The printed position ids start at
+    implied: the action taken at input position t is the input at t + 1. The printed position ids start at
     1; ours start at 0. O(L^2) memory, where the state tree needs one integer per token.
     """
     length = max(len(row.prompt) + len(row.actions) for row in rows)

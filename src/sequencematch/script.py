@@ -197,7 +197,7 @@ def explanation(error: BaseException) -> str | None:
 def processes() -> tuple[int, int]:
     """This process's number among those that a launcher started together, and how many they are: (0, 1) if it is alone.
 
-    Raises UserError where the environment speaks of several processes, but no launcher started this one.
+    Raises UserError if the environment names several processes, but no launcher started this one.
     """
     given = {name: os.environ[name] for name in PROCESS_VARIABLES if name in os.environ}
     try:

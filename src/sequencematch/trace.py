@@ -38,7 +38,7 @@ def trace(prompt: Sequence[str], actions: Sequence[str]) -> dict:
     Keys: ``prompt``, ``actions``, ``states`` (live tokens before each action and after the last), and ``state_tree``
     and ``algorithm_2``, each with ``token``, ``position``, ``mask`` (row i: what position i attends to) and ``state``
     (the input position that holds each state); ``state_tree`` has ``end`` as well: token j is seen by j .. end[j] - 1.
-    Raises UserError where ``<bkspc>`` would remove a prompt token, or stands in the prompt.
+    Raises UserError if ``<bkspc>`` would delete a prompt token, or is part of the prompt.
     """
     if not prompt or BKSPC in prompt:
         raise UserError(f"the prompt needs at least one token (<bos>), and {BKSPC} is not one of them")

@@ -1,4 +1,4 @@
-# Stage 5: one page about all of it, and the figures that only stand there.
+# Stage 5: one page about everything, and the figures that only this page has.
 
 
 localrules:

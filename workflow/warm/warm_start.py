@@ -14,7 +14,7 @@ is. The server itself has no more of the environment than imports need, and no j
 hub's token.
 
 The server ends with the run (the process ``SEQUENCEMATCH_RUN_PID``), a script with the job that asked for it.
-A file beside the socket names the worker of each job, so that benchmarks count it (``config/benchmarks.py``).
+A file next to the socket names the worker of each job, so that benchmarks count it (``config/benchmarks.py``).
 """
 
 import fcntl

@@ -102,7 +102,7 @@ ONE_FILE = {".tsv": _table_pairs, ".jsonl": _json_pairs}
 
 
 def _pair_of(row: dict, languages: Sequence[str], where: str) -> Pair:
-    """The two texts of a row, which stand in it or in its ``translation``."""
+    """The two texts of a row, which it holds itself or in its ``translation``."""
     inner = row.get("translation")
     texts = inner if isinstance(inner, dict) else row
     first, second = (text_at(texts, language, where).strip() for language in languages)

@@ -6,8 +6,8 @@ the forms of dates, times, amounts and measures are the Unicode CLDR's (Unicode 
 numbers in words are those of ``num2words`` (LGPL, used as a library). The texts follow the versions of both.
 
 A sentence is one of ``TEMPLATES``, each as likely as the others. A template draws its slots from the tables of
-``phrase_words`` and writes them into an English and a French pattern. What French needs beyond the words, gender,
-stands in the tables; the rest follows by rule: articles and prepositions of countries, elision, the feminine of
+``phrase_words`` and writes them into an English and a French pattern. French also needs the gender of words,
+which the tables have. The rest follows by rule: articles and prepositions of countries, elision, the feminine of
 numbers, the agreement of adjectives and participles. For instance:
 
     Her aunt's gray suitcase weighs 12.5 kilograms.

@@ -9,12 +9,12 @@ kept where it reads as sentences:
 
 - it starts with a capital letter, a quoted word or an emphasised one, after the mark of a list item if there is one,
   and ends with a full stop, a colon, a question mark or a closing bracket after one of these;
-- it has at least ``SHORTEST`` words, and at least ``WORDLIKE`` of them are of letters alone, but for punctuation.
+- it has at least ``SHORTEST`` words, and at least ``WORDLIKE`` of them consist of letters, apart from punctuation.
 
 Code, grammars, tables, headings, signatures and doctests fail this; a term is cut from its definition. Emphasis
 and footnote marks are removed, and typographic quotes are written in ASCII. Chapters such as ``specialnames``
-repeat others: a block stands in the first topic alone that has it, so that no document repeats a paragraph of
-another. What a topic then has is cut into documents of a few blocks, each of at least ``DOCUMENT`` words.
+repeat others, so a block is kept only in the first topic that has it, and no document repeats a paragraph of
+another. The rest of a topic is cut into documents of a few blocks, each of at least ``DOCUMENT`` words.
 """
 
 import re

@@ -19,8 +19,8 @@ SPLITS = ("train", "validation", "test")
 BOM = "\ufeff"
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 LONGEST_LINE = 2**28  # bytes
-# What a gzip file may grow to when it is decompressed: so many times its size, and some more if it is small. Text is
-# compressed to about a third; a file made to fill the memory, to a thousandth.
+# How far a gzip file may grow when it is decompressed: this many times its size, plus SMALL. Text is compressed to
+# about a third, a file made to fill the memory to a thousandth.
 LARGEST_RATIO = 50
 SMALL = 2**26  # bytes
 

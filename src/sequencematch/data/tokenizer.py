@@ -216,7 +216,7 @@ def pretrained_tokenizer(source: str, revision: str = "main", trust_remote_code:
     files = [*type(found).vocab_files_names.values(), "tokenizer.json"]
     if not tokenizer.ordinary_ids or (Path(source).is_dir() and not any((Path(source) / f).exists() for f in files)):
         raise UserError(
-            f"'{source}' holds no tokenizer: put the tokenizer's files ({', '.join(dict.fromkeys(files))}) beside the "
+            f"'{source}' holds no tokenizer: put the tokenizer's files ({', '.join(dict.fromkeys(files))}) next to the "
             "model's, from where you got it"
         )
     return tokenizer

@@ -2,8 +2,8 @@
 
 The row of ``<bkspc>`` is folded into the unembedding as one more token, so logits and log-probabilities are those of
 the training model, with one exception: the offset head is left out of the network. It adds one number to all
-logits of a state, so log pi(a|s) does not depend on it; its tensors lie beside the network
-(``offset.safetensors``) for those who want the value V(s) = logsumexp_a l(a|s) as it was trained.
+logits of a state, so log pi(a|s) does not depend on it; its tensors are in a file of their own
+(``offset.safetensors``), for users who want the value V(s) = logsumexp_a l(a|s) as it was trained.
 """
 
 import copy

@@ -21,7 +21,7 @@ MEASURES = {
 }
 
 
-# What a hub shows beside the card, by its names for them.
+# What a hub shows in addition to the card, by its names for them.
 HUB_METRICS = {"accuracy": "accuracy", "bleu": "bleu", "chrf": "chrf", "perplexity": "perplexity", "mauve": "mauve"}
 
 

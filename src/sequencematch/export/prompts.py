@@ -7,8 +7,8 @@ import tokenizers
 from sequencematch.data.tokenizer import Tokenizer
 from sequencematch.errors import UserError
 
-# What stands before a completion, without the blank that follows it in data ("{question} Solution: {solution}"). The
-# blank is easily left out, and the model then sees other tokens than in training.
+# The words before a completion, without the blank that follows them in data ("{question} Solution: {solution}"). If a
+# user leaves out the blank, the model sees other tokens than in training.
 MARKERS = ("Solution:", "Translation:")
 LONGEST = 300  # characters of a prompt that a card shows
 INVENTED = ("What is 3 * 4? Solution: ", "The ")

@@ -26,9 +26,9 @@ from sequencematch.core import Inputs
 from sequencematch.errors import UserError
 
 STATE_TREE = "state_tree"
-BLOCK = 128  # nodes that Flex decides on together; up to so many are attended to in one call, on any device
+BLOCK = 128  # nodes that Flex decides on together; up to this many are attended to in one call, on any device
 CAUSAL_BLOCK = 128  # queries of one causal call: the kernel computes some of what is not causal, less in short calls
-CPU_BLOCK = 64  # nodes that die within so many pushes are attended from in blocks of so many, on a CPU
+CPU_BLOCK = 64  # nodes that are deleted within this many pushes attend in blocks of this size, on a CPU
 
 _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
@@ -153,7 +153,7 @@ def choose_kernel(inputs: Inputs, dtype: torch.dtype) -> "Whole | Blocks | Flex"
         return Whole(None)
     if inputs.end is not None:
         end, length = inputs.end, inputs.end.shape[1]
-        # Padding (end 0) at the right is out of sight of all that stands before it.
+        # Padding (end 0) is on the right, where no earlier position sees it.
         if bool((((end == length) | (end == 0)).all()) & (end.diff(dim=1) <= 0).all()):
             return Whole(None)
         if length > BLOCK and end.is_cuda:

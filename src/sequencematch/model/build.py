@@ -223,7 +223,7 @@ def on_accelerator(policy: Policy) -> Policy:
 
 
 # --------------------------------------------------------------------------------------------------
-# Files: policy.json says how to build the policy, the tensors that were trained lie beside it
+# Files: policy.json says how to build the policy; the trained tensors are in files next to it
 # --------------------------------------------------------------------------------------------------
 
 

@@ -17,7 +17,7 @@ from transformers.cache_utils import Cache, StaticLayer
 from sequencematch.core import Inputs
 from sequencematch.model.attention import hidden_states
 
-# Forward passes of fixed shapes read the cache up to a multiple of so many positions.
+# Forward passes of fixed shapes read the cache up to a multiple of this many positions.
 STRIDE = 128
 
 

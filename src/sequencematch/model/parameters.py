@@ -1,6 +1,6 @@
 """How many parameters a network and its adapters have, counted on a network without weights.
 
-The memory arithmetic of docs/paper_scale.md stands on these numbers.
+The memory arithmetic of docs/paper_scale.md uses these numbers.
 """
 
 from dataclasses import dataclass

@@ -37,7 +37,7 @@ class Policy(nn.Module):
         unembedding = lm.get_output_embeddings().weight
         self.bkspc = len(unembedding)  # the first id after the vocabulary's rows
         width = lm.config.hidden_size
-        # As transformers does for new rows: the mean of the old ones, hence no token's rival at first.
+        # The mean of the old rows, as transformers starts new rows: <bkspc> is then no rival of the likely tokens.
         self.bkspc_row = nn.Parameter(unembedding.detach().float().mean(0))
         first, last = nn.Linear(width + 1, OFFSET_WIDTH), nn.Linear(OFFSET_WIDTH, 1)
         nn.init.zeros_(last.weight)

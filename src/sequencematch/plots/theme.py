@@ -119,7 +119,7 @@ def legend(figure, handles: Sequence) -> None:
 
 
 def wrapped(text: str, columns: int) -> str:
-    """A label in lines of at most so many characters."""
+    """A label in lines of at most ``columns`` characters."""
     return textwrap.fill(text, columns)
 
 

@@ -9,7 +9,7 @@ from sequencematch.plots.theme import BLUE, GREEN, ORANGE, SOFT, drawing, legend
 from sequencematch.scores.deletions import Removal
 from sequencematch.scores.variants import Variant
 
-BARS = 24  # places are drawn in at most so many bars
+BARS = 24  # bars at most; each may hold several places
 
 
 def plot_backspaces(found: Mapping[Variant, tuple[int, Sequence[Removal]]], path: Path, known: bool) -> None:

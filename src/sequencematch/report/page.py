@@ -99,7 +99,7 @@ def _table(page: Path, table: Table) -> dict:
 
 
 def _panels(panels: Sequence[Panel], name: str) -> dict:
-    """Dot plots as SVGs that stand next to or below each other, and their legend."""
+    """Dot plots as SVGs, next to or below each other, and their legend."""
     drawn = [
         _inline(svg, f"{name}-{i}-", f"{panel.axis}, {panel.title}")
         for i, (svg, panel) in enumerate(zip(panel_svgs(panels), panels, strict=True))

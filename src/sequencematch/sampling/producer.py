@@ -103,8 +103,8 @@ class Background:
         except (EOFError, OSError):
             self.process.join()
             raise UserError(
-                f"the process that draws rollouts has ended (exit status {self.process.exitcode}; what it said stands "
-                "above, -9 says that it was killed, perhaps for want of memory): run again to continue from the last "
+                f"the process that draws rollouts has ended (exit status {self.process.exitcode}; its message is "
+                "above, -9 means that it was killed, perhaps for lack of memory): run again to continue from the last "
                 "checkpoint, or set rollouts.concurrent to false"
             ) from None
         if isinstance(answer, UserError):

@@ -125,7 +125,7 @@ class Source(Section):
         return {split: files for split, files in named.items() if files and self.kind == "files"}
 
     def extracted(self, name: str, family: str) -> "Source":
-        """The corpus itself; for a package, which stands in the configuration as ``name``, the file made from it."""
+        """The corpus itself; for a package, which the configuration calls ``name``, the file made from it."""
         if self.kind != "package":
             return self
         file = MADE[family].format(package=name)

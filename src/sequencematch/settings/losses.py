@@ -8,7 +8,7 @@ depend on the settings of training.
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-# Names of settings, by section; None stands for all settings of a section.
+# Names of settings, by section; None means all settings of a section.
 Settings = Mapping[str, Collection[str] | None]
 
 # Steps between rows of the metrics file, between validation losses and between checkpoints: every training reads them.

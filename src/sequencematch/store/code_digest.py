@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[2]
-NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")  # of a file or folder beside a module
+NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")  # of a file or folder next to a module
 
 
 def code_digest(entry: Path, unused: Collection[str] = (), source: Path = SOURCE) -> str:

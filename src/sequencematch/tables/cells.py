@@ -18,7 +18,7 @@ from sequencematch.scores.paper import Reported
 from sequencematch.scores.variants import Variant
 from sequencematch.store.files import read_text
 
-# Real text, whose measures stand in a table like those of a method.
+# Real text, which has its measures in a table like a method.
 REFERENCE = Variant("reference", 0.0)
 # The score that a table is about; one without any of these is about text.
 METRICS = ("accuracy", "bleu")

@@ -118,7 +118,7 @@ def _word(text: str) -> int:
 
 
 def _visible(text: str) -> str:
-    """Line ends, which could not be seen marked, as signs; likewise spaces that stand alone."""
+    """The text with visible signs for line ends and for single spaces, whose marks could not be seen otherwise."""
     return text.replace("\n", "↵") if text.strip() else text.replace("\n", "↵").replace(" ", "␣")
 
 

@@ -1,7 +1,7 @@
 """Table 8, measured on open text: how ``<bkspc>`` repairs, and what it does to the text as a truncation of sampling.
 
 The quantities differ from those of ``scores.py``: ``perplexity``, ``mauve``, ``entropy[<order>]``,
-``repetition`` and ``distinct`` of a decoding, as judged; ``held_out_nll`` of a model as it is sampled,
+``repetition`` and ``distinct`` of a decoding, as judged; ``held_out_nll`` of a model that may delete,
 ``held_out_nll_given_no_deletion``, ``held_out_nll_minus_<method>``.
 ``mauve_minus_<method>`` is a paired difference to that method in the same decoding,
 ``mauve_minus_<method>[<decoding>]`` to that decoding of it. MAUVE has one number per seed and none per question, so its
