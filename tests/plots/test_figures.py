@@ -9,7 +9,7 @@ from sequencematch.overheads.cells import LABELS, Cost
 from sequencematch.overheads.figures import plot_growth, plot_parts
 from sequencematch.overheads.measured import Measured, Value
 from sequencematch.plots.dots import Dot, Panel, plot_dots
-from sequencematch.plots.series import colours_of, dashes_of
+from sequencematch.plots.series import RULE, colours_of, dashes_of
 from sequencematch.plots.theme import DPI
 from sequencematch.plots.typed import Typed, plot_typed
 from sequencematch.report.backspaces import plot_backspaces
@@ -175,7 +175,7 @@ def test_nothing_is_cut_off_or_covered(kind, suffix, saved, tmp_path):
 def test_a_method_has_one_colour_everywhere():
     few, many = colours_of(["mle", "sm"]), colours_of(["mle", "bc", "sm", "sm_js", "uls"])
     assert all(few[method] == many[method] for method in few)
-    assert len({many[method] for method in ("mle", "uls", "bc", "sm", "sm_js")}) == 5
+    assert len({many[method] for method in ("mle", "uls", "bc", "sm", "dagger", "sm_js", RULE)}) == 7
     lower, higher = Variant("sm", 0.02), Variant("sm", 0.2)
     assert dashes_of([lower, higher]) == {lower: "dashed", higher: "solid"}
     assert set(LABELS) >= {"mle", "bc", "sm"}

@@ -77,6 +77,21 @@ def test_the_sentences_follow_the_intervals():
     assert equal == "**SM and BC do not differ significantly** (1 comparison)."
 
 
+def test_dagger_is_drawn_where_a_table_has_it():
+    dagger = Variant("dagger", 0.2)
+    more = [
+        Cell(dagger, "sampled", "accuracy", 0.6, 0.0, 0.5, 0.7),
+        Cell(dagger, "sampled", "accuracy_minus_mle", 0.1, 0.0, 0.05, 0.15),
+    ]
+    results = results_of([replace(MUL, cells=[*MUL.cells, *more]), replace(MUL, task="sums")], "default")
+    found = dots(forest_panels(results))
+    assert found["sampled", "mul", "DAgger"] == pytest.approx((10, 5, 15))
+    assert not any(row == "sums" and series == "DAgger" for _, row, series in found)
+    assert answers(results)[-1].startswith("**DAgger is significantly better than MLE** with sampling (mul at η = 0.2)")
+    colours = {dot.series: dot.colour for panel in forest_panels(results) for dot in panel.dots}
+    assert len(set(colours.values())) == len(colours) >= 4
+
+
 def test_the_caption_says_what_is_missing():
     other = a_table("sums", {(SM, "sampled", "mle"): (0.0, 0.1)})
     results = results_of([MUL, other], "default")

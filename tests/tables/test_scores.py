@@ -111,6 +111,30 @@ def test_hand_computed_cells(table):
     assert ("mle", "0.0", "sampled", "wrong_pop_share") not in cells
 
 
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_the_caption_names_the_split_that_was_sampled(make, tmp_path, split):
+    record = {"sha256": {}, "commit": "abc", "uncommitted_changes": False, "options": {"evaluation.split": split}}
+    (tmp_path / "samples.jsonl.provenance.json").write_text(json.dumps(record))
+    done, folder = make(RUNS)
+    assert done.returncode == 0, done.stderr
+    assert f"; 200 {split} questions." in (folder / "markdown").read_text()
+
+
+def test_repair_that_was_not_measured_has_no_section(make):
+    """``evaluation.corruptions: []``: no grid of methods alone, and no words about rates."""
+    unmeasured = [run | {"repair": {} if run["repair"] else None} for run in RUNS]
+    done, folder = make(unmeasured)
+    page = (folder / "markdown").read_text()
+    assert done.returncode == 0 and "repair" not in page.lower() and "| method |\n" not in page
+    assert "## Deletions in decoding" in page
+
+
+def test_dagger_is_written_as_its_authors_do(make):
+    done, folder = make([*RUNS, *(metrics("dagger", 0.2, seed, "1110" * 50) for seed in (1, 2))])
+    page = (folder / "markdown").read_text()
+    assert done.returncode == 0 and "| DAgger, η = 0.2 |" in page and "DAGGER" not in page
+
+
 def test_shares_stay_shares(table):
     cells, _ = table
     for (_, _, _, quantity), row in cells.items():
@@ -133,7 +157,7 @@ def test_markdown_says_what_was_compared_and_what_it_supports(table):
     _, markdown = table
     caption = markdown.partition("## How it was made")[2]
     assert markdown.startswith("# Table 6: a title\n")
-    for fact in ("scale `smoke`", "2 seeds (1, 2)", "200 test questions", "gradient steps in all 20", "data d"):
+    for fact in ("scale `smoke`", "2 seeds (1, 2)", "200 questions", "gradient steps in all 20", "data d"):
         assert fact in caption
     assert "commit abc" in caption and "resembles the training noise" in caption
     short = markdown.partition("## In short")[2].partition("## ")[0]
@@ -179,7 +203,7 @@ def changed(run: dict, **changes) -> dict:
         ([*RUNS[:-1], changed(RUNS[-1], budget=BUDGET | {"steps": 30})], "gradient steps in all (20 against 30)"),
         ([*RUNS[:-1], changed(RUNS[-1], budget=BUDGET | {"data_digest": "e"})], "differ in data (d against e)"),
         ([*RUNS[:-1], changed(RUNS[-1], budget=BUDGET | {"model_digest": "e"})], "differ in model settings"),
-        ([*RUNS[:-1], changed(RUNS[-1], budget=BUDGET | {"questions_digest": "e"})], "differ in test questions"),
+        ([*RUNS[:-1], changed(RUNS[-1], budget=BUDGET | {"questions_digest": "e"})], "differ in questions"),
         ([*RUNS[:-1], changed(RUNS[-1], scale="default")], "of scale 'smoke'"),
         ([*RUNS[:-1], changed(RUNS[-1], task="add")], "of task 'mul'"),
         ([*RUNS[:-1], changed(RUNS[-1], decodings={"sampled": RUNS[-1]["decodings"]["sampled"]})], "decodings"),

@@ -2,13 +2,13 @@
 
 from collections.abc import Collection
 
-from sequencematch.plots.theme import BLUE, GREEN, GREY, OLIVE, ORANGE, PURPLE
+from sequencematch.plots.theme import BLUE, CRIMSON, GREEN, GREY, OLIVE, ORANGE, PURPLE
 from sequencematch.scores.variants import Variant
 
 # MLE with a decoding rule that deletes unlikely tokens; no method, but drawn as one.
 RULE = "rule"
 METHODS = {"mle": GREY, "uls": PURPLE, "bc": BLUE, "sm": ORANGE, "dagger": OLIVE, RULE: GREEN}
-OTHERS = (OLIVE, PURPLE, GREEN)  # of variants of a method such as sm_js, in the order of their names
+OTHERS = (CRIMSON, PURPLE, OLIVE)  # of variants of a method such as sm_js, in the order of their names
 DASHES = ("solid", "dashed", "dotted", "dashdot")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from sequencematch.errors import UserError
-from sequencematch.scores.metrics_file import read_metrics
+from sequencematch.scores.metrics_file import read_metrics, recorded_split
 from sequencematch.scores.quantities import key
 from sequencematch.scores.variants import Variant
 from sequencematch.settings.decodings import concerns_backspace, without_rule
@@ -19,7 +19,7 @@ BUDGET_NAMES = {
     "batch": "batch size",
     "model_digest": "model settings",
     "data_digest": "data",
-    "questions_digest": "test questions",
+    "questions_digest": "questions",
 }
 
 
@@ -27,11 +27,13 @@ BUDGET_NAMES = {
 class Comparison:
     """Runs of one task and scale that differ only in method, eta and seed. Every variant has every seed.
 
-    runs: the metrics of each variant, one per seed, in the order of ``seeds``.
+    runs: the metrics of each variant, one per seed, in the order of ``seeds``. split: the one whose questions they
+    answered; '' where no record says so.
     """
 
     seeds: list[int]
     runs: dict[Variant, list[dict]]
+    split: str = ""
 
     @cached_property
     def variants(self) -> list[Variant]:
@@ -140,7 +142,8 @@ def read_comparison(paths: Sequence[Path], families: Sequence[str]) -> Compariso
                 f"{_named(variant)} lacks seed {', '.join(missing)}, which other methods have: "
                 "add its metrics.json, or leave that seed out everywhere"
             )
-    return Comparison(seeds, {variant: [runs[seed] for seed in seeds] for variant, runs in found.items()})
+    by_seed = {variant: [runs[seed] for seed in seeds] for variant, runs in found.items()}
+    return Comparison(seeds, by_seed, recorded_split(paths[0].with_name("samples.jsonl")))
 
 
 def _read_metrics(path: Path) -> dict:

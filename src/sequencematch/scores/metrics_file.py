@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from sequencematch.errors import UserError
 from sequencematch.scores.bleu import STATISTICS, corpus_bleu
 from sequencematch.settings.losses import LOSSES
-from sequencematch.store.files import read_json
+from sequencematch.store.files import read_json, read_record, record_of
 from sequencematch.store.provenance import identity, made_from
 
 Share = Annotated[float, Field(ge=0, le=1 + 1e-6)]
@@ -127,6 +127,14 @@ def read_metrics(path: Path) -> dict:
         message = problem["msg"].removeprefix("Value error, ")
         raise UserError(f"'{path}' holds no sound metrics ({place}: {message}): score the run again") from None
     return metrics
+
+
+def recorded_split(samples: Path) -> str:
+    """The split that was sampled, as the record of the samples says; '' where there is none or it does not say so."""
+    if not record_of(samples).exists():
+        return ""
+    options = read_record(samples).get("options")
+    return str(options.get("evaluation.split", "")) if isinstance(options, dict) else ""
 
 
 def check_metrics_of(metrics: dict, path: Path, model: Path, trained: dict) -> None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sequencematch.errors import UserError
-from sequencematch.scores.metrics_file import read_metrics
+from sequencematch.scores.metrics_file import read_metrics, recorded_split
 from sequencematch.scores.variants import Variant
-from sequencematch.store.files import read_json_lines, read_record, read_text
+from sequencematch.store.files import read_json_lines, read_text
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,9 @@ def read_training(model: Path) -> list[dict[str, str]]:
 
 def evaluated_split(run: Run) -> str:
     """The split that a run completed, from the record of its samples."""
-    try:
-        return read_record(run.samples)["options"]["evaluation.split"]
-    except (KeyError, TypeError) as error:
-        raise UserError(f"the record of '{run.samples}' names no split: sample again") from error
+    if not (split := recorded_split(run.samples)):
+        raise UserError(f"the record of '{run.samples}' names no split: sample again")
+    return split
 
 
 def read_records(run: Run, decoding: str) -> Iterator[dict]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sequencematch.settings.losses import LOSSES
 
+WRITTEN = {"dagger": "DAgger"}  # names that are not written in capitals alone
 METHOD_ORDER = tuple(LOSSES)  # a method without settings of its own has the name of its loss
 
 
@@ -21,9 +22,9 @@ class Variant:
 
     @property
     def label(self) -> str:
-        """MLE, SM, SM (js)."""
+        """MLE, SM, SM (js), DAgger."""
         suffix = self.method.removeprefix(self.family).strip("_").replace("_", " ")
-        return self.family.upper() + (f" ({suffix})" if suffix else "")
+        return WRITTEN.get(self.family, self.family.upper()) + (f" ({suffix})" if suffix else "")
 
     @property
     def name(self) -> str:

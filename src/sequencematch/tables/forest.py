@@ -17,12 +17,13 @@ from sequencematch.tables.scores_figure import dot_of
 from sequencematch.tables.wording import decoding_label, decoding_phrase, enumerated, sides
 
 COMPARED = ("bc", "sm")
+DRAWN = (*COMPARED, "dagger")  # the last one only where a table has it
 BASELINE = Variant("mle", 0.0)
 PRETRAINED, MAP, RULED = "pretrained", "map", "MLE with the takeback rule"
 RATIO = "takeback_ratio="
 AXIS = "difference to MLE, points"
-NOTE = "Accuracy in %, or BLEU. Dots: mean; bars: 95% interval; BC and SM at {etas}; {sizes}."
-PAIRS = (("sm", "mle"), ("bc", "mle"), ("sm", "bc"))
+NOTE = "Accuracy in %, or BLEU. Dots: mean; bars: 95% interval; methods with <bkspc> at {etas}; {sizes}."
+PAIRS = (("sm", "mle"), ("bc", "mle"), ("sm", "bc"), ("dagger", "mle"))
 
 
 @dataclass(frozen=True)
@@ -135,9 +136,9 @@ def _dots(row: str, table: Table, column: str, gains: Mapping[tuple[str, str], D
 
 
 def _drawn(table: Table) -> list[Variant]:
-    """BC and SM at their highest noise levels."""
+    """BC, SM and, where the table has it, DAgger at their highest noise levels."""
     highest = {variant.method: variant for variant in sorted(table.variants, key=lambda variant: variant.eta)}
-    return [highest[method] for method in COMPARED if method in highest]
+    return [highest[method] for method in DRAWN if method in highest]
 
 
 def forest_note(results: Results, panels: Sequence[Panel]) -> str:

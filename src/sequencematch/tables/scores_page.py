@@ -45,9 +45,7 @@ def scores_page(table: Table, comparison: Comparison) -> list[Block]:
             f"Same seeds, same questions: mean and {INTERVAL}; in bold, the significant ones, whose interval excludes "
             "0. Each interval holds by itself; nothing corrects for how many there are."
         ),
-        Heading("Repair"),
-        repair_grid(table, comparison),
-        Paragraph(repair_sentence(comparison)),
+        *_repair(table, comparison),
         *older_error_blocks(table),
         Heading("Deletions in decoding"),
         _backspace(table),
@@ -55,6 +53,13 @@ def scores_page(table: Table, comparison: Comparison) -> list[Block]:
         Heading("How it was made"),
         Paragraph(" ".join([caption(comparison), *_how_scored(comparison)])),
     ]
+
+
+def _repair(table: Table, comparison: Comparison) -> list[Block]:
+    """The section about repair; none where it was not measured."""
+    if not comparison.corruptions:
+        return []
+    return [Heading("Repair"), repair_grid(table, comparison), Paragraph(repair_sentence(comparison).strip())]
 
 
 def _how_scored(comparison: Comparison) -> Iterator[str]:

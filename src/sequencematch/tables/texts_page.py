@@ -48,10 +48,10 @@ def text_page(table: Table, comparison: Comparison, shown: Mapping[Variant, Sequ
     return [
         Heading(IN_SHORT),
         Bullets(_in_short(table) or ["Nothing to compare: one method only."]),
-        Heading("Repair, and the models on real text"),
+        Heading("Repair, and the models on real text" if comparison.corruptions else "The models on real text"),
         repair_grid(table, comparison, before=("held_out_nll", "held_out_nll_given_no_deletion")),
         Paragraph(
-            f"Mean and {INTERVAL}. {repair_sentence(comparison)} Held-out NLL: a model's own loss per token on real "
+            f"Mean and {INTERVAL}. {repair_sentence(comparison)}Held-out NLL: a model's own loss per token on real "
             "continuations, with `<bkspc>` in its softmax, as it is sampled. Given no deletion: without `<bkspc>`, "
             "which flatters a policy that uses it."
         ),

@@ -87,7 +87,7 @@ def caption(comparison: Comparison) -> str:
     several = f"{len(seeds)} seeds" if len(seeds) > 1 else "one seed"
     sentences = [
         f"Task `{comparison.first['task']}`, scale `{comparison.first['scale']}`; "
-        f"{several} ({', '.join(map(str, seeds))}); {comparison.questions} test questions.",
+        f"{several} ({', '.join(map(str, seeds))}); {questions_of(comparison)}.",
         "The same budget for every method: "
         + ", ".join(f"{BUDGET_NAMES.get(name, name)} {_short(value)}" for name, value in budget.items())
         + ".",
@@ -104,15 +104,20 @@ def caption(comparison: Comparison) -> str:
     return " ".join(sentences)
 
 
+def questions_of(comparison: Comparison) -> str:
+    """'400 test questions', or of the split that was sampled."""
+    return f"{comparison.questions} {comparison.split} questions".replace("  ", " ")
+
+
 def sample_size(table: Table) -> str:
     """'3 seeds, 400 questions': the n of a figure's caption."""
     return f"{table.seeds} seed{'s' * (table.seeds != 1)}, {table.questions} questions"
 
 
 def repair_sentence(comparison: Comparison) -> str:
-    """What the repair grid shows, and where its wrong tokens come from."""
+    """What the repair grid shows, and where its wrong tokens come from; '' where repair was not measured."""
     kinds = "; ".join(CORRUPTIONS.get(kind, f"*{kind}*") for kind in comparison.corruptions)
-    return f"{REPAIR} Kinds of wrong tokens: {kinds}." if kinds else REPAIR
+    return f"{REPAIR} Kinds of wrong tokens: {kinds}. " if kinds else ""
 
 
 def pair_sentences(differences: Iterable[Cell]) -> list[str]:
