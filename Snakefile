@@ -8,7 +8,7 @@ from pathlib import Path
 sys.path.insert(0, f"{workflow.basedir}/src")
 
 from sequencematch import script
-from sequencematch.config import preflight
+from sequencematch.config import earlier, preflight
 from sequencematch.config.benchmarks import count_workers
 from sequencematch.config.checks import check_files
 from sequencematch.config.closing import made, replaced
@@ -58,9 +58,21 @@ onstart:
         found = preflight.problems(planned_jobs(), CONFIG, Path(RESULTS), allowed_gpus())
         if found:
             sys.exit("\n".join(f"error: {problem}" for problem in found))
+    if not workflow.touch:
+        try:
+            earlier.keep([file for job in workflow.dag.needrun_jobs() for file in job.output], Path(RESULTS))
+        except OSError as error:
+            sys.exit(f"error: {script.explanation(error) or error}")
+
+
+onerror:
+    back = earlier.put_back(Path(RESULTS))
+    if back:
+        print(f"note: kept as they were: {len(back)} results of an earlier run, such as {back[0]}", file=sys.stderr)
 
 
 onsuccess:
+    earlier.forget(Path(RESULTS))
     print(made(Path(RESULTS), STARTED, time.time()))
 
 

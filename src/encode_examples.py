@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from sequencematch import script
+from sequencematch.errors import UserError
 from sequencematch.settings.data import Text, Translation
 from sequencematch.settings.model import Model
 from sequencematch.settings.options import add_settings, settings_from
@@ -33,7 +34,9 @@ def main() -> None:
 
     data, source = load(args.data)
     tokenizer = load_tokenizer(args.tokenizer)
-    family = source["settings"]["family"]
+    family = source.get("settings", {}).get("family")
+    if family not in FAMILIES:
+        raise UserError(f"'{args.data}' holds no questions, pairs or documents: give a folder of a dataset")
     settings = settings_from(args, FAMILIES[family][0], READ[family])
     context = model.context if model.model_fields_set else tokenizer.context  # a pretrained model's tokenizer knows it
     splits, left_out, altered = {}, {}, {}

@@ -44,6 +44,11 @@ def main() -> None:
     from sequencematch.store.files import write_json
 
     device = join(args.gpus).device
+    provenance.check_made_from(args.samples, "model", provenance.identity(args.model), f"the model in '{args.model}'")
+    whole = provenance.identity(args.examples)
+    provenance.check_made_from(args.samples, "examples", whole, f"the examples in '{args.examples}'")
+    trained = [args.model, *([args.judge_model] if args.judge_model else [])]
+    provenance.check_one_tokenizer(args.tokenizer, args.samples, args.examples, *trained)
     examples = splits[evaluation.split]
     sampled = read_actions(args.samples, len(examples))
     if args.judge_model:

@@ -44,6 +44,8 @@ def main() -> None:
     processes = join(args.gpus)
     tokenizer = load_tokenizer(args.tokenizer)
     policy, _ = load_policy(args.model)
+    tokenizer.check_belongs(policy.bkspc, args.tokenizer, args.model)
+    provenance.check_one_tokenizer(args.tokenizer, args.model, args.examples)
     policy.to(processes.device)
     splits, facts = load_examples(args.examples)
     examples, family = splits[evaluation.split], facts["family"]

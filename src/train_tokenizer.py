@@ -6,6 +6,7 @@ That of arithmetic knows its words, digits and characters, that of translations 
 from pathlib import Path
 
 from sequencematch import script
+from sequencematch.errors import UserError
 from sequencematch.settings.data import Language
 from sequencematch.settings.model import Model
 from sequencematch.settings.options import add_settings, settings_from
@@ -34,9 +35,12 @@ def main() -> None:
         tokenizer = pretrained_tokenizer(model.source, model.revision, model.trust_remote_code)
     else:
         data, source = load(args.data)
+        family = source.get("settings", {}).get("family")
+        if family is None or "train" not in data:
+            raise UserError(f"'{args.data}' holds no questions, pairs or documents: give a folder of a dataset")
         train = data["train"]
         texts = [text for name in ("prompt", "completion", "text") if name in train.features for text in train[name]]
-        if source["settings"]["family"] == "arithmetic":
+        if family == "arithmetic":
             tokenizer = train_tokenizer(texts)
         else:
             tokenizer = train_byte_tokenizer(texts, settings_from(args, Language, {"vocabulary"}).vocabulary)

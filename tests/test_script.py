@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 import tomllib
 from importlib import metadata
 
@@ -76,6 +77,19 @@ def too_much_for_torch():
 @pytest.mark.parametrize("main", [too_much, too_much_for_torch, fails_with(MemoryError())])
 def test_used_up_memory_is_one_sentence(main):
     assert ended(main).startswith("error: the memory is used up: use smaller batches")
+
+
+def test_no_folder_for_temporary_files_is_one_sentence(monkeypatch, tmp_path):
+    """Python looks for one in TMPDIR first, then in others: none of them exists here, or can be written."""
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(tmp_path / "nowhere")])
+    message = ended(tempfile.mkdtemp)
+    assert message.startswith("error: No usable temporary directory") and "set TMPDIR to a folder" in message
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path / "tmpfile"))
+    assert (
+        ended(fails_with(full))
+        == f"error: writing '{tmp_path}/tmpfile' failed, the disk is full; fix that and run this again"
+    )
 
 
 def test_a_full_disk_inside_safetensors(tmp_path):

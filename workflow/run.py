@@ -25,6 +25,8 @@ import yaml
 # The library of this folder, whichever checkout the virtual environment was set up for.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
+from sequencematch.config.earlier import put_back_all
+
 MARK = "SEQUENCEMATCH_RUN"
 SNAKEMAKE = [sys.executable, "-m", "snakemake"]
 PATIENCE = 3  # seconds in which what is ending ends
@@ -56,6 +58,7 @@ def main() -> None:
         if any(is_snakemake_here(process) for process in others):
             sys.exit("error: Snakemake is running in this folder; wait for it or stop it, then run this again")
         subprocess.run([*SNAKEMAKE, "--unlock", *words], check=True, capture_output=True)
+    put_back_all(Path("results"))
     os.environ[MARK] = os.getcwd()
     if executor == "local":  # its jobs share one start of torch (workflow/warm)
         os.environ |= {"SEQUENCEMATCH_RUN_PID": str(os.getpid()), "SEQUENCEMATCH_PYTHON": sys.executable}

@@ -126,11 +126,7 @@ def load_checkpoint(folder: Path):
 
     policy, _ = load_policy(folder)
     tokenizer = load_tokenizer(folder)
-    if tokenizer.bkspc != policy.bkspc:
-        raise UserError(
-            f"<bkspc> is action {tokenizer.bkspc} of the tokenizer in '{folder}' and {policy.bkspc} of its "
-            "model: they belong to different experiments"
-        )
+    tokenizer.check_belongs(policy.bkspc, folder, folder)
     return policy, tokenizer
 
 

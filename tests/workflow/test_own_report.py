@@ -3,11 +3,12 @@
 import pytest
 from support.workflow import copy_tree, snakemake
 
-TITLES = ("Table six, by its title", "Table eight, by its title", "Costs, by their title", "divergence")
+SIX = "Table six </script><script>alert(1)</script>"
+TITLES = ("Table six ", "Table eight, by its title", "Costs, by their title", "divergence")
 CONFIG = (
     "scale=smoke",
     "seeds=[1]",
-    f"tables={{table6: {{methods: [mle], title: '{TITLES[0]}'}}, table8: {{methods: [mle], title: '{TITLES[1]}'}}}}",
+    f"tables={{table6: {{methods: [mle], title: '{SIX}'}}, table8: {{methods: [mle], title: '{TITLES[1]}'}}}}",
     f"overheads={{table4: {{title: '{TITLES[2]}'}}}}",
 )
 
@@ -20,6 +21,7 @@ def test_files_are_listed_by_title_below_a_description(tmp_path):
     done = snakemake(tree, *words, "--report", "own.html", "--config", *CONFIG)
     assert done.returncode == 0, done.stdout + done.stderr
     page = (tree / "own.html").read_text()
+    assert "<script>alert" not in page and "Table six </script>" not in page
     assert "An independent reproduction of" in page
     for title in TITLES:
         assert title in page

@@ -4,13 +4,14 @@ import os
 import re
 import shutil
 import subprocess
-from contextlib import contextmanager
+import sys
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 
 import psutil
 import pytest
 from support import reduced
-from support.workflow import ROOT, wait_for
+from support.workflow import ROOT, copy_tree, wait_for
 
 RESUME = ".resume/mul"
 
@@ -116,6 +117,24 @@ def test_results_that_cannot_be_written_are_named_before_any_job_starts(tmp_path
     assert done.stderr.splitlines()[-1] == (
         "error: writing 'results/smoke' failed, the file system is read-only; fix that and run this again"
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["missing", "a file", "full"])
+def test_temporary_files_without_a_place_end_in_one_sentence_or_do_no_harm(tmp_path, monkeypatch, kind):
+    tree, place = copy_tree(tmp_path), tmp_path / "temporary"
+    monkeypatch.setenv("TMPDIR", str(place))
+    if kind == "a file":
+        place.write_text("x")
+    with tmpfs(place, "size=4k") if kind == "full" else nullcontext():
+        if kind == "full":
+            with suppress(OSError):
+                (place / "filler").write_bytes(b"x" * 8192)
+        words = [sys.executable, "workflow/run.py", "results/smoke/mul/tokenizer", "--config", "scale=smoke"]
+        done = subprocess.run(words, cwd=tree, capture_output=True, text=True)
+    assert "Traceback" not in done.stdout + done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 if done.returncode else (tree / "results/smoke/mul/tokenizer").is_dir(), done.stderr
 
 
 @pytest.mark.long

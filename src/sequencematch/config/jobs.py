@@ -15,7 +15,7 @@ from sequencematch.config.experiment import Config
 from sequencematch.settings.data import OF_CORPUS, OF_PACKAGE
 from sequencematch.settings.evaluation import Evaluation
 from sequencematch.settings.losses import BASE_READS, BC_READS
-from sequencematch.settings.options import escaped, options
+from sequencematch.settings.options import escaped, label, options
 from sequencematch.store.code_digest import SOURCE, code_digests
 
 Wildcards = Any  # Snakemake's: a name's value as an attribute and by get()
@@ -287,16 +287,16 @@ class Jobs:
 
     def titled(self, form: str) -> Callable[[Wildcards], dict[str, str]]:
         """The labels of a table's file in Snakemake's report: the table's title, and the form of the file."""
-        return lambda wildcards: {"table": self.config.tables[wildcards.table].title, "form": form}
+        return lambda wildcards: {"table": label(self.config.tables[wildcards.table].title), "form": form}
 
     def titled_costs(self, form: str) -> Callable[[Wildcards], dict[str, str]]:
         """The same labels for the files of an overhead table."""
-        return lambda wildcards: {"table": self.config.overheads[wildcards.overhead].title, "form": form}
+        return lambda wildcards: {"table": label(self.config.overheads[wildcards.overhead].title), "form": form}
 
     def titled_axis(self, wildcards: Wildcards) -> dict[str, str]:
         """The labels of a figure of the map: the title of its axis, or its own name."""
         axis = self.config.map.axes.get(wildcards.figure) if self.config.map else None
-        return {"figure": axis.title if axis else wildcards.figure}
+        return {"figure": label(axis.title) if axis else wildcards.figure}
 
     def map_metrics(self, wildcards: Wildcards) -> list[str]:
         """The scores of every run that the map compares."""

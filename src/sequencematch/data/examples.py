@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from sequencematch.errors import UserError
+
 
 @dataclass(frozen=True)
 class Example:
@@ -18,6 +20,9 @@ class Example:
     text: str
 
 
+COLUMNS = set(Example.__annotations__)
+
+
 def columns(examples: Iterable[Example]) -> dict[str, list]:
     """Examples as the columns of a split, which ``load_examples`` reads back."""
     rows = [asdict(example) for example in examples]
@@ -28,8 +33,11 @@ def load_examples(folder: Path | str) -> tuple[dict[str, list[Example]], dict]:
     """The examples of each split (train, validation, test), and their provenance.
 
     folder: what ``encode_examples`` wrote. The provenance has ``family``, ``counts`` and ``digest`` among other facts.
+    Raises UserError where the folder holds no examples.
     """
     from sequencematch.store.datasets import load
 
     dataset, provenance = load(folder)
+    if "family" not in provenance or any(set(split.column_names) != COLUMNS for split in dataset.values()):
+        raise UserError(f"'{folder}' holds no examples: give a folder that encode_examples wrote")
     return {name: [Example(**row) for row in split.to_list()] for name, split in dataset.items()}, provenance

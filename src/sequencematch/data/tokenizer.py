@@ -107,6 +107,17 @@ class Tokenizer:
         """The id of a token by its text; None where the vocabulary has no such token."""
         return self._fast.token_to_id(token)
 
+    def check_belongs(self, bkspc: int, own: Path | str, model: Path | str) -> None:
+        """Raises UserError where ``bkspc``, the action of a model, is another one than that of this tokenizer.
+
+        own, model: the folders of both, for the sentence.
+        """
+        if self.bkspc != bkspc:
+            raise UserError(
+                f"<bkspc> is action {self.bkspc} of the tokenizer in '{own}' and {bkspc} of the model in '{model}': "
+                "they belong to different experiments; give the tokenizer that the model was trained with"
+            )
+
     def save(self, folder: Path | str) -> None:
         """Write tokenizer.json and tokenizer_config.json, which transformers loads as well."""
         folder = Path(folder)

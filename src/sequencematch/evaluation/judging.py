@@ -34,7 +34,8 @@ from sequencematch.model.origin import digest_of
 from sequencematch.model.policy import Policy
 from sequencematch.sampling.rollout import eos_ids
 from sequencematch.settings.model import Model
-from sequencematch.store.files import read_json, read_json_lines, reason
+from sequencematch.store.facts import read_facts
+from sequencematch.store.files import read_json_lines, reason
 
 ENTROPY_NGRAMS = (1, 2, 3)
 REPETITION_NGRAM = 4
@@ -67,7 +68,8 @@ class Judge:
 def trained_judge(folder: Path, run: Path) -> Judge:
     """A model folder of the same task as judge of the model in folder ``run``. It reads the same tokens."""
     policy, _ = load_policy(folder, backspace=False)
-    facts, of_run = (read_json(model / "provenance.json", "make the model again") for model in (folder, run))
+    facts = read_facts(folder, "make the model again", "seed", "stage.loss")
+    of_run = read_facts(run, "make the model again", "seed")
     seed, own, loss = facts["seed"], of_run["seed"], facts["stage"]["loss"].upper()
     whose = "the run's own seed, for want of another" if seed == own else f"not the run's own, {own}"
     description = f"the {loss} model of seed {seed} ({whose}) on the same data"

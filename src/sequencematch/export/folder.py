@@ -26,6 +26,7 @@ from sequencematch.model.policy import Policy
 from sequencematch.sampling.rollout import eos_ids
 from sequencematch.scores.metrics_file import check_metrics_of, read_metrics
 from sequencematch.settings.model import Model
+from sequencematch.store.facts import FILE, read_facts
 from sequencematch.store.files import atomic_folder, read_json, write_json
 
 if TYPE_CHECKING:
@@ -46,15 +47,10 @@ def export_model(checkpoint: Path, output: Path, form: str = "merged", metrics: 
     target = check_target(output, checkpoint)
     policy, model = load_policy(checkpoint)
     tokenizer = load_tokenizer(checkpoint)
-    if tokenizer.bkspc != policy.bkspc:
-        raise UserError(
-            f"<bkspc> is action {tokenizer.bkspc} of the tokenizer in '{checkpoint}' and {policy.bkspc} of its model: "
-            "they belong to different experiments"
-        )
+    tokenizer.check_belongs(policy.bkspc, checkpoint, checkpoint)
     if form == "adapter" and not model.lora_rank:
         raise UserError(f"the model in '{checkpoint}' was trained without adapters: export it with --form merged")
-    provenance = checkpoint / "provenance.json"
-    trained = read_json(provenance) if provenance.exists() else {}
+    trained = read_facts(checkpoint, "get the model again") if (checkpoint / FILE).exists() else {}
     measured = read_metrics(metrics) if metrics else None
     if metrics and measured is not None:
         check_metrics_of(measured, metrics, checkpoint, trained)

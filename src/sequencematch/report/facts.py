@@ -1,14 +1,17 @@
 """What was run, where, and how long it took."""
 
 import csv
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from sequencematch.errors import UserError
 from sequencematch.scores.comparison import BUDGET_NAMES
 from sequencematch.scores.runs import Run
-from sequencematch.store.files import read_json
+from sequencematch.store.facts import read_facts
+from sequencematch.store.files import read_text, reason
 
 
 @dataclass(frozen=True)
@@ -23,14 +26,20 @@ class Time:
 
 
 def times(benchmarks: Path) -> list[Time]:
-    """Seconds per rule from Snakemake's benchmark files, the longest first."""
+    """Seconds per rule from Snakemake's benchmark files, the longest first. Raises UserError naming a damaged one."""
     seconds: dict[str, list[float]] = {}
     for file in sorted(benchmarks.rglob("*.tsv")):
         rule = "make_table" if file.parent.name == "tables" else file.stem
-        with file.open(newline="") as lines:
-            seconds.setdefault(rule, []).extend(float(row["s"]) for row in csv.DictReader(lines, delimiter="\t"))
-    found = [Time(rule, len(s), sum(s), median(s), max(s)) for rule, s in seconds.items() if s]
-    return sorted(found, key=lambda time: -time.total)
+        lines = io.StringIO(read_text(file, "make the report again"), newline="")
+        try:
+            found = [float(row["s"]) for row in csv.DictReader(lines, delimiter="\t")]
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
+            raise UserError(
+                f"'{file}' states no seconds ({reason(error)}): delete it, and make the report again"
+            ) from error
+        seconds.setdefault(rule, []).extend(found)
+    times = [Time(rule, len(s), sum(s), median(s), max(s)) for rule, s in seconds.items() if s]
+    return sorted(times, key=lambda time: -time.total)
 
 
 def duration(seconds: float) -> str:
@@ -44,7 +53,7 @@ def duration(seconds: float) -> str:
 
 def facts(runs: Sequence[Run]) -> dict[str, str]:
     """What all runs share, in words. Where they differ, all values are named."""
-    provenance = [read_json(run.model / "provenance.json", "train it again") for run in runs]
+    provenance = [read_facts(run.model, "train it again", "packages", "machine", "python") for run in runs]
     commits = {run.metrics["commit"] for run in runs}
     packages = {f"{name} {version}" for p in provenance for name, version in p["packages"].items()}
     return {

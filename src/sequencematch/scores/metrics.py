@@ -36,6 +36,7 @@ from pathlib import Path
 
 from sequencematch.errors import UserError
 from sequencematch.scores.bleu import translation_scores
+from sequencematch.store.facts import read_facts
 from sequencematch.store.files import read_json, read_json_lines, reason
 from sequencematch.store.provenance import check_made_from, identity, made_from
 
@@ -239,7 +240,7 @@ def read_budget(model: Path, examples: Path) -> tuple[str, dict, dict]:
 
     ``model`` and ``examples`` are folders with a provenance.json.
     """
-    trained, encoded = (read_json(folder / "provenance.json", "make it again") for folder in (model, examples))
+    trained, encoded = (read_facts(folder, "make it again") for folder in (model, examples))
     try:
         family, settings, files = encoded["family"], trained["settings"], trained.get("network_files")
         if family not in SCORES:
@@ -267,7 +268,7 @@ def score(run: dict, samples: Path, repair: Path, model: Path, examples: Path, j
         raise UserError(f"a task of the family '{family}' {given}")
     _check_belong_together(samples, repair, judged, model, examples)
     decodings = read_samples(samples)
-    language = read_json(examples / "provenance.json", "make it again").get("language")
+    language = read_facts(examples, "make it again").get("language")
     by_decoding, of_run = read_judged(judged, decodings) if judged else ({}, {})
     return {
         **run,

@@ -102,6 +102,14 @@ def escaped(words: str) -> str:
     return words.replace("<", LESS)
 
 
+def label(title: str) -> str:
+    """A title that looks the same and holds no tag: a joiner without width stands after each ``<``.
+
+    Snakemake writes the labels of its report into a script as they are, where ``</script>`` would end it.
+    """
+    return title.replace("<", "<\u2060")
+
+
 def unescaped(words: str) -> str:
     """The command line that was ``escaped``."""
     return words.replace(LESS, "<")

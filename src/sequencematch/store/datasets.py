@@ -7,11 +7,11 @@ from pathlib import Path
 import datasets
 
 from sequencematch.errors import UserError
-from sequencematch.store.files import atomic_folder, check_regular, read_json, reason, write_json
+from sequencematch.store.facts import FILE as PROVENANCE
+from sequencematch.store.facts import read_facts
+from sequencematch.store.files import atomic_folder, check_regular, reason, write_json
 
 datasets.disable_progress_bars()
-
-PROVENANCE = "provenance.json"
 
 
 def save(splits: dict[str, dict[str, list]], folder: Path | str, provenance: dict) -> None:
@@ -37,15 +37,14 @@ def load(folder: Path | str) -> tuple[datasets.DatasetDict, dict]:
         raise UserError(f"no dataset in '{folder}' ({PROVENANCE} is missing): run the step that makes it")
     try:
         check_regular(folder)
-        provenance = read_json(folder / PROVENANCE)
-        expected = provenance["digest"]
+        provenance = read_facts(folder, "delete the folder and run again", "digest")
         dataset = datasets.load_from_disk(folder, keep_in_memory=True)
         found = digest(dataset)
     except UserError:
         raise
     except Exception as error:  # the library raises whatever it meets in a damaged file
         raise UserError(f"the dataset in '{folder}' is damaged ({reason(error)}): delete it and run again") from error
-    if found != expected:
+    if found != provenance["digest"]:
         raise UserError(
             f"the dataset in '{folder}' does not match the digest in its {PROVENANCE}: "
             "its rows were changed; delete it and run again"

@@ -75,6 +75,15 @@ def check_made_from(result: Path, option: str, expected: str | None, what: str) 
         raise UserError(f"'{result}' was not made with {what}, but with another one: make it again")
 
 
+def check_one_tokenizer(tokenizer: Path, *results: Path) -> None:
+    """Raises UserError where the record of a result says that it was made with another tokenizer.
+
+    The copy of a tokenizer in a model folder has no record of its own.
+    """
+    for result in results if not (tokenizer / "policy.json").exists() else ():
+        check_made_from(result, "tokenizer", identity(tokenizer), f"the tokenizer in '{tokenizer}'")
+
+
 def file_digests(output: Path) -> dict[str, str]:
     """SHA-256 of a file (under its name), or of all files in a folder (under their paths in it) but hidden ones."""
     if output.is_file():

@@ -6,9 +6,12 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from sequencematch.core import Trajectory
+from sequencematch.errors import UserError
 from sequencematch.seeding import generator
 from sequencematch.store.datasets import load
 
+SPLITS = ("train", "validation")
+COLUMNS = ("prompt", "actions", "imitated", "draw")
 Row = tuple[Trajectory, ...]  # what a gradient step trains on together: (data,) or (data, rollout)
 
 
@@ -43,18 +46,19 @@ def load_corpora(noised: Path, eos: int, imitate_noise: bool = False) -> tuple[C
     """The training and validation corpora of a folder written by ``inject_noise``.
 
     A trajectory whose last action is ``eos`` has ended; a passage of text is cut off. With ``imitate_noise`` the
-    injected wrong tokens count as the expert's own actions.
+    injected wrong tokens count as the expert's own actions. Raises UserError where the folder holds something else.
     """
     splits, provenance = load(noised)
-    train, validation = (
-        _corpus(splits[name], provenance["digest"], eos, imitate_noise) for name in ("train", "validation")
-    )
+    for name in SPLITS:
+        if name not in splits or not splits[name].num_rows or not set(COLUMNS) <= set(splits[name].column_names):
+            raise UserError(f"'{noised}' holds no noised examples: give a folder that inject_noise wrote")
+    train, validation = (_corpus(splits[name], provenance["digest"], eos, imitate_noise) for name in SPLITS)
     return train, validation
 
 
 def _corpus(split, digest: str, eos: int, imitate_noise: bool) -> Corpus:
     table = split.data.table
-    columns = (table.column(name).to_pylist() for name in ("prompt", "actions", "imitated"))
+    columns = (table.column(name).to_pylist() for name in COLUMNS[:3])
     examples = [
         Trajectory(p, a, [True] * len(a) if imitate_noise else i, ended=a[-1:] == [eos])
         for p, a, i in zip(*columns, strict=True)

@@ -14,6 +14,7 @@ import torch
 from sequencematch.data.tokenizer import Tokenizer, load_tokenizer
 from sequencematch.errors import UserError
 from sequencematch.model.build import load_policy, new_policy, save_policy
+from sequencematch.model.description import read_description
 from sequencematch.model.origin import stated
 from sequencematch.model.policy import Policy
 from sequencematch.model.processes import Processes, join
@@ -24,7 +25,8 @@ from sequencematch.settings.options import settings_from
 from sequencematch.settings.training import Objective, Optimiser, Rollouts, Schedule
 from sequencematch.store import provenance
 from sequencematch.store.code_digest import code_digest
-from sequencematch.store.files import atomic_folder, check_digest, read_json
+from sequencematch.store.facts import read_facts
+from sequencematch.store.files import atomic_folder, check_digest
 from sequencematch.training.batches import load_corpora
 from sequencematch.training.bkspc_start import start_bkspc
 from sequencematch.training.checkpoints import discard_checkpoints, save_tensors
@@ -72,7 +74,7 @@ def load_initial(args: argparse.Namespace, stage: Stage) -> Start:
     """The policy that a later stage starts from, with ``<bkspc>`` if its loss needs it."""
     join(args.gpus)
     policy, model = load_policy(args.initial, backspace=LOSSES[stage.loss].backspace)
-    initial = read_json(args.initial / "provenance.json", "train it again")
+    initial = read_facts(args.initial, "train it again", "base_steps", "steps")
     return Start(policy, model, initial["steps"] if stage.start == 0 else initial["base_steps"], args.initial)
 
 
@@ -106,11 +108,8 @@ def _prepare(
 ) -> tuple[Run, dict]:
     """The run, and its identity: everything that it depends on."""
     policy, initial = start.policy, start.folder
-    if tokenizer.bkspc != policy.bkspc:
-        raise UserError(
-            f"<bkspc> is action {tokenizer.bkspc} of the tokenizer '{args.tokenizer}' and {policy.bkspc} of the model: "
-            "they belong to different experiments; make both again"
-        )
+    tokenizer.check_belongs(policy.bkspc, args.tokenizer, args.initial if initial else "the model")
+    provenance.check_one_tokenizer(args.tokenizer, args.noised, *([initial] if initial else []))
     objective, rollouts = settings.objective or Objective(), settings.rollouts or Rollouts()
     corpus, validation = load_corpora(args.noised, tokenizer.special_ids["eos"], objective.imitate_noise)
     check_data(args.noised, stage.loss, policy, (corpus, validation), rollouts)
@@ -154,7 +153,7 @@ def _initial_policy(folder: Path, backspace: bool) -> Policy:
 
 def _has_bkspc(folder: Path) -> bool:
     """Whether the policy in a model folder was trained with ``<bkspc>``."""
-    return read_json(folder / "policy.json", "train it again")["backspace"]
+    return read_description(folder).backspace
 
 
 def _weights_digest(folder: Path) -> str:
