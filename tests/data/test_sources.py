@@ -73,6 +73,12 @@ def test_pairs_are_the_same_from_every_form_of_file(tmp_path, form):
     assert read_pairs(files(*named), EN_FR) == {"train": PAIRS}
 
 
+def test_pairs_of_several_files_follow_one_another(tmp_path):
+    first = text_file(tmp_path / "a.tsv", map("\t".join, PAIRS[:5]))
+    second = text_file(tmp_path / "b.jsonl", [json.dumps({"en": en, "fr": fr}) for en, fr in PAIRS[5:]])
+    assert read_pairs(files(first, second), EN_FR) == {"train": PAIRS}
+
+
 def test_a_separator_starts_documents_and_keeps_its_line(tmp_path):
     text = " \n = One = \nfirst\n = = Part = = \nmore\n\n = Two = \nsecond\n"
     (tmp_path / "a.txt").write_text(text)

@@ -18,6 +18,7 @@ def test_documents_read_as_they_would_be_printed(tmp_path):
     (tmp_path / "files").mkdir()
     (tmp_path / "files/b").write_text("Second/od ?/.\n")
     (tmp_path / "files/a").write_text(FIRST)
+    (tmp_path / "files/.snakemake_timestamp").touch()  # which Snakemake adds
     assert extract_documents(tmp_path / "files") == [PRINTED, "Second?"]
     words = ["--files", tmp_path / "files", "--output", tmp_path / "documents.jsonl"]
     subprocess.run([sys.executable, SOURCE / "extract_documents.py", *words], check=True, capture_output=True)

@@ -1,5 +1,6 @@
 """Corpora of sentences and their translations."""
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from sequencematch.data.sources import hub_rows, kind_of, read_json_lines, read_lines, text_at
@@ -42,9 +43,9 @@ def check_source(source: Source, data: Translation) -> None:
         if data.languages != ("en", "fr"):
             raise UserError(f"'{source.name}' generates pairs in en and fr, not in {' and '.join(data.languages)}")
     for files in source.files.values():
-        if len(files) != 2 and not (len(files) == 1 and kind_of(files[0]) in ONE_FILE):
+        if len(files) != 2 and not _hold_pairs(files):
             raise UserError(
-                f"no pairs can be read from {', '.join(files)}: name two aligned texts, or one .tsv or .jsonl file"
+                f"no pairs can be read from {', '.join(files)}: name two aligned texts, or .tsv or .jsonl files"
             )
 
 
@@ -67,7 +68,14 @@ def _hub_pairs(rows: Iterable[dict], name: str, languages: Sequence[str]) -> Ite
 
 
 def _file_pairs(files: Sequence[str], languages: Sequence[str]) -> Iterator[Pair]:
-    return _aligned_pairs(*files) if len(files) == 2 else ONE_FILE[kind_of(files[0])](files[0], languages)
+    if not _hold_pairs(files):
+        return _aligned_pairs(*files)
+    return itertools.chain.from_iterable(ONE_FILE[kind_of(file)](file, languages) for file in files)
+
+
+def _hold_pairs(files: Sequence[str]) -> bool:
+    """Whether each file holds pairs, and not one side of them."""
+    return all(kind_of(file) in ONE_FILE for file in files)
 
 
 def _aligned_pairs(first: str, second: str) -> Iterator[Pair]:

@@ -18,7 +18,7 @@ def extract_documents(folder: Path) -> list[str]:
 
     Raises UserError where there is none, or a file holds words without tags.
     """
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
     if not files:
         raise UserError(f"'{folder}' holds no documents: correct the source's inside")
     return [" ".join(sentences(file)) for file in files]

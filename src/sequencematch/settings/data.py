@@ -105,7 +105,7 @@ class Source(Section):
     configuration: str = setting("", "configuration of the data set, if it has several (hub)")
     revision: str = setting("", "commit of the data set; it must be given, except for a local folder (hub)")
     train: tuple[str, ...] = setting(
-        (), "files of the training split: two aligned texts, one .tsv or one .jsonl; for text .txt or .jsonl (files)"
+        (), "files of the training split: two aligned texts, or .tsv or .jsonl; for text .txt or .jsonl (files)"
     )
     validation: tuple[str, ...] = setting((), "files of the validation split; held out of train without (files)")
     test: tuple[str, ...] = setting((), "files of the test split; held out of train without (files)")
