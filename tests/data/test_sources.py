@@ -355,7 +355,7 @@ def test_a_wrong_file_of_documents_is_named_with_its_line(tmp_path):
     ("source", "sentence"),
     [
         ({"kind": "generated", "name": "phrase"}, "generator of pairs 'phrase' is unknown; did you mean 'phrases'?"),
-        ({"kind": "files", "train": ["a.txt"]}, "no pairs can be read from a.txt: name two aligned texts, or one"),
+        ({"kind": "files", "train": ["a.txt"]}, "no pairs can be read from a.txt: name two aligned texts, or .tsv"),
         ({"kind": "files", "train": ["a.tsv"], "test": ["a.tsv", "b", "c"]}, "no pairs can be read from a.tsv, b, c"),
     ],
 )
