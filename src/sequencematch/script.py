@@ -17,7 +17,7 @@ from typing import NoReturn
 from sequencematch.errors import UserError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
-# What the machine refuses, in words. Any other OSError is a mistake in the program and keeps its traceback.
+# Errors of the machine, in words. Any other OSError is a mistake in the program and keeps its traceback.
 REFUSED = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -46,7 +46,7 @@ MEMORY = (
 # How libraries say these things in errors of their own.
 OUT_OF_MEMORY = re.compile(r"can't allocate memory|out of memory|std::bad_alloc|can't start new thread", re.IGNORECASE)
 ERROR_NUMBER = re.compile(r"\(os error (\d+)\)|\[Errno (\d+)\]")
-# Which extra of pyproject.toml brings a module that the library itself does without.
+# The extra of pyproject.toml that installs a module which the library does not need.
 EXTRAS = {
     **dict.fromkeys(("babel", "datasets", "mathematics_dataset", "num2words", "rich", "snakemake", "yaml"), "pipeline"),
     **dict.fromkeys(("bitsandbytes", "peft"), "qlora"),
@@ -54,7 +54,7 @@ EXTRAS = {
     **dict.fromkeys(("faiss", "mauve", "sklearn"), "judge"),
     **dict.fromkeys(("jinja2", "markdown_it", "matplotlib", "sacrebleu", "scipy"), "report"),
 }
-# Seconds that the other processes of a job give the first one to say what went wrong for all.
+# Seconds that the other processes of a job wait for rank 0 to report an error that concerns all.
 PATIENCE = 20
 # Variables that a launcher of several processes sets, and the one that shows that it did.
 PROCESS_VARIABLES = {"RANK": 0, "LOCAL_RANK": 0, "WORLD_SIZE": 1}
@@ -67,7 +67,7 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 
 class Parser(argparse.ArgumentParser):
-    """Says in one sentence what is wrong with a command line, and shows in its help one that is right."""
+    """A parser whose errors are one sentence, and whose help has an example."""
 
     def error(self, message: str) -> NoReturn:
         """Exit with status 2 and one sentence on stderr."""
@@ -87,7 +87,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class Help(argparse.RawDescriptionHelpFormatter):
-    """States the value that the configuration gives to a setting."""
+    """A help that names the value of each setting in config.yaml."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         value = configured(action)
@@ -126,7 +126,7 @@ def add_stage_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_gpus_option(parser: argparse.ArgumentParser) -> None:
-    """What a job was promised; it ends at once where that is missing, rather than crawl on a CPU."""
+    """The number of GPUs that the job was promised. It ends at once if they are missing, instead of using the CPU."""
     parser.add_argument("--gpus", type=int, default=0, metavar="N", help="GPUs there must be (default: 0)")
 
 
@@ -163,7 +163,7 @@ def run(main: Callable[[], None], threads: int | None = 1) -> None:
 
 
 def printable(words: str) -> str:
-    """A message as one line that a terminal only prints: what a file's name or content does to it is written out."""
+    """A message as one line, with all characters escaped that a terminal does not print."""
     line = " ".join(words.splitlines())
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
@@ -171,7 +171,7 @@ def printable(words: str) -> str:
 def explanation(error: BaseException) -> str | None:
     """What went wrong, in a sentence that says what to do; None for a mistake in the program.
 
-    Libraries raise errors of their own from those of the machine, so causes are looked at too.
+    The causes of an error are looked at too, because libraries raise their own errors from those of the machine.
     """
     cause: BaseException | None = error
     while cause is not None:
@@ -195,7 +195,7 @@ def explanation(error: BaseException) -> str | None:
 
 
 def processes() -> tuple[int, int]:
-    """This process's number among those that a launcher started together, and how many they are: (0, 1) if it is alone.
+    """This process's rank among those that a launcher started together, and their number: (0, 1) if it is alone.
 
     Raises UserError if the environment names several processes, but no launcher started this one.
     """
@@ -216,7 +216,7 @@ def processes() -> tuple[int, int]:
 
 
 def check_writable(folder: Path) -> None:
-    """Raises UserError where no file can be written below ``folder``, which need not exist yet."""
+    """Raises UserError if no file can be written below ``folder``, which need not exist yet."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:

@@ -1,8 +1,8 @@
-"""Random streams named by what they are for.
+"""Random streams, named by their purpose.
 
-Every draw comes from a generator seeded by a stable hash of its name, for instance
-``generator(seed, "noise", epoch, item)``. Nothing depends on the order in which streams are used, so
-a resumed run needs no replay, and a batch's results do not depend on what else was in the batch.
+Every draw comes from a generator seeded by a stable hash of its name, for instance ``generator(seed, "noise", epoch,
+item)``. Nothing depends on the order in which streams are used. So a resumed run needs no replay, and the results of a
+batch's rows do not depend on each other.
 """
 
 import hashlib

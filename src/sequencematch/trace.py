@@ -1,4 +1,4 @@
-"""A sequence's actions, states, mask and position ids, as state tree and as Algorithm 2: to see what the core does."""
+"""A sequence's actions, states, mask and position ids, as state tree and as Algorithm 2. Shows what the core does."""
 
 import re
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ LONGEST = 2048  # tokens and actions of a trace
 def tokens(prompt: str, actions: str, tokenizer: Path | None = None) -> tuple[list[str], list[str]]:
     """The texts of the prompt's tokens and of the actions.
 
-    Without a tokenizer, words are tokens. With the folder of one, both are text: ``<bos>`` goes before the prompt,
-    and the actions are cut at ``<bkspc>`` and ``<eos>``. Raises UserError where the tokenizer is missing.
+    Without a tokenizer, words are tokens. With the folder of one, both are text: ``<bos>`` is put before the prompt,
+    and the actions are cut at ``<bkspc>`` and ``<eos>``. Raises UserError if the tokenizer is missing.
     """
     if tokenizer is None:
         return prompt.split(), actions.split()

@@ -157,7 +157,7 @@ class SequenceMatchTrainer(Trainer):
         return inputs  # trajectories, which become tensors when they are scored
 
     def get_batch_samples(self, epoch_iterator, num_batches, device=None):
-        """The micro-batches of the next gradient step, with rollouts beside the data, short ones first."""
+        """The micro-batches of the next gradient step: data with their rollouts, short rows first."""
         data = [trajectory for batch in islice(epoch_iterator, num_batches) for trajectory in batch]
         if not data:
             return [], None
@@ -192,7 +192,7 @@ class SequenceMatchTrainer(Trainer):
         return core.behavioural_cloning(scored.data.scores) / scored.data.scores.imitated.sum(), None, None
 
     def log(self, logs, *args, **kwargs):
-        """Log what the loss is made of beside it: means since the last time."""
+        """Log the parts of the loss too: their means since the last time."""
         if "loss" in logs:
             logs |= {name: sum(values) / len(values) for name, values in self.measured.items()}
             self.measured.clear()

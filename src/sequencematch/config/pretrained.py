@@ -13,7 +13,10 @@ CONTEXT = ("max_position_embeddings", "n_positions", "max_sequence_length", "max
 
 @cache
 def context_of(source: str, revision: str) -> int | None:
-    """The most tokens that a model takes, by hub name or path; None if this machine does not know. Asks no hub."""
+    """The most tokens that a model takes, by hub name or path; None if this machine does not know.
+
+    The hub is not asked.
+    """
     file = _config_file(source, revision)
     try:
         values = read_json(file, most=MOST_BYTES) if file else {}

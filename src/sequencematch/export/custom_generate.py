@@ -1,15 +1,15 @@
-"""Sampling that takes tokens back, for any causal model of transformers.
+"""Sampling that deletes tokens, for any causal model of transformers.
 
-Two ways. A model trained with SequenceMatch (arXiv 2306.05426) has one more output, ``<bkspc>``: drawn like any token,
-it removes the last one. For every other model there is a rule (``takeback``, ``takeback_ratio``): a token that was too
-unlikely where it was written is removed, and the model draws again.
+There are two ways. A model trained with SequenceMatch (arXiv 2306.05426) has one more output, ``<bkspc>``. It is drawn
+like a token, and deletes the last one. For every other model there is a rule (``takeback``, ``takeback_ratio``): a
+token that was too unlikely where it was written is deleted, and the model draws again.
 
-This file stands alone: it needs torch and transformers, nothing else. As ``custom_generate/generate.py`` of a folder it
-replaces ``model.generate``: for a model loaded from there with ``trust_remote_code=True``, or for any call
-``model.generate(..., custom_generate=folder, trust_remote_code=True)``.
+This file needs only torch and transformers. As ``custom_generate/generate.py`` of a folder it replaces
+``model.generate``: for a model loaded from there with ``trust_remote_code=True``, or for any call ``model.generate(...,
+custom_generate=folder, trust_remote_code=True)``.
 
-A deletion costs no forward pass: the logits of the state it returns to are at hand. Row b's token at live position p
-stands in column p of the cache, so the next token overwrites what was deleted, and masks count live positions.
+A deletion costs no forward pass, because the logits of the state it returns to were kept. Row b's token at live
+position p is in column p of the cache. So the next token overwrites a deleted one, and masks count live positions.
 """
 
 import inspect
@@ -27,7 +27,7 @@ from transformers.generation.logits_process import LogitsProcessorList
 from transformers.generation.streamers import BaseStreamer
 from transformers.utils import ModelOutput
 
-# Settings of a generation config that this loop does not heed. It refuses them unless they are off.
+# Settings of a generation config that this loop does not support. It refuses them unless they are off.
 UNHEEDED = (
     "num_beams",
     "num_beam_groups",
@@ -47,17 +47,17 @@ UNHEEDED = (
 # Arguments that change how fast ``generate`` is, or nothing here, but not what it returns.
 HARMLESS = ("token_type_ids", "trust_remote_code", "synced_gpus", "use_model_defaults")
 CACHES = (None, "dynamic", "dynamic_full", "static")
-STRIDE = 128  # a dynamic cache grows by so many columns
+STRIDE = 128  # a dynamic cache grows by this many columns
 
 
 @dataclass
 class BackspaceOutput(ModelOutput):
     """What ``generate`` returns with ``return_dict_in_generate=True``.
 
-    sequences: int64 [B, L], the prompt as it was given, then the completion that stands, padded on the right;
-    actions: int64 [B, T], everything done after the prompt, deletions and end of sequence included, -1 as padding;
-    log_policy: float32 [B, T], the model's own log pi(a|s) of each action, before any logits processor; 0 as padding,
-    and for a deletion by rule.
+    sequences: int64 [B, L], the prompt as it was given, then the live completion, padded on the right. actions: int64
+    [B, T], all actions after the prompt, deletions and end of sequence included, -1 as padding. log_policy: float32 [B,
+    T], the model's own log pi(a|s) of each action, before any logits processor; 0 as padding, and for a deletion by
+    rule.
     """
 
     sequences: Tensor | None = None
@@ -131,28 +131,27 @@ def generate(
 ) -> Tensor | BackspaceOutput:
     """Complete prompts, int64 [B, P], padded on either side where ``attention_mask`` [B, P] is 0.
 
-    takeback, takeback_ratio: the rule, for any model. A token just written is taken back if its probability was below
-    ``takeback``, or below ``takeback_ratio`` times that of the likeliest token of its place. What counts is the
-    model's own probability, before any logits processor. Three kinds of tokens stand all the same: the likeliest of
-    its place, one that was the only choice, and the end of a sequence. Where nobody else writes, the rule only
-    truncates the distribution that tokens are drawn from (``takeback_ratio`` as ``min_p`` does). Its use is the repair
-    of tokens that the model did not choose.
+    takeback, takeback_ratio: the rule, for any model. A token just written is deleted if its probability was below
+    ``takeback``, or below ``takeback_ratio`` times that of the likeliest token at its place. The model's own
+    probability counts, before any logits processor. Three kinds of tokens are never deleted: the likeliest one at its
+    place, a token that was the only choice, and the end of a sequence. If only the model writes, the rule truncates the
+    distribution that tokens are drawn from (``takeback_ratio`` as ``min_p`` does). Its use is the repair of tokens that
+    the model did not choose.
 
-    draft_ids: such tokens, for each prompt its own (int64 [B, D], or lists), written one by one in place of what the
-    model draws. After a deletion the model draws for itself, and the draft goes on behind that. The model continues
+    draft_ids: such tokens, for each prompt its own (int64 [B, D], or lists). They are written one by one instead of
+    what the model draws. After a deletion the model draws one token, and then the draft continues. The model continues
     where the draft ends.
 
-    Without a rule the model needs ``<bkspc>``. It is known by ``bkspc_token_id`` (here, or in the generation config or
-    the model's config), or by its name in ``tokenizer``. It never removes a prompt token. ``bkspc_bias`` is added to
-    its logit. With a rule a deletion is written as ``<bkspc>``, or as the first id after the model's outputs.
+    Without a rule the model needs ``<bkspc>``. Its id is ``bkspc_token_id`` (here, or in the generation config or the
+    model's config), or that of its name in ``tokenizer``. It never deletes a prompt token. ``bkspc_bias`` is added to
+    its logit. With a rule, a deletion is written as ``<bkspc>``, or as the first id after the model's outputs.
 
     Settings of the generation config work as in ``generate``, as keyword arguments too. ``max_new_tokens`` and
     ``max_length`` count actions, deletions included. Logits processors and stopping criteria see the live tokens,
-    without padding; processors see one row at a time. The streamer receives the prompt, then every action as it is
-    taken.
+    without padding; processors see one row at a time. The streamer receives the prompt, then every action.
 
-    Returns int64 [B, L], or a ``BackspaceOutput``. Raises ValueError where something is asked for that this loop does
-    not do, where the prompt does not fit, or for a model whose attention cannot rewind.
+    Returns int64 [B, L], or a ``BackspaceOutput``. Raises ValueError for arguments that this loop does not support, if
+    the prompt does not fit, and for a model whose attention cannot rewind.
     """
     prompt = input_ids if input_ids is not None else inputs
     if prompt is None or prompt.dim() != 2 or not prompt.shape[1]:
@@ -313,7 +312,7 @@ def _sampling(model):
 
 @dataclass
 class _Rule:
-    """Which tokens are taken back, by their probability and by its ratio to the likeliest token's."""
+    """Which tokens are deleted, by their probability and by its ratio to the likeliest token's."""
 
     least: float
     ratio: float
@@ -328,7 +327,7 @@ class _Rule:
 
 
 class _Row:
-    """One sequence under way. ``draft``: what is still to be written, backwards."""
+    """One sequence under way. ``draft``: the rest of the draft, in reverse order."""
 
     def __init__(self, text: list[int], draft: list[int]):
         self.text = text
@@ -467,7 +466,7 @@ def _but(logits: Tensor, column: int) -> Tensor:
 
 
 class _Stop:
-    """What ends a sequence: ``eos``, and the stopping criteria, which see live tokens alone."""
+    """What ends a sequence: ``eos``, and the stopping criteria, which see live tokens only."""
 
     def __init__(self, model, config, criteria, tokenizer, prompt: Tensor):
         eos = config.eos_token_id if config.eos_token_id is not None else []

@@ -81,7 +81,7 @@ def write_network(policy: Policy, tokenizer: Tokenizer, folder: Path, adapter: M
 
 
 def _open_to_readers(folder: Path) -> None:
-    """Permissions as the umask says, which the folder itself has; safetensors writes for the owner alone."""
+    """Set permissions by the umask, as the folder has them. safetensors writes files that only the owner can read."""
     mode = folder.stat().st_mode & 0o666
     for file in folder.rglob("*"):
         if file.is_file():

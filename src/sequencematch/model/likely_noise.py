@@ -12,9 +12,9 @@ from sequencematch.model.build import load_policy, on_accelerator
 
 
 def model_noise(tokenizer: Tokenizer, policy: Path | None) -> Weights:
-    """Tokens as likely as the policy in the folder ``policy`` finds them, after the true tokens before.
+    """Tokens with the probability that the policy in the folder ``policy`` gives them after the true tokens before.
 
-    Raises UserError without a folder, or where its policy was trained with another vocabulary.
+    Raises UserError without a folder, or if its policy was trained with another vocabulary.
     """
     if policy is None:
         raise UserError("noise of kind 'model' needs a trained policy: name its folder (--policy)")

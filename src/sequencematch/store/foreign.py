@@ -1,4 +1,4 @@
-"""``config.json`` of a model folder, which may be a stranger's: checked before anything is made of it."""
+"""``config.json`` of a model folder, which may come from a stranger: checked before anything is made of it."""
 
 import re
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ OTHER_THAN_TEXT = re.compile(r"text_config|vis(ion|ual)|ima?ge?|video|audio|spee
 def check_config(folder: Path) -> dict:
     """The content of a model folder's config.json.
 
-    Raises UserError where it is no JSON object, where the network is none of text alone, and where a size is none.
+    Raises UserError if it is no JSON object, if the network is not one of text only, and if a size is not a size.
     """
     config = read_json(folder / CONFIG, "get the model again", MOST_BYTES)
     kind = config.get("model_type", "of no model_type")

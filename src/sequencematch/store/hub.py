@@ -1,4 +1,4 @@
-"""Why a model cannot be loaded from a hub or a local folder, in one sentence."""
+"""One sentence about why a model cannot be loaded from a hub or a local folder."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ FIT = "Llama, Mistral, Qwen2, GPT-2 and GPT-NeoX are known to do"  # tested
 
 
 def code_is_trusted() -> bool:
-    """Whether this machine's user lets the Python code run that a trained model's network comes with.
+    """Whether this machine's user allows the Python code of a trained model's network to run.
 
     The configuration (``model.trust_remote_code``) and ``--trust-remote-code`` say so, by an environment variable that
     reaches every process of a job. A model folder cannot.
