@@ -227,7 +227,7 @@ CUT_OFF = gzip.compress(b"one\tun\n" * 500, mtime=0)[:-9]
         ("a.tsv", b"one\tun\ntwo\td\xe9ux\n", "a.tsv, line 2: byte 6 is not UTF-8 (0xe9): convert the file to UTF-8"),
         ("a.tsv.gz", b"one\tun\n", "a.tsv.gz' is not a valid gzip file (Not a gzipped file"),
         ("a.tsv.gz", CUT_OFF, "a.tsv.gz' is not a valid gzip file (Compressed file ended"),
-        ("a.csv", b"", "a.csv: name two aligned texts, or one .tsv or .jsonl file"),
+        ("a.csv", b"", "a.csv: name two aligned texts, or .tsv or .jsonl files"),
     ],
 )
 def test_a_wrong_file_of_pairs_is_named_with_its_line(tmp_path, name, content, sentence):
