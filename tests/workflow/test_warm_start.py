@@ -97,15 +97,17 @@ def test_benchmarks_measure_the_process_that_works(warm, monkeypatch):
         client = subprocess.Popen(["bash", "-c", f"true; {SHIM} scripts/heavy.py; true"], env=environment)
         with benchmark.benchmarked(client.pid) as record:
             assert client.wait() == 0
-        return record
+            left = list((folder / ".snakemake/warm").glob(f"{client.pid}-*"))
+        return record, len(left), any(file.exists() for file in left)
 
-    without = measured()
+    without, _, _ = measured()
     assert without.max_rss < 100 and without.cpu_time < 1  # MB, seconds
     monkeypatch.setattr(benchmark, "BenchmarkTimer", benchmark.BenchmarkTimer)  # restored after the test
     count_workers()
-    record = measured()
-    assert record.max_rss > 300 and record.cpu_time > 2  # torch is in its memory too
-    assert [file.suffix for file in (folder / ".snakemake/warm").iterdir()] == [".socket"]
+    record, workers, left = measured()
+    assert workers == 1 and not left
+    assert record.max_rss > 300 and record.cpu_time >= 3  # torch is in its memory too
+    assert record.max_pss == "NA"
 
 
 @pytest.mark.slow
@@ -113,7 +115,7 @@ def test_nobody_else_can_reach_the_server(warm):
     """Its one socket is a file in a folder of mode 0700: no abstract name that any local user could connect to."""
     folder, environment = warm
     place = folder / ".snakemake/warm"
-    (name,) = place.iterdir()
+    (name,) = place.glob("*.socket")
     assert name.is_socket() and place.stat().st_mode & 0o777 == 0o700 and place.stat().st_uid == os.getuid()
     abstract = f"@sequencematch-{environment['SEQUENCEMATCH_RUN_PID']}"
     assert abstract not in Path("/proc/net/unix").read_text()

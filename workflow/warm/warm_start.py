@@ -14,7 +14,7 @@ is. The server itself has no more of the environment than imports need, and no j
 hub's token.
 
 The server ends with the run (the process ``SEQUENCEMATCH_RUN_PID``), a script with the job that asked for it.
-A file next to the socket names the worker of each job, so that benchmarks count it (``config/benchmarks.py``).
+When a worker has ended, a file next to the socket says what it took, for the job's benchmark (``config/benchmarks.py``).
 """
 
 import fcntl
@@ -139,13 +139,22 @@ def _supervise(connection: socket.socket) -> None:
     if worker == 0:
         os.setpgid(0, 0)
         _work(job, streams)
-    named = FOLDER / str(_peer(connection)[0])
-    named.write_text(str(worker))
     threading.Thread(target=_end_with, args=(connection, worker), daemon=True).start()
-    status = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
-    named.unlink(missing_ok=True)
+    _, ended, used = os.wait4(worker, 0)
+    status = os.waitstatus_to_exitcode(ended)
+    _keep_usage(_peer(connection)[0], used)
     connection.sendall(f"{status if status >= 0 else 128 - status}\n".encode())
     os._exit(0)
+
+
+def _keep_usage(client: int, used) -> None:
+    """Write down what a worker took, for the benchmark of its job: the file is named by the shell and the client."""
+    try:
+        parent = int(Path(f"/proc/{client}/stat").read_text().rpartition(")")[2].split()[1])
+        usage = {"cpu_time": used.ru_utime + used.ru_stime, "max_rss": used.ru_maxrss / 1024}
+        (FOLDER / f"{parent}-{client}").write_text(json.dumps(usage))
+    except OSError:  # the job was ended: nobody asks
+        pass
 
 
 def _end_with(connection: socket.socket, worker: int) -> None:

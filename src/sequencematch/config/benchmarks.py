@@ -1,47 +1,47 @@
-"""Snakemake's benchmarks of jobs that run in a worker of the warm server (``workflow/warm``)."""
+"""What Snakemake's benchmarks measure where the jobs of a run share one start of torch (``workflow/warm``)."""
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import snakemake.benchmark
 
-WORKERS = Path(".snakemake") / "warm"  # a file per job there, named by its process, holds that of its worker
-
-
-class Job(psutil.Process):
-    """The process of a job. Its worker counts as its child, because the warm server forked it for this job."""
-
-    def children(self, recursive: bool = False) -> list[psutil.Process]:
-        """The job's child processes, its worker and the worker's children."""
-        found = super().children(recursive)
-        return found + [process for pid in (self.pid, *(child.pid for child in found)) for process in _worker(pid)]
-
-
-def _worker(job: int) -> list[psutil.Process]:
-    try:
-        worker = psutil.Process(int((WORKERS / str(job)).read_text()))
-        return [worker, *worker.children(recursive=True)]
-    except (OSError, ValueError, psutil.Error):  # it has none, or has ended
-        return []
+# The warm server leaves a file <process of the shell>-<process of the job> here when a job's worker has ended.
+WORKERS = Path(".snakemake") / "warm"
 
 
 class _Counting:
-    """Marks the timer that counts workers."""
+    """Adds to a benchmark what the warm server's workers took: they are no children of the job's shell."""
+
+    pid: int
+    bench_record: Any
+
+    def cancel(self) -> None:
+        super().cancel()  # type: ignore[misc]
+        record = self.bench_record
+        for number, worker in enumerate(_workers(self.pid)):
+            record.data_collected = True
+            record.processed_procs["worker", number] = worker["cpu_time"]
+            record.cpu_time = sum(record.processed_procs.values())
+            record.cpu_usage += 100 * worker["cpu_time"]  # over the seconds, it is the load in percent
+            record.max_rss = max(record.max_rss or 0, worker["max_rss"])
+            for unknown in ("max_vms", "max_uss", "max_pss", "io_in", "io_out"):
+                setattr(record, unknown, "NA")
+
+
+def _workers(job: int) -> Iterator[dict[str, float]]:
+    """The processor seconds and the memory (MB) of each worker of a job, once."""
+    for file in [*WORKERS.glob(f"{job}-*"), *WORKERS.glob(f"*-{job}")]:
+        yield json.loads(file.read_text())
+        file.unlink()
 
 
 def count_workers() -> None:
-    """Let Snakemake's benchmarks count the memory and the CPU time of workers.
+    """Let the benchmarks of this Snakemake count the memory and the processor time of workers.
 
-    There is no effect if the installed version of Snakemake measures in another way.
+    Without effect where a version of Snakemake measures in another way.
     """
     timer: Any = getattr(snakemake.benchmark, "BenchmarkTimer", None)
-    if timer is None or not hasattr(timer, "_update_record") or issubclass(timer, _Counting):
-        return
-
-    class Timer(_Counting, timer):
-        def __init__(self, pid: int, *arguments: Any, **options: Any):
-            super().__init__(pid, *arguments, **options)
-            self.main = Job(pid)
-
-    snakemake.benchmark.BenchmarkTimer = Timer
+    if timer is not None and hasattr(timer, "cancel") and not issubclass(timer, _Counting):
+        snakemake.benchmark.BenchmarkTimer = type("BenchmarkTimer", (_Counting, timer), {})
