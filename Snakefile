@@ -45,6 +45,7 @@ except UserError as error:
 onstart:
     try:
         script.check_writable(Path(RESULTS))
+        script.check_temporary()
         if not workflow.touch:
             preflight.check_dates(str(file) for job in workflow.dag.needrun_jobs() for file in job.input)
     except UserError as error:

@@ -162,7 +162,7 @@ def cancel_slurm_jobs() -> None:
     told: set[str] = set()
     while jobs := slurm_jobs():
         for job in set(jobs) - told:
-            print(f"cancelling SLURM job {job}, left behind by a run that was killed", file=sys.stderr)
+            print(f"cancelling SLURM job {job}, left behind by an earlier run", file=sys.stderr)
         told |= set(jobs)
         subprocess.run(["scancel", *jobs], check=True)
         time.sleep(1)

@@ -225,6 +225,13 @@ def check_writable(folder: Path) -> None:
         raise UserError(_refusal(error.errno, error.filename)) from None
 
 
+def check_temporary() -> None:
+    """Raises UserError where a folder that the environment names for temporary files cannot be written to."""
+    for name in ("TMPDIR", "TEMP", "TMP"):
+        if os.path.isdir(os.environ.get(name, "")):
+            check_writable(Path(os.environ[name]))
+
+
 def _refusal(code: int | None, file: str | None) -> str:
     where = f"'{os.fsdecode(file)}'" if isinstance(file, str | bytes | os.PathLike) else "the results"
     verb = "writing" if code in FULL else "using"

@@ -100,7 +100,7 @@ def test_jobs_that_a_killed_run_left_in_the_queue_are_cancelled(cluster, tmp_pat
         subprocess.run(["sbatch", "--wrap", "sleep 600", "--job-name", name], cwd=tree, check=True)
     done = reduced.run(tree, *PROFILE, *HERE, "--dry-run")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.match(r"cancelling SLURM job \d+, left behind by a run that was killed\n", done.stderr)
+    assert re.match(r"cancelling SLURM job \d+, left behind by an earlier run\n", done.stderr)
     listed = subprocess.run(["squeue", "--noheader", "--format=%j"], capture_output=True, text=True).stdout.split()
     assert listed == ["another"]
     subprocess.run(["scancel", "--name=another"], check=True)

@@ -186,7 +186,7 @@ def test_every_rule_keeps_a_log_and_a_benchmark_and_tries_again():
 
 def test_results_are_written_atomically():
     """No module opens a result for writing: files.py does, and what fills a folder that it then renames."""
-    inside_an_atomic_folder = re.compile(r"^\s+\(?(folder|partial|target|output) / ")
+    inside_an_atomic_folder = re.compile(r"^\s+(with )?\(?(folder|partial|target|output) / ")
     for file in sorted((ROOT / "src").rglob("*.py")):
         if file.name in ("files.py", "checkpoints.py"):
             continue

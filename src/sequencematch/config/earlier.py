@@ -90,6 +90,6 @@ def _mark_unfinished(result: Path) -> None:
     longest = os.pathconf(MARKERS, "PC_NAME_MAX") - 1
     encoded = urlsafe_b64encode(str(result).encode()).decode()
     parts = [encoded[start : start + longest] for start in range(0, len(encoded), longest)]
-    marker = MARKERS.joinpath(*[f"@{part}" for part in parts[:-1]], parts[-1])
-    marker.parent.mkdir(parents=True, exist_ok=True)
-    marker.write_text(json.dumps({"external_jobid": None}))
+    folder = MARKERS.joinpath(*[f"@{part}" for part in parts[:-1]])
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / parts[-1]).write_text(json.dumps({"external_jobid": None}))
