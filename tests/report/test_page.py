@@ -288,6 +288,27 @@ def test_the_first_screen_answers(browser, page, width, height):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1400])
+def test_figures_of_several_panels_are_stacked_on_a_phone(browser, page, width):
+    """Curves, masks, deletions and table 8: every panel is on the page in a readable size, and none beyond its edge."""
+    browser.open(page, width=width)
+    browser.evaluate("document.querySelectorAll('details').forEach(folded => folded.open = true)")
+    boxes = browser.evaluate(
+        "[...document.querySelectorAll('.drawing')].filter(drawing => drawing.querySelector('.parts')).map("
+        "drawing => ['.whole > svg', '.parts > svg'].map(kind => [...drawing.querySelectorAll(kind)].map("
+        "svg => svg.getBoundingClientRect()).map(box => [box.left, box.right, box.top, box.bottom])))"
+    )
+    assert len(boxes) >= 4
+    for (whole,), parts in boxes:
+        if width > 600:
+            assert 0 < whole[0] < whole[1] <= width and all(left == right for left, right, _, _ in parts)
+        else:
+            assert len(parts) > 2 and all(0 <= left < right <= width for left, right, _, _ in parts)
+            assert all(right - left > 120 for left, right, _, _ in parts[1:])
+            assert all(bottom <= top for (_, _, _, bottom), (_, _, top, _) in pairwise(parts))
+
+
+@pytest.mark.slow
 def test_a_wide_table_keeps_its_first_column_and_its_header_in_sight(browser, page):
     browser.open(page, width=390)
     moved = browser.evaluate(

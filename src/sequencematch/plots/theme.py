@@ -85,13 +85,31 @@ def drawing(path: Path, columns: int, rows: int, width: float, height: float, **
 
 def to_svg(figure) -> str:
     """A figure as SVG: the drawing alone, without XML and document headers, its colours replaced by variables."""
-    text = io.StringIO()
+    parts, text = _parts(figure), io.StringIO()
     figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = text.getvalue()
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg[svg.index("<svg") :], flags=re.S)
     for colour, name in VARIABLES.items():
         svg = svg.replace(colour, f"var(--{name}, {colour})")
-    return svg.replace("font: 9px 'sans-serif'", "font: 9px sans-serif")
+    return svg.replace("font: 9px 'sans-serif'", "font: 9px sans-serif").replace("<svg", f"<svg{parts}", 1)
+
+
+def _parts(figure) -> str:
+    """Where the legend and each of several panels are: an attribute ``data-parts`` with a viewBox for each of them.
+
+    A narrow page shows them below each other.
+    """
+    panels = [place for place in figure.axes if place.axison]
+    if len(panels) < 2:
+        return ""
+    figure.canvas.draw()
+    figure.set_layout_engine("none")  # the panels stay where they are measured
+    renderer, scale, height = figure.canvas.get_renderer(), 72 / figure.dpi, 72 * figure.get_figheight()
+    found = [legend.get_window_extent(renderer) for legend in figure.legends]
+    found += [panel.get_tightbbox(renderer) for panel in panels]
+    boxes = [box.padded(0.05 * figure.dpi) for box in found]
+    views = [(scale * b.x0, height - scale * b.y1, scale * b.width, scale * b.height) for b in boxes]
+    return ' data-parts="' + " ".join(",".join(f"{number:.1f}" for number in view) for view in views) + '"'
 
 
 def title(figure, text: str, note: str = "") -> None:

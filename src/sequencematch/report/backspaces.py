@@ -37,6 +37,7 @@ def plot_backspaces(found: Mapping[Variant, tuple[int, Sequence[Removal]]], path
             if not removed:
                 panel.text(0.5, 0.5, "no backspace", transform=panel.transAxes, ha="center", color=SOFT)
             panel.grid(axis="x", visible=False)
+            panel.tick_params(labelleft=True, labelbottom=True)  # a narrow page shows each panel by itself
         for panel in grid.flat[len(found) :]:
             panel.set_axis_off()
         for panel in grid[:, 0]:

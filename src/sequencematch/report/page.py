@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
@@ -18,6 +19,7 @@ from sequencematch.report.facts import budgets, duration, facts, times
 from sequencematch.report.questions import first_questions, typed_example
 from sequencematch.report.rule_graph import draw_rule_graph, read_rule_graph
 from sequencematch.scores.runs import Run, evaluated_split, read_runs
+from sequencematch.tables import texts_figure
 from sequencematch.tables.cells import Table, read_table
 from sequencematch.tables.document import MARKS, STICKY, embedded, lowered, sections
 from sequencematch.tables.forest import answers, forest_note, forest_panels, results_of
@@ -26,6 +28,7 @@ from sequencematch.tables.prose import render_file
 from sequencematch.tables.scores_figure import NOTE, difference_panels, score_panels
 from sequencematch.tables.wording import sample_size
 
+TEXTS = "{}: MAUVE against perplexity in each decoding; the numbers are in the tables below"
 TEMPLATE, STYLE = (Path(__file__).with_name(name) for name in ("report.html", "report.css"))
 
 
@@ -93,9 +96,16 @@ def _table(page: Path, table: Table) -> dict:
         "rest": Markup("").join(rest),
         "older_errors": _panels(older_error_panels(table), f"{page.stem}-older-errors"),
         "figure": _panels(panels, page.stem),
-        "note": NOTE.format(sample_size(table)),
-        "image": "" if panels else _data_uri(page.with_suffix(".png")),
+        "note": (NOTE if panels else texts_figure.NOTE).format(sample_size(table)),
+        "drawing": "" if panels else _texts(table, title),
     }
+
+
+def _texts(table: Table, title: str) -> Markup:
+    """The figure of a table of texts, as an SVG."""
+    with TemporaryDirectory() as folder:
+        texts_figure.plot_texts(table, title, file := Path(folder) / f"{table.name}.svg")
+        return _stacking(file.read_text(encoding="utf-8"), f"{table.name}-", TEXTS.format(title))
 
 
 def _panels(panels: Sequence[Panel], name: str) -> dict:
@@ -126,7 +136,18 @@ def _task(task: str, runs: Sequence[Run], results: Path) -> dict:
 
 def _svg(path: Path, alternative: str) -> Markup:
     """An SVG file as a part of the page; ``alternative`` says what it shows."""
-    return _inline(_read(path), f"{path.parent.name}-{path.stem}-", alternative)
+    return _stacking(_read(path), f"{path.parent.name}-{path.stem}-", alternative)
+
+
+def _stacking(svg: str, prefix: str, alternative: str) -> Markup:
+    """A figure of several panels: as it was drawn, and for a narrow page its parts, one below the other."""
+    whole, parts = _inline(svg, prefix, alternative), re.search(r'data-parts="([^"]*)"', svg)
+    if not parts:
+        return whole
+    view = Markup('<svg role="img" aria-label="{}, part {}" viewBox="{}" width="{}pt"><use href="#{}figure_1"/></svg>')
+    boxes = [box.split(",") for box in parts[1].split()]
+    shown = [view.format(alternative, i, " ".join(b), b[2], prefix) for i, b in enumerate(boxes, start=1)]
+    return Markup('<div class="whole">{}</div><div class="parts">{}</div>').format(whole, Markup("").join(shown))
 
 
 def _inline(svg: str, prefix: str, alternative: str) -> Markup:

@@ -12,6 +12,7 @@ from sequencematch.tables.texts import MASKED
 from sequencematch.tables.wording import capital, decoding_label, sample_size, without_marks
 
 ACROSS = 4  # panels side by side
+NOTE = "Means over seeds ({}); hollow: a lower noise level η of the same method."
 
 
 def plot_texts(table: Table, heading: str, path: Path) -> None:
@@ -33,8 +34,7 @@ def plot_texts(table: Table, heading: str, path: Path) -> None:
         if table.find(REFERENCE, "", "perplexity"):
             handles.append(key("perplexity of real text", INK, marker="", linestyle="dashed"))
         legend(figure, handles)
-        note = f"Means over seeds ({sample_size(table)}); hollow: a lower noise level η of the same method."
-        title(figure, heading, note)
+        title(figure, heading, NOTE.format(sample_size(table)))
 
 
 def _marker(colour: str, filled: bool) -> dict:
