@@ -11,6 +11,7 @@ from support.workflow import copy_tree, snakemake
 
 pytestmark = pytest.mark.slow
 
+CONFIG = '{"model_type": "llama", "hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1}'
 DIGEST = "0" * 64
 PACKAGE = f"{{kind: package, client: npm, name: tiny, version: '1.0', sha256: {DIGEST}, inside: [a, b], licence: ours}}"
 FETCHED = [
@@ -60,7 +61,7 @@ def test_the_files_of_a_model_folder_count_by_content(tmp_path):
         (tree / name).mkdir()
         for file in ("config.json", "tokenizer.json", "model.safetensors"):
             (tree / name / file).write_text("{}")
-        (tree / name / "config.json").write_text('{"model_type": "llama", "hidden_size": 16, "num_hidden_layers": 1}')
+        (tree / name / "config.json").write_text(CONFIG)
     config = ["scale=smoke", "seeds=[1]", "map=null", "model={source: ./network}", "evaluation={judge: ./judge}"]
     config += [
         "tables={table5: null, table6: {methods: [mle]}, divergences: null, phrases: null, table8: {methods: [mle]}}"
