@@ -104,7 +104,8 @@ def test_another_file_than_the_digest_says_is_not_kept(tmp_path):
 
 
 def test_what_is_not_inside_is_named_and_nothing_leaves_the_folder(tmp_path):
-    file = npm_package(tmp_path / "a.tgz", FILES | {"../package/three.txt": b"3"})
+    outside = {"../package/three.txt": b"3", f"{tmp_path}/in/four.txt": b"4"}
+    file = npm_package(tmp_path / "a.tgz", FILES | outside)
     with pytest.raises(UserError, match="holds no package/none.txt: correct the source's inside"):
         unpack(file, package("npm", "0" * 64, inside=("package/none.txt", "package/other")), tmp_path / "out")
     unpack(file, package("npm", "0" * 64, inside=("*",)), tmp_path / "in" / "out")

