@@ -1,10 +1,11 @@
-"""Runs the two examples with what is installed: ``installed.py EXAMPLES FOLDER``. No test library is needed."""
+"""Runs the examples and a trainer with what is installed: ``installed.py EXAMPLES FOLDER``. It needs no test library."""
 
 import importlib.metadata
 import sys
 
+import tokenizers
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 import sequencematch as sm
 
@@ -25,7 +26,30 @@ def main(examples: str, folder: str) -> None:
     trajectories = [sm.Trajectory(prompt, completion, [True] * len(completion)) for prompt, completion in data]
     trainer = with_trainer.train(network(), trajectories, folder, steps=5, max_actions=8)
     assert trainer.state.global_step == 5
+    train_on_texts(folder)
     print(*(f"{d.metadata['Name']}=={d.version}".lower() for d in importlib.metadata.distributions()), sep="\n")
+
+
+def train_on_texts(folder: str) -> None:
+    """``SequenceMatchTrainer`` on prompts and completions."""
+    words = {
+        "<bos>": BOS,
+        "<eos>": EOS,
+        "<pad>": 2,
+        **{letter: token for token, letter in zip(WORDS, "abcde", strict=True)},
+    }
+    fast = tokenizers.Tokenizer(tokenizers.models.WordLevel(words))
+    fast.pre_tokenizer = tokenizers.pre_tokenizers.Split(tokenizers.Regex("."), "isolated")
+    fast.add_special_tokens(["<bos>", "<eos>", "<pad>"])
+    names = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>"}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=fast, **names)
+    steps = {"max_steps": 4, "bc_steps": 2, "max_actions": 6, "rollouts_generated": 16}
+    arguments = sm.SequenceMatchConfig(folder, report_to="none", use_cpu=True, disable_tqdm=True, **steps)
+    rows = [{"prompt": letters, "completion": letters} for letters in ("ab", "bc", "cd", "de")]
+    trainer = sm.SequenceMatchTrainer(network(), arguments, rows, processing_class=tokenizer)
+    trainer.train()
+    trainer.save_model(f"{folder}/saved")
+    assert trainer.state.global_step == 4
 
 
 def network() -> LlamaForCausalLM:

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
-from transformers import PreTrainedConfig
+from transformers import PretrainedConfig  # its name in transformers 4 and 5
 
 from sequencematch.errors import UserError
 from sequencematch.model.attention import use_state_tree
@@ -193,7 +193,7 @@ def _without_chance(lm) -> None:
         for name, value in list(vars(holder).items()):
             if isinstance(value, float) and any(part in name.lower() for part in RANDOM):
                 setattr(holder, name, 0.0)
-            elif isinstance(value, PreTrainedConfig):
+            elif isinstance(value, PretrainedConfig):
                 waiting.append(value)
 
 

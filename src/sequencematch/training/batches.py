@@ -8,7 +8,6 @@ from pathlib import Path
 from sequencematch.core import Trajectory
 from sequencematch.errors import UserError
 from sequencematch.seeding import generator
-from sequencematch.store.datasets import load
 
 SPLITS = ("train", "validation")
 COLUMNS = ("prompt", "actions", "imitated", "draw")
@@ -48,6 +47,8 @@ def load_corpora(noised: Path, eos: int, imitate_noise: bool = False) -> tuple[C
     A trajectory whose last action is ``eos`` has ended; a passage of text is cut off. With ``imitate_noise`` the
     injected wrong tokens count as the expert's own actions. Raises UserError where the folder holds something else.
     """
+    from sequencematch.store.datasets import load  # needs datasets, which the library does without
+
     splits, provenance = load(noised)
     for name in SPLITS:
         if name not in splits or not splits[name].num_rows or not set(COLUMNS) <= set(splits[name].column_names):
