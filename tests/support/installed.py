@@ -1,4 +1,4 @@
-"""Runs the examples and a trainer with what is installed: ``installed.py EXAMPLES FOLDER``. It needs no test library."""
+"""Runs the examples and a trainer with what is installed: ``installed.py EXAMPLES FOLDER``. No test library needed."""
 
 import importlib.metadata
 import sys
