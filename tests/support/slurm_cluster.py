@@ -35,6 +35,7 @@ def slurm_cluster(folder: Path, cpus: int = 2) -> Iterator[None]:
 
     The node has ``cpus`` CPUs and what it takes for a GPU. Jobs end 2 s after they are told to.
     """
+    without = os.environ.pop("SLURM_CONF", None)  # commands are to find the file written here
     folder.chmod(0o755)
     (folder / "key").write_bytes(os.urandom(128))
     (folder / "key").chmod(0o600)
@@ -98,6 +99,8 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
                 process.wait()
         CONFIGURATION.unlink()
         gres.unlink()
+        if without is not None:
+            os.environ["SLURM_CONF"] = without
 
 
 def _output(*words: str) -> str:

@@ -242,7 +242,7 @@ USED_BY = {
     "tables/scores_page.py": TABLES,
     "tables/scores.py": WORDS,
     "tables/texts_page.py": {"make_text_table"},
-    "tables/texts.py": {"make_text_table"},
+    "tables/texts.py": {"make_report", "make_text_table"},
     "data/tokenizer.py": TOKENS | {"train_tokenizer"},
     "trace.py": {"plot_masks"},
     "training/data_checks.py": TRAINING,
@@ -260,7 +260,7 @@ USED_BY = {
     "tables/forest.py": {"make_report"},
     "tables/prose.py": WORDS | COST_TABLES,
     "tables/readme.py": set(),
-    "tables/texts_figure.py": {"make_text_table"},
+    "tables/texts_figure.py": {"make_report", "make_text_table"},
 }
 
 # Importing a module runs the ``__init__.py`` of its folder too (a docstring, and nothing else).

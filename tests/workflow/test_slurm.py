@@ -142,7 +142,9 @@ def refusing(tmp_path_factory):
 def test_requests_say_what_a_job_needs(refusing, rule, job, asked):
     """A GPU where one is needed and none elsewhere; for the second attempt, twice the memory and time."""
     tree, environment = refusing
-    shutil.rmtree(tree / "results", ignore_errors=True)
+    # As finished, whatever a refused run before left unfinished.
+    for folder in ("results", ".snakemake/incomplete"):
+        shutil.rmtree(tree / folder, ignore_errors=True)
     subprocess.run(["cp", "-r", "--preserve", tree / "kept", tree / "results"], check=True)
     (tree / "asked").unlink(missing_ok=True)
     settings = ["scale=smoke", f"jobs={{{job}}}"]
