@@ -19,7 +19,7 @@ settings.load_profile("sequencematch")
 for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
     os.environ.pop(name, None)
 
-# Where SLURM's commands are installed and no cluster is running, each start of Snakemake would wait nine seconds for one.
+# Where SLURM is installed and no cluster is running, each start of Snakemake would wait nine seconds for one.
 os.environ["SLURM_CONF"] = os.devnull
 
 torch.set_num_threads(1)  # tensors here are tiny: a second thread only waits for the first
