@@ -281,8 +281,8 @@ def test_nothing_but_a_user_error_comes_out(valid, name):
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", READERS)
-def test_nothing_but_a_user_error_comes_out_for_five_minutes(valid, name):
-    drive(valid, name, 300 / len(READERS))
+def test_nothing_but_a_user_error_comes_out_for_ten_minutes(valid, name):
+    drive(valid, name, 600 / len(READERS))
 
 
 @pytest.mark.parametrize("name", READERS)

@@ -9,7 +9,7 @@ import pytest
 
 from sequencematch.errors import UserError
 from sequencematch.store import provenance
-from sequencematch.store.files import check_digest, read_bytes, read_json, read_json_lines, write_json
+from sequencematch.store.files import check_digest, read_bytes, read_csv, read_json, read_json_lines, write_json
 
 SPOILT = {
     "deep": b'{"a": ' + b"[" * 10**6,
@@ -35,6 +35,24 @@ def test_json_that_is_none_is_one_sentence(tmp_path, content):
             read(file)
         assert str(file) in str(caught.value) and "\n" not in str(caught.value)
         assert str(caught.value).endswith("delete it and run the step that makes it")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"a,b\n1\n", b"a,b\n1,2,3\n", b'a,b\n1,"2', b"a,b\r1,2\rx\n", b"a,b\n1," + b"2" * 200_000, b"a,b\n\xff,1\n"],
+    ids=["too short a row", "too long a row", "an open quote", "carriage returns", "a huge field", "not UTF-8"],
+)
+def test_csv_that_is_none_is_one_sentence(tmp_path, content):
+    file = tmp_path / "table.csv"
+    file.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        read_csv(file)
+    assert str(file) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_csv_is_read_as_it_was_written(tmp_path):
+    (tmp_path / "table.csv").write_text('a,b\n1,"x, y"\n,\n')
+    assert read_csv(tmp_path / "table.csv") == [{"a": "1", "b": "x, y"}, {"a": "", "b": ""}]
 
 
 def fifo(path):

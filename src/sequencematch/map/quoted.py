@@ -1,11 +1,11 @@
 """The parts of the kept map that docs/map.md quotes: the page's overview, and the numbers that name their place."""
 
-import csv
 import re
 from pathlib import Path
 
 from sequencematch.errors import UserError
 from sequencematch.map.effects import LEVEL
+from sequencematch.store.files import read_csv
 
 GLANCE, GLANCE_END = "<!-- map: make reference -->", "<!-- end of map -->"
 # A number, and its place on the map: axis, cell, reading, quantity.
@@ -23,8 +23,8 @@ def with_map(text: str, reference: Path) -> str:
     overview = re.sub(r"\n\n!\[[^\n]*", "", parts[1])  # its figure has a place of its own in the text
     before, _, rest = text.partition(GLANCE)
     text = "\n".join([before + GLANCE, parts[0], "", overview, GLANCE_END]) + rest.partition(GLANCE_END)[2]
-    with (reference / "map.csv").open() as file:
-        rows = {(row["axis"], row["at"], row["reading"], row["quantity"]): row for row in csv.DictReader(file)}
+    kept = read_csv(reference / "map.csv")
+    rows = {(row["axis"], row["at"], row["reading"], row["quantity"]): row for row in kept}
 
     def written(found: re.Match) -> str:
         if found.groups() not in rows:

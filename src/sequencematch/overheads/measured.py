@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from sequencematch.errors import UserError
-from sequencematch.store.files import atomic_folder, read_json, read_text, reason, write_json, write_text_atomically
+from sequencematch.store.files import atomic_folder, read_csv, read_json, reason, write_json, write_text_atomically
 
 VALUES, FACTS = "values.csv", "facts.json"
 
@@ -79,12 +79,12 @@ def read_measured(folder: Path) -> Measured:
     """The measurement in a folder. Raises UserError if it is missing or damaged."""
     try:
         facts = read_json(folder / FACTS, "measure again")
-        lines = csv.DictReader(io.StringIO(read_text(folder / VALUES, "measure again"), newline=""))
+        rows = read_csv(folder / VALUES, "measure again")
         values = [
             Value(x["case"], x["row"], x["quantity"], int(x["repeat"]) if x["repeat"] else None, float(x["value"]))
-            for x in lines
+            for x in rows
         ]
-    except (csv.Error, ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError) as error:
         raise UserError(f"'{folder}' holds no measurement ({reason(error)}): delete it and measure again") from error
     if not values:
         raise UserError(f"'{folder}' holds no measurement (no numbers): delete it and measure again")

@@ -1,11 +1,11 @@
 """What steps and sampling cost, in a few columns, as the README shows it."""
 
-import csv
 import json
 from pathlib import Path
 
 from sequencematch.overheads.cells import LABELS
 from sequencematch.overheads.steps_table import ordered
+from sequencematch.store.files import read_csv
 from sequencematch.tables.document import Grid
 from sequencematch.tables.readme import kept_scales
 
@@ -45,8 +45,7 @@ def _benchmark(page: Path, root: Path) -> str:
 
 def short_costs(file: Path) -> Grid:
     """The table of a kept CSV, from the naive way to ours in each case."""
-    with file.open() as stream:
-        cells = list(csv.DictReader(stream))
+    cells = read_csv(file)
     found = {(c["case"], c["row"], c["quantity"]): c for c in cells}
     lines = []
     for case in dict.fromkeys(c["case"] for c in cells):

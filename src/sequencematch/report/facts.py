@@ -1,7 +1,5 @@
 """What was run, where, and how long it took."""
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +9,7 @@ from sequencematch.errors import UserError
 from sequencematch.scores.comparison import BUDGET_NAMES
 from sequencematch.scores.runs import Run
 from sequencematch.store.facts import read_facts
-from sequencematch.store.files import read_text, reason
+from sequencematch.store.files import read_csv, reason
 
 
 @dataclass(frozen=True)
@@ -30,10 +28,10 @@ def times(benchmarks: Path) -> list[Time]:
     seconds: dict[str, list[float]] = {}
     for file in sorted(benchmarks.rglob("*.tsv")):
         rule = "make_table" if file.parent.name == "tables" else file.stem
-        lines = io.StringIO(read_text(file, "make the report again"), newline="")
+        rows = read_csv(file, "make the report again", delimiter="\t")
         try:
-            found = [float(row["s"]) for row in csv.DictReader(lines, delimiter="\t")]
-        except (KeyError, TypeError, ValueError, csv.Error) as error:
+            found = [float(row["s"]) for row in rows]
+        except (KeyError, ValueError) as error:
             raise UserError(
                 f"'{file}' states no seconds ({reason(error)}): delete it, and make the report again"
             ) from error

@@ -1,7 +1,5 @@
 """The scored runs of a scale, and what their folders say about them."""
 
-import csv
-import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +7,7 @@ from pathlib import Path
 from sequencematch.errors import UserError
 from sequencematch.scores.metrics_file import read_metrics, recorded_split
 from sequencematch.scores.variants import Variant
-from sequencematch.store.files import read_json_lines, read_text
+from sequencematch.store.files import read_csv, read_json_lines
 
 
 @dataclass(frozen=True)
@@ -54,11 +52,7 @@ def read_runs(paths: Iterable[Path]) -> list[Run]:
 
 def read_training(model: Path) -> list[dict[str, str]]:
     """The lines of a model folder's metrics.csv."""
-    text = read_text(model / "metrics.csv", "train the model again")
-    try:
-        return list(csv.DictReader(io.StringIO(text, newline="")))
-    except csv.Error as error:
-        raise UserError(f"'{model}' holds no metrics.csv of a training run ({error}): train it again") from error
+    return read_csv(model / "metrics.csv", "train the model again")
 
 
 def evaluated_split(run: Run) -> str:

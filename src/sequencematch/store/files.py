@@ -4,6 +4,7 @@ The record of a result ``<name>`` is the file ``<name>.provenance.json`` next to
 SHA-256 of its files. Every function here that reads a file compares the two. A file without a record is not compared.
 """
 
+import csv
 import hashlib
 import io
 import json
@@ -136,6 +137,19 @@ def read_json_lines(path: Path | str, remedy: str = RERUN, most: int = LARGEST) 
     for number, line in enumerate(read_text(path, remedy, most).splitlines(), start=1):
         place = f"line {number} of '{path}'"
         yield place, parse_object(line, place, remedy)
+
+
+def read_csv(path: Path | str, remedy: str = RERUN, delimiter: str = ",") -> list[dict[str, str]]:
+    """The lines of a CSV file with a header, each with a field for every column, read as ``read_bytes`` does."""
+    text = read_text(path, remedy)
+    try:
+        rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        raise UserError(f"'{path}' is no valid CSV ({error}): delete it and {remedy}") from error
+    for number, row in enumerate(rows, start=1):
+        if None in row or None in row.values():
+            raise UserError(f"row {number} of '{path}' has not one field per column: delete it and {remedy}")
+    return rows
 
 
 def check_regular(folder: Path | str) -> None:

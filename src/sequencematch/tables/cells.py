@@ -16,7 +16,7 @@ from typing import Any
 from sequencematch.errors import UserError
 from sequencematch.scores.paper import Reported
 from sequencematch.scores.variants import Variant
-from sequencematch.store.files import read_text
+from sequencematch.store.files import read_csv
 
 # Real text, which has its measures in a table like a method.
 REFERENCE = Variant("reference", 0.0)
@@ -114,13 +114,13 @@ def csv_text(rows: Iterable[Mapping]) -> str:
 
 def read_table(path: Path) -> Table:
     """The table of a CSV that ``to_csv`` wrote. Raises UserError where the file is missing or is no such table."""
-    rows = list(csv.DictReader(io.StringIO(read_text(path, "make the table again"))))
+    rows = read_csv(path, "make the table again")
     try:
         first = rows[0]
         names = {name: first[name] for name in ("table", "scale", "task")}
         seeds, questions = int(first["seeds"]), int(first["questions"])
         cells = [_cell(row) for row in rows]
-    except (IndexError, KeyError, ValueError, TypeError) as error:
+    except (IndexError, KeyError, ValueError) as error:
         raise UserError(f"'{path}' is no table of this project: name a CSV that make_table wrote") from error
     return Table(names["table"], names["scale"], names["task"], seeds, questions, cells)
 

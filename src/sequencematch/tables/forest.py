@@ -1,6 +1,5 @@
 """Does SequenceMatch help? Paired differences to MLE on every task, as one forest plot and as a few sentences."""
 
-import csv
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -12,6 +11,7 @@ from sequencematch.plots.series import METHODS, RULE
 from sequencematch.scores.quantities import key
 from sequencematch.scores.variants import Variant
 from sequencematch.settings.decodings import without_rule
+from sequencematch.store.files import read_csv
 from sequencematch.tables.cells import Cell, Table, read_table
 from sequencematch.tables.scores_figure import dot_of
 from sequencematch.tables.wording import decoding_label, decoding_phrase, enumerated, sides
@@ -77,8 +77,7 @@ def _gains(path: Path) -> dict[tuple[str, str], Dot]:
     """
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["quantity"] == "mle_minus_plain"]
+    rows = [row for row in read_csv(path) if row["quantity"] == "mle_minus_plain"]
     measured = {}
     for row in rows:
         (task, plain_task), (decoding, plain) = (row[name].split(" | ") for name in ("task", "decoding"))
