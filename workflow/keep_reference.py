@@ -23,12 +23,14 @@ from sequencematch.map.quoted import with_map
 from sequencematch.overheads.readme import OVERHEADS, costs_in_short
 from sequencematch.store import provenance
 from sequencematch.store.files import RECORD
-from sequencematch.tables.forest import answers, kept_results, plot_forest
+from sequencematch.tables.answers import answers, differences
+from sequencematch.tables.forest import kept_results, plot_forest
 from sequencematch.tables.readme import in_short
 
 BEGIN, END = "<!-- tables: make reference -->", "<!-- end of tables -->"
 EXAMPLE = "mul/sm/eta=0.2/seed=1"  # the run whose model and typing are kept
 ANSWERS_BEGIN, ANSWERS_END = "<!-- answers: make reference -->", "<!-- end of answers -->"
+DIFFERENCES_BEGIN, DIFFERENCES_END = "<!-- differences: make reference -->", "<!-- end of differences -->"
 COSTS_BEGIN, COSTS_END = "<!-- overheads: make reference -->", "<!-- end of overheads -->"
 
 
@@ -43,19 +45,16 @@ def main() -> None:
         raise UserError(f"'{results}' holds no finished tables and no map: run make SCALE={scale} first")
     write_between(BEGIN, END, in_short(reference.parent, DEFAULT_SCALE))
     write_between(COSTS_BEGIN, COSTS_END, costs_in_short(reference.parent, DEFAULT_SCALE))
-    write_between(ANSWERS_BEGIN, ANSWERS_END, answers_in_short(reference.parent))
-    plot_forest(kept_results(reference.parent, DEFAULT_SCALE), reference.parent / "forest.png")
+    everything = kept_results(reference.parent, DEFAULT_SCALE)
+    write_between(ANSWERS_BEGIN, ANSWERS_END, "".join(f"- {sentence}\n" for sentence in answers(everything)))
+    write_between(DIFFERENCES_BEGIN, DIFFERENCES_END, differences(everything).markdown() + "\n")
+    plot_forest(everything, reference.parent / "forest.png")
     if scale == DEFAULT_SCALE and (results / EXAMPLE).is_dir():
         keep_example(results / EXAMPLE, results / "mul/data")
     if scale == "map":
         page = Path("docs/map.md")
         page.write_text(with_map(page.read_text(), reference))
     print(f"kept {len(kept)} files in {reference}")
-
-
-def answers_in_short(kept: Path) -> str:
-    """What the kept tables of all scales support, a bullet for each pair of methods."""
-    return "".join(f"- {sentence}\n" for sentence in answers(kept_results(kept, DEFAULT_SCALE)))
 
 
 def keep_tables(results: Path, reference: Path, config: Config) -> list[Path]:

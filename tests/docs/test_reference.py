@@ -12,6 +12,8 @@ from sequencematch.config.load import load_config
 from sequencematch.errors import UserError
 from sequencematch.map.quoted import NUMBER, with_map
 from sequencematch.overheads.readme import costs_in_short
+from sequencematch.tables.answers import answers, differences
+from sequencematch.tables.forest import kept_results
 from sequencematch.tables.readme import in_short
 
 ROOT = Path(__file__).parents[2]
@@ -23,8 +25,9 @@ from keep_reference import (  # noqa: E402
     BEGIN,
     COSTS_BEGIN,
     COSTS_END,
+    DIFFERENCES_BEGIN,
+    DIFFERENCES_END,
     END,
-    answers_in_short,
     check_current,
     documents_with,
     seen_from,
@@ -36,9 +39,12 @@ KEPT = ROOT / "results/reference"
 def test_the_documents_show_the_kept_tables(monkeypatch):
     """The README, or the page of docs/ that has the markers."""
     monkeypatch.chdir(ROOT)
+    everything = kept_results(KEPT, DEFAULT_SCALE)
+    bullets = "".join(f"- {sentence}\n" for sentence in answers(everything))
     for begin, end, text in (
         (BEGIN, END, in_short(KEPT, DEFAULT_SCALE)),
-        (ANSWERS_BEGIN, ANSWERS_END, answers_in_short(KEPT)),
+        (ANSWERS_BEGIN, ANSWERS_END, bullets),
+        (DIFFERENCES_BEGIN, DIFFERENCES_END, differences(everything).markdown() + "\n"),
         (COSTS_BEGIN, COSTS_END, costs_in_short(KEPT, DEFAULT_SCALE)),
     ):
         pages = documents_with(begin)

@@ -257,6 +257,7 @@ USED_BY = {
     "plots/typed.py": set(),
     "scores/variants.py": SCORES | COST_TABLES | {"plot_motivating_example"},
     "tables/cells.py": WORDS | COST_TABLES,
+    "tables/answers.py": {"make_report"},
     "tables/forest.py": {"make_report"},
     "tables/prose.py": WORDS | COST_TABLES,
     "tables/readme.py": set(),

@@ -20,9 +20,10 @@ from sequencematch.report.questions import first_questions, typed_example
 from sequencematch.report.rule_graph import draw_rule_graph, read_rule_graph
 from sequencematch.scores.runs import Run, evaluated_split, read_runs
 from sequencematch.tables import texts_figure
+from sequencematch.tables.answers import answers
 from sequencematch.tables.cells import Table, read_table
 from sequencematch.tables.document import MARKS, STICKY, embedded, lowered, sections
-from sequencematch.tables.forest import answers, forest_note, forest_panels, results_of
+from sequencematch.tables.forest import forest_note, forest_panels, results_of
 from sequencematch.tables.older_errors import older_error_panels
 from sequencematch.tables.prose import render_file
 from sequencematch.tables.scores_figure import NOTE, difference_panels, score_panels

@@ -1,4 +1,4 @@
-"""Does SequenceMatch help? Paired differences to MLE on every task, as one forest plot and as a few sentences."""
+"""Does SequenceMatch help? Paired differences to MLE on every task, as one forest plot."""
 
 import json
 from collections import Counter
@@ -12,9 +12,9 @@ from sequencematch.scores.quantities import key
 from sequencematch.scores.variants import Variant
 from sequencematch.settings.decodings import without_rule
 from sequencematch.store.files import read_csv
-from sequencematch.tables.cells import Cell, Table, read_table
+from sequencematch.tables.cells import Table, read_table
 from sequencematch.tables.scores_figure import dot_of
-from sequencematch.tables.wording import decoding_label, decoding_phrase, enumerated, sides
+from sequencematch.tables.wording import decoding_label, enumerated
 
 COMPARED = ("bc", "sm")
 DRAWN = (*COMPARED, "dagger")  # the last one only where a table has it
@@ -23,7 +23,7 @@ PRETRAINED, MAP, RULED = "pretrained", "map", "MLE with the takeback rule"
 RATIO = "takeback_ratio="
 AXIS = "difference to MLE, points"
 NOTE = "Accuracy in %, or BLEU. Dots: mean; bars: 95% interval; methods with <bkspc> at {etas}; {sizes}."
-PAIRS = (("sm", "mle"), ("bc", "mle"), ("sm", "bc"), ("dagger", "mle"))
+COLUMNS = ("sampled", "greedy", "perturbed")
 
 
 @dataclass(frozen=True)
@@ -102,27 +102,27 @@ def plot_forest(results: Results, path: Path) -> None:
 def forest_panels(results: Results) -> list[Panel]:
     """Sampled, greedy and perturbed, and one more panel for a pretrained model where there are results of one."""
     panels = []
-    for column in ("sampled", "greedy", "perturbed"):
+    for column in COLUMNS:
         dots = [dot for row, table in results.tables.items() for dot in _dots(row, table, column, results.gains)]
-        decodings = dict.fromkeys(filter(None, (_decoding(table, column) for table in results.tables.values())))
+        decodings = dict.fromkeys(filter(None, (decoding_of(table, column) for table in results.tables.values())))
         if dots:
             panels.append(Panel(" / ".join(map(decoding_label, decodings)), AXIS, dots, 0.0))
     dots = [dot for row, table in results.pretrained.items() for dot in _dots(row, table, "sampled", {})]
     return [*panels, Panel("pretrained, sampled", AXIS, dots, 0.0)] if dots else panels
 
 
-def _decoding(table: Table, column: str) -> str | None:
+def decoding_of(table: Table, column: str) -> str | None:
     """The table's first decoding of a column: the one named like it, or ``perturbed=0.1`` for 'perturbed'."""
     names = table.decodings_of(table.metric)
     return next((name for name in names if name == column or (name.startswith(f"{column}=") and "+" not in name)), None)
 
 
 def _dots(row: str, table: Table, column: str, gains: Mapping[tuple[str, str], Dot]) -> list[Dot]:
-    decoding, scale = _decoding(table, column), 100 if table.metric == "accuracy" else 1
+    decoding, scale = decoding_of(table, column), 100 if table.metric == "accuracy" else 1
     if decoding is None:
         return []
     found = []
-    for variant in _drawn(table):
+    for variant in drawn(table):
         cell = table.find(variant, decoding, f"{table.metric}_minus_mle")
         if cell:
             found.append(dot_of(cell, row, variant.label, METHODS[variant.method], scale=scale))
@@ -134,7 +134,7 @@ def _dots(row: str, table: Table, column: str, gains: Mapping[tuple[str, str], D
     return [*found, Dot(row, RULED, gain.mean, gain.low, gain.high, gain.colour)] if gain else found
 
 
-def _drawn(table: Table) -> list[Variant]:
+def drawn(table: Table) -> list[Variant]:
     """BC, SM and, where the table has it, DAgger at their highest noise levels."""
     highest = {variant.method: variant for variant in sorted(table.variants, key=lambda variant: variant.eta)}
     return [highest[method] for method in DRAWN if method in highest]
@@ -143,7 +143,7 @@ def _drawn(table: Table) -> list[Variant]:
 def forest_note(results: Results, panels: Sequence[Panel]) -> str:
     """What the dots and bars are, the sizes, and what is missing."""
     tables = [*results.tables.values(), *results.pretrained.values()]
-    etas = sorted({variant.eta for table in tables for variant in _drawn(table)})
+    etas = sorted({variant.eta for table in tables for variant in drawn(table)})
     seeds, questions = ({getattr(table, name) for table in tables} for name in ("seeds", "questions"))
     sizes = f"{_range(seeds)} seeds, {_range(questions)} questions"
     note = NOTE.format(etas=f"η = {enumerated([f'{eta:g}' for eta in etas])}", sizes=sizes)
@@ -166,52 +166,3 @@ def _ruled(row: str, panels: Sequence[Panel]) -> bool:
 def _range(values: Iterable[int]) -> str:
     low, high = min(values := sorted(values)), max(values)
     return f"{low}" if low == high else f"{low}-{high}"
-
-
-# ---- the sentences ----------------------------------------------------------------------------------
-
-
-def answers(results: Results) -> list[str]:
-    """What the 95% intervals support, a bullet for each pair of methods over all tasks and noise levels."""
-    found = []
-    for method, other in PAIRS:
-        pairs = [
-            (cell, row)
-            for row, table in results.tables.items()
-            for cell in table.differences()
-            if cell.variant.method == method and cell.quantity == f"{table.metric}_minus_{other}"
-        ]
-        if pairs:
-            found.append(_answer(Variant(method, 0).label, Variant(other, 0).label, pairs))
-    return found
-
-
-def _answer(first: str, second: str, pairs: Sequence[tuple[Cell, str]]) -> str:
-    """The answer in words, such as: SM is never significantly better than MLE."""
-    rows = {id(cell): row for cell, row in pairs}
-    better, worse = sides(cell for cell, _ in pairs)
-
-    if not better and not worse:
-        return (
-            f"**{first} and {second} do not differ significantly** ({len(pairs)} comparison{'s' * (len(pairs) > 1)})."
-        )
-    if not better:
-        start = f"**{first} is never significantly better than {second}.**"
-    else:
-        start = f"**{first} is significantly better than {second}** {_where(better, rows)}."
-    if not worse:
-        return f"{start} It is never significantly worse."
-    return f"{start} It is significantly worse {_where(worse, rows)}."
-
-
-def _where(cells: Sequence[Cell], rows: Mapping[int, str]) -> str:
-    """'with greedy decoding (translation at η = 0.02 and 0.2; mul at η = 0.2)'."""
-    groups: dict[str, dict[str, list[str]]] = {}
-    for cell in cells:
-        etas = groups.setdefault(decoding_phrase(cell.decoding), {}).setdefault(rows[id(cell)], [])
-        etas += [f"{cell.variant.eta:g}"] if cell.variant.eta else []
-    said = [
-        f"{phrase} ({'; '.join(row + (f' at η = {enumerated(etas)}' if etas else '') for row, etas in places.items())})"
-        for phrase, places in groups.items()
-    ]
-    return enumerated(said)

@@ -1,0 +1,22 @@
+"""The drawing of the pipeline in the README agrees with the workflow's own rule graph."""
+
+import re
+from pathlib import Path
+
+from support.workflow import copy_tree, snakemake
+
+from sequencematch.report.rule_graph import read_rule_graph
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_arrows_of_the_readme_are_those_of_the_workflow(tmp_path):
+    tree, graph = tmp_path / "tree", tmp_path / "graph.dot"
+    tree.mkdir()
+    graph.write_text(snakemake(copy_tree(tree), "table6", "table8", "--rulegraph").stdout)
+    needed = read_rule_graph(graph)
+    drawing = re.search(r"```mermaid\n(.*?)```", (ROOT / "README.md").read_text(), re.S)[1]
+    lines = [line.split(" --> ") for line in map(str.strip, drawing.splitlines()) if "-->" in line]
+    arrows = [pair for line in lines for pair in zip(line, line[1:], strict=False)]
+    assert arrows and all(before in needed[rule] for before, rule in arrows)
+    assert {rule for arrow in arrows for rule in arrow} == needed.keys() - {"table6", "table8", "make_text_table"}
