@@ -40,8 +40,8 @@ except UserError as error:
     sys.exit(f"error: {error}")
 
 
-# Before any job of a real run: can results be written, and does this machine have what the jobs ask for? (There is one
-# onstart: a second one would take this one's place.)
+# Before the first job of a real run: can results be written, and does this machine have what the jobs ask for?
+# (A second onstart would replace this one.)
 onstart:
     try:
         script.check_writable(Path(RESULTS))
@@ -52,10 +52,10 @@ onstart:
         sys.exit(f"error: {error}")
     if config and NAME is None:
         print(replaced(workflow.dag.needrun_jobs(), RESULTS), end="", file=sys.stderr)
-    # Snakemake's limiter of jobs per second wakes the scheduler once a second more for each job that has finished.
+    # For each finished job, Snakemake's limiter of jobs per second wakes the scheduler once more per second.
     if workflow.local_exec and getattr(workflow.scheduler, "job_rate_limiter", None) is not None:
         workflow.scheduler.job_rate_limiter = None
-    if workflow.local_exec and not workflow.touch:  # on other machines each job looks for itself
+    if workflow.local_exec and not workflow.touch:  # on other machines each job checks this itself
         found = preflight.problems(planned_jobs(), CONFIG, Path(RESULTS), allowed_gpus())
         if found:
             sys.exit("\n".join(f"error: {problem}" for problem in found))
@@ -77,7 +77,7 @@ onsuccess:
     print(made(Path(RESULTS), STARTED, time.time()))
 
 
-# What Snakemake's own report says first.
+# The first text of Snakemake's own report.
 report: "workflow/captions/workflow.rst"
 
 
@@ -144,7 +144,7 @@ for table in CONFIG.tables:
             JOBS.table_files(table),
 
 
-# Times are never the same twice and ask for a machine that does nothing else: no part of all.
+# Measured times differ from run to run and need an idle machine, so they are not part of all.
 rule overheads:
     input:
         [file for name in CONFIG.overheads for file in JOBS.overhead_files(name)],

@@ -2,30 +2,30 @@
 
 JOBS = Jobs(CONFIG)
 RESULTS = JOBS.folder
-# The tasks whose samples a model judges and the tables of their runs, as patterns; they fit nothing where there is none.
+# Patterns of the tasks whose samples a model judges, and of their tables. A pattern without names matches nothing.
 TEXT_TASKS = "|".join(JOBS.judged_tasks) or "(?!)"
 TEXT_TABLES = "|".join(JOBS.text_tables) or "(?!)"
 SCORE_TABLES = "|".join(JOBS.score_tables) or "(?!)"
 
-# Training starts with $TRAINER: in the shell's prefix, because results do not depend on the number of GPUs, and a
-# changed command or parameter would make them again.
+# The launcher of training is a variable in the shell's prefix: results do not depend on the number of GPUs, and
+# Snakemake would make them again if a rule's command changed.
 prefix = f"TRAINER={shlex.quote(launcher(CONFIG.jobs.train.gpu))}; TRAINING_THREADS={CONFIG.jobs.train.threads}; "
 
-# Likewise the consent to run the Python code that a network comes with: its trained model's folder cannot give it.
+# The same holds for the consent to run Python code that comes with a network. A model's folder cannot give it.
 if any(CONFIG.settings(task)["model"].trust_remote_code for task in CONFIG.tasks):
     prefix += f"export {CONSENT}=1; "
 
-# Likewise the tracker that training reports to.
+# The same holds for the tracker that training reports to.
 if CONFIG.tracker != "none":
     prefix += f"export SEQUENCEMATCH_TRACKER={CONFIG.tracker}; "
 
-# Likewise the configuration's changes, for a job that asks Snakemake itself: few of them concern it.
+# The same holds for the changes to the configuration, which only the rule draw_rules reads: it starts Snakemake itself.
 changes = shlex.join(f"{name}={json.dumps(value)}" for name, value in ({"scale": CONFIG.scale} | GIVEN).items())
 prefix += f"CONFIGURATION={shlex.quote(changes)}; "
 
-# Scripts run by the interpreter that runs Snakemake, unless each rule brings a conda environment.
+# Scripts run in the interpreter that runs Snakemake, unless each rule has a conda environment.
 if not any(str(method) == "conda" for method in workflow.deployment_settings.deployment_method):
-    # Under workflow/run.py those on its own machine share one start of torch and transformers; a cluster's nodes do not.
+    # Under workflow/run.py the jobs of this machine share one import of torch and transformers; a cluster's do not.
     shared = "SEQUENCEMATCH_RUN_PID" in os.environ and not workflow.remote_exec
     warm = [f"{workflow.basedir}/workflow/warm"] if shared else []
     if shared:
@@ -33,7 +33,7 @@ if not any(str(method) == "conda" for method in workflow.deployment_settings.dep
     interpreters = ":".join([*warm, str(Path(sys.executable).parent)])
     prefix += f"export PATH={shlex.quote(interpreters)}:$PATH; "
 
-# One GPU, unless the command line says how many jobs may use at a time; a cluster gives what each job asks for.
+# Jobs of this machine share one GPU, unless the command line says more. A cluster gives each job what it asks for.
 if workflow.is_main_process and workflow.local_exec:
     workflow.global_resources.setdefault("gpu", 1)
 
@@ -49,12 +49,12 @@ def planned_jobs():
 
 
 def allowed_gpus():
-    """GPUs that the jobs of this run may use at a time (make GPUS=2); None where nothing was said."""
+    """GPUs that the jobs of this run may use at a time (make GPUS=2). None if the command line names no number."""
     resource = workflow.global_resources.get("gpu")
     return getattr(resource, "value", resource)
 
 
-# Of the report: its figures, the tasks they are of, and the files that say what rules there are.
+# For the report: its figures, their tasks, and the files that define the rules.
 FIGURES = ("learning_curves", "masks", "backspaces")
 RULE_FILES = [
     "Snakefile",

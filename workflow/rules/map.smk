@@ -1,4 +1,4 @@
-# The map: what the cells around a default one scored, where the scale has a map.
+# The map: the scores of a default cell and of the cells around it, at scales that have a map.
 
 
 localrules:

@@ -1,6 +1,6 @@
-# What steps and sampling cost (tables 3 and 4), measured; no part of the target all. A job that measures takes all cores,
-# so that nothing runs beside it, and computes with as many threads as a training job has (MKL's number too: Snakemake
-# sets it to the job's cores, and torch heeds it first).
+# Measurements of what steps and sampling cost (tables 3 and 4). They are not part of the target all. A measuring job
+# takes all cores, so that no other job runs at the same time, and computes with the threads of a training job.
+# MKL_NUM_THREADS is set too: Snakemake sets it to the job's cores, and torch reads it first.
 
 
 localrules:

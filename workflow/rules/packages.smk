@@ -1,7 +1,7 @@
 # Stage 0: files out of packages, in corpora/, which the scales share; models, pairs and documents made of them.
 
 
-# Where the network is, whatever the profile: the nodes of a cluster may have none.
+# These rules run where Snakemake runs, because a cluster's nodes may have no network.
 localrules:
     fetch_package,
 

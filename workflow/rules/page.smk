@@ -94,7 +94,7 @@ rule plot_backspaces:
         " --examples {input.examples} --tokenizer {input.tokenizer} --output {output.figure} > {log} 2>&1"
 
 
-# The smk files as inputs: the graph changes with them.
+# The rule files are inputs, because the graph changes with them.
 rule draw_rules:
     input:
         rules=RULE_FILES,
@@ -117,7 +117,7 @@ rule draw_rules:
         " --output {output.graph} > {log} 2>&1"
 
 
-# Template and style are inputs by name, as they are no code.
+# Template and style are named as inputs, because they are not Python modules.
 rule make_report:
     input:
         metrics=JOBS.metrics_of_tables(),

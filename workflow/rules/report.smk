@@ -1,4 +1,4 @@
-# Stage 4: tables and figures, seconds each: made where Snakemake runs, on a cluster too.
+# Stage 4: tables and figures. Each takes seconds, so it is made where Snakemake runs, on a cluster too.
 
 
 localrules:

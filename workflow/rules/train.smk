@@ -1,4 +1,4 @@
-# Stage 2: per seed one base model, per noise level k steps of BC, and from there every method's further steps.
+# Stage 2: one base model per seed, k steps of BC per noise level, and each method's further steps from there.
 
 
 rule pretrain_base:
