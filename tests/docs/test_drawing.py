@@ -1,6 +1,7 @@
 """The drawing of the pipeline in the README agrees with the workflow's own rule graph."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 from support.workflow import copy_tree, snakemake
@@ -17,6 +18,6 @@ def test_the_arrows_of_the_readme_are_those_of_the_workflow(tmp_path):
     needed = read_rule_graph(graph)
     drawing = re.search(r"```mermaid\n(.*?)```", (ROOT / "README.md").read_text(), re.S)[1]
     lines = [line.split(" --> ") for line in map(str.strip, drawing.splitlines()) if "-->" in line]
-    arrows = [pair for line in lines for pair in zip(line, line[1:], strict=False)]
+    arrows = [pair for line in lines for pair in pairwise(line)]
     assert arrows and all(before in needed[rule] for before, rule in arrows)
     assert {rule for arrow in arrows for rule in arrow} == needed.keys() - {"table6", "table8", "make_text_table"}
