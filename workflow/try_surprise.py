@@ -106,9 +106,9 @@ def states(policy, trajectories):
                 surprise: dict[int, float] = {}  # by the node of the token
                 for i, action in enumerate(actions):
                     if i and not at_prompt[i] and trajectory.imitated[i]:
-                        found.append((above[i].item(), surprise[state[i].item()], float(action == policy.bkspc)))
+                        found.append((above[i].item(), surprise[int(state[i])], float(action == policy.bkspc)))
                     if action != policy.bkspc:
-                        surprise[state[i + 1].item()] = -log_pi[i, action].item()
+                        surprise[int(state[i + 1])] = -log_pi[i, action].item()
     return torch.tensor(found, dtype=torch.float64).T
 
 
