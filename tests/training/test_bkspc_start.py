@@ -1,0 +1,57 @@
+"""The first values of the row of ``<bkspc>``: what they say on clean states."""
+
+import pytest
+import torch
+from support.tiny import a_policy
+
+from sequencematch import core
+from sequencematch.core import Trajectory
+from sequencematch.training.batches import Corpus
+from sequencematch.training.bkspc_start import bkspc_share, clean_states, start_bkspc
+
+BKSPC = 12
+CLEAN = Corpus([[Trajectory([1, 5], [4 + i % 3, 7, 3 + i % 5, 2], [True] * 4) for i in range(30)]], "clean")
+NOISED = Corpus(
+    [[Trajectory([1, 5], [4 + i % 3, 9, BKSPC, 7, 2], [True, False, True, True, True]) for i in range(30)]], "noised"
+)
+
+
+def probabilities(policy, corpus):
+    hidden, _ = clean_states(policy, corpus)
+    return policy.preferences(hidden.float()).softmax(-1)[:, policy.bkspc].detach()
+
+
+def test_the_mean_row_is_the_mean_of_the_trained_rows():
+    policy = a_policy()
+    start_bkspc(policy, "mean", NOISED, CLEAN)
+    assert torch.equal(policy.bkspc_row, policy.lm.get_output_embeddings().weight.mean(0))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_row_of_the_noise_level_gives_its_share_on_clean_states(seed):
+    policy = a_policy(seed=seed)
+    assert bkspc_share(NOISED, BKSPC) == 1 / 4
+    start_bkspc(policy, "noise", NOISED, CLEAN)
+    assert probabilities(policy, CLEAN).mean().item() == pytest.approx(1 / 4, abs=0.05)
+
+
+def test_without_backspaces_in_the_data_the_row_is_the_mean():
+    policy = a_policy()
+    start_bkspc(policy, "noise", CLEAN, CLEAN)
+    assert torch.equal(policy.bkspc_row, policy.lm.get_output_embeddings().weight.mean(0))
+
+
+def test_clean_states_have_a_live_token_and_an_expert_that_does_not_delete():
+    """Computed here by a forward pass over each state."""
+    policy = a_policy().eval()
+    hidden, value = clean_states(policy, Corpus(NOISED.draws, "noised"))
+    assert len(hidden) == len(value) == 2 * 30  # after the first token, and after the repair; not after the wrong token
+    trajectory = NOISED.draws[0][0]
+    tokens = torch.tensor([[*trajectory.prompt, trajectory.actions[0], 7]])
+    with torch.no_grad():
+        logits = policy(core.Inputs(tokens, torch.arange(4)[None]))[0, :, :BKSPC].logsumexp(-1)
+        offset = (
+            policy(core.Inputs(tokens, torch.arange(4)[None]))[0, :, 0]
+            - policy.preferences(policy.encode(core.Inputs(tokens, torch.arange(4)[None])))[0, :, 0]
+        )
+    assert value[:2].float() == pytest.approx((logits - offset)[2:], abs=1e-5)
