@@ -121,15 +121,21 @@ def loss(states, bias: float, weight: float) -> float:
 
 
 def fit(states) -> tuple[float, float]:
-    """The b and w with the least ``loss``: Newton's method for a logistic regression with a given offset."""
+    """The b and w with the least ``loss``: a logistic regression with a given offset."""
     import torch
+    from torch.nn.functional import binary_cross_entropy_with_logits
 
     above, surprise, deleted = states
-    features, found = torch.stack([torch.ones_like(surprise), surprise], 1), torch.zeros(2, dtype=torch.float64)
-    for _ in range(50):
-        p = torch.sigmoid(above + features @ found)
-        curvature = features.T @ (features * (p * (1 - p))[:, None]) + 1e-9 * torch.eye(2)
-        found = found + torch.linalg.solve(curvature, features.T @ (deleted - p)).clamp(-2, 2)
+    found = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.LBFGS([found], max_iter=500, line_search_fn="strong_wolfe")
+
+    def closure():
+        optimiser.zero_grad()
+        value = binary_cross_entropy_with_logits(above + found[0] + found[1] * surprise, deleted)
+        value.backward()
+        return value
+
+    optimiser.step(closure)
     return found[0].item(), found[1].item()
 
 
