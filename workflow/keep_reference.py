@@ -24,13 +24,14 @@ from sequencematch.overheads.readme import OVERHEADS, costs_in_short
 from sequencematch.store import provenance
 from sequencematch.store.files import RECORD
 from sequencematch.tables.answers import answers, differences
-from sequencematch.tables.forest import kept_results, plot_forest
-from sequencematch.tables.readme import in_short
+from sequencematch.tables.forest import PRETRAINED, kept_results, plot_forest
+from sequencematch.tables.readme import in_short, scale_in_short
 
 BEGIN, END = "<!-- tables: make reference -->", "<!-- end of tables -->"
 EXAMPLE = "mul/sm/eta=0.2/seed=1"  # the run whose model and typing are kept
 ANSWERS_BEGIN, ANSWERS_END = "<!-- answers: make reference -->", "<!-- end of answers -->"
 DIFFERENCES_BEGIN, DIFFERENCES_END = "<!-- differences: make reference -->", "<!-- end of differences -->"
+PRETRAINED_BEGIN, PRETRAINED_END = "<!-- pretrained: make reference -->", "<!-- end of pretrained -->"
 COSTS_BEGIN, COSTS_END = "<!-- overheads: make reference -->", "<!-- end of overheads -->"
 
 
@@ -48,6 +49,8 @@ def main() -> None:
     everything = kept_results(reference.parent, DEFAULT_SCALE)
     write_between(ANSWERS_BEGIN, ANSWERS_END, "".join(f"- {sentence}\n" for sentence in answers(everything)))
     write_between(DIFFERENCES_BEGIN, DIFFERENCES_END, differences(everything).markdown() + "\n")
+    if (reference.parent / PRETRAINED).is_dir():
+        write_between(PRETRAINED_BEGIN, PRETRAINED_END, scale_in_short(reference.parent / PRETRAINED))
     plot_forest(everything, reference.parent / "forest.png")
     if scale == DEFAULT_SCALE and (results / EXAMPLE).is_dir():
         keep_example(results / EXAMPLE, results / "mul/data")

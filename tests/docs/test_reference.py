@@ -12,9 +12,10 @@ from sequencematch.config.load import load_config
 from sequencematch.errors import UserError
 from sequencematch.map.quoted import NUMBER, with_map
 from sequencematch.overheads.readme import costs_in_short
+from sequencematch.store.files import read_csv
 from sequencematch.tables.answers import answers, differences
-from sequencematch.tables.forest import kept_results
-from sequencematch.tables.readme import in_short
+from sequencematch.tables.forest import PRETRAINED, kept_results
+from sequencematch.tables.readme import in_short, scale_in_short
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "workflow"))
@@ -28,6 +29,8 @@ from keep_reference import (  # noqa: E402
     DIFFERENCES_BEGIN,
     DIFFERENCES_END,
     END,
+    PRETRAINED_BEGIN,
+    PRETRAINED_END,
     check_current,
     documents_with,
     seen_from,
@@ -45,6 +48,7 @@ def test_the_documents_show_the_kept_tables(monkeypatch):
         (BEGIN, END, in_short(KEPT, DEFAULT_SCALE)),
         (ANSWERS_BEGIN, ANSWERS_END, bullets),
         (DIFFERENCES_BEGIN, DIFFERENCES_END, differences(everything).markdown() + "\n"),
+        (PRETRAINED_BEGIN, PRETRAINED_END, scale_in_short(KEPT / PRETRAINED)),
         (COSTS_BEGIN, COSTS_END, costs_in_short(KEPT, DEFAULT_SCALE)),
     ):
         pages = documents_with(begin)
@@ -65,6 +69,8 @@ def test_kept_tables_name_their_commit_and_every_run_its_budget(reference):
         if page.exists():  # it is absent where it would show texts of others
             named = re.search(r"Code: commit ([0-9a-f, ]+)\.", page.read_text())[1].split(", ")
             assert named and set(named) <= set(content["commits"])
+        if not (reference / f"{name}.csv").exists():
+            continue  # not made yet
         for method in table["methods"]:
             runs = [run for run in content["budgets"] if run.startswith(f"{table['task']}/{method}/")]
             assert {run.rpartition("=")[2] for run in runs} == set(map(str, content["config"]["seeds"]))
@@ -79,6 +85,18 @@ def test_a_run_of_another_configuration_is_not_kept():
     check_current({"mul/mle": run}, config)
     with pytest.raises(UserError, match="'mul/mle' was made with .*'batch': 1.* run it again"):
         check_current({"mul/mle": run | {"budget": budget | {"batch": 1}}}, config)
+
+
+def test_the_starts_of_the_row_of_bkspc_are_those_that_were_measured():
+    found = {}
+    for start in ("noise", "mean", "fitted"):
+        rows = {row["step"]: row["validation_loss"] for row in read_csv(KEPT / f"pretrained/starts/{start}.csv")}
+        found[start] = [f"{float(rows[step]):.2f}" for step in ("20", "60")]
+        assert not json.loads((KEPT / f"pretrained/starts/{start}.json").read_text())["uncommitted_changes"]
+    (noise, later), (mean, mean_later), fitted = found["noise"], found["mean"], " and ".join(found["fitted"])
+    text = " ".join((ROOT / "docs/method.md").read_text().split())
+    assert f"is {noise} after 20 steps and {later} after 60, and from the mean {mean} and {mean_later}." in text
+    assert f"changed nothing ({fitted})" in text
 
 
 def test_the_page_of_the_map_says_what_the_kept_map_says():

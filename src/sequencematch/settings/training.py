@@ -36,7 +36,7 @@ class Schedule(Section):
     decay_start: Annotated[int, Field(ge=0)] = setting(300, "step at which the cosine decay to 0 begins")
     beta_final: float = setting(0.2, "final weight of BC in beta L_BC + (1 - beta) L_SM", ge=0, le=1)
     beta_steps: Count = setting(150, "steps over which beta falls from 1 to its final value")
-    bkspc_start: Literal["mean", "noise", "fitted"] = setting(
+    bkspc_start: Literal["mean", "noise"] = setting(
         "mean",
         "start of the row of <bkspc>: the mean of the trained network's rows, or the row that gives <bkspc> the share "
         "of actions on clean validation states that it has in the noised data",

@@ -16,7 +16,12 @@ COLUMNS = [
     *(
         (label, decoding, metric)
         for metric in ("accuracy", "bleu")
-        for label, decoding in (("sampled", "sampled"), ("greedy", "greedy"), ("perturbed at 0.1", "perturbed=0.1"))
+        for label, decoding in (
+            ("sampled", "sampled"),
+            ("sampled, with the rule", "takeback_ratio=0.3"),
+            ("greedy", "greedy"),
+            ("perturbed at 0.1", "perturbed=0.1"),
+        )
     ),
     ("perplexity", "sampled", "perplexity"),
     ("MAUVE", "sampled", "mauve"),
@@ -29,7 +34,7 @@ COLUMNS = [
 
 def in_short(kept: Path, first: str) -> str:
     """The tables of all scales kept in a folder, the scale ``first`` before the others."""
-    return "\n".join(filter(None, map(_scale_in_short, kept_scales(kept, "provenance.json", first))))
+    return "\n".join(filter(None, map(scale_in_short, kept_scales(kept, "provenance.json", first))))
 
 
 def kept_scales(kept: Path, file: str, first: str) -> list[Path]:
@@ -38,7 +43,7 @@ def kept_scales(kept: Path, file: str, first: str) -> list[Path]:
     return sorted(having, key=lambda folder: (folder.name != first, folder.name))
 
 
-def _scale_in_short(reference: Path) -> str:
+def scale_in_short(reference: Path) -> str:
     """A scale's tables in a few columns each. Empty if it has none, or only trials on validation questions."""
     content = json.loads((reference / "provenance.json").read_text())
     if not content["config"]["tables"] or is_of_validation(reference):
@@ -46,7 +51,9 @@ def _scale_in_short(reference: Path) -> str:
     where = f"commit {', '.join(content['commits'])}; {content['machine']}; Python {content['python']}"
     parts = [f"Scale `{reference.name}`, {len(content['config']['seeds'])} seeds; {where}.\n"]
     for name, table in content["config"]["tables"].items():
-        page = next(f for f in (reference / f"{name}.md", reference / f"{name}.csv") if f.is_file())
+        page = next((f for f in (reference / f"{name}.md", reference / f"{name}.csv") if f.is_file()), None)
+        if page is None:  # a scale may be kept before all its tables are made
+            continue
         parts.append(f"**{table['title']}** ([all of it]({page.relative_to(reference.parents[2])}))\n")
         parts += [short_grid(read_table(reference / f"{name}.csv")).markdown(), ""]
     return "\n".join(parts)

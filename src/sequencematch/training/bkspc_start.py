@@ -3,13 +3,11 @@
 import math
 
 import torch
-from torch.nn import functional as F
 
 from sequencematch import core
 from sequencematch.model.policy import Policy
 from sequencematch.training.batches import Corpus
 
-NOISED = 512  # noised training trajectories that it is trained on alone
 EXAMPLES = 128  # validation trajectories that the row is fitted on
 RIDGE = 1e-3  # of the mean square of the hidden states: keeps the row small in directions that no state has
 
@@ -20,52 +18,16 @@ def start_bkspc(policy: Policy, start: str, train: Corpus, validation: Corpus) -
     ``mean``: the mean of the trained rows of the vocabulary. ``noise``: a row for which P(``<bkspc>``|s) is close to
     the share of ``<bkspc>`` in the imitated actions of the training data, in states of the validation data in which the
     expert does not delete. The logit must then be log(p / (1 - p)) above the logsumexp of the vocabulary's logits; the
-    row is a least-squares fit of this to the hidden states. ``fitted``: that row, then trained alone on the states of
-    noised training data (``train_row``).
+    row is a least-squares fit of this to the hidden states.
     """
     row = policy.lm.get_output_embeddings().weight.detach().float().mean(0)
-    if start != "mean" and (share := bkspc_share(train, policy.bkspc)) > 0:
+    if start == "noise" and (share := bkspc_share(train, policy.bkspc)) > 0:
         hidden, value = clean_states(policy, validation)
         target = value + math.log(share / (1 - share))
         ridge = RIDGE * len(hidden) * hidden.square().mean() * torch.eye(hidden.shape[1], device=hidden.device)
         row = torch.linalg.solve(hidden.T @ hidden + ridge, hidden.T @ target).float()
-        if start == "fitted":
-            row = train_row(row, *noised_states(policy, train))
     with torch.no_grad():
         policy.bkspc_row.copy_(row)
-
-
-def train_row(row: torch.Tensor, hidden: torch.Tensor, value: torch.Tensor, deleted: torch.Tensor) -> torch.Tensor:
-    """The row that predicts best where the expert deletes, among those near ``row``: a logistic regression."""
-    trained = row.double().clone().requires_grad_()
-    optimiser = torch.optim.LBFGS([trained], max_iter=200, line_search_fn="strong_wolfe")
-    scale = hidden.square().mean()
-
-    def loss():
-        optimiser.zero_grad()
-        found = F.binary_cross_entropy_with_logits(hidden @ trained - value, deleted)
-        found = found + RIDGE * scale * (trained - row.double()).square().sum()
-        found.backward()
-        return found
-
-    optimiser.step(loss)
-    return trained.detach().float()
-
-
-@torch.no_grad()
-def noised_states(policy: Policy, corpus: Corpus) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """As ``clean_states``, of all imitated actions in states with a live token; and 1 where the action deletes."""
-    policy.eval()
-    hidden, value, deleted = [], [], []
-    for trajectory in corpus.draws[0][:NOISED]:
-        inputs, (index,) = core.state_tree([(trajectory,)], policy.bkspc)
-        chosen = index.taken & index.imitated & ~index.at_prompt(policy.bkspc)[:, :-1]
-        found = policy.encode(inputs.to(policy.device))[0, index.state[:, :-1][chosen].to(policy.device)]
-        hidden.append(found.double())
-        value.append(policy.preferences(found)[:, : policy.bkspc].double().logsumexp(-1))
-        deleted.append((index.action[chosen] == policy.bkspc).double().to(policy.device))
-    policy.train()
-    return torch.cat(hidden), torch.cat(value), torch.cat(deleted)
 
 
 def bkspc_share(corpus: Corpus, bkspc: int) -> float:
