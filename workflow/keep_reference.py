@@ -49,7 +49,7 @@ def main() -> None:
     everything = kept_results(reference.parent, DEFAULT_SCALE)
     write_between(ANSWERS_BEGIN, ANSWERS_END, "".join(f"- {sentence}\n" for sentence in answers(everything)))
     write_between(DIFFERENCES_BEGIN, DIFFERENCES_END, differences(everything).markdown() + "\n")
-    if (reference.parent / PRETRAINED).is_dir():
+    if (reference.parent / PRETRAINED / "provenance.json").is_file():
         write_between(PRETRAINED_BEGIN, PRETRAINED_END, scale_in_short(reference.parent / PRETRAINED))
     plot_forest(everything, reference.parent / "forest.png")
     if scale == DEFAULT_SCALE and (results / EXAMPLE).is_dir():
