@@ -19,7 +19,7 @@ if any(CONFIG.settings(task)["model"].trust_remote_code for task in CONFIG.tasks
 if CONFIG.tracker != "none":
     prefix += f"export SEQUENCEMATCH_TRACKER={CONFIG.tracker}; "
 
-# The same holds for the changes to the configuration, which only the rule draw_rules reads: it starts Snakemake itself.
+# The same holds for the changes to the configuration. Only draw_rules reads them, because it starts Snakemake itself.
 changes = shlex.join(f"{name}={json.dumps(value)}" for name, value in ({"scale": CONFIG.scale} | GIVEN).items())
 prefix += f"CONFIGURATION={shlex.quote(changes)}; "
 
