@@ -1,6 +1,9 @@
 """Datasets on disk come back as they were written, or not at all; writes are whole or absent."""
 
 import json
+import struct
+import subprocess
+import sys
 
 import datasets
 import pyarrow as pa
@@ -149,3 +152,15 @@ def test_text_and_json(tmp_path):
         write_json(tmp_path / "b.json", {"x": float("nan")})
     assert json.loads((tmp_path / "b.json").read_text()) == {"é": [1, None]}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["b.json", "deep"]
+
+
+def test_offsets_that_lead_outside_of_a_file_are_noticed(tmp_path):
+    """Reading them would end the process, so another one reads them here."""
+    save({"train": {"prompt": [list(range(12_345))]}}, tmp_path / "data", {})
+    (file,) = (tmp_path / "data/train").glob("*.arrow")
+    offsets = struct.pack("<ii", 0, 12_345)
+    assert offsets in file.read_bytes()
+    file.write_bytes(file.read_bytes().replace(offsets, struct.pack("<ii", 0, 2**30)))
+    read = f"from sequencematch.store.datasets import load; load({str(tmp_path / 'data')!r})"
+    done = subprocess.run([sys.executable, "-c", read], capture_output=True, text=True)
+    assert done.returncode == 1 and "UserError" in done.stderr and "is damaged" in done.stderr
