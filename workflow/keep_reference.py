@@ -70,6 +70,9 @@ def keep_tables(results: Path, reference: Path, config: Config) -> list[Path]:
     check_current(runs, config)
     commits = sorted({run["commit"] for run in runs.values()})
     _replace(reference, kept, results, commits)
+    if (curves := results / "figures/learning_curves").is_dir():
+        records = shutil.ignore_patterns(f"*{RECORD}")
+        shutil.copytree(curves, reference / "learning_curves", ignore=records, dirs_exist_ok=True)
     benchmarks = (results / "benchmarks").rglob("*.tsv")
     content = {
         "commits": commits,

@@ -211,9 +211,8 @@ def test_half_precision_trains_float32_weights(inputs):
     whole, _ = load_policy(inputs / "base", backspace=True)
     exact, _ = train(a_run(inputs, whole, Stage("sm", 0, 3, 3, 3)))
     assert {tensor.dtype for tensor in trained_tensors(policy).values()} == {torch.float32}
-    assert metrics[-1]["loss"] != exact[-1]["loss"] and metrics[-1]["loss"] == pytest.approx(
-        exact[-1]["loss"], rel=0.02
-    )
+    assert metrics != exact  # the loss of a step may round to the same number, not all that is reported of it
+    assert metrics[-1]["loss"] == pytest.approx(exact[-1]["loss"], rel=0.02)
 
 
 def test_schedule():
