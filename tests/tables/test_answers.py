@@ -29,6 +29,6 @@ def test_differences_are_points_in_bold_where_they_are_significant():
         ["mul", "SM, η = 0.2", "**-15.0**", "-", "-"],
         ["translation", "BC, η = 0.2", "**+0.0**", "-", "-"],
         ["translation", "SM, η = 0.2", "-", "-1.0", "-"],
-        ["mul, pretrained", "BC, η = 0.2", "-", "**+15.0**", "-"],
-        ["mul, pretrained", "SM, η = 0.2", "**-15.0**", "-", "-"],
+        ["mul (pretrained)", "BC, η = 0.2", "-", "**+15.0**", "-"],
+        ["mul (pretrained)", "SM, η = 0.2", "**-15.0**", "-", "-"],
     ]

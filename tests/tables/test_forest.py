@@ -58,7 +58,8 @@ def test_the_caption_says_what_is_missing():
     assert note.endswith(f"Not measured: {RULED} on sums; a pretrained model.") and "3 seeds, 400 questions" in note
     whole = results_of([MUL], "default", pretrained={"mul": MUL})
     panels = forest_panels(whole)
-    assert "Not measured" not in forest_note(whole, panels) and panels[-1].title == "pretrained, sampled"
+    assert "Not measured" not in forest_note(whole, panels)
+    assert [dot.row for dot in panels[0].dots if dot.series == "SM"] == ["mul", "mul (pretrained)"]
 
 
 def test_the_kept_folder_is_read_with_its_map_and_its_pretrained_model(tmp_path):
@@ -77,7 +78,7 @@ def test_the_kept_folder_is_read_with_its_map_and_its_pretrained_model(tmp_path)
     results = kept_results(tmp_path, "default")
     found = dots(forest_panels(results))
     assert found["sampled", "mul", RULED] == (7, 6, 8)
-    assert found["pretrained, sampled", "mul", "SM"] == pytest.approx((35, 30, 40))
+    assert found["sampled", "mul (pretrained)", "SM"] == pytest.approx((35, 30, 40))
     assert f"{RULED}: from the map for mul." in forest_note(results, forest_panels(results))
     plot_forest(results, tmp_path / "forest.png")
     assert (tmp_path / "forest.png").read_bytes().startswith(b"\x89PNG")

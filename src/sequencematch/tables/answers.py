@@ -54,9 +54,8 @@ def differences(results: Results) -> Grid:
 
     In bold where the 95% interval excludes 0; a pretrained model's tables last.
     """
-    tables = [*results.tables.items(), *((f"{row}, pretrained", table) for row, table in results.pretrained.items())]
     rows = []
-    for row, table in tables:
+    for row, table in results.rows.items():
         decodings = [decoding_of(table, column) for column in COLUMNS]
         for variant in drawn(table):
             found = [table.find(variant, name, f"{table.metric}_minus_mle") if name else None for name in decodings]

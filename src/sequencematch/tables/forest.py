@@ -38,6 +38,11 @@ class Results:
     pretrained: Mapping[str, Table] = field(default_factory=dict)
     gains: Mapping[tuple[str, str], Dot] = field(default_factory=dict)
 
+    @property
+    def rows(self) -> dict[str, Table]:
+        """All tables by the label of their row, those of a pretrained model last."""
+        return {**self.tables, **{f"{row} ({PRETRAINED})": table for row, table in self.pretrained.items()}}
+
 
 def results_of(tables: Iterable[Table], main: str, methods: Collection[str] = ("mle", *COMPARED), **more) -> Results:
     """The tables with a score of all ``methods``; those of another scale than ``main`` are labelled by theirs."""
@@ -100,15 +105,14 @@ def plot_forest(results: Results, path: Path) -> None:
 
 
 def forest_panels(results: Results) -> list[Panel]:
-    """Sampled, greedy and perturbed, and one more panel for a pretrained model where there are results of one."""
+    """Sampled, greedy and perturbed; a row for each task, those of a pretrained model last."""
     panels = []
     for column in COLUMNS:
-        dots = [dot for row, table in results.tables.items() for dot in _dots(row, table, column, results.gains)]
+        dots = [dot for row, table in results.rows.items() for dot in _dots(row, table, column, results.gains)]
         decodings = dict.fromkeys(filter(None, (decoding_of(table, column) for table in results.tables.values())))
         if dots:
             panels.append(Panel(" / ".join(map(decoding_label, decodings)), AXIS, dots, 0.0))
-    dots = [dot for row, table in results.pretrained.items() for dot in _dots(row, table, "sampled", {})]
-    return [*panels, Panel("pretrained, sampled", AXIS, dots, 0.0)] if dots else panels
+    return panels
 
 
 def decoding_of(table: Table, column: str) -> str | None:
@@ -142,7 +146,7 @@ def drawn(table: Table) -> list[Variant]:
 
 def forest_note(results: Results, panels: Sequence[Panel]) -> str:
     """What the dots and bars are, the sizes, and what is missing."""
-    tables = [*results.tables.values(), *results.pretrained.values()]
+    tables = results.rows.values()
     etas = sorted({variant.eta for table in tables for variant in drawn(table)})
     seeds, questions = ({getattr(table, name) for table in tables} for name in ("seeds", "questions"))
     sizes = f"{_range(seeds)} seeds, {_range(questions)} questions"
