@@ -122,7 +122,8 @@ def test_a_run_can_be_started_while_the_one_before_it_ends(tree):
         process.stdout.readline()
         done = make(tree)
     assert done.returncode == 0, done.stderr
-    assert "left behind" not in done.stderr and "another run" not in done.stderr
+    # Another test's run may still be ending, on a busy machine.
+    assert f"ending process {process.pid}," not in done.stderr and "another run" not in done.stderr
     with (tree / ".snakemake/run.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert "another run is going on" in make(tree).stderr
