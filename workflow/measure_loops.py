@@ -9,9 +9,10 @@ greedy decoding writes and deletes it until its actions run out. For example:
 from pathlib import Path
 from statistics import mean
 
+from trials import keep
+
 from sequencematch import script
-from sequencematch.store import provenance
-from sequencematch.store.files import atomic_folder, write_json
+from sequencematch.store.provenance import identity
 
 DECODINGS = ["sampled", "greedy", "greedy+bkspc_bias=-2", "greedy+bkspc_masked", "greedy+takeback_ratio=0.3"]
 
@@ -19,7 +20,7 @@ DECODINGS = ["sampled", "greedy", "greedy+bkspc_bias=-2", "greedy+bkspc_masked",
 def main() -> None:
     parser = script.parser(__doc__.split("\n\n")[0])
     parser.add_argument("task", type=Path, help="folder of a task's results: examples, tokenizer and models")
-    parser.add_argument("--models", nargs="+", required=True, help="its runs, or folders that hold one's model/")
+    parser.add_argument("--models", nargs="+", required=True, help="runs of the task, or other folders with a model/")
     parser.add_argument("--decodings", nargs="+", default=DECODINGS, help=f"decodings (default: {' '.join(DECODINGS)})")
     parser.add_argument("--questions", type=int, default=64, help="validation questions (default: 64)")
     parser.add_argument("--max-actions", type=int, default=32, help="actions of an answer (default: 32)")
@@ -30,12 +31,8 @@ def main() -> None:
         name: measure(args.task, model, args.decodings, args.questions, args.max_actions)
         for name, model in models.items()
     }
-    with atomic_folder(args.output) as output:
-        write_json(output / "measured.json", measured)
-        facts = {"models": {name: provenance.identity(model) for name, model in models.items()}}
-        write_json(output / "provenance.json", facts | {"questions": args.questions} | provenance.describe())
-        (output / "table.md").write_text(table(measured), encoding="utf-8")
-    print(table(measured))
+    identities = {name: identity(model) for name, model in models.items()}
+    keep(args.output, measured, table(measured), models=identities, questions=args.questions)
 
 
 def measure(task: Path, model: Path, decodings: list[str], count: int, max_actions: int) -> dict[str, dict[str, float]]:
@@ -50,13 +47,14 @@ def measure(task: Path, model: Path, decodings: list[str], count: int, max_actio
     policy, _ = load_policy(model)
     splits, facts = load_examples(task / "examples")
     settings = Evaluation(split="validation", decodings=tuple(decodings), max_actions=max_actions)
-    records = list(complete(policy, splits["validation"][:count], facts["family"], "task", settings, 1, tokenizer))
+    records = list(complete(policy, splits["validation"][:count], facts["family"], "random", settings, 1, tokenizer))
+    loop = max_actions // 4  # deletions in an answer that was cut off: fewer, and it is merely long
     found = {}
     for name in dict.fromkeys(record["decoding"] for record in records):
         own = [record for record in records if record["decoding"] == name]
         found[name] = {
             "right": mean(record["text"] == record["solution"] for record in own),
-            "loops": mean(not record["finished"] and record["pops"] >= max_actions // 4 for record in own),
+            "loops": mean(not record["finished"] and record["pops"] >= loop for record in own),
             "deletions": mean(record["pops"] for record in own),
         }
     return found

@@ -13,10 +13,10 @@ import subprocess
 from pathlib import Path
 from statistics import median
 
+from trials import keep
+
 from sequencematch import script
 from sequencematch.errors import UserError
-from sequencematch.store import provenance
-from sequencematch.store.files import atomic_folder, write_json
 
 WORKER = Path(__file__).with_name("peer_worker.py")
 PEERS = ("backtracking-llm", "backtrack-sampler")
@@ -66,11 +66,7 @@ def main() -> None:
             raise UserError(f"'{name}={python}' is no NAME=PYTHON of {', '.join(PEERS)} and an interpreter that exists")
 
     measured = {name: measure(name, python, args) for name, _, python in pairs}
-    with atomic_folder(args.output) as folder:
-        write_json(folder / "measured.json", measured)
-        write_json(folder / "provenance.json", provenance.describe())
-        (folder / "table.md").write_text(table(measured, args), encoding="utf-8")
-    print((args.output / "table.md").read_text(encoding="utf-8"))
+    keep(args.output, measured, table(measured, args))
 
 
 def measure(name: str, python: str, args) -> dict:

@@ -11,12 +11,12 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from trials import keep
+
 from sequencematch import script
 from sequencematch.data.python_topics import python_topics
 from sequencematch.errors import UserError
 from sequencematch.seeding import generator
-from sequencematch.store import provenance
-from sequencematch.store.files import atomic_folder, write_json
 
 PROMPT, WORDS, GAP = 10, 40, 6  # words of a prompt, of a passage, and between two wrong ones at least
 
@@ -46,11 +46,7 @@ def main() -> None:
     model = AutoModelForCausalLM.from_pretrained(args.model).eval()
     texts = passages(args.passages)
     found = {ratio: measure(model, tokenizer, texts, ratio, args.batch) for ratio in args.ratios}
-    with atomic_folder(args.output) as folder:
-        write_json(folder / "measured.json", {str(ratio): numbers for ratio, numbers in found.items()})
-        write_json(folder / "provenance.json", provenance.describe())
-        (folder / "table.md").write_text(table(found), encoding="utf-8")
-    print(table(found))
+    keep(args.output, {str(ratio): numbers for ratio, numbers in found.items()}, table(found))
 
 
 def passages(n: int) -> list[Passage]:

@@ -9,12 +9,13 @@ at rate 0.1. For example:
 
 from collections.abc import Callable
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
+
+from trials import keep, score, spread
 
 from sequencematch import script
 from sequencematch.errors import UserError
-from sequencematch.store import provenance
-from sequencematch.store.files import atomic_folder, write_json
+from sequencematch.store.provenance import identity
 
 # Of the live tokens after the prompt: token, p (its probability when it was written), largest (that of the likeliest
 # token there), entropy (of the distribution there, in nats). A rule returns how many of the last to delete.
@@ -87,15 +88,10 @@ def main() -> None:
         raise UserError(f"'{folder}' holds no models of the method mle: make the tables of its scale first")
     found: dict[str, dict[str, list[float]]] = {name: {"plain": [], "perturbed": []} for name in RULES}
     for seed, model in enumerate(models):
-        for name, score in measure(folder, model, seed, args.examples, args.max_actions).items():
-            found[name]["plain"].append(score[0])
-            found[name]["perturbed"].append(score[1])
-    with atomic_folder(args.output) as output:
-        write_json(output / "measured.json", found)
-        facts = {"models": [provenance.identity(model) for model in models], "task": args.task}
-        write_json(output / "provenance.json", facts | provenance.describe())
-        (output / "table.md").write_text(table(found), encoding="utf-8")
-    print(table(found))
+        for name, (plain, perturbed) in measure(folder, model, seed, args.examples, args.max_actions).items():
+            found[name]["plain"].append(plain)
+            found[name]["perturbed"].append(perturbed)
+    keep(args.output, found, table(found), models=[identity(model) for model in models], task=args.task)
 
 
 def measure(folder: Path, model: Path, seed: int, count: int, max_actions: int) -> dict[str, tuple[float, float]]:
@@ -103,20 +99,17 @@ def measure(folder: Path, model: Path, seed: int, count: int, max_actions: int) 
     from sequencematch.data.examples import load_examples
     from sequencematch.data.tokenizer import load_tokenizer
     from sequencematch.model.build import load_policy
-    from sequencematch.scores.bleu import translation_scores
 
     tokenizer = load_tokenizer(folder / "tokenizer")
     policy, _ = load_policy(model)
     splits, facts = load_examples(folder / "examples")
     examples = splits["validation"][:count]
 
-    def score(rule: Rule, rate: float) -> float:
+    def points(rule: Rule, rate: float) -> float:
         texts = [tokenizer.decode(live) for live in sampled(policy, examples, rule, rate, seed, max_actions, tokenizer)]
-        if facts["family"] == "translation":
-            return translation_scores(texts, [example.text for example in examples])["bleu"]
-        return 100 * mean(text == example.text for text, example in zip(texts, examples, strict=True))
+        return score(facts["family"], texts, [example.text for example in examples])
 
-    return {name: (score(rule, 0.0), score(rule, RATE)) for name, rule in RULES.items()}
+    return {name: (points(rule, 0.0), points(rule, RATE)) for name, rule in RULES.items()}
 
 
 def sampled(policy, examples, rule: Rule, rate: float, seed: int, max_actions: int, tokenizer) -> list[list[int]]:
@@ -163,8 +156,7 @@ def table(found: dict[str, dict[str, list[float]]]) -> str:
     """Mean and standard deviation over models in Markdown, a row for each rule."""
     lines = ["| rule | sampled | perturbed at 0.1 |", "| --- | --- | --- |"]
     for name, scores in found.items():
-        cells = (f"{mean(s):.1f} ± {stdev(s) if len(s) > 1 else 0:.1f}" for s in scores.values())
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        lines.append(f"| {name} | " + " | ".join(map(spread, scores.values())) + " |")
     return "\n".join(lines) + "\n"
 
 

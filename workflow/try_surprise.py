@@ -8,12 +8,22 @@ not changed. Validation questions are then answered with and without the additio
 """
 
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
+from typing import TYPE_CHECKING
+
+from trials import keep, score, spread
 
 from sequencematch import script
 from sequencematch.errors import UserError
-from sequencematch.store import provenance
-from sequencematch.store.files import atomic_folder, write_json
+from sequencematch.store.provenance import identity
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from sequencematch.core import Trajectory
+    from sequencematch.model.policy import Policy
 
 FITTED_ON = 1000  # trajectories
 CHUNK = 25  # trajectories that are read at a time
@@ -38,52 +48,56 @@ def main() -> None:
         method: [measure(task, model, args.eta, args.examples, args.max_actions) for model in found]
         for method, found in models.items()
     }
-    with atomic_folder(args.output) as output:
-        write_json(output / "measured.json", measured)
-        facts = {"models": [provenance.identity(m) for found in models.values() for m in found], "task": args.task}
-        write_json(output / "provenance.json", facts | provenance.describe())
-        (output / "table.md").write_text(table(measured), encoding="utf-8")
-    print(table(measured))
+    identities = [identity(model) for found in models.values() for model in found]
+    keep(args.output, measured, table(measured), models=identities, task=args.task)
 
 
-def measure(task: Path, model: Path, eta: str, count: int, max_actions: int) -> dict[str, float]:
-    """b, w, the loss of ``<bkspc>`` on noised validation data and the score of each decoding, without and with them."""
+def measure(task: Path, model: Path, eta: str, count: int, max_actions: int) -> dict[str, tuple[float, float]]:
+    """What was measured without the addition, and with it.
+
+    Of noised validation data the loss of ``<bkspc>``; of each decoding the score in points, and deletions per answer.
+    """
     from sequencematch.data.examples import load_examples
     from sequencematch.data.tokenizer import load_tokenizer
     from sequencematch.evaluation.completions import complete
     from sequencematch.model.build import load_policy
-    from sequencematch.scores.bleu import translation_scores
     from sequencematch.settings.evaluation import Evaluation
+    from sequencematch.store.facts import read_facts
     from sequencematch.training.batches import load_corpora
 
     seed = int(model.parent.name.removeprefix("seed="))
     tokenizer = load_tokenizer(task / "tokenizer")
     policy, _ = load_policy(model)
     policy.eval()
-    corpora = load_corpora(task / f"noised/eta={eta}/seed={seed}", tokenizer.special_ids["eos"])
+    noised = task / f"noised/eta={eta}/seed={seed}"
+    noise = read_facts(noised, "make the tables of its scale", "settings")["settings"]
+    corpora = load_corpora(noised, tokenizer.special_ids["eos"])
     train, validation = (states(policy, corpus.draws[0][:FITTED_ON]) for corpus in corpora)
-    splits, facts = load_examples(task / "examples")
     bias, weight = (round(value, 3) + 0.0 for value in fit(train))
-    added = f"bkspc_bias={bias:g}+surprise={weight:g}"
-    names = [name for decoding, with_added in DECODINGS.items() for name in (decoding, with_added.format(added))]
-    settings = Evaluation(split="validation", decodings=tuple(names), max_actions=max_actions)
+    splits, facts = load_examples(task / "examples")
+    names = {name: form.format(f"bkspc_bias={bias:g}+surprise={weight:g}") for name, form in DECODINGS.items()}
+    settings = Evaluation(split="validation", decodings=(*names, *names.values()), max_actions=max_actions)
     examples = splits["validation"][:count]
-    records = list(complete(policy, examples, facts["family"], "task", settings, seed, tokenizer))
-    found = {"b": bias, "w": weight, "loss": loss(validation, 0.0, 0.0), "loss with": loss(validation, bias, weight)}
-    for name, decoding in zip(names, (x for d in DECODINGS for x in (d, f"{d} with")), strict=True):
-        own = [record for record in records if record["decoding"] == name]
-        if facts["family"] == "translation":
-            found[decoding] = translation_scores([r["text"] for r in own], [r["solution"] for r in own])["bleu"]
-        else:
-            found[decoding] = 100 * mean(r["text"] == r["solution"] for r in own)
-        found[f"{decoding}, pops"] = mean(r["pops"] for r in own)
+    records = list(complete(policy, examples, facts["family"], noise["kind"], settings, seed, tokenizer))
+    losses = (loss(validation).item(), loss(validation, bias, weight).item())
+    found = {"b": (0.0, bias), "w": (0.0, weight), "loss": losses}
+    for name, with_surprise in names.items():
+        pair = [[record for record in records if record["decoding"] == d] for d in (name, with_surprise)]
+        without, added = (
+            (
+                score(facts["family"], [r["text"] for r in own], [r["solution"] for r in own]),
+                mean(r["pops"] for r in own),
+            )
+            for own in pair
+        )
+        found[name], found[f"{name}, pops"] = zip(without, added, strict=True)
     return found
 
 
-def states(policy, trajectories):
+def states(policy: "Policy", trajectories: "Sequence[Trajectory]") -> "Tensor":
     """The states with a live token in which an action of the expert was taken.
 
-    Returns float64 [N] each: the logit of ``<bkspc>`` above the logsumexp of the tokens', the surprise at the last live
+    Returns float64 [3, N]: the logit of ``<bkspc>`` above the logsumexp of the tokens', the surprise at the last live
     token, and 1 where the expert deleted it.
     """
     import torch
@@ -105,33 +119,31 @@ def states(policy, trajectories):
                 above = logits[:, policy.bkspc] - logits[:, : policy.bkspc].logsumexp(-1)
                 surprise: dict[int, float] = {}  # by the node of the token
                 for i, action in enumerate(actions):
-                    if i and not at_prompt[i] and trajectory.imitated[i]:
+                    if not at_prompt[i] and trajectory.imitated[i]:
                         found.append((above[i].item(), surprise[int(state[i])], float(action == policy.bkspc)))
                     if action != policy.bkspc:
                         surprise[int(state[i + 1])] = -log_pi[i, action].item()
     return torch.tensor(found, dtype=torch.float64).T
 
 
-def loss(states, bias: float, weight: float) -> float:
-    """The mean of -log of the probability of deleting, or of not deleting, as the expert did."""
+def loss(states: "Tensor", b: "Tensor | float" = 0.0, w: "Tensor | float" = 0.0) -> "Tensor":
+    """The mean of -log of the probability of deleting, or of not deleting, as the expert did in ``states``."""
     from torch.nn.functional import binary_cross_entropy_with_logits
 
     above, surprise, deleted = states
-    return binary_cross_entropy_with_logits(above + bias + weight * surprise, deleted).item()
+    return binary_cross_entropy_with_logits(above + b + w * surprise, deleted)
 
 
-def fit(states) -> tuple[float, float]:
+def fit(states: "Tensor") -> tuple[float, float]:
     """The b and w with the least ``loss``: a logistic regression with a given offset."""
     import torch
-    from torch.nn.functional import binary_cross_entropy_with_logits
 
-    above, surprise, deleted = states
     found = torch.zeros(2, dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.LBFGS([found], max_iter=500, line_search_fn="strong_wolfe")
 
     def closure():
         optimiser.zero_grad()
-        value = binary_cross_entropy_with_logits(above + found[0] + found[1] * surprise, deleted)
+        value = loss(states, found[0], found[1])
         value.backward()
         return value
 
@@ -139,26 +151,17 @@ def fit(states) -> tuple[float, float]:
     return found[0].item(), found[1].item()
 
 
-def table(measured: dict[str, list[dict[str, float]]]) -> str:
+def table(measured: dict[str, list[dict[str, tuple[float, float]]]]) -> str:
     """Mean and standard deviation over models in Markdown, a row for each method and quantity."""
     lines = ["| method | quantity | as trained | with the surprise | difference |", "| --- | --- | --- | --- | --- |"]
     for method, models in measured.items():
-        for name in ("b", "w"):
-            lines.append(f"| {method} | {name} | | {spread([m[name] for m in models], 2)} | |")
-        for name in ("loss", *(f"{d}{what}" for d in DECODINGS for what in ("", ", pops"))):
-            decoding, _, what = name.partition(", ")
-            other = f"{decoding} with" + (f", {what}" if what else "")
-            digits = 4 if name == "loss" else 1 if not what else 2
-            before, after = ([m[key] for m in models] for key in (name, other))
+        for name in models[0]:
+            digits = 4 if name == "loss" else 1 if name in DECODINGS else 2
+            before, after = zip(*(model[name] for model in models), strict=True)
             gains = [a - b for a, b in zip(after, before, strict=True)]
-            cells = (spread(before, digits), spread(after, digits), spread(gains, digits))
+            cells = (spread(values, digits) for values in (before, after, gains))
             lines.append(f"| {method} | {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
-
-
-def spread(values: list[float], digits: int) -> str:
-    """Mean ± standard deviation."""
-    return f"{mean(values):.{digits}f} ± {stdev(values) if len(values) > 1 else 0:.{digits}f}"
 
 
 if __name__ == "__main__":

@@ -33,8 +33,10 @@ def a_folder(folder, kind: str, **settings) -> str:
     return str(folder)
 
 
-def loaded(source: str, **special_ids):
-    return new_policy(Model(source=source), VOCABULARY, SPECIALS | special_ids, backspace=True, seed=0)
+def loaded(source: str, precision: str = "float32", **special_ids):
+    return new_policy(
+        Model(source=source, precision=precision), VOCABULARY, SPECIALS | special_ids, backspace=True, seed=0
+    )
 
 
 WINDOWED = {
@@ -49,6 +51,11 @@ WINDOWED = {
         {"sliding_window": 20, "head_dim": 8, "layer_types": ["sliding_attention", "full_attention"]},
     ),
 }
+
+
+@pytest.mark.parametrize("kind", ["llama", "mistral", "qwen2"])
+def test_rounding_in_bfloat16_is_no_fault(tmp_path, kind):
+    assert loaded(a_folder(tmp_path, kind), "bfloat16").context == CONTEXT
 
 
 @pytest.mark.parametrize("name", WINDOWED)
@@ -94,6 +101,7 @@ def test_what_long_texts_change_bounds_the_context(tmp_path, kind, settings, con
         sample(policy, [[1] * 10], Decoding(context), streams=[0], batch=1)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize(
     ("kind", "settings"),
     [
@@ -105,9 +113,9 @@ def test_what_long_texts_change_bounds_the_context(tmp_path, kind, settings, con
         ("gpt_oss", {"head_dim": 8, "num_local_experts": 4, "num_experts_per_tok": 2}),  # attention sinks
     ],
 )
-def test_what_depends_on_more_than_live_tokens_is_refused(tmp_path, kind, settings):
+def test_what_depends_on_more_than_live_tokens_is_refused(tmp_path, kind, settings, precision):
     with pytest.raises(UserError, match="as Llama") as refusal:
-        loaded(a_folder(tmp_path, kind, **settings))
+        loaded(a_folder(tmp_path, kind, **settings), precision)
     assert "\n" not in str(refusal.value)
 
 

@@ -1,10 +1,10 @@
 """The registry of losses says what training really reads."""
 
-import importlib.util
 import sys
 
 import pytest
-from support.experiment import SOURCE, command, finetune_options, make_inputs
+from support.experiment import command, finetune_options, make_inputs
+from support.workflow import load_script
 
 from sequencematch.settings.losses import BASE_READS, LOSSES
 from sequencematch.settings.options import settings_from
@@ -85,9 +85,7 @@ def inputs(tmp_path_factory):
 
 def finetuned(monkeypatch, options):
     """The weights that ``finetune`` makes, and the settings that were read on the way."""
-    spec = importlib.util.spec_from_file_location("finetune", SOURCE / "finetune.py")
-    finetune = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(finetune)
+    finetune = load_script("src/finetune.py")
     original, read = settings_from, set()
 
     def recorded(args, section, needed):

@@ -42,16 +42,14 @@ def test_without_backspaces_in_the_data_the_row_is_the_mean():
 
 
 def test_clean_states_have_a_live_token_and_an_expert_that_does_not_delete():
-    """Computed here by a forward pass over each state."""
+    """They are the prefixes of the repaired text that end after its first token, read here without the state tree."""
     policy = a_policy().eval()
-    hidden, value = clean_states(policy, Corpus(NOISED.draws, "noised"))
-    assert len(hidden) == len(value) == 2 * 30  # after the first token, and after the repair; not after the wrong token
-    trajectory = NOISED.draws[0][0]
+    hidden, value = clean_states(policy, NOISED)
+    (trajectory, *_), *_ = NOISED.draws
     tokens = torch.tensor([[*trajectory.prompt, trajectory.actions[0], 7]])
     with torch.no_grad():
-        logits = policy(core.Inputs(tokens, torch.arange(4)[None]))[0, :, :BKSPC].logsumexp(-1)
-        offset = (
-            policy(core.Inputs(tokens, torch.arange(4)[None]))[0, :, 0]
-            - policy.preferences(policy.encode(core.Inputs(tokens, torch.arange(4)[None])))[0, :, 0]
-        )
-    assert value[:2].float() == pytest.approx((logits - offset)[2:], abs=1e-5)
+        read = policy.encode(core.Inputs(tokens, torch.arange(4)[None]))[0, 2:]
+    assert len(hidden) == len(value) == 2 * len(NOISED.draws[0])  # not after the wrong token
+    assert hidden[:2].float() == pytest.approx(read, abs=1e-5)
+    logits = policy.preferences(read).detach()
+    assert value[:2].float() == pytest.approx(logits[:, :BKSPC].logsumexp(-1), abs=1e-5)

@@ -1,20 +1,16 @@
 """How often greedy decoding loops: a policy made to loop does, one without deletions does not, on a finished run."""
 
-import importlib.util
 import json
 import subprocess
 import sys
 
 import pytest
-from support.workflow import ROOT
+from support.workflow import ROOT, load_script
 
 
 @pytest.fixture(scope="module")
 def loops():
-    spec = importlib.util.spec_from_file_location("measure_loops", ROOT / "workflow/measure_loops.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("workflow/measure_loops.py")
 
 
 @pytest.mark.slow

@@ -1,25 +1,15 @@
 """The scripts that measure take-back with pretrained models, on a tiny network."""
 
-import importlib.util
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from support.networks import tiny_llama
+from support.workflow import ROOT, load_script
 
 from sequencematch.data.python_topics import python_topics
 from sequencematch.data.tokenizer import train_byte_tokenizer
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def script(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / f"workflow/{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +26,14 @@ def model(tmp_path_factory):
 def test_which_words_were_taken_back():
     """Three words of one, two and one tokens; 9 deletes. The second word loses both of its tokens."""
     actions = [1, 2, 9, 7, 3, 9, 8, 4, 5]
-    assert script("measure_repair").repaired([[1], [2, 3], [4]], actions, 9) == ([False, True, False], [None, 7, None])
+    assert load_script("workflow/measure_repair.py").repaired([[1], [2, 3], [4]], actions, 9) == (
+        [False, True, False],
+        [None, 7, None],
+    )
 
 
 def test_wrong_words_stand_in_the_draft_alone():
-    measure_repair = script("measure_repair")
+    measure_repair = load_script("workflow/measure_repair.py")
     for passage in measure_repair.passages(20):
         assert all(place >= measure_repair.PROMPT for place in passage.right)
         assert all(passage.words[place] != word for place, word in passage.right.items())

@@ -1,20 +1,16 @@
 """The rules that are tried on models without <bkspc>, on tokens written by hand; and the script on a finished run."""
 
-import importlib.util
 import json
 import subprocess
 import sys
 
 import pytest
-from support.workflow import ROOT
+from support.workflow import ROOT, load_script
 
 
 @pytest.fixture(scope="module")
 def rules():
-    spec = importlib.util.spec_from_file_location("try_rules", ROOT / "workflow/try_rules.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.RULES
+    return load_script("workflow/try_rules.py").RULES
 
 
 # (token, its probability, that of the likeliest token, entropy)

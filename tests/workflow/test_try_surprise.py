@@ -1,6 +1,5 @@
 """The trial of a ``<bkspc>`` trained with the surprise: its fit, the states that it reads, and the script itself."""
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -8,17 +7,14 @@ import sys
 import pytest
 import torch
 from support.tiny import a_policy
-from support.workflow import ROOT
+from support.workflow import ROOT, load_script
 
 from sequencematch.core import Trajectory
 
 
 @pytest.fixture(scope="module")
 def trial():
-    spec = importlib.util.spec_from_file_location("try_surprise", ROOT / "workflow/try_surprise.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("workflow/try_surprise.py")
 
 
 def test_the_fit_finds_the_weights_that_made_the_data(trial):
@@ -66,7 +62,12 @@ def test_the_script_on_a_finished_run(smoke, tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     measured = json.loads((tmp_path / "surprise/measured.json").read_text())["sm"]
-    assert len(measured) == 2 and all(one["w"] and one["greedy with, pops"] >= 0 for one in measured)
+    assert len(measured) == 2  # seeds
+    for seed in measured:
+        assert seed.keys() == {"b", "w", "loss"} | {
+            f"{d}{what}" for d in ("sampled", "greedy", "perturbed=0.1") for what in ("", ", pops")
+        }
+        assert seed["w"][0] == 0 != seed["w"][1] and seed["loss"][0] != seed["loss"][1]
     assert done.stdout == (tmp_path / "surprise/table.md").read_text() + "\n"
     wrong = [*command[:3], str(tmp_path), *command[4:]]
     done = subprocess.run(wrong, cwd=ROOT, capture_output=True, text=True)

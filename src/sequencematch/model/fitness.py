@@ -107,6 +107,7 @@ def _failure(policy: Policy, length: int) -> str:
         text, deleted = _text(policy, length)
         expected = _by_network(policy, text)
         found = {"a state tree": _by_tree(policy, text, deleted), "a rewound cache": _by_cache(policy, text, deleted)}
+    # What networks raise that take no mask by position, no position ids, or no cache of ours.
     except (AttributeError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
         return " ".join(str(error).split())[:200] or type(error).__name__
     for way, logits in found.items():
