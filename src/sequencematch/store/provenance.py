@@ -109,6 +109,7 @@ def describe() -> dict:
         "packages": {name: _version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()} {_processor()}",
+        "kernels": kernels.in_force(),
         "wall_seconds": round(time.time() - STARTED, 1),
     }
 
