@@ -21,7 +21,7 @@ import math
 from typing import Any
 
 # What the plain names set of ``decoding.Decoding``.
-PLAIN = {
+PLAIN: dict[str, dict[str, float]] = {
     "sampled": {},
     "greedy": {"temperature": 0.0},
     "bkspc_masked": {"bkspc_bias": -math.inf},
