@@ -129,6 +129,11 @@ def add_stage_options(parser: argparse.ArgumentParser) -> None:
 def add_device_options(parser: argparse.ArgumentParser) -> None:
     """The number of GPUs that the job was promised (it ends at once if they are missing), and kernels on the CPU."""
     parser.add_argument("--gpus", type=int, default=0, metavar="N", help="GPUs there must be (default: 0)")
+    add_kernels_option(parser)
+
+
+def add_kernels_option(parser: argparse.ArgumentParser) -> None:
+    """The kernels that torch uses on the CPU; ``run`` reads it before torch is imported."""
     parser.add_argument(
         "--kernels",
         choices=kernels.CHOICES,

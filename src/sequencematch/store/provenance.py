@@ -16,6 +16,7 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from sequencematch import kernels
 from sequencematch.errors import UserError
 from sequencematch.store.code_digest import SOURCE, code_digest
 from sequencematch.store.files import read_record, record_of, write_json
