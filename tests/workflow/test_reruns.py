@@ -200,6 +200,7 @@ USED_BY = {
     "results/theme.py": FIGURES | COST_FIGURES,
     "model/build.py": NETWORK,
     "model/likely_noise.py": {"sample"},
+    "sampling/continued_noise.py": set(),
     "model/gguf_file.py": set(),
     "model/origin.py": NETWORK,
     "model/policy.py": NETWORK,
