@@ -118,8 +118,8 @@ test-packages:
 	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends slurm-wlm munge chromium
 
 lint: $(SETUP)
-	$(BIN)/ruff check src tests workflow examples
-	$(BIN)/ruff format --check src tests workflow examples
+	$(BIN)/ruff check src tests workflow trials examples
+	$(BIN)/ruff format --check src tests workflow trials examples
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow/rules
