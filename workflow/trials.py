@@ -19,7 +19,7 @@ def keep(output: Path, measured: dict, table: str, **facts) -> None:
 
 def score(family: str, texts: Sequence[str], solutions: Sequence[str]) -> float:
     """BLEU of translations; otherwise the percentage of texts that equal their solution."""
-    from sequencematch.scores.bleu import translation_scores
+    from sequencematch.results.bleu import translation_scores
 
     if family == "translation":
         return translation_scores(texts, solutions)["bleu"]

@@ -89,7 +89,9 @@ def follow(command: Command, tree: Path) -> None:
 def make(command: Command, tree: Path) -> None:
     """The target exists; where it runs the workflow, Snakemake plans what make would run."""
     planned = subprocess.run(["make", "-n", *shlex.split(command.words)[1:]], cwd=ROOT, capture_output=True, text=True)
-    assert planned.returncode == 0 and 'workflow/typed.py "' not in planned.stdout, planned.stdout + planned.stderr
+    assert planned.returncode == 0 and "workflow/check_make_arguments.py '" not in planned.stdout, (
+        planned.stdout + planned.stderr
+    )
     for line in planned.stdout.replace("\\\n", " ").splitlines():
         if match := re.match(r"\S*python workflow/run\.py (.*)", line):
             words = re.sub(r"--report \S+ --report-after-run", "", match[1])
@@ -112,7 +114,9 @@ def offered(command: Command, tree: Path) -> None:
 def elsewhere(command: Command, tree: Path) -> None:
     """It names a folder of the reader's machine: make knows the target."""
     planned = subprocess.run(["make", "-n", *shlex.split(command.words)[1:]], cwd=ROOT, capture_output=True, text=True)
-    assert planned.returncode == 0 and 'workflow/typed.py "' not in planned.stdout, planned.stdout + planned.stderr
+    assert planned.returncode == 0 and "workflow/check_make_arguments.py '" not in planned.stdout, (
+        planned.stdout + planned.stderr
+    )
 
 
 CHECKS = [
