@@ -5,7 +5,7 @@ runs in the same environment, so that both use the same version of transformers.
 For example:
 
     python -m venv /tmp/rewind && /tmp/rewind/bin/pip install torch==2.13.0 backtracking-llm==0.3.1 "transformers<5"
-    python workflow/measure_peers.py --model FOLDER --peers backtracking-llm=/tmp/rewind/bin/python --output peers
+    python trials/measure_peers.py --model FOLDER --peers backtracking-llm=/tmp/rewind/bin/python --output peers
 """
 
 import json
@@ -13,7 +13,7 @@ import subprocess
 from pathlib import Path
 from statistics import median
 
-from trials import keep
+from keep import keep
 
 from sequencematch import script
 from sequencematch.errors import UserError

@@ -4,14 +4,14 @@ In each passage some words are replaced by other words of the manual. Its first 
 draft. A word is found if one of its tokens falls under the rule: in the unchanged text, or during repair, after words
 that the model wrote instead of others. A right word that is found is falsely accused. For example:
 
-    python workflow/measure_repair.py --model FOLDER --output repair
+    python trials/measure_repair.py --model FOLDER --output repair
 """
 
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from trials import keep
+from keep import keep
 
 from sequencematch import script
 from sequencematch.data.python_topics import python_topics
