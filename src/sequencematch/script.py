@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
@@ -176,7 +177,7 @@ def run(main: Callable[[], None], threads: int | None = 1) -> None:
 
 
 def _native(words: list[str]) -> bool:
-    return "--kernels=native" in words or ("--kernels", "native") in zip(words, words[1:], strict=False)
+    return "--kernels=native" in words or ("--kernels", "native") in pairwise(words)
 
 
 def printable(words: str) -> str:
