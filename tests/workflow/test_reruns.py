@@ -328,7 +328,6 @@ SETTINGS = [
     ("model", "{quantise: nf4, lora_rank: 2}", {"pretrain_base": 3} | ALL_COSTS),
     ("model", "lora_alpha: 8", {"pretrain_base": 3} | ALL_COSTS),
     ("model", "gradient_checkpointing: true", {"pretrain_base": 3} | ALL_COSTS),
-    ("model", "static_decoding: true", {"pretrain_base": 3} | ALL_COSTS),
     ("optimiser", "batch: 128", {"pretrain_base": 2, "pretrain_bc": 2, "finetune": 7}, MATHS | TEXTS),
     ("optimiser", "micro_batch: 16", {"pretrain_base": 2, "pretrain_bc": 2, "finetune": 7}, MATHS | TEXTS),
     ("optimiser", "learning_rate: 0.1", ALL_TRAINING),
