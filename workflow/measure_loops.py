@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--decodings", nargs="+", default=DECODINGS, help=f"decodings (default: {' '.join(DECODINGS)})")
     parser.add_argument("--questions", type=int, default=64, help="validation questions (default: 64)")
     parser.add_argument("--max-actions", type=int, default=32, help="actions of an answer (default: 32)")
-    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument("--output", type=script.output, required=True, help="folder to write")
     args = parser.parse_args()
     models = {name: Path(name) / "model" if Path(name).is_dir() else args.task / name / "model" for name in args.models}
     measured = {

@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--task", default="mul", help="mul or translation (default: mul)")
     parser.add_argument("--examples", type=int, default=200, help="validation questions (default: 200)")
     parser.add_argument("--max-actions", type=int, default=24, help="actions of an answer (default: 24)")
-    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument("--output", type=script.output, required=True, help="folder to write")
     args = parser.parse_args()
     folder = args.results / args.task
     models = sorted(folder.glob("mle/eta=0/seed=*/model"))

@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--eta", default="0.2", help="noise level, as in the names of folders (default: 0.2)")
     parser.add_argument("--examples", type=int, default=400, help="validation questions (default: 400)")
     parser.add_argument("--max-actions", type=int, default=24, help="actions of an answer (default: 24)")
-    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument("--output", type=script.output, required=True, help="folder to write")
     args = parser.parse_args()
     task = args.results / args.task
     models = {name: sorted(task.glob(f"{name}/eta={args.eta}/seed=*/model")) for name in args.methods}
