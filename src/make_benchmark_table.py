@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from sequencematch import script
-from sequencematch.overheads.cells import costs_csv
-from sequencematch.overheads.measured import read_measured
-from sequencematch.overheads.parts_table import BENCHMARKS, compare, parts_page
+from sequencematch.results.cost_cells import costs_csv
+from sequencematch.results.document import to_markdown
+from sequencematch.results.measured import read_measured
+from sequencematch.results.parts_table import BENCHMARKS, compare, parts_page
 from sequencematch.store import provenance
 from sequencematch.store.files import write_text_atomically
-from sequencematch.tables.document import to_markdown
 
 
 def main() -> None:

@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from sequencematch import script
-from sequencematch.overheads.cells import costs_csv
-from sequencematch.overheads.figures import plot_parts
-from sequencematch.overheads.measured import read_measured
-from sequencematch.overheads.steps_table import steps_page, summarise
-from sequencematch.scores.paper import FILE, read_reported
+from sequencematch.results.cost_cells import costs_csv
+from sequencematch.results.cost_figures import plot_parts
+from sequencematch.results.document import to_markdown
+from sequencematch.results.measured import read_measured
+from sequencematch.results.paper import FILE, read_reported
+from sequencematch.results.steps_table import steps_page, summarise
 from sequencematch.store import provenance
 from sequencematch.store.files import write_text_atomically
-from sequencematch.tables.document import to_markdown
 
 
 def main() -> None:

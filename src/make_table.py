@@ -3,15 +3,15 @@
 from pathlib import Path
 
 from sequencematch import script
-from sequencematch.scores.comparison import read_comparison
-from sequencematch.scores.paper import FILE, read_reported
+from sequencematch.results.cells import to_csv
+from sequencematch.results.comparison import read_comparison
+from sequencematch.results.document import to_markdown
+from sequencematch.results.paper import FILE, read_reported
+from sequencematch.results.score_cells import SCORES, measure, table_of
+from sequencematch.results.scores_figure import plot_scores
+from sequencematch.results.scores_page import scores_page
 from sequencematch.store import provenance
 from sequencematch.store.files import write_text_atomically
-from sequencematch.tables.cells import to_csv
-from sequencematch.tables.document import to_markdown
-from sequencematch.tables.scores import SCORES, measure, table_of
-from sequencematch.tables.scores_figure import plot_scores
-from sequencematch.tables.scores_page import scores_page
 
 
 def main() -> None:

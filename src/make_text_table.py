@@ -8,18 +8,18 @@ from pathlib import Path
 
 from sequencematch import script
 from sequencematch.errors import UserError
-from sequencematch.scores.comparison import Comparison, read_comparison
-from sequencematch.scores.metrics_file import read_metrics
-from sequencematch.scores.variants import Variant
+from sequencematch.results.cells import to_csv
+from sequencematch.results.comparison import Comparison, read_comparison
+from sequencematch.results.document import to_html, to_markdown
+from sequencematch.results.metrics_file import read_metrics
+from sequencematch.results.score_cells import table_of
+from sequencematch.results.showcase import Shown, read_shown
+from sequencematch.results.texts import measure_text
+from sequencematch.results.texts_figure import plot_texts
+from sequencematch.results.texts_page import text_page, to_text
+from sequencematch.results.variants import Variant
 from sequencematch.store import provenance
 from sequencematch.store.files import write_text_atomically
-from sequencematch.tables.cells import to_csv
-from sequencematch.tables.document import to_html, to_markdown
-from sequencematch.tables.scores import table_of
-from sequencematch.tables.showcase import Shown, read_shown
-from sequencematch.tables.texts import measure_text
-from sequencematch.tables.texts_figure import plot_texts
-from sequencematch.tables.texts_page import text_page, to_text
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ def main() -> None:
 
     from sequencematch.model.processes import check_gpus
     from sequencematch.overheads.measure import MEASURE
-    from sequencematch.overheads.measured import write_measured
+    from sequencematch.results.measured import write_measured
 
     check_gpus(args.gpus)
     write_measured(MEASURE[args.part](model, settings), args.output)

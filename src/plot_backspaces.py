@@ -17,10 +17,10 @@ def main() -> None:
 
     from sequencematch.data.examples import load_examples
     from sequencematch.data.tokenizer import load_tokenizer
-    from sequencematch.report.backspaces import plot_backspaces
-    from sequencematch.scores.deletions import Removal, removals
-    from sequencematch.scores.runs import evaluated_split, read_records, read_runs
-    from sequencematch.scores.variants import Variant
+    from sequencematch.results.backspaces import plot_backspaces
+    from sequencematch.results.deletions import Removal, removals
+    from sequencematch.results.runs import evaluated_split, read_records, read_runs
+    from sequencematch.results.variants import Variant
 
     bkspc, (splits, facts) = load_tokenizer(args.tokenizer).bkspc, load_examples(args.examples)
     found: dict[Variant, tuple[list[int], list[Removal]]] = {}

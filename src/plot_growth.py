@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from sequencematch import script
-from sequencematch.overheads.figures import plot_growth
-from sequencematch.overheads.measured import read_measured
+from sequencematch.results.cost_figures import plot_growth
+from sequencematch.results.measured import read_measured
 from sequencematch.store import provenance
 
 

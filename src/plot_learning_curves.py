@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from sequencematch import script
-from sequencematch.report.learning_curves import base_curve, curve_of, plot_learning_curves
-from sequencematch.scores.runs import read_runs
+from sequencematch.results.learning_curves import base_curve, curve_of, plot_learning_curves
+from sequencematch.results.runs import read_runs
 from sequencematch.store import provenance
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sequencematch import script
-from sequencematch.scores.metrics import score
+from sequencematch.results.metrics import score
 from sequencematch.store import provenance
 from sequencematch.store.files import write_json
 

@@ -1,6 +1,7 @@
 """The sampler: against full recomputation, exact enumeration, and transformers' generate."""
 
-from collections import Counter
+from collections import Counter, defaultdict
+from dataclasses import replace
 from itertools import accumulate
 
 import numpy as np
@@ -100,15 +101,20 @@ def test_greedy_without_backspace_is_transformers_generate():
 def looped(policy, prompt, begun, decoding, stream):
     """The plain loop: a forward pass over the whole live text before every action."""
     uniform = uniforms([stream], decoding.max_actions)[0]
-    live, actions = list(begun), []
+    live, actions, deleted = list(begun), [], defaultdict(list)
     while len(actions) < decoding.max_actions and EOS not in live:
         inputs, _ = core.state_tree([[Trajectory([*prompt, *live], [], [])]], policy.bkspc)
         with torch.no_grad():
             logits = policy(inputs)[:, -1]
+        logits[0, deleted[tuple(live)]] = -torch.inf
         probability = action_probabilities(logits, torch.tensor([not live]), decoding)
         action = int(inverse_cdf(probability, torch.tensor([uniform[len(actions)]]).double()))
         actions.append(action)
-        live = live[:-1] if action == policy.bkspc else [*live, action]
+        if action == policy.bkspc:
+            *live, last = live
+            deleted[tuple(live)] += [last] * decoding.memory
+        else:
+            live = [*live, action]
     return actions
 
 
@@ -125,6 +131,18 @@ def test_what_was_begun_is_live_and_may_be_taken_back(policy):
     assert counts.pushes + counts.pops == sum(len(r.actions) for r in rollouts)
     nothing, _ = sample(policy, prompts, often, range(30), 7, begun=[[]] * 30)
     assert nothing == sample(policy, prompts, often, range(30), 7)[0]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_memory_writes_no_deleted_token_at_its_place_again(policy, temperature):
+    prompts, decoding = some_prompts(30), Decoding(24, temperature, bkspc_bias=3.0, memory=True)
+    begun = [[3 + k % 9] * (k % 4) for k in range(30)]
+    rollouts, _ = sample(policy, prompts, decoding, range(30), 7, begun=begun)
+    for k, rollout in enumerate(rollouts):
+        assert rollout.actions == looped(policy, prompts[k], begun[k], decoding, k)
+    forgetful, _ = sample(policy, prompts, replace(decoding, memory=False), range(30), 7, begun=begun)
+    ended = [sum(r.finished for r in found) for found in (forgetful, rollouts)]
+    assert ended[0] < ended[1]
 
 
 # ---- the distribution -------------------------------------------------------------------------------

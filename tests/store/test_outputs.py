@@ -17,7 +17,7 @@ from sequencematch.store.files import atomic_folder, write_text_atomically
 
 SCRIPTS = [
     *sorted((ROOT / "src").glob("*.py")),
-    *(file for file in sorted((ROOT / "workflow").glob("*.py")) if '"--output"' in file.read_text()),
+    *(file for file in sorted((ROOT / "trials").glob("*.py")) if '"--output"' in file.read_text()),
 ]
 
 

@@ -9,7 +9,6 @@ from tqdm import tqdm
 
 from sequencematch import core
 from sequencematch.overheads.concurrent import timed_steps, trainers
-from sequencematch.overheads.measured import Measured, Value
 from sequencematch.overheads.steps import (
     ROWS,
     SPECIAL_IDS,
@@ -26,6 +25,7 @@ from sequencematch.overheads.steps import (
     score_trees,
     tree_tokens,
 )
+from sequencematch.results.measured import Measured, Value
 from sequencematch.sampling.decoding import Decoding
 from sequencematch.sampling.rollout import sample
 from sequencematch.seeding import stable_seed
