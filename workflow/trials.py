@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
+from sequencematch.settings.families import FAMILIES
 from sequencematch.store import provenance
 from sequencematch.store.files import atomic_folder, write_json
 
@@ -21,7 +22,7 @@ def score(family: str, texts: Sequence[str], solutions: Sequence[str]) -> float:
     """BLEU of translations; otherwise the percentage of texts that equal their solution."""
     from sequencematch.results.bleu import translation_scores
 
-    if family == "translation":
+    if FAMILIES[family].score == "bleu":
         return translation_scores(texts, solutions)["bleu"]
     return 100 * mean(text == solution for text, solution in zip(texts, solutions, strict=True))
 
