@@ -21,9 +21,9 @@ def main() -> None:
     parser.add_argument("--table", required=True, help="name of the table, written into the CSV")
     parser.add_argument("--title", help="heading of the Markdown and the figure (default: the name)")
     parser.add_argument("--paper", type=Path, default=FILE, help=f"the paper's numbers (CSV; default: {FILE.name})")
-    parser.add_argument("--csv", type=Path, required=True, help="table to write, one line per quantity")
-    parser.add_argument("--markdown", type=Path, required=True, help="table to write, for reading")
-    parser.add_argument("--figure", type=Path, required=True, help="figure to write (PNG)")
+    parser.add_argument("--csv", type=script.output, required=True, help="table to write, one line per quantity")
+    parser.add_argument("--markdown", type=script.output, required=True, help="table to write, for reading")
+    parser.add_argument("--figure", type=script.output, required=True, help="figure to write (PNG)")
     args = parser.parse_args()
     scored = [name for name, family in FAMILIES.items() if not family.judged]
     comparison, title = read_comparison(args.metrics, scored), args.title or args.table

@@ -13,7 +13,7 @@ def main() -> None:
     parser.add_argument("--examples", type=Path, required=True, help="folder of the task's examples")
     parser.add_argument("--tokenizer", type=Path, required=True, help="folder of the task's tokenizer")
     parser.add_argument("--decoding", default="sampled", help="decoding to look at (default: sampled)")
-    parser.add_argument("--output", type=Path, required=True, help="figure to write (SVG)")
+    parser.add_argument("--output", type=script.output, required=True, help="figure to write (SVG)")
     args = parser.parse_args()
 
     from sequencematch.data.examples import load_examples
