@@ -145,6 +145,7 @@ USED_BY = {
     "training/batches.py": TRAINING | COSTS,
     "export/custom_generate.py": set(),
     "sampling/decoding.py": NETWORK,
+    "settings/families.py": WORDS | CURVES | {"encode_examples", "sample", "judge", "score"},
     "settings/decodings.py": WORDS | {"sample", "judge"},
     "results/deletions.py": {"sample", "make_text_table", "plot_masks", "plot_backspaces", "make_report"},
     "results/document.py": WORDS | COST_TABLES,
