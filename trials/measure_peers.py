@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=40, help="tokens of a completion (default: 40)")
     parser.add_argument("--batch", type=int, default=8, help="prompts at once, for ours (default: 8)")
     parser.add_argument("--threads", type=int, default=2, help="of each process; they take turns (default: 2)")
-    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument("--output", type=script.output, required=True, help="folder to write")
     args = parser.parse_args()
     pairs = [given.partition("=") for given in args.peers]
     for name, _, python in pairs:

@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--passages", type=int, default=60, help="texts to repair (default: 60)")
     parser.add_argument("--batch", type=int, default=20, help="texts at once (default: 20)")
     parser.add_argument("--ratios", type=float, nargs="+", default=[0.1, 0.01, 0.001], help="default: 0.1 0.01 0.001")
-    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument("--output", type=script.output, required=True, help="folder to write")
     args = parser.parse_args()
     if not (args.model / "config.json").is_file():
         raise UserError(f"'{args.model}' is no folder of a model (config.json is missing)")
