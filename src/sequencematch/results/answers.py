@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-from sequencematch.results.cells import Cell
-from sequencematch.results.document import Grid
+from sequencematch.results.estimates import Estimate
 from sequencematch.results.forest import COLUMNS, Results, decoding_of, drawn
 from sequencematch.results.variants import Variant
-from sequencematch.results.words import by_decoding, sides
+from sequencematch.results.words import Grid, by_decoding, sides
 from sequencematch.settings.decodings import without_rule
 
 PAIRS = (("sm", "mle"), ("bc", "mle"), ("sm", "bc"))
@@ -23,7 +22,7 @@ def answers(results: Results) -> list[str]:
             (cell, row)
             for row, table in results.tables.items()
             for cell in table.differences()
-            if cell.variant.method == method and cell.quantity == f"{table.metric}_minus_{other}"
+            if cell.variant.method == method and cell.name == f"{table.metric}_minus_{other}"
             if without_rule(cell.decoding) == cell.decoding
         ]
         if pairs:
@@ -31,12 +30,12 @@ def answers(results: Results) -> list[str]:
     return found
 
 
-def _answer(first: str, second: str, pairs: Sequence[tuple[Cell, str]]) -> str:
+def _answer(first: str, second: str, pairs: Sequence[tuple[Estimate, str]]) -> str:
     """The answer in words, such as: SM is never significantly better than MLE."""
     rows = {id(cell): row for cell, row in pairs}
     better, worse = sides(cell for cell, _ in pairs)
 
-    def where(cells: Sequence[Cell]) -> str:
+    def where(cells: Sequence[Estimate]) -> str:
         return by_decoding(cells, lambda cell: rows[id(cell)])
 
     if not better and not worse:
@@ -63,7 +62,7 @@ def differences(results: Results) -> Grid:
     return Grid(["task", "method", *COLUMNS], rows)
 
 
-def _points(cell: Cell | None, metric: str) -> str:
+def _points(cell: Estimate | None, metric: str) -> str:
     """'+4.5', bold where it is significant; accuracies in points of a percent."""
     if cell is None:
         return "-"

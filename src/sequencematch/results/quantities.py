@@ -38,6 +38,7 @@ QUANTITIES = {
     "entropy": Quantity("n-gram entropy", digits=2),
     "repetition": Quantity("repetition", top=1),
     "distinct": Quantity("distinct", top=1),
+    "points": Quantity("points", digits=1),  # of the map: accuracy in per cent, or BLEU
     "held_out_nll": Quantity("held-out NLL", lower=True),
     "held_out_nll_given_no_deletion": Quantity("held-out NLL given no deletion", lower=True),
 }

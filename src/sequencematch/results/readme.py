@@ -4,11 +4,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from sequencematch.results.cells import REFERENCE, Table, read_table
-from sequencematch.results.document import Grid
+from sequencematch.results.estimates import REFERENCE, Table, read_table
 from sequencematch.results.forest import is_of_validation
 from sequencematch.results.quantities import key
-from sequencematch.results.words import paper_label, printed, with_spread
+from sequencematch.results.words import Grid, paper_label, printed, with_spread
 
 # The columns of the short form, each shown in the tables that have it: heading, decoding, quantity. Where repair was
 # measured after several kinds of wrong tokens, the first is shown.
@@ -55,7 +54,7 @@ def scale_in_short(reference: Path) -> str:
         if page is None:  # a scale may be kept before all its tables are made
             continue
         parts.append(f"**{table['title']}** ([all of it]({page.relative_to(reference.parents[2])}))\n")
-        parts += [short_grid(read_table(reference / f"{name}.csv")).markdown(), ""]
+        parts += [str(short_grid(read_table(reference / f"{name}.csv"))), ""]
     return "\n".join(parts)
 
 
@@ -63,7 +62,11 @@ def short_grid(table: Table) -> Grid:
     """Mean ± standard deviation over seeds of the columns that the table has, and the paper's numbers."""
     columns = {}
     for heading, decoding, wanted in COLUMNS:
-        having = [c.quantity for c in table.cells if c.decoding == decoding and c.quantity.partition("[")[0] == wanted]
+        having = [
+            c.quantity
+            for c in table.cells
+            if c.decoding == decoding and not c.against and c.quantity.partition("[")[0] == wanted
+        ]
         if having:
             columns[heading + (f" ({key(having[0])})" if key(having[0]) else "")] = (decoding, having[0])
     papers = {cell.variant: cell.paper for cell in table.cells if cell.paper}
