@@ -9,9 +9,9 @@ from sequencematch.results.comparison import Comparison, read_comparison
 from sequencematch.results.estimates import Table, scores_csv
 from sequencematch.results.figures import plot_scores, plot_texts
 from sequencematch.results.measure import measure
-from sequencematch.results.pages import Page, scores_page, texts_page
+from sequencematch.results.pages import Page, scores_page, shown_of, texts_page
 from sequencematch.results.paper import FILE, read_reported
-from sequencematch.results.showcase import shown_of
+from sequencematch.settings.families import FAMILIES
 from sequencematch.store import provenance
 from sequencematch.store.files import write_text_atomically
 
@@ -32,10 +32,6 @@ def of_text(args: Namespace, title: str, table: Table, comparison: Comparison) -
     return page
 
 
-# How a table of a family of tasks is shown.
-PAGES = {"arithmetic": of_questions, "translation": of_questions, "text": of_text}
-
-
 def main() -> None:
     parser = script.parser(__doc__)
     parser.add_argument("--metrics", type=Path, nargs="+", required=True, help="metrics.json of every run to compare")
@@ -43,14 +39,15 @@ def main() -> None:
     parser.add_argument("--table", required=True, help="name of the table, written into the CSV")
     parser.add_argument("--title", help="heading of the page and the figure (default: the name)")
     parser.add_argument("--paper", type=Path, default=FILE, help=f"the paper's numbers (CSV; default: {FILE.name})")
-    parser.add_argument("--csv", type=Path, required=True, help="table to write, one line per quantity")
-    parser.add_argument("--markdown", type=Path, required=True, help="page to write")
-    parser.add_argument("--html", type=Path, required=True, help="the same page as one self-contained file")
-    parser.add_argument("--figure", type=Path, required=True, help="figure to write (PNG)")
+    parser.add_argument("--csv", type=script.output, required=True, help="table to write, one line per quantity")
+    parser.add_argument("--markdown", type=script.output, required=True, help="page to write")
+    parser.add_argument("--html", type=script.output, required=True, help="the same page as one self-contained file")
+    parser.add_argument("--figure", type=script.output, required=True, help="figure to write (PNG)")
     args = parser.parse_args()
     comparison, title = read_comparison(args.metrics), args.title or args.table
     table = measure(args.table, comparison, read_reported(args.paper))
-    page = PAGES[comparison.family](args, title, table, comparison)
+    page_of = of_text if FAMILIES[comparison.family].judged else of_questions
+    page = page_of(args, title, table, comparison)
     write_text_atomically(args.csv, scores_csv(table))
     write_text_atomically(args.markdown, page.markdown())
     write_text_atomically(args.html, page.html())

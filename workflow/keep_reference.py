@@ -19,11 +19,9 @@ from sequencematch import script
 from sequencematch.config.experiment import DEFAULT_SCALE, Config
 from sequencematch.config.load import load_config, scale_overlay
 from sequencematch.errors import UserError
-from sequencematch.results.answers import answers, differences
-from sequencematch.results.costs_page import OVERHEADS, costs_in_short
 from sequencematch.results.forest import PRETRAINED, kept_results, plot_forest
 from sequencematch.results.quoted import quote_map
-from sequencematch.results.readme import in_short, scale_in_short
+from sequencematch.results.readme import OVERHEADS, answers, costs_in_short, differences, in_short, scale_in_short
 from sequencematch.store import provenance
 from sequencematch.store.files import RECORD
 

@@ -11,12 +11,10 @@ import pytest
 from sequencematch.config.experiment import DEFAULT_SCALE
 from sequencematch.config.load import load_config
 from sequencematch.errors import UserError
-from sequencematch.results.answers import answers, differences
-from sequencematch.results.costs_page import costs_in_short
 from sequencematch.results.estimates import Effect, Estimate, Place
 from sequencematch.results.forest import PRETRAINED, kept_results
 from sequencematch.results.quoted import quote_map, with_numbers
-from sequencematch.results.readme import in_short, scale_in_short
+from sequencematch.results.readme import answers, costs_in_short, differences, in_short, scale_in_short
 from sequencematch.store.files import read_csv
 
 ROOT = Path(__file__).parents[2]

@@ -9,9 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from sequencematch.results import measure as measure_module
+from sequencematch.results import pages
 from sequencematch.results.bleu import translation_scores
-from sequencematch.results.measure import DELETIONS
+from sequencematch.results.comparison import Comparison
+from sequencematch.results.estimates import scores_csv
+from sequencematch.results.pages import DELETIONS
 from sequencematch.results.paper import find, read_reported
+from sequencematch.results.quantities import BY_SEED, QUANTITIES, Quantity
+from sequencematch.results.variants import Variant
 from sequencematch.store.files import RECORD
 
 SCRIPT = Path(__file__).parents[2] / "src" / "make_table.py"
@@ -283,3 +289,22 @@ def test_a_rule_is_compared_with_the_same_decoding_without_it(make):
     text = (folder / "markdown").read_text()
     assert "| MLE vs. itself without the rule | - | - | - | - | - | - | **+0.500** |" in text
     assert "- MLE with the takeback rule vs. without: significantly better with greedy, deleting below 0.3" in text
+
+
+def test_a_new_metric_is_one_entry_where_runs_have_it(monkeypatch):
+    """What docs/extend.md says of a metric: with its number in metrics.json, a label is enough for CSV and page."""
+    monkeypatch.setitem(QUANTITIES, "surprise", Quantity("surprise of the answer", digits=1, by_seed=True))
+    for module in (measure_module, pages):
+        monkeypatch.setattr(module, "BY_SEED", (*BY_SEED, "surprise"))
+    runs = [json.loads(json.dumps(run)) for run in RUNS]
+    for run in runs:
+        run["decodings"]["sampled"]["surprise"] = 1.5 + run["seed"]
+    mle, bc, sm = (Variant(method, eta) for method, eta in (("mle", 0.0), ("bc", 0.2), ("sm", 0.2)))
+    comparison = Comparison([1, 2], {mle: runs[:2], bc: runs[2:4], sm: runs[4:]})
+    table = measure_module.measure("table6", comparison)
+    assert table.find(sm, "sampled", "surprise").mean == 3 and "surprise,3.0,0.707107" in scores_csv(table)
+    page = pages.scores_page("A title", table, comparison).markdown()
+    assert (
+        "## surprise of the answer\n\n| method | surprise of the answer, sampled |\n| --- | --- |\n| MLE | 3.0 ± 0.7 |"
+        in page
+    )

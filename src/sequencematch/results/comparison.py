@@ -89,7 +89,7 @@ class Comparison:
         return np.array([metrics["decodings"][decoding]["statistics"] for metrics in self.runs[variant]])
 
     def statistic(self, variant: Variant, decoding: str, name: str) -> np.ndarray:
-        """A number per seed, float [S or fewer]. Seeds without it (null) are left out."""
+        """A number per seed, float [S or fewer]. Seeds without it are left out."""
         found = [_number(metrics["decodings"][decoding], name) for metrics in self.runs[variant]]
         return np.array([value for value in found if value is not None], dtype=float)
 
@@ -110,8 +110,9 @@ class Comparison:
 
 
 def _number(numbers: dict, name: str) -> float | None:
-    """``perplexity``, or an entry of a group: ``entropy[2]``."""
-    return numbers[name.partition("[")[0]][key(name)] if key(name) else numbers[name]
+    """``perplexity``, or an entry of a group: ``entropy[2]``; None where it was not measured."""
+    found = numbers.get(name.partition("[")[0])
+    return found.get(key(name)) if found and key(name) else found
 
 
 def read_comparison(paths: Sequence[Path]) -> Comparison:

@@ -1,7 +1,6 @@
-"""The pages of costs, and their short form in the README."""
+"""The pages of costs."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from sequencematch.results.costs import (
     BENCHMARKS,
@@ -11,14 +10,11 @@ from sequencematch.results.costs import (
     parts_of,
     step_verdicts,
 )
-from sequencematch.results.estimates import Estimate, read_costs
+from sequencematch.results.estimates import Estimate
 from sequencematch.results.measured import Measured
 from sequencematch.results.pages import Page
-from sequencematch.results.readme import kept_scales
 from sequencematch.results.words import Grid, quartiles
-from sequencematch.store.files import read_json
 
-OVERHEADS = "overheads"
 # Heading of each column, and the quantity, factor and decimals of its numbers.
 COLUMNS = {
     "step, ms": ("step", 1e3, 1),
@@ -32,7 +28,6 @@ COLUMNS = {
     "padding": ("padding_share", 1, 3),
     "peak memory, MB": ("peak_memory", 1e-6, 1),
 }
-IN_SHORT = {"step, times MLE": "step_ratio", "amortised, times MLE": "amortised_ratio", "token floor": "token_floor"}
 OF_PAPER = {"step_ratio": "paper, to MLE", "amortised_ratio": "paper, amortised to MLE"}
 PART_LABELS = {
     "data": "data, forward and backward",
@@ -62,14 +57,15 @@ def _costs(costs: Sequence[Estimate], case: str, rows: Sequence[str]) -> Grid:
         [
             LABELS[row],
             *(quartiles(found.get((row, name)), scale, digits) for name, scale, digits in COLUMNS.values()),
-            *(_of_paper(found[row, name]) for name in papers),
+            *(of_paper(found[row, name]) for name in papers),
         ]
         for row in rows
     ]
     return Grid(["row", *COLUMNS, *papers.values()], lines)
 
 
-def _of_paper(cost: Estimate) -> str:
+def of_paper(cost: Estimate) -> str:
+    """The paper's number, '-' where it has none."""
     return f"{cost.paper.value:.2f}" if cost.paper else "-"
 
 
@@ -103,47 +99,3 @@ def _number(cost: Estimate | None, baseline: bool, scale: float, digits: int) ->
     """Median [quartiles], followed by the ratio to the baseline in all other rows."""
     text = quartiles(cost, scale, digits)
     return text if cost is None or baseline or cost.ratio is None else f"{text}, {cost.ratio:.2f} x"
-
-
-# ---- the README -------------------------------------------------------------------------------------
-
-
-def costs_in_short(kept: Path, first: str) -> str:
-    """The cost tables of all scales kept in a folder: ratios to MLE, their token floors, and the paper's."""
-    parts = []
-    for scale in kept_scales(kept, f"{OVERHEADS}/provenance.json", first):
-        content = read_json(scale / OVERHEADS / "provenance.json")
-        for name, table in content["config"]["overheads"].items():
-            file = scale / OVERHEADS / f"{name}.csv"
-            if file.is_file():
-                facts = content["measured"][f"{name}/steps"]
-                where = f"commit {facts['commit']}; {facts['machine']}, {facts['device']}"
-                parts += [f"**{table['title']}** ([all of it]({_page(file, kept)}); {where})\n"]
-                parts += [str(short_costs(read_costs(file))), ""]
-                benchmarks = [_in_a_line(file, kept) for file in sorted(file.parent.glob(f"{name}_*.csv"))]
-                parts += [*benchmarks, *[""] * bool(benchmarks)]
-    return "\n".join(parts)
-
-
-def _page(file: Path, kept: Path) -> Path:
-    """Where the page of a kept CSV is, seen from the root of the repository."""
-    return file.with_suffix(".md").relative_to(kept.parents[1])
-
-
-def _in_a_line(file: Path, kept: Path) -> str:
-    """A bullet: the title of a benchmark as a link to its page, and its verdicts."""
-    name = file.stem.rpartition("_")[2]
-    verdicts = VERDICTS[name](read_costs(file)) if name in VERDICTS else []
-    return f"- [{BENCHMARKS[name].title}]({_page(file, kept)})" + ": " * bool(verdicts) + " ".join(verdicts)
-
-
-def short_costs(costs: Sequence[Estimate]) -> Grid:
-    """From the naive way to ours in each case."""
-    found = {(c.where.task, c.where.method, c.quantity): c for c in costs}
-    lines = []
-    for case in dict.fromkeys(c.where.task for c in costs):
-        for row in ordered(list(dict.fromkeys(c.where.method for c in costs if c.where.task == case))):
-            of_row = {name: found[case, row, name] for name in IN_SHORT.values()}
-            numbers = [f"{cost.mean:.2f}" for cost in of_row.values()]
-            lines.append([case, LABELS[row], *numbers, *(_of_paper(of_row[name]) for name in OF_PAPER)])
-    return Grid(["lengths", "row", *IN_SHORT, "paper, step", "paper, amortised"], lines)

@@ -20,12 +20,13 @@ from typing import Any
 from sequencematch.errors import UserError
 from sequencematch.results.paper import Reported
 from sequencematch.results.variants import Variant
+from sequencematch.settings.families import FAMILIES
 from sequencematch.store.files import read_csv
 
 # Real text, which has its measures in a table like a method.
 REFERENCE = Variant("reference", 0.0)
 # The score that a table is about; one without any of these is about text.
-METRICS = ("accuracy", "bleu")
+METRICS = tuple(dict.fromkeys(family.score for family in FAMILIES.values() if family.score))
 STATISTICS = ("mean", "sd", "low", "high")
 MINUS = "_minus_"
 LEVEL = 0.05  # of significance, after the correction

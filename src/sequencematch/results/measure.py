@@ -23,23 +23,22 @@ from sequencematch.results.comparison import Comparison
 from sequencematch.results.estimates import REFERENCE, Estimate, Place, Table
 from sequencematch.results.intervals import Resampled, estimate_seeds, resampled_mean, resampled_score, spread
 from sequencematch.results.paper import Reported, find
-from sequencematch.results.quantities import describe
+from sequencematch.results.quantities import BY_SEED, describe
 from sequencematch.results.variants import Variant
 from sequencematch.settings.decodings import concerns_backspace, without_rule
+from sequencematch.settings.families import FAMILIES
 
 BASELINES = ("mle", "bc")
 BACKSPACE = {"corrupted": "repair_rate", "clean": "false_alarm_rate"}
 # The column of each quantity in a run's ``per_example`` rows [question, deleted, right].
 OLDER_ERRORS = {"taken_back": 1, "right_after_error": 2}
-DELETIONS = ("pops_per_sequence", "wrong_pop_share", "cut_off_share")
-# The score that a family's tables are about, and what else they show.
-SCORES = {"arithmetic": ("accuracy",), "translation": ("bleu", "chrf")}
 MASKED = "bkspc_masked"
 
 
 def measure(name: str, comparison: Comparison, numbers: Sequence[Reported] = ()) -> Table:
     """The table ``name`` of the runs, with the paper's number from ``numbers`` where there is one."""
-    of_family = _of_questions(comparison, numbers) if comparison.family in SCORES else _of_text(comparison)
+    judged = FAMILIES[comparison.family].judged
+    of_family = _of_text(comparison) if judged else _of_questions(comparison, numbers)
     cells = [*of_family, *repair_estimates(comparison), *older_errors(comparison)]
     order = (*comparison.variants, REFERENCE)
     cells = [
@@ -61,7 +60,7 @@ def baselines(comparison: Comparison, variant: Variant) -> list[Variant]:
 
 
 def _of_questions(comparison: Comparison, numbers: Sequence[Reported]) -> Iterator[Estimate]:
-    metric, *others = SCORES[comparison.family]
+    metric = FAMILIES[comparison.family].score
     for decoding in comparison.decodings:
         variants = [variant for variant in comparison.variants if comparison.has(variant, decoding)]
         scores = {variant: _resampled(comparison, variant, decoding) for variant in variants}
@@ -78,11 +77,11 @@ def _of_questions(comparison: Comparison, numbers: Sequence[Reported]) -> Iterat
             for other, its in compared:
                 difference = score - (scores[other] if its == decoding else _resampled(comparison, other, its))
                 yield difference.estimate(where, metric, _place(comparison, other, its))
-            yield from _by_seed(comparison, where, (*others, *DELETIONS))
+            yield from _by_seed(comparison, where, BY_SEED)
 
 
 def _resampled(comparison: Comparison, variant: Variant, decoding: str) -> Resampled:
-    if comparison.family == "translation":
+    if FAMILIES[comparison.family].score == "bleu":
         return resampled_score(comparison.statistics(variant, decoding), corpus_bleu)
     return resampled_mean(comparison.correct(variant, decoding))
 
@@ -101,7 +100,7 @@ def _of_text(comparison: Comparison) -> Iterator[Estimate]:
     for variant in comparison.variants:
         for decoding in comparison.decodings:
             if comparison.has(variant, decoding):
-                yield from _by_seed(comparison, _place(comparison, variant, decoding), (*names, "mauve", *DELETIONS))
+                yield from _by_seed(comparison, _place(comparison, variant, decoding), (*names, "mauve", *BY_SEED))
         yield from _mauve_differences(comparison, variant)
         yield from _held_out(comparison, variant)
     for name in names:  # the real continuations under each seed's judge, which is the same for all methods

@@ -15,9 +15,9 @@ from markupsafe import Markup
 from sequencematch.results.comparison import Comparison
 from sequencematch.results.estimates import REFERENCE, Estimate, Table
 from sequencematch.results.html import render
-from sequencematch.results.measure import DELETIONS, SCORES, baselines, text_measures
-from sequencematch.results.quantities import describe, key
-from sequencematch.results.showcase import Shown, answered, shown_html, shown_text
+from sequencematch.results.measure import baselines, text_measures
+from sequencematch.results.quantities import BY_SEED, describe, key
+from sequencematch.results.showcase import Shown, answered, read_shown, shown_html, shown_text
 from sequencematch.results.variants import Variant
 from sequencematch.results.words import (
     INTERVAL,
@@ -37,6 +37,7 @@ from sequencematch.results.words import (
     variants_grid,
     with_spread,
 )
+from sequencematch.settings.families import FAMILIES
 
 TEMPLATES = Path(__file__).with_name("templates")
 MARKDOWN = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True)
@@ -47,6 +48,7 @@ AT_ONCE = (
     "The last token of a prompt was replaced by a random one; the policy of the first seed went on from there, "
     "sampled at temperature 1. These are the first prompts of the split, not picked."
 )
+DELETIONS = ("pops_per_sequence", "wrong_pop_share", "cut_off_share")
 COMPARED = ("mauve", "held_out_nll")  # in words, of text
 
 
@@ -102,14 +104,16 @@ def fenced(text: str) -> str:
 
 def scores_page(title: str, table: Table, comparison: Comparison) -> Page:
     """What the intervals support, the scores with the paper's, then differences and deletions, and how it was made."""
-    metric, *others = SCORES[comparison.family]
+    metric = FAMILIES[comparison.family].score
     first = comparison.first["decodings"][comparison.decodings[0]]
     content = {
         "sentences": pair_sentences(table.differences()),
         "label": describe(metric).label,
         "scores": _scores(table),
         "paper_notes": _paper_notes(table.cells) if any(cell.paper for cell in table.cells) else None,
-        "others": {describe(name).label: _by_decoding(table, name) for name in others},
+        "others": {
+            describe(n).label: _by_decoding(table, n) for n in BY_SEED if n not in DELETIONS and table.decodings_of(n)
+        },
         "differences": _differences(table, comparison),
         "repair": repair_grid(table, comparison) if comparison.corruptions else "",
         "repair_sentence": repair_sentence(comparison),
@@ -232,10 +236,7 @@ def _texts(table: Table, comparison: Comparison) -> Grid:
     return Grid(["method", "decoding", *map(heading, (*names, *of_decoding))], rows)
 
 
-def examples_text(title: str, shown: Mapping[Variant, Sequence[Shown]]) -> str:
-    """The examples alone, as plain text."""
-    parts = [title, AT_ONCE]
-    for variant, examples in shown.items():
-        how_many = answered(examples).replace("`", "")
-        parts += [f"== {variant.name}: {how_many}", shown_text(examples)]
-    return "\n\n".join(parts) + "\n"
+def shown_of(comparison: Comparison, files: Mapping[Path, Path]) -> dict[Variant, list[Shown]]:
+    """What each variant with ``<bkspc>`` wrote in the run of the first seed. files: shown.jsonl by metrics.json."""
+    found = {variant: read_shown(files[metrics]) for variant, metrics in comparison.first_files.items()}
+    return {variant: found[variant] for variant in comparison.variants if found[variant]}

@@ -12,7 +12,6 @@ from tempfile import TemporaryDirectory
 from markupsafe import Markup
 
 from sequencematch.errors import UserError
-from sequencematch.results.answers import answers
 from sequencematch.results.comparison import read_comparison
 from sequencematch.results.estimates import Table, read_table
 from sequencematch.results.figures import (
@@ -28,12 +27,12 @@ from sequencematch.results.figures import (
 )
 from sequencematch.results.forest import forest_note, forest_panels, results_of
 from sequencematch.results.html import render_file
-from sequencematch.results.pages import HTML, TEMPLATES, scores_page, texts_page
+from sequencematch.results.pages import HTML, TEMPLATES, scores_page, shown_of, texts_page
 from sequencematch.results.questions import first_questions, typed_example
+from sequencematch.results.readme import answers
 from sequencematch.results.report_facts import budgets, duration, facts, times
 from sequencematch.results.rule_graph import draw_rule_graph, read_rule_graph
 from sequencematch.results.runs import Run, evaluated_split, read_runs
-from sequencematch.results.showcase import shown_of
 from sequencematch.results.theme import VARIABLES
 from sequencematch.results.words import sample_size
 
@@ -134,9 +133,7 @@ def _task(task: str, runs: Sequence[Run], results: Path) -> dict:
         "family": runs[0].family,
         "split": evaluated_split(runs[0]),
         "seed": runs[0].seed,
-        "learning_curves": partial(_svg, figures / "learning_curves" / f"{task}.svg"),
-        "masks": partial(_svg, figures / "masks" / f"{task}.svg"),
-        "backspaces": partial(_svg, figures / "backspaces" / f"{task}.svg"),
+        **{kind.name: partial(_svg, kind / f"{task}.svg") for kind in figures.iterdir() if kind.is_dir()},
         "questions": first_questions(first, results / task / "examples"),
     }
 

@@ -7,16 +7,14 @@ import html
 import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from markupsafe import Markup
 
 from sequencematch.errors import UserError
-from sequencematch.results.comparison import Comparison
 from sequencematch.results.deletions import DELETED, KEPT
-from sequencematch.results.variants import Variant
 from sequencematch.store.files import read_json_lines, reason
 
 
@@ -41,12 +39,6 @@ class Shown:
 def read_shown(path: Path) -> list[Shown]:
     """The records of a shown.jsonl, none for a policy without ``<bkspc>``. UserError names a damaged line."""
     return [_shown(fields, place) for place, fields in read_json_lines(path, "sample again")]
-
-
-def shown_of(comparison: Comparison, files: Mapping[Path, Path]) -> dict[Variant, list[Shown]]:
-    """What each variant with ``<bkspc>`` wrote in the run of the first seed. files: shown.jsonl by metrics.json."""
-    found = {variant: read_shown(files[metrics]) for variant, metrics in comparison.first_files.items()}
-    return {variant: found[variant] for variant in comparison.variants if found[variant]}
 
 
 def _shown(fields: dict, where: str) -> Shown:
