@@ -151,11 +151,7 @@ def _pretrained_lm(model: Model):
         raise
     except Exception as error:  # of whatever the folder's files make the library do
         raise cannot_load("model", model.source, error) from error
-    if missing := sorted({*loaded["missing_keys"], *(key for key, *_ in loaded["mismatched_keys"])}):
-        raise UserError(
-            f"the weights of '{model.source}' are not those of the network that its config.json describes ("
-            f"{', '.join(missing[:3])}{', ...' * (len(missing) > 3)} missing or of another shape): get the model again"
-        )
+    check_loaded(loaded, model.source)
     for number in ("vocab_size", "hidden_size", "max_position_embeddings"):
         if not isinstance(getattr(lm.config, number, None), int):
             raise UserError(
@@ -164,6 +160,23 @@ def _pretrained_lm(model: Model):
             )
     _without_chance(lm)
     return _adapted(lm, model)
+
+
+def check_loaded(loaded: dict, source: str) -> None:
+    """Raises UserError unless the tensors in ``source`` are those of the network, none missing and none left over.
+
+    loaded: transformers' own account, without what a family's classes leave out. It would only warn of either, and
+    answer by a network with random layers, or with fewer than there are.
+    """
+    without = {*loaded["missing_keys"], *(key for key, *_ in loaded["mismatched_keys"])}
+    # GPT-2 wrote this number of its mask next to the weights in older versions of transformers, and its class does not say so.
+    over = {key for key in loaded["unexpected_keys"] if not key.endswith(".masked_bias")}
+    for names, state in ((without, "missing or of another shape"), (over, "left over")):
+        if names:
+            raise UserError(
+                f"the weights of '{source}' are not those of the network that its config.json describes ("
+                f"{', '.join(sorted(names)[:3])}{', ...' * (len(names) > 3)} {state}): get the model again"
+            )
 
 
 def _adapted(lm, model: Model):
