@@ -18,7 +18,7 @@ from sequencematch.model.origin import check_same, network_files, stated
 from sequencematch.model.policy import Ids, Policy, id_set, trained_tensors
 from sequencematch.settings.model import Model
 from sequencematch.store import foreign
-from sequencematch.store.hub import cannot_load, check_source
+from sequencematch.store.hub import cannot_load, check_loaded, check_source
 
 # On import bitsandbytes, which peft imports whatever the weights, warns that an optional package is not there.
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
@@ -146,7 +146,9 @@ def _pretrained_lm(model: Model):
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=options["dtype"]
         )
     try:
-        lm, loaded = AutoModelForCausalLM.from_pretrained(model.source, output_loading_info=True, **options)
+        lm, loaded = AutoModelForCausalLM.from_pretrained(
+            model.source, ignore_mismatched_sizes=True, output_loading_info=True, **options
+        )
     except MemoryError:
         raise
     except Exception as error:  # of whatever the folder's files make the library do
@@ -160,23 +162,6 @@ def _pretrained_lm(model: Model):
             )
     _without_chance(lm)
     return _adapted(lm, model)
-
-
-def check_loaded(loaded: dict, source: str) -> None:
-    """Raises UserError unless the tensors in ``source`` are those of the network, none missing and none left over.
-
-    loaded: transformers' own account, without what a family's classes leave out. It would only warn of either, and
-    answer by a network with random layers, or with fewer than there are.
-    """
-    without = {*loaded["missing_keys"], *(key for key, *_ in loaded["mismatched_keys"])}
-    # GPT-2 wrote this number of its mask next to the weights in older versions of transformers, and its class does not say so.
-    over = {key for key in loaded["unexpected_keys"] if not key.endswith(".masked_bias")}
-    for names, state in ((without, "missing or of another shape"), (over, "left over")):
-        if names:
-            raise UserError(
-                f"the weights of '{source}' are not those of the network that its config.json describes ("
-                f"{', '.join(sorted(names)[:3])}{', ...' * (len(names) > 3)} {state}): get the model again"
-            )
 
 
 def _adapted(lm, model: Model):
