@@ -20,7 +20,7 @@ def main() -> None:
     add_settings(parser, Model, {"context"})
     parser.add_argument("--data", type=Path, required=True, help="dataset folder")
     parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer folder")
-    parser.add_argument("--output", type=Path, required=True, help="folder of examples to write")
+    parser.add_argument("--output", type=script.output, required=True, help="folder of examples to write")
     args = parser.parse_args()
     for section in (Translation, Text):
         settings_from(args, section, ())  # wrong values are named before anything is read

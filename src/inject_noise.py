@@ -1,4 +1,4 @@
-"""Noise the completions of examples: wrong tokens, each followed by a backspace."""
+"""Noise the completions of examples: wrong tokens, then as many backspaces."""
 
 from pathlib import Path
 
@@ -13,10 +13,10 @@ def main() -> None:
     add_settings(parser, Noise)
     parser.add_argument("--examples", type=Path, required=True, help="folder of examples")
     parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer folder")
-    parser.add_argument("--output", type=Path, required=True, help="folder of noised examples to write")
+    parser.add_argument("--output", type=script.output, required=True, help="folder of noised examples to write")
     parser.add_argument("--eta", type=float, required=True, help="chance of a wrong token before each true one")
     parser.add_argument("--seed", type=int, required=True, help="seed of the noise")
-    parser.add_argument("--policy", type=Path, help="model folder that proposes wrong tokens (kind 'model')")
+    parser.add_argument("--policy", type=Path, help="model folder that writes wrong tokens (kind or rest 'model')")
     args = parser.parse_args()
     noise = settings_from(args, Noise, None if args.eta else ())
     if not 0 <= args.eta < 1:
@@ -31,17 +31,22 @@ def main() -> None:
     examples, source = load_examples(args.examples)
     tokenizer = load_tokenizer(args.tokenizer)
     train, validation = examples["train"], examples["validation"]
-    weights = None
+    weights, continuations = None, None
     if args.eta and noise.kind == "model":
         from sequencematch.model.likely_noise import model_noise
 
         weights = model_noise(tokenizer, args.policy)
     elif args.eta:
         weights = KINDS[noise.kind](tokenizer, train)
+    if args.eta and noise.rest == "model":
+        from sequencematch.sampling.continued_noise import policy_continuations
+
+        continuations = policy_continuations(tokenizer, args.policy)
     draws = noise.draws if args.eta else 1  # without noise all draws are the same
 
     def noised(split: str, examples: list, draws: int) -> dict[str, list]:
-        return noise_split(examples, args.eta, draws, weights, tokenizer.bkspc, (args.seed, "noise", split), noise.run)
+        stream = (args.seed, "noise", split)
+        return noise_split(examples, args.eta, draws, weights, tokenizer.bkspc, stream, noise.run, continuations)
 
     splits = {"train": noised("train", train, draws), "validation": noised("validation", validation, 1)}
     facts = {

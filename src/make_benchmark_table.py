@@ -3,20 +3,20 @@
 from pathlib import Path
 
 from sequencematch import script
-from sequencematch.overheads.cells import costs_csv
-from sequencematch.overheads.measured import read_measured
-from sequencematch.overheads.parts_table import BENCHMARKS, compare, parts_page
+from sequencematch.results.cost_cells import costs_csv
+from sequencematch.results.document import to_markdown
+from sequencematch.results.measured import read_measured
+from sequencematch.results.parts_table import BENCHMARKS, compare, parts_page
 from sequencematch.store import provenance
 from sequencematch.store.files import write_text_atomically
-from sequencematch.tables.document import to_markdown
 
 
 def main() -> None:
     parser = script.parser(__doc__)
     parser.add_argument("--measured", type=Path, required=True, help="folder that measure_overheads wrote")
     parser.add_argument("--benchmark", choices=tuple(BENCHMARKS), required=True, help="what was timed")
-    parser.add_argument("--csv", type=Path, required=True, help="table to write, one line per quantity")
-    parser.add_argument("--markdown", type=Path, required=True, help="table to write, for reading")
+    parser.add_argument("--csv", type=script.output, required=True, help="table to write, one line per quantity")
+    parser.add_argument("--markdown", type=script.output, required=True, help="table to write, for reading")
     args = parser.parse_args()
     measured, benchmark = read_measured(args.measured), BENCHMARKS[args.benchmark]
     cells = compare(measured, benchmark.baseline)

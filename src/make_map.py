@@ -6,13 +6,13 @@ from pydantic import ValidationError
 
 from sequencematch import script
 from sequencematch.errors import UserError
-from sequencematch.map.effects import effects, finished, map_csv, reader
-from sequencematch.map.figures import plot_axis, plot_cost, plot_summary
-from sequencematch.map.page import map_page
+from sequencematch.results.document import to_html, to_markdown
+from sequencematch.results.effects import effects, finished, map_csv, reader
+from sequencematch.results.map_figures import plot_axis, plot_cost, plot_summary
+from sequencematch.results.map_page import map_page
 from sequencematch.settings.map import Map, readings_of
 from sequencematch.store import provenance
 from sequencematch.store.files import atomic_folder, write_text_atomically
-from sequencematch.tables.document import to_html, to_markdown
 
 
 def main() -> None:
@@ -24,7 +24,9 @@ def main() -> None:
     parser.add_argument(
         "--partial", action="store_true", help="while runs go on: leave out the cells that lack some, and name them"
     )
-    parser.add_argument("--output", type=Path, required=True, help="folder to write: CSV, pages, figures (PNG)")
+    parser.add_argument(
+        "--output", type=script.output, required=True, help="folder to write: CSV, pages, figures (PNG)"
+    )
     args = parser.parse_args()
     try:
         described = Map.model_validate_json(args.map)

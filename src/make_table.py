@@ -3,15 +3,15 @@
 from pathlib import Path
 
 from sequencematch import script
-from sequencematch.scores.comparison import read_comparison
-from sequencematch.scores.paper import FILE, read_reported
+from sequencematch.results.cells import to_csv
+from sequencematch.results.comparison import read_comparison
+from sequencematch.results.document import to_markdown
+from sequencematch.results.paper import FILE, read_reported
+from sequencematch.results.score_cells import SCORES, measure, table_of
+from sequencematch.results.scores_figure import plot_scores
+from sequencematch.results.scores_page import scores_page
 from sequencematch.store import provenance
 from sequencematch.store.files import write_text_atomically
-from sequencematch.tables.cells import to_csv
-from sequencematch.tables.document import to_markdown
-from sequencematch.tables.scores import SCORES, measure, table_of
-from sequencematch.tables.scores_figure import plot_scores
-from sequencematch.tables.scores_page import scores_page
 
 
 def main() -> None:
@@ -20,9 +20,9 @@ def main() -> None:
     parser.add_argument("--table", required=True, help="name of the table, written into the CSV")
     parser.add_argument("--title", help="heading of the Markdown and the figure (default: the name)")
     parser.add_argument("--paper", type=Path, default=FILE, help=f"the paper's numbers (CSV; default: {FILE.name})")
-    parser.add_argument("--csv", type=Path, required=True, help="table to write, one line per quantity")
-    parser.add_argument("--markdown", type=Path, required=True, help="table to write, for reading")
-    parser.add_argument("--figure", type=Path, required=True, help="figure to write (PNG)")
+    parser.add_argument("--csv", type=script.output, required=True, help="table to write, one line per quantity")
+    parser.add_argument("--markdown", type=script.output, required=True, help="table to write, for reading")
+    parser.add_argument("--figure", type=script.output, required=True, help="figure to write (PNG)")
     args = parser.parse_args()
     comparison, title = read_comparison(args.metrics, tuple(SCORES)), args.title or args.table
     table = table_of(args.table, comparison, measure(comparison, read_reported(args.paper)))

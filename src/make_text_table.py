@@ -8,18 +8,18 @@ from pathlib import Path
 
 from sequencematch import script
 from sequencematch.errors import UserError
-from sequencematch.scores.comparison import Comparison, read_comparison
-from sequencematch.scores.metrics_file import read_metrics
-from sequencematch.scores.variants import Variant
+from sequencematch.results.cells import to_csv
+from sequencematch.results.comparison import Comparison, read_comparison
+from sequencematch.results.document import to_html, to_markdown
+from sequencematch.results.metrics_file import read_metrics
+from sequencematch.results.score_cells import table_of
+from sequencematch.results.showcase import Shown, read_shown
+from sequencematch.results.texts import measure_text
+from sequencematch.results.texts_figure import plot_texts
+from sequencematch.results.texts_page import text_page, to_text
+from sequencematch.results.variants import Variant
 from sequencematch.store import provenance
 from sequencematch.store.files import write_text_atomically
-from sequencematch.tables.cells import to_csv
-from sequencematch.tables.document import to_html, to_markdown
-from sequencematch.tables.scores import table_of
-from sequencematch.tables.showcase import Shown, read_shown
-from sequencematch.tables.texts import measure_text
-from sequencematch.tables.texts_figure import plot_texts
-from sequencematch.tables.texts_page import text_page, to_text
 
 
 def main() -> None:
@@ -28,11 +28,11 @@ def main() -> None:
     parser.add_argument("--shown", type=Path, nargs="+", required=True, help="shown.jsonl of every run, in that order")
     parser.add_argument("--table", required=True, help="name of the table, written into the CSV")
     parser.add_argument("--title", help="heading of the pages and the figure (default: the name)")
-    parser.add_argument("--csv", type=Path, required=True, help="table to write, one line per quantity")
-    parser.add_argument("--markdown", type=Path, required=True, help="page to write")
-    parser.add_argument("--html", type=Path, required=True, help="the same page as one self-contained file")
-    parser.add_argument("--text", type=Path, required=True, help="the shown examples as plain text, to write")
-    parser.add_argument("--figure", type=Path, required=True, help="figure to write (PNG)")
+    parser.add_argument("--csv", type=script.output, required=True, help="table to write, one line per quantity")
+    parser.add_argument("--markdown", type=script.output, required=True, help="page to write")
+    parser.add_argument("--html", type=script.output, required=True, help="the same page as one self-contained file")
+    parser.add_argument("--text", type=script.output, required=True, help="the shown examples as plain text, to write")
+    parser.add_argument("--figure", type=script.output, required=True, help="figure to write (PNG)")
     args = parser.parse_args()
     if len(args.shown) != len(args.metrics):
         raise UserError(

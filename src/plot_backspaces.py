@@ -12,15 +12,15 @@ def main() -> None:
     parser.add_argument("--examples", type=Path, required=True, help="folder of the task's examples")
     parser.add_argument("--tokenizer", type=Path, required=True, help="folder of the task's tokenizer")
     parser.add_argument("--decoding", default="sampled", help="decoding to look at (default: sampled)")
-    parser.add_argument("--output", type=Path, required=True, help="figure to write (SVG)")
+    parser.add_argument("--output", type=script.output, required=True, help="figure to write (SVG)")
     args = parser.parse_args()
 
     from sequencematch.data.examples import load_examples
     from sequencematch.data.tokenizer import load_tokenizer
-    from sequencematch.report.backspaces import plot_backspaces
-    from sequencematch.scores.deletions import Removal, removals
-    from sequencematch.scores.runs import evaluated_split, read_records, read_runs
-    from sequencematch.scores.variants import Variant
+    from sequencematch.results.backspaces import plot_backspaces
+    from sequencematch.results.deletions import Removal, removals
+    from sequencematch.results.runs import evaluated_split, read_records, read_runs
+    from sequencematch.results.variants import Variant
 
     bkspc, (splits, facts) = load_tokenizer(args.tokenizer).bkspc, load_examples(args.examples)
     found: dict[Variant, tuple[list[int], list[Removal]]] = {}

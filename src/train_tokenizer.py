@@ -19,7 +19,7 @@ def main() -> None:
     add_settings(parser, Language, {"vocabulary"})
     add_settings(parser, Model, PRETRAINED)
     parser.add_argument("--data", type=Path, required=True, help="dataset folder")
-    parser.add_argument("--output", type=Path, required=True, help="tokenizer folder to write")
+    parser.add_argument("--output", type=script.output, required=True, help="tokenizer folder to write")
     args = parser.parse_args()
     settings_from(args, Language, ())  # a wrong value is named before anything is read
     model = settings_from(args, Model, {"source"})

@@ -36,12 +36,12 @@ def test_the_library_keeps_to_its_layers(copy):
     ("module", "line", "contract"),
     [
         ("data/noise.py", "from sequencematch.model.policy import Policy", "Imports point one way"),
-        ("data/noise.py", "from sequencematch.scores.variants import Variant", "Imports point one way"),
+        ("data/noise.py", "from sequencematch.results.variants import Variant", "Imports point one way"),
         ("store/hub.py", "def f():\n    from sequencematch.settings.data import Text", "Imports point one way"),
         ("odd/lonely.py", "LINE = 1", "Imports point one way"),
-        ("scores/paper.py", "import torch", "without torch"),
-        ("map/page.py", "from sequencematch.core import rewards", "without torch"),
-        ("scores/variants.py", "from sequencematch.scores.runs import Run", "No circles"),
+        ("results/paper.py", "import torch", "without torch"),
+        ("results/map_page.py", "from sequencematch.core import rewards", "without torch"),
+        ("results/variants.py", "from sequencematch.results.runs import Run", "No circles"),
     ],
 )
 def test_an_import_that_the_layers_forbid_is_found(copy, module, line, contract):

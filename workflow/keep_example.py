@@ -18,7 +18,7 @@ from sequencematch import script
 from sequencematch.cli import load_checkpoint
 from sequencematch.errors import UserError
 from sequencematch.export.prompts import as_trained
-from sequencematch.plots.typed import BKSPC, Typed, kinds_and_texts, plot_typed, shown
+from sequencematch.results.rollout_figure import BKSPC, Typed, kinds_and_texts, plot_typed, shown
 from sequencematch.sampling.rollout import Decoding, sample
 from sequencematch.store import datasets
 from sequencematch.store.files import read_json, write_json

@@ -19,13 +19,13 @@ from sequencematch import script
 from sequencematch.config.experiment import DEFAULT_SCALE, Config
 from sequencematch.config.load import load_config, scale_overlay
 from sequencematch.errors import UserError
-from sequencematch.map.quoted import with_map
-from sequencematch.overheads.readme import OVERHEADS, costs_in_short
+from sequencematch.results.answers import answers, differences
+from sequencematch.results.cost_readme import OVERHEADS, costs_in_short
+from sequencematch.results.forest import PRETRAINED, kept_results, plot_forest
+from sequencematch.results.quoted import with_map
+from sequencematch.results.readme import in_short, scale_in_short
 from sequencematch.store import provenance
 from sequencematch.store.files import RECORD
-from sequencematch.tables.answers import answers, differences
-from sequencematch.tables.forest import PRETRAINED, kept_results, plot_forest
-from sequencematch.tables.readme import in_short, scale_in_short
 
 BEGIN, END = "<!-- tables: make reference -->", "<!-- end of tables -->"
 EXAMPLE = "mul/sm/eta=0.2/seed=1"  # the run whose model and typing are kept

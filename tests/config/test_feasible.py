@@ -89,7 +89,7 @@ def test_what_cannot_work_is_refused(overlay, sentence):
 
 
 def test_a_language_whose_tokenizer_is_missing_is_refused_with_the_configuration(monkeypatch, tmp_path):
-    monkeypatch.setattr("sequencematch.scores.bleu.find_spec", lambda module: None)
+    monkeypatch.setattr("sequencematch.results.bleu.find_spec", lambda module: None)
     (tmp_path / "a.tsv").write_text("a\tb\n")
     mine = {"sources": {"mine": {"kind": "files", "train": [str(tmp_path / "a.tsv")]}}}
     task = {"tasks": {"translation": {"data": {"source": "mine", "languages": ["en", "ja"]}}}}

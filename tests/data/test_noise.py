@@ -13,7 +13,7 @@ from support.experiment import run
 
 from sequencematch.core import live_tokens
 from sequencematch.data.examples import Example
-from sequencematch.data.noise import KINDS, draw_wrong, inject, noise_split
+from sequencematch.data.noise import KINDS, draw_mistakes, draw_wrong, inject, noise_split, with_mistakes
 from sequencematch.data.tokenizer import train_tokenizer
 from sequencematch.seeding import generator
 from sequencematch.store.datasets import load
@@ -82,6 +82,25 @@ def test_rate_of_noise_is_eta_at_every_position(eta):
     assert stats.binomtest(noisy, trials * length, eta).pvalue > P_VALUE
     for count in counts:
         assert stats.binomtest(int(count), trials, eta).pvalue > P_VALUE
+
+
+@pytest.mark.parametrize("run", [1.0, 3.0, "all"])
+def test_a_mistake_is_as_long_as_the_setting_says(run):
+    completion, lengths = [3, 4, 5, 6, 2], []
+    for i in range(2000):
+        mistakes = draw_mistakes(completion, 0.5, lambda position, rng: 10 + position, generator("run", i), run)
+        for mistake in mistakes:
+            first, length = mistake.position, len(mistake.wrong)
+            assert mistake.wrong == list(range(10 + first, 10 + first + length))  # each is wrong at a place of its own
+            assert length <= len(completion) - first and (run != "all" or length == len(completion) - first)
+            lengths += [length] * (first == 0)
+        actions, imitated = with_mistakes(completion, mistakes, BKSPC)
+        assert live_tokens([1], actions, BKSPC) == completion
+        wrong = [token for mistake in mistakes for token in mistake.wrong]
+        assert [a for a, kept in zip(actions, imitated, strict=True) if not kept] == wrong
+    if run != "all":
+        cut = [min(n, 5) for n in np.random.default_rng(0).geometric(1 / run, 10_000)]
+        assert np.mean(lengths) == pytest.approx(np.mean(cut), abs=0.15)
 
 
 def test_no_noise_where_only_the_true_token_is_left():
@@ -191,6 +210,8 @@ def test_from_questions_to_noised_actions(tmp_path):
         ({"eta": 1}, "--eta 1: the noise level must lie in [0, 1)"),
         ({"eta": -0.1}, "--eta -0.1: the noise level must lie in [0, 1)"),
         ({"eta": 0.1, "kind": "model"}, "needs a trained policy"),
+        ({"eta": 0.1, "rest": "model"}, "needs a trained policy"),
+        ({"eta": 0.1, "run": "some"}, "--noise.run is 'some', but must be a number at least 1 or all"),
         ({"eta": 0.1, "kind": "salt"}, "--noise.kind is 'salt', but must be one of"),
     ):
         failed = run("inject_noise", **noised, **options, output=tmp_path / "refused", check=False)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from support.workflow import copy_tree, snakemake
 
-from sequencematch.report.rule_graph import read_rule_graph
+from sequencematch.results.rule_graph import read_rule_graph
 
 ROOT = Path(__file__).parents[2]
 

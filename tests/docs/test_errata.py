@@ -7,7 +7,7 @@ import pytest
 import torch
 from support.token_mdp import ABSORBING, LEGAL, NEXT, STATES, occupancy, policy_of, random_table
 
-from sequencematch.scores.paper import read_reported
+from sequencematch.results.paper import read_reported
 
 ROOT = Path(__file__).parents[2]
 

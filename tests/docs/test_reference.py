@@ -10,12 +10,12 @@ import pytest
 from sequencematch.config.experiment import DEFAULT_SCALE
 from sequencematch.config.load import load_config
 from sequencematch.errors import UserError
-from sequencematch.map.quoted import NUMBER, with_map
-from sequencematch.overheads.readme import costs_in_short
+from sequencematch.results.answers import answers, differences
+from sequencematch.results.cost_readme import costs_in_short
+from sequencematch.results.forest import PRETRAINED, kept_results
+from sequencematch.results.quoted import NUMBER, with_map
+from sequencematch.results.readme import in_short, scale_in_short
 from sequencematch.store.files import read_csv
-from sequencematch.tables.answers import answers, differences
-from sequencematch.tables.forest import PRETRAINED, kept_results
-from sequencematch.tables.readme import in_short, scale_in_short
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "workflow"))

@@ -24,7 +24,7 @@ from sequencematch.evaluation.judging import (
     repetition,
     trained_judge,
 )
-from sequencematch.scores.metrics import read_judged
+from sequencematch.results.metrics import read_judged
 
 # ---- n-grams, by hand -------------------------------------------------------------------------------
 

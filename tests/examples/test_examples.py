@@ -9,7 +9,7 @@ from PIL import Image
 
 from sequencematch.cli import main
 from sequencematch.errors import UserError
-from sequencematch.plots.typed import Typed, kinds_and_texts, shown
+from sequencematch.results.rollout_figure import Typed, kinds_and_texts, shown
 from sequencematch.store.files import read_json
 
 ROOT = Path(__file__).parents[2]

@@ -17,21 +17,31 @@ class SequenceMatchTrainer(Trainer):
     def __init__(self, *args, objective: sm.Objective, decoding: sm.Decoding, beta: float = 0.2, **kwargs):
         super().__init__(*args, data_collator=list, **kwargs)  # a batch is a list of sm.Trajectory
         self.objective, self.decoding, self.beta = objective, decoding, beta
+        # Constants of the run: divided by those of its batch, short sequences would count more.
+        data = list(self.train_dataset)
+        self.length = sum(len(t.actions) for t in data) / len(data)
+        self.cloned = sum(sum(t.imitated) for t in data) / len(data)
 
     def compute_loss(self, model, inputs: Sequence[sm.Trajectory], return_outputs=False, num_items_in_batch=None):
         policy, data = self.accelerator.unwrap_model(model), list(inputs)
         streams = torch.randint(2**62, (len(data),)).tolist()
         rollouts, _ = sm.sample(policy, [d.prompt for d in data], self.decoding, streams, batch=len(data))
         rolled = [
-            sm.Trajectory(d.prompt, r.actions, [True] * len(r.actions)) for d, r in zip(data, rollouts, strict=True)
+            sm.Trajectory(prompt=d.prompt, actions=r.actions, imitated=[True] * len(r.actions), ended=r.finished)
+            for d, r in zip(data, rollouts, strict=True)
         ]
         tree, batches = sm.state_tree(list(zip(data, rolled, strict=True)), policy.bkspc)
         logits = model(tree.to(policy.device))
         data_scores, model_scores = (sm.score(logits, batch.to(policy.device)) for batch in batches)
-        transitions = [sum(len(t.actions) for t in side) for side in (data, rolled)]
-        normaliser = sm.Normaliser(*transitions, len(data), len(data))
+        normaliser = sm.Normaliser(
+            trajectories=len(data),
+            length=self.length,
+            cloned=self.cloned,
+            model_transitions=sum(len(t.actions) for t in rolled),
+        )
         matching = sm.sequence_match(data_scores, model_scores, self.objective, normaliser)
-        loss = self.beta * sm.behavioural_cloning(data_scores) / transitions[0] + (1 - self.beta) * matching
+        cloning = sm.behavioural_cloning(data_scores) / normaliser.cloning
+        loss = self.beta * cloning + (1 - self.beta) * matching
         return (loss, {"logits": logits}) if return_outputs else loss
 
 

@@ -26,17 +26,17 @@ from sequencematch.errors import UserError
 from sequencematch.evaluation.judging import read_actions
 from sequencematch.export.target import check_target, write_manifest
 from sequencematch.model.build import load_policy
-from sequencematch.overheads.measured import read_measured
-from sequencematch.report.facts import times
-from sequencematch.scores.metrics import read_budget, read_judged, read_older_errors, read_repair, read_samples
-from sequencematch.scores.metrics_file import read_metrics
-from sequencematch.scores.runs import read_training
+from sequencematch.results.cells import STATISTICS, csv_text, read_table
+from sequencematch.results.measured import read_measured
+from sequencematch.results.metrics import read_budget, read_judged, read_older_errors, read_repair, read_samples
+from sequencematch.results.metrics_file import read_metrics
+from sequencematch.results.report_facts import times
+from sequencematch.results.runs import read_training
+from sequencematch.results.showcase import read_shown
 from sequencematch.settings.data import Source, Translation
 from sequencematch.store.datasets import save
 from sequencematch.store.facts import read_facts
 from sequencematch.store.files import read_record
-from sequencematch.tables.cells import STATISTICS, csv_text, read_table
-from sequencematch.tables.showcase import read_shown
 from sequencematch.training.batches import load_corpora
 from sequencematch.training.checkpoints import load_checkpoint
 

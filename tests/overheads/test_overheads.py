@@ -13,9 +13,6 @@ from support.experiment import command, run
 
 from sequencematch import core
 from sequencematch.errors import UserError
-from sequencematch.overheads.cells import costs_csv
-from sequencematch.overheads.measured import Measured, Value, read_measured, write_measured
-from sequencematch.overheads.parts_table import compare, masking_verdicts
 from sequencematch.overheads.steps import (
     BETA,
     OBJECTIVE,
@@ -27,9 +24,12 @@ from sequencematch.overheads.steps import (
     sample_recomputing,
     sample_rewinding,
 )
-from sequencematch.overheads.steps_table import budgets, parts_of, summarise
+from sequencematch.results.cost_cells import costs_csv
+from sequencematch.results.measured import Measured, Value, read_measured, write_measured
+from sequencematch.results.paper import read_reported
+from sequencematch.results.parts_table import compare, masking_verdicts
+from sequencematch.results.steps_table import budgets, parts_of, summarise
 from sequencematch.sampling.decoding import Decoding
-from sequencematch.scores.paper import read_reported
 from sequencematch.settings.losses import LOSSES
 from sequencematch.settings.model import Model
 from sequencematch.settings.overheads import Overhead

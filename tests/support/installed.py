@@ -21,9 +21,14 @@ def main(examples: str, folder: str) -> None:
     torch.manual_seed(0)
     pairs = torch.randint(min(WORDS), max(WORDS) + 1, (50, 2)).tolist()
     data = [([BOS, *pair], [*pair, EOS]) for pair in pairs]  # repeat the prompt's two tokens
-    losses = list(own_loop.train(network(), data, list(WORDS), steps=40))
-    assert sum(losses[-5:]) < 0.8 * sum(losses[:5]), losses
-    trajectories = [sm.Trajectory(prompt, completion, [True] * len(completion)) for prompt, completion in data]
+    lm, texts = network(), torch.tensor([prompt + completion for prompt, completion in data])
+    before = lm(input_ids=texts, labels=texts).loss.item()
+    list(own_loop.train(lm, data, list(WORDS), steps=40))
+    assert lm(input_ids=texts, labels=texts).loss.item() < 0.9 * before
+    trajectories = [
+        sm.Trajectory(prompt=prompt, actions=completion, imitated=[True] * len(completion))
+        for prompt, completion in data
+    ]
     trainer = with_trainer.train(network(), trajectories, folder, steps=5, max_actions=8)
     assert trainer.state.global_step == 5
     train_on_texts(folder)

@@ -1,7 +1,7 @@
 """Small tables of scores, and one with differences of every kind."""
 
-from sequencematch.scores.variants import Variant
-from sequencematch.tables.cells import Cell, Table
+from sequencematch.results.cells import Cell, Table
+from sequencematch.results.variants import Variant
 
 MLE, BC, SM, LOW = Variant("mle", 0.0), Variant("bc", 0.2), Variant("sm", 0.2), Variant("sm", 0.02)
 ORDER = (MLE, LOW, BC, SM)

@@ -129,8 +129,8 @@ rule make_report:
         rules="<results>/figures/rules.dot",
         departures="docs/departures.md",
         errata="docs/errata.md",
-        template="src/sequencematch/report/report.html",
-        style="src/sequencematch/report/report.css",
+        template="src/sequencematch/results/report.html",
+        style="src/sequencematch/results/report.css",
     output:
         page=report("<results>/report.html", caption="../captions/page.rst", category="Page"),
     log:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from sequencematch.config.experiment import Config, InForce
 from sequencematch.config.pretrained import context_of
 from sequencematch.errors import UserError
-from sequencematch.scores.bleu import check_language
+from sequencematch.results.bleu import check_language
 from sequencematch.settings.losses import LOSSES
 from sequencematch.store.hub import check_source
 

@@ -20,9 +20,9 @@ from sequencematch.store.code_digest import SOURCE, code_digests
 
 Wildcards = Any  # Snakemake's: a name's value as an attribute and by get()
 
-# Modules that a script imports and some of its jobs do not use: only noise of the kind 'model' runs the code of models.
+# Modules that a script imports and some of its jobs do not use: only noise that a model writes runs the code of models.
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx")
-MODEL_CODE = ("sequencematch.model.likely_noise",)
+MODEL_CODE = ("sequencematch.model.likely_noise", "sequencematch.sampling.continued_noise")
 
 
 def launcher(gpus: int) -> str:
@@ -167,8 +167,8 @@ class Jobs:
         return f"{options(data, self._data_read(wildcards, 'examples'))} {context}"
 
     def injected_policy(self, wildcards: Wildcards) -> str | list:
-        """The model that proposes wrong tokens if the noise is of the kind 'model'. Clean data (eta 0) have none."""
-        by_model = wildcards.eta != "0" and self._of(wildcards, "noise").kind == "model"
+        """The model that writes wrong tokens, if one does. Clean data (eta 0) have none."""
+        by_model = wildcards.eta != "0" and self._of(wildcards, "noise").by_model
         return self.base_model(wildcards) if by_model else []
 
     def injected_unused(self, wildcards: Wildcards) -> Collection[str]:
@@ -335,7 +335,7 @@ class Jobs:
         compared = [(table.task, method) for table in self.config.tables.values() for method in table.methods]
         families = sorted({self.config.tasks[task].data.family for task in self.table_tasks})
         from_bc = any(self.config.starts_from_bc(*run) for run in compared)
-        by_model = any(self.config.settings(task)["noise"].kind == "model" for task in self.table_tasks)
+        by_model = any(self.config.settings(task)["noise"].by_model for task in self.table_tasks)
         return f"--families {' '.join(families)} --pretrain-bc {from_bc} --noise-by-model {by_model}"
 
     # Overheads

@@ -1,19 +1,21 @@
-"""Mistakes and their repair, inserted into clean completions: a run of wrong tokens, then as many ``<bkspc>``.
+"""Mistakes and their repair, inserted into clean completions: wrong tokens, then as many ``<bkspc>``.
 
 A kind of noise is a distribution over tokens at each place of a completion, given as weights. Wrong tokens are drawn
 from it without the true token. Special tokens have no weight, because a wrong ``<eos>`` could not be deleted.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
+from typing import Literal
 
 import numpy as np
 
 from sequencematch.data.examples import Example
 from sequencematch.data.tokenizer import Tokenizer
 from sequencematch.errors import UserError
-from sequencematch.seeding import generator
+from sequencematch.seeding import generator, stable_seed
 
 BATCH = 256  # examples whose weights are worked out at a time
 
@@ -22,32 +24,83 @@ BATCH = 256  # examples whose weights are worked out at a time
 Weights = Callable[[Sequence[Example]], Iterable[np.ndarray]]
 
 
+@dataclass(frozen=True)
+class Mistake:
+    """Wrong tokens before place ``position`` of a completion.
+
+    longest: how many they may become where a model adds its own; None: as many as it writes.
+    """
+
+    position: int
+    wrong: list[int]
+    longest: int | None = 1
+
+
+@dataclass(frozen=True)
+class Opening:
+    """A mistake that a model is to continue after the prompt and the true tokens before it, by a stream of its own."""
+
+    example: Example
+    mistake: Mistake
+    stream: int
+
+
+# The tokens that follow each mistake.
+Continue = Callable[[Sequence[Opening]], Sequence[Sequence[int]]]
+
+
+def draw_mistakes(
+    completion: Sequence[int],
+    eta: float,
+    draw_wrong: Callable[[int, np.random.Generator], int | None],
+    rng: np.random.Generator,
+    run: float | Literal["all"] = 1.0,
+    continued: bool = False,
+) -> list[Mistake]:
+    """The mistakes of one noising: one before each token with probability ``eta``.
+
+    A mistake has a geometric number of wrong tokens with mean ``run`` (1: always one token; ``all``: no bound), at most
+    as many as the rest of the completion, so that it fits where the completion fits. Token j of a mistake at a position
+    is ``draw_wrong(position + j, rng)``; None ends the mistake. If it is ``continued`` by a model, only its first token
+    is drawn here, and ``all`` is not bounded by the completion.
+    """
+    found = []
+    for position, noisy in enumerate(rng.random(len(completion)) < eta):
+        if noisy:
+            rest = len(completion) - position
+            length = rest if run == "all" else 1 if run == 1 else min(int(rng.geometric(1 / run)), rest)
+            drawn = (draw_wrong(position + j, rng) for j in range(1 if continued else length))
+            wrong = [token for token in takewhile(lambda token: token is not None, drawn) if token is not None]
+            if wrong:
+                found.append(Mistake(position, wrong, None if continued and run == "all" else length))
+    return found
+
+
+def with_mistakes(completion: Sequence[int], mistakes: Sequence[Mistake], bkspc: int) -> tuple[list[int], list[bool]]:
+    """The actions that write the mistakes and delete them; for each, whether it is imitated (wrong tokens are not)."""
+    actions: list[int] = []
+    imitated: list[bool] = []
+    wrong = {mistake.position: mistake.wrong for mistake in mistakes}
+    for position, token in enumerate(completion):
+        written = wrong.get(position, [])
+        actions += [*written, *[bkspc] * len(written), token]
+        imitated += [False] * len(written) + [True] * (len(written) + 1)
+    return actions, imitated
+
+
 def inject(
     completion: Sequence[int],
     eta: float,
     draw_wrong: Callable[[int, np.random.Generator], int | None],
     bkspc: int,
     rng: np.random.Generator,
-    run: float = 1.0,
 ) -> tuple[list[int], list[bool]]:
-    """Insert, with probability ``eta`` before each token, a run of wrong tokens and as many ``<bkspc>``.
+    """Insert, with probability ``eta`` before each token, a wrong token and its ``<bkspc>``.
 
-    The length of a run is geometric with mean ``run`` (1: always one token). A run is never longer than the rest of the
-    completion, so that it fits where the completion fits. Token j of a run at a position is ``draw_wrong(position + j,
-    rng)``; None ends the run. Returns the actions, and for each whether it is imitated (all but the wrong tokens are).
+    The wrong token at a position is ``draw_wrong(position, rng)``; None inserts nothing. Returns the actions, and for
+    each whether it is imitated (all but the wrong tokens are).
     """
-    actions: list[int] = []
-    imitated: list[bool] = []
-    for position, noisy in enumerate(rng.random(len(completion)) < eta):
-        if noisy:
-            length = 1 if run == 1 else min(int(rng.geometric(1 / run)), len(completion) - position)
-            drawn = (draw_wrong(position + j, rng) for j in range(length))
-            wrong = [token for token in takewhile(lambda token: token is not None, drawn) if token is not None]
-            actions += wrong + [bkspc] * len(wrong)
-            imitated += [False] * len(wrong) + [True] * len(wrong)
-        actions.append(completion[position])
-        imitated.append(True)
-    return actions, imitated
+    return with_mistakes(completion, draw_mistakes(completion, eta, draw_wrong, rng), bkspc)
 
 
 def draw_wrong(completion: Sequence[int], weights: np.ndarray, position: int, rng: np.random.Generator) -> int | None:
@@ -65,27 +118,54 @@ def noise_split(
     weights: Weights | None,
     bkspc: int,
     stream: Sequence[int | str],
-    run: float = 1.0,
+    run: float | Literal["all"] = 1.0,
+    continuations: Continue | None = None,
 ) -> dict[str, list]:
     """``draws`` noisings of each example, as columns: all examples of draw 0, then of draw 1, ...
 
-    ``weights`` may be None if ``eta`` is 0. Each noising has a random stream of its own, ``(*stream, draw, example)``.
+    ``weights`` may be None if ``eta`` is 0. With ``continuations``, a model continues the first wrong token of each
+    mistake. Each noising has a random stream of its own, ``(*stream, draw, example)``, and each continuation
+    ``(*stream, draw, example, position)``.
     """
     noisings: list[list[tuple[list[int], list[bool]]]] = [[] for _ in range(draws)]
     for start in range(0, len(examples), BATCH):
         batch = examples[start : start + BATCH]
         drawn_by = weights(batch) if weights and eta else [np.zeros(0)] * len(batch)
+        found: dict[tuple[int, int], list[Mistake]] = {}
         for item, (example, w) in enumerate(zip(batch, drawn_by, strict=True), start):
             wrong = partial(draw_wrong, example.completion, w)
             for draw in range(draws):
                 rng = generator(*stream, draw, item)
-                noisings[draw].append(inject(example.completion, eta, wrong, bkspc, rng, run))
+                found[draw, item] = draw_mistakes(example.completion, eta, wrong, rng, run, continuations is not None)
+        if continuations:
+            found = _continued(found, examples, continuations, stream)
+        for (draw, item), mistakes in found.items():
+            noisings[draw].append(with_mistakes(examples[item].completion, mistakes, bkspc))
     return {
         "example": list(range(len(examples))) * draws,
         "draw": [draw for draw in range(draws) for _ in examples],
         "prompt": [example.prompt for example in examples] * draws,
         "actions": [actions for noising in noisings for actions, _ in noising],
         "imitated": [imitated for noising in noisings for _, imitated in noising],
+    }
+
+
+def _continued(
+    found: dict[tuple[int, int], list[Mistake]],
+    examples: Sequence[Example],
+    continuations: Continue,
+    stream: Sequence[int | str],
+) -> dict[tuple[int, int], list[Mistake]]:
+    """The mistakes by draw and example, with what the model adds to each: all of a batch together."""
+    openings = [
+        Opening(examples[item], mistake, stable_seed(*stream, draw, item, mistake.position))
+        for (draw, item), mistakes in found.items()
+        for mistake in mistakes
+    ]
+    added = iter(continuations(openings))
+    return {
+        key: [replace(mistake, wrong=[*mistake.wrong, *next(added)]) for mistake in mistakes]
+        for key, mistakes in found.items()
     }
 
 

@@ -10,8 +10,8 @@ from sequencematch.data.noise import digit_ids
 from sequencematch.data.tokenizer import Tokenizer
 from sequencematch.evaluation.procedures import Procedure, parse_decoding
 from sequencematch.model.policy import Policy
+from sequencematch.results.deletions import removals
 from sequencematch.sampling.rollout import Perturbation, Rollout, sample
-from sequencematch.scores.deletions import removals
 from sequencematch.seeding import generator, stable_seed
 from sequencematch.settings.decodings import concerns_backspace
 from sequencematch.settings.evaluation import Evaluation

@@ -7,9 +7,9 @@ from sequencematch.data.examples import Example
 from sequencematch.data.noise import draw_wrong, random_noise
 from sequencematch.data.tokenizer import Tokenizer
 from sequencematch.model.policy import Policy
+from sequencematch.results.deletions import pieces
 from sequencematch.sampling.decoding import Decoding
 from sequencematch.sampling.rollout import sample
-from sequencematch.scores.deletions import pieces
 from sequencematch.seeding import generator, stable_seed
 from sequencematch.settings.evaluation import Evaluation
 

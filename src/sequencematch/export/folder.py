@@ -23,8 +23,8 @@ from sequencematch.export.prompts import complete_prompts, real_prompt
 from sequencematch.export.target import check_target, write_manifest
 from sequencematch.model.build import load_policy
 from sequencematch.model.policy import Policy
+from sequencematch.results.metrics_file import check_metrics_of, read_metrics
 from sequencematch.sampling.rollout import eos_ids
-from sequencematch.scores.metrics_file import check_metrics_of, read_metrics
 from sequencematch.settings.model import Model
 from sequencematch.store.facts import FILE, read_facts
 from sequencematch.store.files import atomic_folder, read_json, write_json

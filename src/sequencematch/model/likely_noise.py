@@ -9,22 +9,31 @@ from sequencematch.data.noise import Weights, never_written
 from sequencematch.data.tokenizer import Tokenizer
 from sequencematch.errors import UserError
 from sequencematch.model.build import load_policy, on_accelerator
+from sequencematch.model.policy import Policy
 
 
-def model_noise(tokenizer: Tokenizer, policy: Path | None) -> Weights:
-    """Tokens with the probability that the policy in the folder ``policy`` gives them after the true tokens before.
+def proposer(tokenizer: Tokenizer, policy: Path | None) -> Policy:
+    """The policy in the folder ``policy``, without ``<bkspc>``.
 
     Raises UserError without a folder, or if its policy was trained with another vocabulary.
     """
     if policy is None:
-        raise UserError("noise of kind 'model' needs a trained policy: name its folder (--policy)")
-    network = on_accelerator(load_policy(policy)[0]).eval()
+        raise UserError("noise that a model writes needs a trained policy: name its folder (--policy)")
+    network = on_accelerator(load_policy(policy, backspace=False)[0]).eval()
     if network.bkspc < tokenizer.size:
         raise UserError(
             f"the policy in '{policy}' knows {network.bkspc} tokens and the tokenizer {tokenizer.size}: "
             "they belong to different data; name a policy trained with this tokenizer (--policy)"
         )
+    return network
 
+
+def model_noise(tokenizer: Tokenizer, policy: Path | None) -> Weights:
+    """Tokens with the probability that the policy in the folder ``policy`` gives them after the true tokens before.
+
+    Raises UserError as ``proposer`` does.
+    """
+    network = proposer(tokenizer, policy)
     struck_out = never_written(tokenizer)
 
     @torch.no_grad()

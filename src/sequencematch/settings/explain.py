@@ -61,6 +61,8 @@ def _allowed(schema: dict) -> str:
         return "one of " + ", ".join(map(str, schema["enum"]))
     if "const" in schema:
         return str(schema["const"])
+    if "anyOf" in schema:
+        return " or ".join(_allowed(kind) for kind in schema["anyOf"] if kind.get("type") != "null")
     if schema.get("type") == "array":
         each = schema.get("items") or schema["prefixItems"][0]
         count = f"{schema['minItems']} values" if "prefixItems" in schema else "a list"

@@ -1,1 +1,0 @@
-"""The map: one condition varied at a time, and what each method gains there."""

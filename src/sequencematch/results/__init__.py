@@ -1,0 +1,1 @@
+"""What runs scored and what steps cost: read, compared, and shown as tables, figures and pages."""

@@ -1,0 +1,171 @@
+"""The report: its parts are read from a scale's files, and one template combines them."""
+
+import base64
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from sequencematch.errors import UserError
+from sequencematch.results import texts_figure
+from sequencematch.results.answers import answers
+from sequencematch.results.cells import Table, read_table
+from sequencematch.results.document import MARKS, STICKY, embedded, lowered, sections
+from sequencematch.results.dots import Panel, legend_of, panel_svgs
+from sequencematch.results.forest import forest_note, forest_panels, results_of
+from sequencematch.results.markdown_html import render_file
+from sequencematch.results.older_errors import older_error_panels
+from sequencematch.results.questions import first_questions, typed_example
+from sequencematch.results.report_facts import budgets, duration, facts, times
+from sequencematch.results.rule_graph import draw_rule_graph, read_rule_graph
+from sequencematch.results.runs import Run, evaluated_split, read_runs
+from sequencematch.results.scores_figure import NOTE, difference_panels, score_panels
+from sequencematch.results.theme import VARIABLES
+from sequencematch.results.words import sample_size
+
+TEXTS = "{}: MAUVE against perplexity in each decoding; the numbers are in the tables below"
+TEMPLATE, STYLE = (Path(__file__).with_name(name) for name in ("report.html", "report.css"))
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The files behind a page.
+
+    results: the scale's folder, which holds figures, examples and benchmarks. metrics: those of every run. tables: the
+    page of each table (HTML where it has one, else Markdown), with its CSV, Markdown and PNG next to it, in the order
+    of the report. docs: by the name of their section.
+    """
+
+    results: Path
+    metrics: Sequence[Path]
+    tables: Sequence[Path]
+    rule_graph: Path
+    docs: dict[str, Path]
+
+
+def render_page(sources: Sources) -> str:
+    """The page as HTML, without references to anything outside it."""
+    runs, figures = read_runs(sources.metrics), sources.results / "figures"
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    by_task = {task: list(of_task) for task, of_task in groupby(runs, key=lambda run: run.task)}
+    tables = {page: read_table(page.with_suffix(".csv")) for page in sources.tables}
+    return template.render(
+        style=Markup(MARKS + STICKY + STYLE.read_text(encoding="utf-8")),
+        answer=_answer(list(tables.values())),
+        example=typed_example(runs, sources.results),
+        facts=facts(runs),
+        budgets=budgets(runs),
+        times=times(sources.results / "benchmarks"),
+        duration=duration,
+        rule_graph=draw_rule_graph(read_rule_graph(sources.rule_graph)),
+        tables=[_table(page, table) for page, table in tables.items()],
+        tasks=[_task(task, of_task, sources.results) for task, of_task in by_task.items()],
+        motivating_example=_data_uri(figures / "motivating_example.png"),
+        docs={name: render_file(path, 3) for name, path in sources.docs.items()},
+    )
+
+
+def _answer(tables: Sequence[Table]) -> dict:
+    """The first screen: what the intervals support, and the forest plot."""
+    results = results_of(tables, tables[0].scale)
+    panels = forest_panels(results) if results.tables else []
+    return {
+        "bullets": [Markup(re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)) for text in answers(results)],
+        "figure": _panels(panels, "forest"),
+        "note": forest_note(results, panels) if panels else "",
+    }
+
+
+def _table(page: Path, table: Table) -> dict:
+    """The parts of a table's page: what its intervals support, its first grid, and the rest, which is folded."""
+    title = _read(page.with_suffix(".md")).partition("\n")[0].removeprefix("# ")
+    body = embedded(_read(page)) if page.suffix == ".html" else str(render_file(page, 2))
+    _, in_short, grid, *rest = (Markup(lowered(part, 2)) for part in sections(body))
+    panels = difference_panels(table) or score_panels(table) if table.metric else []
+    return {
+        "name": page.stem,
+        "title": title,
+        "in_short": in_short.partition("</h4>")[2],
+        "grid": grid,
+        "rest": Markup("").join(rest),
+        "older_errors": _panels(older_error_panels(table), f"{page.stem}-older-errors"),
+        "figure": _panels(panels, page.stem),
+        "note": (NOTE if panels else texts_figure.NOTE).format(sample_size(table)),
+        "drawing": "" if panels else _texts(table, title),
+    }
+
+
+def _texts(table: Table, title: str) -> Markup:
+    """The figure of a table of texts, as an SVG."""
+    with TemporaryDirectory() as folder:
+        texts_figure.plot_texts(table, title, file := Path(folder) / f"{table.name}.svg")
+        return _stacking(file.read_text(encoding="utf-8"), f"{table.name}-", TEXTS.format(title))
+
+
+def _panels(panels: Sequence[Panel], name: str) -> dict:
+    """Dot plots as SVGs, next to or below each other, and their legend."""
+    drawn = [
+        _inline(svg, f"{name}-{i}-", f"{panel.axis}, {panel.title}")
+        for i, (svg, panel) in enumerate(zip(panel_svgs(panels), panels, strict=True))
+    ]
+    series = [(label, VARIABLES[colour], filled) for label, (colour, filled) in legend_of(panels).items()]
+    return {"panels": drawn, "series": series}
+
+
+def _task(task: str, runs: Sequence[Run], results: Path) -> dict:
+    """Figures and completions of one task; completions of its first seed."""
+    first = [run for run in runs if run.seed == runs[0].seed]
+    figures = results / "figures"
+    return {
+        "name": task,
+        "family": runs[0].family,
+        "split": evaluated_split(runs[0]),
+        "seed": runs[0].seed,
+        "learning_curves": partial(_svg, figures / "learning_curves" / f"{task}.svg"),
+        "masks": partial(_svg, figures / "masks" / f"{task}.svg"),
+        "backspaces": partial(_svg, figures / "backspaces" / f"{task}.svg"),
+        "questions": first_questions(first, results / task / "examples"),
+    }
+
+
+def _svg(path: Path, alternative: str) -> Markup:
+    """An SVG file as a part of the page; ``alternative`` says what it shows."""
+    return _stacking(_read(path), f"{path.parent.name}-{path.stem}-", alternative)
+
+
+def _stacking(svg: str, prefix: str, alternative: str) -> Markup:
+    """A figure of several panels: as it was drawn, and for a narrow page its parts, one below the other."""
+    whole, parts = _inline(svg, prefix, alternative), re.search(r'data-parts="([^"]*)"', svg)
+    if not parts:
+        return whole
+    view = Markup('<svg role="img" aria-label="{}, part {}" viewBox="{}" width="{}pt"><use href="#{}figure_1"/></svg>')
+    boxes = [box.split(",") for box in parts[1].split()]
+    shown = [view.format(alternative, i, " ".join(b), b[2], prefix) for i, b in enumerate(boxes, start=1)]
+    return Markup('<div class="whole">{}</div><div class="parts">{}</div>').format(whole, Markup("").join(shown))
+
+
+def _inline(svg: str, prefix: str, alternative: str) -> Markup:
+    """An SVG as a part of the page, its ids made unique by ``prefix``."""
+    text = re.sub(r'(\bid="|url\(#|href="#)', lambda found: found[0] + prefix, svg)
+    return Markup(text.replace("<svg", Markup('<svg role="img" aria-label="{}"').format(alternative), 1))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"'{path}' is missing: run make report, which draws it first") from error
+
+
+def _data_uri(path: Path) -> str:
+    try:
+        return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+    except OSError as error:
+        raise UserError(f"'{path}' is missing: run make report, which draws it first") from error

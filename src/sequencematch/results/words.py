@@ -1,0 +1,266 @@
+"""What all pages, the README and the report share: labels, numbers, captions, and comparisons in words."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from sequencematch.results.cells import Cell, Table
+from sequencematch.results.comparison import BUDGET_NAMES, Comparison
+from sequencematch.results.document import Grid
+from sequencematch.results.paper import Reported
+from sequencematch.results.quantities import describe, key
+from sequencematch.results.score_cells import BACKSPACE
+from sequencematch.results.variants import Variant
+from sequencematch.settings.decodings import without_rule
+
+DECODINGS = {
+    "perturbed": "perturbed at {}",
+    "perturbed_task": "perturbed by digits at {}",
+    "perturbed_random": "perturbed by any token at {}",
+    "perturbed_model": "perturbed by likely errors at {}",
+    "temperature": "temperature {}",
+    "top_p": "top-p {}",
+    "min_p": "min-p {}",
+    "rejection": "rejection {}",
+    "bkspc_bias": "`<bkspc>` bias {}",
+    "bkspc_masked": "`<bkspc>` masked",
+    "memory": "what was deleted is not written again",
+    "surprise": "surprise {}",
+    "takeback": "deleting below {}",
+    "takeback_ratio": "deleting below {} of the likeliest",
+    "best_of": "best of {}",
+    "majority": "majority of {}",
+}
+PHRASES = {"": "on held-out text", "sampled": "with sampling", "greedy": "with greedy decoding"}
+REPAIR = (
+    "Repair rate: mean probability of `<bkspc>` right after an injected wrong token. False-alarm rate: right after a "
+    "correct one."
+)
+CORRUPTIONS = {
+    "task": "*task*: digits of the question's base (the default training noise)",
+    "random": "*random*: any token",
+    "unigram": "*unigram*: tokens as frequent as in the data",
+    "model": "*model*: likely wrong tokens of the base model",
+}
+INTERVAL = "95% interval"
+
+
+# ---- labels -----------------------------------------------------------------------------------------
+
+
+def decoding_label(name: str) -> str:
+    """'perturbed at 0.05' for 'perturbed=0.05'; 'greedy, `<bkspc>` bias -2' for a joined name."""
+    parts = (part.partition("=") for part in name.split("+"))
+    return ", ".join(DECODINGS.get(kind, kind).format(value) for kind, _, value in parts)
+
+
+def decoding_phrase(name: str) -> str:
+    """'with greedy decoding', 'perturbed at 0.1', 'with top-p 0.95': a decoding within a sentence."""
+    label = decoding_label(name)
+    return PHRASES.get(name) or (label if label.startswith("perturbed") else f"with {label}")
+
+
+def without_marks(text: str) -> str:
+    """A label without the marks of Markdown, for figures."""
+    return text.replace("`", "").replace("*", "")
+
+
+def paper_label(cells: Iterable[Cell]) -> str:
+    """'paper (table 6)', or 'paper' where it reports nothing."""
+    sources = dict.fromkeys(cell.paper.source for cell in cells if cell.paper)
+    return f"paper ({', '.join(sources)})" if sources else "paper"
+
+
+def heading(quantity: str) -> str:
+    """'repair rate, random' for 'repair_rate[random]'."""
+    return ", ".join(filter(None, (describe(quantity).label, key(quantity))))
+
+
+def capital(text: str) -> str:
+    """The text with a capital first letter."""
+    return text[:1].upper() + text[1:]
+
+
+# ---- sentences --------------------------------------------------------------------------------------
+
+
+def caption(comparison: Comparison) -> str:
+    """What was compared: runs, budget, code."""
+    seeds, budget = comparison.seeds, comparison.first["budget"]
+    several = f"{len(seeds)} seeds" if len(seeds) > 1 else "one seed"
+    sentences = [
+        f"Task `{comparison.first['task']}`, scale `{comparison.first['scale']}`; "
+        f"{several} ({', '.join(map(str, seeds))}); {questions_of(comparison)}.",
+        "The same budget for every method: "
+        + ", ".join(f"{BUDGET_NAMES.get(name, name)} {_short(value)}" for name, value in budget.items())
+        + ".",
+        f"Code: commit {', '.join(comparison.commits)}.",
+        "Intervals are 95% bootstrap intervals over seeds and questions, corrected for few seeds."
+        if len(seeds) > 1
+        else "With one seed the intervals come from the questions alone and say nothing of the spread between seeds.",
+    ]
+    if any(name.startswith("perturbed") for name in comparison.decodings):
+        sentences.append(
+            "*Perturbed* decoding samples at temperature 1 and replaces emitted tokens by wrong ones at the "
+            "stated rate. This resembles the training noise of BC and SequenceMatch, which MLE never saw."
+        )
+    return " ".join(sentences)
+
+
+def questions_of(comparison: Comparison) -> str:
+    """'400 test questions', or of the split that was sampled."""
+    return f"{comparison.questions} {comparison.split} questions".replace("  ", " ")
+
+
+def sample_size(table: Table) -> str:
+    """'3 seeds, 400 questions': the n of a figure's caption."""
+    return f"{table.seeds} seed{'s' * (table.seeds != 1)}, {table.questions} questions"
+
+
+def repair_sentence(comparison: Comparison) -> str:
+    """What the repair grid shows, and where its wrong tokens come from; '' where repair was not measured."""
+    kinds = "; ".join(CORRUPTIONS.get(kind, f"*{kind}*") for kind in comparison.corruptions)
+    return f"{REPAIR} Kinds of wrong tokens: {kinds}. " if kinds else ""
+
+
+def pair_sentences(differences: Iterable[Cell]) -> list[str]:
+    """A sentence for each pair of methods: which of its differences are significant, with their numbers.
+
+    'SM vs. MLE: significantly worse with greedy decoding (η = 0.2: -0.061, 95% interval -0.096 to -0.021). The other 5
+    differences are not significant.'
+    """
+    pairs: dict[str, list[Cell]] = {}
+    for cell in differences:
+        pairs.setdefault(pair(cell), []).append(cell)
+    return [f"{name}: {_findings(cells)}" for name, cells in pairs.items()]
+
+
+def _findings(cells: Sequence[Cell]) -> str:
+    if all(cell.low is None for cell in cells):
+        return f"no interval from one seed (difference {'; '.join(_in_brackets(cell) for cell in cells)})."
+    better, worse = sides(cells)
+    if not better and not worse:
+        only = f"{decoding_phrase(cells[0].decoding)}, {_in_brackets(cells[0])}"
+        return f"no significant difference ({only if len(cells) == 1 else f'{len(cells)} comparisons'})."
+    said = [f"significantly {word} {_at(some)}" for word, some in (("better", better), ("worse", worse)) if some]
+    rest = len(cells) - len(better) - len(worse)
+    other = f" The other {rest} differences are not significant." if rest > 1 else ""
+    return "; ".join(said) + "." + (" The other difference is not significant." if rest == 1 else other)
+
+
+def sides(cells: Iterable[Cell]) -> tuple[list[Cell], list[Cell]]:
+    """The significant differences that are for the first method, and those that are against it."""
+    found = [cell for cell in cells if cell.significant]
+    return [c for c in found if _is_better(c)], [c for c in found if not _is_better(c)]
+
+
+def _is_better(cell: Cell) -> bool:
+    return (cell.mean < 0) == describe(cell.quantity).lower
+
+
+def by_decoding(cells: Iterable[Cell], write: Callable[[Cell], str]) -> str:
+    """'with greedy decoding (a; b) and with sampling (c)', each cell written by ``write``."""
+    groups: dict[str, list[str]] = {}
+    for cell in cells:
+        groups.setdefault(decoding_phrase(cell.decoding), []).append(write(cell))
+    said = [f"{phrase} ({'; '.join(dict.fromkeys(some))})" for phrase, some in groups.items()]
+    return enumerated(said)
+
+
+def enumerated(items: Sequence[str]) -> str:
+    """'a, b and c'."""
+    return " and ".join(filter(None, (", ".join(items[:-1]), items[-1]))) if items else ""
+
+
+def _at(cells: Sequence[Cell]) -> str:
+    return by_decoding(cells, _in_brackets)
+
+
+def _in_brackets(cell: Cell) -> str:
+    where = f"η = {cell.variant.eta:g}: " if cell.variant.eta else ""
+    return where + signed(cell) + ("" if cell.low is None else f", {INTERVAL} {span(cell)}")
+
+
+def pair(cell: Cell) -> str:
+    """What a difference is between: 'SM vs. MLE', 'SM vs. MLE with top-p 0.95'."""
+    first, against = cell.variant.label, key(cell.quantity)
+    if without_rule(cell.decoding) != cell.decoding and without_rule(cell.decoding) == against:
+        return f"{first} with the takeback rule vs. without"
+    second = Variant(cell.quantity.partition("_minus_")[2].partition("[")[0], 0).label
+    return f"{first} vs. {second}" + (f" {decoding_phrase(against)}" if against else "")
+
+
+# ---- grids ------------------------------------------------------------------------------------------
+
+
+def repair_grid(table: Table, comparison: Comparison, before: Sequence[str] = ()) -> Grid:
+    """Repair and false-alarm rate of each variant under each kind of corruption, after the columns ``before``."""
+    columns = [*before, *(f"{name}[{kind}]" for kind in comparison.corruptions for name in BACKSPACE.values())]
+    return variants_grid(table, [("", column) for column in columns], (plain, span))
+
+
+def variants_grid(
+    table: Table, columns: Sequence[tuple[str, str]], writers: Sequence[Callable[[Cell | None], str]]
+) -> Grid:
+    """A row per variant; for each (decoding, quantity) a column per writer, the second one its interval."""
+    header = []
+    for decoding, what in columns:
+        header += [", ".join(filter(None, (heading(what), decoding_label(decoding)))), INTERVAL][: len(writers)]
+    rows = [
+        [
+            variant.name,
+            *(write(table.find(variant, *column)) for column in columns for write in writers),
+        ]
+        for variant in table.variants
+    ]
+    return Grid(["method", *header], rows)
+
+
+# ---- numbers ----------------------------------------------------------------------------------------
+
+
+def with_spread(cell: Cell | None) -> str:
+    """Mean ± standard deviation between seeds, or the mean alone with one seed."""
+    if cell is None:
+        return "-"
+    return plain(cell) + ("" if cell.sd is None else f" ± {cell.sd:.{describe(cell.quantity).digits}f}")
+
+
+def signed(cell: Cell | None) -> str:
+    """A difference with its sign."""
+    if cell is None:
+        return "-"
+    sign = "+" if round(cell.mean, describe(cell.quantity).digits) > 0 else ""
+    return sign + plain(cell)
+
+
+def signed_bold(cell: Cell | None) -> str:
+    """A difference with its sign, in bold where it is significant."""
+    return f"**{signed(cell)}**" if cell is not None and cell.significant else signed(cell)
+
+
+def plain(cell: Cell | None) -> str:
+    return "-" if cell is None else number(cell.mean, describe(cell.quantity).digits)
+
+
+def printed(paper: Reported | None) -> str:
+    """The paper's number as it prints it."""
+    if paper is None:
+        return "-"
+    return f"{paper.value:g}" + (f" ± {paper.spread:g}" if paper.spread is not None else "")
+
+
+def span(cell: Cell | None) -> str:
+    """The interval: '0.1 to 0.3'."""
+    if cell is None or cell.low is None or cell.high is None:
+        return "-"
+    digits = describe(cell.quantity).digits
+    return f"{number(cell.low, digits)} to {number(cell.high, digits)}"
+
+
+def number(value: float, digits: int) -> str:
+    """So many decimals; no negative zero."""
+    return f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def _short(value) -> str:
+    """The beginning of a digest is enough to compare it by."""
+    return value[:12] if isinstance(value, str) else str(value)

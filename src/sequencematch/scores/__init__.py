@@ -1,1 +1,0 @@
-"""Metrics of runs, differences between methods, and their intervals."""

@@ -1,1 +1,0 @@
-"""Tables of scores and of texts, as CSV, Markdown, HTML and figures."""

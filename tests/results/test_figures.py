@@ -1,0 +1,190 @@
+"""Every kind of figure: nothing is cut off or covered, widths that a page can show, and one colour per method."""
+
+import numpy as np
+import pytest
+
+from sequencematch.results import texts_figure
+from sequencematch.results.backspaces import plot_backspaces
+from sequencematch.results.cells import REFERENCE, Cell, Table
+from sequencematch.results.cost_cells import LABELS, Cost
+from sequencematch.results.cost_figures import plot_growth, plot_parts
+from sequencematch.results.deletions import Removal
+from sequencematch.results.dots import Dot, Panel, plot_dots
+from sequencematch.results.effects import Effect
+from sequencematch.results.forest import plot_forest, results_of
+from sequencematch.results.intervals import Estimate
+from sequencematch.results.learning_curves import Curve, plot_learning_curves
+from sequencematch.results.map_figures import plot_axis, plot_cost, plot_summary
+from sequencematch.results.masks import plot_masks
+from sequencematch.results.measured import Measured, Value
+from sequencematch.results.motivating_example import plot_motivating_example
+from sequencematch.results.rollout_figure import Typed, plot_typed
+from sequencematch.results.scores_figure import plot_scores
+from sequencematch.results.series import RULE, colours_of, dashes_of
+from sequencematch.results.texts_figure import plot_texts
+from sequencematch.results.theme import DPI
+from sequencematch.results.variants import Variant
+from sequencematch.settings.map import Map, readings_of
+
+LONG = "Table 99: a title that goes on and on, as titles do (generated phrases; the paper has opus_books)" * 2
+VARIANTS = [
+    Variant("mle", 0),
+    *(Variant(m, eta) for m in ("bc", "sm", "sm_a_long_variant_name") for eta in (0.02, 0.2)),
+]
+DECODINGS = ("sampled", "greedy+bkspc_bias=-2+surprise=4+takeback_ratio=0.3", "perturbed_model=0.1", "top_p=0.95")
+
+
+def a_table(task="mul", metric="accuracy") -> Table:
+    cells = []
+    for i, variant in enumerate(VARIANTS):
+        for j, decoding in enumerate((*DECODINGS, "bkspc_bias=-1", "bkspc_masked")):
+            mean = 0.3 + 0.05 * i + 0.03 * j
+            cells.append(Cell(variant, decoding, metric, mean, 0.01, mean - 0.1, mean + 0.1))
+            if variant.eta:
+                cells.append(Cell(variant, decoding, f"{metric}_minus_mle", mean - 0.5, 0.01, mean - 0.7, mean))
+            cells.append(Cell(variant, decoding, "perplexity", 20 + 7 * i + j, 0.3))
+            cells.append(Cell(variant, decoding, "pops_per_sequence", 0.1 * j, 0.3))
+    cells.append(Cell(REFERENCE, "", "perplexity", 21.0, 0.3))
+    return Table("table6", "default", task, 3, 400, cells)
+
+
+def a_map() -> tuple[Map, list[Effect]]:
+    cells = [
+        {"at": "default cell"},
+        {"at": "a cell with a rather long name, and a comma", "decoding": {"mle": "takeback=0.3"}},
+    ]
+    cells += [{"at": f"best of {n}", "decoding": {"mle": f"best_of={n}"}} for n in (2, 3, 4, 5)]
+    axis = {"title": "an axis whose title is long, too, so that it cannot stand in one line", "cells": cells}
+    described = Map.model_validate(
+        {
+            "title": LONG,
+            "task": "mul",
+            "eta": 0.2,
+            "methods": {"mle": "mle", "bc": "bc", "sm": "sm"},
+            "readings": ["sampled", "greedy", "perturbed=0.1"],
+            "axes": {"an_axis": axis},
+        }
+    )
+    found = []
+    for k, reading in enumerate(readings_of(described, ["mle"])):
+        for i, quantity in enumerate((*reading.sides, *reading.comparisons)):
+            p = None if quantity in reading.sides else 0.01
+            costs = {
+                "pushes_per_sequence": 5.0 + i + (30 if k > 14 else 0),
+                "pops_per_sequence": 0.0,
+                "cut_off_share": 0.0,
+            }
+            found.append(Effect(reading, quantity, Estimate(5.0 * i + k, 1.0, -3.0, 9.0 * i), 1000, costs, p, p))
+    return described, found
+
+
+def costs() -> list[Cost]:
+    numbers = {"network": 0.3, "scores": 0.05, "objective": 1e-5, "optimiser": 0.02, "step": 0.4, "amortised": 0.9}
+    numbers |= {"token_floor": 2.0, "amortised_ratio": 123.45}
+    rows = ("mle", "bc", "bc_paper", "sm_paper", "sm_tree", "sm", "sm_shared")
+    return [
+        Cost(case, row, name, value)
+        for case in ("256 + 768 tokens, batch 64", "256 + 256 tokens, batch 64")
+        for row in rows
+        for name, value in numbers.items()
+    ]
+
+
+def measured() -> Measured:
+    values = []
+    for case, context, batch in (("a", 256, 1), ("b", 1024, 1), ("c", 256, 64)):
+        values += [Value(case, "", "context", None, context), Value(case, "", "batch", None, batch)]
+        for row in ("mle", "sm_paper", "sm", "sm_shared"):
+            values += [Value(case, row, "step", 0, 0.1 * context), Value(case, row, "tokens", 0, context)]
+    return Measured(values, {})
+
+
+def traced() -> dict:
+    tokens = [f"token {i}" for i in range(20)]
+    form = {"token": tokens, "mask": np.tril(np.ones((20, 20), dtype=int)).tolist(), "position": list(range(20))}
+    return {"state_tree": form, "algorithm_2": form, "prompt": tokens[:4]}
+
+
+def curves() -> list[Curve]:
+    steps = np.arange(1, 40)
+    return [Curve(v, dict.fromkeys(("loss", "r_data", "v_tail", "pop_rate"), (steps, 1e6 / steps))) for v in VARIANTS]
+
+
+KINDS = {
+    "scores": lambda path: plot_scores(a_table(), LONG, path),
+    "texts": lambda path: plot_texts(a_table(metric="mauve"), LONG, path),
+    "forest": lambda path: plot_forest(
+        results_of([a_table(), a_table("a_task_with_a_rather_long_name")], "default"), path
+    ),
+    "axis": lambda path: plot_axis(a_map()[0], "an_axis", a_map()[1], 3, path),
+    "summary": lambda path: plot_summary(*a_map(), 3, path),
+    "cost": lambda path: plot_cost(*a_map(), path),
+    "parts": lambda path: plot_parts(costs(), LONG, path),
+    "growth": lambda path: plot_growth(measured(), LONG, path),
+    "motivating example": lambda path: plot_motivating_example([10, 1000], [0.001, 0.1], path),
+    "learning curves": lambda path: plot_learning_curves(curves(), path),
+    "backspaces": lambda path: plot_backspaces(
+        {v: (9, [Removal(k, True) for k in range(30)]) for v in VARIANTS}, path, known=True
+    ),
+    "masks": lambda path: plot_masks(traced(), path),
+    "typed": lambda path: plot_typed(
+        Typed(LONG, [*"-468", "<bkspc>", "<bkspc>", *"5 m", "<eos>"], [0.5] * 10), LONG, path
+    ),
+    "one panel": lambda path: plot_dots([Panel("p", "x", [Dot("a", "A", 1, 0, 2, "#0072b2")])], LONG, LONG, path),
+}
+
+
+@pytest.fixture
+def saved(monkeypatch):
+    """The figures that are saved, laid out: their size, what is drawn, and the boxes of title, legends and panels."""
+    from matplotlib.figure import Figure
+
+    found, save = [], Figure.savefig
+
+    def look(figure, *args, **options):
+        save(figure, *args, **options)
+        figure.set_dpi(100)
+        figure.canvas.draw()
+        renderer = figure.canvas.get_renderer()
+        outside = [*figure.legends, *([figure._suptitle] if figure._suptitle else [])]
+        boxes = [artist.get_window_extent(renderer) for artist in outside]
+        panels = [place.get_tightbbox(renderer) for place in figure.axes if place.axison]
+        found.append((figure.get_size_inches(), figure.get_tightbbox(renderer), boxes, panels))
+
+    monkeypatch.setattr(Figure, "savefig", look)
+    return found
+
+
+OF_THE_REPORT = ("learning curves", "backspaces", "masks", "one panel")
+
+
+@pytest.mark.parametrize(
+    ("kind", "suffix"), [*((kind, "png") for kind in KINDS), *((kind, "svg") for kind in OF_THE_REPORT)]
+)
+def test_nothing_is_cut_off_or_covered(kind, suffix, saved, tmp_path):
+    KINDS[kind](tmp_path / f"figure.{suffix}")
+    ((size, drawn, boxes, panels),) = saved
+    assert suffix == "svg" or 900 <= size[0] * DPI <= 1260
+    assert min(drawn.x0, drawn.y0) > -0.02 and drawn.x1 < size[0] + 0.02 and drawn.y1 < size[1] + 0.02
+    assert panels and not [1 for box in boxes for panel in panels if box.overlaps(panel)]
+    assert not [1 for i, box in enumerate(boxes) for other in boxes[i + 1 :] if box.overlaps(other)]
+    for i, panel in enumerate(panels):
+        assert not [1 for other in panels[i + 1 :] if panel.shrunk(0.98, 0.98).overlaps(other.shrunk(0.98, 0.98))]
+
+
+def test_a_method_has_one_colour_everywhere():
+    few, many = colours_of(["mle", "sm"]), colours_of(["mle", "bc", "sm", "sm_js", "uls"])
+    assert all(few[method] == many[method] for method in few)
+    assert len({many[method] for method in ("mle", "uls", "bc", "sm", "dagger", "sm_js", RULE)}) == 7
+    lower, higher = Variant("sm", 0.02), Variant("sm", 0.2)
+    assert dashes_of([lower, higher]) == {lower: "dashed", higher: "solid"}
+    assert set(LABELS) >= {"mle", "bc", "sm"}
+
+
+def test_real_text_has_no_panel_of_its_own(tmp_path, monkeypatch):
+    """Its perplexity belongs to no decoding: it is a line in every panel."""
+    drawn = []
+    draw = texts_figure._texts
+    monkeypatch.setattr(texts_figure, "_texts", lambda places, *rest: drawn.append(list(places)) or draw(places, *rest))
+    plot_texts(a_table(metric="mauve"), "Table 8", tmp_path / "table8.png")
+    assert drawn[0] and all(place.get_title(loc="left") for place in drawn[0])

@@ -1,0 +1,203 @@
+"""The bootstrap: coverage of the truth, determinism, pairing, and what few seeds do to it."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from sequencematch.results.bleu import corpus_bleu, translation_scores
+from sequencematch.results.intervals import corrected, estimate, estimate_seeds, resampled_mean, resampled_score
+
+QUESTIONS = 200
+
+
+def scores(rng, seeds: int, between_seeds: float, between_questions: float, mean: float = 0.6) -> np.ndarray:
+    """Answers, 0 or 1, [seeds, QUESTIONS]: each seed's skill and each question's ease are drawn anew."""
+    skill = rng.uniform(-1, 1, (seeds, 1)) * between_seeds
+    ease = rng.uniform(-1, 1, QUESTIONS) * between_questions
+    return (rng.random((seeds, QUESTIONS)) < mean + skill + ease).astype(float)
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize(("between_seeds", "between_questions"), [(0, 0.3), (0.02, 0.3), (0.1, 0.1), (0.1, 0.3)])
+def test_coverage(seeds, between_seeds, between_questions):
+    """95% intervals cover the true mean 95 times in 100 or more; a Monte Carlo error of 3 sigma is allowed."""
+    rng = np.random.default_rng(seeds)
+    trials = 400
+    found = [estimate(scores(rng, seeds, between_seeds, between_questions)) for _ in range(trials)]
+    coverage = np.mean([interval.low <= 0.6 <= interval.high for interval in found])
+    assert coverage > 0.95 - 3 * np.sqrt(0.95 * 0.05 / trials)
+
+
+def test_coverage_of_a_paired_difference():
+    """Two methods share each seed's skill and each question's ease; the truth is a difference of 0.05."""
+    rng = np.random.default_rng(0)
+    trials, hits = 400, 0
+    for _ in range(trials):
+        skill, ease = rng.uniform(-0.1, 0.1, (3, 1)), rng.uniform(-0.2, 0.2, QUESTIONS)
+        own = rng.uniform(-0.02, 0.02, (2, 3, 1))
+        a, b = rng.random((2, 3, QUESTIONS)) < np.array([0.6, 0.55])[:, None, None] + skill + ease + own
+        interval = estimate(a.astype(float) - b)
+        hits += interval.low <= 0.05 <= interval.high
+    assert hits / trials > 0.95 - 3 * np.sqrt(0.95 * 0.05 / trials)
+
+
+def test_plain_bootstrap_of_few_seeds_would_be_too_narrow():
+    """Why seeds are corrected: scores without question noise, where the plain bootstrap is known to fail."""
+    rng = np.random.default_rng(1)
+    plain = corrected = 0
+    for _ in range(500):
+        skill = rng.normal(size=3)
+        resampled = skill[rng.integers(3, size=(1000, 3))].mean(axis=1)
+        low, high = np.quantile(resampled, [0.025, 0.975])
+        plain += low <= 0 <= high
+        interval = estimate(np.repeat(skill[:, None], 5, axis=1))
+        corrected += interval.low <= 0 <= interval.high
+    assert plain / 500 < 0.85 and corrected / 500 > 0.92
+
+
+def test_many_seeds_and_questions_give_the_normal_interval():
+    """Far from small numbers the bootstrap equals mean +- 1.96 standard errors of the crossed design."""
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(200, 1)) + 2 * rng.normal(size=400)
+    error = np.sqrt(x.mean(axis=1).var(ddof=1) / 200 + x.mean(axis=0).var(ddof=1) / 400)
+    interval = estimate(x)
+    assert interval.mean == pytest.approx(x.mean())
+    assert interval.sd == pytest.approx(x.mean(axis=1).std(ddof=1))
+    assert (interval.high - interval.low) / (2 * 1.96 * error) == pytest.approx(1, abs=0.06)
+
+
+def test_pairing_removes_what_both_share():
+    rng = np.random.default_rng(3)
+    shared = scores(rng, 3, 0.2, 0.3)
+    other = np.where(rng.random(shared.shape) < 0.05, 1 - shared, shared)  # 5% of the answers differ
+    paired = estimate(shared - other)
+    a, b = estimate(shared), estimate(other)
+    unpaired = np.hypot(a.high - a.low, b.high - b.low)
+    assert paired.high - paired.low < unpaired / 3
+
+
+def as_totals(answers: np.ndarray) -> np.ndarray:
+    """Answers [seeds, questions] as counts whose ratio is their mean."""
+    return np.stack([answers, np.ones_like(answers)], axis=-1)
+
+
+def ratio(totals: np.ndarray) -> np.ndarray:
+    return totals[..., 0] / totals[..., 1]
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_mean_is_a_score_of_totals(seeds):
+    """Both entries agree where the score is a mean, differences included."""
+    rng = np.random.default_rng(4)
+    a, b = scores(rng, seeds, 0.1, 0.3), scores(rng, seeds, 0.1, 0.3)
+    for found, expected in (
+        (resampled_score(as_totals(a), ratio), resampled_mean(a)),
+        (resampled_score(as_totals(a), ratio) - resampled_score(as_totals(b), ratio), resampled_mean(a - b)),
+    ):
+        found, expected = found.estimate(), expected.estimate()
+        assert (found.mean, found.low, found.high) == pytest.approx((expected.mean, expected.low, expected.high))
+        assert found.sd == (pytest.approx(expected.sd) if seeds > 1 else None)
+
+
+def test_coverage_of_a_ratio_and_of_a_paired_difference():
+    """A score that is no mean of the questions' own: sum of parts over sum of sizes, with sizes drawn anew."""
+    rng = np.random.default_rng(5)
+    trials, hits, hits_paired, narrower = 400, 0, 0, 0
+    for _ in range(trials):
+        size, skill = rng.integers(1, 20, QUESTIONS), rng.uniform(-0.1, 0.1, (3, 1))
+        a, b = rng.binomial(size, np.clip(np.array([0.6, 0.55])[:, None, None] + skill, 0, 1), (2, 3, QUESTIONS))
+        sizes = np.broadcast_to(size, a.shape)
+        first, second = (resampled_score(np.stack([parts, sizes], axis=-1), ratio) for parts in (a, b))
+        alone, paired = first.estimate(), (first - second).estimate()
+        hits += alone.low <= 0.6 <= alone.high
+        hits_paired += paired.low <= 0.05 <= paired.high
+        narrower += paired.high - paired.low < alone.high - alone.low
+    assert narrower / trials > 0.8
+    assert min(hits, hits_paired) / trials > 0.95 - 3 * np.sqrt(0.95 * 0.05 / trials)
+
+
+def test_bleu_of_every_draw_is_exact():
+    """One replicate, drawn by hand, is the BLEU of the drawn corpus."""
+    rng = np.random.default_rng(6)
+    words = np.array(["a", "b", "c", "d"])
+    references = [" ".join(rng.choice(words, 8)) for _ in range(12)]
+    translations = [" ".join(rng.choice(words, 8)) for _ in range(12)]
+    statistics = np.array(translation_scores(translations, references)["statistics"])
+    found = resampled_score(statistics[None], corpus_bleu)
+    draws = np.rint(resampled_draws(12)).astype(int)
+    for replicate in (0, 17, 3999):
+        drawn = np.repeat(np.arange(12), draws[replicate])
+        expected = translation_scores([translations[i] for i in drawn], [references[i] for i in drawn])["bleu"]
+        assert found.by_draw[replicate] == pytest.approx(expected)
+    assert found.by_seed == pytest.approx([translation_scores(translations, references)["bleu"]])
+
+
+def resampled_draws(questions: int) -> np.ndarray:
+    """How often each question is drawn [replicates, questions]: read off the means of unit vectors."""
+    return np.stack([resampled_mean(unit[None]).by_draw for unit in np.eye(questions)], axis=1) * questions
+
+
+def test_intervals_of_seeds_alone_are_students():
+    """Against the tabulated quantile 4.303 of 2 degrees of freedom; and 95% coverage, for that is exact."""
+    found = estimate_seeds(np.array([1.0, 2.0, 3.0]))
+    assert (found.mean, found.sd, found.high - 2) == pytest.approx((2, 1, 4.303 / 3**0.5), abs=1e-3)
+    rng = np.random.default_rng(7)
+    intervals = [estimate_seeds(rng.normal(size=3)) for _ in range(2000)]
+    assert np.mean([i.low <= 0 <= i.high for i in intervals]) == pytest.approx(0.95, abs=0.015)
+
+
+def test_the_same_in_every_process():
+    code = (
+        "import numpy as np; from sequencematch.results.intervals import estimate;"
+        "print(estimate(np.arange(60.).reshape(3, 20) % 7))"
+    )
+    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(2)]
+    assert runs[0].stdout == runs[1].stdout == f"{estimate(np.arange(60.0).reshape(3, 20) % 7)}\n"
+
+
+def test_one_seed_leaves_the_questions():
+    answers = np.repeat([[1.0, 0.0]], 200, axis=0).reshape(1, 400)  # half of 400 right: standard error 0.025
+    interval = estimate(answers)
+    assert interval.sd is None
+    assert (interval.low, interval.high) == pytest.approx((0.451, 0.549), abs=0.006)
+
+
+@pytest.mark.parametrize(("between_seeds", "between_questions"), [(0, 0.3), (0.02, 0.3), (0.1, 0.1)])
+def test_p_values_of_nothing_are_rarely_small(between_seeds, between_questions):
+    """Two methods that share each seed's skill and question's ease, and differ by luck and by each run's own skill."""
+    rng = np.random.default_rng(8)
+    found = []
+    for _ in range(400):
+        skill = rng.uniform(-1, 1, (2, 3, 1)) * between_seeds
+        ease = rng.uniform(-1, 1, QUESTIONS) * between_questions
+        a, b = (rng.random((2, 3, QUESTIONS)) < 0.6 + skill + ease).astype(float)
+        found.append((resampled_mean(a) - resampled_mean(b)).p_value())
+    for level in (0.05, 0.01):
+        assert np.mean(np.array(found) < level) < level + 3 * np.sqrt(level * (1 - level) / 400)
+
+
+def test_p_values_find_what_is_there():
+    rng = np.random.default_rng(9)
+    a, b = (rng.random((2, 3, 1000)) < np.array([0.75, 0.6])[:, None, None]).astype(float)
+    assert (resampled_mean(a) - resampled_mean(b)).p_value() < 0.01
+    assert (resampled_mean(a) - resampled_mean(a)).p_value() == 1
+
+
+def test_p_values_of_seeds_alone_are_students():
+    """Questions that all say the same leave the seeds' t test, here against scipy's."""
+    from scipy.stats import ttest_1samp
+
+    by_seed = np.array([0.1, 0.12, 0.05])
+    difference = resampled_mean(np.repeat(by_seed[:, None], 50, axis=1)) - resampled_mean(np.zeros((3, 50)))
+    assert difference.p_value() == pytest.approx(ttest_1samp(by_seed, 0).pvalue)
+
+
+def test_corrections_by_hand():
+    """Benjamini and Hochberg multiply the k-th smallest of n by n / k; Benjamini and Yekutieli by 1 + 1/2 + ... too."""
+    p = np.array([0.01, 0.2, 0.02])
+    assert corrected(p) == pytest.approx([0.03, 0.2, 0.03])
+    assert corrected(p, "by") == pytest.approx([0.03 * 11 / 6, 0.2 * 11 / 6, 0.03 * 11 / 6])
+    assert corrected(np.array([0.04])) == pytest.approx([0.04])
+    assert len(corrected(np.array([]))) == 0
