@@ -1,7 +1,5 @@
 """Generate a dataset of path-star graphs and the arm that ends in the goal, its splits disjoint by graph."""
 
-from pathlib import Path
-
 from sequencematch import script
 from sequencematch.settings.data import Graphs
 from sequencematch.settings.options import add_settings, settings_from
@@ -10,7 +8,7 @@ from sequencematch.settings.options import add_settings, settings_from
 def main() -> None:
     parser = script.parser(__doc__)
     add_settings(parser, Graphs)
-    parser.add_argument("--output", type=Path, required=True, help="dataset folder to write")
+    parser.add_argument("--output", type=script.output, required=True, help="dataset folder to write")
     args = parser.parse_args()
     data = settings_from(args, Graphs)
 

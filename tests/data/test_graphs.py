@@ -9,7 +9,10 @@ from sequencematch.data.graphs import DEAD_END, GOAL, generate, read_arms
 from sequencematch.errors import UserError
 from sequencematch.settings.data import Graphs
 
-SETTINGS = [Graphs(train=200, validation=20, test=20), Graphs(arms=4, labels=17, train=50, validation=9, test=9, seed=3)]
+SETTINGS = [
+    Graphs(train=200, validation=20, test=20),
+    Graphs(arms=4, labels=17, train=50, validation=9, test=9, seed=3),
+]
 
 
 def right(prompt: str, answer: str) -> bool:
@@ -25,8 +28,14 @@ def test_exactly_the_arm_that_leads_to_the_goal_is_right(data):
         for prompt, answer in zip(split["prompt"], split["completion"], strict=True):
             arms = read_arms(prompt)
             assert [arm for arm, mark in arms.items() if mark == GOAL] == [answer]
-            assert [mark for mark in arms.values()].count(DEAD_END) == data.arms - 1 == len(arms) - 1
-            wrong = [*(arm for arm in arms if arm != answer), answer[:-1], answer[1:], answer[::-1], answer + answer[-1]]
+            assert list(arms.values()).count(DEAD_END) == data.arms - 1 == len(arms) - 1
+            wrong = [
+                *(arm for arm in arms if arm != answer),
+                answer[:-1],
+                answer[1:],
+                answer[::-1],
+                answer + answer[-1],
+            ]
             assert right(prompt, answer) and not any(right(prompt, other) for other in wrong)
 
 
@@ -36,7 +45,7 @@ def test_nodes_are_distinct_and_arms_and_prompts_have_the_lengths_that_the_setti
     rows = [row for split in generate(data)[0].values() for row in zip(split["prompt"], split["graph"], strict=True)]
     lengths = {len(arm) for prompt, _ in rows for arm in read_arms(prompt)}
     assert lengths == set(range(shortest, longest + 1))
-    for prompt, graph in rows:
+    for _prompt, graph in rows:
         nodes = graph.replace(" ", "")
         assert len(set(nodes)) == len(nodes) <= data.labels
     assert max(1 + len(prompt) for prompt, _ in rows) <= data.lengths[0]
@@ -55,7 +64,7 @@ def test_no_graph_is_in_two_splits_in_another_order_of_its_edges_or_with_another
 
 def test_the_goal_is_as_often_at_the_first_edge_from_the_start_as_at_another():
     prompts = generate(Graphs(train=1000, validation=1, test=1))[0]["train"]["prompt"]
-    first = [list(read_arms(prompt).values())[0] == GOAL for prompt in prompts]
+    first = [next(iter(read_arms(prompt).values())) == GOAL for prompt in prompts]
     assert abs(np.mean(first) - 0.5) < 4 * 0.5 / 1000**0.5
 
 
@@ -71,7 +80,7 @@ def test_too_few_graphs_are_named():
 
 
 @pytest.mark.parametrize(
-    "wrong, words",
+    ("wrong", "words"),
     [({"labels": 8}, "must be at least 9"), ({"arm_lengths": (4, 2)}, "is no range"), ({"arms": 1}, "greater than")],
 )
 def test_settings_that_make_no_graph_are_refused(wrong, words):

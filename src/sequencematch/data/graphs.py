@@ -6,11 +6,13 @@ glance; a wrong arm shows itself at its end. The goal is a mark and no node, and
 a model copies the goal to the last place of the answer without following an arm.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from itertools import islice, pairwise
 from typing import NamedTuple
 
 from sequencematch.data.splits import make_splits
+from sequencematch.errors import UserError
 from sequencematch.seeding import generator
 from sequencematch.settings.data import LABELS, Graphs, Source
 
@@ -81,7 +83,12 @@ def _edges(graph: Graph) -> list[str]:
 
 
 def read_arms(prompt: str) -> Mapping[str, str]:
-    """The arms of a question, by following its edges: the nodes of each, and its mark."""
+    """The arms of a question, by following its edges: the nodes of each, and its mark.
+
+    Raises UserError if it is no question about a graph.
+    """
+    if not re.fullmatch(r".:(..\|)+..=", prompt):
+        raise UserError(f"{prompt[:40]!r} is no question about a graph, such as '5:52|51|2G|1X='")
     start, edges = prompt.rstrip("=").split(":")
     after: dict[str, list[str]] = {}
     for source, target in edges.split("|"):
