@@ -8,6 +8,7 @@ from pathlib import Path
 from sequencematch import script
 from sequencematch.errors import UserError
 from sequencematch.settings.evaluation import Evaluation
+from sequencematch.settings.families import FAMILIES
 from sequencematch.settings.options import add_settings, settings_from
 
 READ = ("split", "batch", "judge")
@@ -34,7 +35,7 @@ def main() -> None:
     from sequencematch.store import provenance
 
     splits, facts = load_examples(args.examples)
-    if facts["family"] != "text":
+    if not FAMILIES[facts["family"]].judged:
         raise UserError(f"'{args.examples}' holds examples of {facts['family']}: text alone is judged by a model")
 
     from sequencematch.data.tokenizer import load_tokenizer

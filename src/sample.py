@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sequencematch import script
 from sequencematch.settings.evaluation import Evaluation
+from sequencematch.settings.families import FAMILIES
 from sequencematch.settings.noise import Noise
 from sequencematch.settings.options import add_settings, settings_from
 
@@ -49,7 +50,7 @@ def main() -> None:
     policy.to(processes.device)
     splits, facts = load_examples(args.examples)
     examples, family = splits[evaluation.split], facts["family"]
-    if family == "text":
+    if FAMILIES[family].judged:
         evaluation = settings_from(args, Evaluation, {*READ, "shown"})
 
     completions = complete(policy, examples, family, noise.kind, evaluation, args.seed, tokenizer)

@@ -145,6 +145,7 @@ USED_BY = {
     "training/batches.py": TRAINING | COSTS,
     "export/custom_generate.py": set(),
     "sampling/decoding.py": NETWORK,
+    "settings/families.py": WORDS | CURVES | {"encode_examples", "sample", "judge", "score"},
     "settings/decodings.py": WORDS | {"sample", "judge"},
     "results/deletions.py": {"sample", "make_text_table", "plot_masks", "plot_backspaces", "make_report"},
     "results/document.py": WORDS | COST_TABLES,
@@ -430,7 +431,7 @@ def with_readers(rules, families=FAMILIES, spared=()):
 # Plans again and again in one process: starting Snakemake takes longer than a plan.
 PLANNER = """
 import json, sys
-sys.path.insert(0, "workflow")
+sys.path.insert(0, "workflow/launcher")
 import why
 
 for line in sys.stdin:
@@ -650,7 +651,7 @@ def test_an_edited_environment_reruns_the_rules_that_run_in_it(tmp_path, monkeyp
 
 
 def why(tree, *config, targets=TARGETS):
-    command = [sys.executable, "workflow/why.py", *targets, "--cores", "2", "--config", *CONFIG, *config]
+    command = [sys.executable, "workflow/launcher/why.py", *targets, "--cores", "2", "--config", *CONFIG, *config]
     done = subprocess.run(command, cwd=tree, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
@@ -686,14 +687,14 @@ def test_make_why_names_files_settings_and_missing_results_and_what_they_cost(tr
 
 
 def test_make_why_tells_bad_settings_in_one_sentence(tree):
-    command = [sys.executable, "workflow/why.py", "--config", "scale=smoke", "objective={gama: 0.5}"]
+    command = [sys.executable, "workflow/launcher/why.py", "--config", "scale=smoke", "objective={gama: 0.5}"]
     done = subprocess.run(command, cwd=tree, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "error: command line: objective.gama is unknown; did you mean 'gamma'?\n"
 
 
 def status(tree):
-    command = [sys.executable, "workflow/status.py", "table6", "--config", *CONFIG]
+    command = [sys.executable, "workflow/launcher/status.py", "table6", "--config", *CONFIG]
     done = subprocess.run(command, cwd=tree, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
@@ -705,7 +706,7 @@ METRICS = "step,learning_rate,loss,validation_loss\n25,0.004,2.5,1.25\n50,0.002,
 
 def test_make_status_tells_how_far_a_run_is_while_it_goes_on(tmp_path):
     tree = copy_tree(tmp_path)
-    command = [sys.executable, "workflow/run.py", "table6", "--cores", "2", "--config", *CONFIG]
+    command = [sys.executable, "workflow/launcher/run.py", "table6", "--cores", "2", "--config", *CONFIG]
     assert subprocess.run(command, cwd=tree, capture_output=True).returncode == 0
     results, run = tree / "results/smoke", "mul/sm/eta=0.2/seed=1"
     shutil.rmtree(results / run)

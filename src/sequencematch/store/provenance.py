@@ -1,7 +1,7 @@
 """Where a result came from: commit, code, options, packages, machine, time; and the digests of its files.
 
 Every result ``<name>`` of a script has a ``<name>.provenance.json`` next to it (``record``), which
-``workflow/verify.py`` reads.
+``workflow/launcher/verify.py`` reads.
 """
 
 import argparse
