@@ -1,9 +1,9 @@
 """Path-star graphs: a start node with several arms, one of which ends in the goal (Bachmann & Nagarajan, 2024).
 
 The question lists the start and all edges in random order. The end of each arm leads to a mark: ``G``, the goal, or
-``X``. The answer is the nodes of the goal's arm. The first node of an answer can only be guessed from the question at a
-glance; a wrong arm shows itself at its end. The goal is a mark and no node, and arms differ in length, because otherwise
-a model copies the goal to the last place of the answer without following an arm.
+``X``. The answer is the nodes of the goal's arm. A wrong arm shows itself at its end alone. The goal
+is a mark and no node, and arms differ in length, because otherwise a model copies the goal to the last place of the
+answer without following an arm.
 """
 
 import re
@@ -91,8 +91,8 @@ def read_arms(prompt: str) -> Mapping[str, str]:
         raise UserError(f"{prompt[:40]!r} is no question about a graph, such as '5:52|51|2G|1X='")
     start, edges = prompt.rstrip("=").split(":")
     after: dict[str, list[str]] = {}
-    for source, target in edges.split("|"):
-        after.setdefault(source, []).append(target)
+    for edge in edges.split("|"):
+        after.setdefault(edge[0], []).append(edge[1])
     arms = {}
     for node in after[start]:
         arm = node

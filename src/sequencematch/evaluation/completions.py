@@ -115,8 +115,8 @@ def choose(rollouts: Sequence[Rollout], texts: Sequence[Sequence[int]], choice: 
 def disturbances(examples: Sequence[Example], kind: str, tokenizer: Tokenizer) -> list[list[int]]:
     """The tokens that perturbed decoding may write, for each prompt.
 
-    Noise of the kind 'task' writes digits of the question's base, in a graph its nodes. Every other kind may write any token that is not
-    special; for the kind 'model', each is as likely as the policy finds it.
+    Noise of the kind 'task' writes digits of the question's base, or the nodes of its graph. Every other kind may write
+    any token that is not special; for the kind 'model', each is as likely as the policy finds it.
     """
     if kind == "task":
         return [sorted(digit_ids(tokenizer, e.base) or set(chain(*nodes_by_place(tokenizer, e)))) for e in examples]

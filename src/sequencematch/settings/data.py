@@ -121,6 +121,7 @@ class Text(Language):
 # The section of each family.
 DATA: dict[str, type[Dataset]] = {
     "arithmetic": Arithmetic,
+    "graphs": Graphs,
     "translation": Translation,
     "text": Text,
 }
