@@ -4,8 +4,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from support.experiment import run
 
-from sequencematch.data.graphs import DEAD_END, GOAL, generate, read_arms
+from sequencematch.data.arms import DEAD_END, GOAL, read_arms
+from sequencematch.data.examples import load_examples
+from sequencematch.data.graphs import generate
+from sequencematch.data.tokenizer import load_tokenizer
 from sequencematch.errors import UserError
 from sequencematch.settings.data import Graphs
 
@@ -86,3 +90,17 @@ def test_too_few_graphs_are_named():
 def test_settings_that_make_no_graph_are_refused(wrong, words):
     with pytest.raises(ValueError, match=words):
         Graphs(**wrong)
+
+
+def test_every_token_of_a_question_is_a_character(tmp_path):
+    """A label of two tokens, or two labels in one, would be no node."""
+    data, tokenizer, examples = (tmp_path / name for name in ("data", "tokenizer", "examples"))
+    sizes = {"train": 40, "validation": 5, "test": 5}
+    run("make_graphs", arms=3, arm_lengths=(2, 4), labels=13, seed=0, **sizes, output=data)
+    run("train_tokenizer", source="scratch", data=data, output=tokenizer)
+    run("encode_examples", context=128, data=data, tokenizer=tokenizer, output=examples)
+    for example in load_examples(examples)[0]["train"]:
+        text = load_tokenizer(tokenizer).decode(example.prompt)
+        assert len(example.prompt) == 1 + len(text) <= Graphs(arms=3, labels=13).lengths[0]
+        assert len(example.completion) == len(example.text) + 1
+        assert read_arms(text)[example.text] == GOAL

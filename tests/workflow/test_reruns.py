@@ -95,8 +95,8 @@ ONLY = {
     "make_map": {"arithmetic"},  # the smoke scale's map is of mul
 }
 FAMILIES = {"arithmetic", "translation", "text"}
-# Scripts that make files of packages, which the smoke scale has none of; tests/workflow/test_packages.py plans theirs.
-OF_PACKAGES = {"fetch_package", "convert_model", "extract_pairs", "extract_documents"}
+# Scripts of packages and graphs, which the smoke scale has none of; tests/workflow/test_packages.py plans the former.
+ELSEWHERE_RUN = {"fetch_package", "convert_model", "extract_pairs", "extract_documents", "make_graphs"}
 
 # Groups of scripts for the table below.
 EVERY = JOBS.keys() - {"make_dataset"} | DATASET_SCRIPTS.keys()
@@ -120,6 +120,8 @@ USED_BY = {
     "__init__.py": EVERY,
     "__init__.pyi": set(),
     "data/arithmetic.py": {"make_arithmetic"},
+    "data/arms.py": {"inject_noise", "sample"} | COSTS,
+    "data/graphs.py": set(),
     "model/attention.py": NETWORK,
     "results/parts_table.py": {"make_benchmark_table"},
     "overheads/measure.py": COSTS,
@@ -506,7 +508,7 @@ def test_the_tables_name_every_file_script_and_setting():
     files = {str(file.relative_to(ROOT / "src/sequencematch")) for file in library(ROOT)}
     assert not files - USED_BY.keys(), "USED_BY does not say which scripts use these files of src/sequencematch"
     assert not USED_BY.keys() - files, "USED_BY names files that are not there"
-    scripts = {file.stem for file in (ROOT / "src").glob("*.py")} - OF_PACKAGES
+    scripts = {file.stem for file in (ROOT / "src").glob("*.py")} - ELSEWHERE_RUN
     assert not rules_of(scripts) - READERS.keys(), "READERS does not say which rules read what these scripts make"
     assert READERS.keys() == JOBS.keys() == rules_of(scripts), "READERS or JOBS names scripts that are not there"
     named = {line[0] for line in SETTINGS}

@@ -1,22 +1,20 @@
 """Path-star graphs: a start node with several arms, one of which ends in the goal (Bachmann & Nagarajan, 2024).
 
 The question lists the start and all edges in random order. The end of each arm leads to a mark: ``G``, the goal, or
-``X``. The answer is the nodes of the goal's arm. A wrong arm shows itself at its end alone. The goal
-is a mark and no node, and arms differ in length, because otherwise a model copies the goal to the last place of the
-answer without following an arm.
+``X``. The answer is the nodes of the goal's arm. A wrong arm shows itself at its end alone. The goal is a mark and no
+node, and arms differ in length, because otherwise a model copies the goal to the last place of the answer without
+following an arm.
 """
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import islice, pairwise
 from typing import NamedTuple
 
+from sequencematch.data.arms import DEAD_END, GOAL
 from sequencematch.data.splits import make_splits
-from sequencematch.errors import UserError
 from sequencematch.seeding import generator
 from sequencematch.settings.data import LABELS, Graphs, Source
 
-GOAL, DEAD_END = "G", "X"
 DRAWS = 20  # drawn questions per question wanted, after which the settings have too few graphs
 
 
@@ -80,23 +78,3 @@ def _edges(graph: Graph) -> list[str]:
     marks = GOAL + DEAD_END * (len(graph.arms) - 1)
     paths = [graph.start + arm + mark for arm, mark in zip(graph.arms, marks, strict=True)]
     return [source + target for path in paths for source, target in pairwise(path)]
-
-
-def read_arms(prompt: str) -> Mapping[str, str]:
-    """The arms of a question, by following its edges: the nodes of each, and its mark.
-
-    Raises UserError if it is no question about a graph.
-    """
-    if not re.fullmatch(r".:(..\|)+..=", prompt):
-        raise UserError(f"{prompt[:40]!r} is no question about a graph, such as '5:52|51|2G|1X='")
-    start, edges = prompt.rstrip("=").split(":")
-    after: dict[str, list[str]] = {}
-    for edge in edges.split("|"):
-        after.setdefault(edge[0], []).append(edge[1])
-    arms = {}
-    for node in after[start]:
-        arm = node
-        while arm[-1] in after:
-            arm += after[arm[-1]][0]
-        arms[arm[:-1]] = arm[-1]
-    return arms

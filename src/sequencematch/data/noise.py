@@ -12,8 +12,8 @@ from typing import Literal
 
 import numpy as np
 
+from sequencematch.data.arms import read_arms
 from sequencematch.data.examples import Example
-from sequencematch.data.graphs import read_arms
 from sequencematch.data.tokenizer import Tokenizer
 from sequencematch.errors import UserError
 from sequencematch.seeding import generator, stable_seed
