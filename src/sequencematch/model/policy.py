@@ -22,16 +22,14 @@ OFFSET_WIDTH = 8  # hidden size of the offset head (appendix E)
 class Policy(nn.Module):
     """pi(a|s) over the vocabulary and, where ``backspace`` is on, ``<bkspc>`` (id = vocabulary size).
 
-    ``static_decoding``: how it is sampled from (``cache.StateCache``). ``context``: the longest sequence it takes, in
-    tokens; at first what the network's configuration says. ``origin``: the files that a pretrained network was loaded
-    from, by digest (``origin.network_files``).
+    ``context``: the longest sequence it takes, in tokens; at first what the network's configuration says. ``origin``:
+    the files that a pretrained network was loaded from, by digest (``origin.network_files``).
     """
 
-    def __init__(self, lm, backspace: bool, static_decoding: bool = False):
+    def __init__(self, lm, backspace: bool):
         super().__init__()
         self.lm = lm
         self.backspace = backspace
-        self.static_decoding = static_decoding
         self.context: int = lm.config.max_position_embeddings
         self.origin: dict[str, str] = {}
         unembedding = lm.get_output_embeddings().weight
