@@ -280,6 +280,15 @@ class Scores:
         return self.logit - self.value[:, :-1]
 
 
+def logsumexp(logits: Tensor) -> Tensor:
+    """log sum_a exp l_a over the last dimension, from log pi of the likeliest action: V = l - log pi.
+
+    torch.logsumexp calls exp and log of MKL, whose last bits differ between makers of CPUs; log_softmax does not
+    (``kernels.py``). It takes no longer.
+    """
+    return logits.amax(-1) - F.log_softmax(logits, dim=-1).amax(-1)
+
+
 def score(logits: Tensor, trajectories: StateIndex) -> Scores:
     """Gather l(a_i|s_i) and V(s_i) from logits [B, L, A] at the input positions; ``<bkspc>`` is action A - 1.
 
@@ -288,7 +297,7 @@ def score(logits: Tensor, trajectories: StateIndex) -> Scores:
     """
     logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
     bkspc = logits.shape[-1] - 1
-    without, with_bkspc = torch.logsumexp(logits[..., :bkspc], dim=-1), torch.logsumexp(logits, dim=-1)
+    without, with_bkspc = logsumexp(logits[..., :bkspc]), logsumexp(logits)
     rows = torch.arange(len(logits), device=logits.device)[:, None]
     state = trajectories.state
     return Scores(
