@@ -249,7 +249,7 @@ USED_BY = {
     "training/data_checks.py": TRAINING,
     "training/expert.py": TRAINING | COSTS,
     "training/trainer.py": TRAINING | COSTS,
-    "transformers_trainer.py": set(),
+    "transformers_trainer/trainer.py": set(),
     "results/words.py": WORDS,
     "results/cost_cells.py": COST_TABLES,
     "results/cost_readme.py": set(),
