@@ -13,10 +13,11 @@ def main() -> None:
     add_settings(parser, Noise)
     parser.add_argument("--examples", type=Path, required=True, help="folder of examples")
     parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer folder")
-    parser.add_argument("--output", type=Path, required=True, help="folder of noised examples to write")
+    parser.add_argument("--output", type=script.output, required=True, help="folder of noised examples to write")
     parser.add_argument("--eta", type=float, required=True, help="chance of a wrong token before each true one")
     parser.add_argument("--seed", type=int, required=True, help="seed of the noise")
     parser.add_argument("--policy", type=Path, help="model folder that writes wrong tokens (kind or rest 'model')")
+    script.add_kernels_option(parser)
     args = parser.parse_args()
     noise = settings_from(args, Noise, None if args.eta else ())
     if not 0 <= args.eta < 1:

@@ -72,7 +72,9 @@ def test_every_name_makes_a_distribution(name):
     torch.testing.assert_close(probability.sum(-1), torch.ones(64))
     assert (probability >= 0).all() and not probability[at_prompt, -1].any()
     plain = action_probabilities(some_logits(), at_prompt, Decoding(7))
-    assert torch.equal(probability, plain) == (name in ("sampled", "perturbed=0.1", "best_of=2.5", "majority=3"))
+    assert torch.equal(probability, plain) == (
+        name in ("sampled", "memory", "perturbed=0.1", "best_of=2.5", "majority=3")
+    )
     assert probability[:, -1].any() == (name != "bkspc_masked")
     assert concerns_backspace(name) == ("bkspc" in name or "surprise" in name)
 

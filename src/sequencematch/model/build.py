@@ -19,7 +19,7 @@ from sequencematch.model.origin import check_same, network_files, stated
 from sequencematch.model.policy import Ids, Policy, id_set, trained_tensors
 from sequencematch.settings.model import Model
 from sequencematch.store import foreign
-from sequencematch.store.hub import cannot_load, check_source
+from sequencematch.store.hub import cannot_load, check_loaded, check_source
 
 # On import bitsandbytes, which peft imports whatever the weights, warns that an optional package is not there.
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
@@ -37,15 +37,15 @@ def new_policy(model: Model, vocabulary: int, special_ids: Mapping[str, Ids], ba
     torch.manual_seed(seed)
     if model.source == "scratch":
         check_memory(model, vocabulary)
-        return Policy(_scratch_lm(model, vocabulary, special_ids), backspace, model.static_decoding)
+        return Policy(_scratch_lm(model, vocabulary, special_ids), backspace)
     origin = network_files(model.source)
     lm = _adapted(_pretrained_lm(model), model)
-    policy = policy_of(lm, model.source, special_ids.get("eos"), backspace, model.static_decoding)
+    policy = policy_of(lm, model.source, special_ids.get("eos"), backspace)
     policy.origin = origin
     return policy
 
 
-def policy_of(lm, source: str, eos: Ids, backspace: bool, static_decoding: bool = False) -> Policy:
+def policy_of(lm, source: str, eos: Ids, backspace: bool) -> Policy:
     """A policy around a causal LM of transformers, or a LoRA model of peft, that is called ``source`` in messages.
 
     eos: a token that ends a sequence, beside those that the network names. The network no longer draws random numbers
@@ -65,7 +65,7 @@ def policy_of(lm, source: str, eos: Ids, backspace: bool, static_decoding: bool 
     _without_chance(lm)
     use_state_tree(lm)
     lm.config.eos_token_id = end_tokens(lm, eos, source)
-    policy = Policy(lm, backspace, static_decoding)
+    policy = Policy(lm, backspace)
     check_fitness(policy, source)  # while the offset head adds nothing
     if policy.has_learned and (file := Path(lm.name_or_path) / "offset.safetensors").is_file():
         policy.offset.load_state_dict(load_file(file))
@@ -170,16 +170,14 @@ def _pretrained_lm(model: Model):
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=options["dtype"]
         )
     try:
-        lm, loaded = AutoModelForCausalLM.from_pretrained(model.source, output_loading_info=True, **options)
+        lm, loaded = AutoModelForCausalLM.from_pretrained(
+            model.source, ignore_mismatched_sizes=True, output_loading_info=True, **options
+        )
     except MemoryError:
         raise
     except Exception as error:  # of whatever the folder's files make the library do
         raise cannot_load("model", model.source, error) from error
-    if missing := sorted({*loaded["missing_keys"], *(key for key, *_ in loaded["mismatched_keys"])}):
-        raise UserError(
-            f"the weights of '{model.source}' are not those of the network that its config.json describes ("
-            f"{', '.join(missing[:3])}{', ...' * (len(missing) > 3)} missing or of another shape): get the model again"
-        )
+    check_loaded(loaded, model.source)
     return lm
 
 

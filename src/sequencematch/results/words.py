@@ -22,6 +22,7 @@ DECODINGS = {
     "rejection": "rejection {}",
     "bkspc_bias": "`<bkspc>` bias {}",
     "bkspc_masked": "`<bkspc>` masked",
+    "memory": "what was deleted is not written again",
     "surprise": "surprise {}",
     "takeback": "deleting below {}",
     "takeback_ratio": "deleting below {} of the likeliest",

@@ -21,6 +21,7 @@ class Decoding:
     - With ``takeback`` above 0, a is deleted exactly if pi(a|s) was below it, whatever the policy says of ``<bkspc>``.
       With ``takeback_ratio``, a is deleted if pi(a|s) was below that share of the probability of the likeliest token in
       s. The policy need not have ``<bkspc>``.
+    - With ``memory``, a token that was deleted after the live tokens before it is ruled out there.
     - Logits are divided by ``temperature``; 0 always takes the most likely action.
     - Tokens go through ``ideal_rejection`` at noise level ``rejection``; 0 is off.
     - The ``top_k`` most likely actions are kept; 0 keeps all.
@@ -40,6 +41,7 @@ class Decoding:
     surprise: float = 0.0
     takeback: float = 0.0
     takeback_ratio: float = 0.0
+    memory: bool = False
 
 
 def action_probabilities(

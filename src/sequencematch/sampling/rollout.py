@@ -6,6 +6,7 @@ that state. Rows that end make room for waiting prompts.
 """
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -169,12 +170,14 @@ class _Sampler:
     number of actions so far; all int64 [batch]. action, log_policy: the actions taken, [batch, max_actions]. uniform,
     disturbance: the random numbers of each action, and of each replacement. written, lag: log pi of each live token
     after the prompt, and how far it was below the likeliest token's; both are kept only if the decoding needs them, and
-    are 0 for tokens of ``begun``. ``texts``: the prompts, each with its given beginning.
+    are 0 for tokens of ``begun``. live: the live tokens after the prompt; deleted: what was deleted after the first n
+    of them, by n (both with ``memory`` alone). ``texts``: the prompts, each with its given beginning.
     """
 
     def __init__(self, policy, prompts, begun, decoding, streams, batch, perturbation, watch=None, forced=None):
         self.policy = policy
         self.prompts = prompts
+        self.begun = begun
         self.texts = [[*prompt, *beginning] for prompt, beginning in zip(prompts, begun, strict=True)]
         self.decoding = decoding
         self.by_rule = bool(decoding.takeback or decoding.takeback_ratio)
@@ -195,8 +198,11 @@ class _Sampler:
         self.disturbance = np.zeros((*shape, 2) if perturbation else (self.batch, 0))
         self.written = np.zeros((self.batch, max(map(len, begun), default=0) + decoding.max_actions))
         self.lag = np.zeros_like(self.written)
+        self.live = np.zeros(self.written.shape, np.int64)
+        self.deleted = np.empty(self.batch, object)
         numbers = (self.item, self.boundary, self.depth, self.taken)
-        self.arrays = (*numbers, self.action, self.log_policy, self.uniform, self.disturbance, self.written, self.lag)
+        drawn = self.action, self.log_policy, self.uniform, self.disturbance
+        self.arrays = (*numbers, *drawn, self.written, self.lag, self.live, self.deleted)
         longest = max(map(len, self.texts), default=0)
         self.cache = StateCache(policy, self.batch, longest + decoding.max_actions)
 
@@ -221,6 +227,8 @@ class _Sampler:
         self.depth[rows] = [len(self.texts[k]) - 1 for k in items]
         n, streams = self.decoding.max_actions, [self.streams[k] for k in items]
         self.uniform[rows] = uniforms(streams, n)
+        for row, k in enumerate(items, rows.start):
+            self.live[row, : len(self.begun[k])], self.deleted[row] = self.begun[k], defaultdict(list)
         if self.perturbation:
             self.disturbance[rows] = [generator(stream, "perturbation").random((n, 2)) for stream in streams]
 
@@ -262,7 +270,8 @@ class _Sampler:
             surprise = -self._of_last(self.written, rows, live)
         if self.decoding.takeback_ratio:
             lag = self._of_last(self.lag, rows, live)
-        probability = action_probabilities(logits, self._tensor(live == 0), self.decoding, surprise, lag)
+        allowed = self._without_deleted(rows, live, logits) if self.decoding.memory else logits
+        probability = action_probabilities(allowed, self._tensor(live == 0), self.decoding, surprise, lag)
         drawn = inverse_cdf(probability, self._tensor(self.uniform[rows, taken]))
         if self.forced:
             drawn = self._tensor(self._forced(rows, drawn.tolist()))
@@ -280,6 +289,8 @@ class _Sampler:
             self.lag[rows[~pop], live[~pop]] = lag.cpu().numpy()[~pop]
         self.action[rows, taken], self.log_policy[rows, taken] = action, log_policy
         self.taken[rows] += 1
+        if self.decoding.memory:
+            self._remember(rows, live, action)
         if self.watch is not None:
             for item, a in zip(self.item[rows].tolist(), action.tolist(), strict=True):
                 self.watch(item, a)
@@ -288,6 +299,20 @@ class _Sampler:
     def _of_last(self, values: np.ndarray, rows: np.ndarray, live: np.ndarray) -> Tensor:
         """The entry of ``values`` for the last live token of each of these rows, 0 where no token is live."""
         return self._tensor(np.where(live > 0, values[rows, live - 1], 0).astype(np.float32))
+
+    def _without_deleted(self, rows: np.ndarray, live: np.ndarray, logits: Tensor) -> Tensor:
+        """The logits float32 [n, A], -inf at tokens that were deleted in the state of these rows."""
+        gone = [(k, a) for k, (row, n) in enumerate(zip(rows, live, strict=True)) for a in self.deleted[row][n]]
+        return logits.index_put(self._tensor(gone).unbind(1), logits.new_tensor(-torch.inf)) if gone else logits
+
+    def _remember(self, rows: np.ndarray, live: np.ndarray, action: np.ndarray) -> None:
+        """Keep what is deleted now, and forget it of states that are left for good: what led to them is ruled out."""
+        for row, n, a in zip(rows, live, action, strict=True):
+            if a == self.bkspc:
+                self.deleted[row][n - 1].append(self.live[row, n - 1])
+            else:
+                self.live[row, n] = a
+                self.deleted[row].pop(n + 1, None)
 
     def _forced(self, rows: np.ndarray, drawn: list[int]) -> list[int]:
         """The actions that are pushed: those of the forced prefix first, then those drawn."""

@@ -7,6 +7,7 @@ by ``+`` in this order, as in ``greedy+bkspc_bias=-2``:
 - ``temperature``, ``top_p``, ``min_p`` and ``rejection`` with a value, as in ``top_p=0.95``.
 - ``bkspc_bias``, added to the logit of ``<bkspc>``; ``surprise``, by how many times the surprise at the last token its
   logit rises; ``bkspc_masked``, which rules it out.
+- ``memory``: a token that was deleted is not written again after the same text.
 - For any model: ``takeback``, the probability below which the last token is deleted; ``takeback_ratio``, the same as a
   share of the likeliest token's probability.
 - ``perturbed`` with the rate at which tokens are replaced by wrong ones of the training noise's kind;
@@ -20,7 +21,12 @@ import math
 from typing import Any
 
 # What the plain names set of ``decoding.Decoding``.
-PLAIN = {"sampled": {}, "greedy": {"temperature": 0.0}, "bkspc_masked": {"bkspc_bias": -math.inf}}
+PLAIN: dict[str, dict[str, float]] = {
+    "sampled": {},
+    "greedy": {"temperature": 0.0},
+    "bkspc_masked": {"bkspc_bias": -math.inf},
+    "memory": {"memory": True},
+}
 # The bounds, both excluded, of what the other names take, and the least value where 0 is a bound in theory only. Beyond
 # them float32 overflows.
 VALUED = {
