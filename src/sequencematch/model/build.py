@@ -187,7 +187,12 @@ def _adapted(lm, model: Model):
     if model.lora_rank:
         from peft import LoraConfig
 
-        adapt(lm, LoraConfig(r=model.lora_rank, lora_alpha=model.lora_alpha, target_modules="all-linear"))
+        adapt(
+            lm,
+            LoraConfig(
+                r=model.lora_rank, lora_alpha=model.lora_alpha, target_modules="all-linear", task_type="CAUSAL_LM"
+            ),
+        )
     if model.gradient_checkpointing:
         lm.activation_checkpointing_enable({"use_reentrant": False})
     return lm
