@@ -2,8 +2,8 @@
 
 from support.score_tables import BC, MUL, SM, a_table
 
-from sequencematch.results.answers import answers, differences
 from sequencematch.results.forest import results_of
+from sequencematch.results.readme import answers, differences
 
 
 def test_the_sentences_follow_the_intervals():
