@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from sequencematch import script
+from sequencematch.settings.families import FAMILIES
 from sequencematch.store import provenance
 
 
@@ -33,7 +34,7 @@ def main() -> None:
     # A method without noise has no backspace; it is drawn only where there is no other.
     shown = {v: c for v, c in counted.items() if v.eta} or counted
     # A free continuation has no wrong tokens: it need not equal the reference.
-    plot_backspaces(shown, args.output, known=facts["family"] != "text")
+    plot_backspaces(shown, args.output, known=FAMILIES[facts["family"]].reference)
     provenance.record(args, args.output)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sequencematch import script
 from sequencematch.settings.evaluation import Evaluation
+from sequencematch.settings.families import FAMILIES
 from sequencematch.settings.noise import Noise
 from sequencematch.settings.options import add_settings, settings_from
 
@@ -25,7 +26,7 @@ def main() -> None:
     parser.add_argument("--repair", type=script.output, required=True, help="answers to wrong tokens to write (JSON)")
     parser.add_argument("--showcase", type=script.output, required=True, help="shown examples to write (JSON lines)")
     parser.add_argument("--seed", type=int, required=True, help="seed of the samples")
-    script.add_gpus_option(parser)
+    script.add_device_options(parser)
     args = parser.parse_args()
     evaluation = settings_from(args, Evaluation, READ)
     noise = settings_from(args, Noise, {"kind"} if evaluation.uses_training_noise else ())
@@ -49,7 +50,7 @@ def main() -> None:
     policy.to(processes.device)
     splits, facts = load_examples(args.examples)
     examples, family = splits[evaluation.split], facts["family"]
-    if family == "text":
+    if FAMILIES[family].judged:
         evaluation = settings_from(args, Evaluation, {*READ, "shown"})
 
     completions = complete(policy, examples, family, noise.kind, evaluation, args.seed, tokenizer)

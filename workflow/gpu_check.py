@@ -38,7 +38,6 @@ SHAPE, SCALE = "paper", "gpu"  # scales whose costs are measured, and whose tabl
 PARITY = {
     "Flex attention": ["tests/model/test_attention.py"],
     "the compiled projection": ["tests/model/test_projection.py"],
-    "static decoding": ["tests/sampling/test_rollout.py"],
     "4-bit gradients after rollouts": ["tests/model/test_policy.py"],
     "two processes": ["tests/model/test_processes.py"],
 }
@@ -116,7 +115,7 @@ def configuration(scale: str) -> Config:
 
 def making(scale: str, files: Sequence[str]) -> tuple[str, ...]:
     """The command that makes some results of a scale."""
-    return (sys.executable, "workflow/run.py", *files, "--cores", "all", "--config", f"scale={scale}")
+    return (sys.executable, "workflow/launcher/run.py", *files, "--cores", "all", "--config", f"scale={scale}")
 
 
 def is_done(piece: Piece) -> bool:

@@ -29,7 +29,7 @@ from torch.nn import functional as F
 # --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Trajectory:
     """One trajectory: a prompt, the actions taken after it, and which of them are imitated.
 
@@ -45,7 +45,7 @@ class Trajectory:
     ended: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Inputs:
     """What a causal network reads, B sequences padded to L positions.
 
@@ -73,10 +73,10 @@ class Inputs:
     def to(self, device: torch.device) -> "Inputs":
         """The same on ``device``."""
         end, mask = (t if t is None else t.to(device) for t in (self.end, self.mask))
-        return Inputs(self.token.to(device), self.position.to(device), end, mask)
+        return Inputs(token=self.token.to(device), position=self.position.to(device), end=end, mask=mask)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StateIndex:
     """The input positions of the states of B trajectories, padded to T actions.
 
@@ -93,7 +93,7 @@ class StateIndex:
 
     def to(self, device: torch.device) -> "StateIndex":
         """The same on ``device``."""
-        return StateIndex(*(t.to(device) for t in vars(self).values()))
+        return StateIndex(**{name: t.to(device) for name, t in vars(self).items()})
 
     def at_prompt(self, bkspc: int) -> Tensor:
         """bool [B, T+1]: states without a live token, where ``<bkspc>`` is ruled out."""
@@ -193,7 +193,7 @@ def algorithm_2(rows: Sequence[Trajectory], bkspc: int, pad: int = 0) -> tuple[I
             mask[b, i, live] = True
         first = len(row.prompt) - 1
         states.append([list(range(first, first + len(row.actions) + 1))])
-    return Inputs(token, position, mask=mask), _trajectories([[row] for row in rows], states)[0]
+    return Inputs(token=token, position=position, mask=mask), _trajectories([[row] for row in rows], states)[0]
 
 
 def live_tokens(prompt: Sequence[int], actions: Sequence[int], bkspc: int) -> list[int]:
@@ -249,7 +249,9 @@ def prompt_index(rows: Sequence[Sequence[Trajectory]]) -> StateIndex:
     into its first input positions.
     """
     prompts = [row[0].prompt for row in rows]
-    as_trajectories = [[Trajectory(p[:1], p[1:], [True] * (len(p) - 1), ended=False)] for p in prompts]
+    as_trajectories = [
+        [Trajectory(prompt=p[:1], actions=p[1:], imitated=[True] * (len(p) - 1), ended=False)] for p in prompts
+    ]
     return _trajectories(as_trajectories, [[list(range(len(p)))] for p in prompts])[0]
 
 
@@ -258,7 +260,7 @@ def prompt_index(rows: Sequence[Sequence[Trajectory]]) -> StateIndex:
 # --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Scores:
     """Along B trajectories of at most T actions, in float32 or better.
 
@@ -278,6 +280,15 @@ class Scores:
         return self.logit - self.value[:, :-1]
 
 
+def logsumexp(logits: Tensor) -> Tensor:
+    """log sum_a exp l_a over the last dimension, from log pi of the likeliest action: V = l - log pi.
+
+    torch.logsumexp calls exp and log of MKL, whose last bits differ between makers of CPUs; log_softmax does not
+    (``kernels.py``). It takes no longer.
+    """
+    return logits.amax(-1) - F.log_softmax(logits, dim=-1).amax(-1)
+
+
 def score(logits: Tensor, trajectories: StateIndex) -> Scores:
     """Gather l(a_i|s_i) and V(s_i) from logits [B, L, A] at the input positions; ``<bkspc>`` is action A - 1.
 
@@ -286,7 +297,7 @@ def score(logits: Tensor, trajectories: StateIndex) -> Scores:
     """
     logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
     bkspc = logits.shape[-1] - 1
-    without, with_bkspc = torch.logsumexp(logits[..., :bkspc], dim=-1), torch.logsumexp(logits, dim=-1)
+    without, with_bkspc = logsumexp(logits[..., :bkspc]), logsumexp(logits)
     rows = torch.arange(len(logits), device=logits.device)[:, None]
     state = trajectories.state
     return Scores(
@@ -305,7 +316,7 @@ def score(logits: Tensor, trajectories: StateIndex) -> Scores:
 LOG_2 = math.log(2)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Objective:
     """The constants of J: divergence, alpha (entropy weight), gamma (discount), weighting of transitions.
 
@@ -391,7 +402,7 @@ DIVERGENCES: dict[str, Callable[[Tensor, Objective], Tensor]] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Normaliser:
     """The divisors of the sums over an effective batch, by which every trajectory counts the same.
 

@@ -80,7 +80,7 @@ def test_fused_kernels_err_no_more_either(monkeypatch):
     """What GPUs run, compiled for the CPU."""
     monkeypatch.setattr(projection, "FUSED", ("cpu",))
     kernels = projection._kernels(torch.zeros(1))
-    assert not {projection._logsumexp_in_place, projection._weighted_softmax} & {*kernels}
+    assert not {core.logsumexp, projection._weighted_softmax} & {*kernels}
     test_it_is_the_dense_result_whatever_the_chunk(5)
     test_it_errs_no_more_than_the_dense_form_of_the_same_precision(torch.bfloat16)
 
@@ -116,8 +116,9 @@ def test_the_policys_scores_are_the_cores_of_its_logits(backspace, encode):
     rows = [random_row(Random(seed)) for seed in range(4)]
     if not backspace:
         rows = [
-            [core.Trajectory(t.prompt, a := [x for x in t.actions if x != BKSPC], [True] * len(a)) for t in r]
+            [core.Trajectory(prompt=t.prompt, actions=a, imitated=[True] * len(a)) for t, a in without]
             for r in rows
+            for without in [[(t, [x for x in t.actions if x != BKSPC]) for t in r]]
         ]
     if encode == "state_tree":
         inputs, batches = core.state_tree(rows, BKSPC)

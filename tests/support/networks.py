@@ -30,7 +30,7 @@ def random_trajectory(rng: random.Random, prompt: Sequence[int] | None = None, l
     ended = rng.random() < 0.8
     if ended:
         actions.append(EOS)
-    return Trajectory(prompt, actions, [rng.random() < 0.8 for _ in actions], ended)
+    return Trajectory(prompt=prompt, actions=actions, imitated=[rng.random() < 0.8 for _ in actions], ended=ended)
 
 
 def random_row(rng: random.Random, trajectories: int = 2) -> list[Trajectory]:
@@ -44,7 +44,7 @@ def noised_trajectories():
     return st.builds(random_trajectory, st.randoms(use_true_random=False))
 
 
-def tiny_llama(vocabulary: int = BKSPC, implementation: str = "sdpa") -> LlamaForCausalLM:
+def tiny_llama(vocabulary: int = BKSPC, implementation: str = "sdpa", **settings) -> LlamaForCausalLM:
     """A Llama whose weights are large enough for every token it attends to to matter."""
     torch.manual_seed(0)
     config = LlamaConfig(
@@ -56,6 +56,7 @@ def tiny_llama(vocabulary: int = BKSPC, implementation: str = "sdpa") -> LlamaFo
         max_position_embeddings=64,
         initializer_range=0.3,
         attn_implementation=implementation,
+        **settings,
     )
     return LlamaForCausalLM(config)
 

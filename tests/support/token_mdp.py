@@ -49,7 +49,11 @@ def sample(policy, count: int) -> StateIndex:
         states.append(NEXT[states[-1], actions[-1]])
     taken = torch.stack(taken, 1)
     return StateIndex(
-        torch.stack(states, 1), torch.stack(actions, 1), taken, taken, torch.ones(count, dtype=torch.bool)
+        state=torch.stack(states, 1),
+        action=torch.stack(actions, 1),
+        taken=taken,
+        imitated=taken,
+        ended=torch.ones(count, dtype=torch.bool),
     )
 
 
@@ -61,7 +65,13 @@ def every_step() -> StateIndex:
     """Each allowed (s, a) outside the absorbing states, as a trajectory of one action."""
     state, action = (LEGAL & ~ABSORBING[:, None]).nonzero(as_tuple=True)
     taken = torch.ones(len(state), 1, dtype=torch.bool)
-    return StateIndex(torch.stack([state, NEXT[state, action]], 1), action[:, None], taken, taken, taken[:, 0])
+    return StateIndex(
+        state=torch.stack([state, NEXT[state, action]], 1),
+        action=action[:, None],
+        taken=taken,
+        imitated=taken,
+        ended=taken[:, 0],
+    )
 
 
 def table_of_rewards(table, objective):

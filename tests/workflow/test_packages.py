@@ -26,7 +26,7 @@ FETCHED = [
 def plan(tree, *config, targets=("table5", "table6", "table8")):
     """Jobs that would run, by rule, in a process that plans as ``make why`` does."""
     code = (
-        "import json, sys; sys.path.insert(0, 'workflow'); import why\n"
+        "import json, sys; sys.path.insert(0, 'workflow/launcher'); import why\n"
         "with why.planned(json.loads(sys.argv[1])) as w:\n"
         "    found = why.causes_by_rule(w)\n"
         "    print(json.dumps({r: len(set().union(*c.values())) for r, c in found.items()}))"
@@ -74,7 +74,7 @@ def test_the_files_of_a_model_folder_count_by_content(tmp_path):
         os.utime(file)
     assert plan(tree, *config, targets=targets) == {}
     (tree / "judge/model.safetensors").write_text("other")
-    assert plan(tree, *config, targets=targets).keys() == {"judge", "score", "make_text_table"}
+    assert plan(tree, *config, targets=targets).keys() == {"judge", "score", "make_table"}
     (tree / "network/model.safetensors").write_text("other")
     planned = plan(tree, *config, targets=targets)
     assert planned["pretrain_base"] == 2 and "train_tokenizer" not in planned

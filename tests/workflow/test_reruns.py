@@ -42,8 +42,7 @@ JOBS = {
     "sample": 5 + 1 + 1,
     "judge": 1,
     "score": 5 + 1 + 1,
-    "make_table": 4,
-    "make_text_table": 1,
+    "make_table": 5,
     "plot_motivating_example": 1,
     "plot_learning_curves": 3,
     "plot_masks": 3,
@@ -68,11 +67,10 @@ READERS = {
     "pretrain_base": {"pretrain_bc", "finetune", "sample", "plot_learning_curves"},
     "pretrain_bc": {"finetune"},
     "finetune": {"sample", "judge", "score"},
-    "sample": {"judge", "score", "make_text_table"},
+    "sample": {"judge", "score", "make_table"},
     "judge": {"score"},
-    "score": {"make_table", "make_text_table", "plot_learning_curves", "plot_backspaces", "make_report", "make_map"},
+    "score": {"make_table", "plot_learning_curves", "plot_backspaces", "make_report", "make_map"},
     "make_table": {"make_report"},
-    "make_text_table": {"make_report"},
     "plot_motivating_example": {"make_report"},
     "plot_learning_curves": {"make_report"},
     "plot_masks": {"make_report"},
@@ -90,13 +88,11 @@ DATASET_SCRIPTS = {"make_arithmetic": {"arithmetic"}, "make_translation": {"tran
 # Rules that tasks of some families alone have.
 ONLY = {
     "judge": {"text"},
-    "make_text_table": {"text"},
-    "make_table": {"arithmetic", "translation"},
     "make_map": {"arithmetic"},  # the smoke scale's map is of mul
 }
 FAMILIES = {"arithmetic", "translation", "text"}
-# Scripts that make files of packages, which the smoke scale has none of; tests/workflow/test_packages.py plans theirs.
-OF_PACKAGES = {"fetch_package", "convert_model", "extract_pairs", "extract_documents"}
+# Scripts of packages and graphs, which the smoke scale has none of; tests/workflow/test_packages.py plans the former.
+ELSEWHERE_RUN = {"fetch_package", "convert_model", "extract_pairs", "extract_documents", "make_graphs"}
 
 # Groups of scripts for the table below.
 EVERY = JOBS.keys() - {"make_dataset"} | DATASET_SCRIPTS.keys()
@@ -106,9 +102,7 @@ TRAINING = {"pretrain_base", "pretrain_bc", "finetune"}
 COSTS = {"measure_overheads"}  # what times it
 NETWORK = TRAINING | {"sample", "judge"} | COSTS  # what runs the model
 COST_TABLES = {"make_overhead_table", "make_benchmark_table", "plot_growth"}
-COST_FIGURES = {"make_overhead_table", "plot_growth"}
-TABLES = {"make_table", "make_text_table"}
-WORDS = TABLES | {"make_map", "make_report"}  # what writes names and numbers
+WORDS = {"make_table", "make_map", "make_report"} | COST_TABLES  # what writes names and numbers
 SCORES = WORDS | {"plot_learning_curves", "plot_backspaces"}  # what reads scores
 CURVES = {"plot_learning_curves", "plot_backspaces"}
 FIGURES = WORDS | CURVES | {"plot_masks", "plot_motivating_example"}
@@ -120,16 +114,15 @@ USED_BY = {
     "__init__.py": EVERY,
     "__init__.pyi": set(),
     "data/arithmetic.py": {"make_arithmetic"},
+    "data/arms.py": {"inject_noise", "sample"} | COSTS,
+    "data/graphs.py": set(),
     "model/attention.py": NETWORK,
-    "results/parts_table.py": {"make_benchmark_table"},
     "overheads/measure.py": COSTS,
-    "results/bleu.py": SCORES | {"score"},
     "model/cache.py": NETWORK,
     "training/checkpoints.py": TRAINING | COSTS,
     "script.py": EVERY,
     "store/code_digest.py": EVERY,
     "cli.py": set(),
-    "results/comparison.py": WORDS,
     "config/benchmarks.py": set(),
     "config/closing.py": set(),
     "config/earlier.py": set(),
@@ -145,9 +138,8 @@ USED_BY = {
     "training/batches.py": TRAINING | COSTS,
     "export/custom_generate.py": set(),
     "sampling/decoding.py": NETWORK,
+    "settings/families.py": WORDS | CURVES | {"encode_examples", "sample", "judge", "score"},
     "settings/decodings.py": WORDS | {"sample", "judge"},
-    "results/deletions.py": {"sample", "make_text_table", "plot_masks", "plot_backspaces", "make_report"},
-    "results/document.py": WORDS | COST_TABLES,
     "data/documents.py": {"make_text"},
     "data/encoding.py": {"encode_examples"},
     "errors.py": EVERY,
@@ -163,7 +155,6 @@ USED_BY = {
     "settings/losses.py": TRAINING | COSTS | COST_TABLES | SCORES | {"plot_motivating_example"},
     "export/folder.py": set(),
     "export/target.py": set(),
-    "results/scores_figure.py": TABLES | {"make_report"},
     "export/prompts.py": set(),
     "store/files.py": EVERY,
     "model/fitness.py": NETWORK,
@@ -171,33 +162,18 @@ USED_BY = {
     "store/facts.py": TOKENS | DATA | {"train_tokenizer", "score"},
     "store/hub.py": TOKENS | {"train_tokenizer"},
     "store/foreign.py": TOKENS | {"train_tokenizer"},
-    "results/intervals.py": WORDS,
     "evaluation/judging.py": {"judge"},
     "training/losses.py": TRAINING | COSTS,
     "settings/map.py": {"make_map"},
-    "results/effects.py": {"make_map"},
-    "results/map_figures.py": {"make_map"},
-    "results/map_page.py": {"make_map"},
-    "results/measured.py": COSTS | COST_TABLES,
     "export/model_card.py": set(),
-    "results/motivating_example.py": {"plot_motivating_example"},
     "data/noise.py": {"inject_noise", "sample"} | COSTS,
-    "results/steps_table.py": COST_FIGURES,
     "overheads/steps.py": COSTS,
     "data/markup.py": set(),
     "data/packages.py": set(),
     "data/pairs.py": {"make_translation"},
     "data/tagged.py": set(),
-    "results/paper.py": WORDS | COST_TABLES,
-    "results/paper_tables.csv": WORDS | COST_TABLES,
     "data/phrase_words.py": {"make_translation"},
     "data/phrases.py": {"make_translation"},
-    "results/backspaces.py": {"plot_backspaces"},
-    "results/learning_curves.py": {"plot_learning_curves"},
-    "results/masks.py": {"plot_masks"},
-    "results/cost_figures.py": COST_FIGURES,
-    "results/series.py": WORDS | {"plot_learning_curves", "plot_motivating_example"},
-    "results/theme.py": FIGURES | COST_FIGURES,
     "model/build.py": NETWORK,
     "model/likely_noise.py": {"sample"},
     "sampling/continued_noise.py": set(),
@@ -211,19 +187,9 @@ USED_BY = {
     "store/provenance.py": EVERY,
     "py.typed": set(),
     "data/python_topics.py": {"make_text"},
-    "results/quantities.py": WORDS,
     "training/replay.py": TRAINING | COSTS,
     "training/rollouts.py": TRAINING | COSTS,
-    "results/report_facts.py": {"make_report"},
-    "results/report_page.py": {"make_report"},
-    "results/questions.py": {"make_report"},
-    "results/report.css": {"make_report"},
-    "results/report.html": {"make_report"},
-    "results/rule_graph.py": {"make_report"},
-    "results/runs.py": {"plot_learning_curves", "plot_backspaces", "make_report"},
     "sampling/rollout.py": NETWORK,
-    "results/metrics.py": {"score"},
-    "results/metrics_file.py": SCORES,
     "seeding.py": NETWORK | WORDS | DATA | {"inject_noise"},
     "settings/section.py": OPTIONS | {"make_map"},
     "settings/data.py": DATA | {"train_tokenizer", "encode_examples"},
@@ -233,40 +199,82 @@ USED_BY = {
     "settings/options.py": OPTIONS,
     "settings/overheads.py": COSTS,
     "settings/training.py": TRAINING | COSTS,
-    "results/showcase.py": {"make_text_table", "plot_masks", "make_report"},
     "model/parameters.py": set(),
     "data/sources.py": CORPORA,
     "data/splits.py": CORPORA,
     "training/stage.py": TRAINING,
     "store/datasets.py": TOKENS | DATA | {"train_tokenizer"},
-    "results/older_errors.py": TABLES | {"make_report"},
-    "results/scores_page.py": TABLES,
-    "results/score_cells.py": WORDS,
-    "results/texts_page.py": {"make_text_table"},
-    "results/texts.py": {"make_report", "make_text_table"},
     "data/tokenizer.py": TOKENS | {"train_tokenizer"},
     "trace.py": {"plot_masks"},
     "training/data_checks.py": TRAINING,
     "training/expert.py": TRAINING | COSTS,
     "training/trainer.py": TRAINING | COSTS,
-    "transformers_trainer.py": set(),
-    "results/words.py": WORDS,
-    "results/cost_cells.py": COST_TABLES,
-    "results/cost_readme.py": set(),
-    "results/quoted.py": set(),
-    "results/dots.py": WORDS,
-    "results/rollout_figure.py": set(),
-    "results/variants.py": SCORES | COST_TABLES | {"plot_motivating_example"},
-    "results/cells.py": WORDS | COST_TABLES,
-    "results/answers.py": {"make_report"},
+    "transformers_trainer/trainer.py": set(),
+    "results/backspaces.py": {"plot_backspaces"},
+    "results/bleu.py": WORDS | CURVES | {"score"},
+    "results/comparison.py": WORDS,
+    "results/cost_figures.py": {"make_overhead_table", "plot_growth"},
+    "results/costs.py": COST_TABLES | {"make_report"},
+    "results/costs_page.py": COST_TABLES | {"make_report"},
+    "results/deletions.py": WORDS | {"plot_backspaces", "plot_masks", "sample"},
+    "results/estimates.py": WORDS,
+    "results/figures.py": {"make_map", "make_report", "make_table"},
     "results/forest.py": {"make_report"},
-    "results/markdown_html.py": WORDS | COST_TABLES,
-    "results/readme.py": set(),
-    "results/texts_figure.py": {"make_report", "make_text_table"},
+    "results/html.py": WORDS,
+    "results/intervals.py": WORDS,
+    "results/learning_curves.py": {"plot_learning_curves"},
+    "results/map_figures.py": {"make_map"},
+    "results/map_page.py": {"make_map"},
+    "results/masks.py": {"plot_masks"},
+    "results/measure.py": WORDS,
+    "results/measure_map.py": {"make_map"},
+    "results/measured.py": COST_TABLES | {"make_report", "measure_overheads"},
+    "results/metrics.py": {"score"},
+    "results/metrics_file.py": WORDS | CURVES,
+    "results/motivating_example.py": {"plot_motivating_example"},
+    "results/pages.py": WORDS,
+    "results/paper.py": WORDS,
+    "results/paper_tables.csv": WORDS,
+    "results/quantities.py": WORDS,
+    "results/questions.py": {"make_report"},
+    "results/readme.py": {"make_report"},
+    "results/report_facts.py": {"make_report"},
+    "results/report_page.py": {"make_report"},
+    "results/rule_graph.py": {"make_report"},
+    "results/runs.py": CURVES | {"make_report"},
+    "results/series.py": {"make_map", "make_report", "make_table", "plot_learning_curves", "plot_motivating_example"},
+    "results/showcase.py": WORDS | {"plot_masks"},
+    "results/templates/map.md.j2": WORDS,
+    "results/templates/map_glance.md.j2": WORDS,
+    "results/templates/map_overview.md.j2": WORDS,
+    "results/templates/older_errors.md.j2": WORDS,
+    "results/templates/page.css": WORDS,
+    "results/templates/page.html.j2": WORDS,
+    "results/templates/parts.md.j2": WORDS,
+    "results/templates/report.css": WORDS,
+    "results/templates/report.html.j2": WORDS,
+    "results/templates/scores.md.j2": WORDS,
+    "results/templates/shared.css": WORDS,
+    "results/templates/steps.md.j2": WORDS,
+    "results/templates/texts.md.j2": WORDS,
+    "results/theme.py": CURVES
+    | {
+        "make_map",
+        "make_overhead_table",
+        "make_report",
+        "make_table",
+        "plot_growth",
+        "plot_masks",
+        "plot_motivating_example",
+    },
+    "results/variants.py": WORDS | CURVES | {"plot_motivating_example"},
+    "results/words.py": WORDS,
+    "results/quoted.py": set(),
+    "results/rollout_figure.py": set(),
 }
 
 # Importing a module runs the ``__init__.py`` of its folder too (a docstring, and nothing else).
-for _folder in {name.rpartition("/")[0] for name in USED_BY} - {""}:
+for _folder in {name.rpartition("/")[0] for name in USED_BY} - {"", "results/templates"}:
     USED_BY[f"{_folder}/__init__.py"] = set().union(*(s for n, s in USED_BY.items() if n.startswith(f"{_folder}/")))
 USED_BY["model/__init__.py"] |= {"inject_noise"}  # it names the folder, though not every job uses a model
 
@@ -328,7 +336,6 @@ SETTINGS = [
     ("model", "{quantise: nf4, lora_rank: 2}", {"pretrain_base": 3} | ALL_COSTS),
     ("model", "lora_alpha: 8", {"pretrain_base": 3} | ALL_COSTS),
     ("model", "gradient_checkpointing: true", {"pretrain_base": 3} | ALL_COSTS),
-    ("model", "static_decoding: true", {"pretrain_base": 3} | ALL_COSTS),
     ("optimiser", "batch: 128", {"pretrain_base": 2, "pretrain_bc": 2, "finetune": 7}, MATHS | TEXTS),
     ("optimiser", "micro_batch: 16", {"pretrain_base": 2, "pretrain_bc": 2, "finetune": 7}, MATHS | TEXTS),
     ("optimiser", "learning_rate: 0.1", ALL_TRAINING),
@@ -357,6 +364,7 @@ SETTINGS = [
     ("objective", "imitate_noise: true", {"pretrain_bc": 3, "finetune": 5}),
     ("objective", "uls_ngram: 4", {"finetune": 1, "make_map": 0}, MATHS),
     ("objective", "uls_weight: 0.5", {"finetune": 1, "make_map": 0}, MATHS),
+    ("objective", "iq_weight: 0.5", {}, set()),  # no table of the smoke scale has this loss
     ("rollouts", "buffer: 201", {"finetune": 4}),
     ("rollouts", "seen: 3", {"finetune": 4}),
     ("rollouts", "share_prompts: true", {"finetune": 4}),
@@ -381,22 +389,21 @@ SETTINGS = [
     ("methods", "bc: {evaluation: {batch: 7}}", {"sample": 2}, MATHS | PAIRS),
     ("tasks", "mul: {objective: {alpha: 0.5}}", {"finetune": 2}, MATHS),
     ("tables", "table6: {title: New}", {"make_table": 1}, MATHS),
-    ("tables", "table8: {title: New}", {"make_text_table": 1}, TEXTS),
+    ("tables", "table8: {title: New}", {"make_table": 1}, TEXTS),
     ("map", "title: New", {"make_map": 1}, MATHS),
     ("map", "readings: [sampled, perturbed=0.2]", {"sample": 4, "make_map": 1}, MATHS),
     # Seed 2 judges what seed 1 wrote; of noised examples, only the first seed's at the highest level are drawn.
     (
         "seeds",
         "[1, 2]",
-        ALL_TRAINING
-        | {"inject_noise": 6, "sample": 7, "judge": 2, "make_table": 4, "make_text_table": 1, "plot_masks": 0},
+        ALL_TRAINING | {"inject_noise": 6, "sample": 7, "judge": 2, "make_table": 5, "plot_masks": 0},
     ),
     (
         "etas",
         "[0.2, 0.3]",
         CLEAN
         | {"inject_noise": 3, "pretrain_bc": 3, "finetune": 5, "sample": 5, "judge": 1}
-        | {"make_table": 4, "make_text_table": 1, "plot_masks": 3, "make_map": 0},  # the map has its own level
+        | {"make_table": 5, "plot_masks": 3, "make_map": 0},  # the map has its own level
     ),
     ("overheads", "table3: {title: New}", {"make_overhead_table": 1}),
     ("overheads", "table3: {compared: arithmetic}", {"make_overhead_table": 1}),
@@ -431,7 +438,7 @@ def with_readers(rules, families=FAMILIES, spared=()):
 # Plans again and again in one process: starting Snakemake takes longer than a plan.
 PLANNER = """
 import json, sys
-sys.path.insert(0, "workflow")
+sys.path.insert(0, "workflow/launcher")
 import why
 
 for line in sys.stdin:
@@ -506,7 +513,7 @@ def test_the_tables_name_every_file_script_and_setting():
     files = {str(file.relative_to(ROOT / "src/sequencematch")) for file in library(ROOT)}
     assert not files - USED_BY.keys(), "USED_BY does not say which scripts use these files of src/sequencematch"
     assert not USED_BY.keys() - files, "USED_BY names files that are not there"
-    scripts = {file.stem for file in (ROOT / "src").glob("*.py")} - OF_PACKAGES
+    scripts = {file.stem for file in (ROOT / "src").glob("*.py")} - ELSEWHERE_RUN
     assert not rules_of(scripts) - READERS.keys(), "READERS does not say which rules read what these scripts make"
     assert READERS.keys() == JOBS.keys() == rules_of(scripts), "READERS or JOBS names scripts that are not there"
     named = {line[0] for line in SETTINGS}
@@ -651,7 +658,7 @@ def test_an_edited_environment_reruns_the_rules_that_run_in_it(tmp_path, monkeyp
 
 
 def why(tree, *config, targets=TARGETS):
-    command = [sys.executable, "workflow/why.py", *targets, "--cores", "2", "--config", *CONFIG, *config]
+    command = [sys.executable, "workflow/launcher/why.py", *targets, "--cores", "2", "--config", *CONFIG, *config]
     done = subprocess.run(command, cwd=tree, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
@@ -687,14 +694,14 @@ def test_make_why_names_files_settings_and_missing_results_and_what_they_cost(tr
 
 
 def test_make_why_tells_bad_settings_in_one_sentence(tree):
-    command = [sys.executable, "workflow/why.py", "--config", "scale=smoke", "objective={gama: 0.5}"]
+    command = [sys.executable, "workflow/launcher/why.py", "--config", "scale=smoke", "objective={gama: 0.5}"]
     done = subprocess.run(command, cwd=tree, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "error: command line: objective.gama is unknown; did you mean 'gamma'?\n"
 
 
 def status(tree):
-    command = [sys.executable, "workflow/status.py", "table6", "--config", *CONFIG]
+    command = [sys.executable, "workflow/launcher/status.py", "table6", "--config", *CONFIG]
     done = subprocess.run(command, cwd=tree, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
@@ -706,7 +713,7 @@ METRICS = "step,learning_rate,loss,validation_loss\n25,0.004,2.5,1.25\n50,0.002,
 
 def test_make_status_tells_how_far_a_run_is_while_it_goes_on(tmp_path):
     tree = copy_tree(tmp_path)
-    command = [sys.executable, "workflow/run.py", "table6", "--cores", "2", "--config", *CONFIG]
+    command = [sys.executable, "workflow/launcher/run.py", "table6", "--cores", "2", "--config", *CONFIG]
     assert subprocess.run(command, cwd=tree, capture_output=True).returncode == 0
     results, run = tree / "results/smoke", "mul/sm/eta=0.2/seed=1"
     shutil.rmtree(results / run)

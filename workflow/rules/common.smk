@@ -2,10 +2,8 @@
 
 JOBS = Jobs(CONFIG)
 RESULTS = JOBS.folder
-# Patterns of the tasks whose samples a model judges, and of their tables. A pattern without names matches nothing.
+# A pattern of the tasks whose samples a model judges. Without names it matches nothing.
 TEXT_TASKS = "|".join(JOBS.judged_tasks) or "(?!)"
-TEXT_TABLES = "|".join(JOBS.text_tables) or "(?!)"
-SCORE_TABLES = "|".join(JOBS.score_tables) or "(?!)"
 
 # The launcher of training is a variable in the shell's prefix: results do not depend on the number of GPUs, and
 # Snakemake would make them again if a rule's command changed.
@@ -25,9 +23,9 @@ prefix += f"CONFIGURATION={shlex.quote(changes)}; "
 
 # Scripts run in the interpreter that runs Snakemake, unless each rule has a conda environment.
 if not any(str(method) == "conda" for method in workflow.deployment_settings.deployment_method):
-    # Under workflow/run.py the jobs of this machine share one import of torch and transformers; a cluster's do not.
+    # Under workflow/launcher/run.py the jobs of this machine share one import of torch and transformers; a cluster's do not.
     shared = "SEQUENCEMATCH_RUN_PID" in os.environ and not workflow.remote_exec
-    warm = [f"{workflow.basedir}/workflow/warm"] if shared else []
+    warm = [f"{workflow.basedir}/workflow/launcher/warm"] if shared else []
     if shared:
         count_workers()
     interpreters = ":".join([*warm, str(Path(sys.executable).parent)])

@@ -12,8 +12,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from sequencematch.config.experiment import Config
-from sequencematch.settings.data import OF_CORPUS, OF_PACKAGE
+from sequencematch.settings.data import OF_CORPUS, OF_EXAMPLES, OF_PACKAGE, OF_TOKENIZER
 from sequencematch.settings.evaluation import Evaluation
+from sequencematch.settings.families import FAMILIES
 from sequencematch.settings.losses import BASE_READS, BC_READS
 from sequencematch.settings.options import escaped, label, options
 from sequencematch.store.code_digest import SOURCE, code_digests
@@ -61,9 +62,7 @@ class Jobs:
         self.config = config
         self.folder = f"results/{config.scale}"
         families = {name: task.data.family for name, task in config.tasks.items()}
-        self.judged_tasks = [name for name, family in families.items() if family == "text"]
-        self.text_tables = [name for name, table in config.tables.items() if table.task in self.judged_tasks]
-        self.score_tables = [name for name in config.tables if name not in self.text_tables]
+        self.judged_tasks = [name for name, family in families.items() if FAMILIES[family].judged]
         self.table_tasks = list(dict.fromkeys(table.task for table in config.tables.values()))
 
     def resources(self, stage: str) -> dict[str, Any]:
@@ -136,13 +135,7 @@ class Jobs:
         """The settings that determine the rows of a task: its own, and those of its corpus."""
         source, data = self.config.source(wildcards.task), self._of(wildcards, "data")
         corpus = [] if source is None else [options(source, OF_CORPUS)]
-        return " ".join([options(data, self._data_read(wildcards, "dataset")), *corpus])
-
-    def _data_read(self, wildcards: Wildcards, stage: str) -> set[str]:
-        """The settings of a task's data that a stage reads."""
-        fields = set(type(self._of(wildcards, "data")).model_fields)
-        later = {"tokenizer": {"vocabulary"} & fields, "examples": {"longest", "prompt", "continuation"} & fields}
-        return later.get(stage, fields - set().union(*later.values()))
+        return " ".join([options(data, type(data).model_fields.keys() - OF_TOKENIZER - OF_EXAMPLES), *corpus])
 
     def corpus_files(self, wildcards: Wildcards) -> list[str]:
         """The files on this machine that a task's corpus is read from."""
@@ -158,13 +151,13 @@ class Jobs:
         model, data = self._of(wildcards, "model"), self._of(wildcards, "data")
         if model.source != "scratch":
             return options(model, {"source", "revision", "trust_remote_code"})
-        return f"{options(model, {'source'})} {options(data, self._data_read(wildcards, 'tokenizer'))}"
+        return f"{options(model, {'source'})} {options(data, OF_TOKENIZER)}"
 
     def examples_options(self, wildcards: Wildcards) -> str:
         """The settings of the encoding. The context is left out for a pretrained model, whose tokenizer knows it."""
         model, data = self._of(wildcards, "model"), self._of(wildcards, "data")
         context = options(model, {"context"} if model.source == "scratch" else set())
-        return f"{options(data, self._data_read(wildcards, 'examples'))} {context}"
+        return f"{options(data, OF_EXAMPLES)} {context}"
 
     def injected_policy(self, wildcards: Wildcards) -> str | list:
         """The model that writes wrong tokens, if one does. Clean data (eta 0) have none."""
@@ -180,7 +173,7 @@ class Jobs:
         if wildcards.eta == "0":
             return ""
         policy = self.injected_policy(wildcards)
-        return f"{self._settings(wildcards, {'noise': None})} {f'--policy {policy}' if policy else ''}"
+        return f"{self._settings(wildcards, {'noise': None})} {f'--policy {policy} {self._kernels}' if policy else ''}"
 
     # Training
 
@@ -196,25 +189,32 @@ class Jobs:
 
     def base_options(self, wildcards: Wildcards) -> str:
         """The settings of a base model's training."""
-        return f"{self._settings(wildcards, {'model': None, **BASE_READS})} {self._resume_option(wildcards)}"
+        return f"{self._settings(wildcards, {'model': None, **BASE_READS})} {self._run_options(wildcards)}"
 
     def bc_options(self, wildcards: Wildcards) -> str:
         """The settings of the first k steps of BC."""
-        return f"{self._settings(wildcards, BC_READS)} {self._resume_option(wildcards)}"
+        return f"{self._settings(wildcards, BC_READS)} {self._run_options(wildcards)}"
 
     def finetune_options(self, wildcards: Wildcards) -> str:
         """The loss of a method, and the settings that this loss reads."""
         loss, reads = self.config.methods[wildcards.method].loss, self.config.loss_of(wildcards.method).reads
-        return f"--loss {loss} {self._settings(wildcards, reads)} {self._resume_option(wildcards)}"
+        return f"--loss {loss} {self._settings(wildcards, reads)} {self._run_options(wildcards)}"
 
-    def _resume_option(self, wildcards: Wildcards) -> str:
-        """The folder in which training keeps its checkpoints.
+    @property
+    def _kernels(self) -> str:
+        """The kernels of the CPU where they are not the default. They change bits, so they are among the options."""
+        chosen = self.config.jobs.kernels
+        return "" if chosen == "portable" else f"--kernels {chosen}"
+
+    def _run_options(self, wildcards: Wildcards) -> str:
+        """The kernels, and the folder in which training keeps its checkpoints.
 
         It is not declared as an output, because Snakemake deletes outputs before each attempt.
         """
         method = wildcards.get("method", "pretrain_bc" if wildcards.get("eta") else "base")
         level = f"eta={wildcards.eta}/" if wildcards.get("eta") else ""
-        return f"--resume {self.folder}/.resume/{wildcards.task}/{method}/{level}seed={wildcards.seed}"
+        resume = f"--resume {self.folder}/.resume/{wildcards.task}/{method}/{level}seed={wildcards.seed}"
+        return f"{self._kernels} {resume}".strip()
 
     # Samples and scores
 
@@ -227,7 +227,7 @@ class Jobs:
         unread = {"judge"} if wildcards.task in self.judged_tasks else {"judge", "shown"}
         kind = {"kind"} if evaluation.uses_training_noise else set()
         chosen = options(evaluation, set(Evaluation.model_fields) - unread)
-        return f"{chosen} {self._settings(wildcards, {'noise': kind})}"
+        return f"{chosen} {self._settings(wildcards, {'noise': kind})} {self._kernels}".rstrip()
 
     def judge_model(self, wildcards: Wildcards) -> str | list:
         """The model of the next seed that judges a run, so that no model judges its own samples.
@@ -243,7 +243,7 @@ class Jobs:
         """The settings, and the judge if it is one of the task's own models."""
         own = self.judge_model(wildcards)
         chosen = self._settings(wildcards, {"evaluation": {"split", "batch", "judge"}})
-        return f"{chosen} {f'--judge-model {own}' if own else ''}"
+        return f"{chosen} {f'--judge-model {own}' if own else ''} {self._kernels}".rstrip()
 
     def judged(self, wildcards: Wildcards) -> str | list:
         """A run's judged.json, if a model judges its samples."""
@@ -269,17 +269,14 @@ class Jobs:
         ]
 
     def table_shown(self, wildcards: Wildcards) -> list[str]:
-        """What each of those runs wrote after damaged prompts, in the same order."""
+        """Of text: what each of those runs wrote after damaged prompts, in the same order."""
+        if self.config.tables[wildcards.table].task not in self.judged_tasks:
+            return []
         return [str(Path(metrics).with_name("shown.jsonl")) for metrics in self.table_metrics(wildcards)]
 
     def table_files(self, table: str) -> list[str]:
-        """The files of a table. A table of texts has pages to look at as well."""
-        kinds = ["csv", "md", "png", *(["html", "txt"] if table in self.text_tables else [])]
-        return [f"{self.folder}/tables/{table}.{kind}" for kind in kinds]
-
-    def table_page(self, table: str) -> str:
-        """The page of a table: HTML of a table of texts, Markdown otherwise."""
-        return f"{self.folder}/tables/{table}.{'html' if table in self.text_tables else 'md'}"
+        """The files of a table: its numbers, its page, its figure."""
+        return [f"{self.folder}/tables/{table}.{kind}" for kind in ("csv", "md", "html", "png")]
 
     def title_option(self, wildcards: Wildcards) -> str:
         """The heading of a table."""
@@ -315,6 +312,16 @@ class Jobs:
         found = (self.table_metrics(SimpleNamespace(table=name)) for name in tables)
         return list(dict.fromkeys(path for paths in found for path in paths))
 
+    def shown_of_tables(self, wildcards: Wildcards) -> list[str]:
+        """What the runs of all tables of text wrote after damaged prompts."""
+        found = (self.table_shown(SimpleNamespace(table=name)) for name in self.config.tables)
+        return list(dict.fromkeys(path for paths in found for path in paths))
+
+    def report_options(self, wildcards: Wildcards) -> str:
+        """The folder of results, and the headings of the tables in their order."""
+        titles = [table.title for table in self.config.tables.values()]
+        return shlex.join(["--results", self.folder, "--titles", *titles])
+
     def task_metrics(self, wildcards: Wildcards) -> list[str]:
         """The metrics files of the runs that a task's tables compare."""
         return self.metrics_of_tables(wildcards.task)
@@ -342,7 +349,7 @@ class Jobs:
 
     def overhead_options(self, wildcards: Wildcards) -> str:
         """What an overhead table measures, and the network."""
-        return " ".join(map(options, self.config.overhead_settings(wildcards.overhead)))
+        return " ".join([*map(options, self.config.overhead_settings(wildcards.overhead)), self._kernels]).rstrip()
 
     def overhead_title(self, wildcards: Wildcards) -> str:
         """The heading of an overhead table, and what it compares."""

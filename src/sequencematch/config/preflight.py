@@ -16,6 +16,7 @@ import psutil
 
 from sequencematch.config.experiment import Config
 from sequencematch.errors import UserError
+from sequencematch.settings.data import Language
 from sequencematch.settings.model import Model
 
 TRAINING = ("pretrain_base", "pretrain_bc", "finetune")
@@ -87,8 +88,8 @@ def _tracker_problems(jobs: Sequence[Planned], config: Config) -> Iterator[str]:
 
 
 def _gpu_problems(jobs: Sequence[Planned], config: Config, allowed: int | None) -> Iterator[str]:
-    planned = {stage for stage, rules in STAGES.items() if any(job.rule in rules for job in jobs)}
-    asking = {stage: job.gpu for stage, job in config.jobs if job.gpu and stage in planned}
+    planned = [stage for stage, rules in STAGES.items() if any(job.rule in rules for job in jobs)]
+    asking = {stage: gpu for stage in planned if (gpu := getattr(config.jobs, stage).gpu)}
     if not asking:
         return
     import torch
@@ -185,7 +186,7 @@ def references(jobs: Sequence[Planned], config: Config) -> list[Reference]:
     ]
     for task in _tasks(jobs, ("make_dataset",)):
         data = config.tasks[task].data
-        if data.family == "arithmetic":
+        if not isinstance(data, Language):
             continue
         source = config.sources[data.source]
         if source.kind == "hub" and not _is_path(source.name):

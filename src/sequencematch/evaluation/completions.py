@@ -3,10 +3,11 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 
 from sequencematch import core
 from sequencematch.data.examples import Example
-from sequencematch.data.noise import digit_ids
+from sequencematch.data.noise import digit_ids, nodes_by_place
 from sequencematch.data.tokenizer import Tokenizer
 from sequencematch.evaluation.procedures import Procedure, parse_decoding
 from sequencematch.model.policy import Policy
@@ -15,6 +16,7 @@ from sequencematch.sampling.rollout import Perturbation, Rollout, sample
 from sequencematch.seeding import generator, stable_seed
 from sequencematch.settings.decodings import concerns_backspace
 from sequencematch.settings.evaluation import Evaluation
+from sequencematch.settings.families import FAMILIES
 
 
 def complete(
@@ -35,7 +37,7 @@ def complete(
     If a decoding draws several answers, the record is that of the chosen one. ``pushes`` then counts the tokens written
     for all of them, including deleted tokens: it is the cost of the answer.
 
-    ``finished``: the sequence ended in ``<eos>``. In the family ``text``, completions have a fixed length instead.
+    ``finished``: the sequence ended in ``<eos>``. Without a reference, completions have a fixed length instead.
     There, a sequence is finished too if it has as many live tokens as the real continuation when its actions run out,
     and ``text`` is cut to that length. max_actions should exceed it, so that deletions leave enough tokens.
     """
@@ -50,7 +52,7 @@ def complete(
             chosen = choose(rollouts, texts, procedure.choice)
             rollout, live = rollouts[chosen], texts[chosen]
             finished = rollout.finished
-            if family == "text":
+            if not FAMILIES[family].reference:
                 finished = finished or len(live) >= len(example.completion)
                 live = live[: len(example.completion)]
             removed = removals(rollout.actions, example.completion, policy.bkspc)
@@ -113,9 +115,9 @@ def choose(rollouts: Sequence[Rollout], texts: Sequence[Sequence[int]], choice: 
 def disturbances(examples: Sequence[Example], kind: str, tokenizer: Tokenizer) -> list[list[int]]:
     """The tokens that perturbed decoding may write, for each prompt.
 
-    Noise of the kind 'task' writes digits of the question's base. Every other kind may write any token that is not
-    special; for the kind 'model', each is as likely as the policy finds it.
+    Noise of the kind 'task' writes digits of the question's base, or the nodes of its graph. Every other kind may write
+    any token that is not special; for the kind 'model', each is as likely as the policy finds it.
     """
     if kind == "task":
-        return [sorted(digit_ids(tokenizer, example.base)) for example in examples]
+        return [sorted(digit_ids(tokenizer, e.base) or set(chain(*nodes_by_place(tokenizer, e)))) for e in examples]
     return [tokenizer.ordinary_ids] * len(examples)

@@ -14,6 +14,7 @@ from sequencematch.evaluation.damaged_prompts import with_last_of_prompt
 from sequencematch.model.likely_noise import model_noise
 from sequencematch.model.policy import Policy
 from sequencematch.settings.evaluation import Evaluation
+from sequencematch.settings.families import FAMILIES
 
 
 def repair(
@@ -27,19 +28,20 @@ def repair(
 ) -> dict:
     """The content of repair.json: under ``answers``, the answers to every kind of corruption.
 
-    The completions of the evaluated split are corrupted; in the family ``text``, the last token of each prompt is
-    corrupted too, as in table 8. A policy without ``<bkspc>`` has no answers. proposer: folder of the policy that
+    The completions of the evaluated split are corrupted; of passages, the last token of each prompt is corrupted too,
+    as in table 8. A policy without ``<bkspc>`` has no answers. proposer: folder of the policy that
     proposes wrong tokens of the kind 'model'.
     """
     examples = splits[settings.split]
-    if family == "text":
+    if not FAMILIES[family].reference:
         examples = [with_last_of_prompt(example) for example in examples]
     found = {}
     for kind in settings.corruptions if policy.backspace else ():
         weights = model_noise(tokenizer, proposer) if kind == "model" else KINDS[kind](tokenizer, splits["train"])
         noised = noise_split(examples, 1.0, 1, weights, tokenizer.bkspc, (seed, "evaluation", kind))
-        columns = (noised[name] for name in ("prompt", "actions", "imitated"))
-        found[kind] = answers(policy, [Trajectory(*row) for row in zip(*columns, strict=True)], settings.batch)
+        columns = zip(noised["prompt"], noised["actions"], noised["imitated"], strict=True)
+        corrupted = [Trajectory(prompt=p, actions=a, imitated=i) for p, a, i in columns]
+        found[kind] = answers(policy, corrupted, settings.batch)
     return {"backspace": policy.backspace, "corruptions": found}
 
 

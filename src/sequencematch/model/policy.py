@@ -22,23 +22,29 @@ OFFSET_WIDTH = 8  # hidden size of the offset head (appendix E)
 class Policy(nn.Module):
     """pi(a|s) over the vocabulary and, where ``backspace`` is on, ``<bkspc>`` (id = vocabulary size).
 
-    ``static_decoding``: how it is sampled from (``cache.StateCache``). ``context``: the longest sequence it takes, in
-    tokens; at first what the network's configuration says. ``origin``: the files that a pretrained network was loaded
-    from, by digest (``origin.network_files``).
+    ``context``: the longest sequence it takes, in tokens; at first what the network's configuration says. ``origin``:
+    the files that a pretrained network was loaded from, by digest (``origin.network_files``). ``has_learned``: the
+    network is an exported model's, whose last token is ``<bkspc>``: its row becomes the policy's, and the vocabulary is
+    again that of training.
     """
 
-    def __init__(self, lm, backspace: bool, static_decoding: bool = False):
+    def __init__(self, lm, backspace: bool):
         super().__init__()
         self.lm = lm
         self.backspace = backspace
-        self.static_decoding = static_decoding
         self.context: int = lm.config.max_position_embeddings
         self.origin: dict[str, str] = {}
-        unembedding = lm.get_output_embeddings().weight
-        self.bkspc = len(unembedding)  # the first id after the vocabulary's rows
-        width = lm.config.hidden_size
+        unembedding = lm.get_output_embeddings().weight.detach()
         # The mean of the old rows, as transformers starts new rows: <bkspc> is then no rival of the likely tokens.
-        self.bkspc_row = nn.Parameter(unembedding.detach().float().mean(0))
+        row = unembedding.float().mean(0)
+        self.has_learned: bool = getattr(lm.config, "bkspc_token_id", None) == len(unembedding) - 1
+        if self.has_learned:
+            row = unembedding[-1].float().clone()
+            lm.resize_token_embeddings(len(unembedding) - 1)
+            del lm.config.bkspc_token_id
+        self.bkspc = len(lm.get_output_embeddings().weight)  # the first id after the vocabulary's rows
+        width = lm.config.hidden_size
+        self.bkspc_row = nn.Parameter(row)
         first, last = nn.Linear(width + 1, OFFSET_WIDTH), nn.Linear(OFFSET_WIDTH, 1)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
@@ -99,7 +105,11 @@ class Policy(nn.Module):
             logit = torch.where(states.action == self.bkspc, bkspc[states.state], logit) + offset[states.state]
             value = value + offset
         return [
-            Scores(logit[taken], value[index], *(t.to(self.device) for t in (batch.taken, batch.imitated, batch.ended)))
+            Scores(
+                logit=logit[taken],
+                value=value[index],
+                **{name: getattr(batch, name).to(self.device) for name in ("taken", "imitated", "ended")},
+            )
             for batch, taken, index in zip(batches, states.taken, states.index, strict=True)
         ]
 

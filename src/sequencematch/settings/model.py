@@ -26,9 +26,6 @@ class Model(Section):
     lora_rank: Annotated[int, Field(ge=0, le=2**14)] = setting(0, "rank of LoRA adapters; 0 trains all weights")
     lora_alpha: Annotated[int, Field(ge=1, le=2**20)] = setting(16, "scale of LoRA adapters")
     gradient_checkpointing: bool = setting(False, "recompute activations in the backward pass")
-    static_decoding: bool = setting(
-        False, "sample with forward passes of few fixed shapes, which a GPU launches whole (CUDA graphs)"
-    )
 
     @model_validator(mode="after")
     def _parts_fit(self):

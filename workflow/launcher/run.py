@@ -1,0 +1,221 @@
+"""Run Snakemake in this folder, after cleaning up what a killed run left behind: ``run.py TARGET ... [OPTION ...]``.
+
+One run at a time holds ``.snakemake/run.lock``; the operating system releases it when that run ends for whatever
+reason. So the holder may end the jobs that a killed run left behind, and remove its stale locks. Jobs are recognised by
+a variable in their environment, so scripts that were started by hand are left alone. Jobs of a SLURM cluster are
+recognised by their name, which begins with a digest of this folder.
+"""
+
+import argparse
+import base64
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import yaml
+
+# The library of this folder, whichever checkout the virtual environment was set up for.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+
+from sequencematch.config.earlier import put_back_all
+
+MARK = "SEQUENCEMATCH_RUN"
+SNAKEMAKE = [sys.executable, "-m", "snakemake"]
+PATIENCE = 3  # seconds in which what is ending ends
+# Of a record of Snakemake's, what must be of a certain type.
+RECORD = {
+    "input": list,
+    "log": list,
+    "params": list,
+    "input_checksums": dict,
+    "rule": str,
+    "code": str,
+    "shellcmd": str,
+}
+KEPT = ("metadata", "incomplete", "locks", "log")  # folders of Snakemake's records
+PROFILES = Path(__file__).parents[2] / "profiles"
+
+
+def main() -> None:
+    profile, executor, words = arguments()
+    state = Path(".snakemake")
+    check_state(state)
+    lock = take_lock(state / "run.lock")
+    others = [process for process in psutil.process_iter() if process.pid != os.getpid()]
+    end_jobs([process for process in others if environment(process).get(MARK) == os.getcwd()])
+    if executor == "slurm":
+        cancel_slurm_jobs()
+        words += ["--slurm-jobname-prefix", slurm_prefix()]
+    if any((state / "locks").glob("*")):
+        if any(is_snakemake_here(process) for process in others):
+            sys.exit("error: Snakemake is running in this folder; wait for it or stop it, then run this again")
+        subprocess.run([*SNAKEMAKE, "--unlock", *words], check=True, capture_output=True)
+    put_back_all(Path("results"))
+    os.environ[MARK] = os.getcwd()
+    if executor == "local":  # its jobs share one start of torch (workflow/launcher/warm)
+        os.environ |= {"SEQUENCEMATCH_RUN_PID": str(os.getpid()), "SEQUENCEMATCH_PYTHON": sys.executable}
+    os.set_inheritable(lock, True)  # Snakemake takes this process's place, and keeps the lock
+    os.execv(sys.executable, [*SNAKEMAKE, "--workflow-profile", str(profile), *words])
+
+
+def check_state(state: Path) -> None:
+    """End with one sentence if Snakemake could not keep its records in this folder."""
+    try:
+        state.mkdir(exist_ok=True)
+        for name in KEPT:
+            (state / name).mkdir(exist_ok=True)
+        (state / "run.lock").open("a").close()
+        unreadable = [path for path in [state, *state.iterdir()] if not os.access(path, os.R_OK | os.W_OK)]
+    except OSError as error:
+        unreadable = [Path(error.filename or state)]
+    if unreadable:
+        sys.exit(
+            f"error: '{unreadable[0]}', where Snakemake keeps its records, is damaged or closed to you: correct its "
+            "permissions, or remove .snakemake (results stay; what made them is then unknown, so make verify first)"
+        )
+    for file in [path for path in (state / "metadata").rglob("*") if path.is_file()]:
+        if not is_record(file):
+            forget(file, state)
+
+
+def is_record(file: Path) -> bool:
+    """Whether Snakemake can read one of its records: what made a result."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return all(isinstance(content.get(name), kind | None) for name, kind in RECORD.items())
+    except (ValueError, RecursionError, AttributeError):
+        return False
+
+
+def forget(file: Path, state: Path) -> None:
+    """Remove a damaged record and mark its result as unfinished, so that the result is made again."""
+    name = file.relative_to(state / "metadata")
+    marker = state / "incomplete" / name
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    marker.write_text(json.dumps({"external_jobid": None}))
+    file.unlink()
+    encoded = "".join(name.parts).replace("@", "")
+    try:
+        result = base64.b64decode(encoded, validate=True).decode()
+    except ValueError:
+        result = encoded
+    print(f"warning: Snakemake's record of '{result}' is damaged; it will be made again", file=sys.stderr)
+
+
+def take_lock(file: Path) -> int:
+    """Take the lock on this folder. It waits, because a run that was just killed holds the lock until it has ended."""
+    lock = os.open(file, os.O_RDWR | os.O_CREAT)
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
+        except BlockingIOError:
+            if time.monotonic() > end:
+                sys.exit("error: another run is going on in this folder; wait for it or stop it, then run this again")
+            time.sleep(0.1)
+
+
+def arguments() -> tuple[Path, str, list[str]]:
+    """The profile, the executor it names, and what is left of the command line for Snakemake."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--workflow-profile", type=Path, default=PROFILES / "default")
+    parser.add_argument("--executor")
+    known, words = parser.parse_known_args()
+    check_settings(words)
+    file = known.workflow_profile / "config.yaml"
+    if not file.is_file():
+        names = sorted(path.parent.name for path in PROFILES.glob("*/config.yaml"))
+        sys.exit(f"error: '{known.workflow_profile}' holds no profile (config.yaml); there are {', '.join(names)}")
+    executor = known.executor or (yaml.safe_load(file.read_text()) or {}).get("executor", "local")
+    if executor == "slurm" and not shutil.which("sbatch"):
+        sys.exit("error: there is no SLURM on this machine (no command 'sbatch'); run this on a cluster's login node")
+    parser.add_argument("--cores", "-c")
+    limited = parser.parse_known_args()[0].cores or executor != "local"
+    return known.workflow_profile, executor, [*words, "--executor", executor, *([] if limited else ["--cores", "all"])]
+
+
+def check_settings(words: list[str]) -> None:
+    """End with one sentence if a word after --config is no setting. Snakemake would end with a traceback."""
+    given = False
+    for word in words:
+        given = word in ("--config", "-C") or (given and not word.startswith("-"))
+        if given and word not in ("--config", "-C") and not re.fullmatch(r"[A-Za-z_]\w*=.*", word, re.DOTALL):
+            sys.exit(f"error: '{word}' is no setting: write name=value, for instance CONFIG=\"seeds=[1,2]\"")
+
+
+def slurm_prefix() -> str:
+    """What the names of this folder's SLURM jobs begin with."""
+    return "sequencematch-" + hashlib.sha256(os.getcwd().encode()).hexdigest()[:12]
+
+
+def cancel_slurm_jobs() -> None:
+    """Cancel the jobs that a killed run left in the queue or running, and wait until they are gone."""
+    told: set[str] = set()
+    while jobs := slurm_jobs():
+        for job in set(jobs) - told:
+            print(f"cancelling SLURM job {job}, left behind by an earlier run", file=sys.stderr)
+        told |= set(jobs)
+        subprocess.run(["scancel", *jobs], check=True)
+        time.sleep(1)
+
+
+def slurm_jobs() -> list[str]:
+    """Ids of this folder's SLURM jobs that are not over."""
+    listed = subprocess.run(["squeue", "--me", "--noheader", "--format=%i %j"], capture_output=True, text=True)
+    if listed.returncode:
+        sys.exit(f"error: SLURM does not answer ({listed.stderr.strip()}); try again when squeue works")
+    return [line.split()[0] for line in listed.stdout.splitlines() if line.split()[1].startswith(slurm_prefix())]
+
+
+def environment(process: psutil.Process) -> dict[str, str]:
+    """A process's environment; empty if we may not read it."""
+    try:
+        return process.environ()
+    except psutil.Error:
+        return {}
+
+
+def is_snakemake_here(process: psutil.Process) -> bool:
+    """Whether a process is a Snakemake that runs in this folder."""
+    try:
+        return process.cwd() == os.getcwd() and any("snakemake" in word for word in process.cmdline()[:3])
+    except psutil.Error:
+        return False
+
+
+def is_over(process: psutil.Process) -> bool:
+    """Whether a process has ended, even if its parent has not read its exit status yet."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return True
+
+
+def end_jobs(jobs: list[psutil.Process]) -> None:
+    """Kill what an earlier run left running. Outputs are atomic and training resumes, so nothing is lost.
+
+    Processes of a run that has just ended are given time to end by themselves, without a message.
+    """
+    _, jobs = psutil.wait_procs(jobs, timeout=PATIENCE)
+    for job in jobs:
+        if is_over(job):
+            continue
+        print(f"ending process {job.pid}, left behind by an earlier run", file=sys.stderr)
+        try:
+            job.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(jobs, timeout=10)
+
+
+if __name__ == "__main__":
+    main()
