@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from sequencematch.settings.section import Name, Rows, Section, Size, setting
+from sequencematch.settings.section import Count, Name, Rows, Section, Size, setting
 
 # What nodes of graphs may be called: characters that the tokenizer does not join to words, as it does Latin letters.
 LABELS = "123456789αβγδεζηθικλμνξοπρστυφχψω"
