@@ -113,7 +113,7 @@ def states(policy: "Policy", trajectories: "Sequence[Trajectory]") -> "Tensor":
             for b, (trajectory,) in enumerate(rows):
                 state, actions = index.state[b], trajectory.actions
                 logits = policy.preferences(hidden[b, state[: len(actions)]]).double()
-                at_prompt = index.at_prompt(policy.bkspc)[b, : len(actions)]
+                at_prompt = index.live(policy.bkspc)[b, : len(actions)] == 0
                 logits[at_prompt, policy.bkspc] = -torch.inf
                 log_pi = logits.log_softmax(-1)
                 above = logits[:, policy.bkspc] - logits[:, : policy.bkspc].logsumexp(-1)
