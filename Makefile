@@ -15,7 +15,7 @@
 # make lint        check style and types alone
 # make site        the documentation and the API as a site: build/site/
 # make reference   keep the tables of SCALE, and what steps and sampling cost there, in results/reference/
-# make clean-results, make clean-setup   remove results of SCALE; remove the virtual environment
+# make clean-results, make clean-setup   remove the results of NAME, or else of SCALE; remove the virtual environment
 #
 # make help        this list
 #
@@ -31,6 +31,12 @@ PROFILE ?= default
 # GPUs that jobs may use at a time (default: 1).
 GPUS ?=
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
+
+# These are given by people, and reach shells. The shell reads PYTHON from the environment; the others are checked first.
+GIVEN := SCALE TARGET NAME PROFILE GPUS PYTHON CONFIG ARGS
+export $(GIVEN)
+$(foreach name,$(GIVEN),$(if $(filter command environment,$(origin $(name))),$(if $(findstring $$,$(value $(name))),\
+	$(error $(name) is '$(value $(name))', but may not hold a $$, which make and the shell would replace))))
 
 # A scale is a file in workflow/scales/, or `default`. Nothing else is accepted, because SCALE names a folder that is
 # written and, by clean-results, deleted.
@@ -52,36 +58,35 @@ TARGETS := all table5 table6 table7 table8 divergences motivating_example overhe
 
 OTHERS := map report gpu-check why status setup verify test test-all test-packages lint site reference clean-results clean-setup help
 
-.PHONY: $(TARGETS) $(OTHERS) typed
+.PHONY: $(TARGETS) $(OTHERS) check-arguments
 .DEFAULT_GOAL := all
 
-# What was typed is checked before anything is set up.
-export CONFIG
-typed:
-	@"$(PYTHON)" workflow/typed.py
+# What was given is checked before anything is set up or removed.
+check-arguments:
+	@"$$PYTHON" workflow/check_make_arguments.py
 
 .DEFAULT:
-	@"$(PYTHON)" workflow/typed.py "$@" $(TARGETS) $(OTHERS)
+	@"$$PYTHON" workflow/check_make_arguments.py '$(subst ','\'',$@)' $(TARGETS) $(OTHERS)
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
-$(TARGETS): typed $(SETUP)
+$(TARGETS): check-arguments $(SETUP)
 	@$(RUN) $@ --workflow-profile profiles/$(PROFILE) $(OPTIONS)
 
 # Another scale than its own can be named on the command line: make map SCALE=map_gpu.
 map: SCALE = map
-map: typed $(SETUP)
+map: check-arguments $(SETUP)
 	@$(RUN) $@ --workflow-profile profiles/$(PROFILE) $(OPTIONS)
 
-why: typed $(SETUP)
+why: check-arguments $(SETUP)
 	@$(BIN)/python workflow/why.py $(TARGET) $(OPTIONS)
 
-status: typed $(SETUP)
+status: check-arguments $(SETUP)
 	@$(BIN)/python workflow/status.py $(TARGET) $(OPTIONS)
 
 # Snakemake's own report cannot be written about what a dry run did not make.
-report: typed $(SETUP)
+report: check-arguments $(SETUP)
 	@$(RUN) $@ --workflow-profile profiles/$(PROFILE) \
 		$(if $(filter -n --dry-run,$(ARGS)),,--report $(OWN_REPORT) --report-after-run) $(OPTIONS)
 
@@ -89,17 +94,17 @@ setup: $(SETUP)
 
 # requirements.lock holds versions as constraints, so that a CPU build of torch needs none of the CUDA packages.
 $(SETUP): pyproject.toml requirements.lock
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	@"$$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "error: Python 3.11 or later is needed: install it, or say make PYTHON=/path/to/python3" >&2; exit 1; }
 	@echo "setting up .venv (about a minute) ..."
-	"$(PYTHON)" -m venv .venv
+	"$$PYTHON" -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[dev]'
 	@touch $@
 
-gpu-check: typed $(SETUP)
+gpu-check: check-arguments $(SETUP)
 	@$(BIN)/python workflow/gpu_check.py $(ARGS)
 
-verify: typed $(SETUP)
+verify: check-arguments $(SETUP)
 	@$(BIN)/python workflow/verify.py $(CHANGES)
 
 test: lint
@@ -113,8 +118,8 @@ test-packages:
 	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends slurm-wlm munge chromium
 
 lint: $(SETUP)
-	$(BIN)/ruff check src tests workflow examples
-	$(BIN)/ruff format --check src tests workflow examples
+	$(BIN)/ruff check src tests workflow trials examples
+	$(BIN)/ruff format --check src tests workflow trials examples
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow/rules
@@ -123,11 +128,11 @@ lint: $(SETUP)
 site: $(SETUP)
 	$(BIN)/python -m mkdocs build --strict
 
-reference: $(SETUP)
+reference: check-arguments $(SETUP)
 	@$(BIN)/python workflow/keep_reference.py $(SCALE)
 
-clean-results:
-	rm -rf "results/$(SCALE)"
+clean-results: check-arguments
+	@"$$PYTHON" workflow/clean_results.py $(or $(NAME),$(SCALE))
 
 clean-setup:
 	rm -rf .venv

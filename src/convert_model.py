@@ -8,7 +8,7 @@ from sequencematch import script
 def main() -> None:
     parser = script.parser(__doc__)
     parser.add_argument("--files", type=Path, required=True, help="folder of unpacked files, one of them .gguf")
-    parser.add_argument("--output", type=Path, required=True, help="model folder to write")
+    parser.add_argument("--output", type=script.output, required=True, help="model folder to write")
     parser.add_argument("--bos", default="", help="token that texts begin with, where it is not the file's own")
     args = parser.parse_args()
 

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 from sequencematch import script
 from sequencematch.errors import UserError
@@ -14,7 +13,7 @@ def main() -> None:
     parser = script.parser(__doc__)
     parser.add_argument("--target", default="all", help="rule whose graph is wanted (default: all)")
     parser.add_argument("--config", nargs="*", default=[], metavar="KEY=VALUE", help="changes to config.yaml")
-    parser.add_argument("--output", type=Path, required=True, help="graph to write (DOT)")
+    parser.add_argument("--output", type=script.output, required=True, help="graph to write (DOT)")
     args = parser.parse_args()
     # A process of its own, for the Snakemake that runs this job has plans of its own; it takes no lock.
     command = [sys.executable, "-m", "snakemake", args.target, "--rulegraph", "dot", "--config", *args.config]

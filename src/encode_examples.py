@@ -5,28 +5,25 @@ from pathlib import Path
 
 from sequencematch import script
 from sequencematch.errors import UserError
-from sequencematch.settings.data import Text, Translation
+from sequencematch.settings.data import DATA, OF_EXAMPLES
 from sequencematch.settings.model import Model
 from sequencematch.settings.options import add_settings, settings_from
-
-# The settings of each family that are read here.
-READ = {"arithmetic": (), "translation": ("longest",), "text": ("prompt", "continuation")}
 
 
 def main() -> None:
     parser = script.parser(__doc__)
-    add_settings(parser, Translation, READ["translation"])
-    add_settings(parser, Text, READ["text"])
+    for section in DATA.values():
+        add_settings(parser, section, OF_EXAMPLES)
     add_settings(parser, Model, {"context"})
     parser.add_argument("--data", type=Path, required=True, help="dataset folder")
     parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer folder")
-    parser.add_argument("--output", type=Path, required=True, help="folder of examples to write")
+    parser.add_argument("--output", type=script.output, required=True, help="folder of examples to write")
     args = parser.parse_args()
-    for section in (Translation, Text):
+    for section in DATA.values():
         settings_from(args, section, ())  # wrong values are named before anything is read
     model = settings_from(args, Model, ())
 
-    from sequencematch.data.encoding import FAMILIES, encode_split
+    from sequencematch.data.encoding import encode_split
     from sequencematch.data.examples import columns
     from sequencematch.data.tokenizer import load_tokenizer
     from sequencematch.store import provenance
@@ -35,9 +32,9 @@ def main() -> None:
     data, source = load(args.data)
     tokenizer = load_tokenizer(args.tokenizer)
     family = source.get("settings", {}).get("family")
-    if family not in FAMILIES:
+    if family not in DATA:
         raise UserError(f"'{args.data}' holds no questions, pairs or documents: give a folder of a dataset")
-    settings = settings_from(args, FAMILIES[family][0], READ[family])
+    settings = settings_from(args, DATA[family], OF_EXAMPLES)
     context = model.context if model.model_fields_set else tokenizer.context  # a pretrained model's tokenizer knows it
     splits, left_out, altered = {}, {}, {}
     for name, split in data.items():
@@ -53,7 +50,7 @@ def main() -> None:
             )
     facts = {
         "family": family,
-        "settings": {name: getattr(settings, name) for name in READ[family]},
+        "settings": settings.model_dump(include=OF_EXAMPLES),
         # The language that is written; none of questions and of text.
         "language": source["settings"].get("languages", [None])[-1],
         "left_out": left_out,

@@ -9,7 +9,7 @@ from sequencematch import script
 def main() -> None:
     parser = script.parser(__doc__)
     parser.add_argument("--files", type=Path, required=True, help="folder of unpacked files, a document each")
-    parser.add_argument("--output", type=Path, required=True, help="documents to write (.jsonl)")
+    parser.add_argument("--output", type=script.output, required=True, help="documents to write (.jsonl)")
     args = parser.parse_args()
 
     from sequencematch.data.tagged import extract_documents

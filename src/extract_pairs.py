@@ -12,7 +12,7 @@ from sequencematch import script
 def main() -> None:
     parser = script.parser(__doc__)
     parser.add_argument("--files", type=Path, required=True, help="folder of unpacked files")
-    parser.add_argument("--output", type=Path, required=True, help="table of pairs to write (.tsv)")
+    parser.add_argument("--output", type=script.output, required=True, help="table of pairs to write (.tsv)")
     parser.add_argument(
         "--pages", nargs=2, required=True, metavar="PATTERN", help="those of the first and second language"
     )

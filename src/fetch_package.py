@@ -3,8 +3,6 @@
 A package that lies in corpora/packages/ is not downloaded.
 """
 
-from pathlib import Path
-
 from sequencematch import script
 from sequencematch.settings.data import OF_PACKAGE, Source
 from sequencematch.settings.options import add_settings, settings_from
@@ -13,7 +11,7 @@ from sequencematch.settings.options import add_settings, settings_from
 def main() -> None:
     parser = script.parser(__doc__)
     add_settings(parser, Source, OF_PACKAGE)
-    parser.add_argument("--output", type=Path, required=True, help="folder of unpacked files to write")
+    parser.add_argument("--output", type=script.output, required=True, help="folder of unpacked files to write")
     args = parser.parse_args()
     package = settings_from(args, Source, OF_PACKAGE)
 

@@ -15,7 +15,7 @@ def main() -> None:
     add_settings(parser, Model, {"deletions"})
     parser.add_argument("--examples", type=Path, required=True, help="folder of examples")
     parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer folder")
-    parser.add_argument("--output", type=Path, required=True, help="folder of noised examples to write")
+    parser.add_argument("--output", type=script.output, required=True, help="folder of noised examples to write")
     parser.add_argument("--eta", type=float, required=True, help="chance of a wrong token before each true one")
     parser.add_argument("--seed", type=int, required=True, help="seed of the noise")
     parser.add_argument("--policy", type=Path, help="model folder that writes wrong tokens (kind or rest 'model')")

@@ -8,6 +8,7 @@ from pathlib import Path
 from sequencematch import script
 from sequencematch.errors import UserError
 from sequencematch.settings.evaluation import Evaluation
+from sequencematch.settings.families import FAMILIES
 from sequencematch.settings.options import add_settings, settings_from
 
 READ = ("split", "batch", "judge")
@@ -21,7 +22,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="model folder that was sampled")
     parser.add_argument("--examples", type=Path, required=True, help="folder of examples")
     parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer folder")
-    parser.add_argument("--output", type=Path, required=True, help="judged.json to write")
+    parser.add_argument("--output", type=script.output, required=True, help="judged.json to write")
     script.add_gpus_option(parser)
     args = parser.parse_args()
     evaluation = settings_from(args, Evaluation, READ)
@@ -34,7 +35,7 @@ def main() -> None:
     from sequencematch.store import provenance
 
     splits, facts = load_examples(args.examples)
-    if facts["family"] != "text":
+    if not FAMILIES[facts["family"]].judged:
         raise UserError(f"'{args.examples}' holds examples of {facts['family']}: text alone is judged by a model")
 
     from sequencematch.data.tokenizer import load_tokenizer

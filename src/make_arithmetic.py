@@ -1,7 +1,6 @@
 """Generate a dataset of arithmetic questions, its splits disjoint by operands."""
 
 import os
-from pathlib import Path
 
 from sequencematch import script
 from sequencematch.settings.data import Arithmetic
@@ -11,7 +10,7 @@ from sequencematch.settings.options import add_settings, settings_from
 def main() -> None:
     parser = script.parser(__doc__)
     add_settings(parser, Arithmetic)
-    parser.add_argument("--output", type=Path, required=True, help="dataset folder to write")
+    parser.add_argument("--output", type=script.output, required=True, help="dataset folder to write")
     args = parser.parse_args()
     data = settings_from(args, Arithmetic)
 

@@ -15,8 +15,8 @@ def main() -> None:
     parser = script.parser(__doc__)
     parser.add_argument("--measured", type=Path, required=True, help="folder that measure_overheads wrote")
     parser.add_argument("--benchmark", choices=tuple(BENCHMARKS), required=True, help="what was timed")
-    parser.add_argument("--csv", type=Path, required=True, help="table to write, one line per quantity")
-    parser.add_argument("--markdown", type=Path, required=True, help="table to write, for reading")
+    parser.add_argument("--csv", type=script.output, required=True, help="table to write, one line per quantity")
+    parser.add_argument("--markdown", type=script.output, required=True, help="table to write, for reading")
     args = parser.parse_args()
     measured, benchmark = read_measured(args.measured), BENCHMARKS[args.benchmark]
     cells = compare(measured, benchmark.baseline)

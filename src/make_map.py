@@ -24,7 +24,9 @@ def main() -> None:
     parser.add_argument(
         "--partial", action="store_true", help="while runs go on: leave out the cells that lack some, and name them"
     )
-    parser.add_argument("--output", type=Path, required=True, help="folder to write: CSV, pages, figures (PNG)")
+    parser.add_argument(
+        "--output", type=script.output, required=True, help="folder to write: CSV, pages, figures (PNG)"
+    )
     args = parser.parse_args()
     try:
         described = Map.model_validate_json(args.map)

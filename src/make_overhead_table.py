@@ -20,9 +20,9 @@ def main() -> None:
     parser.add_argument("--title", help="heading of the Markdown and the figure (default: the name)")
     parser.add_argument("--compared", default="", help="what the paper's numbers are of, as in paper_tables.csv")
     parser.add_argument("--paper", type=Path, default=FILE, help=f"the paper's numbers (CSV; default: {FILE.name})")
-    parser.add_argument("--csv", type=Path, required=True, help="table to write, one line per quantity")
-    parser.add_argument("--markdown", type=Path, required=True, help="table to write, for reading")
-    parser.add_argument("--figure", type=Path, required=True, help="figure to write (PNG)")
+    parser.add_argument("--csv", type=script.output, required=True, help="table to write, one line per quantity")
+    parser.add_argument("--markdown", type=script.output, required=True, help="table to write, for reading")
+    parser.add_argument("--figure", type=script.output, required=True, help="figure to write (PNG)")
     args = parser.parse_args()
     measured, title = read_measured(args.measured), args.title or args.table
     cells = summarise(measured, read_reported(args.paper), args.compared)

@@ -15,7 +15,7 @@ def main() -> None:
     parser.add_argument("--rule-graph", type=Path, required=True, help="what snakemake --rulegraph printed")
     parser.add_argument("--departures", type=Path, required=True, help="departures from the paper (Markdown)")
     parser.add_argument("--errata", type=Path, required=True, help="errata of the paper's appendix (Markdown)")
-    parser.add_argument("--output", type=Path, required=True, help="page to write (HTML)")
+    parser.add_argument("--output", type=script.output, required=True, help="page to write (HTML)")
     args = parser.parse_args()
 
     from sequencematch.results.report_page import Sources, render_page

@@ -1,7 +1,5 @@
 """Make a dataset of documents from a corpus, its splits disjoint."""
 
-from pathlib import Path
-
 from sequencematch import script
 from sequencematch.settings.data import OF_CORPUS, Source, Text
 from sequencematch.settings.options import add_settings, settings_from
@@ -13,7 +11,7 @@ def main() -> None:
     parser = script.parser(__doc__)
     add_settings(parser, Text, READ)
     add_settings(parser, Source, OF_CORPUS)
-    parser.add_argument("--output", type=Path, required=True, help="dataset folder to write")
+    parser.add_argument("--output", type=script.output, required=True, help="dataset folder to write")
     args = parser.parse_args()
     data, source = settings_from(args, Text, READ), settings_from(args, Source, OF_CORPUS)
 

@@ -28,11 +28,11 @@ def main() -> None:
     parser.add_argument("--shown", type=Path, nargs="+", required=True, help="shown.jsonl of every run, in that order")
     parser.add_argument("--table", required=True, help="name of the table, written into the CSV")
     parser.add_argument("--title", help="heading of the pages and the figure (default: the name)")
-    parser.add_argument("--csv", type=Path, required=True, help="table to write, one line per quantity")
-    parser.add_argument("--markdown", type=Path, required=True, help="page to write")
-    parser.add_argument("--html", type=Path, required=True, help="the same page as one self-contained file")
-    parser.add_argument("--text", type=Path, required=True, help="the shown examples as plain text, to write")
-    parser.add_argument("--figure", type=Path, required=True, help="figure to write (PNG)")
+    parser.add_argument("--csv", type=script.output, required=True, help="table to write, one line per quantity")
+    parser.add_argument("--markdown", type=script.output, required=True, help="page to write")
+    parser.add_argument("--html", type=script.output, required=True, help="the same page as one self-contained file")
+    parser.add_argument("--text", type=script.output, required=True, help="the shown examples as plain text, to write")
+    parser.add_argument("--figure", type=script.output, required=True, help="figure to write (PNG)")
     args = parser.parse_args()
     if len(args.shown) != len(args.metrics):
         raise UserError(

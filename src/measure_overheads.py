@@ -3,8 +3,6 @@
 Either the steps and generations of MLE, BC and SequenceMatch, or one part and what it replaces.
 """
 
-from pathlib import Path
-
 from sequencematch import script
 from sequencematch.settings.model import Model
 from sequencematch.settings.options import add_settings, settings_from
@@ -17,7 +15,7 @@ def main() -> None:
     parser.add_argument("--part", choices=MEASUREMENTS, required=True, help="what to time")
     for section in (Overhead, Model):
         add_settings(parser, section)
-    parser.add_argument("--output", type=Path, required=True, help="folder to write, with every single number")
+    parser.add_argument("--output", type=script.output, required=True, help="folder to write, with every single number")
     script.add_gpus_option(parser)
     args = parser.parse_args()
     model, settings = settings_from(args, Model), settings_from(args, Overhead)

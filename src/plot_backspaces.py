@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from sequencematch import script
+from sequencematch.settings.families import FAMILIES
 from sequencematch.store import provenance
 
 
@@ -12,7 +13,7 @@ def main() -> None:
     parser.add_argument("--examples", type=Path, required=True, help="folder of the task's examples")
     parser.add_argument("--tokenizer", type=Path, required=True, help="folder of the task's tokenizer")
     parser.add_argument("--decoding", default="sampled", help="decoding to look at (default: sampled)")
-    parser.add_argument("--output", type=Path, required=True, help="figure to write (SVG)")
+    parser.add_argument("--output", type=script.output, required=True, help="figure to write (SVG)")
     args = parser.parse_args()
 
     from sequencematch.data.examples import load_examples
@@ -33,7 +34,7 @@ def main() -> None:
     # A method without noise has no backspace; it is drawn only where there is no other.
     shown = {v: c for v, c in counted.items() if v.eta} or counted
     # A free continuation has no wrong tokens: it need not equal the reference.
-    plot_backspaces(shown, args.output, known=facts["family"] != "text")
+    plot_backspaces(shown, args.output, known=FAMILIES[facts["family"]].reference)
     provenance.record(args, args.output)
 
 

@@ -11,7 +11,7 @@ from sequencematch.store import provenance
 def main() -> None:
     parser = script.parser(__doc__)
     parser.add_argument("--measured", type=Path, required=True, help="folder that measure_overheads wrote, of growth")
-    parser.add_argument("--output", type=Path, required=True, help="figure to write (PNG)")
+    parser.add_argument("--output", type=script.output, required=True, help="figure to write (PNG)")
     args = parser.parse_args()
     plot_growth(read_measured(args.measured), "A gradient step over lengths and batches", args.output)
     provenance.record(args, args.output)

@@ -12,7 +12,7 @@ def main() -> None:
     parser = script.parser(__doc__)
     parser.add_argument("--metrics", type=Path, nargs="+", required=True, help="metrics.json of the runs")
     parser.add_argument("--base", type=Path, nargs="*", default=[], help="folders of the base models they start from")
-    parser.add_argument("--output", type=Path, required=True, help="figure to write (SVG)")
+    parser.add_argument("--output", type=script.output, required=True, help="figure to write (SVG)")
     args = parser.parse_args()
     curves = [*map(base_curve, args.base), *map(curve_of, read_runs(args.metrics))]
     plot_learning_curves(curves, args.output)

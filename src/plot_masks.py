@@ -11,7 +11,7 @@ def main() -> None:
     parser = script.parser(__doc__)
     parser.add_argument("--noised", type=Path, required=True, help="folder of noised examples (eta above 0)")
     parser.add_argument("--tokenizer", type=Path, required=True, help="folder of the tokenizer")
-    parser.add_argument("--output", type=Path, required=True, help="figure to write (SVG)")
+    parser.add_argument("--output", type=script.output, required=True, help="figure to write (SVG)")
     args = parser.parse_args()
 
     from sequencematch.data.tokenizer import load_tokenizer

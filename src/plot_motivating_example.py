@@ -1,7 +1,5 @@
 """Draw appendix B's motivating example: three divergences between a chain and a model that leaks, exactly."""
 
-from pathlib import Path
-
 from sequencematch import script
 from sequencematch.errors import UserError
 from sequencematch.store import provenance
@@ -23,7 +21,7 @@ def main() -> None:
         default=[0.001, 0.01, 0.1],
         help="leaks per step (default: 0.001 0.01 0.1)",
     )
-    parser.add_argument("--output", type=Path, required=True, help="figure to write (PNG)")
+    parser.add_argument("--output", type=script.output, required=True, help="figure to write (PNG)")
     args = parser.parse_args()
     if any(n < 1 for n in args.lengths):
         raise UserError(f"--lengths {min(args.lengths)} is no length of a chain: give whole numbers from 1 up")

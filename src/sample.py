@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sequencematch import script
 from sequencematch.settings.evaluation import Evaluation
+from sequencematch.settings.families import FAMILIES
 from sequencematch.settings.noise import Noise
 from sequencematch.settings.options import add_settings, settings_from
 
@@ -21,9 +22,9 @@ def main() -> None:
     parser.add_argument("--examples", type=Path, required=True, help="folder of examples")
     parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer folder")
     parser.add_argument("--policy", type=Path, help="model folder that proposes wrong tokens (corruption 'model')")
-    parser.add_argument("--output", type=Path, required=True, help="samples to write (JSON lines)")
-    parser.add_argument("--repair", type=Path, required=True, help="answers to wrong tokens to write (JSON)")
-    parser.add_argument("--showcase", type=Path, required=True, help="shown examples to write (JSON lines)")
+    parser.add_argument("--output", type=script.output, required=True, help="samples to write (JSON lines)")
+    parser.add_argument("--repair", type=script.output, required=True, help="answers to wrong tokens to write (JSON)")
+    parser.add_argument("--showcase", type=script.output, required=True, help="shown examples to write (JSON lines)")
     parser.add_argument("--seed", type=int, required=True, help="seed of the samples")
     script.add_gpus_option(parser)
     args = parser.parse_args()
@@ -49,7 +50,7 @@ def main() -> None:
     policy.to(processes.device)
     splits, facts = load_examples(args.examples)
     examples, family = splits[evaluation.split], facts["family"]
-    if family == "text":
+    if FAMILIES[family].judged:
         evaluation = settings_from(args, Evaluation, {*READ, "shown"})
 
     completions = complete(policy, examples, family, noise.kind, evaluation, args.seed, tokenizer)

@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("--method", required=True, help="name of the method, e.g. sm or sm_js")
     parser.add_argument("--eta", type=float, required=True, help="noise level of the run; 0 for mle and uls")
     parser.add_argument("--seed", type=int, required=True, help="seed of the run")
-    parser.add_argument("--output", type=Path, required=True, help="metrics.json to write")
+    parser.add_argument("--output", type=script.output, required=True, help="metrics.json to write")
     args = parser.parse_args()
     run = {name: getattr(args, name) for name in ("scale", "task", "method", "eta", "seed")}
     write_json(args.output, score(run, args.samples, args.repair, args.model, args.examples, args.judged))

@@ -1,13 +1,13 @@
 """Make the tokenizer: of a pretrained model, or of the training split.
 
-That of arithmetic knows its words, digits and characters, that of translations and text frequent strings of bytes.
+That of generated questions knows their words, digits and characters, that of a corpus frequent strings of bytes.
 """
 
 from pathlib import Path
 
 from sequencematch import script
 from sequencematch.errors import UserError
-from sequencematch.settings.data import Language
+from sequencematch.settings.data import DATA, OF_TOKENIZER, Language
 from sequencematch.settings.model import Model
 from sequencematch.settings.options import add_settings, settings_from
 
@@ -16,10 +16,10 @@ PRETRAINED = ("source", "revision", "trust_remote_code")  # the settings that sa
 
 def main() -> None:
     parser = script.parser(__doc__)
-    add_settings(parser, Language, {"vocabulary"})
+    add_settings(parser, Language, OF_TOKENIZER)
     add_settings(parser, Model, PRETRAINED)
     parser.add_argument("--data", type=Path, required=True, help="dataset folder")
-    parser.add_argument("--output", type=Path, required=True, help="tokenizer folder to write")
+    parser.add_argument("--output", type=script.output, required=True, help="tokenizer folder to write")
     args = parser.parse_args()
     settings_from(args, Language, ())  # a wrong value is named before anything is read
     model = settings_from(args, Model, {"source"})
@@ -36,14 +36,14 @@ def main() -> None:
     else:
         data, source = load(args.data)
         family = source.get("settings", {}).get("family")
-        if family is None or "train" not in data:
+        if family not in DATA or "train" not in data:
             raise UserError(f"'{args.data}' holds no questions, pairs or documents: give a folder of a dataset")
         train = data["train"]
         texts = [text for name in ("prompt", "completion", "text") if name in train.features for text in train[name]]
-        if family == "arithmetic":
-            tokenizer = train_tokenizer(texts)
+        if issubclass(DATA[family], Language):
+            tokenizer = train_byte_tokenizer(texts, settings_from(args, Language, OF_TOKENIZER).vocabulary)
         else:
-            tokenizer = train_byte_tokenizer(texts, settings_from(args, Language, {"vocabulary"}).vocabulary)
+            tokenizer = train_tokenizer(texts)
     with atomic_folder(args.output) as folder:
         tokenizer.save(folder)
     provenance.record(args, args.output)

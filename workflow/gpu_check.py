@@ -38,7 +38,6 @@ SHAPE, SCALE = "paper", "gpu"  # scales whose costs are measured, and whose tabl
 PARITY = {
     "Flex attention": ["tests/model/test_attention.py"],
     "the compiled projection": ["tests/model/test_projection.py"],
-    "static decoding": ["tests/sampling/test_rollout.py"],
     "4-bit gradients after rollouts": ["tests/model/test_policy.py"],
     "two processes": ["tests/model/test_processes.py"],
 }

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from sequencematch.errors import UserError
+from sequencematch.store.provenance import output
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 # Errors of the machine, in words. Any other OSError is a mistake in the program and keeps its traceback.
@@ -119,7 +120,7 @@ def add_stage_options(parser: argparse.ArgumentParser) -> None:
     """The files every training script reads and writes."""
     parser.add_argument("--noised", type=Path, required=True, help="folder of noised examples to train on")
     parser.add_argument("--tokenizer", type=Path, required=True, help="folder of the tokenizer")
-    parser.add_argument("--output", type=Path, required=True, help="model folder to write")
+    parser.add_argument("--output", type=output, required=True, help="model folder to write")
     parser.add_argument("--resume", type=Path, required=True, help="folder for this run's checkpoints")
     parser.add_argument("--seed", type=int, required=True, help="seed of this run")
     add_gpus_option(parser)

@@ -89,7 +89,9 @@ def follow(command: Command, tree: Path) -> None:
 def make(command: Command, tree: Path) -> None:
     """The target exists; where it runs the workflow, Snakemake plans what make would run."""
     planned = subprocess.run(["make", "-n", *shlex.split(command.words)[1:]], cwd=ROOT, capture_output=True, text=True)
-    assert planned.returncode == 0 and 'workflow/typed.py "' not in planned.stdout, planned.stdout + planned.stderr
+    assert planned.returncode == 0 and "workflow/check_make_arguments.py '" not in planned.stdout, (
+        planned.stdout + planned.stderr
+    )
     for line in planned.stdout.replace("\\\n", " ").splitlines():
         if match := re.match(r"\S*python workflow/run\.py (.*)", line):
             words = re.sub(r"--report \S+ --report-after-run", "", match[1])
@@ -112,14 +114,16 @@ def offered(command: Command, tree: Path) -> None:
 def elsewhere(command: Command, tree: Path) -> None:
     """It names a folder of the reader's machine: make knows the target."""
     planned = subprocess.run(["make", "-n", *shlex.split(command.words)[1:]], cwd=ROOT, capture_output=True, text=True)
-    assert planned.returncode == 0 and 'workflow/typed.py "' not in planned.stdout, planned.stdout + planned.stderr
+    assert planned.returncode == 0 and "workflow/check_make_arguments.py '" not in planned.stdout, (
+        planned.stdout + planned.stderr
+    )
 
 
 CHECKS = [
     (r"make .*model=\{source: /(models|path)/.*", elsewhere),
     (r"make( .*)?", make),
     (r"\.venv/bin/sequencematch (sample|trace|export) .*", run),
-    (r"\.venv/bin/python (src|workflow)/\w+\.py --help", run),
+    (r"\.venv/bin/python (src|workflow|trials)/\w+\.py --help", run),
     (r"\.venv/bin/python examples/\w+\.py", run),
     (r"\.venv/bin/python -m pytest .*", collect),
     (r"\.venv/bin/snakemake( .*)?--unlock", run),

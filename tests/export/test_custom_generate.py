@@ -7,6 +7,7 @@ compared with what the network itself computes.
 import itertools
 import math
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -156,9 +157,11 @@ def test_a_window_matters_to_that_test(numbers):
     assert loop(network("mistral"), PROMPTS[0]) != loop(network("mistral", sliding_window=None), PROMPTS[0])
 
 
+@pytest.mark.parametrize("family", ["mistral", "gemma2", "gpt_oss"])  # the last two have no sdpa
 @pytest.mark.parametrize("attention", ["eager", "flex_attention"])
-def test_attention_is_as_it_was_afterwards(attention, numbers):
-    lm = network("mistral")
+def test_attention_is_as_it_was_afterwards(attention, family, numbers):
+    lm = network(family)
+    assert_as_looped(lm, numbers, Looped(numbers, ratio=0.5, limit=4), batch(), takeback_ratio=0.5)
     lm.set_attn_implementation(attention)
     lm.train()
     generate(model=lm, **batch(), takeback_ratio=0.5, max_new_tokens=4)
@@ -272,6 +275,26 @@ def test_drafts_are_repaired(lm, numbers):
     assert kept[:, 7:].tolist() == [draft] * 3
 
 
+def test_padding_is_no_draft(lm):
+    options = {"takeback_ratio": 1e-9, "max_new_tokens": 3, "pad_token_id": 2}  # the end of a sequence, too
+    for draft in ([[3, 4, 5], [6, 2, 2], [2, 2, 8]], [[3, 4, 5], [6], [8]]):
+        torch.manual_seed(0)
+        found = generate(model=lm, **batch(), **options, draft_ids=draft)[:, 7:].tolist()
+        assert found[0] == [3, 4, 5] and found[1][0] == 6 and found[2][0] == 8
+        assert all(2 not in row[:2] for row in found)
+
+
+@pytest.mark.parametrize("ratio", [1e-9, 0.5])
+def test_the_end_is_forced_at_the_last_action(lm, ratio):
+    options = {"takeback_ratio": ratio, "do_sample": True, "top_k": 0, "eos_token_id": None, "max_new_tokens": 30}
+    torch.manual_seed(0)
+    found = generate(model=lm, **batch(), **options, forced_eos_token_id=5, return_dict_in_generate=True)
+    torch.manual_seed(0)
+    plain = generate(model=lm, **batch(), **options, return_dict_in_generate=True)
+    assert torch.equal(found.actions[:, :29], plain.actions[:, :29]) and (found.actions[:, 29] == 5).all()
+    assert (found.log_policy[:, 29] < 0).all()
+
+
 def test_where_no_token_reaches_the_bar_the_likeliest_stands(lm):
     """Otherwise nothing could ever be written there."""
     options = {"do_sample": True, "top_k": 0, "max_new_tokens": 40, "eos_token_id": None}
@@ -379,6 +402,48 @@ def test_families_that_cannot_rewind_are_refused():
             generate(model=lm, input_ids=torch.tensor([[1, 3]]), takeback_ratio=0.3)
 
 
+@pytest.mark.parametrize("family", ["roberta", "xlm-roberta", "camembert"])
+def test_networks_that_compute_something_else_by_position_are_refused(family):
+    """Positions of RoBERTa begin at the padding token's id plus 1."""
+    lm = AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **SMALL, is_decoder=True))
+    with pytest.raises(ValueError, match=r"cannot be sampled with deletions \(its logits after 8 tokens"):
+        generate(model=lm, **batch(), takeback_ratio=0.3)
+
+
+def test_what_changes_at_a_length_is_found_where_texts_reach_it(monkeypatch):
+    monkeypatch.setattr(custom_generate, "_windows", lambda model: {"full": ("full_attention", 0)})
+    lm = network("mistral", sliding_window=10)
+    generate(model=lm, **batch(), takeback_ratio=0.3, max_new_tokens=3)
+    with pytest.raises(ValueError, match="after 18 tokens"):
+        generate(model=lm, **batch(), takeback_ratio=0.3, max_new_tokens=30)
+
+
+def test_a_model_is_compared_with_itself_once(lm):
+    calls = []
+    handle = lm.register_forward_pre_hook(lambda *_: calls.append(1))
+    for _ in range(2):
+        generate(model=lm, **batch(), takeback_ratio=0.3, do_sample=False, max_new_tokens=3, draft_ids=[[], [], []])
+    handle.remove()
+    assert len(calls) <= 2 * 4
+
+
+@pytest.mark.parametrize("kind", ["PromptTuningConfig", "PrefixTuningConfig", "PromptEncoderConfig"])
+@pytest.mark.parametrize("direct", [True, False])
+def test_tuned_tokens_of_peft_are_refused(kind, direct):
+    import peft
+
+    options = {"encoder_hidden_size": 8} if kind == "PromptEncoderConfig" else {}
+    tuned = peft.get_peft_model(
+        network("llama"), getattr(peft, kind)(task_type="CAUSAL_LM", num_virtual_tokens=4, **options)
+    )
+    arguments = {**batch(), "takeback_ratio": 0.3, "max_new_tokens": 3}
+    by_folder = partial(tuned.generate, custom_generate=str(ROOT / "takeback"), trust_remote_code=True)
+    with pytest.raises(ValueError, match="does not read the tuned tokens of P"):
+        (partial(generate, model=tuned) if direct else by_folder)(**arguments)
+    with tuned.disable_adapter():
+        by_folder(**arguments)
+
+
 def test_position_embeddings_that_depend_on_the_length_are_refused():
     rope = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0, "original_max_position_embeddings": 16}
     lm = network("llama", rope_parameters=rope)
@@ -407,7 +472,7 @@ def test_what_makes_no_sense_is_refused(lm, options, words):
 
 def test_the_folder_for_any_model_holds_this_file():
     shipped = ROOT / "takeback/custom_generate/generate.py"
-    assert shipped.read_bytes() == Path(custom_generate.__file__).read_bytes(), "cp the library's file over it"
+    assert shipped.is_symlink() and shipped.resolve() == Path(custom_generate.__file__).resolve()
 
 
 def test_the_folder_works_in_plain_transformers(lm, capsys):

@@ -134,12 +134,14 @@ def test_a_failed_write_leaves_the_old_folder(folder):
 
 
 def test_leftovers_of_a_killed_write_are_cleared(tmp_path):
-    leftover = tmp_path / ".data.partial"
-    leftover.mkdir()
-    (leftover / "stale").write_text("x")
+    leftover, own = tmp_path / ".data.sequencematch.partial", [tmp_path / ".data.partial", tmp_path / ".data.replaced"]
+    for folder in (leftover, *own):
+        folder.mkdir()
+        (folder / "stale").write_text("x")
     save(SPLITS, tmp_path / "data", {})
-    assert not (tmp_path / "data/stale").exists()
-    assert not leftover.exists()
+    save(SPLITS, tmp_path / "data", {})
+    assert not (tmp_path / "data/stale").exists() and not leftover.exists()
+    assert all((folder / "stale").exists() for folder in own)  # somebody's
 
 
 def test_text_and_json(tmp_path):

@@ -63,9 +63,11 @@ def tiny_llama(vocabulary: int = BKSPC, implementation: str = "sdpa") -> LlamaFo
     return LlamaForCausalLM(config)
 
 
-def tiny_policy() -> Policy:
+def tiny_policy(deletions: int = 1) -> Policy:
     """A float32 policy with ``<bkspc>`` whose offset head is not at its initial zero."""
-    policy = Policy(tiny_llama(), backspace=True)
+    policy = Policy(tiny_llama(), backspace=True, deletions=deletions)
+    if deletions > 1:
+        nn.init.normal_(policy.bkspc_row, std=0.3)
     for parameter in policy.offset.parameters():
         nn.init.normal_(parameter, std=0.5)
     return policy

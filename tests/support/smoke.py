@@ -5,7 +5,19 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-WORKFLOW = ("Snakefile", "profiles", "workflow", "envs", "config.yaml", "src", "examples", "docs", "tests", "README.md")
+WORKFLOW = (
+    "Snakefile",
+    "profiles",
+    "workflow",
+    "trials",
+    "envs",
+    "config.yaml",
+    "src",
+    "examples",
+    "docs",
+    "tests",
+    "README.md",
+)
 
 
 def run_smoke(tree: Path, *words: str) -> subprocess.CompletedProcess:

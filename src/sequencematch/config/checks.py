@@ -15,8 +15,10 @@ from sequencematch.config.feasible import check_feasible
 from sequencematch.config.names import check_names
 from sequencematch.data import documents, pairs
 from sequencematch.errors import UserError
+from sequencematch.settings.data import Language, Translation
 from sequencematch.settings.decodings import decoding_options
 from sequencematch.settings.explain import sentence, unknown
+from sequencematch.settings.families import FAMILIES
 from sequencematch.settings.map import Map, readings_of
 from sequencematch.settings.model import Model
 
@@ -62,10 +64,11 @@ def _check_names(config: Config, write: Write) -> None:
         for method in table.methods:
             if method not in config.methods:
                 raise UserError(unknown(f"{write(('tables', name, 'methods'))}: '{method}'", method, config.methods))
-            if config.loss_of(method).relabels and config.tasks[table.task].data.family == "text":
+            family = config.tasks[table.task].data.family
+            if config.loss_of(method).relabels and not FAMILIES[family].reference:
                 raise UserError(
                     f"{write(('tables', name, 'methods'))} holds '{method}', which needs a reference completion for "
-                    f"each prompt, and text has none (task {table.task}): leave it out"
+                    f"each prompt, and {family} has none (task {table.task}): leave it out"
                 )
     if config.map:
         _check_map(config, config.map, write)
@@ -100,13 +103,13 @@ def _check_map(config: Config, described: Map, write: Write) -> None:
 
 
 def _check_perturbed(decodings: Sequence[str], task: Task, place: str) -> None:
-    """Only questions of arithmetic have digits to be wrong."""
-    if task.data.family == "arithmetic":
+    """Only some families have wrong tokens of their own, such as another digit."""
+    if FAMILIES[task.data.family].task_noise:
         return
     for name in decodings:
         if "perturbed_task" in decoding_options(name):
             raise UserError(
-                f"{place}: '{name}' writes digits, which a task of {task.data.family} has not: "
+                f"{place}: '{name}' has no meaning in a task of {task.data.family}: "
                 "choose perturbed_random or perturbed_model"
             )
 
@@ -133,11 +136,8 @@ def _check_overhead(config: Config, name: str, write: Write) -> None:
 def check_files(config: Config) -> None:
     """Raises UserError where a file of a corpus that a task needs is not there. Paths are relative to this folder."""
     for task in config.tasks:
-        data = config.tasks[task].data
-        if data.family == "arithmetic":
-            continue
-        source = config.sources[data.source].extracted(data.source, data.family)
-        for file in itertools.chain(*source.files.values()):
+        data, source = config.tasks[task].data, config.source(task)
+        for file in itertools.chain(*source.files.values()) if source and isinstance(data, Language) else ():
             if file not in config.made and not Path(file).is_file():
                 raise UserError(
                     f"'{file}' is not there: task {task} needs it (sources.{data.source}); "
@@ -147,12 +147,11 @@ def check_files(config: Config) -> None:
 
 def _check_source(config: Config, task: str, write: Write) -> None:
     """Check that the task's corpus has what its family needs."""
-    data = config.tasks[task].data
-    if data.family == "arithmetic":
+    data, source = config.tasks[task].data, config.source(task)
+    if source is None or not isinstance(data, Language):
         return
-    source = config.sources[data.source].extracted(data.source, data.family)
     try:
-        if data.family == "translation":
+        if isinstance(data, Translation):
             pairs.check_source(source, data)
         else:
             documents.check_source(source)
@@ -204,28 +203,29 @@ def _check_settings(config: Config, task: str, method: str | None, write: Write)
         )
     check_feasible(config, task, method, write, write_in_force)
     _check_evaluation(config, task, in_force, write_in_force)
-    if in_force["noise"].kind == "task" and in_force["data"].family != "arithmetic":
+    family = in_force["data"].family
+    if in_force["noise"].kind == "task" and not FAMILIES[family].task_noise:
         raise UserError(
-            f"{write_in_force('noise', 'kind')} is 'task', which writes digits, but must be one of random, "
-            f"unigram, model in a task of {in_force['data'].family} (task {task})"
+            f"{write_in_force('noise', 'kind')} is 'task', but must be one of random, unigram, model in a task of "
+            f"{family} (task {task})"
         )
 
 
 def _check_evaluation(config: Config, task: str, in_force: InForce, write_in_force: WriteInForce) -> None:
     """Check that the measurements exist in the task's family."""
     data, evaluation = in_force["data"], in_force["evaluation"]
-    if "task" in evaluation.corruptions and data.family != "arithmetic":
+    if "task" in evaluation.corruptions and not FAMILIES[data.family].task_noise:
         raise UserError(
-            f"{write_in_force('evaluation', 'corruptions')} holds 'task', which writes digits, but may hold random, "
-            f"unigram and model alone in a task of {data.family} (task {task})"
+            f"{write_in_force('evaluation', 'corruptions')} holds 'task', but may hold random, unigram and model alone "
+            f"in a task of {data.family} (task {task})"
         )
     _check_perturbed(evaluation.decodings, config.tasks[task], write_in_force("evaluation", "decodings"))
-    if data.family != "text":
+    if not FAMILIES[data.family].judged:
         return
-    if evaluation.max_actions < data.continuation:
+    if evaluation.max_actions < data.lengths[1]:
         raise UserError(
             f"{write_in_force('evaluation', 'max_actions')} is {evaluation.max_actions}, but must be at least "
-            f"data.continuation ({data.continuation}), and more, so that deletions leave as many tokens (task {task})"
+            f"data.continuation ({data.lengths[1]}), and more, so that deletions leave as many tokens (task {task})"
         )
     if not evaluation.judge and config.judge_method is None:
         raise UserError(

@@ -4,11 +4,11 @@ Every task may override any section. A method may override only the sections tha
 """
 
 from functools import cache, cached_property
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, TypedDict, Union
 
 from pydantic import Discriminator, Field, Tag, field_validator
 
-from sequencematch.settings.data import MADE, Arithmetic, Source, Text, Translation
+from sequencematch.settings.data import DATA, MADE, Dataset, Language, Source
 from sequencematch.settings.evaluation import Evaluation
 from sequencematch.settings.losses import LOSSES, Loss
 from sequencematch.settings.map import Map, Reading, readings_of
@@ -29,15 +29,15 @@ def _family(data: Any) -> str | None:
     return data.get("family") if isinstance(data, dict) else getattr(data, "family", None)
 
 
-Data = (
-    Annotated[Arithmetic, Tag("arithmetic")] | Annotated[Translation, Tag("translation")] | Annotated[Text, Tag("text")]
-)
+TAGGED = [Annotated[section, Tag(family)] for family, section in DATA.items()]
 
 
 class Task(Section):
     """A task: its data, the decodings it is sampled with, and the settings that differ from the configuration's."""
 
-    data: Data = Field(discriminator=Discriminator(_family), description="the task's examples, of one family")
+    data: Union[*TAGGED] = Field(  # type: ignore[valid-type]
+        discriminator=Discriminator(_family), description="the task's examples, of one family"
+    )
     noise: Overrides = {}
     model: Overrides = {}
     optimiser: Overrides = {}
@@ -99,7 +99,7 @@ class Jobs(Section):
 class InForce(TypedDict):
     """The settings in force for a job, by section."""
 
-    data: Arithmetic | Translation | Text
+    data: Dataset
     noise: Noise
     model: Model
     optimiser: Optimiser
@@ -158,9 +158,7 @@ class Config(Section):
     def source(self, task: str) -> Source | None:
         """The corpus of a task's examples; None where they are generated questions."""
         data = self.tasks[task].data
-        if data.family == "arithmetic":
-            return None
-        return self.sources[data.source].extracted(data.source, data.family)
+        return self.sources[data.source].extracted(data.source, data.family) if isinstance(data, Language) else None
 
     @property
     def packages(self) -> list[str]:

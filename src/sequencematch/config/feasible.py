@@ -6,6 +6,7 @@ from sequencematch.config.experiment import Config, InForce
 from sequencematch.config.pretrained import context_of
 from sequencematch.errors import UserError
 from sequencematch.results.bleu import check_language
+from sequencematch.settings.data import Translation
 from sequencematch.settings.losses import LOSSES
 from sequencematch.store.hub import check_source
 
@@ -26,7 +27,7 @@ def check_feasible(
     for place, source in places.items():
         if source not in ("", SCRATCH) and source not in config.made:
             _explained(f"{place} (task {task})", check_source, "model", source)
-    if data.family == "translation":
+    if isinstance(data, Translation):
         _explained(write(("tasks", task, "data", "languages")), check_language, data.languages[-1])
     _check_lengths(task, in_force, write, say)
     _check_batches(config, task, method, in_force, say)

@@ -12,8 +12,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from sequencematch.config.experiment import Config
-from sequencematch.settings.data import OF_CORPUS, OF_PACKAGE
+from sequencematch.settings.data import OF_CORPUS, OF_EXAMPLES, OF_PACKAGE, OF_TOKENIZER
 from sequencematch.settings.evaluation import Evaluation
+from sequencematch.settings.families import FAMILIES
 from sequencematch.settings.losses import BASE_READS, BC_READS
 from sequencematch.settings.options import escaped, label, options
 from sequencematch.store.code_digest import SOURCE, code_digests
@@ -61,7 +62,7 @@ class Jobs:
         self.config = config
         self.folder = f"results/{config.scale}"
         families = {name: task.data.family for name, task in config.tasks.items()}
-        self.judged_tasks = [name for name, family in families.items() if family == "text"]
+        self.judged_tasks = [name for name, family in families.items() if FAMILIES[family].judged]
         self.text_tables = [name for name, table in config.tables.items() if table.task in self.judged_tasks]
         self.score_tables = [name for name in config.tables if name not in self.text_tables]
         self.table_tasks = list(dict.fromkeys(table.task for table in config.tables.values()))
@@ -136,13 +137,7 @@ class Jobs:
         """The settings that determine the rows of a task: its own, and those of its corpus."""
         source, data = self.config.source(wildcards.task), self._of(wildcards, "data")
         corpus = [] if source is None else [options(source, OF_CORPUS)]
-        return " ".join([options(data, self._data_read(wildcards, "dataset")), *corpus])
-
-    def _data_read(self, wildcards: Wildcards, stage: str) -> set[str]:
-        """The settings of a task's data that a stage reads."""
-        fields = set(type(self._of(wildcards, "data")).model_fields)
-        later = {"tokenizer": {"vocabulary"} & fields, "examples": {"longest", "prompt", "continuation"} & fields}
-        return later.get(stage, fields - set().union(*later.values()))
+        return " ".join([options(data, type(data).model_fields.keys() - OF_TOKENIZER - OF_EXAMPLES), *corpus])
 
     def corpus_files(self, wildcards: Wildcards) -> list[str]:
         """The files on this machine that a task's corpus is read from."""
@@ -158,13 +153,13 @@ class Jobs:
         model, data = self._of(wildcards, "model"), self._of(wildcards, "data")
         if model.source != "scratch":
             return options(model, {"source", "revision", "trust_remote_code"})
-        return f"{options(model, {'source'})} {options(data, self._data_read(wildcards, 'tokenizer'))}"
+        return f"{options(model, {'source'})} {options(data, OF_TOKENIZER)}"
 
     def examples_options(self, wildcards: Wildcards) -> str:
         """The settings of the encoding. The context is left out for a pretrained model, whose tokenizer knows it."""
         model, data = self._of(wildcards, "model"), self._of(wildcards, "data")
         context = options(model, {"context"} if model.source == "scratch" else set())
-        return f"{options(data, self._data_read(wildcards, 'examples'))} {context}"
+        return f"{options(data, OF_EXAMPLES)} {context}"
 
     def injected_policy(self, wildcards: Wildcards) -> str | list:
         """The model that writes wrong tokens, if one does. Clean data (eta 0) have none."""

@@ -16,6 +16,7 @@ import psutil
 
 from sequencematch.config.experiment import Config
 from sequencematch.errors import UserError
+from sequencematch.settings.data import Language
 from sequencematch.settings.model import Model
 
 TRAINING = ("pretrain_base", "pretrain_bc", "finetune")
@@ -185,7 +186,7 @@ def references(jobs: Sequence[Planned], config: Config) -> list[Reference]:
     ]
     for task in _tasks(jobs, ("make_dataset",)):
         data = config.tasks[task].data
-        if data.family == "arithmetic":
+        if not isinstance(data, Language):
             continue
         source = config.sources[data.source]
         if source.kind == "hub" and not _is_path(source.name):

@@ -1,9 +1,10 @@
-"""From a dataset's rows to examples of token ids, for each family of tasks.
+"""From a dataset's rows to examples of token ids.
 
 A tokenizer may change a text's spaces, case or Unicode form. What a model writes is decoded, so it is compared with the
 decoded reference. A tokenizer that loses characters of a question or an answer is refused.
 """
 
+import math
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -11,26 +12,20 @@ from typing import NamedTuple
 from sequencematch.data.examples import Example
 from sequencematch.data.tokenizer import Tokenizer
 from sequencematch.errors import UserError
-from sequencematch.settings.data import Arithmetic, Text, Translation
+from sequencematch.settings.data import Dataset, Text
+from sequencematch.settings.families import FAMILIES
 
 
-def encode_question(row: Mapping, tokenizer: Tokenizer, settings: Arithmetic) -> list[Example]:
-    """A question, and its solution with ``<eos>``."""
-    prompt, completion = tokenizer.prompt(row["prompt"]), tokenizer.completion(row["completion"])
-    _check_survives(row["prompt"], prompt, tokenizer)
-    return [Example(prompt, completion, row["base"], _check_survives(row["completion"], completion, tokenizer))]
-
-
-def encode_pair(row: Mapping, tokenizer: Tokenizer, settings: Translation) -> list[Example]:
-    """A sentence, and its translation with ``<eos>``. Empty if either is longer than ``settings.longest``.
+def encode_pair(row: Mapping, tokenizer: Tokenizer, settings: Dataset) -> list[Example]:
+    """A question, and its answer with ``<eos>``. Empty if either is longer than ``settings.longest``, if there is one.
 
     At the default of 64, which counts ``<bos>`` and ``<eos>``, both have fewer than 64 tokens of text (appendix E).
     """
     prompt, completion = tokenizer.prompt(row["prompt"]), tokenizer.completion(row["completion"])
-    if max(len(prompt), len(completion)) > settings.longest:
+    if max(len(prompt), len(completion)) > getattr(settings, "longest", math.inf):
         return []
     _check_survives(row["prompt"], prompt, tokenizer)
-    return [Example(prompt, completion, base=0, text=_check_survives(row["completion"], completion, tokenizer))]
+    return [Example(prompt, completion, row.get("base", 0), _check_survives(row["completion"], completion, tokenizer))]
 
 
 def encode_document(row: Mapping, tokenizer: Tokenizer, settings: Text) -> list[Example]:
@@ -69,18 +64,11 @@ def _characters(text: str) -> str:
     return "".join(c for c in folded if unicodedata.category(c)[0] not in "CZ")
 
 
-# By family: the section of its settings, how one row becomes examples (none if it is left out), and the column of the
-# text that the model has to write.
-FAMILIES: dict[str, tuple[type[Arithmetic | Translation | Text], Callable[..., list[Example]], str]] = {
-    "arithmetic": (Arithmetic, encode_question, "completion"),
-    "translation": (Translation, encode_pair, "completion"),
-    "text": (Text, encode_document, "text"),
-}
-
-# Why rows are left out; of arithmetic, none is.
-LEFT_OUT = {
-    "translation": "longer than longest ({0.longest}) tokens",
-    "text": "shorter than prompt + continuation ({0.prompt} + {0.continuation}) tokens",
+# How one row becomes examples (none if it is left out), the column of the text that the model has to write, and why
+# rows are left out; by whether the family has a reference.
+ENCODINGS: dict[bool, tuple[Callable[..., list[Example]], str, str]] = {
+    True: (encode_pair, "completion", "longer than longest ({0.longest}) tokens"),
+    False: (encode_document, "text", "shorter than prompt + continuation ({0.prompt} + {0.continuation}) tokens"),
 }
 
 
@@ -99,7 +87,7 @@ def encode_split(
     name: str,
     rows: Sequence[Mapping],
     tokenizer: Tokenizer,
-    settings: Arithmetic | Translation | Text,
+    settings: Dataset,
     context: int | None,
 ) -> Encoded:
     """A split as examples.
@@ -107,7 +95,7 @@ def encode_split(
     context: the most tokens the model takes, if that is known. Raises UserError with the first row that has more
     tokens, or characters that the tokenizer loses. Raises UserError if a split has no example.
     """
-    _, encode, written = FAMILIES[settings.family]
+    encode, written, why = ENCODINGS[FAMILIES[settings.family].reference]
     examples: list[Example] = []
     left_out, altered = 0, {}
     for number, row in enumerate(rows, start=1):
@@ -127,9 +115,8 @@ def encode_split(
                 f"context of {context}: raise model.context, or leave longer rows out"
             )
     if not examples:
-        why = LEFT_OUT[settings.family].format(settings)
         raise UserError(
-            f"no row of split '{name}' gives an example: all {left_out} are {why}; "
+            f"no row of split '{name}' gives an example: all {left_out} are {why.format(settings)}; "
             "change these settings of the task's data, or its source"
         )
     return Encoded(examples, left_out, altered)

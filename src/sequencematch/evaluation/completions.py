@@ -15,6 +15,7 @@ from sequencematch.sampling.rollout import Perturbation, Rollout, sample
 from sequencematch.seeding import generator, stable_seed
 from sequencematch.settings.decodings import concerns_backspace
 from sequencematch.settings.evaluation import Evaluation
+from sequencematch.settings.families import FAMILIES
 
 
 def complete(
@@ -35,7 +36,7 @@ def complete(
     If a decoding draws several answers, the record is that of the chosen one. ``pushes`` then counts the tokens written
     for all of them, including deleted tokens: it is the cost of the answer.
 
-    ``finished``: the sequence ended in ``<eos>``. In the family ``text``, completions have a fixed length instead.
+    ``finished``: the sequence ended in ``<eos>``. Without a reference, completions have a fixed length instead.
     There, a sequence is finished too if it has as many live tokens as the real continuation when its actions run out,
     and ``text`` is cut to that length. max_actions should exceed it, so that deletions leave enough tokens.
     """
@@ -50,7 +51,7 @@ def complete(
             chosen = choose(rollouts, texts, procedure.choice)
             rollout, live = rollouts[chosen], texts[chosen]
             finished = rollout.finished
-            if family == "text":
+            if not FAMILIES[family].reference:
                 finished = finished or len(live) >= len(example.completion)
                 live = live[: len(example.completion)]
             removed = removals(rollout.actions, example.completion, policy.bkspc)

@@ -12,6 +12,7 @@ from sequencematch.sampling.decoding import Decoding
 from sequencematch.sampling.rollout import sample
 from sequencematch.seeding import generator, stable_seed
 from sequencematch.settings.evaluation import Evaluation
+from sequencematch.settings.families import FAMILIES
 
 
 def with_last_of_prompt(example: Example) -> Example:
@@ -25,10 +26,10 @@ def show(
     """How the policy continues a prompt whose last token was replaced by a random other token.
 
     The first ``settings.shown`` prompts are used, without any selection, and actions are sampled at temperature 1. The
-    policy may delete the wrong token. Only text is shown, because prompts of other families end in fixed words that no
-    model here learns to write. There is nothing to show of a policy without ``<bkspc>``.
+    policy may delete the wrong token. Only passages are shown, because other prompts end in fixed words that no model
+    here learns to write. There is nothing to show of a policy without ``<bkspc>``.
     """
-    if family != "text" or not policy.backspace:
+    if FAMILIES[family].reference or not policy.backspace:
         return
     prompts = [example.prompt[:-1] for example in examples[: settings.shown]]
     last = [with_last_of_prompt(example) for example in examples[: settings.shown]]

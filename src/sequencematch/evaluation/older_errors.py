@@ -18,6 +18,7 @@ from sequencematch.sampling.rollout import Rollout, sample
 from sequencematch.seeding import generator, stable_seed
 from sequencematch.settings.decodings import concerns_backspace, decoding_options
 from sequencematch.settings.evaluation import Evaluation
+from sequencematch.settings.families import FAMILIES
 
 
 def older_errors(
@@ -34,7 +35,7 @@ def older_errors(
 
     Only examples whose greedy text does not end within d tokens are used. The results are lists with one entry for each
     of them: ``example``, its number; ``taken_back``, whether the wrong token was ever deleted; ``right``, whether the
-    final text is the reference (null for the family ``text``, which has no right answer); ``pushes``, tokens written
+    final text is the reference (null for a family without one); ``pushes``, tokens written
     after the d-th.
 
     kind: the noise that wrong tokens are drawn from; random tokens replace those of the kind 'model'. Decodings without
@@ -68,12 +69,12 @@ def older_errors(
             found[name][str(depth)] = {
                 "example": chosen,
                 "taken_back": [_taken_back(r, policy.bkspc) for r in rollouts],
-                "right": None
-                if family == "text"
-                else [
+                "right": [
                     r.finished and _live(r, policy) == examples[i].completion
                     for i, r in zip(chosen, rollouts, strict=True)
-                ],
+                ]
+                if FAMILIES[family].reference
+                else None,
                 "pushes": [sum(a < policy.bkspc for a in r.actions) - 1 - depth for r in rollouts],
             }
     return found

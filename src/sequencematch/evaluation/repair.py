@@ -15,6 +15,7 @@ from sequencematch.model.likely_noise import model_noise
 from sequencematch.model.policy import Policy
 from sequencematch.sampling.decoding import too_many
 from sequencematch.settings.evaluation import Evaluation
+from sequencematch.settings.families import FAMILIES
 
 
 def repair(
@@ -28,12 +29,12 @@ def repair(
 ) -> dict:
     """The content of repair.json: under ``answers``, the answers to every kind of corruption.
 
-    The completions of the evaluated split are corrupted; in the family ``text``, the last token of each prompt is
-    corrupted too, as in table 8. A policy without ``<bkspc>`` has no answers. proposer: folder of the policy that
+    The completions of the evaluated split are corrupted; of passages, the last token of each prompt is corrupted too,
+    as in table 8. A policy without ``<bkspc>`` has no answers. proposer: folder of the policy that
     proposes wrong tokens of the kind 'model'.
     """
     examples = splits[settings.split]
-    if family == "text":
+    if not FAMILIES[family].reference:
         examples = [with_last_of_prompt(example) for example in examples]
     found = {}
     for kind in settings.corruptions if policy.backspace else ():

@@ -138,9 +138,9 @@ def generate(
     distribution that tokens are drawn from (``takeback_ratio`` as ``min_p`` does). Its use is the repair of tokens that
     the model did not choose.
 
-    draft_ids: such tokens, for each prompt its own (int64 [B, D], or lists). They are written one by one instead of
-    what the model draws. After a deletion the model draws one token, and then the draft continues. The model continues
-    where the draft ends.
+    draft_ids: such tokens, for each prompt its own (int64 [B, D], or lists; padding tokens at either end are left out).
+    They are written one by one instead of what the model draws. After a deletion the model draws one token, and then
+    the draft continues. The model continues where the draft ends.
 
     Without a rule the model needs ``<bkspc>``. Its id is ``bkspc_token_id`` (here, or in the generation config or the
     model's config), or that of its name in ``tokenizer``. It never deletes a prompt token. ``bkspc_bias`` is added to
@@ -151,7 +151,8 @@ def generate(
     without padding; processors see one row at a time. The streamer receives the prompt, then every action.
 
     Returns int64 [B, L], or a ``BackspaceOutput``. Raises ValueError for arguments that this loop does not support, if
-    the prompt does not fit, and for a model whose attention cannot rewind.
+    the prompt does not fit, and for a model that computes something else here than alone: a few tokens are read in
+    both ways, at each length once for every model.
     """
     prompt = input_ids if input_ids is not None else inputs
     if prompt is None or prompt.dim() != 2 or not prompt.shape[1]:
@@ -166,13 +167,10 @@ def generate(
     for name, value in (("takeback", takeback), ("takeback_ratio", takeback_ratio)):
         if not 0 <= value < 1:
             raise ValueError(f"{name} is a share of probability, from 0 (off) to below 1, not {value}")
-    drafts = [torch.as_tensor(d).flatten().tolist() for d in draft_ids] if draft_ids is not None else [[]] * len(prompt)
-    if len(drafts) != len(prompt):
-        raise ValueError(f"{len(prompt)} prompts need as many rows of draft_ids, not {len(drafts)}")
-
     device = model.get_input_embeddings().weight.device
     prompt = prompt.to(device)
     model._prepare_special_tokens(config, attention_mask is not None, device=device)
+    drafts = _drafts(draft_ids, len(prompt), config.pad_token_id)
     if attention_mask is None:
         attention_mask = model._prepare_attention_mask_for_generation(prompt, config, {})
     texts = [row[live.bool()].tolist() for row, live in zip(prompt, attention_mask.to(device), strict=True)]
@@ -185,12 +183,13 @@ def generate(
     if streamer is not None and getattr(streamer, "bkspc", 0) is None:
         streamer.bkspc = bkspc
     rows = [_Row(text, draft[::-1]) for text, draft in zip(texts, drafts, strict=True) for _ in range(copies)]
-    choose = _Choice(model, config, bkspc, bkspc_bias, rule, rows, logits_processor, prefix_allowed_tokens_fn)
+    choose = _Choice(model, config, bkspc, bkspc_bias, rule, rows, limit, logits_processor, prefix_allowed_tokens_fn)
     stop = _Stop(model, config, stopping_criteria, tokenizer, prompt.repeat_interleave(copies, 0))
     store = _Store(model, rows, limit if config.cache_implementation == "static" else None)
     if streamer is not None:
         streamer.put(prompt.cpu())
     with _sampling(model):
+        _probe(model, max(map(len, texts)) + limit)
         _run(rows, store, choose, stop, limit, streamer)
     if streamer is not None:
         streamer.end()
@@ -233,11 +232,80 @@ def _off(value) -> bool:
 
 def _refuse_unfit(model) -> None:
     """Deletions need attention that is told positions and masks, and a cache of keys and values in every layer."""
+    # peft's prompt tuning, prefix tuning and p-tuning reach the network through this method alone.
+    tuned = getattr(model.prepare_inputs_for_generation, "__self__", model)
+    if getattr(getattr(tuned, "active_peft_config", None), "is_prompt_learning", False):
+        raise ValueError(
+            f"sampling with deletions does not read the tuned tokens of {tuned.active_peft_config.peft_type.value}: "
+            "use adapters in the network (LoRA, say), or the ordinary generate"
+        )
     name, kinds = type(model).__name__, set(_windows(model))
     fit = getattr(model, "_supports_attention_backend", False) and not getattr(model, "_is_stateful", False)
     positioned = "position_ids" in inspect.signature(model.forward).parameters
     if model.config.is_encoder_decoder or not fit or not positioned or not kinds <= {"full", "sliding", "chunked"}:
         raise ValueError(f"{name} cannot be sampled with deletions: its layers do not take masks by position")
+
+
+def _drafts(given, rows: int, pad: int | None) -> list[list[int]]:
+    """A draft for each of so many prompts, without the padding around it."""
+    drafts = [[]] * rows if given is None else [torch.as_tensor(draft).flatten().tolist() for draft in given]
+    if len(drafts) != rows:
+        raise ValueError(f"{rows} prompts need as many rows of draft_ids, not {len(drafts)}")
+    kept = [[place for place, token in enumerate(draft) if token != pad] or [-1] for draft in drafts]
+    return [draft[places[0] : places[-1] + 1] for draft, places in zip(drafts, kept, strict=True)]
+
+
+# Largest error of a logit in standard deviations of all of them, as in training (model/fitness.py).
+TOLERANCE = {torch.float32: 1e-3, torch.float16: 0.05}
+ROUNDED = 0.45  # in bfloat16, and for weights of few bits
+PROBED = 8  # tokens of the shortest text, and tokens beyond each length at which a network may change
+LENGTHS = ("window", "chunk", "block", "local", "span", "stride", "dilat", "sink", "sparse", "original_max")
+
+
+def _probe(model, reach: int) -> None:
+    """Compare with the model's own pass, at the lengths below ``reach`` at which it may compute something else."""
+    named = [
+        length
+        for name, length in vars(model.config.get_text_config()).items()
+        if isinstance(length, int) and any(part in name for part in LENGTHS)
+    ]
+    probed = model.__dict__.setdefault("_probed_with_deletions", set())  # which lengths, as long as the model lives
+    for length in sorted({PROBED, *(PROBED + length for length in named if PROBED < length < reach)} - probed):
+        try:
+            error = _error(model, length)
+        # What networks raise that take no mask by position, no position ids, or no cache of ours.
+        except (AttributeError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError) as failure:
+            raise _unfit(model, " ".join(str(failure).split())[:200] or type(failure).__name__) from failure
+        rounded = ROUNDED if getattr(model, "is_quantized", False) else TOLERANCE.get(model.dtype, ROUNDED)
+        if not error < rounded:
+            raise _unfit(model, f"its logits after {length} tokens are not those of its own pass over them")
+        probed.add(length)
+
+
+def _unfit(model, why: str) -> ValueError:
+    return ValueError(f"{type(model).__name__} cannot be sampled with deletions ({why}): choose another model")
+
+
+def _error(model, length: int) -> float:
+    """The largest error of a logit after a deletion, in standard deviations, next to a row of another depth."""
+    ids = max(1, model.get_output_embeddings().weight.shape[0] - 3)  # the first three are often special
+    text = [3 + (7 * i * i + 3 * i) % ids for i in range(length)]
+    rows = [_Row(text[:-4], []), _Row(text[:-5], [])]
+    store, attention = _Store(model, rows, None), model.config._attn_implementation
+    if length <= PROBED:  # a short text is read by the network's own attention
+        model.set_attn_implementation("eager")
+    expected = model(input_ids=store._tensor([text]), use_cache=False).logits[0, -5:].float()
+    model.set_attn_implementation(attention)
+    store.read_prompts()
+    for token in text[-4:]:
+        for row in rows:
+            row.tokens.append(text[0])
+        store.read_last(keep_states=True)
+        for row in rows:
+            row.tokens[-1] = token
+        store.read_last(keep_states=True)
+    found = torch.stack([rows[0].states[n] for n in range(5)]).float()
+    return float((found - expected).abs().max() / expected.std())
 
 
 def _windows(model) -> dict[str, tuple[str, int]]:
@@ -295,8 +363,8 @@ def _sampling(model):
     """Evaluation mode, and attention that takes dense masks."""
     training, attention = model.training, model.config._attn_implementation
     model.eval()
-    if attention not in ("sdpa", "eager"):
-        model.set_attn_implementation("sdpa")
+    if attention not in ("sdpa", "eager"):  # sdpa knows no softcapping and no sinks
+        model.set_attn_implementation("sdpa" if model._supports_sdpa else "eager")
     try:
         yield
     finally:
@@ -374,8 +442,10 @@ def _run(rows: list[_Row], store: "_Store", choose: "_Choice", stop: "_Stop", li
 class _Choice:
     """The next action of a row: its number, its log pi(a|s), and whether the rule takes it back."""
 
-    def __init__(self, model, config, bkspc: int, bias: float, rule: _Rule, rows, processors, allowed):
-        self.bkspc, self.bias, self.rule, self.rows = bkspc, bias, rule, rows
+    def __init__(self, model, config, bkspc: int, bias: float, rule: _Rule, rows, limit: int, processors, allowed):
+        self.bkspc, self.bias, self.rule, self.rows, self.limit = bkspc, bias, rule, rows, limit
+        # transformers' own processor would count live tokens, up to its default length.
+        self.last, config.forced_eos_token_id = _ids(config.forced_eos_token_id), None
         self.greedy = not config.do_sample or config.temperature == 0
         # An exported config suppresses <bkspc> for the sake of the ordinary loop.
         config.suppress_tokens = [t for t in config.suppress_tokens or () if t != bkspc] or None
@@ -435,9 +505,8 @@ class _Choice:
 
     def _probabilities(self, logits: Tensor, rows: list[_Row], drawing: list[int]) -> Tensor:
         """The distribution over actions, [n, A], after the bias and all logits processors."""
-        scores = logits
+        scores = logits.clone()
         if self.bkspc < logits.shape[1]:
-            scores = logits.clone()
             ruled_out = torch.tensor([bool(self.rule) or not row.tokens for row in rows], device=logits.device)
             scores[:, self.bkspc] += self.bias
             scores[:, self.bkspc].masked_fill_(ruled_out, -torch.inf)
@@ -445,6 +514,10 @@ class _Choice:
             ids = (torch.tensor([row.text + row.tokens], device=logits.device) for row in rows)
             each = zip(drawing, ids, scores.split(1), strict=True)
             scores = torch.cat([self.by_row[b](live, score) for b, live, score in each])
+        for k, row in enumerate(rows):
+            if self.last and len(row.actions) == self.limit - 1:
+                scores[k] = -torch.inf
+                scores[k, self.last] = 0.0
         for processor in self.for_all:
             scores = processor(None, scores)
         if scores.device.type == "mps":  # which has no float64
@@ -469,8 +542,7 @@ class _Stop:
     """What ends a sequence: ``eos``, and the stopping criteria, which see live tokens only."""
 
     def __init__(self, model, config, criteria, tokenizer, prompt: Tensor):
-        eos = config.eos_token_id if config.eos_token_id is not None else []
-        self.eos = {eos} if isinstance(eos, int) else set(torch.as_tensor(eos).tolist())
+        self.eos = set(_ids(config.eos_token_id))
         self.prompt = prompt
         config.max_length = config._eos_token_tensor = None  # counted here, in actions
         self.criteria = model._get_stopping_criteria(config, criteria if criteria is not None else [], tokenizer)
@@ -591,6 +663,11 @@ class _Store(Cache):
 
     def _tensor(self, values: list) -> Tensor:
         return torch.tensor(values, device=self.model.get_input_embeddings().weight.device)
+
+
+def _ids(value) -> list[int]:
+    """Token ids as a generation config has them: none, one or several."""
+    return torch.as_tensor([] if value is None else value).flatten().tolist()
 
 
 def _padded(rows: list[list], value: float, like: Tensor) -> Tensor:

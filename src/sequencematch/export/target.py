@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from sequencematch.errors import UserError
-from sequencematch.store.files import read_json, reason, write_json
+from sequencematch.store.files import check_place, read_json, write_json
 from sequencematch.store.provenance import file_digests
 
 MANIFEST = ".export.json"  # lists the files of an export, with their SHA-256
@@ -17,31 +17,18 @@ def check_target(output: Path, checkpoint: Path) -> Path:
 
     Raises UserError where the model of ``checkpoint`` cannot be written there, or where files would be lost.
     """
+    check_place(output)
     target = Path(os.path.abspath(output))
     source = Path(os.path.realpath(checkpoint))
-    other = "choose another folder"
-    if "\0" in str(target) or not str(output).strip() or os.fsencode(target).decode("utf-8", "ignore") != str(target):
-        raise UserError(f"{str(output)!a} is no name of a folder: {other}")
     if Path(os.path.realpath(target)) in [source, *source.parents]:
-        raise UserError(f"'{output}' holds the trained model itself: {other}")
-    try:
-        parent = next(folder for folder in target.parents if os.path.lexists(folder))
-        os.stat(target.with_name(f".{target.name}.replaced"))  # the longest name that will be used
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError) as error:
-        raise UserError(f"'{output}' cannot be a folder ({reason(error)}): {other}") from None
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise UserError(f"'{output}' cannot be written, because '{parent}' is no folder that you may write to: {other}")
-    if os.path.lexists(target):
+        raise UserError(f"'{output}' holds the trained model itself: choose another folder")
+    if target.exists():
         _check_replaceable(target, checkpoint)
     return target
 
 
 def _check_replaceable(target: Path, checkpoint: Path) -> None:
-    if target.is_symlink() or not target.is_dir():
-        raise UserError(f"'{target}' exists and is no exported model: choose another folder")
-    if not any(target.iterdir()):
+    if target.is_dir() and not any(target.iterdir()):
         return
     if not (target / MANIFEST).is_file():
         raise UserError(f"'{target}' exists and is no exported model: choose another folder")

@@ -36,13 +36,13 @@ def new_policy(model: Model, vocabulary: int, special_ids: Mapping[str, Ids], ba
     torch.manual_seed(seed)
     if model.source == "scratch":
         check_memory(model, vocabulary)
-        return Policy(_scratch_lm(model, vocabulary, special_ids), backspace, model.static_decoding, model.deletions)
+        return Policy(_scratch_lm(model, vocabulary, special_ids), backspace, model.deletions)
     from sequencematch.model.fitness import check_fitness
 
     origin = network_files(model.source)
     lm = _pretrained_lm(model)
     lm.config.eos_token_id = end_tokens(lm, special_ids.get("eos"), model.source)
-    policy = Policy(lm, backspace, model.static_decoding, model.deletions)
+    policy = Policy(lm, backspace, model.deletions)
     policy.origin = origin
     check_fitness(policy, model.source)
     return policy

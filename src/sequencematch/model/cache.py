@@ -5,20 +5,15 @@ work here: the caller goes back to a lower depth, whose hidden state is still th
 entry above it. The caches of transformers can only rewind all rows by the same number of tokens, or none.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from transformers.cache_utils import Cache, StaticLayer
 
 from sequencematch.core import Inputs
 from sequencematch.model.attention import hidden_states
-
-# Forward passes of fixed shapes read the cache up to a multiple of this many positions.
-STRIDE = 128
 
 
 @dataclass
@@ -62,10 +57,7 @@ class _Layer(StaticLayer):
 class StateCache(Cache):
     """The states of up to ``rows`` stacks of at most ``length`` tokens, for one policy.
 
-    The caller keeps the depths and assigns rows. Memory is allocated at the first ``push``. With the policy's
-    ``static_decoding``, a push of one token to each active row has one of a few shapes, independent of the number of
-    rows and their depths. On a GPU, each shape is captured once as a CUDA graph, so that its kernels are launched
-    together.
+    The caller keeps the depths and assigns rows. Memory is allocated at the first ``push``.
     """
 
     def __init__(self, policy, rows: int, length: int):
@@ -74,7 +66,6 @@ class StateCache(Cache):
         self.hidden: Tensor | None = None  # [rows, 1, length, d], laid out as keys and values are
         self._rows = rows
         self._place = _Place()
-        self._graphs: dict[int, _Graph] = {}  # by the depth that they read
         super().__init__(layer_class_to_replicate=partial(_Layer, rows, length, self._place))
 
     def push(self, rows: slice, token: Tensor, first: Tensor) -> None:
@@ -84,8 +75,6 @@ class StateCache(Cache):
         it leaves above a row's depth are never seen, and later pushes overwrite them.
         """
         place, device, length = self._place, token.device, token.shape[1]
-        if self.policy.static_decoding and length == 1 and not rows.start and self.hidden is not None:
-            return self._push_in_shape(token, first)
         position = first[:, None] + torch.arange(length, device=device)
         lowest, highest = torch.stack(first.aminmax()).tolist()
         place.rows, place.depth = rows, highest + length
@@ -101,30 +90,6 @@ class StateCache(Cache):
             self.hidden = hidden.new_zeros(self._rows, 1, self.length, hidden.shape[-1])
         _written(self.hidden, hidden, place)
 
-    def _push_in_shape(self, token: Tensor, first: Tensor) -> None:
-        """``push`` of one token to each of the first n rows, computed for all rows.
-
-        The other rows hold garbage anyway.
-        """
-        depth = min(self.length, -(-(int(first.max()) + 1) // STRIDE) * STRIDE)
-        padding = (0, self._rows - len(first))
-        inputs = [F.pad(t, padding)[:, None] for t in (token[:, 0], first)]
-        if not token.is_cuda:
-            return self._step(depth, *inputs)
-        if depth not in self._graphs:
-            self._graphs[depth] = _Graph(partial(self._step, depth), *inputs)
-        self._graphs[depth](*inputs)
-
-    def _step(self, depth: int, token: Tensor, position: Tensor) -> None:
-        """Push token int64 [rows, 1] at position int64 [rows, 1], without reading or moving their values."""
-        place = self._place
-        rows = torch.arange(self._rows, device=token.device)[:, None]
-        place.rows, place.index, place.depth = slice(None), (rows, position), depth
-        allowed = torch.arange(depth, device=token.device) <= position[..., None]
-        hidden = hidden_states(self.policy.lm, Inputs(token, position, mask=allowed), self)[:, None]
-        assert self.hidden is not None, "the first push allocates it"
-        _written(self.hidden, hidden, place)
-
     def preferences(self, rows: Tensor, position: Tensor) -> Tensor:
         """l(a|s) of each state up to a constant, float32 [n, A], at rows and positions int64 [n]. No forward pass."""
         assert self.hidden is not None, "push comes first"
@@ -134,27 +99,3 @@ class StateCache(Cache):
         """Copy the stacks in rows ``source`` to rows ``target``, both int64 [n]."""
         for store in (self.hidden, *(s for layer in self.layers for s in (layer.keys, layer.values))):
             store[target] = store[source]
-
-
-class _Graph:
-    """A step of a cache as a CUDA graph, called with inputs of the shapes that it was captured with.
-
-    Its results are written to the cache. Repeating it on the same inputs changes nothing.
-    """
-
-    def __init__(self, step: Callable[[Tensor, Tensor], None], token: Tensor, position: Tensor):
-        self.inputs = token.clone(), position.clone()
-        # A warm-up call on another stream: what libraries set up at their first call must not be part of the graph.
-        stream, current = torch.cuda.Stream(), torch.cuda.current_stream()
-        stream.wait_stream(current)
-        with torch.cuda.stream(stream):
-            step(*self.inputs)
-        current.wait_stream(stream)
-        self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
-            step(*self.inputs)
-
-    def __call__(self, token: Tensor, position: Tensor) -> None:
-        for own, given in zip(self.inputs, (token, position), strict=True):
-            own.copy_(given)
-        self.graph.replay()

@@ -25,16 +25,14 @@ class Policy(nn.Module):
     ``bkspc``: the id of the first, which is the vocabulary's size; the others follow. ``bkspc_row``: their rows,
     [deletions, d], or [d] for one.
 
-    ``static_decoding``: how it is sampled from (``cache.StateCache``). ``context``: the longest sequence it takes, in
-    tokens; at first what the network's configuration says. ``origin``: the files that a pretrained network was loaded
-    from, by digest (``origin.network_files``).
+    ``context``: the longest sequence it takes, in tokens; at first what the network's configuration says. ``origin``:
+    the files that a pretrained network was loaded from, by digest (``origin.network_files``).
     """
 
-    def __init__(self, lm, backspace: bool, static_decoding: bool = False, deletions: int = 1):
+    def __init__(self, lm, backspace: bool, deletions: int = 1):
         super().__init__()
         self.lm = lm
         self.backspace = backspace
-        self.static_decoding = static_decoding
         self.deletions = deletions
         self.context: int = lm.config.max_position_embeddings
         self.origin: dict[str, str] = {}

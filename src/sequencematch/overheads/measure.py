@@ -165,8 +165,6 @@ def measure_sampling(model: Model, settings: Overhead) -> Measured:
             "generate": partial(_by_generate, bench, many, case.continuation, eos),
             "ours": partial(_by_sample, bench, many, Decoding(case.continuation), eos, backspace=False),
         }
-        if bench.policy.device.type == "cuda":  # other devices capture no graphs
-            works["ours_static"] = partial(works["ours"], static=True)
         values += in_turn(works, settings.repeats, name)
     pops = partial(_by_sample, bench, prompts, bench.decoding(case, prompts), None, backspace=True)
     values += in_turn({"ours": pops}, 1, f"a share of {settings.pops:g} are pops")
@@ -210,10 +208,9 @@ def _by_sample(
     decoding: Decoding,
     eos: list[int] | None,
     backspace: bool,
-    static: bool = False,
 ) -> dict[str, float]:
     policy = bench.policy
-    policy.backspace, policy.lm.config.eos_token_id, policy.static_decoding = backspace, eos, static
+    policy.backspace, policy.lm.config.eos_token_id = backspace, eos
     streams = [stable_seed("overhead", "sampling", k) for k in range(len(prompts))]
     start = now(policy)
     rollouts, counts = sample(policy, prompts, decoding, streams, batch=bench.settings.generate)

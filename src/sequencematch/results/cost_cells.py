@@ -21,7 +21,6 @@ LABELS = {
     "state_tree": "state tree",
     "generate": "`generate` of transformers",
     "ours": "our sampler",
-    "ours_static": "our sampler, CUDA graphs",
     "all_logits": "all logits at once",
     "training": "as in training",
     "between": "SM, rollouts between steps",

@@ -17,6 +17,7 @@ from sequencematch.results.bleu import corpus_bleu
 from sequencematch.results.cells import csv_text
 from sequencematch.results.intervals import Estimate, Resampled, corrected, resampled_mean, resampled_score
 from sequencematch.results.metrics_file import read_metrics
+from sequencematch.settings.families import FAMILIES
 from sequencematch.settings.map import MINUS, Reading, Side
 
 LEVEL = 0.05
@@ -83,7 +84,7 @@ def reader(results: Path, seeds: Sequence[int]) -> Callable[[Side], Measured]:
         if len(digests) > 1:
             raise UserError(f"the seeds of '{results}/{side.run}' answered different questions: sample them again")
         decoded = [run["decodings"][side.decoding] for run in runs]
-        if runs[0]["family"] == "translation":
+        if FAMILIES[runs[0]["family"]].score == "bleu":
             points = resampled_score(np.array([d["statistics"] for d in decoded]), corpus_bleu)
         else:
             points = resampled_mean(100 * np.array([list(d["correct"]) for d in decoded], dtype=float))

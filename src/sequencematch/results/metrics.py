@@ -36,6 +36,7 @@ from pathlib import Path
 
 from sequencematch.errors import UserError
 from sequencematch.results.bleu import translation_scores
+from sequencematch.settings.families import FAMILIES
 from sequencematch.store.facts import read_facts
 from sequencematch.store.files import read_json, read_json_lines, reason
 from sequencematch.store.provenance import check_made_from, identity, made_from
@@ -133,11 +134,11 @@ def translation(samples: list[Sample], language: str | None = None) -> dict:
     return translation_scores([sample.text for sample in samples], [sample.solution for sample in samples], language)
 
 
-# How each family's decodings are scored from their samples and the language written; text is judged by a model instead.
-SCORES: dict[str, Callable[[list[Sample], str | None], dict]] = {
-    "arithmetic": lambda samples, language: accuracy(samples),
-    "translation": translation,
-    "text": lambda samples, language: {},
+# How a family's scores are computed from the samples of a decoding and the language written.
+SCORES: dict[tuple[str, ...], Callable[[list[Sample], str | None], dict]] = {
+    ("accuracy",): lambda samples, language: accuracy(samples),
+    ("bleu", "chrf"): translation,
+    (): lambda samples, language: {},
 }
 
 
@@ -243,8 +244,8 @@ def read_budget(model: Path, examples: Path) -> tuple[str, dict, dict]:
     trained, encoded = (read_facts(folder, "make it again") for folder in (model, examples))
     try:
         family, settings, files = encoded["family"], trained["settings"], trained.get("network_files")
-        if family not in SCORES:
-            raise KeyError(f"a family out of {', '.join(SCORES)}")
+        if family not in FAMILIES:
+            raise KeyError(f"a family out of {', '.join(FAMILIES)}")
         budget = {
             "base_steps": trained["base_steps"],
             "steps": trained["steps"],
@@ -263,18 +264,19 @@ def read_budget(model: Path, examples: Path) -> tuple[str, dict, dict]:
 def score(run: dict, samples: Path, repair: Path, model: Path, examples: Path, judged: Path | None = None) -> dict:
     """The content of metrics.json; ``run`` holds scale, task, method, eta and seed; ``judged`` is for text."""
     family, budget, facts = read_budget(model, examples)
-    if (family == "text") != (judged is not None):
-        given = "needs --judged, the judge's file" if family == "text" else "takes no --judged: that is for text"
+    if FAMILIES[family].judged != (judged is not None):
+        given = "needs --judged, the judge's file" if FAMILIES[family].judged else "takes no --judged: that is for text"
         raise UserError(f"a task of the family '{family}' {given}")
     _check_belong_together(samples, repair, judged, model, examples)
     decodings = read_samples(samples)
     language = read_facts(examples, "make it again").get("language")
+    scores = SCORES[FAMILIES[family].scores]
     by_decoding, of_run = read_judged(judged, decodings) if judged else ({}, {})
     return {
         **run,
         "family": family,
         "decodings": {
-            name: score_decoding(decoded) | SCORES[family](decoded, language) | by_decoding.get(name, {})
+            name: score_decoding(decoded) | scores(decoded, language) | by_decoding.get(name, {})
             for name, decoded in decodings.items()
         },
         **of_run,

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from sequencematch.errors import UserError
 from sequencematch.results.bleu import STATISTICS, corpus_bleu
+from sequencematch.settings.families import FAMILIES
 from sequencematch.settings.losses import LOSSES
 from sequencematch.store.files import read_json, read_record, record_of
 from sequencematch.store.provenance import identity, made_from
@@ -93,7 +94,7 @@ class _Metrics(_Part):
     scale: str = ""
     task: str = ""
     method: str = ""
-    family: Literal["arithmetic", "translation", "text"] = "arithmetic"
+    family: Literal[*FAMILIES] = "arithmetic"  # type: ignore[valid-type]
     eta: float = Field(default=0, ge=0, lt=1)
     seed: int = 0
     decodings: dict[str, _Decoding] = {}

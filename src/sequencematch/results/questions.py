@@ -12,6 +12,7 @@ from sequencematch.data.tokenizer import Tokenizer, load_tokenizer
 from sequencematch.results.deletions import pieces
 from sequencematch.results.runs import Run, evaluated_split, read_records
 from sequencematch.results.showcase import marked
+from sequencematch.settings.families import FAMILIES
 
 SHOWN = 4  # questions of a task
 
@@ -59,18 +60,18 @@ def _outcome(run: Run, record: dict) -> str:
     same = record["text"] == record["solution"]
     if not record["finished"]:
         return "cut off"
-    words = {"arithmetic": ("wrong", "right"), "translation": ("", "the reference")}
-    return words.get(run.family, ("", ""))[same]
+    words = {"accuracy": ("wrong", "right"), "bleu": ("", "the reference")}
+    return words.get(FAMILIES[run.family].score, ("", ""))[same]
 
 
 def typed_example(runs: Sequence[Run], results: Path) -> Question | None:
     """The first sampled answer of SequenceMatch that deletes and equals the reference; else the first that deletes.
 
-    Arithmetic comes first, because every reader can check it. None if nothing was deleted.
+    Questions come first, because every reader can check their answer. None if nothing was deleted.
     """
     deleting = None
     chosen = [run for run in runs if run.variant.family == "sm" and run.seed == runs[0].seed]
-    for run in sorted(chosen, key=lambda run: run.family != "arithmetic"):
+    for run in sorted(chosen, key=lambda run: FAMILIES[run.family].score != "accuracy"):
         for record in read_records(run, "sampled"):
             right = record["finished"] and record["text"] == record["solution"]
             if record["pops"] and (right or deleting is None):

@@ -23,14 +23,13 @@ from sequencematch.results.paper import Reported, find
 from sequencematch.results.quantities import describe
 from sequencematch.results.variants import Variant
 from sequencematch.settings.decodings import without_rule
+from sequencematch.settings.families import FAMILIES
 
 BASELINES = ("mle", "bc")
 BACKSPACE = {"corrupted": "repair_rate", "clean": "false_alarm_rate"}
 # The column of each quantity in a run's ``per_example`` rows [question, deleted, right].
 OLDER_ERRORS = {"taken_back": 1, "right_after_error": 2}
 STATISTICS = ("pops_per_sequence", "wrong_pop_share", "cut_off_share")
-# The score that a family's tables are about, and what else they show.
-SCORES = {"arithmetic": ("accuracy",), "translation": ("bleu", "chrf")}
 
 
 def table_of(name: str, comparison: Comparison, cells: Sequence[Cell]) -> Table:
@@ -41,7 +40,7 @@ def table_of(name: str, comparison: Comparison, cells: Sequence[Cell]) -> Table:
 
 def measure(comparison: Comparison, numbers: Sequence[Reported]) -> list[Cell]:
     """Every quantity of every variant, with the paper's number from ``numbers`` where there is one."""
-    task, (metric, *others) = comparison.first["task"], SCORES[comparison.family]
+    task, (metric, *others) = comparison.first["task"], FAMILIES[comparison.family].scores
     cells = []
     for decoding in comparison.decodings:
         variants = [variant for variant in comparison.variants if comparison.has(variant, decoding)]
@@ -71,7 +70,7 @@ def _gain_of_rule(
 
 
 def _resampled(comparison: Comparison, variant: Variant, decoding: str) -> Resampled:
-    if comparison.family == "translation":
+    if FAMILIES[comparison.family].score == "bleu":
         return resampled_score(comparison.statistics(variant, decoding), corpus_bleu)
     return resampled_mean(comparison.correct(variant, decoding))
 

@@ -7,7 +7,7 @@ from sequencematch.results.comparison import Comparison
 from sequencematch.results.document import Block, Bullets, Grid, Heading, Paragraph
 from sequencematch.results.older_errors import older_error_blocks
 from sequencematch.results.quantities import describe
-from sequencematch.results.score_cells import SCORES, STATISTICS, baselines
+from sequencematch.results.score_cells import STATISTICS, baselines
 from sequencematch.results.words import (
     INTERVAL,
     capital,
@@ -24,13 +24,14 @@ from sequencematch.results.words import (
     variants_grid,
     with_spread,
 )
+from sequencematch.settings.families import FAMILIES
 
 IN_SHORT = "In short"
 
 
 def scores_page(table: Table, comparison: Comparison) -> list[Block]:
     """What the intervals support, the scores with the paper's, then differences and backspaces, and how it was made."""
-    metric, *others = SCORES[comparison.family]
+    metric, *others = FAMILIES[comparison.family].scores
     label = describe(metric).label
     return [
         Heading(IN_SHORT),
@@ -63,9 +64,10 @@ def _repair(table: Table, comparison: Comparison) -> list[Block]:
 
 
 def _how_scored(comparison: Comparison) -> Iterator[str]:
-    if comparison.family == "arithmetic":
+    score = FAMILIES[comparison.family].score
+    if score == "accuracy":
         yield "Accuracy is exact match of the final text. A sequence that was cut off counts as wrong."
-    if comparison.family == "translation":
+    if score == "bleu":
         signature = comparison.first["decodings"][comparison.decodings[0]]["signature"]
         yield (
             "Scores are of the final text. A sequence that was cut off counts with the text it has. By sacrebleu: "

@@ -16,6 +16,7 @@ class Dataset(Section):
     validation: Count = setting(500, "validation examples, for every choice made before the tables")
     test: Count = setting(500, "test examples, read by the tables alone")
     seed: int = setting(0, "seed of which examples these are (shared by all runs)")
+    family: str = setting("", "kind of the examples, an entry of FAMILIES")
 
     @classmethod
     def group(cls) -> str:
@@ -87,6 +88,17 @@ class Text(Language):
         """Every passage has exactly these lengths."""
         return self.prompt, self.continuation
 
+
+# The section of each family.
+DATA: dict[str, type[Dataset]] = {
+    "arithmetic": Arithmetic,
+    "translation": Translation,
+    "text": Text,
+}
+
+# The settings that the tokenizer and the encoding read; the others determine the rows.
+OF_TOKENIZER = {"vocabulary"}
+OF_EXAMPLES = {"longest", "prompt", "continuation"}
 
 # What is made from a source of kind 'package', in its folder corpora/<source>/.
 MADE = {

@@ -27,11 +27,7 @@ class Model(Section):
     lora_alpha: Annotated[int, Field(ge=1, le=2**20)] = setting(16, "scale of LoRA adapters")
     gradient_checkpointing: bool = setting(False, "recompute activations in the backward pass")
     deletions: Annotated[int, Field(ge=1, le=64)] = setting(
-        1,
-        "most tokens that one action deletes: <bkspc> deletes one, <bkspc_2> two, ...; each has a row of weights",
-    )
-    static_decoding: bool = setting(
-        False, "sample with forward passes of few fixed shapes, which a GPU launches whole (CUDA graphs)"
+        1, "most tokens that one action deletes: <bkspc> deletes one, <bkspc_2> two, ...; each has a row of weights"
     )
 
     @model_validator(mode="after")

@@ -4,6 +4,7 @@ The record of a result ``<name>`` is the file ``<name>.provenance.json`` next to
 SHA-256 of its files. Every function here that reads a file compares the two. A file without a record is not compared.
 """
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -12,6 +13,7 @@ import math
 import os
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,19 +22,57 @@ from sequencematch.errors import UserError
 
 RECORD = ".provenance.json"
 LARGEST = 2**30  # bytes of a file that is read into memory at once
+WHOLE = {".json", ".jinja", ".txt", ".model", ".py", ".yaml"}  # files of models that libraries read at once
 RECORD_DEPTH = 3  # folders between a file and the result that it belongs to
 RERUN = "run the step that makes it"
 
 
+# --------------------------------------------------------------------------------------------------
+# Writing
+# --------------------------------------------------------------------------------------------------
+
+
+def check_place(text: str | Path) -> None:
+    """Raises UserError if nothing can be written at a path: it is no name, its folder is closed, or a link is there."""
+    path, other = Path(os.path.abspath(text)), "name another path"
+    if (
+        not str(text).strip()
+        or not path.name
+        or "\0" in str(text)
+        or os.fsencode(path).decode("utf-8", "ignore") != str(path)
+    ):
+        raise UserError(f"{str(text)!a} is no name of a file or folder: {other}")
+    try:
+        parent = next(folder for folder in path.parents if os.path.lexists(folder))
+        with contextlib.suppress(FileNotFoundError):
+            os.stat(_aside(path, "replaced"))  # the longest name that will be used
+        with tempfile.TemporaryFile(dir=parent):
+            pass
+    except (OSError, ValueError) as error:
+        raise UserError(f"'{text}' cannot be written ({reason(error)}): {other}") from None
+    _check_replaceable(path)
+
+
+def _check_replaceable(path: Path) -> None:
+    """Raises UserError where a path is a link, a device, a pipe or a socket."""
+    if os.path.lexists(path) and stat.S_IFMT(path.lstat().st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
+        raise UserError(f"'{path}' is a link, a device or a pipe, which is never replaced: name another path")
+
+
+def _aside(path: Path, role: str) -> Path:
+    """Where we keep a result while it is written, next to its path; no file of anybody else has such a name."""
+    return path.with_name(f".{path.name}.sequencematch.{role}")
+
+
 @contextmanager
 def atomic_folder(path: Path | str) -> Iterator[Path]:
-    """An empty folder to fill. When the block ends without an error, it replaces ``path``.
+    """An empty folder to fill. When the block ends without an error, it replaces the folder ``path``.
 
     Everything is synced to disk before the rename. If the block raises, ``path`` is unchanged. A killed process leaves
-    ``.<name>.partial`` behind, which the next attempt removes.
+    its partial folder behind, which the next attempt removes.
     """
     path = Path(path)
-    partial, replaced = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.replaced")
+    partial, replaced = _aside(path, "partial"), _aside(path, "replaced")
     for leftover in (partial, replaced):
         shutil.rmtree(leftover, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -40,7 +80,10 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
         yield partial
         for entry in [*partial.rglob("*"), partial]:
             _sync(entry)
+        _check_replaceable(path)
         if path.exists():  # no portable call swaps two folders, so the old one steps aside for a moment
+            if not path.is_dir():
+                raise UserError(f"'{path}' is a file, and a folder is written: name another path")
             path.rename(replaced)
         partial.rename(path)
     finally:
@@ -57,10 +100,13 @@ def write_text_atomically(path: Path | str, text: str) -> None:
 def write_atomically(path: Path | str, content: bytes) -> None:
     """Write ``content`` to ``path``, which always holds either the old or the new content."""
     path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
+    partial = _aside(path, "partial")
+    _check_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    partial.unlink(missing_ok=True)
     try:
-        partial.write_bytes(content)
+        with partial.open("xb") as file:  # never through a link
+            file.write(content)
         _sync(partial)
         partial.replace(path)
     finally:
@@ -153,10 +199,15 @@ def read_csv(path: Path | str, remedy: str = RERUN, delimiter: str = ",") -> lis
 
 
 def check_regular(folder: Path | str) -> None:
-    """Raises UserError if a folder that a library will read by itself holds a FIFO, a device or a socket."""
+    """Raises UserError if a folder that a library will read by itself holds what may never end.
+
+    That is a FIFO, a device or a socket, or a text of more than ``LARGEST`` bytes: libraries read those at once.
+    """
     for path in sorted(Path(folder).rglob("*")):
         if not path.is_file() and not path.is_dir():
             raise UserError(f"'{path}' is not a regular file: delete it")
+        if path.suffix in WHOLE and path.stat().st_size > LARGEST:
+            raise UserError(f"'{path}' is larger than the {LARGEST:,} bytes allowed: get the folder again")
 
 
 def parse_object(text: str, place: str, remedy: str = RERUN) -> dict:
@@ -218,7 +269,7 @@ def read_record(output: Path) -> dict:
     kinds = {"sha256": dict, "commit": str, "uncommitted_changes": bool}
     wrong = [name for name, kind in kinds.items() if not isinstance(content.get(name), kind)]
     if wrong or not all(isinstance(digest, str) for digest in content["sha256"].values()):
-        raise UserError(f"'{file}' states no {', '.join(wrong) or 'digests'}: delete '{output}' and run again")
+        raise UserError(f"'{file}' states no {', '.join(wrong) or 'digests'}: delete it and '{output}', and run again")
     return content
 
 

@@ -18,12 +18,35 @@ from pathlib import Path
 
 from sequencematch.errors import UserError
 from sequencematch.store.code_digest import SOURCE, code_digest
-from sequencematch.store.files import read_record, record_of, write_json
+from sequencematch.store.files import check_place, read_record, record_of, write_json
 
 PACKAGES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "numpy", "mathematics-dataset", "sympy")
 # Variables that tell git of another repository than the one in the folder where it runs.
 GIT_PLACES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX")
 STARTED = time.time()
+
+
+def output(text: str) -> Path:
+    """The path that an option names as a result of the running script, checked before any work.
+
+    Nothing may be there, or an unchanged earlier result of the same script, as its record says. Raises UserError for
+    whatever else would be lost or broken: files of others, links, devices, pipes.
+    """
+    check_place(text)
+    path, other = Path(os.path.abspath(text)), "move it away, or name another path"
+    script, there = Path(sys.argv[0]).name, os.path.lexists(path)
+    if not os.path.lexists(record_of(path)):
+        if there and not (path.is_dir() and not any(path.iterdir())):
+            raise UserError(f"'{text}' is there, and no record says that {script} made it: {other}")
+        return Path(text)
+    check_place(record_of(path))
+    made = read_record(path)
+    if there and made.get("script") != script:
+        raise UserError(f"'{text}' was made by {made.get('script')}, not by {script}: {other}")
+    hidden = {file.name for file in path.rglob(".*")} - {".snakemake_timestamp"}
+    if there and (hidden or file_digests(path) != made["sha256"]):
+        raise UserError(f"'{text}' was changed after {script} made it: {other}")
+    return Path(text)
 
 
 def record(args: argparse.Namespace, *outputs: Path) -> None:

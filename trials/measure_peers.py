@@ -5,7 +5,7 @@ runs in the same environment, so that both use the same version of transformers.
 For example:
 
     python -m venv /tmp/rewind && /tmp/rewind/bin/pip install torch==2.13.0 backtracking-llm==0.3.1 "transformers<5"
-    python workflow/measure_peers.py --model FOLDER --peers backtracking-llm=/tmp/rewind/bin/python --output peers
+    python trials/measure_peers.py --model FOLDER --peers backtracking-llm=/tmp/rewind/bin/python --output peers
 """
 
 import json
@@ -13,7 +13,7 @@ import subprocess
 from pathlib import Path
 from statistics import median
 
-from trials import keep
+from keep import keep
 
 from sequencematch import script
 from sequencematch.errors import UserError
@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=40, help="tokens of a completion (default: 40)")
     parser.add_argument("--batch", type=int, default=8, help="prompts at once, for ours (default: 8)")
     parser.add_argument("--threads", type=int, default=2, help="of each process; they take turns (default: 2)")
-    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument("--output", type=script.output, required=True, help="folder to write")
     args = parser.parse_args()
     pairs = [given.partition("=") for given in args.peers]
     for name, _, python in pairs:

@@ -26,14 +26,14 @@ def model(tmp_path_factory):
 def test_which_words_were_taken_back():
     """Three words of one, two and one tokens; 9 deletes. The second word loses both of its tokens."""
     actions = [1, 2, 9, 7, 3, 9, 8, 4, 5]
-    assert load_script("workflow/measure_repair.py").repaired([[1], [2, 3], [4]], actions, 9) == (
+    assert load_script("trials/measure_repair.py").repaired([[1], [2, 3], [4]], actions, 9) == (
         [False, True, False],
         [None, 7, None],
     )
 
 
 def test_wrong_words_stand_in_the_draft_alone():
-    measure_repair = load_script("workflow/measure_repair.py")
+    measure_repair = load_script("trials/measure_repair.py")
     for passage in measure_repair.passages(20):
         assert all(place >= measure_repair.PROMPT for place in passage.right)
         assert all(passage.words[place] != word for place, word in passage.right.items())
@@ -42,7 +42,7 @@ def test_wrong_words_stand_in_the_draft_alone():
 @pytest.mark.slow
 def test_repairs_are_measured(model, tmp_path):
     words = ["--passages", 4, "--batch", 3, "--ratios", 0.5, "--output", tmp_path / "out"]
-    command = [sys.executable, ROOT / "workflow/measure_repair.py", "--model", model, *words]
+    command = [sys.executable, ROOT / "trials/measure_repair.py", "--model", model, *words]
     subprocess.run(list(map(str, command)), check=True, cwd=ROOT)
     counts = json.loads((tmp_path / "out/measured.json").read_text())["0.5"]
     assert (
@@ -55,7 +55,7 @@ def test_repairs_are_measured(model, tmp_path):
 def test_the_worker_compares_with_a_pass_over_the_live_tokens(model):
     requests = [{"check": True, "length": 6}, {"seed": 1, "batch": 4, "length": 6}, {"seed": 1, "length": 6}]
     done = subprocess.run(
-        [sys.executable, ROOT / "workflow/peer_worker.py", "takeback", model, "1"],
+        [sys.executable, ROOT / "trials/peer_worker.py", "takeback", model, "1"],
         input="".join(json.dumps(request) + "\n" for request in requests),
         capture_output=True,
         text=True,

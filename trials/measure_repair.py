@@ -4,14 +4,14 @@ In each passage some words are replaced by other words of the manual. Its first 
 draft. A word is found if one of its tokens falls under the rule: in the unchanged text, or during repair, after words
 that the model wrote instead of others. A right word that is found is falsely accused. For example:
 
-    python workflow/measure_repair.py --model FOLDER --output repair
+    python trials/measure_repair.py --model FOLDER --output repair
 """
 
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from trials import keep
+from keep import keep
 
 from sequencematch import script
 from sequencematch.data.python_topics import python_topics
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--passages", type=int, default=60, help="texts to repair (default: 60)")
     parser.add_argument("--batch", type=int, default=20, help="texts at once (default: 20)")
     parser.add_argument("--ratios", type=float, nargs="+", default=[0.1, 0.01, 0.001], help="default: 0.1 0.01 0.001")
-    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument("--output", type=script.output, required=True, help="folder to write")
     args = parser.parse_args()
     if not (args.model / "config.json").is_file():
         raise UserError(f"'{args.model}' is no folder of a model (config.json is missing)")

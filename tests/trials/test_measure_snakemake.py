@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from support.workflow import copy_tree
+from support.workflow import ROOT, copy_tree
 
 WORK = """
 import sys, time
@@ -20,7 +20,7 @@ def test_snakemake_and_its_jobs_are_counted_apart(tmp_path):
     script = tree / "src/train_tokenizer.py"
     script.write_text(WORK + script.read_text())
     words = ["results/smoke/mul/tokenizer", "--cores", "1", "--config", "scale=smoke"]
-    command = [sys.executable, "workflow/measure_snakemake.py", *words]
+    command = [sys.executable, ROOT / "trials/measure_snakemake.py", *words]
     done = subprocess.run(command, cwd=tree, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     words = done.stdout.splitlines()[-1].split()

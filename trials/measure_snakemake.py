@@ -3,7 +3,7 @@
 It runs the workflow as ``make`` does, with the same words, and ends with one line. Processor seconds are counted, not
 wall time, so that a machine that does other things changes little. For example:
 
-    python workflow/measure_snakemake.py all --config scale=smoke
+    python trials/measure_snakemake.py all --config scale=smoke
 """
 
 import os
