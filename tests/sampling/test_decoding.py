@@ -143,7 +143,7 @@ def test_rejection_is_what_an_imitator_of_noised_data_would_do():
     # The imitator: draws, takes back, and draws again until it lets a token stand.
     stays = truth * (1 - answered)
     logits = torch.tensor(np.log([*truth, 0.3])).float()[None]
-    probability = action_probabilities(logits, torch.tensor([True]), Decoding(1, rejection=eta))[0, :-1]
+    probability = action_probabilities(logits, torch.tensor([[True]]), Decoding(1, rejection=eta))[0, :-1]
     np.testing.assert_allclose(probability, stays / stays.sum(), atol=3e-3)
     assert np.abs(probability - truth).max() > 0.02
 
