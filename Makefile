@@ -50,7 +50,7 @@ endif
 
 BIN := .venv/bin
 SETUP := .venv/installed
-RUN = $(BIN)/python workflow/run.py
+RUN = $(BIN)/python workflow/launcher/run.py
 OPTIONS = $(if $(GPUS),--resources gpu=$(GPUS)) $(CHANGES) $(ARGS)
 CHANGES = --config scale=$(SCALE) $(if $(NAME),name=$(NAME)) $(CONFIG)
 OWN_REPORT = results/$(or $(NAME),$(SCALE))/snakemake_report.html
@@ -63,10 +63,10 @@ OTHERS := map report gpu-check why status setup verify test test-all test-packag
 
 # What was given is checked before anything is set up or removed.
 check-arguments:
-	@"$$PYTHON" workflow/check_make_arguments.py
+	@"$$PYTHON" workflow/launcher/check_make_arguments.py
 
 .DEFAULT:
-	@"$$PYTHON" workflow/check_make_arguments.py '$(subst ','\'',$@)' $(TARGETS) $(OTHERS)
+	@"$$PYTHON" workflow/launcher/check_make_arguments.py '$(subst ','\'',$@)' $(TARGETS) $(OTHERS)
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -80,10 +80,10 @@ map: check-arguments $(SETUP)
 	@$(RUN) $@ --workflow-profile profiles/$(PROFILE) $(OPTIONS)
 
 why: check-arguments $(SETUP)
-	@$(BIN)/python workflow/why.py $(TARGET) $(OPTIONS)
+	@$(BIN)/python workflow/launcher/why.py $(TARGET) $(OPTIONS)
 
 status: check-arguments $(SETUP)
-	@$(BIN)/python workflow/status.py $(TARGET) $(OPTIONS)
+	@$(BIN)/python workflow/launcher/status.py $(TARGET) $(OPTIONS)
 
 # Snakemake's own report cannot be written about what a dry run did not make.
 report: check-arguments $(SETUP)
@@ -105,7 +105,7 @@ gpu-check: check-arguments $(SETUP)
 	@$(BIN)/python workflow/gpu_check.py $(ARGS)
 
 verify: check-arguments $(SETUP)
-	@$(BIN)/python workflow/verify.py $(CHANGES)
+	@$(BIN)/python workflow/launcher/verify.py $(CHANGES)
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not long"
@@ -132,7 +132,7 @@ reference: check-arguments $(SETUP)
 	@$(BIN)/python workflow/keep_reference.py $(SCALE)
 
 clean-results: check-arguments
-	@"$$PYTHON" workflow/clean_results.py $(or $(NAME),$(SCALE))
+	@"$$PYTHON" workflow/launcher/clean_results.py $(or $(NAME),$(SCALE))
 
 clean-setup:
 	rm -rf .venv

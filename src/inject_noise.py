@@ -19,6 +19,7 @@ def main() -> None:
     parser.add_argument("--eta", type=float, required=True, help="chance of a wrong token before each true one")
     parser.add_argument("--seed", type=int, required=True, help="seed of the noise")
     parser.add_argument("--policy", type=Path, help="model folder that writes wrong tokens (kind or rest 'model')")
+    script.add_kernels_option(parser)
     args = parser.parse_args()
     noise = settings_from(args, Noise, None if args.eta else ())
     deletions = settings_from(args, Model, {"deletions"} if args.eta else ()).deletions

@@ -115,7 +115,7 @@ def configuration(scale: str) -> Config:
 
 def making(scale: str, files: Sequence[str]) -> tuple[str, ...]:
     """The command that makes some results of a scale."""
-    return (sys.executable, "workflow/run.py", *files, "--cores", "all", "--config", f"scale={scale}")
+    return (sys.executable, "workflow/launcher/run.py", *files, "--cores", "all", "--config", f"scale={scale}")
 
 
 def is_done(piece: Piece) -> bool:

@@ -286,6 +286,15 @@ class Scores:
         return self.logit - self.value[:, :-1]
 
 
+def logsumexp(logits: Tensor) -> Tensor:
+    """log sum_a exp l_a over the last dimension, from log pi of the likeliest action: V = l - log pi.
+
+    torch.logsumexp calls exp and log of MKL, whose last bits differ between makers of CPUs; log_softmax does not
+    (``kernels.py``). It takes no longer.
+    """
+    return logits.amax(-1) - F.log_softmax(logits, dim=-1).amax(-1)
+
+
 def score(logits: Tensor, trajectories: StateIndex, deletions: int = 1) -> Scores:
     """Gather l(a_i|s_i) and V(s_i) from logits [B, L, A] at the input positions.
 
@@ -295,7 +304,7 @@ def score(logits: Tensor, trajectories: StateIndex, deletions: int = 1) -> Score
     logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
     bkspc = logits.shape[-1] - deletions
     # V where 0, 1, ... tokens may be deleted, [B, L, deletions + 1].
-    values = torch.stack([torch.logsumexp(logits[..., : bkspc + k], dim=-1) for k in range(deletions + 1)], dim=-1)
+    values = torch.stack([logsumexp(logits[..., : bkspc + k]) for k in range(deletions + 1)], dim=-1)
     rows = torch.arange(len(logits), device=logits.device)[:, None]
     state = trajectories.state
     return Scores(

@@ -165,11 +165,11 @@ def test_null_removes_a_key():
         # Families.
         (
             {"tasks": {"mul": {"data": {"family": "aritmetic"}}}},
-            "tasks.mul.data.family is 'aritmetic', but must be one of arithmetic, translation, text",
+            "tasks.mul.data.family is 'aritmetic', but must be one of arithmetic, graphs, translation, text",
         ),
         (
             {"tasks": {"new": {"data": {"generator": "mul"}}}},
-            "tasks.new.data.family is missing: it must be one of arithmetic, translation, text",
+            "tasks.new.data.family is missing: it must be one of arithmetic, graphs, translation, text",
         ),
         ({"tasks": {"new": {"data": 3}}}, "tasks.new.data is 3, but must be a group of settings"),
         ({"tasks": {"new": {}}}, "tasks.new.data is missing: it must be a group of settings"),

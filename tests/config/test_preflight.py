@@ -189,7 +189,16 @@ def test_the_real_command_fails_at_once_and_a_dry_run_does_not(tmp_path, monkeyp
     tree = copy_tree(tmp_path)
     enough = psutil.virtual_memory().total // 10**6 + 1
     jobs = f"jobs={{train: {{mem_mb: {enough}}}, sample: {{mem_mb: 1000}}}}"
-    words = [sys.executable, "workflow/run.py", "table6", "--config", "scale=paper", "seeds=[1]", "etas=[0.2]", jobs]
+    words = [
+        sys.executable,
+        "workflow/launcher/run.py",
+        "table6",
+        "--config",
+        "scale=paper",
+        "seeds=[1]",
+        "etas=[0.2]",
+        jobs,
+    ]
     done = subprocess.run(words, cwd=tree, capture_output=True, text=True)
     said = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert done.returncode == 1 and "Traceback" not in done.stderr

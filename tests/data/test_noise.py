@@ -220,3 +220,11 @@ def test_from_questions_to_noised_actions(tmp_path):
         assert (failed.returncode, failed.stderr.count("\n")) == (1, 1)
         assert failed.stderr.startswith("error: ") and sentence in failed.stderr
     assert not (tmp_path / "refused").exists()
+
+
+def test_task_noise_of_a_graph_is_the_node_that_another_arm_has_at_the_same_place():
+    prompt, tokenizer = "5:52|43|51|2G|3X|14=", train_tokenizer(["5:52|43|51|2G|3X|14="])
+    example = Example(tokenizer.prompt(prompt), tokenizer.completion("2"), 0, "2")
+    (places,) = KINDS["task"](tokenizer, [])([example])
+    written = [tokenizer.decode(np.flatnonzero(place).tolist()) for place in places]
+    assert written == ["12", "4"]  # the first node of either arm, and where the answer ends the other arm's second

@@ -89,11 +89,11 @@ def follow(command: Command, tree: Path) -> None:
 def make(command: Command, tree: Path) -> None:
     """The target exists; where it runs the workflow, Snakemake plans what make would run."""
     planned = subprocess.run(["make", "-n", *shlex.split(command.words)[1:]], cwd=ROOT, capture_output=True, text=True)
-    assert planned.returncode == 0 and "workflow/check_make_arguments.py '" not in planned.stdout, (
+    assert planned.returncode == 0 and "workflow/launcher/check_make_arguments.py '" not in planned.stdout, (
         planned.stdout + planned.stderr
     )
     for line in planned.stdout.replace("\\\n", " ").splitlines():
-        if match := re.match(r"\S*python workflow/run\.py (.*)", line):
+        if match := re.match(r"\S*python workflow/launcher/run\.py (.*)", line):
             words = re.sub(r"--report \S+ --report-after-run", "", match[1])
             shell(f"{sys.executable} -m snakemake {words} --cores 2 --dry-run", tree)
 
@@ -114,7 +114,7 @@ def offered(command: Command, tree: Path) -> None:
 def elsewhere(command: Command, tree: Path) -> None:
     """It names a folder of the reader's machine: make knows the target."""
     planned = subprocess.run(["make", "-n", *shlex.split(command.words)[1:]], cwd=ROOT, capture_output=True, text=True)
-    assert planned.returncode == 0 and "workflow/check_make_arguments.py '" not in planned.stdout, (
+    assert planned.returncode == 0 and "workflow/launcher/check_make_arguments.py '" not in planned.stdout, (
         planned.stdout + planned.stderr
     )
 

@@ -70,7 +70,7 @@ def test_the_recipe_for_a_loss_gives_a_method_that_trains(tmp_path):
 
     def make(focus: float) -> list[dict[str, str]]:
         settings = ["scale=smoke", f"objective={{focus: {focus}}}"]
-        command = [sys.executable, "workflow/run.py", model, "--cores", "2", "--config", *settings]
+        command = [sys.executable, "workflow/launcher/run.py", model, "--cores", "2", "--config", *settings]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
         assert done.returncode == 0, done.stdout + done.stderr
         assert ("rule finetune:" in done.stderr) and (("rule pretrain_base:" in done.stderr) == (focus == 2.0))

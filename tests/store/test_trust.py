@@ -141,7 +141,14 @@ def test_a_token_reaches_the_hub_but_no_log(tmp_path, name, sentence, logged):
         "HF_HOME": str(tmp_path / "cache"),
         "HF_HUB_OFFLINE": "0",
     }
-    words = [sys.executable, "workflow/run.py", "results/smoke/mul/tokenizer", "--verbose", "--config", "scale=smoke"]
+    words = [
+        sys.executable,
+        "workflow/launcher/run.py",
+        "results/smoke/mul/tokenizer",
+        "--verbose",
+        "--config",
+        "scale=smoke",
+    ]
     for part in ("Snakefile", "profiles", "workflow", "envs", "config.yaml", "src"):
         (tmp_path / part).symlink_to(ROOT / part)
     words.append(f"model={{source: {name}}}")

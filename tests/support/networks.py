@@ -47,7 +47,7 @@ def noised_trajectories(deletions: int = 3):
     return st.builds(random_trajectory, st.randoms(use_true_random=False), deletions=st.integers(1, deletions))
 
 
-def tiny_llama(vocabulary: int = BKSPC, implementation: str = "sdpa") -> LlamaForCausalLM:
+def tiny_llama(vocabulary: int = BKSPC, implementation: str = "sdpa", **settings) -> LlamaForCausalLM:
     """A Llama whose weights are large enough for every token it attends to to matter."""
     torch.manual_seed(0)
     config = LlamaConfig(
@@ -59,6 +59,7 @@ def tiny_llama(vocabulary: int = BKSPC, implementation: str = "sdpa") -> LlamaFo
         max_position_embeddings=64,
         initializer_range=0.3,
         attn_implementation=implementation,
+        **settings,
     )
     return LlamaForCausalLM(config)
 

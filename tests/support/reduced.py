@@ -33,7 +33,7 @@ def make_tree(folder: Path) -> Path:
 
 def command(*options: str, target: str = TABLE, settings=SETTINGS) -> list[str]:
     """The command line that `make` would use."""
-    return [sys.executable, "workflow/run.py", target, *options, "--config", *settings]
+    return [sys.executable, "workflow/launcher/run.py", target, *options, "--config", *settings]
 
 
 def run(tree: Path, *options: str, environment: dict | None = None, **choice) -> subprocess.CompletedProcess:

@@ -22,5 +22,5 @@ WORKFLOW = (
 
 def run_smoke(tree: Path, *words: str) -> subprocess.CompletedProcess:
     """Run the workflow at its smoke scale in ``tree``, as ``make`` does."""
-    command = [sys.executable, "workflow/run.py", *words, "--config", "scale=smoke"]
+    command = [sys.executable, "workflow/launcher/run.py", *words, "--config", "scale=smoke"]
     return subprocess.run(command, cwd=tree, capture_output=True, text=True)

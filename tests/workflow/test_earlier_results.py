@@ -25,7 +25,7 @@ ENDS = {"fails": "sys.exit('no')\n", "kills the run": "os.kill(int(os.environ['S
 
 
 def make(tree, *settings):
-    words = [sys.executable, "workflow/run.py", *TARGETS, "--config", "scale=smoke", *settings]
+    words = [sys.executable, "workflow/launcher/run.py", *TARGETS, "--config", "scale=smoke", *settings]
     return subprocess.run(words, cwd=tree, capture_output=True, text=True)
 
 

@@ -27,7 +27,7 @@ def tree(project):
 
 
 def make(tree, **environment):
-    words = [sys.executable, "workflow/run.py", TARGET, "--config", "scale=smoke"]
+    words = [sys.executable, "workflow/launcher/run.py", TARGET, "--config", "scale=smoke"]
     return subprocess.run(words, cwd=tree, capture_output=True, text=True, env=os.environ | environment)
 
 
@@ -132,7 +132,7 @@ def test_a_run_can_be_started_while_the_one_before_it_ends(tree):
 @pytest.mark.parametrize("word", ["seeds", "=3", "1=2", "a b=3", ""])
 @pytest.mark.parametrize("script", ["run", "why", "verify"])
 def test_what_is_no_setting_is_one_sentence(tree, script, word):
-    words = [sys.executable, f"workflow/{script}.py", "all", "--config", "scale=smoke", word]
+    words = [sys.executable, f"workflow/launcher/{script}.py", "all", "--config", "scale=smoke", word]
     done = subprocess.run(words, cwd=tree, capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
     assert done.stderr.startswith(f"error: '{word}' is no setting: write name=value")

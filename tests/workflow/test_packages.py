@@ -26,7 +26,7 @@ FETCHED = [
 def plan(tree, *config, targets=("table5", "table6", "table8")):
     """Jobs that would run, by rule, in a process that plans as ``make why`` does."""
     code = (
-        "import json, sys; sys.path.insert(0, 'workflow'); import why\n"
+        "import json, sys; sys.path.insert(0, 'workflow/launcher'); import why\n"
         "with why.planned(json.loads(sys.argv[1])) as w:\n"
         "    found = why.causes_by_rule(w)\n"
         "    print(json.dumps({r: len(set().union(*c.values())) for r, c in found.items()}))"

@@ -153,7 +153,7 @@ def test_the_whole_path_on_a_tiny_llama_by_one_process_and_by_two(tiny_llama_fol
     for part in PARTS:
         (tmp_path / part).symlink_to(ROOT / part)
     words = [f"model={{source: {tiny_llama_folder}}}", *SMALLER]
-    command = [sys.executable, "workflow/run.py", "table6", "--config", "scale=paper", *words]
+    command = [sys.executable, "workflow/launcher/run.py", "table6", "--config", "scale=paper", *words]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     task = tmp_path / "results/paper/mul"

@@ -95,8 +95,8 @@ ONLY = {
     "make_map": {"arithmetic"},  # the smoke scale's map is of mul
 }
 FAMILIES = {"arithmetic", "translation", "text"}
-# Scripts that make files of packages, which the smoke scale has none of; tests/workflow/test_packages.py plans theirs.
-OF_PACKAGES = {"fetch_package", "convert_model", "extract_pairs", "extract_documents"}
+# Scripts of packages and graphs, which the smoke scale has none of; tests/workflow/test_packages.py plans the former.
+ELSEWHERE_RUN = {"fetch_package", "convert_model", "extract_pairs", "extract_documents", "make_graphs"}
 
 # Groups of scripts for the table below.
 EVERY = JOBS.keys() - {"make_dataset"} | DATASET_SCRIPTS.keys()
@@ -120,6 +120,8 @@ USED_BY = {
     "__init__.py": EVERY,
     "__init__.pyi": set(),
     "data/arithmetic.py": {"make_arithmetic"},
+    "data/arms.py": {"inject_noise", "sample"} | COSTS,
+    "data/graphs.py": set(),
     "model/attention.py": NETWORK,
     "results/parts_table.py": {"make_benchmark_table"},
     "overheads/measure.py": COSTS,
@@ -431,7 +433,7 @@ def with_readers(rules, families=FAMILIES, spared=()):
 # Plans again and again in one process: starting Snakemake takes longer than a plan.
 PLANNER = """
 import json, sys
-sys.path.insert(0, "workflow")
+sys.path.insert(0, "workflow/launcher")
 import why
 
 for line in sys.stdin:
@@ -506,7 +508,7 @@ def test_the_tables_name_every_file_script_and_setting():
     files = {str(file.relative_to(ROOT / "src/sequencematch")) for file in library(ROOT)}
     assert not files - USED_BY.keys(), "USED_BY does not say which scripts use these files of src/sequencematch"
     assert not USED_BY.keys() - files, "USED_BY names files that are not there"
-    scripts = {file.stem for file in (ROOT / "src").glob("*.py")} - OF_PACKAGES
+    scripts = {file.stem for file in (ROOT / "src").glob("*.py")} - ELSEWHERE_RUN
     assert not rules_of(scripts) - READERS.keys(), "READERS does not say which rules read what these scripts make"
     assert READERS.keys() == JOBS.keys() == rules_of(scripts), "READERS or JOBS names scripts that are not there"
     named = {line[0] for line in SETTINGS}
@@ -651,7 +653,7 @@ def test_an_edited_environment_reruns_the_rules_that_run_in_it(tmp_path, monkeyp
 
 
 def why(tree, *config, targets=TARGETS):
-    command = [sys.executable, "workflow/why.py", *targets, "--cores", "2", "--config", *CONFIG, *config]
+    command = [sys.executable, "workflow/launcher/why.py", *targets, "--cores", "2", "--config", *CONFIG, *config]
     done = subprocess.run(command, cwd=tree, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
@@ -687,14 +689,14 @@ def test_make_why_names_files_settings_and_missing_results_and_what_they_cost(tr
 
 
 def test_make_why_tells_bad_settings_in_one_sentence(tree):
-    command = [sys.executable, "workflow/why.py", "--config", "scale=smoke", "objective={gama: 0.5}"]
+    command = [sys.executable, "workflow/launcher/why.py", "--config", "scale=smoke", "objective={gama: 0.5}"]
     done = subprocess.run(command, cwd=tree, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "error: command line: objective.gama is unknown; did you mean 'gamma'?\n"
 
 
 def status(tree):
-    command = [sys.executable, "workflow/status.py", "table6", "--config", *CONFIG]
+    command = [sys.executable, "workflow/launcher/status.py", "table6", "--config", *CONFIG]
     done = subprocess.run(command, cwd=tree, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
@@ -706,7 +708,7 @@ METRICS = "step,learning_rate,loss,validation_loss\n25,0.004,2.5,1.25\n50,0.002,
 
 def test_make_status_tells_how_far_a_run_is_while_it_goes_on(tmp_path):
     tree = copy_tree(tmp_path)
-    command = [sys.executable, "workflow/run.py", "table6", "--cores", "2", "--config", *CONFIG]
+    command = [sys.executable, "workflow/launcher/run.py", "table6", "--cores", "2", "--config", *CONFIG]
     assert subprocess.run(command, cwd=tree, capture_output=True).returncode == 0
     results, run = tree / "results/smoke", "mul/sm/eta=0.2/seed=1"
     shutil.rmtree(results / run)

@@ -130,7 +130,7 @@ def test_temporary_files_without_a_place_end_in_one_sentence_or_do_no_harm(tmp_p
         if kind == "full":
             with suppress(OSError):
                 (place / "filler").write_bytes(b"x" * 8192)
-        words = [sys.executable, "workflow/run.py", "results/smoke/mul/tokenizer", "--config", "scale=smoke"]
+        words = [sys.executable, "workflow/launcher/run.py", "results/smoke/mul/tokenizer", "--config", "scale=smoke"]
         done = subprocess.run(words, cwd=tree, capture_output=True, text=True)
     assert "Traceback" not in done.stdout + done.stderr
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]

@@ -10,7 +10,7 @@ from support import reduced
 
 
 def verify(tree, settings=reduced.SETTINGS):
-    words = [sys.executable, "workflow/verify.py", "--config", *settings]
+    words = [sys.executable, "workflow/launcher/verify.py", "--config", *settings]
     done = subprocess.run(words, cwd=tree, capture_output=True, text=True)
     names = ("present", "outdated", "damaged", "missing")
     numbers = re.search(

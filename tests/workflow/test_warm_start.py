@@ -13,7 +13,7 @@ import pytest
 
 from sequencematch.config.benchmarks import count_workers
 
-SHIM = Path(__file__).parents[2] / "workflow" / "warm" / "python"
+SHIM = Path(__file__).parents[2] / "workflow/launcher/warm/python"
 SCRIPT = """
 import json, os, sys
 facts = {"argv": sys.argv, "folder": os.getcwd(), "value": os.environ.get("VALUE")}

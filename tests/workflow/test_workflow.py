@@ -59,7 +59,7 @@ def test_what_is_planned_is_made_and_then_nothing_is_left_to_do(tmp_path):
 def test_a_killed_run_is_taken_up_again_without_help(tmp_path):
     """SIGKILL leaves a lock, incomplete outputs and a job that goes on; the next run deals with all three."""
     tree = copy_tree(tmp_path)
-    command = [sys.executable, "workflow/run.py", "table6", "--cores", "2", "--config", "scale=smoke"]
+    command = [sys.executable, "workflow/launcher/run.py", "table6", "--cores", "2", "--config", "scale=smoke"]
     (tree / "wait").touch()
     first = subprocess.Popen(command, cwd=tree, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_for((tree / "waiting").exists)

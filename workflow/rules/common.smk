@@ -25,9 +25,9 @@ prefix += f"CONFIGURATION={shlex.quote(changes)}; "
 
 # Scripts run in the interpreter that runs Snakemake, unless each rule has a conda environment.
 if not any(str(method) == "conda" for method in workflow.deployment_settings.deployment_method):
-    # Under workflow/run.py the jobs of this machine share one import of torch and transformers; a cluster's do not.
+    # Under workflow/launcher/run.py the jobs of this machine share one import of torch and transformers; a cluster's do not.
     shared = "SEQUENCEMATCH_RUN_PID" in os.environ and not workflow.remote_exec
-    warm = [f"{workflow.basedir}/workflow/warm"] if shared else []
+    warm = [f"{workflow.basedir}/workflow/launcher/warm"] if shared else []
     if shared:
         count_workers()
     interpreters = ":".join([*warm, str(Path(sys.executable).parent)])

@@ -1,4 +1,4 @@
-"""What Snakemake's benchmarks measure where the jobs of a run share one start of torch (``workflow/warm``)."""
+"""What Snakemake's benchmarks measure where the jobs of a run share one start of torch (``workflow/launcher/warm``)."""
 
 import json
 from collections.abc import Iterator

@@ -176,7 +176,7 @@ class Jobs:
             return ""
         policy = self.injected_policy(wildcards)
         read = {"noise": None, "model": {"deletions"}}
-        return f"{self._settings(wildcards, read)} {f'--policy {policy}' if policy else ''}"
+        return f"{self._settings(wildcards, read)} {f'--policy {policy} {self._kernels}' if policy else ''}"
 
     # Training
 
@@ -192,25 +192,32 @@ class Jobs:
 
     def base_options(self, wildcards: Wildcards) -> str:
         """The settings of a base model's training."""
-        return f"{self._settings(wildcards, {'model': None, **BASE_READS})} {self._resume_option(wildcards)}"
+        return f"{self._settings(wildcards, {'model': None, **BASE_READS})} {self._run_options(wildcards)}"
 
     def bc_options(self, wildcards: Wildcards) -> str:
         """The settings of the first k steps of BC."""
-        return f"{self._settings(wildcards, BC_READS)} {self._resume_option(wildcards)}"
+        return f"{self._settings(wildcards, BC_READS)} {self._run_options(wildcards)}"
 
     def finetune_options(self, wildcards: Wildcards) -> str:
         """The loss of a method, and the settings that this loss reads."""
         loss, reads = self.config.methods[wildcards.method].loss, self.config.loss_of(wildcards.method).reads
-        return f"--loss {loss} {self._settings(wildcards, reads)} {self._resume_option(wildcards)}"
+        return f"--loss {loss} {self._settings(wildcards, reads)} {self._run_options(wildcards)}"
 
-    def _resume_option(self, wildcards: Wildcards) -> str:
-        """The folder in which training keeps its checkpoints.
+    @property
+    def _kernels(self) -> str:
+        """The kernels of the CPU where they are not the default. They change bits, so they are among the options."""
+        chosen = self.config.jobs.kernels
+        return "" if chosen == "portable" else f"--kernels {chosen}"
+
+    def _run_options(self, wildcards: Wildcards) -> str:
+        """The kernels, and the folder in which training keeps its checkpoints.
 
         It is not declared as an output, because Snakemake deletes outputs before each attempt.
         """
         method = wildcards.get("method", "pretrain_bc" if wildcards.get("eta") else "base")
         level = f"eta={wildcards.eta}/" if wildcards.get("eta") else ""
-        return f"--resume {self.folder}/.resume/{wildcards.task}/{method}/{level}seed={wildcards.seed}"
+        resume = f"--resume {self.folder}/.resume/{wildcards.task}/{method}/{level}seed={wildcards.seed}"
+        return f"{self._kernels} {resume}".strip()
 
     # Samples and scores
 
@@ -223,7 +230,7 @@ class Jobs:
         unread = {"judge"} if wildcards.task in self.judged_tasks else {"judge", "shown"}
         kind = {"kind"} if evaluation.uses_training_noise else set()
         chosen = options(evaluation, set(Evaluation.model_fields) - unread)
-        return f"{chosen} {self._settings(wildcards, {'noise': kind})}"
+        return f"{chosen} {self._settings(wildcards, {'noise': kind})} {self._kernels}".rstrip()
 
     def judge_model(self, wildcards: Wildcards) -> str | list:
         """The model of the next seed that judges a run, so that no model judges its own samples.
@@ -239,7 +246,7 @@ class Jobs:
         """The settings, and the judge if it is one of the task's own models."""
         own = self.judge_model(wildcards)
         chosen = self._settings(wildcards, {"evaluation": {"split", "batch", "judge"}})
-        return f"{chosen} {f'--judge-model {own}' if own else ''}"
+        return f"{chosen} {f'--judge-model {own}' if own else ''} {self._kernels}".rstrip()
 
     def judged(self, wildcards: Wildcards) -> str | list:
         """A run's judged.json, if a model judges its samples."""
@@ -338,7 +345,7 @@ class Jobs:
 
     def overhead_options(self, wildcards: Wildcards) -> str:
         """What an overhead table measures, and the network."""
-        return " ".join(map(options, self.config.overhead_settings(wildcards.overhead)))
+        return " ".join([*map(options, self.config.overhead_settings(wildcards.overhead)), self._kernels]).rstrip()
 
     def overhead_title(self, wildcards: Wildcards) -> str:
         """The heading of an overhead table, and what it compares."""

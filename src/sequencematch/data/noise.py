@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from sequencematch.data.arms import read_arms
 from sequencematch.data.examples import Example
 from sequencematch.data.tokenizer import Tokenizer
 from sequencematch.errors import UserError
@@ -188,15 +189,28 @@ def _continued(
 
 
 def task_noise(tokenizer: Tokenizer, train: Sequence[Example]) -> Weights:
-    """Digits of the question's base, all equally likely (the paper's noise for arithmetic)."""
+    """Digits of the question's base, all equally likely (the paper's noise for arithmetic).
+
+    In a graph, where no digits count, the nodes that the arms have at the same place.
+    """
 
     def weights(batch):
         for example in batch:
-            row = np.zeros(tokenizer.size)
-            row[digit_ids(tokenizer, example.base)] = 1
-            yield _everywhere(row, example)
+            places = np.zeros((len(example.completion), tokenizer.size))
+            places = np.zeros((len(example.completion), tokenizer.size))
+            places[:, digit_ids(tokenizer, example.base)] = 1
+            nodes = [] if example.base else nodes_by_place(tokenizer, example)
+            for place, ids in zip(places, nodes, strict=False):  # arms may be longer or shorter than the answer
+                place[ids] = 1
+            yield places
 
     return weights
+
+
+def nodes_by_place(tokenizer: Tokenizer, example: Example) -> list[list[int]]:
+    """Token ids of the first nodes of a graph's arms, of their second nodes, and so on."""
+    tokens = {arm: tokenizer.encode(arm) for arm in read_arms(tokenizer.decode(example.prompt))}
+    return [[ids[i] for ids in tokens.values() if i < len(ids)] for i in range(max(map(len, tokens.values())))]
 
 
 def digit_ids(tokenizer: Tokenizer, base: int) -> list[int]:

@@ -18,7 +18,7 @@ from sequencematch.model.origin import check_same, network_files, stated
 from sequencematch.model.policy import Ids, Policy, id_set, trained_tensors
 from sequencematch.settings.model import Model
 from sequencematch.store import foreign
-from sequencematch.store.hub import cannot_load, check_source
+from sequencematch.store.hub import cannot_load, check_loaded, check_source
 
 # On import bitsandbytes, which peft imports whatever the weights, warns that an optional package is not there.
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
@@ -146,16 +146,14 @@ def _pretrained_lm(model: Model):
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=options["dtype"]
         )
     try:
-        lm, loaded = AutoModelForCausalLM.from_pretrained(model.source, output_loading_info=True, **options)
+        lm, loaded = AutoModelForCausalLM.from_pretrained(
+            model.source, ignore_mismatched_sizes=True, output_loading_info=True, **options
+        )
     except MemoryError:
         raise
     except Exception as error:  # of whatever the folder's files make the library do
         raise cannot_load("model", model.source, error) from error
-    if missing := sorted({*loaded["missing_keys"], *(key for key, *_ in loaded["mismatched_keys"])}):
-        raise UserError(
-            f"the weights of '{model.source}' are not those of the network that its config.json describes ("
-            f"{', '.join(missing[:3])}{', ...' * (len(missing) > 3)} missing or of another shape): get the model again"
-        )
+    check_loaded(loaded, model.source)
     for number in ("vocab_size", "hidden_size", "max_position_embeddings"):
         if not isinstance(getattr(lm.config, number, None), int):
             raise UserError(

@@ -8,6 +8,9 @@ from pydantic import Field, field_validator, model_validator
 
 from sequencematch.settings.section import Count, Name, Section, Size, setting
 
+# What nodes of graphs may be called: characters that the tokenizer does not join to words, as it does Latin letters.
+LABELS = "123456789αβγδεζηθικλμνξοπρστυφχψω"
+
 
 class Dataset(Section):
     """What every family of tasks has: the sizes of the splits, and the seed that draws them."""
@@ -47,6 +50,32 @@ class Arithmetic(Dataset):
         if not 0 < low <= high:
             raise ValueError(
                 f"entropy [{low}, {high}] is no range: it must go from above 0 up to something not below it"
+            )
+        return self
+
+
+class Graphs(Dataset):
+    """Generated path-star graphs: a start with several arms, one of which ends in the goal."""
+
+    family: Literal["graphs"] = setting("graphs", "generated graphs and the arm that ends in the goal")
+    arms: Annotated[int, Field(ge=2)] = setting(2, "arms of a graph")
+    arm_lengths: tuple[Count, Count] = setting((2, 4), "fewest and most nodes of an arm, the start not counted")
+    labels: Annotated[int, Field(le=len(LABELS))] = setting(9, "different labels that nodes may have")
+
+    @property
+    def lengths(self) -> tuple[int, int]:
+        """An edge is two tokens and a sign; the prompt has ``<bos>`` and ``5:``, and the answer ``<eos>``."""
+        return 3 + 3 * self.arms * (self.arm_lengths[1] + 1), self.arm_lengths[1] + 1
+
+    @model_validator(mode="after")
+    def _nodes_have_labels(self):
+        shortest, longest = self.arm_lengths
+        if shortest > longest:
+            raise ValueError(f"arm_lengths [{shortest}, {longest}] is no range: the first must not exceed the second")
+        if self.labels <= self.arms * longest:
+            raise ValueError(
+                f"labels is {self.labels}, but must be at least {1 + self.arms * longest}, one for each node of "
+                f"{self.arms} arms of {longest} and for the start"
             )
         return self
 
@@ -92,6 +121,7 @@ class Text(Language):
 # The section of each family.
 DATA: dict[str, type[Dataset]] = {
     "arithmetic": Arithmetic,
+    "graphs": Graphs,
     "translation": Translation,
     "text": Text,
 }

@@ -54,6 +54,6 @@ def clean_states(policy: Policy, corpus: Corpus) -> tuple[torch.Tensor, torch.Te
         states = index.state[:, :-1][clean].to(policy.device)
         found = policy.encode(inputs.to(policy.device))[0, states]
         hidden.append(found.double())
-        value.append(policy.preferences(found)[:, : policy.bkspc].double().logsumexp(-1))
+        value.append(core.logsumexp(policy.preferences(found)[:, : policy.bkspc].double()))
     policy.train()
     return torch.cat(hidden), torch.cat(value)

@@ -23,7 +23,7 @@ import psutil
 import yaml
 
 # The library of this folder, whichever checkout the virtual environment was set up for.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
 from sequencematch.config.earlier import put_back_all
 
@@ -41,7 +41,7 @@ RECORD = {
     "shellcmd": str,
 }
 KEPT = ("metadata", "incomplete", "locks", "log")  # folders of Snakemake's records
-PROFILES = Path(__file__).parents[1] / "profiles"
+PROFILES = Path(__file__).parents[2] / "profiles"
 
 
 def main() -> None:
@@ -60,7 +60,7 @@ def main() -> None:
         subprocess.run([*SNAKEMAKE, "--unlock", *words], check=True, capture_output=True)
     put_back_all(Path("results"))
     os.environ[MARK] = os.getcwd()
-    if executor == "local":  # its jobs share one start of torch (workflow/warm)
+    if executor == "local":  # its jobs share one start of torch (workflow/launcher/warm)
         os.environ |= {"SEQUENCEMATCH_RUN_PID": str(os.getpid()), "SEQUENCEMATCH_PYTHON": sys.executable}
     os.set_inheritable(lock, True)  # Snakemake takes this process's place, and keeps the lock
     os.execv(sys.executable, [*SNAKEMAKE, "--workflow-profile", str(profile), *words])
