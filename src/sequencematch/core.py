@@ -35,7 +35,7 @@ def growth(action: int, bkspc: int) -> int:
     return 1 if action < bkspc else bkspc - 1 - action
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Trajectory:
     """One trajectory: a prompt, the actions taken after it, and which of them are imitated.
 
@@ -51,7 +51,7 @@ class Trajectory:
     ended: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Inputs:
     """What a causal network reads, B sequences padded to L positions.
 
@@ -79,10 +79,10 @@ class Inputs:
     def to(self, device: torch.device) -> "Inputs":
         """The same on ``device``."""
         end, mask = (t if t is None else t.to(device) for t in (self.end, self.mask))
-        return Inputs(self.token.to(device), self.position.to(device), end, mask)
+        return Inputs(token=self.token.to(device), position=self.position.to(device), end=end, mask=mask)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StateIndex:
     """The input positions of the states of B trajectories, padded to T actions.
 
@@ -99,7 +99,7 @@ class StateIndex:
 
     def to(self, device: torch.device) -> "StateIndex":
         """The same on ``device``."""
-        return StateIndex(*(t.to(device) for t in vars(self).values()))
+        return StateIndex(**{name: t.to(device) for name, t in vars(self).items()})
 
     def live(self, bkspc: int) -> Tensor:
         """int64 [B, T+1]: live tokens after the prompt; the deletion of more tokens is ruled out."""
@@ -201,7 +201,7 @@ def algorithm_2(rows: Sequence[Trajectory], bkspc: int, pad: int = 0) -> tuple[I
             mask[b, i, live] = True
         first = len(row.prompt) - 1
         states.append([list(range(first, first + len(row.actions) + 1))])
-    return Inputs(token, position, mask=mask), _trajectories([[row] for row in rows], states)[0]
+    return Inputs(token=token, position=position, mask=mask), _trajectories([[row] for row in rows], states)[0]
 
 
 def live_tokens(prompt: Sequence[int], actions: Sequence[int], bkspc: int) -> list[int]:
@@ -257,7 +257,9 @@ def prompt_index(rows: Sequence[Sequence[Trajectory]]) -> StateIndex:
     into its first input positions.
     """
     prompts = [row[0].prompt for row in rows]
-    as_trajectories = [[Trajectory(p[:1], p[1:], [True] * (len(p) - 1), ended=False)] for p in prompts]
+    as_trajectories = [
+        [Trajectory(prompt=p[:1], actions=p[1:], imitated=[True] * (len(p) - 1), ended=False)] for p in prompts
+    ]
     return _trajectories(as_trajectories, [[list(range(len(p)))] for p in prompts])[0]
 
 
@@ -266,7 +268,7 @@ def prompt_index(rows: Sequence[Sequence[Trajectory]]) -> StateIndex:
 # --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Scores:
     """Along B trajectories of at most T actions, in float32 or better.
 
@@ -323,7 +325,7 @@ def score(logits: Tensor, trajectories: StateIndex, deletions: int = 1) -> Score
 LOG_2 = math.log(2)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Objective:
     """The constants of J: divergence, alpha (entropy weight), gamma (discount), weighting of transitions.
 
@@ -409,7 +411,7 @@ DIVERGENCES: dict[str, Callable[[Tensor, Objective], Tensor]] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Normaliser:
     """The divisors of the sums over an effective batch, by which every trajectory counts the same.
 

@@ -146,7 +146,9 @@ class SequenceMatchTrainer(Trainer):
         weights = random_noise(tokenizer, examples)
         split = noise_split(examples, eta, draws, weights, policy.bkspc, (self.method.seed, "noise"))
         columns = zip(split["prompt"], split["actions"], split["imitated"], strict=True)
-        trajectories = [Trajectory(prompt, actions, imitated) for prompt, actions, imitated in columns]
+        trajectories = [
+            Trajectory(prompt=prompt, actions=actions, imitated=imitated) for prompt, actions, imitated in columns
+        ]
         size = len(examples)
         return Corpus([trajectories[d * size : (d + 1) * size] for d in range(draws)], digest="")
 
@@ -169,7 +171,9 @@ class SequenceMatchTrainer(Trainer):
             pops = sum(action >= self.model.bkspc for entry in entries for action in entry.actions)
             self.measured["pop_rate"].append(pops / sum(len(entry.actions) for entry in entries))
         transitions = sum(len(rollout.actions) for _, *rollouts in rows for rollout in rollouts)
-        normaliser = Normaliser(len(rows), self.length, self.cloned, transitions)
+        normaliser = Normaliser(
+            trajectories=len(rows), length=self.length, cloned=self.cloned, model_transitions=transitions
+        )
         ordered, size = by_length(rows, self.model.bkspc, share_prompts=False), self.args.train_batch_size
         batches = [(ordered[start : start + size], normaliser) for start in range(0, len(ordered), size)]
         return batches, torch.tensor(len(rows))

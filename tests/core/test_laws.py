@@ -52,7 +52,9 @@ def random_batch(deletions, rows=12):
 
 
 def sequence_match(data, model, objective):
-    return core.sequence_match(data, model, objective, Normaliser(1, 1, 1, 1))
+    return core.sequence_match(
+        data, model, objective, Normaliser(trajectories=1, length=1, cloned=1, model_transitions=1)
+    )
 
 
 @pytest.mark.parametrize("divergence", ALL)
@@ -67,7 +69,7 @@ def test_law_1_small_alpha_is_behavioural_cloning(divergence, deletions):
     assert 0 < data.ended.sum() < len(data.ended)  # cut-off trajectories are among them
 
     def error(alpha):
-        loss = sequence_match(data, model, Objective(divergence, alpha=alpha, gamma=0.8))
+        loss = sequence_match(data, model, Objective(divergence=divergence, alpha=alpha, gamma=0.8))
         return (torch.autograd.grad(-loss, logits, retain_graph=True)[0] - limit).abs().max().item()
 
     if divergence == "mle":
@@ -104,7 +106,7 @@ def test_law_3_a_state_s_constant_moves_its_value_alone(deletions):
         torch.testing.assert_close(new.value - old.value, shift.gather(1, trajectories.state))
         torch.testing.assert_close(new.log_policy, old.log_policy)
         torch.testing.assert_close(core.behavioural_cloning(new), core.behavioural_cloning(old))
-    mle, chi2 = Objective("mle", alpha=0.2, gamma=0.8), Objective("chi2", alpha=0.2, gamma=0.8)
+    mle, chi2 = Objective(divergence="mle", alpha=0.2, gamma=0.8), Objective(divergence="chi2", alpha=0.2, gamma=0.8)
     torch.testing.assert_close(sequence_match(*after, mle), sequence_match(*before, mle))
     assert (sequence_match(*after, chi2) - sequence_match(*before, chi2)).abs() > 0.1
 
@@ -180,7 +182,7 @@ def test_law_5_the_best_reward_attains_the_divergence(divergence):
     """sup_r E_data[phi(r)] - E_model[r] (+ the mixture's penalty) = D_f(model, data): the data is f's *second*
     argument (D.1), so that kl is KL(model || data), though D.2 calls it the forward one."""
     data, model = torch.softmax(torch.randn(6), 0), torch.softmax(torch.randn(6), 0)
-    objective = Objective(divergence)
+    objective = Objective(divergence=divergence)
 
     def gain(r):
         return (data * objective.phi(r) - model * r - objective.rollout_penalty * model * r**2).sum()
@@ -207,7 +209,9 @@ def best_policy(mdp, trajectories, objective):
     def gain(free):
         scores = mdp.scores_of(torch.full(mdp.legal.shape, -torch.inf).masked_scatter(mdp.legal, free), trajectories)
         # Any trajectories from the same start do for the model half: its bracket telescopes to V(s_0).
-        loss = core.sequence_match(scores, scores, objective, Normaliser(count, 1, 1, count))
+        loss = core.sequence_match(
+            scores, scores, objective, Normaliser(trajectories=count, length=1, cloned=1, model_transitions=count)
+        )
         return -objective.alpha * loss
 
     count = len(trajectories.state)
@@ -233,7 +237,7 @@ def test_law_5_maximising_j_recovers_the_data_policy(demonstrations, divergence,
 
     errors = []
     for alpha in (0.1, 0.01, 0.001):
-        objective = Objective(divergence, alpha=alpha, gamma=GAMMA)
+        objective = Objective(divergence=divergence, alpha=alpha, gamma=GAMMA)
         best, policy = best_policy(mdp, trajectories, objective)
         assert best == pytest.approx(primal(policy, alpha), abs=1e-9)  # no gap: both are optimal
         for _ in range(3):
@@ -281,7 +285,9 @@ def from_two_prompts(mdp, policies):
     action = torch.tensor([[*a, *[0] * (n - len(a))] for _, _, a, _ in found])
     taken = torch.tensor([[i < len(a) for i in range(n)] for _, _, a, _ in found])
     p = torch.tensor([p for *_, p in found])
-    return StateIndex(state, action, taken, taken, torch.ones(len(found), dtype=torch.bool)), p / p.sum()
+    return StateIndex(
+        state=state, action=action, taken=taken, imitated=taken, ended=torch.ones(len(found), dtype=torch.bool)
+    ), p / p.sum()
 
 
 def test_law_6_both_places_of_the_bracket_have_one_expectation_and_data_has_less_noise(mdp):
@@ -301,7 +307,7 @@ def test_law_6_both_places_of_the_bracket_have_one_expectation_and_data_has_less
 
     def moments(value_from):
         """Mean and variance of the gradient of J, over a pair of data trajectory and rollout."""
-        objective = Objective("chi2_mixture", alpha=0.3, gamma=GAMMA, value_from=value_from)
+        objective = Objective(divergence="chi2_mixture", alpha=0.3, gamma=GAMMA, value_from=value_from)
         parts = []
         for half, index, weight in ((core.data_objective, data, p), (core.rollout_objective, model, q)):
             each = [half(rows(mdp.scores_of(logits, index), [k]), objective) for k in range(len(weight))]
@@ -322,7 +328,7 @@ def test_law_6_the_plug_in_estimator_is_unbiased(divergence, value_from, mdp):
     """Its mean over sampled trajectories is the exact J (C.6)."""
     table, data_policy, count = mdp.random_table(), policy_of(mdp.random_table()), 10_000
     # A slope with a modest variance.
-    objective = Objective(divergence, alpha=0.3, gamma=GAMMA, js_delta=0.2, value_from=value_from)
+    objective = Objective(divergence=divergence, alpha=0.3, gamma=GAMMA, js_delta=0.2, value_from=value_from)
     data, model = (mdp.scores_of(table, mdp.sample(policy, count)) for policy in (data_policy, policy_of(table)))
     plug_in = (core.data_objective(data, objective) + core.rollout_objective(model, objective)) / count
     # The spread of one trajectory's estimate, from the means of 50 groups of 200.
@@ -344,7 +350,7 @@ def test_law_6_the_plug_in_estimator_is_unbiased(divergence, value_from, mdp):
 
 
 def rows(scores, part):
-    return core.Scores(*(tensor[part] for tensor in vars(scores).values()))
+    return core.Scores(**{name: tensor[part] for name, tensor in vars(scores).items()})
 
 
 @pytest.mark.parametrize(("n", "epsilon"), product([1, 5, 40], [0.01, 0.2]))
@@ -360,5 +366,11 @@ def test_law_7_the_leaking_chain(n, epsilon):
 
     logits = torch.tensor([1 - epsilon, epsilon, 0.0]).log().expand(1, n + 1, 3)  # stay, leak, no <bkspc>
     taken = torch.ones(1, n, dtype=torch.bool)
-    chain = StateIndex(torch.arange(n + 1)[None], torch.zeros(1, n, dtype=torch.long), taken, taken, taken[:, 0])
+    chain = StateIndex(
+        state=torch.arange(n + 1)[None],
+        action=torch.zeros(1, n, dtype=torch.long),
+        taken=taken,
+        imitated=taken,
+        ended=taken[:, 0],
+    )
     assert core.behavioural_cloning(score(logits, chain)).item() == pytest.approx(f_divergence("kl", p, q).item())

@@ -54,7 +54,7 @@ def loaded(exported):
 
 def training_logits(policy, ids):
     """Logits [L, A] of the training model at every token of a text, and what its offset head adds [L, 1]."""
-    inputs, _ = core.state_tree([[Trajectory(ids, [], [])]], policy.bkspc)
+    inputs, _ = core.state_tree([[Trajectory(prompt=ids, actions=[], imitated=[])]], policy.bkspc)
     with torch.no_grad():
         hidden = policy.encode(inputs)
         scaled = (inputs.position.float() / policy.context)[..., None]

@@ -116,8 +116,9 @@ def test_the_policys_scores_are_the_cores_of_its_logits(backspace, deletions, en
     rows = [random_row(Random(seed), deletions=deletions) for seed in range(4)]
     if not backspace:
         rows = [
-            [core.Trajectory(t.prompt, a := [x for x in t.actions if x != BKSPC], [True] * len(a)) for t in r]
+            [core.Trajectory(prompt=t.prompt, actions=a, imitated=[True] * len(a)) for t, a in without]
             for r in rows
+            for without in [[(t, [x for x in t.actions if x != BKSPC]) for t in r]]
         ]
     if encode == "state_tree":
         inputs, batches = core.state_tree(rows, BKSPC)

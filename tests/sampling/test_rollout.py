@@ -103,7 +103,7 @@ def looped(policy, prompt, begun, decoding, stream):
     uniform = uniforms([stream], decoding.max_actions)[0]
     live, actions, deleted = list(begun), [], defaultdict(list)
     while len(actions) < decoding.max_actions and EOS not in live:
-        inputs, _ = core.state_tree([[Trajectory([*prompt, *live], [], [])]], policy.bkspc)
+        inputs, _ = core.state_tree([[Trajectory(prompt=[*prompt, *live], actions=[], imitated=[])]], policy.bkspc)
         with torch.no_grad():
             logits = policy(inputs)[:, -1]
         logits[0, deleted[tuple(live)]] = -torch.inf

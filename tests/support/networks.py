@@ -33,7 +33,7 @@ def random_trajectory(
     ended = rng.random() < 0.8
     if ended:
         actions.append(EOS)
-    return Trajectory(prompt, actions, [rng.random() < 0.8 for _ in actions], ended)
+    return Trajectory(prompt=prompt, actions=actions, imitated=[rng.random() < 0.8 for _ in actions], ended=ended)
 
 
 def random_row(rng: random.Random, trajectories: int = 2, deletions: int = 1) -> list[Trajectory]:

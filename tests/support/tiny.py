@@ -40,7 +40,7 @@ def some_prompts(n, vocabulary=12, seed=0):
 
 def trajectories(prompts, rollouts):
     pairs = zip(prompts, rollouts, strict=True)
-    return [[Trajectory(prompt, r.actions, [True] * len(r.actions))] for prompt, r in pairs]
+    return [[Trajectory(prompt=prompt, actions=r.actions, imitated=[True] * len(r.actions))] for prompt, r in pairs]
 
 
 @torch.no_grad()
@@ -80,7 +80,9 @@ def enumerated(policy, prompt, decoding):
     texts = [()]
     for _ in range(decoding.max_actions - 1):
         texts += [(*t, token) for t in texts for token in range(policy.bkspc) if (*t, token) not in texts]
-    inputs, (batch,) = core.state_tree([[Trajectory(prompt, t, [True] * len(t))] for t in texts], policy.bkspc)
+    inputs, (batch,) = core.state_tree(
+        [[Trajectory(prompt=prompt, actions=t, imitated=[True] * len(t))] for t in texts], policy.bkspc
+    )
     with torch.no_grad():
         logits = policy(inputs).double()
     next_action = {t: logits[b, batch.state[b, -1]] for b, t in enumerate(texts)}

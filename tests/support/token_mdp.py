@@ -57,7 +57,11 @@ class TokenMDP:
             states.append(self.next[states[-1], actions[-1]])
         taken = torch.stack(taken, 1)
         return StateIndex(
-            torch.stack(states, 1), torch.stack(actions, 1), taken, taken, torch.ones(count, dtype=torch.bool)
+            state=torch.stack(states, 1),
+            action=torch.stack(actions, 1),
+            taken=taken,
+            imitated=taken,
+            ended=torch.ones(count, dtype=torch.bool),
         )
 
     def scores_of(self, table, trajectories):
@@ -78,9 +82,13 @@ class TokenMDP:
             state.append(visited + [visited[-1]] * padding)
             action.append(actions + [0] * padding)
             taken.append([True] * len(actions) + [False] * padding)
-        imitated = torch.tensor(taken)
-        ended = torch.ones(len(walks), dtype=torch.bool)
-        return StateIndex(torch.tensor(state), torch.tensor(action), imitated, imitated, ended)
+        return StateIndex(
+            state=torch.tensor(state),
+            action=torch.tensor(action),
+            taken=torch.tensor(taken),
+            imitated=torch.tensor(taken),
+            ended=torch.ones(len(walks), dtype=torch.bool),
+        )
 
     def table_of_rewards(self, table, objective):
         """r(s, a) [S, A] as the core computes it; 0 where an action is not allowed."""

@@ -10,9 +10,17 @@ from sequencematch.training.batches import Corpus
 from sequencematch.training.bkspc_start import bkspc_shares, clean_states, start_bkspc
 
 BKSPC = 12
-CLEAN = Corpus([[Trajectory([1, 5], [4 + i % 3, 7, 3 + i % 5, 2], [True] * 4) for i in range(30)]], "clean")
+CLEAN = Corpus(
+    [[Trajectory(prompt=[1, 5], actions=[4 + i % 3, 7, 3 + i % 5, 2], imitated=[True] * 4) for i in range(30)]], "clean"
+)
 NOISED = Corpus(
-    [[Trajectory([1, 5], [4 + i % 3, 9, BKSPC, 7, 2], [True, False, True, True, True]) for i in range(30)]], "noised"
+    [
+        [
+            Trajectory(prompt=[1, 5], actions=[4 + i % 3, 9, BKSPC, 7, 2], imitated=[True, False, True, True, True])
+            for i in range(30)
+        ]
+    ],
+    "noised",
 )
 
 
@@ -39,7 +47,9 @@ def test_each_deletion_starts_at_its_own_share():
     policy = a_policy(deletions=3)
     twice = [
         Trajectory(
-            [1, 5], [4 + i % 3, 9, 8, BKSPC + 1, 9, BKSPC, 7, 2], [True, False, False, True, False, True, True, True]
+            prompt=[1, 5],
+            actions=[4 + i % 3, 9, 8, BKSPC + 1, 9, BKSPC, 7, 2],
+            imitated=[True, False, False, True, False, True, True, True],
         )
         for i in range(30)
     ]
@@ -65,7 +75,7 @@ def test_clean_states_have_a_live_token_and_an_expert_that_does_not_delete():
     (trajectory, *_), *_ = NOISED.draws
     tokens = torch.tensor([[*trajectory.prompt, trajectory.actions[0], 7]])
     with torch.no_grad():
-        read = policy.encode(core.Inputs(tokens, torch.arange(4)[None]))[0, 2:]
+        read = policy.encode(core.Inputs(token=tokens, position=torch.arange(4)[None]))[0, 2:]
     assert len(hidden) == len(value) == 2 * len(NOISED.draws[0])  # not after the wrong token
     assert hidden[:2].float() == pytest.approx(read, abs=1e-5)
     logits = policy.preferences(read).detach()

@@ -13,7 +13,7 @@ PROMPT = [1, 2]
 
 def reference(completion, actions=None):
     actions = actions or [*completion, EOS]
-    return Trajectory(PROMPT, actions, [True] * len(actions))
+    return Trajectory(prompt=PROMPT, actions=actions, imitated=[True] * len(actions))
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def reference(completion, actions=None):
 )
 def test_examples(rollout, actions, imitated):
     found = relabel(rollout, reference([3, 4, 5]), BKSPC)
-    assert found == Trajectory(PROMPT, actions, [bool(i) for i in imitated])
+    assert found == Trajectory(prompt=PROMPT, actions=actions, imitated=[bool(i) for i in imitated])
 
 
 @st.composite
@@ -75,5 +75,5 @@ def test_laws(rollout, completion):
 
 
 def test_the_expert_is_what_a_noised_example_leaves_live():
-    noised = Trajectory(PROMPT, [3, 8, BKSPC, 4, EOS], [True, False, True, True, True])
+    noised = Trajectory(prompt=PROMPT, actions=[3, 8, BKSPC, 4, EOS], imitated=[True, False, True, True, True])
     assert list(relabel([5, 5], noised, BKSPC).actions) == [5, BKSPC, 3, 4, EOS]

@@ -2,10 +2,8 @@
 
 JOBS = Jobs(CONFIG)
 RESULTS = JOBS.folder
-# Patterns of the tasks whose samples a model judges, and of their tables. A pattern without names matches nothing.
+# A pattern of the tasks whose samples a model judges. Without names it matches nothing.
 TEXT_TASKS = "|".join(JOBS.judged_tasks) or "(?!)"
-TEXT_TABLES = "|".join(JOBS.text_tables) or "(?!)"
-SCORE_TABLES = "|".join(JOBS.score_tables) or "(?!)"
 
 # The launcher of training is a variable in the shell's prefix: results do not depend on the number of GPUs, and
 # Snakemake would make them again if a rule's command changed.

@@ -137,7 +137,9 @@ def read(
     of the continuation is live. Raises UserError if a prompt and its continuation exceed the policy's context.
     """
     policy.eval()
-    rows = [[Trajectory(p, c, [True] * len(c))] for p, c in zip(prompts, continuations, strict=True)]
+    rows = [
+        [Trajectory(prompt=p, actions=c, imitated=[True] * len(c))] for p, c in zip(prompts, continuations, strict=True)
+    ]
     longest = max(len(row.prompt) + len(row.actions) for (row,) in rows)
     if longest > policy.context:
         raise UserError(

@@ -40,8 +40,9 @@ def repair(
     for kind in settings.corruptions if policy.backspace else ():
         weights = model_noise(tokenizer, proposer) if kind == "model" else KINDS[kind](tokenizer, splits["train"])
         noised = noise_split(examples, 1.0, 1, weights, tokenizer.bkspc, (seed, "evaluation", kind))
-        columns = (noised[name] for name in ("prompt", "actions", "imitated"))
-        found[kind] = answers(policy, [Trajectory(*row) for row in zip(*columns, strict=True)], settings.batch)
+        columns = zip(noised["prompt"], noised["actions"], noised["imitated"], strict=True)
+        corrupted = [Trajectory(prompt=p, actions=a, imitated=i) for p, a, i in columns]
+        found[kind] = answers(policy, corrupted, settings.batch)
     return {"backspace": policy.backspace, "corruptions": found}
 
 

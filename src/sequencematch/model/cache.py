@@ -85,7 +85,7 @@ class StateCache(Cache):
         else:
             place.index = torch.arange(len(first), device=device)[:, None], position
             allowed = torch.arange(place.depth, device=device) <= position[..., None]
-        hidden = hidden_states(self.policy.lm, Inputs(token, position, mask=allowed), self)[:, None]
+        hidden = hidden_states(self.policy.lm, Inputs(token=token, position=position, mask=allowed), self)[:, None]
         if self.hidden is None:
             self.hidden = hidden.new_zeros(self._rows, 1, self.length, hidden.shape[-1])
         _written(self.hidden, hidden, place)

@@ -107,7 +107,11 @@ class Policy(nn.Module):
             logit = torch.where(states.action >= self.bkspc, deletion, logit) + offset[states.state]
             value = value + offset
         return [
-            Scores(logit[taken], value[index], *(t.to(self.device) for t in (batch.taken, batch.imitated, batch.ended)))
+            Scores(
+                logit=logit[taken],
+                value=value[index],
+                **{name: getattr(batch, name).to(self.device) for name in ("taken", "imitated", "ended")},
+            )
             for batch, taken, index in zip(batches, states.taken, states.index, strict=True)
         ]
 

@@ -35,4 +35,6 @@ def relabel(rollout: Sequence[int], reference: Trajectory, bkspc: int) -> Trajec
         actions.append(action)
         imitated.append(good)
     rest = [bkspc] * wrong + expert[right:]
-    return Trajectory(reference.prompt, actions + rest, imitated + [True] * len(rest), reference.ended)
+    return Trajectory(
+        prompt=reference.prompt, actions=actions + rest, imitated=imitated + [True] * len(rest), ended=reference.ended
+    )

@@ -1,7 +1,7 @@
 """What each method minimises on one micro-batch: the only difference between the methods' training."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -84,8 +84,7 @@ FUNCTIONS: dict[str, Callable[[ScoredBatch, Normaliser, Objective, float], tuple
 
 def core_objective(settings: Objective) -> core.Objective:
     """The objective's constants as the core takes them."""
-    names = ("divergence", "alpha", "gamma", "weighting", "c", "beta_mix", "js_delta", "value_from")
-    return core.Objective(**{name: getattr(settings, name) for name in names})
+    return core.Objective(**{field.name: getattr(settings, field.name) for field in fields(core.Objective)})
 
 
 def score_rows(policy: Policy, rows: Sequence[Row], prompts: bool = False) -> list[Scored]:

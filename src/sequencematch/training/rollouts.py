@@ -52,7 +52,9 @@ class RolloutSchedule:
     def trajectory(self, entry: Entry) -> Trajectory:
         """The rollout as a trajectory. It was cut off if it reached the bound on actions."""
         prompt = self.corpus.example(entry.example, 0).prompt
-        return Trajectory(prompt, entry.actions, [True] * len(entry.actions), ended=entry.finished)
+        return Trajectory(
+            prompt=prompt, actions=entry.actions, imitated=[True] * len(entry.actions), ended=entry.finished
+        )
 
     def relabelled(self, entry: Entry, bkspc: int) -> Trajectory:
         """The rollout with the expert's answer to its first mistake."""

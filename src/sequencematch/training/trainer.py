@@ -249,7 +249,9 @@ class Trainer:
     def normaliser(self, rows: Sequence[Row]) -> Normaliser:
         """The divisors of the sums over an effective batch."""
         model_transitions = sum(len(rollout.actions) for _, *model in rows for rollout in model)
-        return Normaliser(len(rows), self.length, self.cloned, model_transitions)
+        return Normaliser(
+            trajectories=len(rows), length=self.length, cloned=self.cloned, model_transitions=model_transitions
+        )
 
     def _score(self, rows: Sequence[Row], imitate_prompt: bool) -> ScoredBatch:
         with self.accelerator.autocast():

@@ -14,15 +14,11 @@ import numpy as np
 
 from sequencematch.errors import UserError
 from sequencematch.results.bleu import corpus_bleu
-from sequencematch.results.cells import csv_text
-from sequencematch.results.intervals import Estimate, Resampled, corrected, resampled_mean, resampled_score
+from sequencematch.results.estimates import COSTS, LEVEL, Effect, Place
+from sequencematch.results.intervals import Resampled, corrected, resampled_mean, resampled_score
 from sequencematch.results.metrics_file import read_metrics
 from sequencematch.settings.families import FAMILIES
 from sequencematch.settings.map import MINUS, Reading, Side
-
-LEVEL = 0.05
-# What each side's answers cost, and how many were cut off: means over seeds.
-COSTS = ("pushes_per_sequence", "pops_per_sequence", "cut_off_share")
 
 
 @dataclass(frozen=True)
@@ -33,33 +29,6 @@ class Measured:
     questions: int
     digest: str
     costs: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Effect:
-    """A role's score in a cell (``quantity``: the role), or a difference (``sm_minus_mle``) with its p-value.
-
-    corrected: the p-value corrected for all comparisons of the map.
-    """
-
-    reading: Reading
-    quantity: str
-    found: Estimate
-    questions: int
-    costs: dict[str, float]
-    p: float | None = None
-    corrected: float | None = None
-
-    @property
-    def significant(self) -> bool:
-        """Whether the difference is significant after the correction."""
-        return self.corrected is not None and self.corrected < LEVEL
-
-    @property
-    def sides(self) -> tuple[Side, ...]:
-        """The side scored, or the two compared."""
-        reading = self.reading
-        return reading.comparisons.get(self.quantity) or (reading.sides[self.quantity],)
 
 
 def reader(results: Path, seeds: Sequence[int]) -> Callable[[Side], Measured]:
@@ -111,67 +80,56 @@ def finished(readings: Sequence[Reading], results: Path, seeds: Sequence[int]) -
     return [reading for reading in readings if is_there(reading)]
 
 
-def effects(readings: Sequence[Reading], measure: Callable[[Side], Measured]) -> list[Effect]:
+def measure_map(readings: Sequence[Reading], measure: Callable[[Side], Measured]) -> list[Effect]:
     """Scores and differences of every reading, the p-values of the differences corrected."""
     found = []
     for reading in readings:
         for role, side in reading.sides.items():
-            m = measure(side)
-            found.append(Effect(reading, role, m.points.estimate(), m.questions, m.costs))
-        for quantity, sides in reading.comparisons.items():
-            a, b = map(measure, sides)
+            found.append(_effect(reading, role, measure(side), _place(side)))
+        for quantity, (one, other) in reading.comparisons.items():
+            a, b = measure(one), measure(other)
             if a.digest != b.digest:
                 roles = " and ".join(quantity.split(MINUS))
                 raise UserError(
                     f"in the cell '{reading.at}' of the map's axis '{reading.axis}', {roles} answered different "
                     "questions: compare tasks with the same data"
                 )
-            difference = a.points - b.points
             costs = {name: a.costs[name] - b.costs[name] for name in COSTS}
-            found.append(Effect(reading, quantity, difference.estimate(), a.questions, costs, p=difference.p_value()))
+            difference = replace(a, points=a.points - b.points, costs=costs)
+            found.append(_effect(reading, quantity, difference, _place(one), _place(other)))
     return _corrected(found)
 
 
-def _corrected(found: Sequence[Effect]) -> list[Effect]:
-    p = {effect.sides: effect.p for effect in found if effect.p is not None}
-    by_comparison = dict(zip(p, corrected(np.array(list(p.values()))).tolist(), strict=True))
-    return [replace(e, corrected=by_comparison[e.sides]) if e.p is not None else e for e in found]
+def _effect(reading: Reading, quantity: str, measured: Measured, where: Place, against: Place | None = None) -> Effect:
+    found = replace(measured.points.estimate(where, "points", against), n=measured.questions)
+    found = replace(found, p=measured.points.p_value()) if against else found
+    return Effect(reading.axis, reading.at, reading.name, reading.column, quantity, found, measured.costs)
 
 
-def differences(found: Sequence[Effect]) -> list[Effect]:
+def _place(side: Side) -> Place:
+    return Place(side.task, side.method, side.eta, side.decoding)
+
+
+def _corrected(effects: Sequence[Effect]) -> list[Effect]:
+    p: dict[tuple[Place, Place | None], float | None]
+    p = {(e.found.where, e.found.against): e.found.p for e in effects if e.found.against}
+    adjusted = dict(zip(p, corrected(np.array(list(p.values()))).tolist(), strict=True))
+    return [
+        replace(e, found=replace(e.found, p_adjusted=adjusted.get((e.found.where, e.found.against)))) for e in effects
+    ]
+
+
+def differences(effects: Sequence[Effect]) -> list[Effect]:
     """Every comparison once."""
-    return list({effect.sides: effect for effect in reversed(found) if effect.p is not None}.values())[::-1]
+    return list({(e.found.where, e.found.against): e for e in reversed(effects) if e.found.against}.values())[::-1]
 
 
-def significant_under(found: Sequence[Effect]) -> dict[str, int]:
+def significant_under(effects: Sequence[Effect]) -> dict[str, int]:
     """How many comparisons are significant, each counted once, by each way to correct for their number."""
-    p = np.array([effect.p for effect in differences(found)])
+    p = np.array([effect.found.p for effect in differences(effects)])
     adjusted = {
         "Benjamini-Hochberg": corrected(p),
         "Benjamini-Yekutieli": corrected(p, "by"),
         "Bonferroni": p * len(p),
     }
     return {name: int((values < LEVEL).sum()) for name, values in adjusted.items()}
-
-
-def map_csv(found: Sequence[Effect], seeds: int) -> str:
-    """A line per effect: where, what (a side, or two), mean, spread and interval in points, p-values, costs."""
-    return csv_text(_row(effect, seeds) for effect in found)
-
-
-def _row(effect: Effect, seeds: int) -> dict:
-    names = ("task", "method", "eta", "decoding")
-    written = {name: " | ".join(f"{getattr(side, name)}" for side in effect.sides) for name in names}
-    numbers = {name: getattr(effect.found, name) for name in ("mean", "sd", "low", "high")}
-    numbers |= {"p": effect.p, "p_corrected": effect.corrected} | effect.costs
-    return {
-        "axis": effect.reading.axis,
-        "at": effect.reading.at,
-        "reading": effect.reading.name,
-        "column": effect.reading.column,
-        "quantity": effect.quantity,
-        **written,
-        **{name: "" if value is None else float(f"{value:.6g}") for name, value in numbers.items()},
-        "seeds": seeds,
-        "questions": effect.questions,
-    }
