@@ -26,7 +26,9 @@ class Policy(nn.Module):
     [deletions, d], or [d] for one.
 
     ``context``: the longest sequence it takes, in tokens; at first what the network's configuration says. ``origin``:
-    the files that a pretrained network was loaded from, by digest (``origin.network_files``).
+    the files that a pretrained network was loaded from, by digest (``origin.network_files``). ``has_learned``: the
+    network is an exported model's, whose last token is ``<bkspc>``: its row becomes the policy's, and the vocabulary is
+    again that of training.
     """
 
     def __init__(self, lm, backspace: bool, deletions: int = 1):
@@ -36,12 +38,17 @@ class Policy(nn.Module):
         self.deletions = deletions
         self.context: int = lm.config.max_position_embeddings
         self.origin: dict[str, str] = {}
-        unembedding = lm.get_output_embeddings().weight
-        self.bkspc = len(unembedding)  # the first id after the vocabulary's rows
-        width = lm.config.hidden_size
+        unembedding = lm.get_output_embeddings().weight.detach()
         # The mean of the old rows, as transformers starts new rows: <bkspc> is then no rival of the likely tokens.
-        mean = unembedding.detach().float().mean(0)
-        self.bkspc_row = nn.Parameter(mean if deletions == 1 else mean.repeat(deletions, 1))
+        row = unembedding.float().mean(0)
+        self.has_learned: bool = getattr(lm.config, "bkspc_token_id", None) == len(unembedding) - 1
+        if self.has_learned:
+            row = unembedding[-1].float().clone()
+            lm.resize_token_embeddings(len(unembedding) - 1)
+            del lm.config.bkspc_token_id
+        self.bkspc = len(lm.get_output_embeddings().weight)  # the first id after the vocabulary's rows
+        width = lm.config.hidden_size
+        self.bkspc_row = nn.Parameter(row if deletions == 1 else row.repeat(deletions, 1))
         first, last = nn.Linear(width + 1, OFFSET_WIDTH), nn.Linear(OFFSET_WIDTH, 1)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)

@@ -12,10 +12,10 @@ from sequencematch.settings.training import Rollouts
 from sequencematch.training.batches import Corpus
 
 
-def check_data(noised: Path, loss: str, policy: Policy, corpora: tuple[Corpus, Corpus], rollouts: Rollouts) -> None:
+def check_data(noised: Path | str, loss: str, policy: Policy, corpora: tuple[Corpus, ...], rollouts: Rollouts) -> None:
     """Raises UserError where the examples in the folder ``noised`` do not suit the loss or the policy's context.
 
-    corpora: of training and validation. A policy without ``<bkspc>`` gives deletions probability 0.
+    corpora: of training, and of validation. A policy without ``<bkspc>`` gives deletions probability 0.
     """
     largest = max(max(t.actions, default=0) for t in _trajectories(corpora))
     if not policy.backspace and largest >= policy.bkspc:
@@ -43,7 +43,7 @@ def check_data(noised: Path, loss: str, policy: Policy, corpora: tuple[Corpus, C
             )
 
 
-def _trajectories(corpora: tuple[Corpus, Corpus]) -> Iterator[Trajectory]:
+def _trajectories(corpora: tuple[Corpus, ...]) -> Iterator[Trajectory]:
     return (trajectory for corpus in corpora for draw in corpus.draws for trajectory in draw)
 
 
