@@ -245,7 +245,7 @@ def test_prompts_are_trajectories_of_their_own():
         assert index.taken[b].sum() == n and index.action[b, :n].tolist() == list(row.prompt[1:])
         for encoded_inputs in (inputs, copies):
             assert encoded_inputs.token[b, index.state[b, : n + 1]].tolist() == list(row.prompt)
-    assert index.at_prompt(BKSPC)[:, 0].all() and not index.at_prompt(BKSPC)[:, 1:][index.taken].any()
+    assert not index.live(BKSPC)[:, 0].any() and (index.live(BKSPC)[:, 1:][index.taken] > 0).all()
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)

@@ -218,6 +218,7 @@ SETTINGS = [
     ("objective", "imitate_noise: true", {"pretrain_bc": 3, "finetune": 5}),
     ("objective", "uls_ngram: 4", {"finetune": 1, "make_map": 0}, MATHS),
     ("objective", "uls_weight: 0.5", {"finetune": 1, "make_map": 0}, MATHS),
+    ("objective", "iq_weight: 0.5", {}, set()),  # no table of the smoke scale has this loss
     ("rollouts", "buffer: 201", {"finetune": 4}),
     ("rollouts", "seen: 3", {"finetune": 4}),
     ("rollouts", "share_prompts: true", {"finetune": 4}),

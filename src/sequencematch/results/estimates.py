@@ -12,7 +12,7 @@ decoding.
 import csv
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,14 @@ class Estimate:
         if self.p_adjusted is not None:
             return self.p_adjusted < LEVEL
         return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
+
+    @property
+    def in_points(self) -> "Estimate":
+        """A score in points: accuracy in per cent, BLEU as it is."""
+        factor = 100 if self.quantity == "accuracy" else 1
+        numbers = {name: getattr(self, name) for name in STATISTICS}
+        scaled: dict[str, Any] = {name: None if value is None else factor * value for name, value in numbers.items()}
+        return replace(self, quantity="points", **scaled)
 
     @property
     def name(self) -> str:

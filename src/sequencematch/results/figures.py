@@ -186,10 +186,9 @@ def look_of(table: Table) -> dict[Variant, tuple[str, bool]]:
     return {v: (colours[v.method], v.eta == highest[v.method]) for v in table.variants}
 
 
-def dot_of(cell: Estimate, row: str, series: str, colour: str, filled: bool = True, scale: float = 1) -> Dot:
-    """An estimate as a dot, its numbers multiplied by ``scale``."""
-    low, high = (None if x is None else x * scale for x in (cell.low, cell.high))
-    return Dot(row, series, cell.mean * scale, low, high, colour, filled)
+def dot_of(cell: Estimate, row: str, series: str, colour: str, filled: bool = True) -> Dot:
+    """An estimate as a dot."""
+    return Dot(row, series, cell.mean, cell.low, cell.high, colour, filled)
 
 
 def older_error_panels(table: Table) -> list[Panel]:

@@ -118,18 +118,18 @@ def decoding_of(table: Table, column: str) -> str | None:
 
 
 def _dots(row: str, table: Table, column: str, gains: Mapping[Place, Estimate]) -> list[Dot]:
-    decoding, scale = decoding_of(table, column), 100 if table.metric == "accuracy" else 1
+    decoding = decoding_of(table, column)
     if decoding is None:
         return []
     found = []
     for variant in drawn(table):
         cell = table.find(variant, decoding, f"{table.metric}_minus_mle")
         if cell:
-            found.append(dot_of(cell, row, variant.label, METHODS[variant.method], scale=scale))
+            found.append(dot_of(cell.in_points, row, variant.label, METHODS[variant.method]))
     own = [cell for cell in _of_rule(table) if cell.against and cell.against.decoding == decoding]
     ratio = [cell for cell in own if RATIO in cell.decoding] or own
     if ratio:
-        return [*found, dot_of(ratio[0], row, RULED, METHODS[RULE], scale=scale)]
+        return [*found, dot_of(ratio[0].in_points, row, RULED, METHODS[RULE])]
     gain = (
         gains.get(Place(table.task, BASELINE.method, BASELINE.eta, decoding))
         if row == table.task.replace("_", " ")

@@ -9,7 +9,16 @@ from sequencematch.results.estimates import REFERENCE, Estimate, Table, read_cos
 from sequencematch.results.forest import COLUMNS, Results, decoding_of, drawn, is_of_validation
 from sequencematch.results.quantities import key
 from sequencematch.results.variants import Variant
-from sequencematch.results.words import Grid, by_decoding, paper_label, printed, sides, with_spread
+from sequencematch.results.words import (
+    Grid,
+    by_decoding,
+    enumerated,
+    paper_label,
+    printed,
+    sides,
+    signed_bold,
+    with_spread,
+)
 from sequencematch.settings.decodings import without_rule
 from sequencematch.store.files import read_json
 
@@ -36,12 +45,14 @@ def answers(results: Results) -> list[str]:
 
 
 def _answer(first: str, second: str, pairs: Sequence[tuple[Estimate, str]]) -> str:
-    """The answer in words, such as: SM is never significantly better than MLE."""
+    """The answer in words, such as: SM is significantly worse than MLE with sampling on mul."""
     rows = {id(cell): row for cell, row in pairs}
     better, worse = sides(cell for cell, _ in pairs)
 
     def where(cells: Sequence[Estimate]) -> str:
-        return by_decoding(cells, lambda cell: rows[id(cell)])
+        found = by_decoding(cells).items()
+        tasks = {phrase: list(dict.fromkeys(rows[id(cell)] for cell in some)) for phrase, some in found}
+        return enumerated([f"{phrase} on {enumerated(names)}" for phrase, names in tasks.items()])
 
     if not better and not worse:
         return (
@@ -63,16 +74,8 @@ def differences(results: Results) -> Grid:
         decodings = [decoding_of(table, column) for column in COLUMNS]
         for variant in drawn(table):
             found = [table.find(variant, name, f"{table.metric}_minus_mle") if name else None for name in decodings]
-            rows.append([row, variant.name, *(_points(cell, table.metric) for cell in found)])
+            rows.append([row, variant.name, *(signed_bold(cell.in_points if cell else None) for cell in found)])
     return Grid(["task", "method", *COLUMNS], rows)
-
-
-def _points(cell: Estimate | None, metric: str) -> str:
-    """'+4.5', bold where it is significant; accuracies in points of a percent."""
-    if cell is None:
-        return "-"
-    said = f"{round(cell.mean * (100 if metric == 'accuracy' else 1), 1) + 0.0:+.1f}"
-    return f"**{said}**" if cell.significant else said
 
 
 # ---- tables -----------------------------------------------------------------------------------------

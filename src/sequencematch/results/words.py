@@ -52,9 +52,9 @@ def decoding_label(name: str) -> str:
 
 
 def decoding_phrase(name: str) -> str:
-    """'with greedy decoding', 'perturbed at 0.1', 'with top-p 0.95': a decoding within a sentence."""
+    """'with greedy decoding', 'when perturbed at 0.1', 'with top-p 0.95': a decoding within a sentence."""
     label = decoding_label(name)
-    return PHRASES.get(name) or (label if label.startswith("perturbed") else f"with {label}")
+    return PHRASES.get(name) or f"{'when' if label.startswith('perturbed') else 'with'} {label}"
 
 
 def without_marks(text: str) -> str:
@@ -155,13 +155,12 @@ def _is_better(cell: Estimate) -> bool:
     return (cell.mean < 0) == describe(cell.quantity).lower
 
 
-def by_decoding(cells: Iterable[Estimate], write: Callable[[Estimate], str]) -> str:
-    """'with greedy decoding (a; b) and with sampling (c)', each cell written by ``write``."""
-    groups: dict[str, list[str]] = {}
+def by_decoding(cells: Iterable[Estimate]) -> dict[str, list[Estimate]]:
+    """The estimates of each decoding, which is written as within a sentence."""
+    groups: dict[str, list[Estimate]] = {}
     for cell in cells:
-        groups.setdefault(decoding_phrase(cell.decoding), []).append(write(cell))
-    said = [f"{phrase} ({'; '.join(dict.fromkeys(some))})" for phrase, some in groups.items()]
-    return enumerated(said)
+        groups.setdefault(decoding_phrase(cell.decoding), []).append(cell)
+    return groups
 
 
 def enumerated(items: Sequence[str]) -> str:
@@ -170,7 +169,8 @@ def enumerated(items: Sequence[str]) -> str:
 
 
 def _at(cells: Sequence[Estimate]) -> str:
-    return by_decoding(cells, _in_brackets)
+    found = by_decoding(cells).items()
+    return enumerated([f"{phrase} ({'; '.join(dict.fromkeys(map(_in_brackets, some)))})" for phrase, some in found])
 
 
 def _in_brackets(cell: Estimate) -> str:

@@ -48,6 +48,14 @@ def _unlikelihood(batch, normaliser, settings, beta):
     return cloning + settings.uls_weight * penalty, sums
 
 
+def _inverse_soft_q(batch, normaliser, settings, beta):
+    """Rewards of the data at alpha = 1, held small: V(s) + log pi(a|s) - gamma V(s') (Wulfmeier et al., 2024)."""
+    cloning, sums = _cloning(batch, normaliser, settings, beta)
+    rewards = core.rewards(batch.data.scores, core.Objective(alpha=1.0, gamma=settings.gamma))[:, :-1]
+    squared = rewards.square().sum() / normaliser.data
+    return cloning + settings.iq_weight * squared, sums | {"squared_reward": squared.item()}
+
+
 def _dagger(batch, normaliser, settings, beta):
     cloning, sums = _cloning(batch, normaliser, settings, beta)
     relabelled = core.behavioural_cloning(batch.rollouts.scores) / normaliser.cloning
@@ -76,6 +84,7 @@ def _sequence_match(batch, normaliser, settings, beta):
 FUNCTIONS: dict[str, Callable[[ScoredBatch, Normaliser, Objective, float], tuple[Tensor, Sums]]] = {
     "mle": _cloning,
     "uls": _unlikelihood,
+    "iq": _inverse_soft_q,
     "bc": _cloning,
     "sm": _sequence_match,
     "dagger": _dagger,
