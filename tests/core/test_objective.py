@@ -245,7 +245,11 @@ def test_prompts_are_trajectories_of_their_own():
         assert index.taken[b].sum() == n and index.action[b, :n].tolist() == list(row.prompt[1:])
         for encoded_inputs in (inputs, copies):
             assert encoded_inputs.token[b, index.state[b, : n + 1]].tolist() == list(row.prompt)
-    assert index.at_prompt(BKSPC)[:, 0].all() and not index.at_prompt(BKSPC)[:, 1:][index.taken].any()
+    logits = torch.randn(*inputs.token.shape, BKSPC + 1)
+    found, without = (
+        score(values, index) for values in (logits, logits.index_fill(2, torch.tensor(BKSPC), -torch.inf))
+    )
+    torch.testing.assert_close(found.value, without.value)  # <bkspc> is no action where it cannot be taken
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
