@@ -10,8 +10,9 @@ The core knows nothing of models, files or settings. A batch goes through it in 
 3. *Objective.* ``behavioural_cloning``, ``sequence_match`` and ``unlikelihood`` turn scores into sums
    over trajectories; ``Normaliser`` says what these sums are divided by: every trajectory counts the same.
 
-Symbols follow the paper: ``s`` state (live tokens), ``a`` action (token id, or ``bkspc`` = vocabulary
-size), ``l`` logits, ``V`` value, ``r = alpha (l - gamma V')`` reward, ``eta`` noise level.
+Symbols follow the paper: ``s`` state (live tokens), ``a`` action, ``l`` logits, ``V`` value,
+``r = alpha (l - gamma V')`` reward, ``eta`` noise level. An action is a token id below ``bkspc`` (the size of the
+vocabulary), or ``bkspc + k - 1``, the deletion of k tokens: the paper's ``<bkspc>`` is k = 1, D.5 names the others.
 """
 
 import math
@@ -29,11 +30,16 @@ from torch.nn import functional as F
 # --------------------------------------------------------------------------------------------------
 
 
+def growth(action: int, bkspc: int) -> int:
+    """By how many tokens an action lengthens the live text: 1 for a token, -k for the deletion of k tokens."""
+    return 1 if action < bkspc else bkspc - 1 - action
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trajectory:
     """One trajectory: a prompt, the actions taken after it, and which of them are imitated.
 
-    ``actions`` holds token ids and ``bkspc``; ``imitated[i]`` is False where action i is a
+    ``actions`` holds token ids and deletions; ``imitated[i]`` is False where action i is a
     disturbance of the environment (an injected wrong token), not a choice of the expert.
     ``ended`` is True where the last action leads to the absorbing state (``<eos>``), and False where the
     trajectory was cut off: a rollout at its bound on actions, a passage of text.
@@ -81,7 +87,7 @@ class StateIndex:
     """The input positions of the states of B trajectories, padded to T actions.
 
     state: int64 [B, T+1], input position of s_0 .. s_N (s_N repeated as padding). action: int64 [B, T], token ids and
-    bkspc (0 as padding). taken: bool [B, T], True where i < N. imitated: bool [B, T], True where action i is the
+    deletions (0 as padding). taken: bool [B, T], True where i < N. imitated: bool [B, T], True where action i is the
     expert's own (False on padding). ended: bool [B], True where s_N is the absorbing state.
     """
 
@@ -95,18 +101,18 @@ class StateIndex:
         """The same on ``device``."""
         return type(self)(**{name: t.to(device) for name, t in vars(self).items()})
 
-    def at_prompt(self, bkspc: int) -> Tensor:
-        """bool [B, T+1]: states without a live token, where ``<bkspc>`` is ruled out."""
-        change = torch.where(self.action == bkspc, -1, 1) * self.taken
-        return F.pad(change.cumsum(1), (1, 0)) == 0
+    def live(self, bkspc: int) -> Tensor:
+        """int64 [B, T+1]: live tokens after the prompt; the deletion of more tokens is ruled out."""
+        change = torch.where(self.action < bkspc, 1, bkspc - 1 - self.action) * self.taken
+        return F.pad(change.cumsum(1), (1, 0))
 
 
 class PromptIndex(StateIndex):
     """The states of prompts, in which no token can be deleted."""
 
-    def at_prompt(self, bkspc: int) -> Tensor:
-        """bool [B, T+1]: all of them."""
-        return torch.ones_like(self.state, dtype=torch.bool)
+    def live(self, bkspc: int) -> Tensor:
+        """int64 [B, T+1]: no token of a prompt can be deleted."""
+        return torch.zeros_like(self.state)
 
 
 class _Tree:
@@ -124,13 +130,15 @@ class _Tree:
         token, position, end, stack = self.token, self.position, self.end, self.stack
         state = [stack[-1]]
         for action in actions:
-            if action != bkspc:
+            if action < bkspc:
                 position.append(len(stack))
                 stack.append(len(token))
                 token.append(action)
                 end.append(None)
-            elif len(stack) > self.prompt_length:
-                end[stack.pop()] = len(token)
+            elif (left := len(stack) + growth(action, bkspc)) >= self.prompt_length:
+                for node in stack[left:]:
+                    end[node] = len(token)
+                del stack[left:]
             else:
                 raise ValueError("<bkspc> cannot remove a prompt token")
             state.append(stack[-1])
@@ -189,11 +197,11 @@ def algorithm_2(rows: Sequence[Trajectory], bkspc: int, pad: int = 0) -> tuple[I
     for b, row in enumerate(rows):
         live: list[int] = []  # input positions of the live tokens; its last two are the paper's c and d
         for i, action in enumerate([*_shared_prompt([row]), *row.actions]):
-            if action == bkspc:
-                if len(live) <= len(row.prompt):
+            if action >= bkspc:
+                if (left := len(live) + growth(action, bkspc)) < len(row.prompt):
                     raise ValueError("<bkspc> cannot remove a prompt token")
-                live.pop()
-                original = live.pop()
+                original = live[left - 1]
+                del live[left - 1 :]
                 token[b, i], position[b, i] = token[b, original], position[b, original]
             else:
                 token[b, i], position[b, i] = action, len(live)
@@ -208,10 +216,10 @@ def live_tokens(prompt: Sequence[int], actions: Sequence[int], bkspc: int) -> li
     """The completion that the actions leave, without the prompt, computed by a plain stack machine."""
     live: list[int] = []
     for action in actions:
-        if action != bkspc:
+        if action < bkspc:
             live.append(action)
-        elif live:
-            live.pop()
+        elif (left := len(live) + growth(action, bkspc)) >= 0:
+            del live[left:]
         else:
             raise ValueError("<bkspc> cannot remove a prompt token")
     return live
@@ -297,20 +305,21 @@ def logsumexp(logits: Tensor) -> Tensor:
     return logits.amax(-1) - F.log_softmax(logits, dim=-1).amax(-1)
 
 
-def score(logits: Tensor, trajectories: StateIndex) -> Scores:
-    """Gather l(a_i|s_i) and V(s_i) from logits [B, L, A] at the input positions; ``<bkspc>`` is action A - 1.
+def score(logits: Tensor, trajectories: StateIndex, deletions: int = 1) -> Scores:
+    """Gather l(a_i|s_i) and V(s_i) from logits [B, L, A] at the input positions.
 
-    ``<bkspc>`` is no action where no token is live, so V leaves it out there. Each position's logsumexp is taken
-    once, however many actions were taken in its state.
+    The last ``deletions`` of the A actions delete 1, 2, ... tokens. The deletion of more tokens than are live is no
+    action, so V leaves it out. Each position's logsumexp is taken once, however many actions were taken in its state.
     """
     logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
-    bkspc = logits.shape[-1] - 1
-    without, with_bkspc = logsumexp(logits[..., :bkspc]), logsumexp(logits)
+    bkspc = logits.shape[-1] - deletions
+    # V where 0, 1, ... tokens may be deleted, [B, L, deletions + 1].
+    values = torch.stack([logsumexp(logits[..., : bkspc + k]) for k in range(deletions + 1)], dim=-1)
     rows = torch.arange(len(logits), device=logits.device)[:, None]
     state = trajectories.state
     return Scores(
         logit=logits[rows, state[:, :-1], trajectories.action],
-        value=torch.where(trajectories.at_prompt(bkspc), without.gather(1, state), with_bkspc.gather(1, state)),
+        value=values[rows, state, trajectories.live(bkspc).clamp_max(deletions)],
         taken=trajectories.taken,
         imitated=trajectories.imitated,
         ended=trajectories.ended,

@@ -49,6 +49,7 @@ def pretrained(tmp_path):
 def models(pretrained: str) -> dict[str, Model]:
     return {
         "scratch": SCRATCH,
+        "deletions": SCRATCH.model_copy(update={"deletions": 3}),
         "pretrained": Model(source=pretrained),
         "lora": Model(source=pretrained, lora_rank=2, gradient_checkpointing=True),
         "qlora": Model(source=pretrained, lora_rank=2, quantise="nf4"),
@@ -58,7 +59,7 @@ def models(pretrained: str) -> dict[str, Model]:
     }
 
 
-@pytest.mark.parametrize("kind", ["scratch", "pretrained", "lora", "qlora", "paper"])
+@pytest.mark.parametrize("kind", ["scratch", "deletions", "pretrained", "lora", "qlora", "paper"])
 def test_a_saved_policy_comes_back(tmp_path, pretrained, kind):
     model = models(pretrained)[kind]
     policy = randomised(new_policy(model, BKSPC, SPECIALS, backspace=True, seed=5)).eval()

@@ -23,7 +23,7 @@ CLEAN, NOISED = (
 
 
 def check(train, validation, loss="mle", context=100, max_actions=1):
-    policy = SimpleNamespace(backspace=LOSSES[loss].backspace, bkspc=BKSPC, context=context)
+    policy = SimpleNamespace(backspace=LOSSES[loss].backspace, bkspc=BKSPC, deletions=1, context=context)
     corpora = Corpus([[example] for example in train], "d"), Corpus([validation], "d")
     check_data(Path("noised"), loss, policy, corpora, Rollouts(max_actions=max_actions))
 
@@ -37,6 +37,12 @@ def test_losses_without_backspace_train_on_clean_examples_alone(loss, train, val
         return
     with pytest.raises(UserError, match=f"'noised' were noised, and the loss {loss} trains on clean ones.*--eta 0"):
         check(train, validation, loss)
+
+
+def test_no_more_tokens_are_deleted_at_once_than_the_model_can():
+    twice = Trajectory(prompt=[1], actions=[4, 5, BKSPC + 1, 2], imitated=[False, False, True, True])
+    with pytest.raises(UserError, match="'noised' delete 2 tokens at once, and the model at most 1"):
+        check([CLEAN], [twice], "bc")
 
 
 def test_deleted_tokens_take_no_room_in_the_context():

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sequencematch.core import Trajectory, live_tokens
+from sequencematch.core import Trajectory, growth, live_tokens
 from sequencematch.training.expert import relabel
 
 EOS, BKSPC = 9, 10
@@ -32,6 +32,9 @@ def reference(completion, actions=None):
         # The end, too early: it cannot be taken back, so that it is left out.
         ([3, EOS], [3, 4, 5, EOS], [1, 1, 1, 1]),
         ([3, 7, EOS], [3, 7, BKSPC, 4, 5, EOS], [1, 0, 1, 1, 1, 1]),
+        # Two tokens deleted at once: the wrong one and a right one, or two right ones.
+        ([3, 7, BKSPC + 1, 3, 4], [3, 7, BKSPC + 1, 3, 4, 5, EOS], [1, 0, 0, 1, 1, 1, 1]),
+        ([3, 4, BKSPC + 1, 3], [3, 4, BKSPC + 1, 3, 4, 5, EOS], [1, 1, 0, 1, 1, 1, 1]),
         # Gone on with where the end was due.
         ([3, 4, 5, 6, EOS], [3, 4, 5, 6, BKSPC, EOS], [1, 1, 1, 0, 1, 1]),
     ],
@@ -45,10 +48,10 @@ def test_examples(rollout, actions, imitated):
 def rollouts(draw):
     """Any rollout of the token MDP: no <bkspc> at the prompt, nothing after <eos>."""
     actions, live = [], 0
-    for action in draw(st.lists(st.sampled_from([3, 4, 5, EOS, BKSPC]), max_size=20)):
-        if action != BKSPC or live:
+    for action in draw(st.lists(st.sampled_from([3, 4, 5, EOS, BKSPC, BKSPC + 1]), max_size=20)):
+        if live + growth(action, BKSPC) >= 0:
             actions.append(action)
-            live += -1 if action == BKSPC else 1
+            live += growth(action, BKSPC)
         if action == EOS:
             break
     return actions

@@ -169,11 +169,12 @@ class Jobs:
         return () if self.injected_policy(wildcards) else MODEL_CODE
 
     def noise_options(self, wildcards: Wildcards) -> str:
-        """The settings of the noise, and the policy that proposes wrong tokens. Clean data (eta = 0) read neither."""
+        """The settings of the noise and of deletions, and the policy that writes wrong tokens. Clean data read none."""
         if wildcards.eta == "0":
             return ""
         policy = self.injected_policy(wildcards)
-        return f"{self._settings(wildcards, {'noise': None})} {f'--policy {policy} {self._kernels}' if policy else ''}"
+        read = {"noise": None, "model": {"deletions"}}
+        return f"{self._settings(wildcards, read)} {f'--policy {policy} {self._kernels}' if policy else ''}"
 
     # Training
 

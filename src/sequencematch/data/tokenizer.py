@@ -97,13 +97,16 @@ class Tokenizer:
         return self._fast.decode([token for token in ids if token not in special])
 
     def render(self, actions: Sequence[int]) -> str:
-        """Actions for a reader's eye, ``<bkspc>`` and special tokens written out: ``2<bkspc>31<eos>``."""
+        """Actions for a reader's eye, deletions and special tokens written out: ``2<bkspc>31<bkspc_2>4<eos>``."""
         # Runs of tokens together: one token may hold half a character.
-        runs = groupby(actions, key=lambda action: action == self.bkspc)
+        runs = groupby(actions, key=lambda action: action >= self.bkspc)
         return "".join(
-            "<bkspc>" * len(list(run)) if bkspc else self._fast.decode(list(run), skip_special_tokens=False)
-            for bkspc, run in runs
+            "".join(map(self._deletion, run)) if deleting else self._fast.decode(list(run), skip_special_tokens=False)
+            for deleting, run in runs
         )
+
+    def _deletion(self, action: int) -> str:
+        return "<bkspc>" if action == self.bkspc else f"<bkspc_{action - self.bkspc + 1}>"
 
     def id(self, token: str) -> int | None:
         """The id of a token by its text; None where the vocabulary has no such token."""

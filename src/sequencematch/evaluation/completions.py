@@ -64,7 +64,7 @@ def complete(
                 "rendered": tokenizer.render(rollout.actions),
                 "solution": example.text,
                 "finished": finished,
-                "pushes": sum(action != policy.bkspc for each in rollouts for action in each.actions),
+                "pushes": sum(action < policy.bkspc for each in rollouts for action in each.actions),
                 "pops": len(removed),
                 "wrong_pops": sum(removal.wrong for removal in removed),
             }

@@ -46,6 +46,11 @@ def export_model(checkpoint: Path, output: Path, form: str = "merged", metrics: 
     policy, model = load_policy(checkpoint)
     tokenizer = load_tokenizer(checkpoint)
     tokenizer.check_belongs(policy.bkspc, checkpoint, checkpoint)
+    if policy.deletions > 1:
+        raise UserError(
+            f"the model in '{checkpoint}' deletes up to {policy.deletions} tokens at once (model.deletions), and "
+            "an export one at a time: train a model with model.deletions 1"
+        )
     if form == "adapter" and not model.lora_rank:
         raise UserError(f"the model in '{checkpoint}' was trained without adapters: export it with --form merged")
     trained = read_facts(checkpoint, "get the model again") if (checkpoint / FILE).exists() else {}

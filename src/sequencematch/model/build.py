@@ -37,15 +37,15 @@ def new_policy(model: Model, vocabulary: int, special_ids: Mapping[str, Ids], ba
     torch.manual_seed(seed)
     if model.source == "scratch":
         check_memory(model, vocabulary)
-        return Policy(_scratch_lm(model, vocabulary, special_ids), backspace)
+        return Policy(_scratch_lm(model, vocabulary, special_ids), backspace, model.deletions)
     origin = network_files(model.source)
     lm = _adapted(_pretrained_lm(model), model)
-    policy = policy_of(lm, model.source, special_ids.get("eos"), backspace)
+    policy = policy_of(lm, model.source, special_ids.get("eos"), backspace, model.deletions)
     policy.origin = origin
     return policy
 
 
-def policy_of(lm, source: str, eos: Ids, backspace: bool) -> Policy:
+def policy_of(lm, source: str, eos: Ids, backspace: bool, deletions: int = 1) -> Policy:
     """A policy around a causal LM of transformers, or a LoRA model of peft, that is called ``source`` in messages.
 
     eos: a token that ends a sequence, beside those that the network names. The network no longer draws random numbers
@@ -65,7 +65,7 @@ def policy_of(lm, source: str, eos: Ids, backspace: bool) -> Policy:
     _without_chance(lm)
     use_state_tree(lm)
     lm.config.eos_token_id = end_tokens(lm, eos, source)
-    policy = Policy(lm, backspace)
+    policy = Policy(lm, backspace, deletions)
     check_fitness(policy, source)  # while the offset head adds nothing
     if policy.has_learned and (file := Path(lm.name_or_path) / "offset.safetensors").is_file():
         policy.offset.load_state_dict(load_file(file))

@@ -26,7 +26,7 @@ from sequencematch.data.noise import inject
 from sequencematch.model.build import new_policy, on_accelerator
 from sequencematch.model.cache import StateCache
 from sequencematch.model.policy import Policy
-from sequencematch.sampling.decoding import Decoding, action_probabilities, inverse_cdf
+from sequencematch.sampling.decoding import Decoding, action_probabilities, inverse_cdf, too_many
 from sequencematch.sampling.rollout import sample
 from sequencematch.seeding import generator, stable_seed, uniforms
 from sequencematch.settings.losses import LOSSES
@@ -176,13 +176,18 @@ def sample_recomputing(
             token, first = torch.tensor([tokens[-1:] for tokens in live]), depth
         cache.push(slice(len(prompts)), token.to(device), first.to(device))
         logits = cache.preferences(rows.to(device), depth.to(device))
-        at_prompt = torch.tensor([len(t) == len(p) for t, p in zip(live, prompts, strict=True)], device=device)
+        written = torch.tensor([len(t) - len(p) for t, p in zip(live, prompts, strict=True)], device=device)
         chance = torch.tensor(uniform[:, step], dtype=torch.float64, device=device)
-        drawn = inverse_cdf(action_probabilities(logits, at_prompt, decoding), chance).tolist()
+        drawn = inverse_cdf(
+            action_probabilities(logits, too_many(written, policy.deletions), decoding), chance
+        ).tolist()
         for tokens, taken, action in zip(live, actions, drawn, strict=True):
             taken.append(action)
-            tokens.pop() if action == policy.bkspc else tokens.append(action)
-        again = policy.bkspc in drawn
+            if action < policy.bkspc:
+                tokens.append(action)
+            else:
+                del tokens[core.growth(action, policy.bkspc) :]
+        again = max(drawn) >= policy.bkspc
     return actions
 
 

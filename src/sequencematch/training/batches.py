@@ -85,7 +85,7 @@ class Order:
 
 def nodes(trajectory: Trajectory, bkspc: int) -> int:
     """Tokens that a state tree of the trajectory encodes: its prompt, and all that was pushed."""
-    return len(trajectory.prompt) + len(trajectory.actions) - list(trajectory.actions).count(bkspc)
+    return len(trajectory.prompt) + sum(action < bkspc for action in trajectory.actions)
 
 
 class Batches:

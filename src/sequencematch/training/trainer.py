@@ -230,7 +230,8 @@ class Trainer:
             examples = [run.train.example(entry.example, self.step) for entry in entries]
         rows: list[Row] = list(zip(examples, map(self._rollout, entries), strict=True))
         metrics = {
-            "pop_rate": sum(e.actions.count(self.policy.bkspc) for e in entries) / sum(len(e.actions) for e in entries),
+            "pop_rate": sum(a >= self.policy.bkspc for e in entries for a in e.actions)
+            / sum(len(e.actions) for e in entries),
             "rollout_age": float(self.rollouts.buffer.ages(step).mean()),
             "cut_off_share": sum(not entry.finished for entry in entries) / len(entries),
         }

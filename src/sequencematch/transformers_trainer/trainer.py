@@ -160,7 +160,7 @@ class SequenceMatchTrainer(Trainer):
         if step >= 0:
             entries = self.rollouts.draw(step)
             rows = [(example, self.rollouts.trajectory(entry)) for example, entry in zip(data, entries, strict=True)]
-            pops = sum(entry.actions.count(self.policy.bkspc) for entry in entries)
+            pops = sum(action >= self.policy.bkspc for entry in entries for action in entry.actions)
             self.measured["pop_rate"].append(pops / sum(len(entry.actions) for entry in entries))
         transitions = sum(len(rollout.actions) for _, *rollouts in rows for rollout in rollouts)
         normaliser = Normaliser(
