@@ -8,11 +8,11 @@ from pathlib import Path
 sys.path.insert(0, f"{workflow.basedir}/src")
 
 from sequencematch import script
-from sequencematch.config import earlier, preflight
+from sequencematch.config import keep_outputs, preflight
 from sequencematch.config.benchmarks import count_workers
 from sequencematch.config.checks import check_files
-from sequencematch.config.closing import made, replaced
-from sequencematch.config.jobs import Jobs, call, launcher
+from sequencematch.config.run_messages import made, replaced
+from sequencematch.config.jobs import Jobs, launcher, rule_parameter
 from sequencematch.config.load import load_config, run_name, scale_overlay
 from sequencematch.errors import UserError
 from sequencematch.settings.overheads import MEASUREMENTS
@@ -61,19 +61,19 @@ onstart:
             sys.exit("\n".join(f"error: {problem}" for problem in found))
     if not workflow.touch:
         try:
-            earlier.keep([file for job in workflow.dag.needrun_jobs() for file in job.output], Path(RESULTS))
+            keep_outputs.keep([file for job in workflow.dag.needrun_jobs() for file in job.output], Path(RESULTS))
         except OSError as error:
             sys.exit(f"error: {script.explanation(error) or error}")
 
 
 onerror:
-    back = earlier.put_back(Path(RESULTS))
+    back = keep_outputs.put_back(Path(RESULTS))
     if back:
         print(f"note: kept as they were: {len(back)} results of an earlier run, such as {back[0]}", file=sys.stderr)
 
 
 onsuccess:
-    earlier.forget(Path(RESULTS))
+    keep_outputs.forget(Path(RESULTS))
     print(made(Path(RESULTS), STARTED, time.time()))
 
 

@@ -15,7 +15,7 @@ def main() -> None:
     loss = LOSSES[args.loss]
     optimiser, schedule, objective, rollouts = training_settings(args, loss.reads)
 
-    from sequencematch.training.stage import Settings, load_initial, run_stage
+    from sequencematch.training.job import Settings, load_initial, run_stage
     from sequencematch.training.trainer import Stage
 
     start = schedule.pretrain_steps if loss.noised else 0

@@ -16,7 +16,7 @@ def main() -> None:
 
     optimiser, schedule, objective, _ = training_settings(args, BASE_READS)
 
-    from sequencematch.training.stage import Settings, run_stage, scratch_or_pretrained
+    from sequencematch.training.job import Settings, run_stage, scratch_or_pretrained
     from sequencematch.training.trainer import Stage
 
     start = scratch_or_pretrained(args)

@@ -13,7 +13,7 @@ def main() -> None:
     args = parser.parse_args()
     optimiser, schedule, objective, _ = training_settings(args, BC_READS)
 
-    from sequencematch.training.stage import Settings, load_initial, run_stage
+    from sequencematch.training.job import Settings, load_initial, run_stage
     from sequencematch.training.trainer import Stage
 
     stage = Stage("bc", 0, schedule.pretrain_steps, schedule.decay_start, schedule.steps)

@@ -34,7 +34,7 @@ def main() -> None:
     from sequencematch.data.examples import load_examples
     from sequencematch.data.tokenizer import load_tokenizer
     from sequencematch.evaluation.completions import complete
-    from sequencematch.evaluation.damaged_prompts import show
+    from sequencematch.evaluation.damaged_prompts import table_8_examples
     from sequencematch.evaluation.older_errors import older_errors
     from sequencematch.evaluation.repair import repair
     from sequencematch.model.build import load_policy
@@ -58,7 +58,7 @@ def main() -> None:
     answers = repair(policy, splits, family, evaluation, args.policy, args.seed, tokenizer)
     errors = older_errors(policy, examples, splits["train"], family, noise.kind, evaluation, args.seed, tokenizer)
     write_json(args.repair, answers | {"older_errors": errors})
-    write_json_lines(args.showcase, show(policy, examples, family, evaluation, args.seed, tokenizer))
+    write_json_lines(args.showcase, table_8_examples(policy, examples, family, evaluation, args.seed, tokenizer))
     provenance.record(args, args.output, args.repair, args.showcase)
 
 

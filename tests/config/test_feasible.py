@@ -6,7 +6,7 @@ import pytest
 from support.configuration import BASE, refusal
 
 from sequencematch.config.load import load_config
-from sequencematch.settings.decodings import decoding_options
+from sequencematch.settings.decoding_names import decoding_options
 
 
 def pretrained(folder, name="config.json", **values):

@@ -13,7 +13,7 @@ from sequencematch.core import Trajectory
 from sequencematch.data.examples import Example, columns
 from sequencematch.data.tokenizer import train_byte_tokenizer
 from sequencematch.evaluation.completions import attempts, choose, complete, perturbations
-from sequencematch.evaluation.damaged_prompts import show
+from sequencematch.evaluation.damaged_prompts import table_8_examples
 from sequencematch.evaluation.repair import answers, repair
 from sequencematch.sampling.decoding import Decoding
 from sequencematch.sampling.rollout import Perturbation, Rollout, sample
@@ -130,7 +130,7 @@ def test_without_backspace_nothing_concerns_it(run):
     assert list(recorded(plain, examples, "text", tokenizer)) == ["sampled", "perturbed=0.5", "top_p=0.5"]
     splits = {"train": examples, "test": examples}
     assert repair(plain, splits, "text", SETTINGS, folder, 1, tokenizer) == {"backspace": False, "corruptions": {}}
-    assert list(show(plain, examples, "text", SETTINGS, 1, tokenizer)) == []
+    assert list(table_8_examples(plain, examples, "text", SETTINGS, 1, tokenizer)) == []
 
 
 def test_a_passage_is_cut_to_the_length_of_the_real_one(run):
@@ -210,7 +210,7 @@ def test_shown_are_the_first_examples_with_their_last_token_wrong(run):
     policy, _, _, tokenizer = run
     examples = passages(tokenizer) * 10
     settings = SETTINGS.model_copy(update={"shown": 20})
-    records = list(show(policy, examples, "text", settings, 1, tokenizer))
+    records = list(table_8_examples(policy, examples, "text", settings, 1, tokenizer))
     assert [record["example"] for record in records] == list(range(20))
     for record, example in zip(records, examples, strict=False):
         assert record["prompt"] + record["true"] == tokenizer.decode(example.prompt)
@@ -222,10 +222,10 @@ def test_shown_are_the_first_examples_with_their_last_token_wrong(run):
         gone = record["pieces"][0][1] == "deleted"
         assert gone or not record["answered_at_once"]
     assert {record["answered_at_once"] for record in records} == {True, False}
-    assert records == list(show(policy, examples, "text", settings, 1, tokenizer))  # drawn from the seed ...
-    other = list(show(policy, examples, "text", settings, 2, tokenizer))
-    assert [r["wrong"] for r in other] != [r["wrong"] for r in records]  # ... and from nothing else
-    assert list(show(policy, examples, "arithmetic", settings, 1, tokenizer)) == []
+    assert records == list(table_8_examples(policy, examples, "text", settings, 1, tokenizer))  # drawn by seed
+    other = list(table_8_examples(policy, examples, "text", settings, 2, tokenizer))
+    assert [r["wrong"] for r in other] != [r["wrong"] for r in records]  # ... and by nothing else
+    assert list(table_8_examples(policy, examples, "arithmetic", settings, 1, tokenizer)) == []
 
 
 # ---- the scripts ------------------------------------------------------------------------------------

@@ -35,8 +35,8 @@ from sequencematch.results.runs import read_training
 from sequencematch.results.showcase import read_shown
 from sequencematch.settings.data import Source, Translation
 from sequencematch.store.datasets import save
-from sequencematch.store.facts import read_facts
 from sequencematch.store.files import read_record
+from sequencematch.store.provenance_schema import read_facts
 from sequencematch.training.batches import load_corpora
 from sequencematch.training.checkpoints import load_checkpoint
 

@@ -12,7 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from sequencematch.errors import UserError
 from sequencematch.model.build import load_policy, new_policy, save_policy
-from sequencematch.model.origin import network_files
+from sequencematch.model.network_files import network_files
 from sequencematch.settings.model import Model
 from sequencematch.store.hub import CONSENT
 

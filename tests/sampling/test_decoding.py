@@ -8,9 +8,8 @@ import pytest
 import torch
 from transformers.generation import MinPLogitsWarper, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from sequencematch.evaluation.procedures import parse_decoding
-from sequencematch.sampling.decoding import Decoding, action_probabilities, inverse_cdf
-from sequencematch.settings.decodings import (
+from sequencematch.sampling.decoding import Decoding, action_probabilities, inverse_cdf, parse_decoding
+from sequencematch.settings.decoding_names import (
     CHOICES,
     KINDS_OF_WRONG,
     PLAIN,

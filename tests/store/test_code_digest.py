@@ -191,7 +191,7 @@ def test_the_real_scripts_reach_what_they_load():
         f"import runpy, sys; sys.path.insert(0, {str(SOURCE)!r}); sys.argv = ['finetune.py', '--help']\n"
         f"try: runpy.run_path({str(SOURCE / 'finetune.py')!r}, run_name='__main__')\n"
         "except SystemExit: pass\n"
-        "import sequencematch.training.stage\n"
+        "import sequencematch.training.job\n"
         "print(*(m.__file__ for n, m in sys.modules.items() if n.startswith('sequencematch')), sep='\\n')"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -8,7 +8,7 @@ import pytest
 from snakemake.cli import parse_args
 from support.workflow import ROOT, copy_tree, snakemake
 
-from sequencematch.config.closing import made
+from sequencematch.config.run_messages import made
 
 
 def parsed(*words):

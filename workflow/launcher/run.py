@@ -25,7 +25,7 @@ import yaml
 # The library of this folder, whichever checkout the virtual environment was set up for.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
-from sequencematch.config.earlier import put_back_all
+from sequencematch.config.keep_outputs import put_back_all
 
 MARK = "SEQUENCEMATCH_RUN"
 SNAKEMAKE = [sys.executable, "-m", "snakemake"]

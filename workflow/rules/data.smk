@@ -19,7 +19,7 @@ rule make_dataset:
     resources:
         **JOBS.resources("data"),
     params:
-        call=call(JOBS.dataset_script, JOBS.dataset_options),
+        call=rule_parameter(JOBS.dataset_script, JOBS.dataset_options),
     shell:
         "OMP_NUM_THREADS={threads} python src/{params.call[script]}.py {params.call[options]}"
         " --output {output.data} > {log} 2>&1"
@@ -44,7 +44,7 @@ rule train_tokenizer:
     resources:
         **JOBS.resources("data"),
     params:
-        call=call("train_tokenizer", JOBS.tokenizer_options),
+        call=rule_parameter("train_tokenizer", JOBS.tokenizer_options),
     shell:
         "OMP_NUM_THREADS={threads} python src/train_tokenizer.py {params.call[options]}"
         " --data {input.data} --output {output.tokenizer} > {log} 2>&1"
@@ -69,7 +69,7 @@ rule encode_examples:
     resources:
         **JOBS.resources("data"),
     params:
-        call=call("encode_examples", JOBS.examples_options),
+        call=rule_parameter("encode_examples", JOBS.examples_options),
     shell:
         "OMP_NUM_THREADS={threads} python src/encode_examples.py {params.call[options]}"
         " --data {input.data} --tokenizer {input.tokenizer} --output {output.examples} > {log} 2>&1"
@@ -93,7 +93,7 @@ rule inject_noise:
     resources:
         **JOBS.resources("data"),
     params:
-        call=call("inject_noise", JOBS.noise_options, JOBS.injected_unused),
+        call=rule_parameter("inject_noise", JOBS.noise_options, JOBS.injected_unused),
     shell:
         "OMP_NUM_THREADS={threads} python src/inject_noise.py {params.call[options]} --eta {wildcards.eta}"
         " --seed {wildcards.seed} --examples {input.examples} --tokenizer {input.tokenizer}"

@@ -27,6 +27,6 @@ rule make_map:
     resources:
         **JOBS.resources("report"),
     params:
-        call=call("make_map", JOBS.map_options),
+        call=rule_parameter("make_map", JOBS.map_options),
     shell:
         "OMP_NUM_THREADS={threads} python src/make_map.py {params.call[options]} --output {output.folder} > {log} 2>&1"

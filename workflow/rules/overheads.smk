@@ -25,7 +25,7 @@ rule measure_overheads:
     resources:
         **JOBS.resources("train") | {"gpu": min(1, CONFIG.jobs.train.gpu)},
     params:
-        call=call("measure_overheads", JOBS.overhead_options),
+        call=rule_parameter("measure_overheads", JOBS.overhead_options),
     shell:
         "OMP_NUM_THREADS=$TRAINING_THREADS MKL_NUM_THREADS=$TRAINING_THREADS"
         " python src/measure_overheads.py --part {wildcards.part} {params.call[options]}"
@@ -60,7 +60,7 @@ rule make_overhead_table:
     resources:
         **JOBS.resources("report"),
     params:
-        call=call("make_overhead_table", JOBS.overhead_title),
+        call=rule_parameter("make_overhead_table", JOBS.overhead_title),
     shell:
         "OMP_NUM_THREADS={threads} python src/make_overhead_table.py --measured {input.measured}"
         " --table {wildcards.overhead} {params.call[options]} --csv {output.csv} --markdown {output.markdown}"
@@ -89,7 +89,7 @@ rule make_benchmark_table:
     resources:
         **JOBS.resources("report"),
     params:
-        call=call("make_benchmark_table"),
+        call=rule_parameter("make_benchmark_table"),
     shell:
         "OMP_NUM_THREADS={threads} python src/make_benchmark_table.py --measured {input.measured}"
         " --benchmark {wildcards.part} --csv {output.csv} --markdown {output.markdown} > {log} 2>&1"
@@ -116,7 +116,7 @@ rule plot_growth:
     resources:
         **JOBS.resources("report"),
     params:
-        call=call("plot_growth"),
+        call=rule_parameter("plot_growth"),
     shell:
         "OMP_NUM_THREADS={threads} python src/plot_growth.py --measured {input.measured} --output {output.figure}"
         " > {log} 2>&1"

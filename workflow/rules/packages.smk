@@ -20,7 +20,7 @@ rule fetch_package:
     resources:
         **JOBS.resources("data"),
     params:
-        call=call("fetch_package", JOBS.package_options),
+        call=rule_parameter("fetch_package", JOBS.package_options),
     shell:
         "OMP_NUM_THREADS={threads} python src/fetch_package.py {params.call[options]} --output {output.files} > {log} 2>&1"
 
@@ -41,7 +41,7 @@ rule convert_model:
     resources:
         **JOBS.resources("train") | {"gpu": 0},
     params:
-        call=call("convert_model", JOBS.conversion_options),
+        call=rule_parameter("convert_model", JOBS.conversion_options),
     shell:
         "OMP_NUM_THREADS={threads} python src/convert_model.py {params.call[options]}"
         " --files {input.files} --output {output.model} > {log} 2>&1"
@@ -63,7 +63,7 @@ rule extract_pairs:
     resources:
         **JOBS.resources("data"),
     params:
-        call=call("extract_pairs", JOBS.pairs_options),
+        call=rule_parameter("extract_pairs", JOBS.pairs_options),
     shell:
         "OMP_NUM_THREADS={threads} python src/extract_pairs.py {params.call[options]}"
         " --files {input.files} --output {output.pairs} > {log} 2>&1"
@@ -85,7 +85,7 @@ rule extract_documents:
     resources:
         **JOBS.resources("data"),
     params:
-        call=call("extract_documents"),
+        call=rule_parameter("extract_documents"),
     shell:
         "OMP_NUM_THREADS={threads} python src/extract_documents.py"
         " --files {input.files} --output {output.documents} > {log} 2>&1"

@@ -31,7 +31,7 @@ rule plot_learning_curves:
     resources:
         **JOBS.resources("report"),
     params:
-        call=call("plot_learning_curves"),
+        call=rule_parameter("plot_learning_curves"),
     shell:
         "OMP_NUM_THREADS={threads} python src/plot_learning_curves.py --metrics {input.metrics} --base {input.base}"
         " --output {output.figure} > {log} 2>&1"
@@ -59,7 +59,7 @@ rule plot_masks:
     resources:
         **JOBS.resources("report") | {"mem_mb": JOBS.resources("train")["mem_mb"]},
     params:
-        call=call("plot_masks"),
+        call=rule_parameter("plot_masks"),
     shell:
         "OMP_NUM_THREADS={threads} python src/plot_masks.py --noised {input.noised} --tokenizer {input.tokenizer}"
         " --output {output.figure} > {log} 2>&1"
@@ -88,7 +88,7 @@ rule plot_backspaces:
     resources:
         **JOBS.resources("report"),
     params:
-        call=call("plot_backspaces"),
+        call=rule_parameter("plot_backspaces"),
     shell:
         "OMP_NUM_THREADS={threads} python src/plot_backspaces.py --metrics {input.metrics}"
         " --examples {input.examples} --tokenizer {input.tokenizer} --output {output.figure} > {log} 2>&1"
@@ -111,7 +111,7 @@ rule draw_rules:
     resources:
         **JOBS.resources("report"),
     params:
-        call=call("draw_rules", JOBS.graph_options),
+        call=rule_parameter("draw_rules", JOBS.graph_options),
     shell:
         'eval "set -- $CONFIGURATION"; OMP_NUM_THREADS={threads} python src/draw_rules.py --config "$@"'
         " --output {output.graph} > {log} 2>&1"
@@ -141,7 +141,7 @@ rule make_report:
     resources:
         **JOBS.resources("report"),
     params:
-        call=call("make_report", JOBS.report_options),
+        call=rule_parameter("make_report", JOBS.report_options),
     shell:
         "OMP_NUM_THREADS={threads} python src/make_report.py {params.call[options]} --metrics {input.metrics}"
         " --tables {input.tables} --rule-graph {input.rules} --departures {input.departures} --errata {input.errata}"

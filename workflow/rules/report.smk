@@ -41,7 +41,7 @@ rule make_table:
     resources:
         **JOBS.resources("report"),
     params:
-        call=call("make_table", JOBS.title_option),
+        call=rule_parameter("make_table", JOBS.title_option),
     shell:
         "OMP_NUM_THREADS={threads} python src/make_table.py --table {wildcards.table} {params.call[options]}"
         " --metrics {input.metrics} --shown {input.shown} --csv {output.csv} --markdown {output.markdown}"
@@ -67,6 +67,6 @@ rule plot_motivating_example:
     resources:
         **JOBS.resources("report"),
     params:
-        call=call("plot_motivating_example"),
+        call=rule_parameter("plot_motivating_example"),
     shell:
         "OMP_NUM_THREADS={threads} python src/plot_motivating_example.py --output {output.figure} > {log} 2>&1"

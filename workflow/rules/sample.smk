@@ -24,7 +24,7 @@ rule sample:
     resources:
         **JOBS.resources("sample"),
     params:
-        call=call("sample", JOBS.sample_options),
+        call=rule_parameter("sample", JOBS.sample_options),
     shell:
         "OMP_NUM_THREADS={threads} python src/sample.py {params.call[options]} --seed {wildcards.seed}"
         " --model {input.model} --examples {input.examples} --tokenizer {input.tokenizer} --policy {input.policy}"
@@ -57,7 +57,7 @@ rule judge:
     resources:
         **JOBS.resources("sample"),
     params:
-        call=call("judge", JOBS.judge_options),
+        call=rule_parameter("judge", JOBS.judge_options),
     shell:
         "OMP_NUM_THREADS={threads} python src/judge.py {params.call[options]}"
         " --samples {input.samples} --model {input.model} --examples {input.examples} --tokenizer {input.tokenizer}"
@@ -86,7 +86,7 @@ rule score:
     resources:
         **JOBS.resources("report"),
     params:
-        call=call("score", JOBS.run_options),
+        call=rule_parameter("score", JOBS.run_options),
     shell:
         "OMP_NUM_THREADS={threads} python src/score.py {params.call[options]} --samples {input.samples}"
         " --repair {input.repair} --model {input.model} --examples {input.examples} --output {output.metrics} > {log} 2>&1"

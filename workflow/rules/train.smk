@@ -19,7 +19,7 @@ rule pretrain_base:
     resources:
         **JOBS.resources("train"),
     params:
-        call=call("pretrain_base", JOBS.base_options),
+        call=rule_parameter("pretrain_base", JOBS.base_options),
     shell:
         "OMP_NUM_THREADS={threads} $TRAINER src/pretrain_base.py {params.call[options]} --seed {wildcards.seed}"
         " --noised {input.noised} --tokenizer {input.tokenizer} --output {output.model}"
@@ -44,7 +44,7 @@ rule pretrain_bc:
     resources:
         **JOBS.resources("train"),
     params:
-        call=call("pretrain_bc", JOBS.bc_options),
+        call=rule_parameter("pretrain_bc", JOBS.bc_options),
     shell:
         "OMP_NUM_THREADS={threads} $TRAINER src/pretrain_bc.py {params.call[options]} --seed {wildcards.seed}"
         " --noised {input.noised} --tokenizer {input.tokenizer} --initial {input.initial} --output {output.model}"
@@ -69,7 +69,7 @@ rule finetune:
     resources:
         **JOBS.resources("train"),
     params:
-        call=call("finetune", JOBS.finetune_options),
+        call=rule_parameter("finetune", JOBS.finetune_options),
     shell:
         "OMP_NUM_THREADS={threads} $TRAINER src/finetune.py {params.call[options]} --seed {wildcards.seed}"
         " --noised {input.noised} --tokenizer {input.tokenizer} --initial {input.initial} --output {output.model}"

@@ -16,7 +16,7 @@ from sequencematch.config.names import check_names
 from sequencematch.data import documents, pairs
 from sequencematch.errors import UserError
 from sequencematch.settings.data import Language, Translation
-from sequencematch.settings.decodings import decoding_options
+from sequencematch.settings.decoding_names import decoding_options
 from sequencematch.settings.explain import sentence, unknown
 from sequencematch.settings.families import FAMILIES
 from sequencematch.settings.map import Map, readings_of

@@ -32,7 +32,7 @@ def launcher(gpus: int) -> str:
     return "python" if gpus < 2 else f"accelerate launch --multi_gpu --num_processes {gpus} {explicit}"
 
 
-def call(
+def rule_parameter(
     script: str | Callable[[Wildcards], str],
     of_job: Callable[[Wildcards], str] = lambda wildcards: "",
     unused: Callable[[Wildcards], Collection[str]] = lambda wildcards: (),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sequencematch.errors import UserError
 from sequencematch.store.files import read_json
-from sequencematch.store.foreign import MOST_BYTES
+from sequencematch.store.untrusted_config import MOST_BYTES
 
 # What families of models call the number of positions.
 CONTEXT = ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "seq_length", "n_ctx")

@@ -14,7 +14,7 @@ from sequencematch.model.policy import Policy
 from sequencematch.results.deletions import removals
 from sequencematch.sampling.rollout import Perturbation, Rollout, sample
 from sequencematch.seeding import generator, stable_seed
-from sequencematch.settings.decodings import concerns_backspace
+from sequencematch.settings.decoding_names import concerns_backspace
 from sequencematch.settings.evaluation import Evaluation
 from sequencematch.settings.families import FAMILIES
 

@@ -20,7 +20,7 @@ def with_last_of_prompt(example: Example) -> Example:
     return replace(example, prompt=example.prompt[:-1], completion=[example.prompt[-1], *example.completion])
 
 
-def show(
+def table_8_examples(
     policy: Policy, examples: Sequence[Example], family: str, settings: Evaluation, seed: int, tokenizer: Tokenizer
 ) -> Iterator[dict]:
     """How the policy continues a prompt whose last token was replaced by a random other token.

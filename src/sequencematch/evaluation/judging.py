@@ -30,13 +30,13 @@ from sequencematch.core import Trajectory
 from sequencematch.data.tokenizer import Tokenizer, pretrained_tokenizer
 from sequencematch.errors import UserError
 from sequencematch.model.build import load_policy, new_policy
-from sequencematch.model.origin import digest_of
+from sequencematch.model.network_files import digest_of
 from sequencematch.model.policy import Policy
 from sequencematch.sampling.decoding import too_many
 from sequencematch.sampling.rollout import eos_ids
 from sequencematch.settings.model import Model
-from sequencematch.store.facts import read_facts
 from sequencematch.store.files import read_json_lines, reason
+from sequencematch.store.provenance_schema import read_facts
 
 ENTROPY_NGRAMS = (1, 2, 3)
 REPETITION_NGRAM = 4

@@ -11,12 +11,11 @@ from sequencematch import core
 from sequencematch.data.examples import Example
 from sequencematch.data.noise import KINDS, draw_wrong
 from sequencematch.data.tokenizer import Tokenizer
-from sequencematch.evaluation.procedures import parse_decoding
 from sequencematch.model.policy import Policy
-from sequencematch.sampling.decoding import Decoding
+from sequencematch.sampling.decoding import Decoding, parse_decoding
 from sequencematch.sampling.rollout import Rollout, sample
 from sequencematch.seeding import generator, stable_seed
-from sequencematch.settings.decodings import concerns_backspace, decoding_options
+from sequencematch.settings.decoding_names import concerns_backspace, decoding_options
 from sequencematch.settings.evaluation import Evaluation
 from sequencematch.settings.families import FAMILIES
 

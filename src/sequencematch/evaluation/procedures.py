@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from sequencematch.sampling.decoding import Decoding
-from sequencematch.settings.decodings import CHOICES, KINDS_OF_WRONG, decoding_options
+from sequencematch.settings.decoding_names import CHOICES, KINDS_OF_WRONG, decoding_options
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Procedure:
 def parse_decoding(name: str, max_actions: int) -> Procedure:
     """The procedure of a name such as ``top_p=0.95`` or ``greedy+perturbed=0.1``.
 
-    Raises ValueError if it is no name of a decoding (``settings.decodings``).
+    Raises ValueError if it is no name of a decoding (``settings.decoding_names``).
     """
     options = decoding_options(name)
     perturbation = next((key for key in KINDS_OF_WRONG if key in options), "")

@@ -26,8 +26,8 @@ from sequencematch.model.policy import Policy
 from sequencematch.results.metrics_file import check_metrics_of, read_metrics
 from sequencematch.sampling.rollout import eos_ids
 from sequencematch.settings.model import Model
-from sequencematch.store.facts import FILE, read_facts
 from sequencematch.store.files import atomic_folder, read_json, write_json
+from sequencematch.store.provenance_schema import FILE, read_facts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

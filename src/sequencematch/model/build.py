@@ -15,10 +15,10 @@ from transformers import PretrainedConfig  # its name in transformers 4 and 5
 from sequencematch.errors import UserError
 from sequencematch.model.attention import use_state_tree
 from sequencematch.model.description import check_memory, misfit, read_description, read_tensors
-from sequencematch.model.origin import check_same, network_files, stated
+from sequencematch.model.network_files import check_same, network_files, stated
 from sequencematch.model.policy import Ids, Policy, id_set, trained_tensors
 from sequencematch.settings.model import Model
-from sequencematch.store import foreign
+from sequencematch.store import untrusted_config
 from sequencematch.store.hub import cannot_load, check_loaded, check_source
 
 # On import bitsandbytes, which peft imports whatever the weights, warns that an optional package is not there.
@@ -156,7 +156,7 @@ def _pretrained_lm(model: Model):
 
     check_source("model", model.source)
     if Path(model.source).is_dir():
-        foreign.check_memory(Path(model.source), foreign.check_config(Path(model.source)))
+        untrusted_config.check_memory(Path(model.source), untrusted_config.check_config(Path(model.source)))
     options = {
         "revision": model.revision,
         "trust_remote_code": model.trust_remote_code,

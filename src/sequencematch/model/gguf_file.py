@@ -12,8 +12,8 @@ from torch import Tensor
 
 from sequencematch.errors import UserError
 from sequencematch.store.files import check_regular
-from sequencematch.store.foreign import check_memory, check_sizes
 from sequencematch.store.hub import cannot_load, check_loaded
+from sequencematch.store.untrusted_config import check_memory, check_sizes
 
 # Keys that say nothing about what the network computes.
 APART = ("GGUF.", "general.", "tokenizer.", "quantize.", "split.")

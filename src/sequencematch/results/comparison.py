@@ -11,7 +11,7 @@ from sequencematch.errors import UserError
 from sequencematch.results.metrics_file import read_metrics, recorded_split
 from sequencematch.results.quantities import key
 from sequencematch.results.variants import Variant
-from sequencematch.settings.decodings import concerns_backspace, without_rule
+from sequencematch.settings.decoding_names import concerns_backspace, without_rule
 
 BUDGET_NAMES = {
     "base_steps": "steps of the base model",

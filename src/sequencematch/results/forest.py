@@ -11,7 +11,7 @@ from sequencematch.results.figures import Dot, Panel, dot_of, plot_dots
 from sequencematch.results.series import METHODS, RULE
 from sequencematch.results.variants import Variant
 from sequencematch.results.words import decoding_label, enumerated
-from sequencematch.settings.decodings import without_rule
+from sequencematch.settings.decoding_names import without_rule
 
 COMPARED = ("bc", "sm")
 DRAWN = (*COMPARED, "dagger")  # the last one only where a table has it

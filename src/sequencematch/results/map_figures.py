@@ -9,7 +9,7 @@ from sequencematch.results.map_page import role_label
 from sequencematch.results.series import RULE, colours_of
 from sequencematch.results.theme import GRID, SOFT, drawing, key, legend, title
 from sequencematch.results.words import capital, decoding_label, without_marks
-from sequencematch.settings.decodings import RULES, decoding_options
+from sequencematch.settings.decoding_names import RULES, decoding_options
 from sequencematch.settings.map import COLUMNS, MINUS, PLAIN, Map, column_of
 
 NOTE = "Paired differences in points (accuracy in %, or BLEU): dots: mean; bars: 95% interval; {}."

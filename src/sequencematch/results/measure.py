@@ -25,7 +25,7 @@ from sequencematch.results.intervals import Resampled, estimate_seeds, resampled
 from sequencematch.results.paper import Reported, find
 from sequencematch.results.quantities import BY_SEED, describe
 from sequencematch.results.variants import Variant
-from sequencematch.settings.decodings import concerns_backspace, without_rule
+from sequencematch.settings.decoding_names import concerns_backspace, without_rule
 from sequencematch.settings.families import FAMILIES
 
 BASELINES = ("mle", "bc")

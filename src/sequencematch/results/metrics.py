@@ -37,9 +37,9 @@ from pathlib import Path
 from sequencematch.errors import UserError
 from sequencematch.results.bleu import translation_scores
 from sequencematch.settings.families import FAMILIES
-from sequencematch.store.facts import read_facts
 from sequencematch.store.files import read_json, read_json_lines, reason
 from sequencematch.store.provenance import check_made_from, identity, made_from
+from sequencematch.store.provenance_schema import read_facts
 
 # What the judge measures of every decoding, and of the real continuations.
 MEASURES = ("perplexity", "entropy", "repetition", "distinct")

@@ -19,7 +19,7 @@ from sequencematch.results.words import (
     signed_bold,
     with_spread,
 )
-from sequencematch.settings.decodings import without_rule
+from sequencematch.settings.decoding_names import without_rule
 from sequencematch.store.files import read_json
 
 PAIRS = (("sm", "mle"), ("bc", "mle"), ("sm", "bc"))

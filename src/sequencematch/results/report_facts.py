@@ -8,8 +8,8 @@ from statistics import median
 from sequencematch.errors import UserError
 from sequencematch.results.comparison import BUDGET_NAMES
 from sequencematch.results.runs import Run
-from sequencematch.store.facts import read_facts
 from sequencematch.store.files import read_csv, reason
+from sequencematch.store.provenance_schema import read_facts
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from sequencematch.results.estimates import Estimate, Table
 from sequencematch.results.measure import BACKSPACE
 from sequencematch.results.paper import Reported
 from sequencematch.results.quantities import describe, key
-from sequencematch.settings.decodings import without_rule
+from sequencematch.settings.decoding_names import without_rule
 
 DECODINGS = {
     "perturbed": "perturbed at {}",

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from sequencematch.settings.decodings import decoding_options, writes_training_noise
+from sequencematch.settings.decoding_names import decoding_options, writes_training_noise
 from sequencematch.settings.section import Count, Section, Size, setting
 
 

@@ -13,7 +13,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
-from sequencematch.settings.decodings import combined, decoding_options, without_backspace
+from sequencematch.settings.decoding_names import combined, decoding_options, without_backspace
 from sequencematch.settings.section import Name, Section, setting
 
 Eta = Annotated[float, Field(gt=0, lt=1)]

@@ -7,9 +7,9 @@ from pathlib import Path
 import datasets
 
 from sequencematch.errors import UserError
-from sequencematch.store.facts import FILE as PROVENANCE
-from sequencematch.store.facts import read_facts
 from sequencematch.store.files import atomic_folder, check_regular, reason, write_json
+from sequencematch.store.provenance_schema import FILE as PROVENANCE
+from sequencematch.store.provenance_schema import read_facts
 
 datasets.disable_progress_bars()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sequencematch.errors import UserError
 from sequencematch.store.files import reason
-from sequencematch.store.foreign import CONFIG, check_config
+from sequencematch.store.untrusted_config import CONFIG, check_config
 
 CONSENT = "SEQUENCEMATCH_TRUST_REMOTE_CODE"
 

@@ -13,7 +13,7 @@ from sequencematch.errors import UserError
 from sequencematch.evaluation.judging import trained_judge
 from sequencematch.store import provenance
 from sequencematch.store.datasets import save
-from sequencematch.store.facts import read_facts
+from sequencematch.store.provenance_schema import read_facts
 from sequencematch.training.batches import load_corpora
 
 SOUND = {"stage": {"loss": "sm"}, "settings": {"model": {}}, "seed": 1, "steps": 3, "noised": "n", "own": [1]}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.workflow import copy_tree
 
-from sequencematch.config import earlier
+from sequencematch.config import keep_outputs
 
 TARGETS = ("results/smoke/figures/motivating_example.png", "results/smoke/mul/tokenizer")
 OLD = ("figures/motivating_example.png", "mul/data/content", "mul/tokenizer/content")
@@ -55,12 +55,12 @@ def test_results_that_a_run_does_not_replace_are_there_after_it(tmp_path, dying,
         after = content(tree)
         assert set(after.values()) <= {"stub", "new"} and after != dict.fromkeys(after, "new")
         assert before.items() - after.items() == {(n, "stub") for n in after if after[n] == "new"}
-        assert not (tree / "results/smoke" / earlier.KEPT).exists()
+        assert not (tree / "results/smoke" / keep_outputs.KEPT).exists()
     (tree / "src" / f"{dying}.py").write_text(sound[tree / "src" / f"{dying}.py"].replace('"stub"', '"new"'))
     done = make(tree)
     assert done.returncode == 0, done.stderr
     assert content(tree) == dict.fromkeys(OLD, "new")
-    assert not (tree / "results/smoke" / earlier.KEPT).exists()
+    assert not (tree / "results/smoke" / keep_outputs.KEPT).exists()
     assert "Nothing to be done" in make(tree).stderr
 
 
@@ -73,18 +73,18 @@ def test_links_are_put_back_whole_and_only_where_something_is_missing(tmp_path, 
     for file in (results / "a/model/train/weights", results / "b.csv", results / "c.csv", long):
         file.write_text("old")
     outputs = [str(results / name) for name in ("a/model", "b.csv", "c.csv", "absent")] + [str(long), "elsewhere"]
-    earlier.keep(outputs, results)
+    keep_outputs.keep(outputs, results)
     before = os.stat(results / "a/model/train/weights")
-    earlier._remove(results / "a/model")
+    keep_outputs._remove(results / "a/model")
     for file in (results / "b.csv", long):
         file.unlink()
     (results / "c.csv").unlink()
     (results / "c.csv").write_text("new")
     (results / "b.csv").touch()  # of a run that was killed, and begun again
-    earlier.keep([str(results / "b.csv")], results)
+    keep_outputs.keep([str(results / "b.csv")], results)
     (results / "b.csv").unlink()
-    assert sorted(earlier.put_back(results)) == sorted([results / "a/model", results / "b.csv", long])
+    assert sorted(keep_outputs.put_back(results)) == sorted([results / "a/model", results / "b.csv", long])
     assert os.stat(results / "a/model/train/weights").st_ino == before.st_ino
     assert (results / "c.csv").read_text() == "new" and long.read_text() == "old"
-    assert not (results / earlier.KEPT).exists() and not earlier.put_back(results)
-    assert len([file for file in earlier.MARKERS.rglob("*") if file.is_file()]) == 3
+    assert not (results / keep_outputs.KEPT).exists() and not keep_outputs.put_back(results)
+    assert len([file for file in keep_outputs.MARKERS.rglob("*") if file.is_file()]) == 3

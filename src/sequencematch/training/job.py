@@ -15,7 +15,7 @@ from sequencematch.data.tokenizer import Tokenizer, load_tokenizer
 from sequencematch.errors import UserError
 from sequencematch.model.build import load_policy, new_policy, save_policy
 from sequencematch.model.description import read_description
-from sequencematch.model.origin import stated
+from sequencematch.model.network_files import stated
 from sequencematch.model.policy import Policy
 from sequencematch.model.processes import Processes, join
 from sequencematch.seeding import stable_seed
@@ -25,8 +25,8 @@ from sequencematch.settings.options import settings_from
 from sequencematch.settings.training import Objective, Optimiser, Rollouts, Schedule
 from sequencematch.store import provenance
 from sequencematch.store.code_digest import code_digest
-from sequencematch.store.facts import read_facts
 from sequencematch.store.files import atomic_folder, check_digest
+from sequencematch.store.provenance_schema import read_facts
 from sequencematch.training.batches import load_corpora
 from sequencematch.training.bkspc_start import start_bkspc
 from sequencematch.training.checkpoints import discard_checkpoints, save_tensors
