@@ -212,6 +212,15 @@ def test_null_removes_a_key():
             {"sources": {"mine": {"kind": "files", "train": ["a.txt"], "separator": "("}}},
             "sources.mine.separator: '(' is no regular expression (missing ), unterminated subpattern at position 0)",
         ),
+        (
+            {"sources": {"mine": {"kind": "files", "train": ["a.txt"], "separator": "(" * 5000}}},
+            "sources.mine.separator: it has 5000 characters, and may have 200",
+        ),
+        (
+            {"tasks": {"mul": {"data": {"train": 10**12}}}},
+            "tasks.mul.data.train is 1000000000000, but must be an integer at least 1 and at most 100000000",
+        ),
+        ({"noise": {"draws": 10**9}}, "noise.draws is 1000000000, but must be an integer at least 1 and at most 1000"),
         # Types.
         (
             {"optimiser": {"batch": "many"}},
