@@ -95,18 +95,18 @@ def test_taken_back_means_that_the_first_token_was_removed():
 
 
 @torch.no_grad()
-def test_the_tokens_in_between_are_greedy_and_never_bkspc(examples):
+def test_the_tokens_in_between_are_greedy_and_never_bkspc_and_do_not_count_as_written(examples, monkeypatch):
     policy, seen = a_policy(), []
-    real = module.sample
 
     def recorded(*arguments, **options):
-        seen.append(options["forced"])
-        return real(*arguments, **options)
+        drawn = sample(*arguments, **options)
+        seen.append((options["forced"], drawn[0]))
+        return drawn
 
-    module.sample = recorded
-    try:
-        older_errors(policy, examples, examples, "arithmetic", "random", SETTINGS, 1, Tokens)
-    finally:
-        module.sample = real
-    assert all(12 not in actions for forced in seen for actions in forced)
-    assert {len(actions) for actions in seen[-1]} == {4}
+    monkeypatch.setattr(module, "sample", recorded)
+    found = older_errors(policy, examples, examples, "arithmetic", "random", SETTINGS, 1, Tokens)
+    assert all(12 not in actions for forced, _ in seen for actions in forced)
+    measured = [one for by_depth in found.values() for one in by_depth.values()]
+    for one, (forced, rollouts) in zip(measured, seen[1:], strict=True):
+        own = [r.actions[len(first) :] for r, first in zip(rollouts, forced, strict=True)]
+        assert one["pushes"] == [sum(action != 12 for action in actions) for actions in own]

@@ -26,7 +26,7 @@ from sequencematch.seeding import generator, uniforms
 
 @dataclass(frozen=True)
 class Perturbation:
-    """A disturbance of decoding: drawn tokens are replaced by wrong ones before they are pushed.
+    """A perturbation of decoding: drawn tokens are replaced by wrong ones before they are pushed.
 
     With probability ``rate``, a drawn token that is among its prompt's ``candidates`` (ascending, each once) is
     replaced by another candidate. All others are equally likely or, with ``likely``, as likely as the policy finds
@@ -169,10 +169,10 @@ class _Sampler:
 
     item: index of the prompt; boundary: position of its last token; depth: position of the last live token; taken:
     number of actions so far; all int64 [batch]. action, log_policy: the actions taken, [batch, max_actions]. uniform,
-    disturbance: the random numbers of each action, and of each replacement. written, lag: log pi of each live token
-    after the prompt, and how far it was below the likeliest token's; both are kept only if the decoding needs them, and
-    are 0 for tokens of ``begun``. live: the live tokens after the prompt; deleted: what was deleted after the first n
-    of them, by n (both with ``memory`` alone). ``texts``: the prompts, each with its given beginning.
+    perturbation_draws: the random numbers of each action, and of each replacement. written, lag: log pi of each live
+    token after the prompt, and how far it was below the likeliest token's; both are kept only if the decoding needs
+    them, and are 0 for tokens of ``begun``. live: the live tokens after the prompt; deleted: what was deleted after the
+    first n of them, by n (both with ``memory`` alone). ``texts``: the prompts, each with its given beginning.
     """
 
     def __init__(self, policy, prompts, begun, decoding, streams, batch, perturbation, watch=None, forced=None):
@@ -197,13 +197,13 @@ class _Sampler:
         shape = self.batch, decoding.max_actions
         self.item, self.boundary, self.depth, self.taken = np.zeros((4, self.batch), np.int64)
         self.action, self.log_policy, self.uniform = np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape)
-        self.disturbance = np.zeros((*shape, 2) if perturbation else (self.batch, 0))
+        self.perturbation_draws = np.zeros((*shape, 2) if perturbation else (self.batch, 0))
         self.written = np.zeros((self.batch, max(map(len, begun), default=0) + decoding.max_actions))
         self.lag = np.zeros_like(self.written)
         self.live = np.zeros(self.written.shape, np.int64)
         self.deleted = np.empty(self.batch, object)
         numbers = (self.item, self.boundary, self.depth, self.taken)
-        drawn = self.action, self.log_policy, self.uniform, self.disturbance
+        drawn = self.action, self.log_policy, self.uniform, self.perturbation_draws
         self.arrays = (*numbers, *drawn, self.written, self.lag, self.live, self.deleted)
         longest = max(map(len, self.texts), default=0)
         self.cache = StateCache(policy, self.batch, longest + decoding.max_actions)
@@ -232,7 +232,7 @@ class _Sampler:
         for row, k in enumerate(items, rows.start):
             self.live[row, : len(self.begun[k])], self.deleted[row] = self.begun[k], defaultdict(list)
         if self.perturbation:
-            self.disturbance[rows] = [generator(stream, "perturbation").random((n, 2)) for stream in streams]
+            self.perturbation_draws[rows] = [generator(stream, "perturbation").random((n, 2)) for stream in streams]
 
     def act(self) -> dict[int, Rollout]:
         """Draw in every row up to its next push, and feed the pushes. Returns the rollouts that ended, by prompt."""
@@ -328,8 +328,8 @@ class _Sampler:
 
     def _perturbed(self, rows: np.ndarray, drawn: list[int], logits: Tensor) -> list[int]:
         """The actions that are pushed: those drawn, some of them replaced."""
-        disturbance = self.disturbance[rows, self.taken[rows]].tolist()
-        acts = zip(drawn, self.item[rows].tolist(), disturbance, logits, strict=True)
+        perturbation_draws = self.perturbation_draws[rows, self.taken[rows]].tolist()
+        acts = zip(drawn, self.item[rows].tolist(), perturbation_draws, logits, strict=True)
         return [self.perturbation.replaced(action, item, *numbers, state) for action, item, numbers, state in acts]
 
     def _close(self, ended: np.ndarray) -> None:
