@@ -130,7 +130,7 @@ USED_BY = {
     "store/code_digest.py": EVERY,
     "cli.py": set(),
     "results/comparison.py": WORDS,
-    "config/benchmarks.py": set(),
+    "config/snakemake_internals.py": set(),
     "config/closing.py": set(),
     "config/earlier.py": set(),
     "config/experiment.py": set(),

@@ -30,7 +30,6 @@ rule make_table:
         "<benchmarks>/tables/{table}.tsv"
     wildcard_constraints:
         table=SCORE_TABLES,
-    retries: 1
     conda:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads
@@ -75,7 +74,6 @@ rule make_text_table:
         "<benchmarks>/tables/{table}.tsv"
     wildcard_constraints:
         table=TEXT_TABLES,
-    retries: 1
     conda:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads
@@ -101,7 +99,6 @@ rule plot_motivating_example:
         "<logs>/figures/plot_motivating_example.log",
     benchmark:
         "<benchmarks>/figures/plot_motivating_example.tsv"
-    retries: 1
     conda:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads
