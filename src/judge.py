@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--examples", type=Path, required=True, help="folder of examples")
     parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer folder")
     parser.add_argument("--output", type=script.output, required=True, help="judged.json to write")
-    script.add_gpus_option(parser)
+    script.add_device_options(parser)
     args = parser.parse_args()
     evaluation = settings_from(args, Evaluation, READ)
     if bool(evaluation.judge) == bool(args.judge_model):

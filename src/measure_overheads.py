@@ -16,7 +16,7 @@ def main() -> None:
     for section in (Overhead, Model):
         add_settings(parser, section)
     parser.add_argument("--output", type=script.output, required=True, help="folder to write, with every single number")
-    script.add_gpus_option(parser)
+    script.add_device_options(parser)
     args = parser.parse_args()
     model, settings = settings_from(args, Model), settings_from(args, Overhead)
     settings.check_fits(model)

@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--repair", type=script.output, required=True, help="answers to wrong tokens to write (JSON)")
     parser.add_argument("--showcase", type=script.output, required=True, help="shown examples to write (JSON lines)")
     parser.add_argument("--seed", type=int, required=True, help="seed of the samples")
-    script.add_gpus_option(parser)
+    script.add_device_options(parser)
     args = parser.parse_args()
     evaluation = settings_from(args, Evaluation, READ)
     noise = settings_from(args, Noise, {"kind"} if evaluation.uses_training_noise else ())

@@ -11,6 +11,8 @@ from support import reduced
 from support.smoke import WORKFLOW, run_smoke
 from support.workflow import ROOT
 
+from sequencematch import kernels
+
 # Derandomised: a failure is seen by everyone, always.
 settings.register_profile("sequencematch", deadline=None, derandomize=True, max_examples=200)
 settings.load_profile("sequencematch")
@@ -22,6 +24,7 @@ for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
 # Where SLURM is installed and no cluster is running, each start of Snakemake would wait nine seconds for one.
 os.environ["SLURM_CONF"] = os.devnull
 
+kernels.choose("portable")  # as every script does; torch has computed nothing yet
 torch.set_num_threads(1)  # tensors here are tiny: a second thread only waits for the first
 
 

@@ -11,9 +11,11 @@ import tempfile
 import time
 from collections.abc import Callable
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
+from sequencematch import kernels
 from sequencematch.errors import UserError
 from sequencematch.store.provenance import output
 
@@ -123,12 +125,23 @@ def add_stage_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=output, required=True, help="model folder to write")
     parser.add_argument("--resume", type=Path, required=True, help="folder for this run's checkpoints")
     parser.add_argument("--seed", type=int, required=True, help="seed of this run")
-    add_gpus_option(parser)
+    add_device_options(parser)
 
 
-def add_gpus_option(parser: argparse.ArgumentParser) -> None:
-    """The number of GPUs that the job was promised. It ends at once if they are missing, instead of using the CPU."""
+def add_device_options(parser: argparse.ArgumentParser) -> None:
+    """The number of GPUs that the job was promised (it ends at once if they are missing), and kernels on the CPU."""
     parser.add_argument("--gpus", type=int, default=0, metavar="N", help="GPUs there must be (default: 0)")
+    add_kernels_option(parser)
+
+
+def add_kernels_option(parser: argparse.ArgumentParser) -> None:
+    """The kernels that torch uses on the CPU; ``run`` reads it before torch is imported."""
+    parser.add_argument(
+        "--kernels",
+        choices=kernels.CHOICES,
+        default="portable",
+        help="of the CPU: portable (the same bits on every x86-64 CPU with AVX2; default), or native (its fastest)",
+    )
 
 
 def add_initial_option(parser: argparse.ArgumentParser) -> None:
@@ -146,6 +159,7 @@ def run(main: Callable[[], None], threads: int | None = 1) -> None:
     """
     if threads is not None:
         os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # read when torch is imported, in ``main``
+    kernels.choose("native" if _native(sys.argv[1:]) else "portable")  # the same
     try:
         main()
         sys.stdout.flush()
@@ -161,6 +175,10 @@ def run(main: Callable[[], None], threads: int | None = 1) -> None:
         if words is None:
             raise
         sys.exit(f"error: {printable(words)}")
+
+
+def _native(words: list[str]) -> bool:
+    return "--kernels=native" in words or ("--kernels", "native") in pairwise(words)
 
 
 def printable(words: str) -> str:

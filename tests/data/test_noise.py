@@ -94,8 +94,10 @@ def test_a_mistake_is_as_long_as_the_setting_says(run):
             assert mistake.wrong == list(range(10 + first, 10 + first + length))  # each is wrong at a place of its own
             assert length <= len(completion) - first and (run != "all" or length == len(completion) - first)
             lengths += [length] * (first == 0)
-        actions, imitated = with_mistakes(completion, mistakes, BKSPC)
+        actions, imitated = with_mistakes(completion, mistakes, BKSPC, deletions=1 + i % 3)
         assert live_tokens([1], actions, BKSPC) == completion
+        assert max(actions) <= BKSPC + i % 3
+        assert sum(a >= BKSPC for a in actions) == sum(-(-len(m.wrong) // (1 + i % 3)) for m in mistakes)
         wrong = [token for mistake in mistakes for token in mistake.wrong]
         assert [a for a, kept in zip(actions, imitated, strict=True) if not kept] == wrong
     if run != "all":
@@ -218,3 +220,11 @@ def test_from_questions_to_noised_actions(tmp_path):
         assert (failed.returncode, failed.stderr.count("\n")) == (1, 1)
         assert failed.stderr.startswith("error: ") and sentence in failed.stderr
     assert not (tmp_path / "refused").exists()
+
+
+def test_task_noise_of_a_graph_is_the_node_that_another_arm_has_at_the_same_place():
+    prompt, tokenizer = "5:52|43|51|2G|3X|14=", train_tokenizer(["5:52|43|51|2G|3X|14="])
+    example = Example(tokenizer.prompt(prompt), tokenizer.completion("2"), 0, "2")
+    (places,) = KINDS["task"](tokenizer, [])([example])
+    written = [tokenizer.decode(np.flatnonzero(place).tolist()) for place in places]
+    assert written == ["12", "4"]  # the first node of either arm, and where the answer ends the other arm's second

@@ -161,13 +161,17 @@ def test_disturbances_are_digits_of_the_base_or_ordinary_tokens(run):
 def test_answers_are_those_of_every_state_alone(run, batch):
     policy, bkspc = run[0], run[0].bkspc
     corrupted = [
-        Trajectory([1, 5], [3, bkspc, 4, 6, bkspc, 7], [False, True, True, False, True, True]),
-        Trajectory([1], [8, bkspc, 2], [False, True, True]),  # one token: no clean state
-        Trajectory([1, 5, 6], [9, bkspc, 3, 4, bkspc, 4, 5], [False, True, True, False, True, True, True]),
+        Trajectory(prompt=[1, 5], actions=[3, bkspc, 4, 6, bkspc, 7], imitated=[False, True, True, False, True, True]),
+        Trajectory(prompt=[1], actions=[8, bkspc, 2], imitated=[False, True, True]),  # one token: no clean state
+        Trajectory(
+            prompt=[1, 5, 6],
+            actions=[9, bkspc, 3, 4, bkspc, 4, 5],
+            imitated=[False, True, True, False, True, True, True],
+        ),
     ]
 
     def p(*text):
-        inputs, _ = core.state_tree([[Trajectory(text, [], [])]], bkspc)
+        inputs, _ = core.state_tree([[Trajectory(prompt=text, actions=[], imitated=[])]], bkspc)
         with torch.no_grad():
             return policy(inputs)[0, -1].softmax(-1)[bkspc].item()
 

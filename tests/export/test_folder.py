@@ -54,7 +54,7 @@ def loaded(exported):
 
 def training_logits(policy, ids):
     """Logits [L, A] of the training model at every token of a text, and what its offset head adds [L, 1]."""
-    inputs, _ = core.state_tree([[Trajectory(ids, [], [])]], policy.bkspc)
+    inputs, _ = core.state_tree([[Trajectory(prompt=ids, actions=[], imitated=[])]], policy.bkspc)
     with torch.no_grad():
         hidden = policy.encode(inputs)
         scaled = (inputs.position.float() / policy.context)[..., None]
@@ -342,6 +342,23 @@ def test_adapters_are_exported_for_peft(tmp_path, base):
     )
     assert (output.actions == 64).any()
     assert not list((tmp_path / "out").glob("model*.safetensors"))
+
+
+def test_adapters_on_experts_are_exported_for_peft(tmp_path):
+    """Experts are parameters of one module, which peft names in the adapter's configuration."""
+    from peft import AutoPeftModelForCausalLM
+    from transformers import MixtralConfig, MixtralForCausalLM
+
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+    experts = {"num_key_value_heads": 2, "num_local_experts": 2, "num_experts_per_tok": 1}
+    config = MixtralConfig(
+        vocab_size=64, max_position_embeddings=64, bos_token_id=1, eos_token_id=2, **sizes, **experts
+    )
+    MixtralForCausalLM(config).save_pretrained(tmp_path / "base")
+    policy, tokenizer = adapted(tmp_path / "lora", str(tmp_path / "base"))
+    export_model(tmp_path / "lora", tmp_path / "out", form="adapter")
+    model = AutoPeftModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert_same_policy(policy, model, tokenizer.prompt(PROMPTS[0]))
 
 
 def test_bad_exports_are_refused_in_a_sentence(tmp_path):

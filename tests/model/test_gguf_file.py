@@ -1,8 +1,11 @@
 """A GGUF file becomes a model folder with the same weights, and with the token that texts are to begin with."""
 
+import os
 import subprocess
 import sys
 
+import gguf
+import numpy as np
 import pytest
 import torch
 from support.experiment import SOURCE
@@ -43,6 +46,108 @@ def test_the_folder_has_the_weights_and_the_tokenizer_of_the_file(files, tmp_pat
     assert (tmp_path / "model.provenance.json").exists()
 
 
+def llama_3(factor, original, low=1.0, high=4.0):
+    rope = {
+        "rope_type": "llama3",
+        "rope_theta": 500_000.0,
+        "factor": factor,
+        "original_max_position_embeddings": original,
+    }
+    return rope | {"low_freq_factor": low, "high_freq_factor": high}
+
+
+def frequencies(rope):
+    """Llama 3's factors as llama.cpp's converter writes them: a tensor, and no key."""
+    lm = tiny_llama(260, rope_parameters={"rope_theta": 10_000.0, **rope})
+    plain = tiny_llama(260, rope_parameters={"rope_type": "default", "rope_theta": rope["rope_theta"]})
+
+    def write(writer):
+        factors = plain.model.rotary_emb.inv_freq / lm.model.rotary_emb.inv_freq
+        writer.add_tensor("rope_freqs.weight", factors.float().numpy())
+
+    return write
+
+
+def linear(writer):
+    writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+    writer.add_rope_scaling_factor(4.0)
+
+
+def yarn(writer):
+    writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+    writer.add_rope_scaling_factor(4.0)
+    writer.add_rope_scaling_orig_ctx_len(16)
+
+
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
+SCALED = {
+    "none": ({"rope_type": "default"}, lambda writer: None, "default"),
+    "linear": ({"rope_type": "linear", "factor": 4.0}, linear, "linear"),
+    "linear, older": (
+        {"rope_type": "linear", "factor": 4.0},
+        lambda writer: writer.add_float32("llama.rope.scale_linear", 4.0),
+        "linear",
+    ),
+    "yarn": (YARN, yarn, "yarn"),
+    "Llama 3": (llama_3(8.0, 8192), frequencies(llama_3(8.0, 8192)), "llama3"),
+    "Llama 3, its context in the file": (llama_3(32.0, 64), frequencies(llama_3(32.0, 64)), "llama3"),
+    "like Llama 3": (llama_3(8.0, 30, 2.0, 7.0), frequencies(llama_3(8.0, 30, 2.0, 7.0)), "longrope"),
+}
+
+
+@pytest.mark.parametrize("name", SCALED)
+def test_scaled_positions_are_those_of_the_file(tmp_path, name):
+    rope, write, kind = SCALED[name]
+    expected = tiny_llama(260, rope_parameters={"rope_theta": 10_000.0, **rope}).eval()
+    convert(gguf_file(tmp_path / "tiny.gguf", expected, write).parent, tmp_path / "model")
+    lm = AutoModelForCausalLM.from_pretrained(tmp_path / "model").eval()
+    assert lm.config.rope_parameters["rope_type"] == kind
+    text = torch.arange(64)[None] * 7 % 260
+    with torch.no_grad():
+        logits = expected(text).logits
+        assert torch.allclose(lm(text).logits, logits, atol=1e-4)
+        if name != "none":  # the text is so long that it matters
+            base = expected.config.rope_parameters["rope_theta"]
+            unscaled = tiny_llama(260, rope_parameters={"rope_type": "default", "rope_theta": base}).eval()
+            assert (unscaled(text).logits - logits).abs().max() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("write", "sentence"),
+    [
+        (
+            lambda w: w.add_tensor("blk.0.attn_gate.weight", np.ones((2, 2), np.float32)),
+            "it has 12,756 weights, and the network .* 12,752",
+        ),
+        (lambda w: w.add_float32("llama.residual_scale", 0.2), "transformers has nothing for residual_scale = 0.2"),
+        (lambda w: w.add_expert_count(8), "nothing for expert_count = 8"),
+        (lambda w: w.add_string("llama.rope.scaling.type", "su"), "positions scaled by 'su'"),
+        (lambda w: w.add_float32("llama.rope.scaling.yarn_log_multiplier", 0.1), "nothing for rope.scaling.yarn_log"),
+        (lambda w: w.add_rope_dimension_count(4), "of another shape"),
+        (lambda w: w.add_uint16("split.count", 3), "one of several parts"),
+        (lambda w: w.add_tensor("rope_freqs.weight", np.ones(3, np.float32)), "size of tensor"),
+    ],
+)
+def test_what_transformers_would_drop_is_refused(tmp_path, write, sentence):
+    gguf_file(tmp_path / "tiny.gguf", tiny_llama(260), write)
+    with pytest.raises(UserError, match=sentence) as refusal:
+        convert(tmp_path, tmp_path / "model")
+    assert "\n" not in str(refusal.value) and not (tmp_path / "model").exists()
+
+
+def test_a_gguf_file_of_an_unknown_kind_is_not_looked_for_on_a_hub(tmp_path):
+    gguf_file(tmp_path / "tiny.gguf", tiny_llama(260), architecture="of_tomorrow")
+    with pytest.raises(UserError, match=r"architecture of_tomorrow is not supported") as refusal:
+        convert(tmp_path, tmp_path / "model")
+    assert "hub" not in str(refusal.value) and "folder of that name" not in str(refusal.value)
+
+
+def test_files_that_never_end_are_not_read(tmp_path):
+    os.mkfifo(tmp_path / "tiny.gguf")
+    with pytest.raises(UserError, match="not a regular file"):
+        convert(tmp_path, tmp_path / "model")
+
+
 def test_what_cannot_be_converted_is_one_sentence(files, tmp_path):
     with pytest.raises(UserError, match="has no token '<begin>': correct the source's bos"):
         convert(files, tmp_path, "<begin>")
@@ -50,7 +155,7 @@ def test_what_cannot_be_converted_is_one_sentence(files, tmp_path):
         convert(tmp_path, tmp_path)
     (tmp_path / "x.gguf").write_bytes((files / "tiny.gguf").read_bytes()[:2000])
     done = run("--files", tmp_path, "--output", tmp_path / "model")
-    assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith("error: cannot load the model of ")
+    assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith("error: cannot load the model in ")
     assert not (tmp_path / "model").exists()
 
 

@@ -206,7 +206,7 @@ def test_questions_digest_tells_questions_apart(run):
         ({"repair": {"corruptions": {}}}, "'backspace'"),
         ({"family": "text"}, "needs --judged"),
         ({"judged": JUDGED}, "takes no --judged"),
-        ({"family": "poetry"}, "lacks 'a family out of arithmetic, translation, text'"),
+        ({"family": "poetry"}, "lacks 'a family out of arithmetic, graphs, translation, text'"),
         ({"family": "text", "judged": JUDGED | {"decodings": {}}}, "'sampled' is missing"),
         ({"family": "text", "judged": JUDGED | {"reference": TEXTS | {"distinct": "x"}}}, "'distinct' is 'x'"),
         (

@@ -115,6 +115,34 @@ def test_a_layer_without_weights_is_not_drawn_at_random(sound):
     assert "missing or of another shape" in refusal(sound)
 
 
+@pytest.mark.parametrize("layers", [2, 1, 0, -1])
+def test_no_network_is_cut_to_fewer_layers_than_there_are_weights(tmp_path, layers):
+    config = AutoConfig.for_model("llama", **SHAPE | {"num_hidden_layers": 3}, **SPECIALS)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    content = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(content | {"num_hidden_layers": layers}))
+    assert "model.layers" in (said := refusal(tmp_path)) and "left over" in said
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_buffers_of_older_versions_are_not_left_over(tmp_path, kind):
+    """A tied head, rotary frequencies and causal masks, as checkpoints on hubs have them."""
+    gpt2 = {"n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 32, "vocab_size": 40}
+    config = AutoConfig.for_model(kind, **(gpt2 if kind == "gpt2" else SHAPE), **SPECIALS, tie_word_embeddings=True)
+    lm = AutoModelForCausalLM.from_config(config)
+    lm.save_pretrained(tmp_path)
+    older = {
+        "llama": {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(4)},
+        "gpt2": {
+            "transformer.h.0.attn.bias": torch.ones(1, 1, 32, 32),
+            "transformer.h.0.attn.masked_bias": torch.ones(1),
+        },
+    }[kind] | {"lm_head.weight": lm.lm_head.weight.detach().clone()}
+    tensors = load_file(tmp_path / "model.safetensors")
+    save_file(tensors | older, tmp_path / "model.safetensors", {"format": "pt"})
+    assert the_network(tmp_path).context == 32
+
+
 def test_a_tensor_that_is_missing_or_of_another_shape_is_named(sound):
     tensors = load_file(sound / "model.safetensors")
     name = "model.layers.0.mlp.down_proj.weight"

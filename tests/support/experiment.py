@@ -7,7 +7,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from sequencematch.settings.data import Arithmetic, Language, Source, Text, Translation
+from sequencematch.settings.data import Arithmetic, Graphs, Language, Source, Text, Translation
 from sequencematch.settings.evaluation import Evaluation
 from sequencematch.settings.losses import LOSSES
 from sequencematch.settings.model import Model
@@ -38,11 +38,12 @@ ROLLOUTS = {"buffer": 32, "generate": 16, "seen": 4, "max_actions": 12}
 TRAINING = (Optimiser, Schedule, Objective)
 SECTIONS: dict[str, tuple[type[Section], ...]] = {
     "make_arithmetic": (Arithmetic,),
+    "make_graphs": (Graphs,),
     "make_translation": (Translation, Source),
     "make_text": (Text, Source),
     "train_tokenizer": (Language, Model),
     "encode_examples": (Translation, Text),
-    "inject_noise": (Noise,),
+    "inject_noise": (Noise, Model),
     "pretrain_base": (Model, *TRAINING),
     "pretrain_bc": TRAINING,
     "finetune": (*TRAINING, Rollouts),

@@ -43,9 +43,9 @@ def npm_package(path: Path, files: dict[str, bytes]) -> Path:
     return path
 
 
-def deb(path: Path, files: dict[str, bytes]) -> Path:
-    """An ar archive as dpkg has it; its first members are of odd and even sizes."""
-    data = gzip.compress(tar({f"./{name}": content for name, content in files.items()}), mtime=0)
+def deb(path: Path, files: dict[str, bytes], data: bytes = b"") -> Path:
+    """An ar archive as dpkg has it, of files or of ``data``; its first members are of odd and even sizes."""
+    data = data or gzip.compress(tar({f"./{name}": content for name, content in files.items()}), mtime=0)
     with path.open("wb") as archive:
         archive.write(b"!<arch>\n")
         for name, content in (("debian-binary", b"2.0\n"), ("control.tar.gz", b"odd"), ("data.tar.gz", data)):
@@ -58,12 +58,15 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def gguf_file(path: Path, lm) -> Path:
-    """A tiny Llama (``networks.tiny_llama``) and a byte-level tokenizer of 260 tokens, as llama.cpp would have them."""
+def gguf_file(path: Path, lm, more=lambda writer: None, architecture: str = "llama") -> Path:
+    """A tiny Llama (``networks.tiny_llama``) and a byte-level tokenizer of 260 tokens, as llama.cpp would have them.
+
+    more: adds keys and tensors to the writer of the gguf package.
+    """
     import gguf
 
     config, tensors = lm.config, {name: t.detach().float().numpy() for name, t in lm.state_dict().items()}
-    writer = gguf.GGUFWriter(path, "llama")
+    writer = gguf.GGUFWriter(path, architecture)
     writer.add_block_count(config.num_hidden_layers)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
@@ -71,7 +74,7 @@ def gguf_file(path: Path, lm) -> Path:
     writer.add_head_count(config.num_attention_heads)
     writer.add_head_count_kv(config.num_attention_heads)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_freq_base(10_000.0)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
     writer.add_vocab_size(config.vocab_size)
     letters = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
     writer.add_tokenizer_model("gpt2")
@@ -87,6 +90,7 @@ def gguf_file(path: Path, lm) -> Path:
         if name.endswith(("q_proj.weight", "k_proj.weight")):  # llama.cpp interleaves the halves of rotary positions
             tensor = tensor.reshape(heads, 2, -1, tensor.shape[1]).swapaxes(1, 2).reshape(tensor.shape)
         writer.add_tensor(names.get_name(name, try_suffixes=(".weight",)), tensor)
+    more(writer)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -2,10 +2,8 @@
 
 JOBS = Jobs(CONFIG)
 RESULTS = JOBS.folder
-# Patterns of the tasks whose samples a model judges, and of their tables. A pattern without names matches nothing.
+# A pattern of the tasks whose samples a model judges. Without names it matches nothing.
 TEXT_TASKS = "|".join(JOBS.judged_tasks) or "(?!)"
-TEXT_TABLES = "|".join(JOBS.text_tables) or "(?!)"
-SCORE_TABLES = "|".join(JOBS.score_tables) or "(?!)"
 
 # What the commands of rules say by {resources}: results do not depend on it, and Snakemake compares the resources of a
 # finished job with nothing, while it makes results again if a command or a parameter changed.

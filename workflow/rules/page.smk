@@ -113,20 +113,17 @@ rule draw_rules:
         "OMP_NUM_THREADS={threads} python src/draw_rules.py --config {resources.changes} --output {output.graph} > {log} 2>&1"
 
 
-# Template and style are named as inputs, because they are not Python modules.
 rule make_report:
     input:
         metrics=JOBS.metrics_of_tables(),
-        tables=[JOBS.table_page(table) for table in CONFIG.tables],
-        forms=expand("<results>/tables/{table}.{kind}", table=CONFIG.tables, kind=["csv", "md", "png"]),
+        tables=expand("<results>/tables/{table}.csv", table=CONFIG.tables),
+        shown=JOBS.shown_of_tables,
         figures=expand("<results>/figures/{kind}/{task}.svg", kind=FIGURES, task=JOBS.table_tasks),
         motivating_example="<results>/figures/motivating_example.png",
         examples=expand("<results>/{task}/examples", task=JOBS.table_tasks),
         rules="<results>/figures/rules.dot",
         departures="docs/departures.md",
         errata="docs/errata.md",
-        template="src/sequencematch/results/report.html",
-        style="src/sequencematch/results/report.css",
     output:
         page=report("<results>/report.html", caption="../captions/page.rst", category="Page"),
     log:
@@ -139,7 +136,7 @@ rule make_report:
     resources:
         **JOBS.resources("report"),
     params:
-        call=call("make_report", lambda wildcards: f"--results {RESULTS}"),
+        call=call("make_report", JOBS.report_options),
     shell:
         "OMP_NUM_THREADS={threads} python src/make_report.py {params.call[options]} --metrics {input.metrics}"
         " --tables {input.tables} --rule-graph {input.rules} --departures {input.departures} --errata {input.errata}"

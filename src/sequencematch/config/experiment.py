@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypedDict, Union
 
 from pydantic import Discriminator, Field, Tag, field_validator
 
+from sequencematch.kernels import Kernels
 from sequencematch.settings.data import DATA, MADE, Dataset, Language, Source
 from sequencematch.settings.evaluation import Evaluation
 from sequencematch.settings.losses import LOSSES, Loss
@@ -88,8 +89,9 @@ class Job(Section):
 
 
 class Jobs(Section):
-    """What each kind of job asks of a cluster."""
+    """The kernels that jobs use on a CPU, and what each kind of job asks of a cluster."""
 
+    kernels: Kernels = setting("portable", "of the CPU: the same bits on every x86-64 CPU with AVX2, or its fastest")
     data: Job = Job()
     train: Job = Job()
     sample: Job = Job()

@@ -63,8 +63,6 @@ class Jobs:
         self.folder = f"results/{config.scale}"
         families = {name: task.data.family for name, task in config.tasks.items()}
         self.judged_tasks = [name for name, family in families.items() if FAMILIES[family].judged]
-        self.text_tables = [name for name, table in config.tables.items() if table.task in self.judged_tasks]
-        self.score_tables = [name for name in config.tables if name not in self.text_tables]
         self.table_tasks = list(dict.fromkeys(table.task for table in config.tables.values()))
 
     def resources(self, stage: str) -> dict[str, Any]:
@@ -171,11 +169,12 @@ class Jobs:
         return () if self.injected_policy(wildcards) else MODEL_CODE
 
     def noise_options(self, wildcards: Wildcards) -> str:
-        """The settings of the noise, and the policy that proposes wrong tokens. Clean data (eta = 0) read neither."""
+        """The settings of the noise and of deletions, and the policy that writes wrong tokens. Clean data read none."""
         if wildcards.eta == "0":
             return ""
         policy = self.injected_policy(wildcards)
-        return f"{self._settings(wildcards, {'noise': None})} {f'--policy {policy}' if policy else ''}"
+        read = {"noise": None, "model": {"deletions"}}
+        return f"{self._settings(wildcards, read)} {f'--policy {policy} {self._kernels}' if policy else ''}"
 
     # Training
 
@@ -191,25 +190,32 @@ class Jobs:
 
     def base_options(self, wildcards: Wildcards) -> str:
         """The settings of a base model's training."""
-        return f"{self._settings(wildcards, {'model': None, **BASE_READS})} {self._resume_option(wildcards)}"
+        return f"{self._settings(wildcards, {'model': None, **BASE_READS})} {self._run_options(wildcards)}"
 
     def bc_options(self, wildcards: Wildcards) -> str:
         """The settings of the first k steps of BC."""
-        return f"{self._settings(wildcards, BC_READS)} {self._resume_option(wildcards)}"
+        return f"{self._settings(wildcards, BC_READS)} {self._run_options(wildcards)}"
 
     def finetune_options(self, wildcards: Wildcards) -> str:
         """The loss of a method, and the settings that this loss reads."""
         loss, reads = self.config.methods[wildcards.method].loss, self.config.loss_of(wildcards.method).reads
-        return f"--loss {loss} {self._settings(wildcards, reads)} {self._resume_option(wildcards)}"
+        return f"--loss {loss} {self._settings(wildcards, reads)} {self._run_options(wildcards)}"
 
-    def _resume_option(self, wildcards: Wildcards) -> str:
-        """The folder in which training keeps its checkpoints.
+    @property
+    def _kernels(self) -> str:
+        """The kernels of the CPU where they are not the default. They change bits, so they are among the options."""
+        chosen = self.config.jobs.kernels
+        return "" if chosen == "portable" else f"--kernels {chosen}"
+
+    def _run_options(self, wildcards: Wildcards) -> str:
+        """The kernels, and the folder in which training keeps its checkpoints.
 
         It is not declared as an output, because Snakemake deletes outputs before each attempt.
         """
         method = wildcards.get("method", "pretrain_bc" if wildcards.get("eta") else "base")
         level = f"eta={wildcards.eta}/" if wildcards.get("eta") else ""
-        return f"--resume {self.folder}/.resume/{wildcards.task}/{method}/{level}seed={wildcards.seed}"
+        resume = f"--resume {self.folder}/.resume/{wildcards.task}/{method}/{level}seed={wildcards.seed}"
+        return f"{self._kernels} {resume}".strip()
 
     # Samples and scores
 
@@ -222,7 +228,7 @@ class Jobs:
         unread = {"judge"} if wildcards.task in self.judged_tasks else {"judge", "shown"}
         kind = {"kind"} if evaluation.uses_training_noise else set()
         chosen = options(evaluation, set(Evaluation.model_fields) - unread)
-        return f"{chosen} {self._settings(wildcards, {'noise': kind})}"
+        return f"{chosen} {self._settings(wildcards, {'noise': kind})} {self._kernels}".rstrip()
 
     def judge_model(self, wildcards: Wildcards) -> str | list:
         """The model of the next seed that judges a run, so that no model judges its own samples.
@@ -238,7 +244,7 @@ class Jobs:
         """The settings, and the judge if it is one of the task's own models."""
         own = self.judge_model(wildcards)
         chosen = self._settings(wildcards, {"evaluation": {"split", "batch", "judge"}})
-        return f"{chosen} {f'--judge-model {own}' if own else ''}"
+        return f"{chosen} {f'--judge-model {own}' if own else ''} {self._kernels}".rstrip()
 
     def judged(self, wildcards: Wildcards) -> str | list:
         """A run's judged.json, if a model judges its samples."""
@@ -264,17 +270,14 @@ class Jobs:
         ]
 
     def table_shown(self, wildcards: Wildcards) -> list[str]:
-        """What each of those runs wrote after damaged prompts, in the same order."""
+        """Of text: what each of those runs wrote after damaged prompts, in the same order."""
+        if self.config.tables[wildcards.table].task not in self.judged_tasks:
+            return []
         return [str(Path(metrics).with_name("shown.jsonl")) for metrics in self.table_metrics(wildcards)]
 
     def table_files(self, table: str) -> list[str]:
-        """The files of a table. A table of texts has pages to look at as well."""
-        kinds = ["csv", "md", "png", *(["html", "txt"] if table in self.text_tables else [])]
-        return [f"{self.folder}/tables/{table}.{kind}" for kind in kinds]
-
-    def table_page(self, table: str) -> str:
-        """The page of a table: HTML of a table of texts, Markdown otherwise."""
-        return f"{self.folder}/tables/{table}.{'html' if table in self.text_tables else 'md'}"
+        """The files of a table: its numbers, its page, its figure."""
+        return [f"{self.folder}/tables/{table}.{kind}" for kind in ("csv", "md", "html", "png")]
 
     def title_option(self, wildcards: Wildcards) -> str:
         """The heading of a table."""
@@ -310,6 +313,16 @@ class Jobs:
         found = (self.table_metrics(SimpleNamespace(table=name)) for name in tables)
         return list(dict.fromkeys(path for paths in found for path in paths))
 
+    def shown_of_tables(self, wildcards: Wildcards) -> list[str]:
+        """What the runs of all tables of text wrote after damaged prompts."""
+        found = (self.table_shown(SimpleNamespace(table=name)) for name in self.config.tables)
+        return list(dict.fromkeys(path for paths in found for path in paths))
+
+    def report_options(self, wildcards: Wildcards) -> str:
+        """The folder of results, and the headings of the tables in their order."""
+        titles = [table.title for table in self.config.tables.values()]
+        return shlex.join(["--results", self.folder, "--titles", *titles])
+
     def task_metrics(self, wildcards: Wildcards) -> list[str]:
         """The metrics files of the runs that a task's tables compare."""
         return self.metrics_of_tables(wildcards.task)
@@ -337,7 +350,7 @@ class Jobs:
 
     def overhead_options(self, wildcards: Wildcards) -> str:
         """What an overhead table measures, and the network."""
-        return " ".join(map(options, self.config.overhead_settings(wildcards.overhead)))
+        return " ".join([*map(options, self.config.overhead_settings(wildcards.overhead)), self._kernels]).rstrip()
 
     def overhead_title(self, wildcards: Wildcards) -> str:
         """The heading of an overhead table, and what it compares."""

@@ -88,8 +88,8 @@ def _tracker_problems(jobs: Sequence[Planned], config: Config) -> Iterator[str]:
 
 
 def _gpu_problems(jobs: Sequence[Planned], config: Config, allowed: int | None) -> Iterator[str]:
-    planned = {stage for stage, rules in STAGES.items() if any(job.rule in rules for job in jobs)}
-    asking = {stage: job.gpu for stage, job in config.jobs if job.gpu and stage in planned}
+    planned = [stage for stage, rules in STAGES.items() if any(job.rule in rules for job in jobs)]
+    asking = {stage: gpu for stage in planned if (gpu := getattr(config.jobs, stage).gpu)}
     if not asking:
         return
     import torch

@@ -1,5 +1,6 @@
 """Text to token ids and back, without loss. ``<bkspc>`` is no token: its action id is the vocabulary size."""
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from itertools import groupby
@@ -11,6 +12,7 @@ from sequencematch.errors import UserError
 from sequencematch.store.files import read_json, read_text, reason, write_json, write_text_atomically
 from sequencematch.store.hub import cannot_load, check_source
 
+BKSPC = "<bkspc>"  # its name in the tokenizer of an exported model, where it is a token
 SPECIALS = {"pad": "<pad>", "bos": "<bos>", "eos": "<eos>"}  # ids 0, 1, 2 of our own tokenizers
 DIGITS = "0123456789"
 FILES = ("tokenizer.json", "tokenizer_config.json")
@@ -41,7 +43,7 @@ class Tokenizer:
 
         Raises UserError if a token's id is that of ``<bkspc>`` or above, because the model has no row for it.
         """
-        _make_deterministic(fast)
+        make_deterministic(fast)
         fast.encode_special_tokens = True  # a special token's name inside a text is plain text
         self._fast = fast
         self._specials = specials
@@ -95,13 +97,16 @@ class Tokenizer:
         return self._fast.decode([token for token in ids if token not in special])
 
     def render(self, actions: Sequence[int]) -> str:
-        """Actions for a reader's eye, ``<bkspc>`` and special tokens written out: ``2<bkspc>31<eos>``."""
+        """Actions for a reader's eye, deletions and special tokens written out: ``2<bkspc>31<bkspc_2>4<eos>``."""
         # Runs of tokens together: one token may hold half a character.
-        runs = groupby(actions, key=lambda action: action == self.bkspc)
+        runs = groupby(actions, key=lambda action: action >= self.bkspc)
         return "".join(
-            "<bkspc>" * len(list(run)) if bkspc else self._fast.decode(list(run), skip_special_tokens=False)
-            for bkspc, run in runs
+            "".join(map(self._deletion, run)) if deleting else self._fast.decode(list(run), skip_special_tokens=False)
+            for deleting, run in runs
         )
+
+    def _deletion(self, action: int) -> str:
+        return "<bkspc>" if action == self.bkspc else f"<bkspc_{action - self.bkspc + 1}>"
 
     def id(self, token: str) -> int | None:
         """The id of a token by its text; None where the vocabulary has no such token."""
@@ -217,6 +222,9 @@ def pretrained_tokenizer(source: str, revision: str = "main", trust_remote_code:
             f"the tokenizer of '{source}' ({type(found).__name__}) has no fast version, which is needed here: choose a "
             "model with a tokenizer.json"
         )
+    if getattr(config, "bkspc_token_id", None) == rows - 1:  # an exported model, to be trained on
+        rows -= 1
+        fast = _without_bkspc(fast, rows)
     named = {name: getattr(found, f"{name}_token") for name in SPECIALS}
     specials = _with_stand_ins(named, fast, source)
     try:
@@ -242,17 +250,26 @@ def tokenizer_of(processing_class, policy) -> Tokenizer:
     name = type(processing_class).__name__
     if fast is None:
         raise UserError(f"{name} is no fast tokenizer, which is needed here: load it with AutoTokenizer")
-    fast = tokenizers.Tokenizer.from_str(fast.to_str())
+    fast = _without_bkspc(fast, policy.bkspc)
     named = {special: getattr(processing_class, f"{special}_token") for special in SPECIALS}
     return Tokenizer(fast, _with_stand_ins(named, fast, name), policy.bkspc, policy.context)
 
 
-def _make_deterministic(fast: tokenizers.Tokenizer) -> None:
+def make_deterministic(fast: tokenizers.Tokenizer) -> None:
+    """Switch off truncation, padding and the sampling of subwords."""
     fast.no_truncation()
     fast.no_padding()
     for sampling in ("dropout", "alpha", "nbest_size"):  # of BPE; of Unigram
         if getattr(fast.model, sampling, None) is not None:
             setattr(fast.model, sampling, None)
+
+
+def _without_bkspc(fast: tokenizers.Tokenizer, bkspc: int) -> tokenizers.Tokenizer:
+    """A copy in which ``<bkspc>`` is no token, if it is the token ``bkspc`` of an exported model's tokenizer."""
+    state = json.loads(fast.to_str())
+    added = state["added_tokens"]
+    state["added_tokens"] = [token for token in added if (token["id"], token["content"]) != (bkspc, BKSPC)]
+    return tokenizers.Tokenizer.from_str(json.dumps(state))
 
 
 def _with_stand_ins(named: dict[str, str | None], fast: tokenizers.Tokenizer, where: str) -> dict[str, str]:

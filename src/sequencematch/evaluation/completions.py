@@ -3,10 +3,11 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 
 from sequencematch import core
 from sequencematch.data.examples import Example
-from sequencematch.data.noise import digit_ids
+from sequencematch.data.noise import digit_ids, nodes_by_place
 from sequencematch.data.tokenizer import Tokenizer
 from sequencematch.evaluation.procedures import Procedure, parse_decoding
 from sequencematch.model.policy import Policy
@@ -63,7 +64,7 @@ def complete(
                 "rendered": tokenizer.render(rollout.actions),
                 "solution": example.text,
                 "finished": finished,
-                "pushes": sum(action != policy.bkspc for each in rollouts for action in each.actions),
+                "pushes": sum(action < policy.bkspc for each in rollouts for action in each.actions),
                 "pops": len(removed),
                 "wrong_pops": sum(removal.wrong for removal in removed),
             }
@@ -114,9 +115,9 @@ def choose(rollouts: Sequence[Rollout], texts: Sequence[Sequence[int]], choice: 
 def disturbances(examples: Sequence[Example], kind: str, tokenizer: Tokenizer) -> list[list[int]]:
     """The tokens that perturbed decoding may write, for each prompt.
 
-    Noise of the kind 'task' writes digits of the question's base. Every other kind may write any token that is not
-    special; for the kind 'model', each is as likely as the policy finds it.
+    Noise of the kind 'task' writes digits of the question's base, or the nodes of its graph. Every other kind may write
+    any token that is not special; for the kind 'model', each is as likely as the policy finds it.
     """
     if kind == "task":
-        return [sorted(digit_ids(tokenizer, example.base)) for example in examples]
+        return [sorted(digit_ids(tokenizer, e.base) or set(chain(*nodes_by_place(tokenizer, e)))) for e in examples]
     return [tokenizer.ordinary_ids] * len(examples)

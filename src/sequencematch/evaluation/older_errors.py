@@ -75,7 +75,7 @@ def older_errors(
                 ]
                 if FAMILIES[family].reference
                 else None,
-                "pushes": [sum(a != policy.bkspc for a in r.actions) - 1 - depth for r in rollouts],
+                "pushes": [sum(a < policy.bkspc for a in r.actions) - 1 - depth for r in rollouts],
             }
     return found
 
@@ -98,4 +98,4 @@ def _live(rollout: Rollout, policy: Policy) -> list[int]:
 
 def _taken_back(rollout: Rollout, bkspc: int) -> bool:
     """Whether the first token was ever removed."""
-    return 0 in accumulate(-1 if action == bkspc else 1 for action in rollout.actions)
+    return 0 in accumulate(core.growth(action, bkspc) for action in rollout.actions)

@@ -12,7 +12,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from sequencematch.core import StateIndex
+from sequencematch.core import StateIndex, logsumexp
 
 # Bytes of logits per chunk: small enough for a core's cache, or for the memory of a GPU.
 CHUNK = {"cpu": 2**20, "cuda": 2**28}
@@ -48,11 +48,12 @@ class States:
         place[order] = torch.arange(len(order))
         return cls(node, state[order], action[order], index, _split(place, [batch.action for batch in batches]))
 
-    def at_prompt(self, batches: Sequence[StateIndex], bkspc: int) -> Tensor:
-        """bool [N]: states in which no token is live, so that ``<bkspc>`` is ruled out."""
-        found = torch.zeros(len(self.node), dtype=torch.bool, device=self.node.device)
+    def live(self, batches: Sequence[StateIndex], bkspc: int) -> Tensor:
+        """int64 [N]: live tokens after the prompt in each state; the deletion of more is ruled out."""
+        found = torch.full_like(self.node, torch.iinfo(torch.int64).max)
         for batch, index in zip(batches, self.index, strict=True):
-            found[index[batch.at_prompt(bkspc).to(index.device)]] = True
+            # The least: where a prompt is a trajectory of its own, its last state is also the first of another.
+            found.scatter_reduce_(0, index.flatten(), batch.live(bkspc).flatten().to(index.device), "amin")
         return found
 
     def to(self, device: torch.device) -> "States":
@@ -72,7 +73,7 @@ def values_and_logits(
     """V = logsumexp of ``hidden @ weight.T + bias`` [N], and its entries at (state, action) [M].
 
     hidden: [N, d]; weight: [A, d]; bias: [A]; state: int64 [M], ascending; action: int64 [M], where A and above
-    (``<bkspc>`` has no row here) is read as A - 1; ``chunk``: states projected at a time. Results are float32 (float64
+    (deletions have no row here) is read as A - 1; ``chunk``: states projected at a time. Results are float32 (float64
     for float64 inputs), whatever the inputs' precision.
     """
     chunk = chunk or max(64, CHUNK.get(hidden.device.type, 2**20) // (4 * len(weight)))
@@ -98,24 +99,24 @@ class _Projection(torch.autograd.Function):
         exact = torch.float64 if hidden.dtype == torch.float64 else torch.float32
         value, logit = hidden.new_empty(len(hidden), dtype=exact), hidden.new_empty(len(state), dtype=exact)
         ctx.chunk, ctx.bounds = chunk, bounds
-        logsumexp, _ = _kernels(hidden)
+        values, _ = _kernels(hidden)
         for rows, pairs in _chunks(ctx, len(hidden)):
             logits = _logits(hidden[rows], weight, bias)
             logit[pairs] = logits[state[pairs] - rows.start, action[pairs]]
-            value[rows] = logsumexp(logits)
-        ctx.save_for_backward(hidden, weight, bias, state, action, value)
+            value[rows] = values(logits)
+        ctx.save_for_backward(hidden, weight, bias, state, action)
         return value, logit
 
     @staticmethod
     def backward(ctx, grad_value, grad_logit):
-        hidden, weight, bias, state, action, value = ctx.saved_tensors
+        hidden, weight, bias, state, action = ctx.saved_tensors
         _, weighted_softmax = _kernels(hidden)
         of_hidden, of_weight, of_bias = ctx.needs_input_grad[:3]
         grad_hidden = torch.empty_like(hidden) if of_hidden else None
-        grad_weight = torch.zeros_like(weight, dtype=value.dtype) if of_weight else None
-        grad_bias = torch.zeros_like(bias, dtype=value.dtype) if of_bias else None
+        grad_weight = torch.zeros_like(weight, dtype=grad_value.dtype) if of_weight else None
+        grad_bias = torch.zeros_like(bias, dtype=grad_value.dtype) if of_bias else None
         for rows, pairs in _chunks(ctx, len(hidden)):
-            grad = weighted_softmax(_logits(hidden[rows], weight, bias), value[rows], grad_value[rows])
+            grad = weighted_softmax(_logits(hidden[rows], weight, bias), grad_value[rows])
             grad.index_put_((state[pairs] - rows.start, action[pairs]), grad_logit[pairs], accumulate=True)
             if grad_hidden is not None:
                 grad_hidden[rows] = _product(grad, weight)
@@ -127,26 +128,16 @@ class _Projection(torch.autograd.Function):
         return grad_hidden, *cast, None, None, None, None
 
 
-def _logsumexp(logits: Tensor) -> Tensor:
-    return logits.logsumexp(1)
-
-
-def _logsumexp_in_place(logits: Tensor) -> Tensor:
-    """As ``_logsumexp``, but it overwrites the logits and so needs no memory beyond a core's cache."""
-    highest = logits.amax(1, keepdim=True)
-    return logits.sub_(highest).exp_().sum(1).log_().add_(highest[:, 0])
-
-
-def _weighted_softmax(logits: Tensor, value: Tensor, weight: Tensor) -> Tensor:
-    """Weight times exp(l - V), row by row, in the place of the logits."""
-    return logits.sub_(value[:, None]).exp_().mul_(weight[:, None])
+def _weighted_softmax(logits: Tensor, weight: Tensor) -> Tensor:
+    """Weight [N] times softmax, row by row."""
+    return logits.softmax(1).mul_(weight[:, None])
 
 
 def _kernels(hidden: Tensor) -> tuple[Callable, Callable]:
     """What turns logits into V, and into their gradient, on this device."""
     if hidden.device.type in FUSED:
-        return _fused(_logsumexp), _fused(_weighted_softmax)
-    return _logsumexp_in_place, _weighted_softmax
+        return _fused(logsumexp), _fused(_weighted_softmax)
+    return logsumexp, _weighted_softmax
 
 
 @lru_cache

@@ -1,8 +1,8 @@
 """Trajectories drawn from a policy, many at a time, with backspaces that cost no forward pass.
 
 Every forward pass pushes one token in every row. Between two passes, each row draws actions until one of them is a
-push. A pop only goes back to a state whose hidden state is kept (``cache.StateCache``), and the row draws again from
-that state. Rows that end make room for waiting prompts.
+push. A pop, of one token or several, only goes back to a state whose hidden state is kept (``cache.StateCache``), and
+the row draws again from that state. Rows that end make room for waiting prompts.
 """
 
 from bisect import bisect_left
@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sequencematch.core import growth
 from sequencematch.errors import UserError
 from sequencematch.model.cache import StateCache
 from sequencematch.model.policy import Policy, id_set
-from sequencematch.sampling.decoding import NOTHING, Decoding, action_probabilities, inverse_cdf
+from sequencematch.sampling.decoding import NOTHING, Decoding, action_probabilities, inverse_cdf, too_many
 from sequencematch.seeding import generator, uniforms
 
 
@@ -59,7 +60,7 @@ class Rollout:
     """The actions that a policy took after a prompt (``<eos>`` included), and whether ``<eos>`` was among them.
 
     ``log_policy[t]`` is log pi(a_t|s_t) of the policy itself, without the changes that ``Decoding`` makes. It equals
-    ``core.Scores.log_policy`` at the time of sampling, so ``<bkspc>`` is ruled out where no token is live.
+    ``core.Scores.log_policy`` at the time of sampling, so the deletion of more tokens than are live is ruled out.
     """
 
     actions: list[int]
@@ -137,7 +138,7 @@ def _check(
     for k, (prompt, beginning) in enumerate(zip(prompts, begun, strict=True)):
         if not len(prompt):
             raise ValueError("a rollout needs at least one prompt token (<bos>): its first state")
-        if bkspc in beginning:
+        if max(beginning, default=0) >= bkspc:
             raise ValueError("beginnings must hold live tokens only, no <bkspc>")
         if (length := len(prompt) + len(beginning)) + decoding.max_actions > context:
             raise UserError(
@@ -190,7 +191,7 @@ class _Sampler:
         self.batch = min(batch, len(prompts))
         self.counts = Counts()
         self.bkspc = policy.bkspc
-        self.final = np.zeros(self.bkspc + 1, bool)  # which actions end a trajectory
+        self.final = np.zeros(self.bkspc + policy.deletions, bool)  # which actions end a trajectory
         self.final[list(eos_ids(policy))] = True
         shape = self.batch, decoding.max_actions
         self.item, self.boundary, self.depth, self.taken = np.zeros((4, self.batch), np.int64)
@@ -238,8 +239,8 @@ class _Sampler:
         drawing = np.arange(self.active)
         while len(drawing):
             action = self._draw(drawing)
-            pop = action == self.bkspc
-            self.depth[drawing] += np.where(pop, -1, 1)
+            pop = action >= self.bkspc
+            self.depth[drawing] += np.where(pop, self.bkspc - 1 - action, 1)
             pops = int(pop.sum())
             self.counts.pops += pops
             self.counts.pushes += len(pop) - pops
@@ -264,14 +265,15 @@ class _Sampler:
         depth, taken = self.depth[rows], self.taken[rows]
         live = depth - self.boundary[rows]
         logits = self.cache.preferences(self._tensor(rows), self._tensor(depth))
-        logits[:, self.bkspc].masked_fill_(self._tensor(live == 0), -torch.inf)
+        ruled_out = too_many(self._tensor(live), self.policy.deletions)
+        logits[:, self.bkspc :].masked_fill_(ruled_out, -torch.inf)
         surprise, lag = NOTHING, NOTHING
         if self.decoding.surprise or self.decoding.takeback:
             surprise = -self._of_last(self.written, rows, live)
         if self.decoding.takeback_ratio:
             lag = self._of_last(self.lag, rows, live)
         allowed = self._without_deleted(rows, live, logits) if self.decoding.memory else logits
-        probability = action_probabilities(allowed, self._tensor(live == 0), self.decoding, surprise, lag)
+        probability = action_probabilities(allowed, ruled_out, self.decoding, surprise, lag)
         drawn = inverse_cdf(probability, self._tensor(self.uniform[rows, taken]))
         if self.forced:
             drawn = self._tensor(self._forced(rows, drawn.tolist()))
@@ -279,7 +281,7 @@ class _Sampler:
             drawn = self._tensor(self._perturbed(rows, drawn.tolist(), logits))
         log_policy = logits.log_softmax(-1).gather(1, drawn[:, None])[:, 0].cpu().numpy()
         action = drawn.cpu().numpy()
-        pop = action == self.bkspc
+        pop = action >= self.bkspc
         # A rule may delete a token although the policy has no <bkspc>.
         if not np.isfinite(log_policy[~pop] if self.by_rule else log_policy).all():
             raise UserError("the policy's logits are not finite: training diverged, lower learning_rate")
@@ -308,8 +310,9 @@ class _Sampler:
     def _remember(self, rows: np.ndarray, live: np.ndarray, action: np.ndarray) -> None:
         """Keep what is deleted now, and forget it of states that are left for good: what led to them is ruled out."""
         for row, n, a in zip(rows, live, action, strict=True):
-            if a == self.bkspc:
-                self.deleted[row][n - 1].append(self.live[row, n - 1])
+            if a >= self.bkspc:
+                n += growth(a, self.bkspc)
+                self.deleted[row][n].append(self.live[row, n])
             else:
                 self.live[row, n] = a
                 self.deleted[row].pop(n + 1, None)

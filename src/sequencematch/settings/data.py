@@ -6,15 +6,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from sequencematch.settings.section import Count, Name, Section, Size, setting
+from sequencematch.settings.section import Count, Name, Rows, Section, Size, setting
+
+# What nodes of graphs may be called: characters that the tokenizer does not join to words, as it does Latin letters.
+LABELS = "123456789αβγδεζηθικλμνξοπρστυφχψω"
 
 
 class Dataset(Section):
     """What every family of tasks has: the sizes of the splits, and the seed that draws them."""
 
-    train: Count = setting(20_000, "training examples (of text: documents)")
-    validation: Count = setting(500, "validation examples, for every choice made before the tables")
-    test: Count = setting(500, "test examples, read by the tables alone")
+    train: Rows = setting(20_000, "training examples (of text: documents)")
+    validation: Rows = setting(500, "validation examples, for every choice made before the tables")
+    test: Rows = setting(500, "test examples, read by the tables alone")
     seed: int = setting(0, "seed of which examples these are (shared by all runs)")
     family: str = setting("", "kind of the examples, an entry of FAMILIES")
 
@@ -47,6 +50,32 @@ class Arithmetic(Dataset):
         if not 0 < low <= high:
             raise ValueError(
                 f"entropy [{low}, {high}] is no range: it must go from above 0 up to something not below it"
+            )
+        return self
+
+
+class Graphs(Dataset):
+    """Generated path-star graphs: a start with several arms, one of which ends in the goal."""
+
+    family: Literal["graphs"] = setting("graphs", "generated graphs and the arm that ends in the goal")
+    arms: Annotated[int, Field(ge=2)] = setting(2, "arms of a graph")
+    arm_lengths: tuple[Count, Count] = setting((2, 4), "fewest and most nodes of an arm, the start not counted")
+    labels: Annotated[int, Field(le=len(LABELS))] = setting(9, "different labels that nodes may have")
+
+    @property
+    def lengths(self) -> tuple[int, int]:
+        """An edge is two tokens and a sign; the prompt has ``<bos>`` and ``5:``, and the answer ``<eos>``."""
+        return 3 + 3 * self.arms * (self.arm_lengths[1] + 1), self.arm_lengths[1] + 1
+
+    @model_validator(mode="after")
+    def _nodes_have_labels(self):
+        shortest, longest = self.arm_lengths
+        if shortest > longest:
+            raise ValueError(f"arm_lengths [{shortest}, {longest}] is no range: the first must not exceed the second")
+        if self.labels <= self.arms * longest:
+            raise ValueError(
+                f"labels is {self.labels}, but must be at least {1 + self.arms * longest}, one for each node of "
+                f"{self.arms} arms of {longest} and for the start"
             )
         return self
 
@@ -92,6 +121,7 @@ class Text(Language):
 # The section of each family.
 DATA: dict[str, type[Dataset]] = {
     "arithmetic": Arithmetic,
+    "graphs": Graphs,
     "translation": Translation,
     "text": Text,
 }
@@ -107,6 +137,9 @@ MADE = {
     "translation": "corpora/{package}/pairs.tsv",
     "text": "corpora/{package}/documents.jsonl",
 }
+
+
+LONGEST_EXPRESSION = 200  # characters; longer ones can nest more deeply than the libraries can read
 
 
 class Source(Section):
@@ -146,9 +179,11 @@ class Source(Section):
     @field_validator("separator")
     @classmethod
     def _is_an_expression(cls, value):
+        if len(value) > LONGEST_EXPRESSION:
+            raise ValueError(f"it has {len(value)} characters, and may have {LONGEST_EXPRESSION}")
         try:
             re.compile(value)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"{value!r} is no regular expression ({error})") from None
         return value
 

@@ -35,6 +35,7 @@ class Family:
 
 FAMILIES = {
     "arithmetic": Family(scores=("accuracy",), task_noise=True),
+    "graphs": Family(scores=("accuracy",), task_noise=True),
     "translation": Family(scores=("bleu", "chrf")),
     "text": Family(reference=False),
 }

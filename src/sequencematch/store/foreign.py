@@ -40,14 +40,19 @@ def check_config(folder: Path) -> dict:
             f"'{folder}' is no causal language model of text alone ({kind}): its config.json has {', '.join(other)}; "
             "choose a text-only model"
         )
+    check_sizes(folder, config)
+    return config
+
+
+def check_sizes(source: Path, config: dict) -> None:
+    """Raises UserError where a size in ``config``, of the network in ``source``, is larger than any network has."""
     for name, value in _named_numbers(config):
         most = next((most for pattern, most in SIZES if pattern.search(name)), None)
         if most is not None and value > most:
             raise UserError(
-                f"'{folder}' describes no network that can be: {name} is {value:.6g}, and may be {most:,} at most "
+                f"'{source}' describes no network that can be: {name} is {value:.6g}, and may be {most:,} at most "
                 "(config.json); get the model again, or choose another one"
             )
-    return config
 
 
 def check_memory(folder: Path, config: dict) -> None:

@@ -50,12 +50,10 @@ def _conversion(file: Path) -> str:
     """How to make a model folder of a GGUF file."""
     if file.suffix != ".gguf":
         return ""
-    where = f"'{file.parent}', gguf_file='{file.name}'"
     return (
-        f"; GGUF files cannot be trained, so convert it once in Python (pip install gguf): "
-        f"from transformers import AutoModelForCausalLM as M, AutoTokenizer as T; m = M.from_pretrained({where}); "
-        "n = M.from_config(m.config); n.load_state_dict(m.state_dict()); n.save_pretrained('converted'); "
-        f"T.from_pretrained({where}).save_pretrained('converted')"
+        "; GGUF files cannot be trained, so convert it once in Python (pip install 'sequencematch[pretrained]'): from "
+        "pathlib import Path; from sequencematch.model.gguf_file import convert; "
+        f"convert(Path('{file.parent}'), Path('converted'))"
     )
 
 
@@ -70,9 +68,9 @@ def cannot_load(what: str, source: str, error: Exception) -> UserError:
         )
     if "scaled_dot_product_attention" in str(error):
         return UserError(f"the network of '{source}' takes no attention mask of ours: choose one that does, as {FIT}")
-    if Path(source).is_dir():
+    if Path(source).exists():
         return UserError(
-            f"cannot load the {what} in the folder '{source}' ({reason(error)}): a file is missing or damaged, "
+            f"cannot load the {what} in '{source}' ({reason(error)}): a file is missing or damaged, "
             "or the model is of a kind that transformers does not know; get the folder again, or choose another model"
         )
     return UserError(
@@ -80,3 +78,20 @@ def cannot_load(what: str, source: str, error: Exception) -> UserError:
         "looked for on the hub; check the name and your access, or give the path of a local copy of the model as "
         "model.source, or 'scratch'"
     )
+
+
+def check_loaded(loaded: dict, source: str) -> None:
+    """Raises UserError unless the tensors in ``source`` are those of the network, none missing and none left over.
+
+    loaded: transformers' own account, without what a family's classes leave out. It would only warn of either, and
+    answer by a network with random layers, or with fewer than there are.
+    """
+    without = {*loaded["missing_keys"], *(key for key, *_ in loaded["mismatched_keys"])}
+    # Older versions of transformers wrote this number of a mask next to weights, and not all classes say so.
+    over = {key for key in loaded["unexpected_keys"] if not key.endswith(".masked_bias")}
+    for names, state in ((without, "missing or of another shape"), (over, "left over")):
+        if names:
+            raise UserError(
+                f"the weights of '{source}' are not those of the network that its config.json describes ("
+                f"{', '.join(sorted(names)[:3])}{', ...' * (len(names) > 3)} {state}): get the model again"
+            )

@@ -16,6 +16,7 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from sequencematch import kernels
 from sequencematch.errors import UserError
 from sequencematch.store.code_digest import SOURCE, code_digest
 from sequencematch.store.files import check_place, read_record, record_of, write_json
@@ -132,6 +133,7 @@ def describe() -> dict:
         "packages": {name: _version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()} {_processor()}",
+        "kernels": kernels.in_force(),
         "wall_seconds": round(time.time() - STARTED, 1),
     }
 

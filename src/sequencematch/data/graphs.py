@@ -1,0 +1,80 @@
+"""Path-star graphs: a start node with several arms, one of which ends in the goal (Bachmann & Nagarajan, 2024).
+
+The question lists the start and all edges in random order. The end of each arm leads to a mark: ``G``, the goal, or
+``X``. The answer is the nodes of the goal's arm. A wrong arm shows itself at its end alone. The goal is a mark and no
+node, and arms differ in length, because otherwise a model copies the goal to the last place of the answer without
+following an arm.
+"""
+
+from collections.abc import Iterator
+from itertools import islice, pairwise
+from typing import NamedTuple
+
+from sequencematch.data.arms import DEAD_END, GOAL
+from sequencematch.data.splits import make_splits
+from sequencematch.seeding import generator
+from sequencematch.settings.data import LABELS, Graphs, Source
+
+DRAWS = 20  # drawn questions per question wanted, after which the settings have too few graphs
+
+
+class Graph(NamedTuple):
+    """A start node and its arms, the goal's first. Nodes are characters, and an arm is a string of them."""
+
+    start: str
+    arms: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        """The same for graphs with the same edges, whichever arm has the goal."""
+        return " ".join([self.start, *sorted(self.arms)])
+
+
+class Question(NamedTuple):
+    """One row of a split. The text of an example is prompt + completion."""
+
+    prompt: str
+    completion: str
+    base: int  # 0: labels that are digits mean nothing
+    graph: str
+
+
+def generate(data: Graphs) -> tuple[dict[str, dict[str, list]], dict]:
+    """The splits (name -> column -> values), with no graph in common, and facts for their provenance.
+
+    Raises UserError if the settings have too few graphs.
+    """
+    source = Source(kind="generated", name="graphs")
+    rows, facts = make_splits({"train": _questions(data)}, data, source, key=lambda row: row.graph)
+    return {name: _columns(split) for name, split in rows.items()}, facts
+
+
+def _columns(rows: list[Question]) -> dict[str, list]:
+    return {name: list(column) for name, column in zip(Question._fields, zip(*rows, strict=True), strict=True)}
+
+
+def _questions(data: Graphs) -> Iterator[Question]:
+    """Distinct questions; draw i has a random stream of its own."""
+    seen = set()
+    for i in range(DRAWS * (data.train + data.validation + data.test)):
+        rng = generator(data.seed, "graph", i)
+        graph = _graph(data, rng)
+        edges = _edges(graph)
+        order = rng.permutation(len(edges))
+        prompt = f"{graph.start}:{'|'.join(edges[k] for k in order)}="
+        if prompt not in seen:
+            seen.add(prompt)
+            yield Question(prompt, graph.arms[0], 0, graph.key)
+
+
+def _graph(data: Graphs, rng) -> Graph:
+    nodes = iter(LABELS[k] for k in rng.permutation(data.labels))
+    shortest, longest = data.arm_lengths
+    start = next(nodes)
+    return Graph(start, tuple("".join(islice(nodes, n)) for n in rng.integers(shortest, longest + 1, data.arms)))
+
+
+def _edges(graph: Graph) -> list[str]:
+    marks = GOAL + DEAD_END * (len(graph.arms) - 1)
+    paths = [graph.start + arm + mark for arm, mark in zip(graph.arms, marks, strict=True)]
+    return [source + target for path in paths for source, target in pairwise(path)]
