@@ -40,7 +40,7 @@ class Trajectory:
     """One trajectory: a prompt, the actions taken after it, and which of them are imitated.
 
     ``actions`` holds token ids and deletions; ``imitated[i]`` is False where action i is a
-    disturbance of the environment (an injected wrong token), not a choice of the expert.
+    perturbation of the environment (an injected wrong token), not a choice of the expert.
     ``ended`` is True where the last action leads to the absorbing state (``<eos>``), and False where the
     trajectory was cut off: a rollout at its bound on actions, a passage of text.
     """
@@ -504,8 +504,8 @@ def data_objective(scores: Scores, objective: Objective) -> Tensor:
     # r is masked before phi: behind phi, the gradient of an infinite logit would be NaN. phi(0) = 0.
     phi = objective.phi(torch.where(chosen, rewards(scores, objective), 0.0)) / objective.alpha
     values = value_differences(scores, objective)
-    disturbed = torch.where(chosen, 0.0, values)
-    return (weights * (phi - objective.data_share * values + disturbed)).sum()
+    perturbed = torch.where(chosen, 0.0, values)
+    return (weights * (phi - objective.data_share * values + perturbed)).sum()
 
 
 def rollout_objective(scores: Scores, objective: Objective) -> Tensor:
