@@ -181,7 +181,8 @@ class _Sampler:
         self.begun = begun
         self.texts = [[*prompt, *beginning] for prompt, beginning in zip(prompts, begun, strict=True)]
         self.decoding = decoding
-        self.by_rule = bool(decoding.takeback or decoding.takeback_ratio)
+        self.by_ratio = bool(decoding.takeback_ratio or decoding.takeback_any_ratio)
+        self.by_rule = bool(decoding.takeback) or self.by_ratio
         self.streams = streams
         self.perturbation = perturbation
         self.forced = forced
@@ -272,6 +273,9 @@ class _Sampler:
             surprise = -self._of_last(self.written, rows, live)
         if self.decoding.takeback_ratio:
             lag = self._of_last(self.lag, rows, live)
+        elif self.decoding.takeback_any_ratio:
+            of_live = np.arange(self.lag.shape[1]) < live[:, None]
+            lag = self._tensor(np.where(of_live, self.lag[rows], 0).max(1).astype(np.float32))
         allowed = self._without_deleted(rows, live, logits) if self.decoding.memory else logits
         probability = action_probabilities(allowed, ruled_out, self.decoding, surprise, lag)
         drawn = inverse_cdf(probability, self._tensor(self.uniform[rows, taken]))
@@ -286,7 +290,7 @@ class _Sampler:
         if not np.isfinite(log_policy[~pop] if self.by_rule else log_policy).all():
             raise UserError("the policy's logits are not finite: training diverged, lower learning_rate")
         self.written[rows[~pop], live[~pop]] = log_policy[~pop]
-        if self.decoding.takeback_ratio:
+        if self.by_ratio:
             lag = logits[:, : self.bkspc].amax(-1) - logits.gather(1, drawn[:, None])[:, 0]
             self.lag[rows[~pop], live[~pop]] = lag.cpu().numpy()[~pop]
         self.action[rows, taken], self.log_policy[rows, taken] = action, log_policy
