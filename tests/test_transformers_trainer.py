@@ -267,3 +267,13 @@ def test_a_run_resumes_to_the_same_bits(tmp_path):
         other.train(resume_from_checkpoint=str(tmp_path / "o/checkpoint-5"))
     with pytest.raises(UserError, match="no checkpoint of SequenceMatchTrainer"):
         other.train(resume_from_checkpoint=str(tmp_path))
+
+
+def test_the_best_checkpoint_is_loaded_at_the_end(tmp_path):
+    lm, tokenizer = a_model_and_its_tokenizer(tmp_path / "model")
+    best = {"eval_strategy": "steps", "eval_steps": 2, "save_steps": 2, "load_best_model_at_end": True}
+    options = arguments(tmp_path / "o", max_steps=6, bc_steps=4, lr_scheduler_type="constant", **best)
+    trainer = SequenceMatchTrainer(lm, options, ROWS, ROWS[:20], processing_class=tokenizer)
+    trainer.train()
+    losses = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
+    assert len(losses) == 3 and trainer.evaluate()["eval_loss"] == pytest.approx(min(losses), rel=1e-6)

@@ -40,7 +40,7 @@ class Trajectory:
     """One trajectory: a prompt, the actions taken after it, and which of them are imitated.
 
     ``actions`` holds token ids and deletions; ``imitated[i]`` is False where action i is a
-    disturbance of the environment (an injected wrong token), not a choice of the expert.
+    perturbation of the environment (an injected wrong token), not a choice of the expert.
     ``ended`` is True where the last action leads to the absorbing state (``<eos>``), and False where the
     trajectory was cut off: a rollout at its bound on actions, a passage of text.
     """
@@ -99,12 +99,20 @@ class StateIndex:
 
     def to(self, device: torch.device) -> "StateIndex":
         """The same on ``device``."""
-        return StateIndex(**{name: t.to(device) for name, t in vars(self).items()})
+        return type(self)(**{name: t.to(device) for name, t in vars(self).items()})
 
     def live(self, bkspc: int) -> Tensor:
         """int64 [B, T+1]: live tokens after the prompt; the deletion of more tokens is ruled out."""
         change = torch.where(self.action < bkspc, 1, bkspc - 1 - self.action) * self.taken
         return F.pad(change.cumsum(1), (1, 0))
+
+
+class PromptIndex(StateIndex):
+    """The states of prompts, in which no token can be deleted."""
+
+    def live(self, bkspc: int) -> Tensor:
+        """int64 [B, T+1]: no token of a prompt can be deleted."""
+        return torch.zeros_like(self.state)
 
 
 class _Tree:
@@ -250,17 +258,17 @@ def _trajectories(rows: Sequence[Sequence[Trajectory]], states: Sequence[Sequenc
     return batches
 
 
-def prompt_index(rows: Sequence[Sequence[Trajectory]]) -> StateIndex:
+def prompt_index(rows: Sequence[Sequence[Trajectory]]) -> PromptIndex:
     """The prompts of encoded rows as trajectories of their own: from ``<bos>``, every further token is imitated.
 
-    For losses on whole passages (appendix E masks the prompt of arithmetic alone). Both encodings put a row's prompt
-    into its first input positions.
+    ``<bkspc>`` is no action in their states. For losses on whole passages (appendix E masks the prompt of arithmetic
+    alone). Both encodings put a row's prompt into its first input positions.
     """
     prompts = [row[0].prompt for row in rows]
     as_trajectories = [
         [Trajectory(prompt=p[:1], actions=p[1:], imitated=[True] * (len(p) - 1), ended=False)] for p in prompts
     ]
-    return _trajectories(as_trajectories, [[list(range(len(p)))] for p in prompts])[0]
+    return PromptIndex(**vars(_trajectories(as_trajectories, [[list(range(len(p)))] for p in prompts])[0]))
 
 
 # --------------------------------------------------------------------------------------------------
@@ -496,8 +504,8 @@ def data_objective(scores: Scores, objective: Objective) -> Tensor:
     # r is masked before phi: behind phi, the gradient of an infinite logit would be NaN. phi(0) = 0.
     phi = objective.phi(torch.where(chosen, rewards(scores, objective), 0.0)) / objective.alpha
     values = value_differences(scores, objective)
-    disturbed = torch.where(chosen, 0.0, values)
-    return (weights * (phi - objective.data_share * values + disturbed)).sum()
+    perturbed = torch.where(chosen, 0.0, values)
+    return (weights * (phi - objective.data_share * values + perturbed)).sum()
 
 
 def rollout_objective(scores: Scores, objective: Objective) -> Tensor:

@@ -245,7 +245,9 @@ def test_prompts_are_trajectories_of_their_own():
         assert index.taken[b].sum() == n and index.action[b, :n].tolist() == list(row.prompt[1:])
         for encoded_inputs in (inputs, copies):
             assert encoded_inputs.token[b, index.state[b, : n + 1]].tolist() == list(row.prompt)
-    assert not index.live(BKSPC)[:, 0].any() and (index.live(BKSPC)[:, 1:][index.taken] > 0).all()
+    logits = torch.randn(*inputs.token.shape, BKSPC + 1)
+    ruled_out = logits.index_fill(2, torch.tensor(BKSPC), -torch.inf)
+    torch.testing.assert_close(score(logits, index).value, score(ruled_out, index).value)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)

@@ -12,7 +12,7 @@ from sequencematch import core
 from sequencematch.core import Trajectory
 from sequencematch.data.examples import Example, columns
 from sequencematch.data.tokenizer import train_byte_tokenizer
-from sequencematch.evaluation.completions import attempts, choose, complete, disturbances
+from sequencematch.evaluation.completions import attempts, choose, complete, perturbations
 from sequencematch.evaluation.damaged_prompts import show
 from sequencematch.evaluation.repair import answers, repair
 from sequencematch.sampling.decoding import Decoding
@@ -146,11 +146,11 @@ def test_a_passage_is_cut_to_the_length_of_the_real_one(run):
     assert seen >= {(True, True), (True, False), (False, False)}
 
 
-def test_disturbances_are_digits_of_the_base_or_ordinary_tokens(run):
+def test_perturbations_are_digits_of_the_base_or_ordinary_tokens(run):
     tokenizer = run[3]
     examples = [Example([1], [3], base, "") for base in (2, 10)]
-    assert [tokenizer.decode(ids) for ids in disturbances(examples, "task", tokenizer)] == ["01", "0123456789"]
-    ordinary, _ = disturbances(examples, "model", tokenizer)
+    assert [tokenizer.decode(ids) for ids in perturbations(examples, "task", tokenizer)] == ["01", "0123456789"]
+    ordinary, _ = perturbations(examples, "model", tokenizer)
     assert ordinary == [t for t in range(tokenizer.size) if t not in tokenizer.special_ids.values()]
 
 

@@ -18,11 +18,12 @@ from transformers.dynamic_module_utils import get_class_from_dynamic_module
 from sequencematch import core
 from sequencematch.core import Trajectory
 from sequencematch.data.pairs import columns
+from sequencematch.data.tokenizer import pretrained_tokenizer
 from sequencematch.errors import UserError
 from sequencematch.export import custom_generate, folder
 from sequencematch.export.folder import export_model
 from sequencematch.export.prompts import MARKERS, as_trained
-from sequencematch.model.build import load_policy
+from sequencematch.model.build import load_policy, new_policy, save_policy
 from sequencematch.sampling.rollout import Decoding, eos_ids, sample
 from sequencematch.seeding import uniforms
 from sequencematch.settings.model import Model
@@ -359,6 +360,21 @@ def test_adapters_on_experts_are_exported_for_peft(tmp_path):
     export_model(tmp_path / "lora", tmp_path / "out", form="adapter")
     model = AutoPeftModelForCausalLM.from_pretrained(tmp_path / "out")
     assert_same_policy(policy, model, tokenizer.prompt(PROMPTS[0]))
+
+
+def test_an_exported_folder_is_a_source_with_the_bkspc_that_it_has_learned(tmp_path, exported):
+    """As ``model.source`` of the pipeline: tokenizer, policy and saved policy are those of the exported model."""
+    policy, tokenizer, folder = exported
+    again = pretrained_tokenizer(str(folder))
+    assert (again.bkspc, again.ordinary_ids) == (policy.bkspc, tokenizer.ordinary_ids)
+    assert [again.prompt(text) for text in PROMPTS] == [tokenizer.prompt(text) for text in PROMPTS]
+    model = Model(source=str(folder))
+    learned = new_policy(model, again.size, again.special_ids, backspace=False, seed=5)
+    assert learned.has_learned and torch.equal(learned.bkspc_row, policy.bkspc_row)
+    save_policy(learned, model, tmp_path)
+    logits, _ = training_logits(policy, tokenizer.prompt(PROMPTS[0]))
+    found, _ = training_logits(load_policy(tmp_path, backspace=True)[0], tokenizer.prompt(PROMPTS[0]))
+    torch.testing.assert_close(found, logits)
 
 
 def test_bad_exports_are_refused_in_a_sentence(tmp_path):

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from sequencematch.results.cells import STATISTICS, csv_text, read_table
 from support.configuration import BASE, SCALES
 from support.trained import trained_folder
 
@@ -27,6 +26,7 @@ from sequencematch.errors import UserError
 from sequencematch.evaluation.judging import read_actions
 from sequencematch.export.target import check_target, write_manifest
 from sequencematch.model.build import load_policy
+from sequencematch.results.estimates import STATISTICS, csv_text, read_table
 from sequencematch.results.measured import read_measured
 from sequencematch.results.metrics import read_budget, read_judged, read_older_errors, read_repair, read_samples
 from sequencematch.results.metrics_file import read_metrics

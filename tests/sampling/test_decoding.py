@@ -90,7 +90,9 @@ def test_surprise_is_a_bias_of_its_own_for_each_state():
     assert torch.equal(action_probabilities(logits, at_prompt[:, None], Decoding(1, surprise=0.0), surprise), plain)
 
 
-@pytest.mark.parametrize(("rule", "measured"), [("takeback", "surprise"), ("takeback_ratio", "lag")])
+@pytest.mark.parametrize(
+    ("rule", "measured"), [("takeback", "surprise"), ("takeback_ratio", "lag"), ("takeback_any_ratio", "lag")]
+)
 def test_takeback_follows_likelihood_alone(rule, measured):
     logits, at_prompt = some_logits(), torch.zeros(64).bool()
     distance = torch.linspace(0, 4, 64)
@@ -204,7 +206,11 @@ def test_the_bounds_cover_every_field_named():
 
 EXTREMES = [
     *PLAIN,
-    *(f"{kind}={value}" for kind in ("top_p", "min_p", "takeback", "takeback_ratio") for value in ("1e-9", "0.999")),
+    *(
+        f"{kind}={value}"
+        for kind in ("top_p", "min_p", "takeback", "takeback_any_ratio")
+        for value in ("1e-9", "0.999")
+    ),
 ]
 EXTREMES += ["rejection=2e-9", "rejection=0.999"]
 EXTREMES += [f"{kind}={value}" for kind in ("bkspc_bias", "surprise") for value in ("-9e8", "9e8")]

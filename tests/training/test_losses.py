@@ -1,11 +1,11 @@
-"""Maximum likelihood with squared rewards, against its equation written out."""
+"""Losses of a micro-batch: squared rewards against their equation, and what whole passages add."""
 
 import math
 
 import pytest
 import torch
 
-from sequencematch.core import Normaliser, Trajectory, score, state_tree
+from sequencematch.core import Normaliser, Trajectory, prompt_index, score, state_tree
 from sequencematch.settings.training import Objective
 from sequencematch.training.losses import FUNCTIONS, Scored, ScoredBatch
 
@@ -64,3 +64,52 @@ def test_it_knows_the_level_of_the_logits_and_maximum_likelihood_does_not(shift)
     _, shifted = loss(random_logits(shift), gamma=1 - 1e-7)
     assert math.isclose(undiscounted["squared_reward"], shifted["squared_reward"], rel_tol=1e-4)
     assert not math.isclose(before["squared_reward"], after["squared_reward"], rel_tol=1e-2)
+
+
+def passages(logits):
+    """Data, rollouts of the same prompts, and the prompts, which are imitated too; no passage has an end."""
+    prompts = ([1, 4, 3], [1, 5])
+    rows = [
+        tuple(Trajectory(prompt=p, actions=a, imitated=[True] * len(a), ended=False) for a in ([6, BKSPC, 3], [5, 2]))
+        for p in prompts
+    ]
+    _, states = state_tree(rows, bkspc=BKSPC)
+    return ScoredBatch(*(Scored(index, score(logits, index)) for index in [*states, prompt_index(rows)]))
+
+
+def seven_states():
+    return torch.randn(2, 7, BKSPC + 1, generator=torch.Generator().manual_seed(3)).double().requires_grad_()
+
+
+def gradient(name, beta, **settings):
+    logits = seven_states()
+    normaliser = Normaliser(trajectories=2, length=3.0, cloned=4.5, model_transitions=4)
+    FUNCTIONS[name](passages(logits), normaliser, Objective(**settings), beta)[0].backward()
+    return logits.grad
+
+
+@pytest.mark.parametrize("name", ["sm", "dagger"])
+def test_prompts_of_passages_are_imitated_as_in_behavioural_cloning(name):
+    """With the same weight whatever beta is, and without ``<bkspc>``, which is no action there."""
+    expected = gradient("bc", 0.0)
+    for beta in (0.2, 1.0):
+        found = gradient(name, beta)
+        for row, states in enumerate((2, 1)):  # all states of a prompt but the last, in which completions begin
+            torch.testing.assert_close(found[row, :states], expected[row, :states])
+            assert found[row, :states].any() and not found[row, :states, BKSPC].any()
+
+
+def test_law_1_holds_for_passages():
+    """alpha -> 0: the prompt's cloning, and discounted cloning of the completion, at a rate of alpha."""
+    limit = gradient("sm", 0.2, divergence="mle", gamma=0.9)
+
+    def error(alpha):
+        return (gradient("sm", 0.2, alpha=alpha, gamma=0.9) - limit).abs().max().item()
+
+    logits = seven_states()
+    batch = passages(logits)
+    weights = 0.9 ** torch.arange(3)
+    completion, prompt = -batch.data.scores.log_policy, -batch.prompts.scores.log_policy * batch.prompts.scores.taken
+    expected = 0.2 * completion.sum() / 9 + 0.8 * (weights * completion).sum() / 6 + prompt.sum() / 9
+    torch.testing.assert_close(torch.autograd.grad(expected, logits)[0], limit)
+    assert error(1e-3) > 1e-6 and math.isclose(error(1e-4), error(1e-3) / 10, rel_tol=0.1)

@@ -24,7 +24,6 @@ rule plot_learning_curves:
         "<logs>/figures/{task}/plot_learning_curves.log",
     benchmark:
         "<benchmarks>/figures/{task}/plot_learning_curves.tsv"
-    retries: 1
     conda:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads
@@ -52,7 +51,6 @@ rule plot_masks:
         "<logs>/figures/{task}/plot_masks.log",
     benchmark:
         "<benchmarks>/figures/{task}/plot_masks.tsv"
-    retries: 1
     conda:
         "../../envs/train.yaml"
     threads: CONFIG.jobs.report.threads
@@ -81,7 +79,6 @@ rule plot_backspaces:
         "<logs>/figures/{task}/plot_backspaces.log",
     benchmark:
         "<benchmarks>/figures/{task}/plot_backspaces.tsv"
-    retries: 1
     conda:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads
@@ -104,17 +101,16 @@ rule draw_rules:
         "<logs>/figures/draw_rules.log",
     benchmark:
         "<benchmarks>/figures/draw_rules.tsv"
-    retries: 1
     conda:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads
     resources:
         **JOBS.resources("report"),
+        changes=CHANGES,
     params:
         call=call("draw_rules", JOBS.graph_options),
     shell:
-        'eval "set -- $CONFIGURATION"; OMP_NUM_THREADS={threads} python src/draw_rules.py --config "$@"'
-        " --output {output.graph} > {log} 2>&1"
+        "OMP_NUM_THREADS={threads} python src/draw_rules.py --config {resources.changes} --output {output.graph} > {log} 2>&1"
 
 
 rule make_report:
@@ -134,7 +130,6 @@ rule make_report:
         "<logs>/make_report.log",
     benchmark:
         "<benchmarks>/make_report.tsv"
-    retries: 1
     conda:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads

@@ -34,7 +34,6 @@ rule make_table:
         "<logs>/tables/{table}.log",
     benchmark:
         "<benchmarks>/tables/{table}.tsv"
-    retries: 1
     conda:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads
@@ -60,7 +59,6 @@ rule plot_motivating_example:
         "<logs>/figures/plot_motivating_example.log",
     benchmark:
         "<benchmarks>/figures/plot_motivating_example.tsv"
-    retries: 1
     conda:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads

@@ -50,10 +50,9 @@ class States:
 
     def live(self, batches: Sequence[StateIndex], bkspc: int) -> Tensor:
         """int64 [N]: live tokens after the prompt in each state; the deletion of more is ruled out."""
-        found = torch.full_like(self.node, torch.iinfo(torch.int64).max)
+        found = torch.zeros_like(self.node)
         for batch, index in zip(batches, self.index, strict=True):
-            # The least: where a prompt is a trajectory of its own, its last state is also the first of another.
-            found.scatter_reduce_(0, index.flatten(), batch.live(bkspc).flatten().to(index.device), "amin")
+            found[index] = batch.live(bkspc).to(index.device)  # batches agree on the states that they share
         return found
 
     def to(self, device: torch.device) -> "States":

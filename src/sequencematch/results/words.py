@@ -25,6 +25,7 @@ DECODINGS = {
     "surprise": "surprise {}",
     "takeback": "deleting below {}",
     "takeback_ratio": "deleting below {} of the likeliest",
+    "takeback_any_ratio": "deleting back to the first below {} of the likeliest",
     "best_of": "best of {}",
     "majority": "majority of {}",
 }

@@ -20,7 +20,7 @@ class Decoding:
       written in.
     - With ``takeback`` above 0, a is deleted exactly if pi(a|s) was below it, whatever the policy says of ``<bkspc>``.
       With ``takeback_ratio``, a is deleted if pi(a|s) was below that share of the probability of the likeliest token in
-      s. The policy need not have ``<bkspc>``.
+      s; with ``takeback_any_ratio``, if that holds of any live token. The policy need not have ``<bkspc>``.
     - With ``memory``, a token that was deleted after the live tokens before it is ruled out there.
     - Logits are divided by ``temperature``; 0 always takes the most likely action.
     - Tokens go through ``ideal_rejection`` at noise level ``rejection``; 0 is off.
@@ -41,6 +41,7 @@ class Decoding:
     surprise: float = 0.0
     takeback: float = 0.0
     takeback_ratio: float = 0.0
+    takeback_any_ratio: float = 0.0
     memory: bool = False
 
 
@@ -52,13 +53,14 @@ def action_probabilities(
     ruled_out: bool [n, K], which of the deletions, the last K columns, have probability 0: those of more tokens than
     are live (``too_many``).
     surprise: float32 [n], -log pi of the last live token. lag: float32 [n], the log of the likeliest token's pi over
-    that of the last live token. Both are 0 where no token is live, and are read only where ``decoding`` needs them.
+    that of the last live token (with ``takeback_any_ratio``, the largest of all live tokens). Both are 0 where no token
+    is live, and are read only where ``decoding`` needs them.
     """
     logits, bkspc = logits.clone(), logits.shape[1] - ruled_out.shape[1]
     logits[:, bkspc:] += decoding.bkspc_bias
     if decoding.surprise:
         logits[:, bkspc:] += decoding.surprise * surprise[:, None]
-    for bar, measured in ((decoding.takeback, surprise), (decoding.takeback_ratio, lag)):
+    for bar, measured in ((decoding.takeback, surprise), (decoding.takeback_ratio or decoding.takeback_any_ratio, lag)):
         if not bar:
             continue
         unlikely = measured > -math.log(bar)

@@ -26,7 +26,7 @@ from sequencematch.seeding import generator, uniforms
 
 @dataclass(frozen=True)
 class Perturbation:
-    """A disturbance of decoding: drawn tokens are replaced by wrong ones before they are pushed.
+    """A perturbation of decoding: drawn tokens are replaced by wrong ones before they are pushed.
 
     With probability ``rate``, a drawn token that is among its prompt's ``candidates`` (ascending, each once) is
     replaced by another candidate. All others are equally likely or, with ``likely``, as likely as the policy finds
@@ -169,10 +169,10 @@ class _Sampler:
 
     item: index of the prompt; boundary: position of its last token; depth: position of the last live token; taken:
     number of actions so far; all int64 [batch]. action, log_policy: the actions taken, [batch, max_actions]. uniform,
-    disturbance: the random numbers of each action, and of each replacement. written, lag: log pi of each live token
-    after the prompt, and how far it was below the likeliest token's; both are kept only if the decoding needs them, and
-    are 0 for tokens of ``begun``. live: the live tokens after the prompt; deleted: what was deleted after the first n
-    of them, by n (both with ``memory`` alone). ``texts``: the prompts, each with its given beginning.
+    perturbation_draws: the random numbers of each action, and of each replacement. written, lag: log pi of each live
+    token after the prompt, and how far it was below the likeliest token's; both are kept only if the decoding needs
+    them, and are 0 for tokens of ``begun``. live: the live tokens after the prompt; deleted: what was deleted after the
+    first n of them, by n (both with ``memory`` alone). ``texts``: the prompts, each with its given beginning.
     """
 
     def __init__(self, policy, prompts, begun, decoding, streams, batch, perturbation, watch=None, forced=None):
@@ -181,7 +181,8 @@ class _Sampler:
         self.begun = begun
         self.texts = [[*prompt, *beginning] for prompt, beginning in zip(prompts, begun, strict=True)]
         self.decoding = decoding
-        self.by_rule = bool(decoding.takeback or decoding.takeback_ratio)
+        self.by_ratio = bool(decoding.takeback_ratio or decoding.takeback_any_ratio)
+        self.by_rule = bool(decoding.takeback) or self.by_ratio
         self.streams = streams
         self.perturbation = perturbation
         self.forced = forced
@@ -196,13 +197,13 @@ class _Sampler:
         shape = self.batch, decoding.max_actions
         self.item, self.boundary, self.depth, self.taken = np.zeros((4, self.batch), np.int64)
         self.action, self.log_policy, self.uniform = np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape)
-        self.disturbance = np.zeros((*shape, 2) if perturbation else (self.batch, 0))
+        self.perturbation_draws = np.zeros((*shape, 2) if perturbation else (self.batch, 0))
         self.written = np.zeros((self.batch, max(map(len, begun), default=0) + decoding.max_actions))
         self.lag = np.zeros_like(self.written)
         self.live = np.zeros(self.written.shape, np.int64)
         self.deleted = np.empty(self.batch, object)
         numbers = (self.item, self.boundary, self.depth, self.taken)
-        drawn = self.action, self.log_policy, self.uniform, self.disturbance
+        drawn = self.action, self.log_policy, self.uniform, self.perturbation_draws
         self.arrays = (*numbers, *drawn, self.written, self.lag, self.live, self.deleted)
         longest = max(map(len, self.texts), default=0)
         self.cache = StateCache(policy, self.batch, longest + decoding.max_actions)
@@ -231,7 +232,7 @@ class _Sampler:
         for row, k in enumerate(items, rows.start):
             self.live[row, : len(self.begun[k])], self.deleted[row] = self.begun[k], defaultdict(list)
         if self.perturbation:
-            self.disturbance[rows] = [generator(stream, "perturbation").random((n, 2)) for stream in streams]
+            self.perturbation_draws[rows] = [generator(stream, "perturbation").random((n, 2)) for stream in streams]
 
     def act(self) -> dict[int, Rollout]:
         """Draw in every row up to its next push, and feed the pushes. Returns the rollouts that ended, by prompt."""
@@ -272,6 +273,9 @@ class _Sampler:
             surprise = -self._of_last(self.written, rows, live)
         if self.decoding.takeback_ratio:
             lag = self._of_last(self.lag, rows, live)
+        elif self.decoding.takeback_any_ratio:
+            of_live = np.arange(self.lag.shape[1]) < live[:, None]
+            lag = self._tensor(np.where(of_live, self.lag[rows], 0).max(1).astype(np.float32))
         allowed = self._without_deleted(rows, live, logits) if self.decoding.memory else logits
         probability = action_probabilities(allowed, ruled_out, self.decoding, surprise, lag)
         drawn = inverse_cdf(probability, self._tensor(self.uniform[rows, taken]))
@@ -286,7 +290,7 @@ class _Sampler:
         if not np.isfinite(log_policy[~pop] if self.by_rule else log_policy).all():
             raise UserError("the policy's logits are not finite: training diverged, lower learning_rate")
         self.written[rows[~pop], live[~pop]] = log_policy[~pop]
-        if self.decoding.takeback_ratio:
+        if self.by_ratio:
             lag = logits[:, : self.bkspc].amax(-1) - logits.gather(1, drawn[:, None])[:, 0]
             self.lag[rows[~pop], live[~pop]] = lag.cpu().numpy()[~pop]
         self.action[rows, taken], self.log_policy[rows, taken] = action, log_policy
@@ -324,8 +328,8 @@ class _Sampler:
 
     def _perturbed(self, rows: np.ndarray, drawn: list[int], logits: Tensor) -> list[int]:
         """The actions that are pushed: those drawn, some of them replaced."""
-        disturbance = self.disturbance[rows, self.taken[rows]].tolist()
-        acts = zip(drawn, self.item[rows].tolist(), disturbance, logits, strict=True)
+        perturbation_draws = self.perturbation_draws[rows, self.taken[rows]].tolist()
+        acts = zip(drawn, self.item[rows].tolist(), perturbation_draws, logits, strict=True)
         return [self.perturbation.replaced(action, item, *numbers, state) for action, item, numbers, state in acts]
 
     def _close(self, ended: np.ndarray) -> None:

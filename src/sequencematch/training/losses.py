@@ -40,6 +40,11 @@ def _cloning(batch, normaliser, settings, beta):
     return loss, {"bc_loss": loss.item()}
 
 
+def _prompts(batch, normaliser):
+    """The part of ``_cloning`` that is of prompts. Its weight is 1 in every loss: they differ in completions alone."""
+    return 0.0 if batch.prompts is None else core.behavioural_cloning(batch.prompts.scores) / normaliser.cloning
+
+
 def _unlikelihood(batch, normaliser, settings, beta):
     cloning, sums = _cloning(batch, normaliser, settings, beta)
     repeated = core.repeated_ngrams(batch.rollouts.index, settings.uls_ngram)
@@ -59,7 +64,7 @@ def _inverse_soft_q(batch, normaliser, settings, beta):
 def _dagger(batch, normaliser, settings, beta):
     cloning, sums = _cloning(batch, normaliser, settings, beta)
     relabelled = core.behavioural_cloning(batch.rollouts.scores) / normaliser.cloning
-    return (cloning + relabelled) / 2, sums | {"relabelled_loss": relabelled.item()}
+    return (cloning + relabelled + _prompts(batch, normaliser)) / 2, sums | {"relabelled_loss": relabelled.item()}
 
 
 def _sequence_match(batch, normaliser, settings, beta):
@@ -76,7 +81,7 @@ def _sequence_match(batch, normaliser, settings, beta):
         if settings.divergence == "js":
             on_tangent = (r_data < -core.LOG_2 + settings.js_delta) & data.imitated
             sums["js_tangent_share"] = on_tangent.sum().item() / normaliser.data
-    return beta * cloning + (1 - beta) * matching, sums
+    return beta * cloning + (1 - beta) * (matching + _prompts(batch, normaliser)), sums
 
 
 # The function of each loss of settings/losses.py. It maps a scored micro-batch, the normaliser of the effective batch,

@@ -77,7 +77,7 @@ class SequenceMatchTrainer(Trainer):
         policy = as_policy(model, getattr(processing_class, "eos_token_id", None), args.seed)
         if peft_config is not None:
             adapt(policy.lm, peft_config)
-        self.tokenizer = None if processing_class is None else tokenizer_of(processing_class, policy)
+        self.tokenizer_of_policy = None if processing_class is None else tokenizer_of(processing_class, policy)
         self.saved_tokenizer = None if processing_class is None else with_bkspc(processing_class, policy.bkspc)
         self.policy = policy
         corpus = self._corpus(train_dataset, args.eta, args.noise_draws, args.seed)
@@ -123,7 +123,7 @@ class SequenceMatchTrainer(Trainer):
     def _corpus(self, dataset, eta: float, draws: int, seed: int) -> Corpus:
         if isinstance(dataset, Corpus):
             return dataset
-        policy, tokenizer = self.policy, self.tokenizer
+        policy, tokenizer = self.policy, self.tokenizer_of_policy
         if tokenizer is None:
             raise UserError("a dataset of texts needs processing_class, the model's tokenizer")
         specials, ends = tokenizer.special_ids, eos_ids(policy) | {tokenizer.special_ids["eos"]}
@@ -235,13 +235,13 @@ class SequenceMatchTrainer(Trainer):
 
     def save_model(self, output_dir=None, _internal_call=False):
         """Write a folder that transformers loads, and that deletes under ``generate(custom_generate=folder)``."""
-        if self.tokenizer is None or self.saved_tokenizer is None:
+        if self.tokenizer_of_policy is None or self.saved_tokenizer is None:
             if _internal_call:
                 return  # a checkpoint, which resumes without
             raise UserError("save_model needs processing_class, the model's tokenizer: the folder holds it too")
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        write_network(self.policy, self.tokenizer, folder)
+        write_network(self.policy, self.tokenizer_of_policy, folder)
         self.saved_tokenizer.save_pretrained(folder)
         if self.args.push_to_hub and not _internal_call:
             self.push_to_hub(commit_message="Model save", revision=self.args.hub_revision)
