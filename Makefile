@@ -72,12 +72,12 @@ help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
 $(TARGETS): check-arguments $(SETUP)
-	@$(RUN) $@ --workflow-profile profiles/$(PROFILE) $(OPTIONS)
+	@$(RUN) $@ --profile profiles/$(PROFILE) $(OPTIONS)
 
 # Another scale than its own can be named on the command line: make map SCALE=map_gpu.
 map: SCALE = map
 map: check-arguments $(SETUP)
-	@$(RUN) $@ --workflow-profile profiles/$(PROFILE) $(OPTIONS)
+	@$(RUN) $@ --profile profiles/$(PROFILE) $(OPTIONS)
 
 why: check-arguments $(SETUP)
 	@$(BIN)/python workflow/launcher/why.py $(TARGET) $(OPTIONS)
@@ -87,7 +87,7 @@ status: check-arguments $(SETUP)
 
 # Snakemake's own report cannot be written about what a dry run did not make.
 report: check-arguments $(SETUP)
-	@$(RUN) $@ --workflow-profile profiles/$(PROFILE) \
+	@$(RUN) $@ --profile profiles/$(PROFILE) \
 		$(if $(filter -n --dry-run,$(ARGS)),,--report $(OWN_REPORT) --report-after-run) $(OPTIONS)
 
 setup: $(SETUP)

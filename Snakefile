@@ -7,9 +7,10 @@ from pathlib import Path
 
 sys.path.insert(0, f"{workflow.basedir}/src")
 
+import snakemake.utils
+
 from sequencematch import script
-from sequencematch.config import earlier, preflight
-from sequencematch.config.benchmarks import count_workers
+from sequencematch.config import earlier, preflight, snakemake_internals
 from sequencematch.config.checks import check_files
 from sequencematch.config.closing import made, replaced
 from sequencematch.config.jobs import Jobs, call, launcher
@@ -17,6 +18,9 @@ from sequencematch.config.load import load_config, run_name, scale_overlay
 from sequencematch.errors import UserError
 from sequencematch.settings.overheads import MEASUREMENTS
 from sequencematch.store.hub import CONSENT
+
+# The records that `make why` reads, and handlers of a module that the outer file can call, came with 9.17.
+snakemake.utils.min_version("9.17")
 
 if set("{}") & set(workflow.basedir + os.getcwd()):
     sys.exit("error: the path of this folder has braces, which Snakemake takes for wildcards: rename the folder")
@@ -43,25 +47,25 @@ except UserError as error:
 # Before the first job of a real run: can results be written, and does this machine have what the jobs ask for?
 # (A second onstart would replace this one.)
 onstart:
+    jobs = snakemake_internals.jobs_to_run(workflow)
     try:
         script.check_writable(Path(RESULTS))
         script.check_temporary()
         if not workflow.touch:
-            preflight.check_dates(str(file) for job in workflow.dag.needrun_jobs() for file in job.input)
+            preflight.check_dates(str(file) for job in jobs for file in job.input)
     except UserError as error:
         sys.exit(f"error: {error}")
     if config and NAME is None:
-        print(replaced(workflow.dag.needrun_jobs(), RESULTS), end="", file=sys.stderr)
-    # For each finished job, Snakemake's limiter of jobs per second wakes the scheduler once more per second.
-    if workflow.local_exec and getattr(workflow.scheduler, "job_rate_limiter", None) is not None:
-        workflow.scheduler.job_rate_limiter = None
+        print(replaced(jobs, RESULTS), end="", file=sys.stderr)
+    snakemake_internals.stop_timers(workflow)
     if workflow.local_exec and not workflow.touch:  # on other machines each job checks this itself
-        found = preflight.problems(planned_jobs(), CONFIG, Path(RESULTS), allowed_gpus())
+        planned, gpus = snakemake_internals.planned_jobs(workflow), snakemake_internals.allowed_gpus(workflow)
+        found = preflight.problems(planned, CONFIG, Path(RESULTS), gpus)
         if found:
             sys.exit("\n".join(f"error: {problem}" for problem in found))
     if not workflow.touch:
         try:
-            earlier.keep([file for job in workflow.dag.needrun_jobs() for file in job.output], Path(RESULTS))
+            earlier.keep([file for job in jobs for file in job.output], Path(RESULTS))
         except OSError as error:
             sys.exit(f"error: {script.explanation(error) or error}")
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from sequencematch import script
 from sequencematch.errors import UserError
+from sequencematch.settings.model import Model
 from sequencematch.settings.noise import Noise
 from sequencematch.settings.options import add_settings, settings_from
 
@@ -11,6 +12,7 @@ from sequencematch.settings.options import add_settings, settings_from
 def main() -> None:
     parser = script.parser(__doc__)
     add_settings(parser, Noise)
+    add_settings(parser, Model, {"deletions"})
     parser.add_argument("--examples", type=Path, required=True, help="folder of examples")
     parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer folder")
     parser.add_argument("--output", type=script.output, required=True, help="folder of noised examples to write")
@@ -20,6 +22,7 @@ def main() -> None:
     script.add_kernels_option(parser)
     args = parser.parse_args()
     noise = settings_from(args, Noise, None if args.eta else ())
+    deletions = settings_from(args, Model, {"deletions"} if args.eta else ()).deletions
     if not 0 <= args.eta < 1:
         raise UserError(f"--eta {args.eta:g}: the noise level must lie in [0, 1)")
 
@@ -47,11 +50,13 @@ def main() -> None:
 
     def noised(split: str, examples: list, draws: int) -> dict[str, list]:
         stream = (args.seed, "noise", split)
-        return noise_split(examples, args.eta, draws, weights, tokenizer.bkspc, stream, noise.run, continuations)
+        how = (tokenizer.bkspc, stream, noise.run, continuations, deletions)
+        return noise_split(examples, args.eta, draws, weights, *how)
 
     splits = {"train": noised("train", train, draws), "validation": noised("validation", validation, 1)}
     facts = {
         "settings": noise.model_dump(),
+        "deletions": deletions,
         "eta": args.eta,
         "seed": args.seed,
         "policy": str(args.policy) if args.policy else None,

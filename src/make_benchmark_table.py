@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from sequencematch import script
-from sequencematch.results.cost_cells import costs_csv
-from sequencematch.results.document import to_markdown
+from sequencematch.results.costs import BENCHMARKS, measure_parts
+from sequencematch.results.costs_page import parts_page
+from sequencematch.results.estimates import costs_csv
 from sequencematch.results.measured import read_measured
-from sequencematch.results.parts_table import BENCHMARKS, compare, parts_page
 from sequencematch.store import provenance
 from sequencematch.store.files import write_text_atomically
 
@@ -19,11 +19,9 @@ def main() -> None:
     parser.add_argument("--markdown", type=script.output, required=True, help="table to write, for reading")
     args = parser.parse_args()
     measured, benchmark = read_measured(args.measured), BENCHMARKS[args.benchmark]
-    cells = compare(measured, benchmark.baseline)
-    write_text_atomically(args.csv, costs_csv(cells, args.benchmark))
-    write_text_atomically(
-        args.markdown, to_markdown(benchmark.title, parts_page(cells, args.benchmark, measured.caption))
-    )
+    costs = measure_parts(measured, benchmark.baseline)
+    write_text_atomically(args.csv, costs_csv(costs, args.benchmark))
+    write_text_atomically(args.markdown, parts_page(costs, args.benchmark, measured.caption).markdown())
     provenance.record(args, args.csv, args.markdown)
 
 

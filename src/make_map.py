@@ -6,10 +6,10 @@ from pydantic import ValidationError
 
 from sequencematch import script
 from sequencematch.errors import UserError
-from sequencematch.results.document import to_html, to_markdown
-from sequencematch.results.effects import effects, finished, map_csv, reader
+from sequencematch.results.estimates import map_csv
 from sequencematch.results.map_figures import plot_axis, plot_cost, plot_summary
 from sequencematch.results.map_page import map_page
+from sequencematch.results.measure_map import finished, measure_map, reader
 from sequencematch.settings.map import Map, readings_of
 from sequencematch.store import provenance
 from sequencematch.store.files import atomic_folder, write_text_atomically
@@ -38,12 +38,12 @@ def main() -> None:
         missing = [reading for reading in planned if reading not in readings]
     if not readings:
         raise UserError(f"'{args.results}' holds no cell of the map: run make map")
-    found = effects(readings, reader(args.results, args.seeds))
-    blocks = map_page(described, found, args.seeds, missing)
+    found = measure_map(readings, reader(args.results, args.seeds))
+    page = map_page(described, found, args.seeds, missing)
     with atomic_folder(args.output) as folder:
         write_text_atomically(folder / "map.csv", map_csv(found, len(args.seeds)))
-        write_text_atomically(folder / "map.md", to_markdown(described.title, blocks))
-        write_text_atomically(folder / "map.html", to_html(described.title, blocks))
+        write_text_atomically(folder / "map.md", page.markdown())
+        write_text_atomically(folder / "map.html", page.html())
         plot_summary(described, found, len(args.seeds), folder / "summary.png")
         plot_cost(described, found, folder / "cost.png")
         for name in dict.fromkeys(reading.axis for reading in readings):

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from sequencematch import script
-from sequencematch.results.cost_cells import costs_csv
 from sequencematch.results.cost_figures import plot_parts
-from sequencematch.results.document import to_markdown
+from sequencematch.results.costs import measure_steps
+from sequencematch.results.costs_page import steps_page
+from sequencematch.results.estimates import costs_csv
 from sequencematch.results.measured import read_measured
 from sequencematch.results.paper import FILE, read_reported
-from sequencematch.results.steps_table import steps_page, summarise
 from sequencematch.store import provenance
 from sequencematch.store.files import write_text_atomically
 
@@ -25,10 +25,10 @@ def main() -> None:
     parser.add_argument("--figure", type=script.output, required=True, help="figure to write (PNG)")
     args = parser.parse_args()
     measured, title = read_measured(args.measured), args.title or args.table
-    cells = summarise(measured, read_reported(args.paper), args.compared)
-    plot_parts(cells, title, args.figure)
-    write_text_atomically(args.csv, costs_csv(cells, args.table))
-    write_text_atomically(args.markdown, to_markdown(title, steps_page(cells, measured)))
+    costs = measure_steps(measured, read_reported(args.paper), args.compared)
+    plot_parts(costs, title, args.figure)
+    write_text_atomically(args.csv, costs_csv(costs, args.table))
+    write_text_atomically(args.markdown, steps_page(title, costs, measured).markdown())
     provenance.record(args, args.csv, args.markdown, args.figure)
 
 

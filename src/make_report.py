@@ -11,7 +11,8 @@ def main() -> None:
     parser = script.parser(__doc__)
     parser.add_argument("--results", type=Path, required=True, help="folder of the scale, e.g. results/default")
     parser.add_argument("--metrics", type=Path, nargs="+", required=True, help="metrics.json of every run")
-    parser.add_argument("--tables", type=Path, nargs="+", required=True, help="page of each table, its CSV next to it")
+    parser.add_argument("--tables", type=Path, nargs="+", required=True, help="CSV of each table")
+    parser.add_argument("--titles", nargs="+", required=True, help="headings of the tables, in their order")
     parser.add_argument("--rule-graph", type=Path, required=True, help="what snakemake --rulegraph printed")
     parser.add_argument("--departures", type=Path, required=True, help="departures from the paper (Markdown)")
     parser.add_argument("--errata", type=Path, required=True, help="errata of the paper's appendix (Markdown)")
@@ -21,7 +22,9 @@ def main() -> None:
     from sequencematch.results.report_page import Sources, render_page
 
     docs = {"departures": args.departures, "errata": args.errata}
-    sources = Sources(args.results, args.metrics, args.tables, args.rule_graph, docs)
+    sources = Sources(
+        args.results, args.metrics, dict(zip(args.tables, args.titles, strict=True)), args.rule_graph, docs
+    )
     write_text_atomically(args.output, render_page(sources))
     provenance.record(args, args.output)
 

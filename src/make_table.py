@@ -1,37 +1,57 @@
-"""Compare the runs of one task with each other and with the paper: CSV, Markdown and a figure."""
+"""Compare the runs of one task with each other and with the paper: a CSV, a page (Markdown, HTML) and a figure."""
 
+from argparse import Namespace
 from pathlib import Path
 
 from sequencematch import script
-from sequencematch.results.cells import to_csv
-from sequencematch.results.comparison import read_comparison
-from sequencematch.results.document import to_markdown
+from sequencematch.errors import UserError
+from sequencematch.results.comparison import Comparison, read_comparison
+from sequencematch.results.estimates import Table, scores_csv
+from sequencematch.results.figures import plot_scores, plot_texts
+from sequencematch.results.measure import measure
+from sequencematch.results.pages import Page, scores_page, shown_of, texts_page
 from sequencematch.results.paper import FILE, read_reported
-from sequencematch.results.score_cells import measure, table_of
-from sequencematch.results.scores_figure import plot_scores
-from sequencematch.results.scores_page import scores_page
 from sequencematch.settings.families import FAMILIES
 from sequencematch.store import provenance
 from sequencematch.store.files import write_text_atomically
 
 
+def of_questions(args: Namespace, title: str, table: Table, comparison: Comparison) -> Page:
+    page = scores_page(title, table, comparison)
+    plot_scores(table, title, args.figure)
+    return page
+
+
+def of_text(args: Namespace, title: str, table: Table, comparison: Comparison) -> Page:
+    if len(args.shown) != len(args.metrics):
+        raise UserError(
+            f"{len(args.metrics)} files after --metrics, but {len(args.shown)} after --shown: give one of each per run"
+        )
+    page = texts_page(title, table, comparison, shown_of(comparison, dict(zip(args.metrics, args.shown, strict=True))))
+    plot_texts(table, title, args.figure)
+    return page
+
+
 def main() -> None:
     parser = script.parser(__doc__)
     parser.add_argument("--metrics", type=Path, nargs="+", required=True, help="metrics.json of every run to compare")
+    parser.add_argument("--shown", type=Path, nargs="*", default=[], help="of text: every run's shown.jsonl, in order")
     parser.add_argument("--table", required=True, help="name of the table, written into the CSV")
-    parser.add_argument("--title", help="heading of the Markdown and the figure (default: the name)")
+    parser.add_argument("--title", help="heading of the page and the figure (default: the name)")
     parser.add_argument("--paper", type=Path, default=FILE, help=f"the paper's numbers (CSV; default: {FILE.name})")
     parser.add_argument("--csv", type=script.output, required=True, help="table to write, one line per quantity")
-    parser.add_argument("--markdown", type=script.output, required=True, help="table to write, for reading")
+    parser.add_argument("--markdown", type=script.output, required=True, help="page to write")
+    parser.add_argument("--html", type=script.output, required=True, help="the same page as one self-contained file")
     parser.add_argument("--figure", type=script.output, required=True, help="figure to write (PNG)")
     args = parser.parse_args()
-    scored = [name for name, family in FAMILIES.items() if not family.judged]
-    comparison, title = read_comparison(args.metrics, scored), args.title or args.table
-    table = table_of(args.table, comparison, measure(comparison, read_reported(args.paper)))
-    plot_scores(table, title, args.figure)
-    write_text_atomically(args.csv, to_csv(table))
-    write_text_atomically(args.markdown, to_markdown(title, scores_page(table, comparison)))
-    provenance.record(args, args.csv, args.markdown, args.figure)
+    comparison, title = read_comparison(args.metrics), args.title or args.table
+    table = measure(args.table, comparison, read_reported(args.paper))
+    page_of = of_text if FAMILIES[comparison.family].judged else of_questions
+    page = page_of(args, title, table, comparison)
+    write_text_atomically(args.csv, scores_csv(table))
+    write_text_atomically(args.markdown, page.markdown())
+    write_text_atomically(args.html, page.html())
+    provenance.record(args, args.csv, args.markdown, args.html, args.figure)
 
 
 if __name__ == "__main__":

@@ -182,7 +182,7 @@ def test_a_trace_is_what_the_core_says(rng):
     bkspc = 8
     name = {i: f"t{i}" for i in range(bkspc)} | {bkspc: "<bkspc>"}
     traced = trace([name[t] for t in random.prompt], [name[a] for a in random.actions])
-    row = Trajectory(random.prompt, random.actions, [True] * len(random.actions))
+    row = Trajectory(prompt=random.prompt, actions=random.actions, imitated=[True] * len(random.actions))
     tree, (tree_states,) = core.state_tree([[row]], bkspc)
     copies, copies_states = core.algorithm_2([row], bkspc)
     for form, inputs, states in (("state_tree", tree, tree_states), ("algorithm_2", copies, copies_states)):

@@ -2,24 +2,26 @@
 
 import csv
 import re
+import shutil
 
+import huggingface_hub
 import pytest
 import torch
 from support.experiment import ROLLOUTS, TINY, finetune_options, make_inputs, run
 from support.networks import tiny_llama
+from support.rows import QUIET, ROWS, a_model_and_its_tokenizer, a_trainer, arguments
 from support.workflow import ROOT
 from torch.optim.lr_scheduler import LambdaLR
 
 from sequencematch import SequenceMatchConfig, SequenceMatchTrainer, UserError
-from sequencematch.data.tokenizer import load_tokenizer, train_tokenizer
+from sequencematch.data.tokenizer import load_tokenizer
 from sequencematch.model.build import load_policy
+from sequencematch.model.policy import trained_tensors
 from sequencematch.settings.training import Optimiser
 from sequencematch.training.batches import load_corpora
 from sequencematch.training.bkspc_start import start_bkspc
 from sequencematch.training.trainer import Stage, new_optimiser
 
-QUIET = {"report_to": "none", "disable_tqdm": True, "logging_steps": 1, "use_cpu": True}
-SUMS = [(f"{a} + {b} = ", str(a + b)) for a in range(10) for b in range(10)]
 FENCE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
@@ -70,32 +72,13 @@ def test_losses_are_those_of_the_pipeline(finetuned, micro, tmp_path):
         step = end
 
 
-def a_model_and_its_tokenizer(folder, *texts):
-    """A tiny Llama over the characters of the texts (default: of sums), and a tokenizer of transformers."""
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    ours = train_tokenizer(texts or [text for pair in SUMS for text in pair])
-    folder.mkdir(exist_ok=True)
-    ours.save(folder)
-    ids = {f"{name}_token_id": value for name, value in ours.special_ids.items()}
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-    torch.manual_seed(0)
-    lm = LlamaForCausalLM(LlamaConfig(vocab_size=ours.size, max_position_embeddings=64, **sizes, **ids))
-    return lm, PreTrainedTokenizerFast.from_pretrained(folder)
-
-
-def arguments(folder, **options):
-    options = {"max_steps": 12, "bc_steps": 6, "rollouts_generated": 32, "max_actions": 8, **QUIET, **options}
-    return SequenceMatchConfig(str(folder), per_device_train_batch_size=16, learning_rate=1e-2, **options)
-
-
 @pytest.mark.slow
 def test_texts_in_the_format_of_trl_train_and_the_folder_loads(tmp_path):
     import datasets
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     lm, tokenizer = a_model_and_its_tokenizer(tmp_path)
-    data = datasets.Dataset.from_list([{"prompt": p, "completion": c} for p, c in SUMS])
+    data = datasets.Dataset.from_list(ROWS)
     trainer = SequenceMatchTrainer(lm, arguments(tmp_path / "o", max_steps=60), data, data, processing_class=tokenizer)
     before = trainer.evaluate()["eval_loss"]
     trainer.train()
@@ -143,27 +126,14 @@ def test_trackers_by_name_and_callbacks(tmp_path, monkeypatch):
             steps.append(state.global_step)
 
     lm, tokenizer = a_model_and_its_tokenizer(tmp_path)
-    rows = [{"prompt": p, "completion": c} for p, c in SUMS]
     logged = arguments(tmp_path / "o", report_to="tensorboard")
-    trainer = SequenceMatchTrainer(lm, logged, rows, processing_class=tokenizer, callbacks=[Counting])
+    trainer = SequenceMatchTrainer(lm, logged, ROWS, processing_class=tokenizer, callbacks=[Counting])
     trainer.train()
     assert steps == list(range(1, 13))
     (events,) = tmp_path.glob("**/events.out.tfevents.*")
     found = EventAccumulator(str(events)).Reload()
     assert [event.step for event in found.Scalars("train/sm_loss")] == list(range(7, 13))
     assert {"train/loss", "train/bc_loss", "train/pop_rate"} <= set(found.Tags()["scalars"])
-
-
-def test_messages_are_encoded_by_the_chat_template(tmp_path):
-    lm, tokenizer = a_model_and_its_tokenizer(tmp_path)
-    tokenizer.chat_template = "<bos>{% for m in messages %}{{ m['content'] }}{% endfor %}"
-    row = {"prompt": [{"role": "user", "content": "3 + 4 = "}], "completion": [{"role": "assistant", "content": "7"}]}
-    trainer = SequenceMatchTrainer(lm, arguments(tmp_path / "o", eta=0.0), [row], processing_class=tokenizer)
-    (text,) = trainer.train_dataset.corpus.draws[0]
-    as_text = [{"prompt": "3 + 4 = ", "completion": "7"}]
-    other = SequenceMatchTrainer(lm, arguments(tmp_path / "o", eta=0.0), as_text, processing_class=tokenizer)
-    (plain,) = other.train_dataset.corpus.draws[0]
-    assert (text.prompt, text.actions) == (plain.prompt, plain.actions)
 
 
 @pytest.mark.parametrize(
@@ -181,12 +151,129 @@ def test_data_that_cannot_be_trained_on_are_refused(tmp_path, rows, sentence):
         SequenceMatchTrainer(lm, arguments(tmp_path), rows, processing_class=tokenizer)
 
 
-def test_what_it_does_not_do_is_refused(tmp_path):
-    with pytest.raises(UserError, match="save_strategy must be 'no'"):
-        SequenceMatchTrainer(tiny_llama(), arguments(tmp_path, save_strategy="steps"), [])
-    with pytest.raises(UserError, match="gamma is 1.0, but must be a number above 0 and below 1"):
-        SequenceMatchTrainer(tiny_llama(), arguments(tmp_path, gamma=1.0), [])
-    with pytest.raises(UserError, match="rollout_buffer is 0"):
-        SequenceMatchTrainer(tiny_llama(), arguments(tmp_path, rollout_buffer=0), [])
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"gamma": 1.0}, "gamma is 1.0, but must be a number above 0 and below 1"),
+        ({"eta": -0.1}, "eta is -0.1, but must be"),
+        ({"eta": 1.0}, "eta is 1.0, but must be"),
+        ({"noise_draws": 0}, "noise_draws is 0"),
+        ({"beta_final": 2.0}, "beta_final is 2.0"),
+        ({"beta_steps": 0}, "beta_steps is 0"),
+        ({"bc_steps": -1}, "bc_steps is -1"),
+        ({"bc_steps": 12}, r"bc_steps \(k = 12\) must be below max_steps \(12\)"),
+        ({"max_steps": -1, "bc_steps": 50}, r"must be below max_steps \(3\)"),
+        ({"rollout_buffer": 0}, "rollout_buffer is 0"),
+        ({"rollout_buffer": 8}, "rollout_buffer is 8, but must be at least per_device_train_batch_size"),
+        ({"rollouts_generated": 1}, r"rollouts_generated \(1\) \* rollouts_seen \(8\)"),
+        ({"max_actions": 60}, "max_actions is 60, but must be at most 58"),
+        ({"label_smoothing_factor": 0.1}, "cannot heed label_smoothing_factor"),
+        ({"neftune_noise_alpha": 5.0}, "cannot heed neftune_noise_alpha"),
+        ({"fp16": True}, "cannot heed fp16 .*use bf16"),
+    ],
+)
+def test_values_that_are_not_allowed_are_refused_before_training(tmp_path, options, sentence):
+    lm, tokenizer = a_model_and_its_tokenizer(tmp_path)
+    with pytest.raises(UserError, match=sentence):
+        SequenceMatchTrainer(lm, arguments(tmp_path, **options), ROWS[:16], processing_class=tokenizer)
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["compute_metrics", "preprocess_logits_for_metrics", "compute_loss_func", "data_collator", "model_init"],
+)
+def test_what_would_have_no_effect_is_refused_by_name(tmp_path, option):
+    with pytest.raises(UserError, match=f"cannot heed {option} "):
+        SequenceMatchTrainer(tiny_llama(), arguments(tmp_path), ROWS, **{option: lambda *_: None})
+
+
+def test_texts_need_a_tokenizer(tmp_path):
     with pytest.raises(UserError, match="needs processing_class"):
         SequenceMatchTrainer(tiny_llama(), arguments(tmp_path), [{"prompt": "3", "completion": "4"}])
+
+
+def test_arguments_belong_to_their_caller(tmp_path):
+    """The same arguments serve a second trainer, whose steps follow its own data; so does the schedule."""
+    lm, tokenizer = a_model_and_its_tokenizer(tmp_path)
+    given = arguments(tmp_path / "o", max_steps=-1, bc_steps=None, num_train_epochs=6, gradient_checkpointing=True)
+    before = dict(vars(given))
+    few, all_rows = (SequenceMatchTrainer(lm, given, rows, processing_class=tokenizer) for rows in (ROWS[:8], ROWS))
+    assert vars(given) == before
+    assert [(t.args.max_steps, t.stage.start, t.schedule.beta_steps) for t in (few, all_rows)] == [
+        (3, 1, 1),
+        (38, 12, 12),
+    ]
+
+
+def first_order(trainer):
+    return [trainer.train_dataset[k].prompt for k in range(10)]
+
+
+def test_data_seed_orders_the_data(tmp_path):
+    orders = [first_order(a_trainer(tmp_path, data_seed=seed)) for seed in (None, 42, 5)]
+    assert orders[0] == orders[1] != orders[2]
+
+
+def test_bf16_computes_the_network_in_bfloat16_and_the_loss_in_float32(tmp_path):
+    losses = []
+    for bf16 in (False, True):
+        trainer = a_trainer(tmp_path, bf16=bf16)
+        with torch.no_grad():
+            losses.append(trainer.prediction_step(None, [trainer.train_dataset[k] for k in range(8)], True)[0])
+        scores = trainer._scored([(trainer.train_dataset[0],)]).data.scores
+        assert scores.logit.dtype == scores.value.dtype == torch.float32
+    assert 0 < abs(losses[0] - losses[1]) < 0.05
+
+
+def test_evaluation_is_a_mean_over_tokens_of_any_rows(tmp_path):
+    lm, tokenizer = a_model_and_its_tokenizer(tmp_path)
+    losses = []
+    for size in (1, 3, 64):
+        options = arguments(tmp_path / "o", per_device_eval_batch_size=size)
+        trainer = SequenceMatchTrainer(lm, options, ROWS, {"a": ROWS[:5], "b": ROWS[-7:]}, processing_class=tokenizer)
+        found = trainer.evaluate()
+        losses.append([found["eval_a_loss"], found["eval_b_loss"], trainer.evaluate(ROWS[:12])["eval_loss"]])
+        losses[-1].append(trainer.predict(ROWS[:12]).metrics["test_loss"])
+    for other in losses[1:]:
+        assert other == pytest.approx(losses[0], rel=1e-6)
+    assert losses[0][2] == losses[0][3]
+
+
+def test_a_card_and_a_push(tmp_path, monkeypatch):
+    pushed = []
+    monkeypatch.setattr(
+        SequenceMatchTrainer, "init_hf_repo", lambda self, **_: setattr(self, "hub_model_id", "me/model")
+    )
+    monkeypatch.setattr(huggingface_hub.HfApi, "upload_folder", lambda self, **options: pushed.append(options))
+    trainer = a_trainer(tmp_path, push_to_hub=True)
+    trainer.save_model(tmp_path / "o")
+    assert [options["repo_id"] for options in pushed] == ["me/model"]
+    assert "library_name: transformers" in (tmp_path / "o/README.md").read_text()
+    assert trainer.model is trainer.policy and (tmp_path / "o/model.safetensors").exists()
+
+
+def test_a_run_resumes_to_the_same_bits(tmp_path):
+    def trained(resume):
+        trainer = a_trainer(tmp_path, max_steps=8, bc_steps=2, save_steps=5, rollouts_seen=1)
+        trainer.train(resume_from_checkpoint=resume)
+        return trained_tensors(trainer.policy)
+
+    whole = trained(None)
+    shutil.rmtree(tmp_path / "o/checkpoint-8")
+    resumed = trained(True)
+    assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
+    other = a_trainer(tmp_path, rows=ROWS[:50], max_steps=8, bc_steps=2)
+    with pytest.raises(UserError, match="other data or settings of noise"):
+        other.train(resume_from_checkpoint=str(tmp_path / "o/checkpoint-5"))
+    with pytest.raises(UserError, match="no checkpoint of SequenceMatchTrainer"):
+        other.train(resume_from_checkpoint=str(tmp_path))
+
+
+def test_the_best_checkpoint_is_loaded_at_the_end(tmp_path):
+    lm, tokenizer = a_model_and_its_tokenizer(tmp_path / "model")
+    best = {"eval_strategy": "steps", "eval_steps": 2, "save_steps": 2, "load_best_model_at_end": True}
+    options = arguments(tmp_path / "o", max_steps=6, bc_steps=4, lr_scheduler_type="constant", **best)
+    trainer = SequenceMatchTrainer(lm, options, ROWS, ROWS[:20], processing_class=tokenizer)
+    trainer.train()
+    losses = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
+    assert len(losses) == 3 and trainer.evaluate()["eval_loss"] == pytest.approx(min(losses), rel=1e-6)

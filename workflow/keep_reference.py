@@ -19,11 +19,9 @@ from sequencematch import script
 from sequencematch.config.experiment import DEFAULT_SCALE, Config
 from sequencematch.config.load import load_config, scale_overlay
 from sequencematch.errors import UserError
-from sequencematch.results.answers import answers, differences
-from sequencematch.results.cost_readme import OVERHEADS, costs_in_short
 from sequencematch.results.forest import PRETRAINED, kept_results, plot_forest
-from sequencematch.results.quoted import with_map
-from sequencematch.results.readme import in_short, scale_in_short
+from sequencematch.results.quoted import quote_map
+from sequencematch.results.readme import OVERHEADS, answers, costs_in_short, differences, in_short, scale_in_short
 from sequencematch.store import provenance
 from sequencematch.store.files import RECORD
 
@@ -48,15 +46,15 @@ def main() -> None:
     write_between(COSTS_BEGIN, COSTS_END, costs_in_short(reference.parent, DEFAULT_SCALE))
     everything = kept_results(reference.parent, DEFAULT_SCALE)
     write_between(ANSWERS_BEGIN, ANSWERS_END, "".join(f"- {sentence}\n" for sentence in answers(everything)))
-    write_between(DIFFERENCES_BEGIN, DIFFERENCES_END, differences(everything).markdown() + "\n")
+    write_between(DIFFERENCES_BEGIN, DIFFERENCES_END, f"{differences(everything)}\n")
     if (reference.parent / PRETRAINED / "provenance.json").is_file():
         write_between(PRETRAINED_BEGIN, PRETRAINED_END, scale_in_short(reference.parent / PRETRAINED))
     plot_forest(everything, reference.parent / "forest.png")
     if scale == DEFAULT_SCALE and (results / EXAMPLE).is_dir():
         keep_example(results / EXAMPLE, results / "mul/data")
     if scale == "map":
-        page = Path("docs/map.md")
-        page.write_text(with_map(page.read_text(), reference))
+        for file, text in quote_map(Path("docs/map.md"), Path("docs/map_numbers.csv"), reference).items():
+            file.write_text(text)
     print(f"kept {len(kept)} files in {reference}")
 
 
@@ -64,6 +62,7 @@ def keep_tables(results: Path, reference: Path, config: Config) -> list[Path]:
     """Replace the kept tables and figures; returns the copied files, none where no run is finished."""
     runs = {str(f.parent.relative_to(results)): json.loads(f.read_text()) for f in results.rglob("metrics.json")}
     kept = [*(results / "tables").glob("*"), *(results / "figures").glob("*.png"), *(results / "map").glob("[!.]*")]
+    kept = [file for file in kept if file.suffix != ".html"]  # the Markdown says the same in a tenth of the lines
     kept = [file for file in kept if not file.name.endswith(RECORD) and may_be_kept(file, config)]
     if not runs or not kept:
         return []

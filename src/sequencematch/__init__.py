@@ -45,7 +45,8 @@ _MODULES = {
     "model.build": ("load_policy",),
     "model.policy": ("Policy",),
     "sampling.rollout": ("Rollout", "sample"),
-    "transformers_trainer": ("SequenceMatchConfig", "SequenceMatchTrainer"),
+    "transformers_trainer.arguments": ("SequenceMatchConfig",),
+    "transformers_trainer.trainer": ("SequenceMatchTrainer",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

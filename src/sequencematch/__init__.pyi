@@ -22,7 +22,7 @@ from sequencematch.model.policy import Policy as Policy
 from sequencematch.sampling.decoding import Decoding as Decoding
 from sequencematch.sampling.rollout import Rollout as Rollout
 from sequencematch.sampling.rollout import sample as sample
-from sequencematch.transformers_trainer import SequenceMatchConfig as SequenceMatchConfig
-from sequencematch.transformers_trainer import SequenceMatchTrainer as SequenceMatchTrainer
+from sequencematch.transformers_trainer.arguments import SequenceMatchConfig as SequenceMatchConfig
+from sequencematch.transformers_trainer.trainer import SequenceMatchTrainer as SequenceMatchTrainer
 
 __version__: str

@@ -161,8 +161,8 @@ class _Typewriter:
 
     def __call__(self, item: int, action: int) -> None:
         text = self.tokenizer.render([action])
-        if self.terminal and action == self.tokenizer.bkspc:
-            text = f"{RED}{MARK}{PLAIN}"
+        if self.terminal and action >= self.tokenizer.bkspc:
+            text = f"{RED}{MARK * (action - self.tokenizer.bkspc + 1)}{PLAIN}"
         elif self.terminal and action in self.tokenizer.special_ids.values():
             text = f"{DIM}{text}{PLAIN}"
         self._write(text)

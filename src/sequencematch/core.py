@@ -10,8 +10,9 @@ The core knows nothing of models, files or settings. A batch goes through it in 
 3. *Objective.* ``behavioural_cloning``, ``sequence_match`` and ``unlikelihood`` turn scores into sums
    over trajectories; ``Normaliser`` says what these sums are divided by: every trajectory counts the same.
 
-Symbols follow the paper: ``s`` state (live tokens), ``a`` action (token id, or ``bkspc`` = vocabulary
-size), ``l`` logits, ``V`` value, ``r = alpha (l - gamma V')`` reward, ``eta`` noise level.
+Symbols follow the paper: ``s`` state (live tokens), ``a`` action, ``l`` logits, ``V`` value,
+``r = alpha (l - gamma V')`` reward, ``eta`` noise level. An action is a token id below ``bkspc`` (the size of the
+vocabulary), or ``bkspc + k - 1``, the deletion of k tokens: the paper's ``<bkspc>`` is k = 1, D.5 names the others.
 """
 
 import math
@@ -29,12 +30,17 @@ from torch.nn import functional as F
 # --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+def growth(action: int, bkspc: int) -> int:
+    """By how many tokens an action lengthens the live text: 1 for a token, -k for the deletion of k tokens."""
+    return 1 if action < bkspc else bkspc - 1 - action
+
+
+@dataclass(frozen=True, kw_only=True)
 class Trajectory:
     """One trajectory: a prompt, the actions taken after it, and which of them are imitated.
 
-    ``actions`` holds token ids and ``bkspc``; ``imitated[i]`` is False where action i is a
-    disturbance of the environment (an injected wrong token), not a choice of the expert.
+    ``actions`` holds token ids and deletions; ``imitated[i]`` is False where action i is a
+    perturbation of the environment (an injected wrong token), not a choice of the expert.
     ``ended`` is True where the last action leads to the absorbing state (``<eos>``), and False where the
     trajectory was cut off: a rollout at its bound on actions, a passage of text.
     """
@@ -45,7 +51,7 @@ class Trajectory:
     ended: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Inputs:
     """What a causal network reads, B sequences padded to L positions.
 
@@ -73,15 +79,15 @@ class Inputs:
     def to(self, device: torch.device) -> "Inputs":
         """The same on ``device``."""
         end, mask = (t if t is None else t.to(device) for t in (self.end, self.mask))
-        return Inputs(self.token.to(device), self.position.to(device), end, mask)
+        return Inputs(token=self.token.to(device), position=self.position.to(device), end=end, mask=mask)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StateIndex:
     """The input positions of the states of B trajectories, padded to T actions.
 
     state: int64 [B, T+1], input position of s_0 .. s_N (s_N repeated as padding). action: int64 [B, T], token ids and
-    bkspc (0 as padding). taken: bool [B, T], True where i < N. imitated: bool [B, T], True where action i is the
+    deletions (0 as padding). taken: bool [B, T], True where i < N. imitated: bool [B, T], True where action i is the
     expert's own (False on padding). ended: bool [B], True where s_N is the absorbing state.
     """
 
@@ -93,12 +99,20 @@ class StateIndex:
 
     def to(self, device: torch.device) -> "StateIndex":
         """The same on ``device``."""
-        return StateIndex(*(t.to(device) for t in vars(self).values()))
+        return type(self)(**{name: t.to(device) for name, t in vars(self).items()})
 
-    def at_prompt(self, bkspc: int) -> Tensor:
-        """bool [B, T+1]: states without a live token, where ``<bkspc>`` is ruled out."""
-        change = torch.where(self.action == bkspc, -1, 1) * self.taken
-        return F.pad(change.cumsum(1), (1, 0)) == 0
+    def live(self, bkspc: int) -> Tensor:
+        """int64 [B, T+1]: live tokens after the prompt; the deletion of more tokens is ruled out."""
+        change = torch.where(self.action < bkspc, 1, bkspc - 1 - self.action) * self.taken
+        return F.pad(change.cumsum(1), (1, 0))
+
+
+class PromptIndex(StateIndex):
+    """The states of prompts, in which no token can be deleted."""
+
+    def live(self, bkspc: int) -> Tensor:
+        """int64 [B, T+1]: no token of a prompt can be deleted."""
+        return torch.zeros_like(self.state)
 
 
 class _Tree:
@@ -116,13 +130,15 @@ class _Tree:
         token, position, end, stack = self.token, self.position, self.end, self.stack
         state = [stack[-1]]
         for action in actions:
-            if action != bkspc:
+            if action < bkspc:
                 position.append(len(stack))
                 stack.append(len(token))
                 token.append(action)
                 end.append(None)
-            elif len(stack) > self.prompt_length:
-                end[stack.pop()] = len(token)
+            elif (left := len(stack) + growth(action, bkspc)) >= self.prompt_length:
+                for node in stack[left:]:
+                    end[node] = len(token)
+                del stack[left:]
             else:
                 raise ValueError("<bkspc> cannot remove a prompt token")
             state.append(stack[-1])
@@ -181,11 +197,11 @@ def algorithm_2(rows: Sequence[Trajectory], bkspc: int, pad: int = 0) -> tuple[I
     for b, row in enumerate(rows):
         live: list[int] = []  # input positions of the live tokens; its last two are the paper's c and d
         for i, action in enumerate([*_shared_prompt([row]), *row.actions]):
-            if action == bkspc:
-                if len(live) <= len(row.prompt):
+            if action >= bkspc:
+                if (left := len(live) + growth(action, bkspc)) < len(row.prompt):
                     raise ValueError("<bkspc> cannot remove a prompt token")
-                live.pop()
-                original = live.pop()
+                original = live[left - 1]
+                del live[left - 1 :]
                 token[b, i], position[b, i] = token[b, original], position[b, original]
             else:
                 token[b, i], position[b, i] = action, len(live)
@@ -193,17 +209,17 @@ def algorithm_2(rows: Sequence[Trajectory], bkspc: int, pad: int = 0) -> tuple[I
             mask[b, i, live] = True
         first = len(row.prompt) - 1
         states.append([list(range(first, first + len(row.actions) + 1))])
-    return Inputs(token, position, mask=mask), _trajectories([[row] for row in rows], states)[0]
+    return Inputs(token=token, position=position, mask=mask), _trajectories([[row] for row in rows], states)[0]
 
 
 def live_tokens(prompt: Sequence[int], actions: Sequence[int], bkspc: int) -> list[int]:
     """The completion that the actions leave, without the prompt, computed by a plain stack machine."""
     live: list[int] = []
     for action in actions:
-        if action != bkspc:
+        if action < bkspc:
             live.append(action)
-        elif live:
-            live.pop()
+        elif (left := len(live) + growth(action, bkspc)) >= 0:
+            del live[left:]
         else:
             raise ValueError("<bkspc> cannot remove a prompt token")
     return live
@@ -242,15 +258,17 @@ def _trajectories(rows: Sequence[Sequence[Trajectory]], states: Sequence[Sequenc
     return batches
 
 
-def prompt_index(rows: Sequence[Sequence[Trajectory]]) -> StateIndex:
+def prompt_index(rows: Sequence[Sequence[Trajectory]]) -> PromptIndex:
     """The prompts of encoded rows as trajectories of their own: from ``<bos>``, every further token is imitated.
 
-    For losses on whole passages (appendix E masks the prompt of arithmetic alone). Both encodings put a row's prompt
-    into its first input positions.
+    ``<bkspc>`` is no action in their states. For losses on whole passages (appendix E masks the prompt of arithmetic
+    alone). Both encodings put a row's prompt into its first input positions.
     """
     prompts = [row[0].prompt for row in rows]
-    as_trajectories = [[Trajectory(p[:1], p[1:], [True] * (len(p) - 1), ended=False)] for p in prompts]
-    return _trajectories(as_trajectories, [[list(range(len(p)))] for p in prompts])[0]
+    as_trajectories = [
+        [Trajectory(prompt=p[:1], actions=p[1:], imitated=[True] * (len(p) - 1), ended=False)] for p in prompts
+    ]
+    return PromptIndex(**vars(_trajectories(as_trajectories, [[list(range(len(p)))] for p in prompts])[0]))
 
 
 # --------------------------------------------------------------------------------------------------
@@ -258,7 +276,7 @@ def prompt_index(rows: Sequence[Sequence[Trajectory]]) -> StateIndex:
 # --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Scores:
     """Along B trajectories of at most T actions, in float32 or better.
 
@@ -287,20 +305,21 @@ def logsumexp(logits: Tensor) -> Tensor:
     return logits.amax(-1) - F.log_softmax(logits, dim=-1).amax(-1)
 
 
-def score(logits: Tensor, trajectories: StateIndex) -> Scores:
-    """Gather l(a_i|s_i) and V(s_i) from logits [B, L, A] at the input positions; ``<bkspc>`` is action A - 1.
+def score(logits: Tensor, trajectories: StateIndex, deletions: int = 1) -> Scores:
+    """Gather l(a_i|s_i) and V(s_i) from logits [B, L, A] at the input positions.
 
-    ``<bkspc>`` is no action where no token is live, so V leaves it out there. Each position's logsumexp is taken
-    once, however many actions were taken in its state.
+    The last ``deletions`` of the A actions delete 1, 2, ... tokens. The deletion of more tokens than are live is no
+    action, so V leaves it out. Each position's logsumexp is taken once, however many actions were taken in its state.
     """
     logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
-    bkspc = logits.shape[-1] - 1
-    without, with_bkspc = logsumexp(logits[..., :bkspc]), logsumexp(logits)
+    bkspc = logits.shape[-1] - deletions
+    # V where 0, 1, ... tokens may be deleted, [B, L, deletions + 1].
+    values = torch.stack([logsumexp(logits[..., : bkspc + k]) for k in range(deletions + 1)], dim=-1)
     rows = torch.arange(len(logits), device=logits.device)[:, None]
     state = trajectories.state
     return Scores(
         logit=logits[rows, state[:, :-1], trajectories.action],
-        value=torch.where(trajectories.at_prompt(bkspc), without.gather(1, state), with_bkspc.gather(1, state)),
+        value=values[rows, state, trajectories.live(bkspc).clamp_max(deletions)],
         taken=trajectories.taken,
         imitated=trajectories.imitated,
         ended=trajectories.ended,
@@ -314,7 +333,7 @@ def score(logits: Tensor, trajectories: StateIndex) -> Scores:
 LOG_2 = math.log(2)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Objective:
     """The constants of J: divergence, alpha (entropy weight), gamma (discount), weighting of transitions.
 
@@ -400,7 +419,7 @@ DIVERGENCES: dict[str, Callable[[Tensor, Objective], Tensor]] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Normaliser:
     """The divisors of the sums over an effective batch, by which every trajectory counts the same.
 
@@ -485,8 +504,8 @@ def data_objective(scores: Scores, objective: Objective) -> Tensor:
     # r is masked before phi: behind phi, the gradient of an infinite logit would be NaN. phi(0) = 0.
     phi = objective.phi(torch.where(chosen, rewards(scores, objective), 0.0)) / objective.alpha
     values = value_differences(scores, objective)
-    disturbed = torch.where(chosen, 0.0, values)
-    return (weights * (phi - objective.data_share * values + disturbed)).sum()
+    perturbed = torch.where(chosen, 0.0, values)
+    return (weights * (phi - objective.data_share * values + perturbed)).sum()
 
 
 def rollout_objective(scores: Scores, objective: Objective) -> Tensor:

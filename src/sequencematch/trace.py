@@ -47,7 +47,9 @@ def trace(prompt: Sequence[str], actions: Sequence[str]) -> dict:
     names = sorted({*prompt, *actions} - {BKSPC})
     bkspc = len(names)
     ids = {name: i for i, name in enumerate([*names, BKSPC])}
-    row = Trajectory([ids[name] for name in prompt], [ids[name] for name in actions], [True] * len(actions))
+    row = Trajectory(
+        prompt=[ids[name] for name in prompt], actions=[ids[name] for name in actions], imitated=[True] * len(actions)
+    )
     try:
         tree, (tree_states,) = state_tree([[row]], bkspc)
         copies, copies_states = algorithm_2([row], bkspc)

@@ -144,7 +144,7 @@ def test_null_removes_a_key():
             {"evaluation": {"decodings": ["sampled", "top_k=3"]}},
             "evaluation.decodings: 'top_k=3' is no decoding; known are: sampled, greedy, bkspc_masked, memory, "
             "temperature=X, top_p=X, min_p=X, rejection=X, bkspc_bias=X, surprise=X, takeback=X, takeback_ratio=X, "
-            "perturbed=X, perturbed_task=X, perturbed_random=X, perturbed_model=X, best_of=X, "
+            "takeback_any_ratio=X, perturbed=X, perturbed_task=X, perturbed_random=X, perturbed_model=X, best_of=X, "
             "majority=X; several are joined by '+'",
         ),
         (
@@ -212,6 +212,15 @@ def test_null_removes_a_key():
             {"sources": {"mine": {"kind": "files", "train": ["a.txt"], "separator": "("}}},
             "sources.mine.separator: '(' is no regular expression (missing ), unterminated subpattern at position 0)",
         ),
+        (
+            {"sources": {"mine": {"kind": "files", "train": ["a.txt"], "separator": "(" * 5000}}},
+            "sources.mine.separator: it has 5000 characters, and may have 200",
+        ),
+        (
+            {"tasks": {"mul": {"data": {"train": 10**12}}}},
+            "tasks.mul.data.train is 1000000000000, but must be an integer at least 1 and at most 100000000",
+        ),
+        ({"noise": {"draws": 10**9}}, "noise.draws is 1000000000, but must be an integer at least 1 and at most 1000"),
         # Types.
         (
             {"optimiser": {"batch": "many"}},
@@ -220,7 +229,7 @@ def test_null_removes_a_key():
         ({"schedule": {"steps": True}}, "schedule.steps is True, but must be an integer at least 1"),
         ({"noise": 3}, "noise is 3, but must be a group of settings"),
         ({"seeds": []}, "seeds is [], but must be a list, each an integer"),
-        ({"methods": {"x": {}}}, "methods.x.loss is missing: it must be one of mle, uls, bc, sm, dagger"),
+        ({"methods": {"x": {}}}, "methods.x.loss is missing: it must be one of mle, uls, iq, bc, sm, dagger"),
         # Values.
         ({"etas": [0.02, 1]}, "etas is 1, but must be a list, each a number above 0 and below 1"),
         ({"etas": [-0.1]}, "etas is -0.1, but must be a list, each a number above 0 and below 1"),
@@ -235,7 +244,10 @@ def test_null_removes_a_key():
             "objective.divergence is 'jss', but must be one of kl, js, chi2, chi2_mixture, mle",
         ),
         ({"noise": {"kind": "digit"}}, "noise.kind is 'digit', but must be one of task, random, unigram, model"),
-        ({"methods": {"sm": {"loss": "smm"}}}, "methods.sm.loss is 'smm', but must be one of mle, uls, bc, sm, dagger"),
+        (
+            {"methods": {"sm": {"loss": "smm"}}},
+            "methods.sm.loss is 'smm', but must be one of mle, uls, iq, bc, sm, dagger",
+        ),
         (
             {"tasks": {"mul": {"data": {"generator": "div"}}}},
             "tasks.mul.data.generator is 'div', but must be one of add_or_sub_in_base, mul, list_prime_factors",

@@ -33,7 +33,7 @@ def test_phi_is_the_conjugate_of_f(name, x):
     """phi(x) = -f*(-x) = min over t of f(t) + x t."""
     f, interval = F[name]
     smallest = minimize_scalar(lambda t: f(t) + x * t, bounds=interval, method="bounded", options={"xatol": 1e-9})
-    phi = Objective(name).phi(torch.tensor(x, dtype=torch.float64)).item()
+    phi = Objective(divergence=name).phi(torch.tensor(x, dtype=torch.float64)).item()
     assert phi == pytest.approx(smallest.fun, abs=1e-9, rel=1e-9)
 
 
@@ -46,9 +46,9 @@ def value_and_slope(phi, x):
 @pytest.mark.parametrize(
     ("objective", "joint"),
     [
-        (Objective("js"), -math.log(2) + 0.01),
-        (Objective("js", js_delta=0.2), -math.log(2) + 0.2),
-        (Objective("kl"), -20.0),
+        (Objective(divergence="js"), -math.log(2) + 0.01),
+        (Objective(divergence="js", js_delta=0.2), -math.log(2) + 0.2),
+        (Objective(divergence="kl"), -20.0),
     ],
     ids=["js", "js-wide", "kl"],
 )
@@ -68,11 +68,11 @@ def test_phi_continues_as_its_tangent(objective, joint):
 @pytest.mark.parametrize("name", core.DIVERGENCES)
 def test_phi_is_finite_in_float32_at_any_reward(name):
     x = torch.tensor([-1e4, -50.0, -0.7, 0.0, 50.0, 1e4], requires_grad=True)
-    phi = Objective(name).phi(x)
+    phi = Objective(divergence=name).phi(x)
     phi.sum().backward()
     assert phi.isfinite().all() and x.grad.isfinite().all()
 
 
 @pytest.mark.parametrize("name", core.DIVERGENCES)
 def test_phi_is_the_identity_to_first_order(name):
-    assert value_and_slope(Objective(name).phi, 0.0) == pytest.approx((0, 1))
+    assert value_and_slope(Objective(divergence=name).phi, 0.0) == pytest.approx((0, 1))

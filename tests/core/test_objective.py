@@ -16,7 +16,7 @@ from sequencematch.core import Normaliser, Objective, StateIndex, Trajectory, sc
 ESTIMATORS = [("discounted", "data"), ("discounted", "both"), ("uniform", "both")]
 OBJECTIVES = [
     pytest.param(
-        Objective(divergence, alpha=0.2, gamma=0.8, weighting=weighting, value_from=value_from),
+        Objective(divergence=divergence, alpha=0.2, gamma=0.8, weighting=weighting, value_from=value_from),
         id=f"{divergence}-{weighting}-{value_from}",
     )
     for divergence in core.DIVERGENCES
@@ -39,7 +39,9 @@ def everything_imitated(trajectories):
 
 def normaliser_of(data, model):
     length = data.taken.sum().item() / len(data.taken)
-    return Normaliser(len(data.taken), length, length, model.taken.sum().item())
+    return Normaliser(
+        trajectories=len(data.taken), length=length, cloned=length, model_transitions=model.taken.sum().item()
+    )
 
 
 # --------------------------------------------------------------------------------------------------
@@ -102,11 +104,11 @@ def test_objective_is_the_sum_method_writes(objective, imitate):
 
 
 def test_chi2_mixture_splits_its_quadratic_by_c_and_beta():
-    objective = Objective("chi2_mixture", c=0.6, beta_mix=0.3)
+    objective = Objective(divergence="chi2_mixture", c=0.6, beta_mix=0.3)
     r = torch.tensor(2.0)
     assert objective.phi(r).item() == pytest.approx(2 - 0.6 * 0.3 * 4)
     assert objective.rollout_penalty == pytest.approx(0.6 * 0.7)
-    assert all(Objective(name).rollout_penalty == 0 for name in core.DIVERGENCES if name != "chi2_mixture")
+    assert all(Objective(divergence=name).rollout_penalty == 0 for name in core.DIVERGENCES if name != "chi2_mixture")
 
 
 def test_cloning_and_unlikelihood_are_the_sums_they_name():
@@ -146,16 +148,16 @@ def test_without_divergence_sequence_match_is_behavioural_cloning(imitate):
     normaliser = normaliser_of(data, model)
 
     cloning = -discounted_log_likelihood(data, 0.8) / normaliser.data
-    discounted = core.sequence_match(data, model, Objective("mle", gamma=0.8), normaliser)
+    discounted = core.sequence_match(data, model, Objective(divergence="mle", gamma=0.8), normaliser)
     torch.testing.assert_close(gradient(discounted, logits), gradient(cloning, logits))
     torch.testing.assert_close(discounted, cloning)
     # Half of the bracket on rollouts: the same only if they start where the data do, and no trajectory was cut off.
     whole = [replace(scores, ended=torch.ones_like(scores.ended)) for scores in (data, model)]
-    halves = core.sequence_match(*whole, Objective("mle", gamma=0.8, value_from="both"), normaliser)
+    halves = core.sequence_match(*whole, Objective(divergence="mle", gamma=0.8, value_from="both"), normaliser)
     torch.testing.assert_close(gradient(halves, logits), gradient(cloning, logits))
 
     # Uniform weights do not telescope: the value terms cancel only on the same trajectories.
-    uniform = Objective("mle", gamma=0.8, weighting="uniform", value_from="both")
+    uniform = Objective(divergence="mle", gamma=0.8, weighting="uniform", value_from="both")
     same = core.sequence_match(data, data, uniform, normaliser_of(data, data))
     cloning = core.behavioural_cloning(data) / normaliser.data
     torch.testing.assert_close(gradient(same, logits), gradient(cloning, logits))
@@ -180,10 +182,18 @@ def test_the_bracket_from_data_is_cloning_on_every_batch_of_unrelated_prompts():
         expected = torch.autograd.grad(cloning, tables, retain_graph=True)[0]
 
         def error(value_from):
-            loss = core.sequence_match(data, model, Objective("mle", gamma=0.8, value_from=value_from), normaliser)  # noqa: B023
+            objective = Objective(divergence="mle", gamma=0.8, value_from=value_from)
+            loss = core.sequence_match(data, model, objective, normaliser)  # noqa: B023
             return (torch.autograd.grad(loss, tables, retain_graph=True)[0] - expected).abs().max()  # noqa: B023
 
         assert error("data") < 1e-6 and error("both") > 1e-3
+
+
+@pytest.mark.parametrize("made", [Trajectory, core.Inputs, StateIndex, core.Scores, Objective, Normaliser])
+def test_a_value_without_its_name_is_refused(made):
+    """Fields have changed their meaning before: then a caller must fail, and not train by other numbers."""
+    with pytest.raises(TypeError, match="takes 1 positional argument"):
+        made(1)
 
 
 def test_uniform_weights_need_both_halves():
@@ -197,12 +207,12 @@ def test_value_terms_of_a_shared_prompt_cancel():
     data, model = (
         replace(scores, ended=torch.ones_like(scores.ended)) for scores in (score(logits, data), score(logits, model))
     )
-    objective = Objective("chi2", alpha=0.2, gamma=0.8, value_from="both")
+    objective = Objective(divergence="chi2", alpha=0.2, gamma=0.8, value_from="both")
     bracket = core.rollout_objective(model, objective)
     torch.testing.assert_close(gradient(bracket, logits), gradient(-data.value[:, 0].sum() / 2, logits))
     # So plain divergences learn the same from any rollouts; only the mixture's penalty reads them.
     for name in core.DIVERGENCES:
-        objective = Objective(name, alpha=0.2, gamma=0.8, value_from="both")
+        objective = Objective(divergence=name, alpha=0.2, gamma=0.8, value_from="both")
         rolled = core.sequence_match(data, model, objective, normaliser_of(data, model))
         cloned = core.sequence_match(data, data, objective, normaliser_of(data, data))
         same = torch.allclose(gradient(rolled, logits), gradient(cloned, logits), atol=1e-12)
@@ -235,13 +245,18 @@ def test_prompts_are_trajectories_of_their_own():
         assert index.taken[b].sum() == n and index.action[b, :n].tolist() == list(row.prompt[1:])
         for encoded_inputs in (inputs, copies):
             assert encoded_inputs.token[b, index.state[b, : n + 1]].tolist() == list(row.prompt)
-    assert index.at_prompt(BKSPC)[:, 0].all() and not index.at_prompt(BKSPC)[:, 1:][index.taken].any()
+    logits = torch.randn(*inputs.token.shape, BKSPC + 1)
+    ruled_out = logits.index_fill(2, torch.tensor(BKSPC), -torch.inf)
+    torch.testing.assert_close(score(logits, index).value, score(ruled_out, index).value)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_prompt_positions_are_in_no_sum(objective):
     prompt = [1, 3, 4, 5]
-    row = [Trajectory(prompt, [6, BKSPC, 7, 2], [False, True, True, True]), Trajectory(prompt, [3, 2], [True, True])]
+    row = [
+        Trajectory(prompt=prompt, actions=[6, BKSPC, 7, 2], imitated=[False, True, True, True]),
+        Trajectory(prompt=prompt, actions=[3, 2], imitated=[True, True]),
+    ]
     inputs, batches = state_tree([row], BKSPC)
     logits = torch.randn(*inputs.token.shape, BKSPC + 1, requires_grad=True)
     data, model = (score(logits, trajectories) for trajectories in batches)
@@ -320,7 +335,7 @@ def test_scores_of_half_precision_logits_are_float32(dtype):
 
 @given(st.lists(st.lists(st.integers(0, 2), max_size=12), min_size=1, max_size=3), st.integers(1, 4))
 def test_repeated_ngrams_is_the_naive_loop(rows, n):
-    actions = [Trajectory([1], row, [True] * len(row)) for row in rows]
+    actions = [Trajectory(prompt=[1], actions=row, imitated=[True] * len(row)) for row in rows]
     [trajectories] = state_tree([[row] for row in actions], BKSPC)[1]
     longest = max(map(len, rows))
     expected = [[False] * longest for _ in rows]
@@ -339,6 +354,10 @@ def test_padding_repeats_nothing():
     taken = torch.tensor([[True, True, False, False]])
     ended = torch.tensor([False])
     trajectories = StateIndex(
-        torch.zeros(1, 5, dtype=torch.long), torch.zeros(1, 4, dtype=torch.long), taken, taken, ended
+        state=torch.zeros(1, 5, dtype=torch.long),
+        action=torch.zeros(1, 4, dtype=torch.long),
+        taken=taken,
+        imitated=taken,
+        ended=ended,
     )
     assert core.repeated_ngrams(trajectories, 1).tolist() == [[False, True, False, False]]

@@ -1,7 +1,9 @@
 """Pairs out of pages of the same structure."""
 
+import random
 import subprocess
 import sys
+import time
 
 import pytest
 from support.experiment import SOURCE
@@ -61,3 +63,36 @@ def test_no_pairs_are_one_sentence(tmp_path):
         extract_pairs(tmp_path, ("en/*", "fr/*"))
     with pytest.raises(UserError, match="name two patterns of pages in inside"):
         extract_pairs(tmp_path, ("en/*",))
+
+
+MANY = 100_000
+HOSTILE = {
+    "nested": "<div>" * MANY,
+    "unread": "<pre>" * MANY + "x<b>" * MANY,
+    "ends of what is not open": "<p>" * MANY + "</li>" * MANY,
+    **{f"{tag} without an end": tag * MANY for tag in ("<", "<a", "</", "<!--", "<a b='", "<!x", "<?", "&", "<![x")},
+}
+
+
+@pytest.mark.parametrize("page", HOSTILE.values(), ids=HOSTILE)
+def test_every_page_is_read_in_linear_time(page):
+    """Some took minutes: open elements were looked through, unfinished ones searched for again and again."""
+    start = time.process_time()
+    texts_of(page)
+    assert time.process_time() - start < 15
+
+
+def test_a_declaration_that_nobody_knows_is_a_comment():
+    assert texts_of("<p>one <![if IE]>two<![endif]></p><p>three</p>") == [("p.", "one two"), ("p.", "three")]
+    assert texts_of("<p>one</p><![") == [("p.", "one")]
+
+
+def test_long_paragraphs_are_compared_in_linear_time(tmp_path):
+    draw = random.Random(0)
+    first, second = ([" ".join(draw.choice(words) for _ in range(20_000))] for words in ("ab", "cd"))
+    english = {"a.html": f"<p>{first[0]}</p>", "b.html": f"<p>{first[0]}</p>"}
+    french = {"a.html": f"<p>{second[0]}</p>", "b.html": f"<p>{first[0][::-1]}</p>"}
+    start = time.process_time()
+    pairs, left_out = extract_pairs(pages(tmp_path, en=english, fr=french), ("en/*.html", "fr/*.html"))
+    assert pairs == [(first[0], second[0])] and left_out["untranslated texts"] == 1
+    assert time.process_time() - start < 15

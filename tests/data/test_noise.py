@@ -94,8 +94,10 @@ def test_a_mistake_is_as_long_as_the_setting_says(run):
             assert mistake.wrong == list(range(10 + first, 10 + first + length))  # each is wrong at a place of its own
             assert length <= len(completion) - first and (run != "all" or length == len(completion) - first)
             lengths += [length] * (first == 0)
-        actions, imitated = with_mistakes(completion, mistakes, BKSPC)
+        actions, imitated = with_mistakes(completion, mistakes, BKSPC, deletions=1 + i % 3)
         assert live_tokens([1], actions, BKSPC) == completion
+        assert max(actions) <= BKSPC + i % 3
+        assert sum(a >= BKSPC for a in actions) == sum(-(-len(m.wrong) // (1 + i % 3)) for m in mistakes)
         wrong = [token for mistake in mistakes for token in mistake.wrong]
         assert [a for a, kept in zip(actions, imitated, strict=True) if not kept] == wrong
     if run != "all":

@@ -21,12 +21,13 @@ from sequencematch.config.load import load_config
 from sequencematch.data import documents, pairs, sources
 from sequencematch.data.documents import read_documents
 from sequencematch.data.pairs import read_pairs
-from sequencematch.data.sources import LONGEST_LINE, SMALL
+from sequencematch.data.sources import LONGEST_LINE
 from sequencematch.data.splits import make_splits
 from sequencematch.errors import UserError
 from sequencematch.settings.data import Dataset, Source, Text, Translation
 from sequencematch.store.code_digest import import_closure
 from sequencematch.store.datasets import load
+from sequencematch.store.files import SMALL
 
 PAIRS = [(f"sentence {i}, “quoted”", f"phrase {i} à l'été") for i in range(30)]
 TEXTS = [f"Title {i}\n\nWhat document {i} says, naïvely." for i in range(12)]
@@ -299,7 +300,7 @@ def test_a_pipe_and_a_device_are_refused_at_once(tmp_path, name):
 def test_files_without_end_are_refused_when_they_have_grown_too_much(tmp_path, monkeypatch):
     assert LONGEST_LINE + SMALL < 2**29, "what is read before a file is refused fits any machine"
     monkeypatch.setattr(sources, "LONGEST_LINE", 2**16)
-    monkeypatch.setattr(sources, "SMALL", 2**16)
+    monkeypatch.setattr("sequencematch.store.files.SMALL", 2**16)
     with (tmp_path / "a.txt").open("wb") as sparse:
         sparse.truncate(2**40)
     with pytest.raises(UserError, match="a.txt, line 1: it has more than 65,536 bytes, so this is not a text file"):

@@ -23,7 +23,7 @@ from sequencematch.data.tokenizer import (
     train_tokenizer,
 )
 from sequencematch.errors import UserError
-from sequencematch.evaluation.completions import disturbances
+from sequencematch.evaluation.completions import perturbations
 from sequencematch.settings.data import Arithmetic, Translation
 
 ALPHABET = string.ascii_letters + string.digits + string.punctuation + " \n\té"
@@ -265,7 +265,7 @@ def test_noise_writes_neither_special_tokens_nor_ids_without_a_token(tmp_path):
     for kind in ("random", "unigram"):
         (weights,) = KINDS[kind](tokenizer, [example, Example([0], [1, 7], 10, "")])([example])
         assert set(weights[0].nonzero()[0]) <= {2, 3, 7} and weights.shape == (3, 8)
-    assert disturbances([example], "random", tokenizer) == [[2, 3, 7]]
+    assert perturbations([example], "random", tokenizer) == [[2, 3, 7]]
 
 
 def without_tokenizer(folder):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.token_mdp import ABSORBING, LEGAL, NEXT, STATES, occupancy, policy_of, random_table
+from support.token_mdp import ABSORBING, STATES, TokenMDP, policy_of
 
 from sequencematch.results.paper import read_reported
 
@@ -25,11 +25,12 @@ def test_c1_occupancies_need_their_initial_state():
     """rho(s) = (1 - gamma) P_0(s) + gamma sum rho(s', a') P(s|s', a'); C.1 prints it without the first term."""
     torch.manual_seed(0)
     gamma, start = 0.8, torch.eye(len(STATES), dtype=torch.float64)[0]
-    table = random_table().double()
-    rho = (1 - gamma) * occupancy(policy_of(table.float()), gamma).double()
+    mdp = TokenMDP(deletions=1)
+    table = mdp.random_table().double()
+    rho = (1 - gamma) * mdp.occupancy(policy_of(table.float()), gamma).double()
     arriving = torch.zeros(len(STATES), dtype=torch.float64)
-    for s, a in LEGAL.nonzero():
-        arriving[NEXT[s, a]] += rho[s, a]
+    for s, a in mdp.legal.nonzero():
+        arriving[mdp.next[s, a]] += rho[s, a]
     assert rho.sum().item() == pytest.approx(1, abs=1e-5) and ABSORBING.any()
     torch.testing.assert_close(rho.sum(1), (1 - gamma) * start + gamma * arriving, atol=1e-6, rtol=0)
     assert (rho.sum(1) - gamma * arriving).abs().max() > 0.1

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,10 @@ import pytest
 from sequencematch.config.experiment import DEFAULT_SCALE
 from sequencematch.config.load import load_config
 from sequencematch.errors import UserError
-from sequencematch.results.answers import answers, differences
-from sequencematch.results.cost_readme import costs_in_short
+from sequencematch.results.estimates import Effect, Estimate, Place
 from sequencematch.results.forest import PRETRAINED, kept_results
-from sequencematch.results.quoted import NUMBER, with_map
-from sequencematch.results.readme import in_short, scale_in_short
+from sequencematch.results.quoted import quote_map, with_numbers
+from sequencematch.results.readme import answers, costs_in_short, differences, in_short, scale_in_short
 from sequencematch.store.files import read_csv
 
 ROOT = Path(__file__).parents[2]
@@ -47,7 +47,7 @@ def test_the_documents_show_the_kept_tables(monkeypatch):
     for begin, end, text in (
         (BEGIN, END, in_short(KEPT, DEFAULT_SCALE)),
         (ANSWERS_BEGIN, ANSWERS_END, bullets),
-        (DIFFERENCES_BEGIN, DIFFERENCES_END, differences(everything).markdown() + "\n"),
+        (DIFFERENCES_BEGIN, DIFFERENCES_END, f"{differences(everything)}\n"),
         (PRETRAINED_BEGIN, PRETRAINED_END, scale_in_short(KEPT / PRETRAINED)),
         (COSTS_BEGIN, COSTS_END, costs_in_short(KEPT, DEFAULT_SCALE)),
     ):
@@ -100,26 +100,31 @@ def test_the_starts_of_the_row_of_bkspc_are_those_that_were_measured():
 
 
 def test_the_page_of_the_map_says_what_the_kept_map_says():
-    """Every number of its prose names its place on the map, and stands there."""
-    text = (ROOT / "docs/map.md").read_text()
-    assert with_map(text, KEPT / "map") == text
-    prose = re.sub(r"<!-- map: make reference -->.*<!-- end of map -->|```.*?```", "", text, flags=re.S)
-    assert len(NUMBER.findall(prose)) > 10
-    rest = re.sub(r"<!--.*?-->", "", NUMBER.sub("", prose))
-    assert not re.findall(r"(?<![\w.])[+-]\d|points? (?:above|below)", rest), "a difference without its place"
+    """Every number of its prose stands on the map, where docs/map_numbers.csv says."""
+    page, numbers = ROOT / "docs/map.md", ROOT / "docs/map_numbers.csv"
+    for file, text in quote_map(page, numbers, KEPT / "map").items():
+        assert file.read_text() == text
+    prose = re.sub(r"<!-- map: make reference -->.*<!-- end of map -->|```.*?```", "", page.read_text(), flags=re.S)
+    assert "<!--" not in prose
+    signed = Counter(re.findall(r"(?<![\w.])[+-]\d+\.\d", prose))
+    placed = Counter(row["number"].strip("*") for row in read_csv(numbers))
+    assert signed.total() > 10 and not signed - placed, "a difference without its place"
 
 
-def test_numbers_of_the_map_follow_it(tmp_path):
-    (tmp_path / "map.md").write_text("# Title\n\nCaption.\n\n## At a glance\n\nWords.\n\n| a |\n\n## An axis\n\nx\n")
-    values = {"sm": "70.06,", "sm_minus_mle": "3.94,0.01", "sm_minus_bc": "0.2,0.5"}
-    lines = [f"eta,0.2,sampled,{quantity},{value}" for quantity, value in values.items()]
-    (tmp_path / "map.csv").write_text("\n".join(["axis,at,reading,quantity,mean,p_corrected", *lines, ""]))
-    begin, end = "<!-- map: make reference -->", "<!-- end of map -->"
-    places = [f"<!--eta/0.2/sampled/{quantity}-->" for quantity in ("sm", "sm_minus_mle", "sm_minus_bc")]
-    first = "SM has 1{}, -5.5{} so, **0.2**{}.".format(*places)
-    text = f"{first}\n{begin}\nold\n{end}\nLast.\n"
-    found = with_map(text, tmp_path)
-    assert found.startswith("SM has 70.1{}, **+3.9**{} so, +0.2{}.\n".format(*places))
-    assert found.endswith(f"{begin}\nCaption.\n\nWords.\n\n| a |\n{end}\nLast.\n")
+def test_numbers_of_the_map_follow_it():
+    where, other = Place("mul", "sm", 0.2, "sampled"), Place("mul", "mle", 0.0, "sampled")
+    found = {
+        "sm": Estimate(70.06, where=where, quantity="points"),
+        "sm_minus_mle": Estimate(3.94, where=where, quantity="points", against=other, p_adjusted=0.01),
+        "sm_minus_bc": Estimate(0.2, where=where, quantity="points", against=other, p_adjusted=0.5),
+    }
+    effects = [Effect("eta", "0.2", "sampled", "sampled", name, estimate, {}) for name, estimate in found.items()]
+    place = {"axis": "eta", "at": "0.2", "reading": "sampled"}
+    rows = [place | {"number": n, "quantity": q} for n, q in zip(("1", "-5.5", "**0.2**"), found, strict=True)]
+    text, written = with_numbers("SM has 1.5, or 1, -5.5 so, **0.2**. 1", rows, effects)
+    assert text == "SM has 1.5, or 70.1, **+3.9** so, +0.2. 1"
+    assert [row["number"] for row in written] == ["70.1", "**+3.9**", "+0.2"]
+    with pytest.raises(UserError, match="docs/map.md has no '1' .eta/0.2/sampled/sm. where docs/map_numbers.csv has"):
+        with_numbers("SM has 1.5.", rows, effects)
     with pytest.raises(UserError, match="names a place that is not on the map: eta/0.3/sampled/sm"):
-        with_map("1<!--eta/0.3/sampled/sm-->", tmp_path)
+        with_numbers("1", [rows[0] | {"at": "0.3"}], effects)

@@ -12,7 +12,7 @@ from sequencematch import core
 from sequencematch.core import Trajectory
 from sequencematch.data.examples import Example, columns
 from sequencematch.data.tokenizer import train_byte_tokenizer
-from sequencematch.evaluation.completions import attempts, choose, complete, disturbances
+from sequencematch.evaluation.completions import attempts, choose, complete, perturbations
 from sequencematch.evaluation.damaged_prompts import show
 from sequencematch.evaluation.repair import answers, repair
 from sequencematch.sampling.decoding import Decoding
@@ -146,11 +146,11 @@ def test_a_passage_is_cut_to_the_length_of_the_real_one(run):
     assert seen >= {(True, True), (True, False), (False, False)}
 
 
-def test_disturbances_are_digits_of_the_base_or_ordinary_tokens(run):
+def test_perturbations_are_digits_of_the_base_or_ordinary_tokens(run):
     tokenizer = run[3]
     examples = [Example([1], [3], base, "") for base in (2, 10)]
-    assert [tokenizer.decode(ids) for ids in disturbances(examples, "task", tokenizer)] == ["01", "0123456789"]
-    ordinary, _ = disturbances(examples, "model", tokenizer)
+    assert [tokenizer.decode(ids) for ids in perturbations(examples, "task", tokenizer)] == ["01", "0123456789"]
+    ordinary, _ = perturbations(examples, "model", tokenizer)
     assert ordinary == [t for t in range(tokenizer.size) if t not in tokenizer.special_ids.values()]
 
 
@@ -161,13 +161,17 @@ def test_disturbances_are_digits_of_the_base_or_ordinary_tokens(run):
 def test_answers_are_those_of_every_state_alone(run, batch):
     policy, bkspc = run[0], run[0].bkspc
     corrupted = [
-        Trajectory([1, 5], [3, bkspc, 4, 6, bkspc, 7], [False, True, True, False, True, True]),
-        Trajectory([1], [8, bkspc, 2], [False, True, True]),  # one token: no clean state
-        Trajectory([1, 5, 6], [9, bkspc, 3, 4, bkspc, 4, 5], [False, True, True, False, True, True, True]),
+        Trajectory(prompt=[1, 5], actions=[3, bkspc, 4, 6, bkspc, 7], imitated=[False, True, True, False, True, True]),
+        Trajectory(prompt=[1], actions=[8, bkspc, 2], imitated=[False, True, True]),  # one token: no clean state
+        Trajectory(
+            prompt=[1, 5, 6],
+            actions=[9, bkspc, 3, 4, bkspc, 4, 5],
+            imitated=[False, True, True, False, True, True, True],
+        ),
     ]
 
     def p(*text):
-        inputs, _ = core.state_tree([[Trajectory(text, [], [])]], bkspc)
+        inputs, _ = core.state_tree([[Trajectory(prompt=text, actions=[], imitated=[])]], bkspc)
         with torch.no_grad():
             return policy(inputs)[0, -1].softmax(-1)[bkspc].item()
 

@@ -120,7 +120,9 @@ def test_a_run_is_judged_by_its_live_text_up_to_the_real_length(policy):
     short = judged["decodings"]["bkspc_masked"]
     assert short["entropy"]["1"] <= math.log(2) + 1e-9 and short["perplexity"] != reference["perplexity"]
     # The run's own NLL: log pi renormalised over the tokens, without <bkspc>.
-    inputs, (batch,) = core.state_tree([[core.Trajectory(prompts[0], real[0], [True] * len(real[0]))]], bkspc)
+    inputs, (batch,) = core.state_tree(
+        [[core.Trajectory(prompt=prompts[0], actions=real[0], imitated=[True] * len(real[0]))]], bkspc
+    )
     with torch.no_grad():
         log_p = run(inputs)[0, batch.state[0, :-1], :-1].log_softmax(-1)
     own = -log_p[range(len(real[0])), real[0]].mean().item()

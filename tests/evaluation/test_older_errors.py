@@ -1,5 +1,6 @@
 """Errors that are older than one token: what is forced, what counts as taken back, and what a rule can see."""
 
+import numpy as np
 import pytest
 import torch
 from support.tiny import BOS, EOS, a_policy
@@ -51,6 +52,31 @@ def test_depths_and_decodings(examples):
     assert any(by_rule["0"]["taken_back"]) and not any(by_rule["1"]["taken_back"] + by_rule["3"]["taken_back"])
 
 
+def test_the_rule_for_every_live_token_deletes_older_errors_too(examples):
+    """At any depth, the wrong tokens that the rule for the last token deletes at once: the others were likely."""
+    names = ("greedy+takeback_ratio=0.3", "greedy+takeback_any_ratio=0.3")
+    settings = SETTINGS.model_copy(update={"error_decodings": names})
+    policy = a_policy(backspace=False)
+    last, of_any = older_errors(policy, examples, examples, "arithmetic", "random", settings, 1, Tokens).values()
+    at_once = dict(zip(last["0"]["example"], last["0"]["taken_back"], strict=True))
+    assert 0 < sum(at_once.values()) < len(at_once)
+    for measured in of_any.values():
+        assert measured["taken_back"] == [at_once[i] for i in measured["example"]]
+
+
+def test_likely_errors_come_from_the_proposer(examples, monkeypatch, tmp_path):
+    def proposed(tokenizer, proposer):
+        assert proposer == tmp_path
+        return lambda batch: [np.eye(12)[[7] * len(e.completion)] for e in batch]
+
+    monkeypatch.setattr(module, "model_noise", proposed)
+    settings = SETTINGS.model_copy(update={"error_kind": "model"})
+    asked, real = [], module.sample
+    monkeypatch.setattr(module, "sample", lambda *a, **o: asked.append(o["forced"]) or real(*a, **o))
+    older_errors(a_policy(), examples, examples, "arithmetic", "random", settings, 1, Tokens, tmp_path)
+    assert all(row[0] == 7 for forced in asked for row in forced)
+
+
 def test_a_policy_without_bkspc_has_its_rule_alone(examples):
     policy = a_policy(backspace=False)
     found = older_errors(policy, examples, examples, "text", "random", SETTINGS, 1, Tokens)
@@ -69,18 +95,18 @@ def test_taken_back_means_that_the_first_token_was_removed():
 
 
 @torch.no_grad()
-def test_the_tokens_in_between_are_greedy_and_never_bkspc(examples):
+def test_the_tokens_in_between_are_greedy_and_never_bkspc_and_do_not_count_as_written(examples, monkeypatch):
     policy, seen = a_policy(), []
-    real = module.sample
 
     def recorded(*arguments, **options):
-        seen.append(options["forced"])
-        return real(*arguments, **options)
+        drawn = sample(*arguments, **options)
+        seen.append((options["forced"], drawn[0]))
+        return drawn
 
-    module.sample = recorded
-    try:
-        older_errors(policy, examples, examples, "arithmetic", "random", SETTINGS, 1, Tokens)
-    finally:
-        module.sample = real
-    assert all(12 not in actions for forced in seen for actions in forced)
-    assert {len(actions) for actions in seen[-1]} == {4}
+    monkeypatch.setattr(module, "sample", recorded)
+    found = older_errors(policy, examples, examples, "arithmetic", "random", SETTINGS, 1, Tokens)
+    assert all(12 not in actions for forced, _ in seen for actions in forced)
+    measured = [one for by_depth in found.values() for one in by_depth.values()]
+    for one, (forced, rollouts) in zip(measured, seen[1:], strict=True):
+        own = [r.actions[len(first) :] for r, first in zip(rollouts, forced, strict=True)]
+        assert one["pushes"] == [sum(action != 12 for action in actions) for actions in own]

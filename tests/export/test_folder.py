@@ -18,11 +18,12 @@ from transformers.dynamic_module_utils import get_class_from_dynamic_module
 from sequencematch import core
 from sequencematch.core import Trajectory
 from sequencematch.data.pairs import columns
+from sequencematch.data.tokenizer import pretrained_tokenizer
 from sequencematch.errors import UserError
 from sequencematch.export import custom_generate, folder
 from sequencematch.export.folder import export_model
 from sequencematch.export.prompts import MARKERS, as_trained
-from sequencematch.model.build import load_policy
+from sequencematch.model.build import load_policy, new_policy, save_policy
 from sequencematch.sampling.rollout import Decoding, eos_ids, sample
 from sequencematch.seeding import uniforms
 from sequencematch.settings.model import Model
@@ -54,7 +55,7 @@ def loaded(exported):
 
 def training_logits(policy, ids):
     """Logits [L, A] of the training model at every token of a text, and what its offset head adds [L, 1]."""
-    inputs, _ = core.state_tree([[Trajectory(ids, [], [])]], policy.bkspc)
+    inputs, _ = core.state_tree([[Trajectory(prompt=ids, actions=[], imitated=[])]], policy.bkspc)
     with torch.no_grad():
         hidden = policy.encode(inputs)
         scaled = (inputs.position.float() / policy.context)[..., None]
@@ -342,6 +343,38 @@ def test_adapters_are_exported_for_peft(tmp_path, base):
     )
     assert (output.actions == 64).any()
     assert not list((tmp_path / "out").glob("model*.safetensors"))
+
+
+def test_adapters_on_experts_are_exported_for_peft(tmp_path):
+    """Experts are parameters of one module, which peft names in the adapter's configuration."""
+    from peft import AutoPeftModelForCausalLM
+    from transformers import MixtralConfig, MixtralForCausalLM
+
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+    experts = {"num_key_value_heads": 2, "num_local_experts": 2, "num_experts_per_tok": 1}
+    config = MixtralConfig(
+        vocab_size=64, max_position_embeddings=64, bos_token_id=1, eos_token_id=2, **sizes, **experts
+    )
+    MixtralForCausalLM(config).save_pretrained(tmp_path / "base")
+    policy, tokenizer = adapted(tmp_path / "lora", str(tmp_path / "base"))
+    export_model(tmp_path / "lora", tmp_path / "out", form="adapter")
+    model = AutoPeftModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert_same_policy(policy, model, tokenizer.prompt(PROMPTS[0]))
+
+
+def test_an_exported_folder_is_a_source_with_the_bkspc_that_it_has_learned(tmp_path, exported):
+    """As ``model.source`` of the pipeline: tokenizer, policy and saved policy are those of the exported model."""
+    policy, tokenizer, folder = exported
+    again = pretrained_tokenizer(str(folder))
+    assert (again.bkspc, again.ordinary_ids) == (policy.bkspc, tokenizer.ordinary_ids)
+    assert [again.prompt(text) for text in PROMPTS] == [tokenizer.prompt(text) for text in PROMPTS]
+    model = Model(source=str(folder))
+    learned = new_policy(model, again.size, again.special_ids, backspace=False, seed=5)
+    assert learned.has_learned and torch.equal(learned.bkspc_row, policy.bkspc_row)
+    save_policy(learned, model, tmp_path)
+    logits, _ = training_logits(policy, tokenizer.prompt(PROMPTS[0]))
+    found, _ = training_logits(load_policy(tmp_path, backspace=True)[0], tokenizer.prompt(PROMPTS[0]))
+    torch.testing.assert_close(found, logits)
 
 
 def test_bad_exports_are_refused_in_a_sentence(tmp_path):

@@ -26,7 +26,7 @@ from sequencematch.errors import UserError
 from sequencematch.evaluation.judging import read_actions
 from sequencematch.export.target import check_target, write_manifest
 from sequencematch.model.build import load_policy
-from sequencematch.results.cells import STATISTICS, csv_text, read_table
+from sequencematch.results.estimates import STATISTICS, csv_text, read_table
 from sequencematch.results.measured import read_measured
 from sequencematch.results.metrics import read_budget, read_judged, read_older_errors, read_repair, read_samples
 from sequencematch.results.metrics_file import read_metrics

@@ -99,7 +99,7 @@ def test_trap_repeating_positions_without_a_mask_are_taken_for_packing(implement
     token = torch.tensor([[1, 3, 4, 5, 6, 7]])
     position = torch.tensor([[0, 1, 2, 1, 2, 3]])
     causal = torch.ones(1, 6, 6).tril().bool()
-    ours = hidden_states(lm, Inputs(token, position, mask=causal))
+    ours = hidden_states(lm, Inputs(token=token, position=position, mask=causal))
     trapped = lm.get_decoder()(input_ids=token, position_ids=position, use_cache=False).last_hidden_state
     torch.testing.assert_close(trapped[:, :3], ours[:, :3], **TOLERANCE)
     assert (trapped[:, 3:] - ours[:, 3:]).abs().amax(-1).min() > 0.1
@@ -221,7 +221,7 @@ def pairs(blocks):
 
 def test_blocks_attend_without_a_mask_where_nothing_is_deleted():
     """Prompt and data are causal; the rollout is so too, and sees all of the prompt and nothing of the data."""
-    row = [Trajectory([3] * 16, [4] * n, [True] * n) for n in (20, 30)]
+    row = [Trajectory(prompt=[3] * 16, actions=[4] * n, imitated=[True] * n) for n in (20, 30)]
     calls = Blocks(state_tree([row], BKSPC)[0].end, 8).calls
     assert [(c.queries, c.keys, c.causal, c.mask) for c in calls] == [
         (slice(0, 36), slice(0, 36), True, None),
@@ -237,7 +237,7 @@ def noised(length):
     def actions():
         return [a for _ in range(length) for a in ([3, BKSPC, 4] if rng.random() < 0.2 else [4])]
 
-    row = [Trajectory([1] * 8, taken, [True] * len(taken)) for taken in (actions(), actions())]
+    row = [Trajectory(prompt=[1] * 8, actions=taken, imitated=[True] * len(taken)) for taken in (actions(), actions())]
     return state_tree([row], BKSPC)[0]
 
 
@@ -290,7 +290,7 @@ def test_live_nodes_first_leaves_most_blocks_whole():
     """A noised sequence: one node in six is dead, so that in push order no block of the triangle would be whole."""
     rng = random.Random(0)
     actions = [a for _ in range(400) for a in ([3, BKSPC, 4] if rng.random() < 0.2 else [4])]
-    inputs, _ = state_tree([[Trajectory([1], actions, [True] * len(actions))]], BKSPC)
+    inputs, _ = state_tree([[Trajectory(prompt=[1], actions=actions, imitated=[True] * len(actions))]], BKSPC)
     mask = Flex(inputs.end, 16).block_mask
     whole, partial = mask.full_kv_num_blocks.sum().item(), mask.kv_num_blocks.sum().item()
     assert whole > 2 * partial
@@ -327,7 +327,7 @@ def test_flex_compiled_attends_as_defined_forward_and_backward(key_heads):
 
 def test_what_is_chosen():
     """Causal without deletions whatever the length; one call where rows are short; blocks where they are long."""
-    data = [[Trajectory([1, 3], [4] * n, [True] * n)] for n in (5, 9)]
+    data = [[Trajectory(prompt=[1, 3], actions=[4] * n, imitated=[True] * n)] for n in (5, 9)]
     assert choose_kernel(state_tree(data, BKSPC)[0], torch.float32) == Whole(None)
     short, long = encoded(0), encoded(0, longest=400)
     assert choose_kernel(short, torch.float32).mask is not None
@@ -336,7 +336,7 @@ def test_what_is_chosen():
 
 
 def test_causal_attention_is_the_tree_of_data_without_deletions():
-    rows = [[Trajectory([1, 3], [4, 5, 6, 3][:n], [True] * n)] for n in (4, 2)]
+    rows = [[Trajectory(prompt=[1, 3], actions=[4, 5, 6, 3][:n], imitated=[True] * n)] for n in (4, 2)]
     inputs, _ = state_tree(rows, BKSPC)
     found, expected = (hidden_states(network(kind), inputs) for kind in (STATE_TREE, "sdpa"))
     real = inputs.end > 0
@@ -366,7 +366,8 @@ def test_memory_for_the_mask_is_linear_in_length():
     """What is kept from the forward to the backward pass, but for queries, keys, values and outputs."""
     kept = {}
     for length in (512, 2048):
-        inputs = Inputs(*torch.zeros(2, 1, length, dtype=torch.long), end=torch.arange(1, length + 1)[None])
+        zeros = torch.zeros(1, length, dtype=torch.long)
+        inputs = Inputs(token=zeros, position=zeros, end=torch.arange(1, length + 1)[None])
         sizes = []
 
         def pack(tensor, sizes=sizes):

@@ -72,7 +72,10 @@ def test_a_window_counts_live_tokens(tmp_path, name):
     rollouts, counts = sample(policy, prompts, decoding, streams=range(3), batch=3)
     assert counts.pops > 10
     own = AutoModelForCausalLM.from_pretrained(source, attn_implementation="eager").eval()
-    rows = [[Trajectory(p, r.actions, [True] * len(r.actions))] for p, r in zip(prompts, rollouts, strict=True)]
+    rows = [
+        [Trajectory(prompt=p, actions=r.actions, imitated=[True] * len(r.actions))]
+        for p, r in zip(prompts, rollouts, strict=True)
+    ]
     inputs, (states,) = core.state_tree(rows, policy.bkspc)
     with torch.no_grad():
         tree = policy(inputs)
@@ -133,7 +136,9 @@ def test_what_depends_on_more_than_live_tokens_is_refused(tmp_path, kind, settin
 def test_training_draws_no_random_numbers(tmp_path, kind, settings):
     policy = loaded(a_folder(tmp_path, kind, **settings)).train()
     text = [1, *range(3, 30)]
-    inputs, _ = core.state_tree([[Trajectory(text, [3, policy.bkspc, 4], [True] * 3)]], policy.bkspc)
+    inputs, _ = core.state_tree(
+        [[Trajectory(prompt=text, actions=[3, policy.bkspc, 4], imitated=[True] * 3)]], policy.bkspc
+    )
     with torch.no_grad():
         assert torch.equal(policy(inputs), policy(inputs))
         torch.testing.assert_close(policy.train()(inputs), policy.eval()(inputs))
@@ -226,6 +231,6 @@ def test_adapters_of_experts_merge(tmp_path):
     for parameter in trained.values():
         parameter.add_(0.1 * torch.randn_like(parameter))
     text = torch.tensor([[1, 5, 6, 7, 8, 30]])
-    inputs = core.Inputs(text, torch.arange(6)[None], end=torch.full((1, 6), 6))
+    inputs = core.Inputs(token=text, position=torch.arange(6)[None], end=torch.full((1, 6), 6))
     expected = policy(inputs)[..., :-1].log_softmax(-1)
     torch.testing.assert_close(merged(policy)(input_ids=text).logits.log_softmax(-1), expected, rtol=0, atol=1e-4)

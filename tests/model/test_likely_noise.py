@@ -42,7 +42,9 @@ def test_wrong_tokens_are_what_the_policy_finds_likely(policy_folder):
         for position, true in enumerate(example.completion):
             # The state on its own: no batch, no padding, no tree.
             state = torch.tensor([example.prompt + example.completion[:position]])
-            inputs = Inputs(state, torch.arange(state.shape[1])[None], end=torch.full_like(state, state.shape[1]))
+            inputs = Inputs(
+                token=state, position=torch.arange(state.shape[1])[None], end=torch.full_like(state, state.shape[1])
+            )
             with torch.no_grad():
                 logits = policy(inputs)[0, -1].double()
             struck = [*NEVER, true]

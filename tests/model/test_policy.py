@@ -49,6 +49,7 @@ def pretrained(tmp_path):
 def models(pretrained: str) -> dict[str, Model]:
     return {
         "scratch": SCRATCH,
+        "deletions": SCRATCH.model_copy(update={"deletions": 3}),
         "pretrained": Model(source=pretrained),
         "lora": Model(source=pretrained, lora_rank=2, gradient_checkpointing=True),
         "qlora": Model(source=pretrained, lora_rank=2, quantise="nf4"),
@@ -58,7 +59,7 @@ def models(pretrained: str) -> dict[str, Model]:
     }
 
 
-@pytest.mark.parametrize("kind", ["scratch", "pretrained", "lora", "qlora", "paper"])
+@pytest.mark.parametrize("kind", ["scratch", "deletions", "pretrained", "lora", "qlora", "paper"])
 def test_a_saved_policy_comes_back(tmp_path, pretrained, kind):
     model = models(pretrained)[kind]
     policy = randomised(new_policy(model, BKSPC, SPECIALS, backspace=True, seed=5)).eval()
@@ -103,7 +104,7 @@ def test_a_rollout_leaves_the_gradients_as_they_were(pretrained, kind):
     def gradients():
         policy.zero_grad()
         scored = score_rows(policy, rows)
-        normaliser = core.Normaliser(len(rows), 5.0, 5.0, 20)
+        normaliser = core.Normaliser(trajectories=len(rows), length=5.0, cloned=5.0, model_transitions=20)
         core.sequence_match(scored[0].scores, scored[1].scores, core.Objective(), normaliser).backward()
         return {name: p.grad.clone() for name, p in policy.named_parameters() if p.grad is not None}
 
@@ -182,7 +183,10 @@ def test_an_architecture_either_does_what_the_method_asks_or_is_refused(tmp_path
     prompts = [[BOS, 3, 4], [BOS]] * 4
     rollouts, counts = sample(policy, prompts, Decoding(12, bkspc_bias=2.0), streams=range(8), batch=4)
     assert counts.pops > 5
-    taken = [[core.Trajectory(p, r.actions, [True] * len(r.actions))] for p, r in zip(prompts, rollouts, strict=True)]
+    taken = [
+        [core.Trajectory(prompt=p, actions=r.actions, imitated=[True] * len(r.actions))]
+        for p, r in zip(prompts, rollouts, strict=True)
+    ]
     (scored,) = score_rows(policy.eval(), taken)
     for row, rollout in zip(scored.scores.log_policy.tolist(), rollouts, strict=True):
         assert row[: len(rollout.actions)] == pytest.approx(rollout.log_policy, abs=1e-4)

@@ -108,24 +108,28 @@ def test_each_state_is_projected_once():
     assert len(states.node) == (inputs.end > 0).sum() - inner
 
 
-@pytest.mark.parametrize("backspace", [True, False])
+@pytest.mark.parametrize(("backspace", "deletions"), [(True, 1), (True, 3), (False, 1)])
 @pytest.mark.parametrize("encode", ["state_tree", "algorithm_2"])
-def test_the_policys_scores_are_the_cores_of_its_logits(backspace, encode):
-    policy = tiny_policy()
+def test_the_policys_scores_are_the_cores_of_its_logits(backspace, deletions, encode):
+    policy = tiny_policy(deletions)
     policy.backspace = backspace
-    rows = [random_row(Random(seed)) for seed in range(4)]
+    rows = [random_row(Random(seed), deletions=deletions) for seed in range(4)]
     if not backspace:
         rows = [
-            [core.Trajectory(t.prompt, a := [x for x in t.actions if x != BKSPC], [True] * len(a)) for t in r]
+            [core.Trajectory(prompt=t.prompt, actions=a, imitated=[True] * len(a)) for t, a in without]
             for r in rows
+            for without in [[(t, [x for x in t.actions if x != BKSPC]) for t in r]]
         ]
     if encode == "state_tree":
         inputs, batches = core.state_tree(rows, BKSPC)
+        with_prompts = policy.score(inputs, [*batches, core.prompt_index(rows)])
+        for alone, beside in zip(policy.score(inputs, batches), with_prompts, strict=False):
+            torch.testing.assert_close(alone.value, beside.value)  # no token of a prompt can be deleted
     else:
         inputs, batch = core.algorithm_2([row[0] for row in rows], BKSPC)
         batches = [batch]
     results = []
-    for scores in (policy.score(inputs, batches), [core.score(policy(inputs), batch) for batch in batches]):
+    for scores in (policy.score(inputs, batches), [core.score(policy(inputs), b, deletions) for b in batches]):
         policy.zero_grad()
         sum(torch.where(s.taken, s.log_policy**2 + s.logit, 0.0).sum() + s.value.sum() for s in scores).backward()
         gradients = {name: p.grad.clone() for name, p in policy.named_parameters() if p.grad is not None}

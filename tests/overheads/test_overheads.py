@@ -24,11 +24,10 @@ from sequencematch.overheads.steps import (
     sample_recomputing,
     sample_rewinding,
 )
-from sequencematch.results.cost_cells import costs_csv
+from sequencematch.results.costs import masking_verdicts, measure_parts, measure_steps, parts_of, step_verdicts
+from sequencematch.results.estimates import costs_csv
 from sequencematch.results.measured import Measured, Value, read_measured, write_measured
 from sequencematch.results.paper import read_reported
-from sequencematch.results.parts_table import compare, masking_verdicts
-from sequencematch.results.steps_table import budgets, parts_of, summarise
 from sequencematch.sampling.decoding import Decoding
 from sequencematch.settings.losses import LOSSES
 from sequencematch.settings.model import Model
@@ -177,40 +176,42 @@ def measured(sm_step=(3.0, 6.0, 4.5), generation=16.0, objective=0.1):
 
 
 def test_ratios_are_taken_repeat_by_repeat_and_the_paper_s_stand_beside_them():
-    cells = {(c.row, c.quantity): c for c in summarise(measured(), read_reported(), "text_1024")}
+    cells = {(c.where.method, c.quantity): c for c in measure_steps(measured(), read_reported(), "text_1024")}
     ratio = cells["sm", "step_ratio"]
-    assert (ratio.median, ratio.low, ratio.high) == (3.0, 3.0, 3.0)  # though steps differ by a factor of two
-    assert ratio.paper == pytest.approx(5.3 / 1.5) and cells["sm", "amortised_ratio"].paper == pytest.approx(8.1 / 1.5)
-    assert cells["sm", "amortised"].median == 4.5 + 0.5
-    assert cells["sm", "amortised_ratio"].median == pytest.approx(4.5 / 1.5 + 0.5 / 1.5)
-    assert cells["sm", "token_floor"].median == 2 and cells["sm", "padding_share"].median == pytest.approx(10 / 210)
-    assert cells["mle", "amortised"].median == 1.5 and ("mle", "generation") not in cells
-    assert cells["sm_paper", "generation"].paper == 50 and cells["mle", "step"].paper == 1.5
-    arithmetic = {(c.row, c.quantity): c for c in summarise(measured(), read_reported(), "arithmetic")}
-    assert arithmetic["sm", "step_ratio"].paper == pytest.approx(2.1 / 1.2)
-    assert arithmetic["sm", "amortised_ratio"].paper == pytest.approx(2.16 / 1.2)
-    assert all(c.paper is None for c in summarise(measured(), read_reported(), ""))
+    assert (ratio.mean, ratio.low, ratio.high) == (3.0, 3.0, 3.0)  # though steps differ by a factor of two
+    assert ratio.paper.value == pytest.approx(5.3 / 1.5) and cells[
+        "sm", "amortised_ratio"
+    ].paper.value == pytest.approx(8.1 / 1.5)
+    assert cells["sm", "amortised"].mean == 4.5 + 0.5
+    assert cells["sm", "amortised_ratio"].mean == pytest.approx(4.5 / 1.5 + 0.5 / 1.5)
+    assert cells["sm", "token_floor"].mean == 2 and cells["sm", "padding_share"].mean == pytest.approx(10 / 210)
+    assert cells["mle", "amortised"].mean == 1.5 and ("mle", "generation") not in cells
+    assert cells["sm_paper", "generation"].paper.value == 50 and cells["mle", "step"].paper.value == 1.5
+    arithmetic = {(c.where.method, c.quantity): c for c in measure_steps(measured(), read_reported(), "arithmetic")}
+    assert arithmetic["sm", "step_ratio"].paper.value == pytest.approx(2.1 / 1.2)
+    assert arithmetic["sm", "amortised_ratio"].paper.value == pytest.approx(2.16 / 1.2)
+    assert all(c.paper is None for c in measure_steps(measured(), read_reported(), ""))
 
 
 def test_verdicts_follow_the_numbers():
     """SM's token floor is 2, so 2.3 times MLE are allowed in a step, 2.7 amortised, and a tenth for the objective."""
     for scale, met in ((2.3, True), (2.31, False)):
-        cells = summarise(measured(sm_step=(scale, 2 * scale, 1.5 * scale), generation=0.0), [], "")
-        step, amortised, objective = budgets(cells, "c", "sm")
-        assert (step.met, amortised.met, objective.met) == (met, True, True)
-        assert step.sentence() == (
+        cells = measure_steps(measured(sm_step=(scale, 2 * scale, 1.5 * scale), generation=0.0), [], "")
+        step, amortised, objective = step_verdicts(cells, "c")[:3]
+        assert amortised.endswith("*met*.") and objective.endswith("*met*.")
+        assert step == (
             f"SM, ours, gradient step: {scale:.2f} times the MLE step; at most 2.30 (1.15 x the token floor of "
             f"2.00): *{'met' if met else 'not met'}*."
         )
-    slow = summarise(measured(sm_step=(2.0, 4.0, 3.0), generation=40.0, objective=0.11), [], "")
-    assert [budget.met for budget in budgets(slow, "c", "sm")] == [True, False, False]
+    slow = measure_steps(measured(sm_step=(2.0, 4.0, 3.0), generation=40.0, objective=0.11), [], "")
+    assert ["not met" in verdict for verdict in step_verdicts(slow, "c")[:3]] == [False, True, True]
 
 
 def test_parts_add_up_to_the_amortised_step():
-    cells = summarise(measured(), [], "")
+    cells = measure_steps(measured(), [], "")
     for row in ("mle", "sm_paper", "sm"):
         parts = parts_of(cells, "c", row)
-        amortised = next(c.median for c in cells if (c.row, c.quantity) == (row, "amortised"))
+        amortised = next(c.mean for c in cells if (c.where.method, c.quantity) == (row, "amortised"))
         assert sum(parts.values()) == pytest.approx(amortised)
     assert parts_of(cells, "c", "mle")["rollouts"] == 0 < parts_of(cells, "c", "sm")["rollouts"]
 
@@ -221,7 +222,7 @@ def test_the_state_tree_has_another_limit_at_short_lengths():
         for length, tree in (("64", 0.95), ("256", 0.84), ("512", 0.86))
         for row, seconds in (("algorithm_2", 1.0), ("state_tree", tree))
     ]
-    sentences = masking_verdicts(compare(Measured(values, {}), "algorithm_2"))
+    sentences = masking_verdicts(measure_parts(Measured(values, {}), "algorithm_2"))
     assert [sentence.rpartition("*")[0].rpartition("*")[2] for sentence in sentences] == ["met", "met", "not met"]
 
 
@@ -337,7 +338,7 @@ def test_bad_options_end_in_one_sentence(tmp_path, options, sentence):
 
 
 def test_the_csv_names_its_table():
-    lines = costs_csv(summarise(measured(), [], ""), "table3").splitlines()
+    lines = costs_csv(measure_steps(measured(), [], ""), "table3").splitlines()
     assert lines[0] == "table,case,row,quantity,median,low,high,ratio,paper_value" and lines[1].startswith(
         "table3,c,mle,"
     )

@@ -2,15 +2,15 @@
 
 from support.score_tables import BC, MUL, SM, a_table
 
-from sequencematch.results.answers import answers, differences
 from sequencematch.results.forest import results_of
+from sequencematch.results.readme import answers, differences
 
 
 def test_the_sentences_follow_the_intervals():
     worse, better, equal = answers(results_of([MUL], "default"))
-    assert worse == ("**SM is never significantly better than MLE.** It is significantly worse with sampling (mul).")
+    assert worse == ("**SM is never significantly better than MLE.** It is significantly worse with sampling on mul.")
     assert better == (
-        "**BC is significantly better than MLE** with greedy decoding (mul). It is never significantly worse."
+        "**BC is significantly better than MLE** with greedy decoding on mul. It is never significantly worse."
     )
     assert equal == "**SM and BC do not differ significantly** (1 comparison)."
 
@@ -27,7 +27,7 @@ def test_differences_are_points_in_bold_where_they_are_significant():
     assert grid.rows == [
         ["mul", "BC, η = 0.2", "-", "**+15.0**", "-"],
         ["mul", "SM, η = 0.2", "**-15.0**", "-", "-"],
-        ["translation", "BC, η = 0.2", "**+0.0**", "-", "-"],
+        ["translation", "BC, η = 0.2", "**0.0**", "-", "-"],
         ["translation", "SM, η = 0.2", "-", "-1.0", "-"],
         ["mul (pretrained)", "BC, η = 0.2", "-", "**+15.0**", "-"],
         ["mul (pretrained)", "SM, η = 0.2", "**-15.0**", "-", "-"],

@@ -2,26 +2,23 @@
 
 import numpy as np
 import pytest
+from support.score_tables import estimate
 
-from sequencematch.results import texts_figure
+from sequencematch.results import figures
 from sequencematch.results.backspaces import plot_backspaces
-from sequencematch.results.cells import REFERENCE, Cell, Table
-from sequencematch.results.cost_cells import LABELS, Cost
 from sequencematch.results.cost_figures import plot_growth, plot_parts
+from sequencematch.results.costs import LABELS
 from sequencematch.results.deletions import Removal
-from sequencematch.results.dots import Dot, Panel, plot_dots
-from sequencematch.results.effects import Effect
+from sequencematch.results.estimates import REFERENCE, Effect, Estimate, Place, Table
+from sequencematch.results.figures import Dot, Panel, plot_dots, plot_scores, plot_texts
 from sequencematch.results.forest import plot_forest, results_of
-from sequencematch.results.intervals import Estimate
 from sequencematch.results.learning_curves import Curve, plot_learning_curves
 from sequencematch.results.map_figures import plot_axis, plot_cost, plot_summary
 from sequencematch.results.masks import plot_masks
 from sequencematch.results.measured import Measured, Value
 from sequencematch.results.motivating_example import plot_motivating_example
 from sequencematch.results.rollout_figure import Typed, plot_typed
-from sequencematch.results.scores_figure import plot_scores
 from sequencematch.results.series import RULE, colours_of, dashes_of
-from sequencematch.results.texts_figure import plot_texts
 from sequencematch.results.theme import DPI
 from sequencematch.results.variants import Variant
 from sequencematch.settings.map import Map, readings_of
@@ -39,12 +36,12 @@ def a_table(task="mul", metric="accuracy") -> Table:
     for i, variant in enumerate(VARIANTS):
         for j, decoding in enumerate((*DECODINGS, "bkspc_bias=-1", "bkspc_masked")):
             mean = 0.3 + 0.05 * i + 0.03 * j
-            cells.append(Cell(variant, decoding, metric, mean, 0.01, mean - 0.1, mean + 0.1))
+            cells.append(estimate(variant, decoding, metric, mean, 0.01, mean - 0.1, mean + 0.1))
             if variant.eta:
-                cells.append(Cell(variant, decoding, f"{metric}_minus_mle", mean - 0.5, 0.01, mean - 0.7, mean))
-            cells.append(Cell(variant, decoding, "perplexity", 20 + 7 * i + j, 0.3))
-            cells.append(Cell(variant, decoding, "pops_per_sequence", 0.1 * j, 0.3))
-    cells.append(Cell(REFERENCE, "", "perplexity", 21.0, 0.3))
+                cells.append(estimate(variant, decoding, metric, mean - 0.5, 0.01, mean - 0.7, mean, ("mle", decoding)))
+            cells.append(estimate(variant, decoding, "perplexity", 20 + 7 * i + j, 0.3))
+            cells.append(estimate(variant, decoding, "pops_per_sequence", 0.1 * j, 0.3))
+    cells.append(estimate(REFERENCE, "", "perplexity", 21.0, 0.3))
     return Table("table6", "default", task, 3, 400, cells)
 
 
@@ -74,16 +71,20 @@ def a_map() -> tuple[Map, list[Effect]]:
                 "pops_per_sequence": 0.0,
                 "cut_off_share": 0.0,
             }
-            found.append(Effect(reading, quantity, Estimate(5.0 * i + k, 1.0, -3.0, 9.0 * i), 1000, costs, p, p))
+            sides = reading.comparisons.get(quantity) or (reading.sides[quantity],)
+            places = [Place(side.task, side.method, side.eta, side.decoding) for side in sides]
+            one = Estimate(5.0 * i + k, 1.0, -3.0, 9.0 * i, places[0], "points", *places[1:], p=p, p_adjusted=p)
+            place = (reading.axis, reading.at, reading.name, reading.column)
+            found.append(Effect(*place, quantity, one, costs))
     return described, found
 
 
-def costs() -> list[Cost]:
+def costs() -> list[Estimate]:
     numbers = {"network": 0.3, "scores": 0.05, "objective": 1e-5, "optimiser": 0.02, "step": 0.4, "amortised": 0.9}
     numbers |= {"token_floor": 2.0, "amortised_ratio": 123.45}
     rows = ("mle", "bc", "bc_paper", "sm_paper", "sm_tree", "sm", "sm_shared")
     return [
-        Cost(case, row, name, value)
+        Estimate(value, where=Place(case, row), quantity=name)
         for case in ("256 + 768 tokens, batch 64", "256 + 256 tokens, batch 64")
         for row in rows
         for name, value in numbers.items()
@@ -184,7 +185,7 @@ def test_a_method_has_one_colour_everywhere():
 def test_real_text_has_no_panel_of_its_own(tmp_path, monkeypatch):
     """Its perplexity belongs to no decoding: it is a line in every panel."""
     drawn = []
-    draw = texts_figure._texts
-    monkeypatch.setattr(texts_figure, "_texts", lambda places, *rest: drawn.append(list(places)) or draw(places, *rest))
+    draw = figures._texts
+    monkeypatch.setattr(figures, "_texts", lambda places, *rest: drawn.append(list(places)) or draw(places, *rest))
     plot_texts(a_table(metric="mauve"), "Table 8", tmp_path / "table8.png")
     assert drawn[0] and all(place.get_title(loc="left") for place in drawn[0])

@@ -1,13 +1,12 @@
 """The forest plot: what is drawn of which table, and what its caption says is missing."""
 
-import csv
 import json
 from dataclasses import replace
 
 import pytest
-from support.score_tables import MUL, SM, a_table
+from support.score_tables import MUL, SM, a_table, estimate
 
-from sequencematch.results.cells import Cell, Table, to_csv
+from sequencematch.results.estimates import COSTS, Effect, Estimate, Place, Table, map_csv, scores_csv
 from sequencematch.results.forest import (
     RULED,
     forest_note,
@@ -33,15 +32,15 @@ def test_dots_are_points_at_the_highest_noise_level():
 
 
 def test_only_tables_with_all_three_methods_count():
-    half = Table("t", "default", "sums", 1, 1, [Cell(SM, "sampled", "accuracy", 0.5, None)])
+    half = Table("t", "default", "sums", 1, 1, [estimate(SM, "sampled", "accuracy", 0.5)])
     assert list(results_of([half, MUL], "default").tables) == ["mul"]
 
 
 def test_dagger_is_drawn_where_a_table_has_it():
     dagger = Variant("dagger", 0.2)
     more = [
-        Cell(dagger, "sampled", "accuracy", 0.6, 0.0, 0.5, 0.7),
-        Cell(dagger, "sampled", "accuracy_minus_mle", 0.1, 0.0, 0.05, 0.15),
+        estimate(dagger, "sampled", "accuracy", 0.6, 0.0, 0.5, 0.7),
+        estimate(dagger, "sampled", "accuracy", 0.1, 0.0, 0.05, 0.15, ("mle", "sampled")),
     ]
     results = results_of([replace(MUL, cells=[*MUL.cells, *more]), replace(MUL, task="sums")], "default")
     found = dots(forest_panels(results))
@@ -67,14 +66,14 @@ def test_the_kept_folder_is_read_with_its_map_and_its_pretrained_model(tmp_path)
     plain = a_table("mul", {(SM, "sampled", "mle"): (0.1, 0.2)})
     for folder, table in (("default", plain), ("pretrained", a_table("mul", {(SM, "sampled", "mle"): (0.3, 0.4)}))):
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / "table6.csv").write_text(to_csv(table))
+        (tmp_path / folder / "table6.csv").write_text(scores_csv(table))
     (tmp_path / "map").mkdir()
-    with (tmp_path / "map/map.csv").open("w") as file:
-        writer = csv.writer(file)
-        writer.writerow(["axis", "quantity", "task", "decoding", "mean", "low", "high"])
-        for axis, ratio, mean in (("ratio", 0.1, 1), ("ratio", 0.3, 7), ("rule", 0.3, 7)):
-            decodings = f"takeback_ratio={ratio} | sampled"
-            writer.writerow([axis, "mle_minus_plain", "mul | mul", decodings, mean, mean - 1, mean + 1])
+    effects = []
+    for axis, ratio, mean in (("ratio", 0.1, 1), ("ratio", 0.3, 7), ("rule", 0.3, 7)):
+        sides = [Place("mul", "mle", 0, decoding) for decoding in (f"takeback_ratio={ratio}", "sampled")]
+        found = Estimate(mean, 0.1, mean - 1, mean + 1, sides[0], "points", sides[1], p=0.5, p_adjusted=0.5)
+        effects.append(Effect(axis, "a", "sampled", "sampled", "mle_minus_plain", found, dict.fromkeys(COSTS, 0.0)))
+    (tmp_path / "map/map.csv").write_text(map_csv(effects, 3))
     results = kept_results(tmp_path, "default")
     found = dots(forest_panels(results))
     assert found["sampled", "mul", RULED] == (7, 6, 8)
@@ -89,7 +88,7 @@ def test_trials_on_validation_questions_are_no_results(tmp_path):
     for name, split in (("default", "test"), ("tune", "validation")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "provenance.json").write_text(json.dumps({"config": {"evaluation": {"split": split}}}))
-        (tmp_path / name / "table6.csv").write_text(to_csv(replace(table, scale=name)))
+        (tmp_path / name / "table6.csv").write_text(scores_csv(replace(table, scale=name)))
     assert list(kept_results(tmp_path, "default").tables) == ["mul"]
     (tmp_path / "tune/provenance.json").write_text(json.dumps({"config": {"evaluation": {"split": "test"}}}))
     assert list(kept_results(tmp_path, "default").tables) == ["mul", "mul (tune)"]

@@ -1,11 +1,11 @@
 """The map: what a cell says and what it leaves alone, which runs and decodings follow, and what is found in them."""
 
 import csv
-import dataclasses
 import json
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,8 +16,9 @@ from support.workflow import ROOT, copy_tree, snakemake
 
 from sequencematch.config.load import load_config, scale_overlay
 from sequencematch.errors import UserError
-from sequencematch.results.effects import differences, effects, finished, map_csv, reader, significant_under
+from sequencematch.results.estimates import map_csv
 from sequencematch.results.map_page import glance, map_page
+from sequencematch.results.measure_map import differences, finished, measure_map, reader, significant_under
 from sequencematch.settings.map import Map, Side, column_of, readings_of
 
 MAP = {
@@ -196,25 +197,25 @@ def measured(tmp_path):
         gain = 0.15 if side.method.startswith("sm") and "perturbed" in side.decoding else 0
         skill = rng.uniform(-0.01, 0.01, (3, 1))
         write_metrics(tmp_path, side, seeds, rng.random((3, 2000)) < 0.6 + gain + ease + skill)
-    return described, readings, effects(readings, reader(tmp_path, seeds)), tmp_path
+    return described, readings, measure_map(readings, reader(tmp_path, seeds)), tmp_path
 
 
 def test_what_was_planted_is_found_and_nothing_else_is(measured):
     _, _, found, _ = measured
     compared = differences(found)
-    planted = [e for e in compared if e.quantity in ("sm_minus_mle", "sm_minus_bc") and e.reading.column == "perturbed"]
+    planted = [e for e in compared if e.quantity in ("sm_minus_mle", "sm_minus_bc") and e.column == "perturbed"]
     assert len(planted) == 2 * 3 and len(compared) > 20
-    assert all(e.significant and e.found.mean == pytest.approx(15, abs=6) for e in planted)
-    assert not [e for e in compared if e.significant and e not in planted]
+    assert all(e.found.significant and e.found.mean == pytest.approx(15, abs=6) for e in planted)
+    assert not [e for e in compared if e.found.significant and e not in planted]
 
 
 def test_each_comparison_counts_once(measured):
     _, readings, found, _ = measured
     pairs = [pair for reading in readings for pair in reading.comparisons.values()]
-    assert len(differences(found)) == len(set(pairs)) < len(pairs) == sum(e.p is not None for e in found)
-    same = [e for e in found if e.quantity == "sm_minus_mle" and e.reading.name == "sampled" and e.reading.at != "sums"]
-    default = [e for e in same if e.reading.sides["sm"].method == "sm"]
-    assert len(default) == 2 and len({(e.p, e.corrected) for e in default}) == 1
+    assert len(differences(found)) == len(set(pairs)) < len(pairs) == sum(e.found.p is not None for e in found)
+    same = [e for e in found if e.quantity == "sm_minus_mle" and e.reading == "sampled" and e.at != "sums"]
+    default = [e for e in same if e.found.where.method == "sm"]
+    assert len(default) == 2 and len({(e.found.p, e.found.p_adjusted) for e in default}) == 1
 
 
 def test_the_csv_and_the_page_say_the_same(measured):
@@ -223,7 +224,7 @@ def test_the_csv_and_the_page_say_the_same(measured):
     assert len(rows) == len(found)
     row = next(r for r in rows if (r["axis"], r["quantity"], r["reading"]) == ("task", "sm_minus_mle", "perturbed=0.1"))
     assert (row["method"], row["eta"], row["task"]) == ("sm | mle", "0.2 | 0", "mul | mul")
-    text = "\n".join(block.markdown() for block in map_page(described, found, (1, 2, 3)))
+    text = map_page(described, found, (1, 2, 3)).markdown()
     mean, low, high = (f"{float(row[name]):.1f}" for name in ("mean", "low", "high"))
     assert f"| **+{mean}** | {low} to {high} |" in text and float(row["p_corrected"]) < 0.05
     assert "- SM vs. MLE, perturbed at 0.1: significantly better in every cell" in text
@@ -233,7 +234,7 @@ def test_the_csv_and_the_page_say_the_same(measured):
         counted[column] += sum(map(int, counts))
     assert sum(counted.values()) == len(differences(found)) and f"{sum(counted.values())} paired comparisons" in text
     lines = [line for line in text.partition("## All differences")[2].partition("## ")[0].splitlines() if "|" in line]
-    cells = dict.fromkeys((e.reading.axis, e.reading.at) for e in found)
+    cells = dict.fromkeys((e.axis, e.at) for e in found)
     assert len(lines) == 2 + len(cells) and f"**+{mean}**" in "".join(lines)
 
 
@@ -243,9 +244,9 @@ def test_stricter_corrections_leave_fewer_comparisons(measured):
     compared = differences(found)
     n = len(compared)
     p = [1e-6, *[0.01] * 10, *[0.9] * (n - 11)]
-    planted = [dataclasses.replace(effect, p=value) for effect, value in zip(compared, p, strict=True)]
+    planted = [replace(e, found=replace(e.found, p=value)) for e, value in zip(compared, p, strict=True)]
     assert significant_under(planted) == {"Benjamini-Hochberg": 11, "Benjamini-Yekutieli": 1, "Bonferroni": 1}
-    text = "\n".join(block.markdown() for block in map_page(described, planted, (1, 2, 3)))
+    text = map_page(described, planted, (1, 2, 3)).markdown()
     assert "11 of them are significant at a false discovery rate of 5%" in text
     assert "1 by that of Benjamini-Yekutieli and 1 by that of Bonferroni." in text
 
@@ -255,10 +256,10 @@ def test_sides_of_different_questions_are_not_compared(measured):
     side = Side("mul", "bc", 0.2, "sampled")
     write_metrics(root, side, (1, 2, 3), np.ones((3, 2000)), digest="y")
     with pytest.raises(UserError, match="in the cell 'mul' of the map's axis 'task', bc and mle answered different"):
-        effects(readings, reader(root, (1, 2, 3)))
+        measure_map(readings, reader(root, (1, 2, 3)))
     write_metrics(root, side, (1,), np.ones((1, 2000)))
     with pytest.raises(UserError, match="the seeds of .* answered different questions"):
-        effects(readings, reader(root, (1, 2, 3)))
+        measure_map(readings, reader(root, (1, 2, 3)))
     with pytest.raises(UserError, match="was not decoded by 'majority=3'"):
         reader(root, (1,))(Side("mul", "bc", 0.2, "majority=3"))
 
@@ -288,7 +289,7 @@ def test_a_map_under_way_leaves_out_what_is_not_there_and_says_so(measured):
     rows = list(csv.DictReader((root / "map/map.csv").read_text().splitlines()))
     assert {(row["axis"], row["at"]) for row in rows} == {(r.axis, r.at) for r in readings} - {("alpha", "js")}
     assert "\n\nNot yet measured: alpha (js).\n\n" in (root / "map/map.md").read_text()
-    kept = effects(finished(readings, root, (1, 2, 3)), reader(root, (1, 2, 3)))
+    kept = measure_map(finished(readings, root, (1, 2, 3)), reader(root, (1, 2, 3)))
     assert len(differences(kept)) < len(differences(found))  # the correction is for those that were made
     for task in ("mul", "add_or_sub_in_base"):
         (root / task).rename(root / f"no_{task}")

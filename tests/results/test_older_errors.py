@@ -2,11 +2,11 @@
 
 import pytest
 
-from sequencematch.results.cells import Table
 from sequencematch.results.comparison import Comparison
-from sequencematch.results.document import Grid, Heading
-from sequencematch.results.older_errors import older_error_blocks, older_error_panels
-from sequencematch.results.score_cells import older_error_cells
+from sequencematch.results.estimates import Table
+from sequencematch.results.figures import older_error_panels
+from sequencematch.results.measure import older_errors
+from sequencematch.results.pages import older_error_grids
 from sequencematch.results.variants import Variant
 
 BC, MLE = Variant("bc", 0.2), Variant("mle", 0.0)
@@ -27,7 +27,7 @@ def comparison():
 
 
 def test_cells_are_means_over_seeds_and_the_questions_that_all_of_them_measured(comparison):
-    cells = {(c.variant, c.decoding, c.quantity): c for c in older_error_cells(comparison)}
+    cells = {(c.variant, c.decoding, c.quantity): c for c in older_errors(comparison)}
     assert cells[BC, "greedy", "taken_back[0]"].mean == pytest.approx((2 / 3 + 1 / 3) / 2)
     assert cells[BC, "greedy", "taken_back[2]"].mean == pytest.approx((1 / 2 + 0) / 2)
     assert cells[BC, "greedy", "right_after_error[0]"].mean == pytest.approx((1 / 3 + 0) / 2)
@@ -37,14 +37,12 @@ def test_cells_are_means_over_seeds_and_the_questions_that_all_of_them_measured(
 
 
 def test_page_and_figure_show_depths_in_their_order(comparison):
-    table = Table("table6", "smoke", "mul", 2, 4, list(older_error_cells(comparison)))
-    heading, _, *blocks = older_error_blocks(table)
-    assert heading == Heading("Errors older than one token")
-    grids = [block for block in blocks if isinstance(block, Grid)]
+    table = Table("table6", "smoke", "mul", 2, 4, list(older_errors(comparison)))
+    grids = list(older_error_grids(table).values())
     assert [len(grid.rows) for grid in grids] == [2, 1, 2]  # text has no right answers
     assert grids[0].header[2:] == ["0", "95% interval", "2", "95% interval"]
     panels = older_error_panels(table)
     assert [list(dict.fromkeys(dot.row for dot in panel.dots)) for panel in panels] == [
         ["at once", "2 tokens later"]
     ] * 2
-    assert older_error_blocks(Table("table6", "smoke", "mul", 2, 4, [])) == []
+    assert older_error_grids(Table("table6", "smoke", "mul", 2, 4, [])) == {}

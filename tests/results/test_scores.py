@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from sequencematch.errors import UserError
+from sequencematch.results import measure as measure_module
+from sequencematch.results import pages
 from sequencematch.results.bleu import translation_scores
-from sequencematch.results.cells import read_table, to_csv
+from sequencematch.results.comparison import Comparison
+from sequencematch.results.estimates import scores_csv
+from sequencematch.results.pages import DELETIONS
 from sequencematch.results.paper import find, read_reported
-from sequencematch.results.score_cells import STATISTICS
+from sequencematch.results.quantities import BY_SEED, QUANTITIES, Quantity
+from sequencematch.results.variants import Variant
 from sequencematch.store.files import RECORD
 
 SCRIPT = Path(__file__).parents[2] / "src" / "make_table.py"
@@ -71,7 +75,7 @@ def make_table(folder: Path, runs: list, *options) -> tuple[subprocess.Completed
     files = [folder / f"{i}.json" for i in range(len(runs))]
     for file, content in zip(files, runs, strict=True):
         file.write_text(json.dumps(content))
-    outputs = (f"--{kind}={folder / 'out' / kind}" for kind in ("csv", "markdown", "figure"))
+    outputs = (f"--{kind}={folder / 'out' / kind}" for kind in ("csv", "markdown", "html", "figure"))
     command = [sys.executable, SCRIPT, "--table", "table6", *options, *outputs, "--metrics", *files]
     return subprocess.run(command, capture_output=True, text=True), folder / "out"
 
@@ -89,7 +93,7 @@ def table(tmp_path_factory):
     rows = csv.DictReader((folder / "csv").open(newline=""))
     cells = {tuple(row[name] for name in ("method", "eta", "decoding", "quantity")): row for row in rows}
     assert (folder / "figure").read_bytes().startswith(b"\x89PNG")
-    written = {"csv", "figure", "markdown"}
+    written = {"csv", "figure", "html", "markdown"}
     assert {file.name for file in folder.iterdir()} == written | {f"{name}{RECORD}" for name in written}
     return cells, (folder / "markdown").read_text()
 
@@ -208,7 +212,6 @@ def changed(run: dict, **changes) -> dict:
         ([*RUNS[:-1], changed(RUNS[-1], task="add")], "of task 'mul'"),
         ([*RUNS[:-1], changed(RUNS[-1], decodings={"sampled": RUNS[-1]["decodings"]["sampled"]})], "decodings"),
         ([*RUNS[:-1], changed(RUNS[-1], repair={"task": RUNS[-1]["repair"]["task"]})], "the corruptions task, model"),
-        ([run | {"family": "text"} for run in RUNS], "this table is for arithmetic and translation"),
         ([*RUNS, RUNS[0]], "the same run (method 'mle' at eta 0, seed 1)"),
         (RUNS[:-1], "method 'sm' at eta 0.2 lacks seed 2"),
         ([*RUNS[:-1], {"scale": "smoke"}], "score the run again"),
@@ -253,7 +256,7 @@ def test_a_table_of_translations(make):
         scores = translation_scores(translations, references)
         bleu.setdefault(method, []).append(scores["bleu"])
         run = metrics(method, 0.2 if method == "sm" else 0.0, seed, "1" * 20, task="translation", family="translation")
-        counted = {name: run["decodings"]["sampled"][name] for name in ("n", *STATISTICS)}
+        counted = {name: run["decodings"]["sampled"][name] for name in ("n", *DELETIONS)}
         runs.append(run | {"decodings": {"sampled": counted | scores}})
     done, folder = make(runs)
     assert done.returncode == 0, done.stderr
@@ -288,14 +291,20 @@ def test_a_rule_is_compared_with_the_same_decoding_without_it(make):
     assert "- MLE with the takeback rule vs. without: significantly better with greedy, deleting below 0.3" in text
 
 
-def test_a_table_reads_back(tmp_path):
-    """Every field of every cell of the kept tables survives; a damaged file is one sentence."""
-    kept = Path(__file__).parents[2] / "results/reference"
-    for file in (kept / "default/table6.csv", kept / "default/table8.csv"):
-        table, again = read_table(file), tmp_path / file.name
-        assert len(table.cells) == len(file.read_text().splitlines()) - 1
-        again.write_text(to_csv(table))
-        assert read_table(again) == table
-    (tmp_path / "x.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(UserError, match="is no table of this project"):
-        read_table(tmp_path / "x.csv")
+def test_a_new_metric_is_one_entry_where_runs_have_it(monkeypatch):
+    """What docs/extend.md says of a metric: with its number in metrics.json, a label is enough for CSV and page."""
+    monkeypatch.setitem(QUANTITIES, "surprise", Quantity("surprise of the answer", digits=1, by_seed=True))
+    for module in (measure_module, pages):
+        monkeypatch.setattr(module, "BY_SEED", (*BY_SEED, "surprise"))
+    runs = [json.loads(json.dumps(run)) for run in RUNS]
+    for run in runs:
+        run["decodings"]["sampled"]["surprise"] = 1.5 + run["seed"]
+    mle, bc, sm = (Variant(method, eta) for method, eta in (("mle", 0.0), ("bc", 0.2), ("sm", 0.2)))
+    comparison = Comparison([1, 2], {mle: runs[:2], bc: runs[2:4], sm: runs[4:]})
+    table = measure_module.measure("table6", comparison)
+    assert table.find(sm, "sampled", "surprise").mean == 3 and "surprise,3.0,0.707107" in scores_csv(table)
+    page = pages.scores_page("A title", table, comparison).markdown()
+    assert (
+        "## surprise of the answer\n\n| method | surprise of the answer, sampled |\n| --- | --- |\n| MLE | 3.0 ± 0.7 |"
+        in page
+    )

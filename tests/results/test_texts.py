@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "src" / "make_text_table.py"
+SCRIPT = Path(__file__).parents[2] / "src" / "make_table.py"
 BUDGET = {"base_steps": 10, "steps": 20, "batch": 32, "model_digest": "m", "data_digest": "d", "questions_digest": "q"}
 DECODINGS = ("sampled", "temperature=0.9", "top_p=0.95", "min_p=0.05", "rejection=0.2")
 ABOUT_BKSPC = ("bkspc_masked", "bkspc_bias=-1", "bkspc_bias=1")
@@ -88,7 +88,7 @@ def make_table(folder: Path, runs: list, shown=(SHOWN, KEPT), options=()) -> tup
         ):
             files[kind].append(folder / f"{i}.{kind}")
             files[kind][-1].write_text(content)
-    outputs = (f"--{kind}={folder / 'out' / kind}" for kind in ("csv", "markdown", "html", "text", "figure"))
+    outputs = (f"--{kind}={folder / 'out' / kind}" for kind in ("csv", "markdown", "html", "figure"))
     command = [sys.executable, SCRIPT, "--table=table8", "--title=Table 8: <bkspc> on text", *outputs]
     command += ["--metrics", *files["metrics"], "--shown", *files["shown"], *options]
     return subprocess.run(command, capture_output=True, text=True), folder / "out"
@@ -107,7 +107,7 @@ def table(tmp_path_factory):
     assert (folder / "figure").read_bytes().startswith(b"\x89PNG")
     rows = csv.DictReader((folder / "csv").open(newline=""))
     cells = {tuple(row[name] for name in ("method", "eta", "decoding", "quantity")): row for row in rows}
-    return cells, {kind: (folder / kind).read_text() for kind in ("markdown", "html", "text")}
+    return cells, {kind: (folder / kind).read_text() for kind in ("markdown", "html")}
 
 
 def test_hand_computed_cells(table):
@@ -187,10 +187,10 @@ def test_html_is_whole_safe_and_marks_what_happened(table):
     assert page.inside["title"] == ["Table 8: <bkspc> on text"]
 
 
-def test_plain_text_shows_every_backspace(table):
-    text = table[1]["text"]
+def test_markdown_shows_every_backspace(table):
+    text = table[1]["markdown"]
     assert text.count("typed:   spoon<bkspc> end\n is<bkspc><bkspc> near.") == 2
-    assert "== SM, η = 0.2: 1 of 2 answered at once with <bkspc>\n" in text and "A <b>prompt</b> & its" in text
+    assert "### SM, η = 0.2: 1 of 2 answered at once with `<bkspc>`\n" in text and "A <b>prompt</b> & its" in text
 
 
 def test_one_seed_has_no_interval(make):
@@ -221,7 +221,6 @@ def test_without_mauve_the_table_says_that_there_were_too_few_texts(make):
     ("changes", "said"),
     [
         ({"runs": [*RUNS[:-1], RUNS[-1] | {"judge": RUNS[0]["judge"]}]}, "methods of one seed need one judge"),
-        ({"runs": [run | {"family": "arithmetic"} for run in RUNS]}, "of the family 'arithmetic'"),
         ({"shown": [SHOWN, '{"exam\n']}, "line 2 of"),
         ({"shown": [SHOWN | {"pieces": [["a", "gone"]]}]}, "a piece is ['a', 'gone']"),
         ({"shown": [{"example": 0}]}, "'prompt' is missing"),

@@ -78,7 +78,7 @@ def test_a_mistake_goes_on_as_the_policy_writes(folder):
         text += [EOS] * (len(text) < policy.context)
         states = torch.tensor([text])
         with torch.no_grad():
-            logits = policy(Inputs(states, torch.arange(len(text))[None]))[0, :, :-1]
+            logits = policy(Inputs(token=states, position=torch.arange(len(text))[None]))[0, :, :-1]
         log_p = logits.double().log_softmax(-1)
         first = len(example.prompt) + 1
         surprise += [-log_p[place, text[place + 1]].item() for place in range(first, len(text) - 1)]

@@ -34,7 +34,7 @@ def test_decoding_is_that_of_transformers(temperature, top_k, top_p, min_p):
     logits = some_logits()
     at_prompt = torch.arange(64) % 2 == 0
     decoding = Decoding(1, temperature, top_p, top_k, bkspc_bias=0.7, min_p=min_p)
-    probability = action_probabilities(logits, at_prompt, decoding)
+    probability = action_probabilities(logits, at_prompt[:, None], decoding)
     expected = logits.clone()
     expected[:, -1] += 0.7
     expected[at_prompt, -1] = -torch.inf
@@ -67,11 +67,11 @@ def test_every_name_makes_a_distribution(name):
     at_prompt = torch.arange(64) % 2 == 0
     procedure = parse_decoding(name, 7)
     decoding, surprise = procedure.decoding, torch.arange(64) / 8
-    probability = action_probabilities(some_logits(), at_prompt, decoding, surprise)
+    probability = action_probabilities(some_logits(), at_prompt[:, None], decoding, surprise)
     assert decoding.max_actions == 7 and procedure.rate == (0.1 if name == "perturbed=0.1" else 0)
     torch.testing.assert_close(probability.sum(-1), torch.ones(64))
     assert (probability >= 0).all() and not probability[at_prompt, -1].any()
-    plain = action_probabilities(some_logits(), at_prompt, Decoding(7))
+    plain = action_probabilities(some_logits(), at_prompt[:, None], Decoding(7))
     assert torch.equal(probability, plain) == (
         name in ("sampled", "memory", "perturbed=0.1", "best_of=2.5", "majority=3")
     )
@@ -81,24 +81,26 @@ def test_every_name_makes_a_distribution(name):
 
 def test_surprise_is_a_bias_of_its_own_for_each_state():
     logits, at_prompt, surprise = some_logits(), torch.zeros(64).bool(), torch.arange(64) / 16
-    found = action_probabilities(logits, at_prompt, Decoding(1, surprise=0.5), surprise)
+    found = action_probabilities(logits, at_prompt[:, None], Decoding(1, surprise=0.5), surprise)
     for i in range(64):
         decoding = Decoding(1, bkspc_bias=0.5 * i / 16)
-        expected = action_probabilities(logits[i : i + 1], at_prompt[:1], decoding)
+        expected = action_probabilities(logits[i : i + 1], at_prompt[:1][:, None], decoding)
         torch.testing.assert_close(found[i : i + 1], expected)
-    plain = action_probabilities(logits, at_prompt, Decoding(1))
-    assert torch.equal(action_probabilities(logits, at_prompt, Decoding(1, surprise=0.0), surprise), plain)
+    plain = action_probabilities(logits, at_prompt[:, None], Decoding(1))
+    assert torch.equal(action_probabilities(logits, at_prompt[:, None], Decoding(1, surprise=0.0), surprise), plain)
 
 
-@pytest.mark.parametrize(("rule", "measured"), [("takeback", "surprise"), ("takeback_ratio", "lag")])
+@pytest.mark.parametrize(
+    ("rule", "measured"), [("takeback", "surprise"), ("takeback_ratio", "lag"), ("takeback_any_ratio", "lag")]
+)
 def test_takeback_follows_likelihood_alone(rule, measured):
     logits, at_prompt = some_logits(), torch.zeros(64).bool()
     distance = torch.linspace(0, 4, 64)
-    found = action_probabilities(logits, at_prompt, Decoding(1, **{rule: 0.2}), **{measured: distance})
+    found = action_probabilities(logits, at_prompt[:, None], Decoding(1, **{rule: 0.2}), **{measured: distance})
     unlikely = (-distance).exp() < 0.2
     assert unlikely.any() and not unlikely.all()
     assert (found[unlikely, -1] == 1).all() and not found[unlikely, :-1].any()
-    plain = action_probabilities(logits, torch.ones(64).bool(), Decoding(1))
+    plain = action_probabilities(logits, torch.ones(64, 1).bool(), Decoding(1))
     torch.testing.assert_close(found[~unlikely], plain[~unlikely])
 
 
@@ -122,8 +124,8 @@ def test_decodings_join_in_one_way():
 
 
 def test_min_p_keeps_exactly_what_is_likely_enough():
-    plain = action_probabilities(some_logits(), torch.zeros(64).bool(), Decoding(1))
-    probability = action_probabilities(some_logits(), torch.zeros(64).bool(), Decoding(1, min_p=0.2))
+    plain = action_probabilities(some_logits(), torch.zeros(64, 1).bool(), Decoding(1))
+    probability = action_probabilities(some_logits(), torch.zeros(64, 1).bool(), Decoding(1, min_p=0.2))
     likely = plain >= 0.2 * plain.amax(-1, keepdim=True)
     assert torch.equal(probability > 0, likely) and not likely.all() and (likely.sum(-1) > 1).any()
     kept = plain * likely
@@ -143,18 +145,18 @@ def test_rejection_is_what_an_imitator_of_noised_data_would_do():
     # The imitator: draws, takes back, and draws again until it lets a token stand.
     stays = truth * (1 - answered)
     logits = torch.tensor(np.log([*truth, 0.3])).float()[None]
-    probability = action_probabilities(logits, torch.tensor([True]), Decoding(1, rejection=eta))[0, :-1]
+    probability = action_probabilities(logits, torch.tensor([[True]]), Decoding(1, rejection=eta))[0, :-1]
     np.testing.assert_allclose(probability, stays / stays.sum(), atol=3e-3)
     assert np.abs(probability - truth).max() > 0.02
 
 
 def test_rejection_touches_tokens_alone_and_fades_with_eta():
     at_prompt = torch.zeros(64).bool()
-    plain = action_probabilities(some_logits(), at_prompt, Decoding(1))
+    plain = action_probabilities(some_logits(), at_prompt[:, None], Decoding(1))
     tokens = plain[:, :-1] / plain[:, :-1].sum(-1, keepdim=True)
     previous = torch.zeros(64)
     for eta in (1e-6, 0.02, 0.2, 0.9):
-        probability = action_probabilities(some_logits(), at_prompt, Decoding(1, rejection=eta))
+        probability = action_probabilities(some_logits(), at_prompt[:, None], Decoding(1, rejection=eta))
         torch.testing.assert_close(probability[:, -1], plain[:, -1])
         distance = (probability - plain).abs().sum(-1)
         assert (distance > previous).all()
@@ -166,7 +168,7 @@ def test_rejection_touches_tokens_alone_and_fades_with_eta():
         assert (gain.gather(1, order).diff(dim=-1) > -1e-5).all()
     impossible = some_logits()
     impossible[:, 3] = -torch.inf
-    probability = action_probabilities(impossible, at_prompt, Decoding(1, rejection=0.2))
+    probability = action_probabilities(impossible, at_prompt[:, None], Decoding(1, rejection=0.2))
     assert probability.isfinite().all() and not probability[:, 3].any()
 
 
@@ -204,7 +206,11 @@ def test_the_bounds_cover_every_field_named():
 
 EXTREMES = [
     *PLAIN,
-    *(f"{kind}={value}" for kind in ("top_p", "min_p", "takeback", "takeback_ratio") for value in ("1e-9", "0.999")),
+    *(
+        f"{kind}={value}"
+        for kind in ("top_p", "min_p", "takeback", "takeback_any_ratio")
+        for value in ("1e-9", "0.999")
+    ),
 ]
 EXTREMES += ["rejection=2e-9", "rejection=0.999"]
 EXTREMES += [f"{kind}={value}" for kind in ("bkspc_bias", "surprise") for value in ("-9e8", "9e8")]
@@ -223,7 +229,7 @@ def test_from_every_decoding_that_is_accepted_actions_can_be_drawn():
         except ValueError:
             continue
         accepted += 1
-        found = action_probabilities(logits, at_prompt, procedure.decoding, surprise, surprise)
+        found = action_probabilities(logits, at_prompt[:, None], procedure.decoding, surprise, surprise)
         assert found.isfinite().all() and torch.allclose(found.sum(-1), torch.ones(len(logits)), atol=1e-5), (
             first,
             second,

@@ -134,7 +134,7 @@ def test_a_policy_takes_back_what_it_finds_much_less_likely_than_the_likeliest()
             if expected:
                 live.pop(), lags.pop()
                 continue
-            inputs, _ = state_tree([[Trajectory([*prompt, *live], [], [])]], policy.bkspc)
+            inputs, _ = state_tree([[Trajectory(prompt=[*prompt, *live], actions=[], imitated=[])]], policy.bkspc)
             with torch.no_grad():
                 token = policy(inputs)[0, -1, : policy.bkspc]
             lags.append((token.max() - token[action]).item())

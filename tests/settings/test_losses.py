@@ -39,6 +39,7 @@ CHANGED = {
         "imitate_prompt": True,
         "uls_ngram": 2,
         "uls_weight": 3.0,
+        "iq_weight": 0.7,
     },
     "rollouts": {
         "buffer": 40,

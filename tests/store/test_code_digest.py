@@ -95,6 +95,69 @@ def test_the_checkout_path_comments_docstrings_and_formatting_do_not(digest):
     assert digest(changes={"pack/deep.py": bare}) != digest(changes={"pack/deep.py": bare.replace("'a'", "'b'")})
 
 
+SPEAKING = """
+def f(x):
+    print(f'made {x} rows', file=sys.stderr)
+    print(f'wrote {x}', file=table)
+    if x < 3:
+        raise UserError(f'few {x}: give ' + ('more' if x else 'some'))
+    raise ValueError(unknown(f'setting {x}', names['key']))
+
+class S(Section):
+    a: int = setting(1, 'how many', ge=0)
+    b: int = Field(2, description='how long')
+
+LABELS = {'a': 'number of rows'}
+parser.add_argument('--rows', help='rows to write')
+LOSS = Loss('likelihood', noised=True)
+"""
+
+
+@pytest.mark.parametrize(
+    "words", ["made ", "few ", ": give ", "more", "setting ", "how many", "how long", "rows to", "like"]
+)
+def test_words_of_errors_and_help_do_not_count(digest, words):
+    assert SPEAKING.count(words) == 1
+    changed = SPEAKING.replace(words, f"other {words} words ")
+    assert digest(changes={"pack/deep.py": changed}) == digest(changes={"pack/deep.py": SPEAKING})
+
+
+@pytest.mark.parametrize(
+    ("code", "other"),
+    [
+        *((text, f"other {text}") for text in ("wrote ", "number of", "key")),  # a result, a label, a name
+        ("--rows", "--other"),
+        *((f"few {{x{was}}}", f"few {{x{now}}}") for was, now in (("", ".pop()"), ("", ":.2f"))),
+        *(
+            ("x < 3", "x < 4"),
+            ("if x else", "if x.pop() else"),
+            ("UserError", "ValueError"),
+            ("sys.stderr", "sys.stdout"),
+        ),
+        *(("setting(1", "setting(2"), ("ge=0", "ge=1"), ("Field(2", "Field(3"), ("noised=True", "noised=False")),
+    ],
+)
+def test_code_among_words_counts(digest, code, other):
+    assert code in SPEAKING
+    changed = SPEAKING.replace(code, other)
+    assert digest(changes={"pack/deep.py": changed}) != digest(changes={"pack/deep.py": SPEAKING})
+
+
+def test_a_file_named_in_an_error_still_counts(digest):
+    reader = {"reader.py": "def f():\n    raise UserError('table.csv')\n"}
+    assert digest("reader.py", reader | {"table.csv": "more"}) != digest("reader.py", reader)
+
+
+def test_in_the_module_of_sentences_no_text_counts(digest):
+    sentences = {
+        "sequencematch/settings/explain.py": "WORDS = {'ge': 'at least'}\ndef f(x):\n    return f'{x} is wrong'\n"
+    }
+    entry = "sequencematch/settings/explain.py"
+    for old, new, counts in (("at least", "from", False), (" is wrong", "!", False), ("{x}", "{x + 1}", True)):
+        changed = {entry: sentences[entry].replace(old, new)}
+        assert (digest(entry, changed) != digest(entry, sentences)) == counts
+
+
 @pytest.mark.parametrize("script", sorted(SOURCE.glob("*.py")), ids=lambda script: script.stem)
 def test_the_closure_is_what_pythons_own_module_finder_finds(script):
     """It reads the compiled code instead of the syntax tree; libraries are out of its sight."""

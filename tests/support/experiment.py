@@ -43,7 +43,7 @@ SECTIONS: dict[str, tuple[type[Section], ...]] = {
     "make_text": (Text, Source),
     "train_tokenizer": (Language, Model),
     "encode_examples": (Translation, Text),
-    "inject_noise": (Noise,),
+    "inject_noise": (Noise, Model),
     "pretrain_base": (Model, *TRAINING),
     "pretrain_bc": TRAINING,
     "finetune": (*TRAINING, Rollouts),

@@ -16,32 +16,35 @@ BOS, EOS, BKSPC = 1, 2, 8  # BKSPC is also the size of the vocabulary
 TOKENS = range(3, BKSPC)
 
 
-def random_trajectory(rng: random.Random, prompt: Sequence[int] | None = None, longest: int = 14) -> Trajectory:
+def random_trajectory(
+    rng: random.Random, prompt: Sequence[int] | None = None, longest: int = 14, deletions: int = 1
+) -> Trajectory:
     """A walk that pushes and pops, often several times running and down to the prompt.
 
-    Most end with <eos>; the others are cut off.
+    A pop deletes up to ``deletions`` tokens. Most walks end with <eos>; the others are cut off.
     """
     prompt = prompt or [BOS, *rng.choices(TOKENS, k=rng.randrange(4))]
     actions, depth = [], 0
     for _ in range(rng.randrange(longest)):
         pop = depth > 0 and rng.random() < 0.4
-        actions.append(BKSPC if pop else rng.choice(TOKENS))
-        depth += -1 if pop else 1
+        count = rng.randint(1, min(depth, deletions)) if pop and deletions > 1 else 1
+        actions.append(BKSPC + count - 1 if pop else rng.choice(TOKENS))
+        depth += -count if pop else 1
     ended = rng.random() < 0.8
     if ended:
         actions.append(EOS)
-    return Trajectory(prompt, actions, [rng.random() < 0.8 for _ in actions], ended)
+    return Trajectory(prompt=prompt, actions=actions, imitated=[rng.random() < 0.8 for _ in actions], ended=ended)
 
 
-def random_row(rng: random.Random, trajectories: int = 2) -> list[Trajectory]:
+def random_row(rng: random.Random, trajectories: int = 2, deletions: int = 1) -> list[Trajectory]:
     """StateIndex that share their prompt: data, then rollouts."""
-    first = random_trajectory(rng)
-    return [first, *(random_trajectory(rng, first.prompt) for _ in range(trajectories - 1))]
+    first = random_trajectory(rng, deletions=deletions)
+    return [first, *(random_trajectory(rng, first.prompt, deletions=deletions) for _ in range(trajectories - 1))]
 
 
-def noised_trajectories():
+def noised_trajectories(deletions: int = 3):
     """``random_trajectory`` for hypothesis, which shrinks the random choices."""
-    return st.builds(random_trajectory, st.randoms(use_true_random=False))
+    return st.builds(random_trajectory, st.randoms(use_true_random=False), deletions=st.integers(1, deletions))
 
 
 def tiny_llama(vocabulary: int = BKSPC, implementation: str = "sdpa", **settings) -> LlamaForCausalLM:
@@ -61,9 +64,11 @@ def tiny_llama(vocabulary: int = BKSPC, implementation: str = "sdpa", **settings
     return LlamaForCausalLM(config)
 
 
-def tiny_policy() -> Policy:
+def tiny_policy(deletions: int = 1) -> Policy:
     """A float32 policy with ``<bkspc>`` whose offset head is not at its initial zero."""
-    policy = Policy(tiny_llama(), backspace=True)
+    policy = Policy(tiny_llama(), backspace=True, deletions=deletions)
+    if deletions > 1:
+        nn.init.normal_(policy.bkspc_row, std=0.3)
     for parameter in policy.offset.parameters():
         nn.init.normal_(parameter, std=0.5)
     return policy

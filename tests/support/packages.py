@@ -43,9 +43,9 @@ def npm_package(path: Path, files: dict[str, bytes]) -> Path:
     return path
 
 
-def deb(path: Path, files: dict[str, bytes]) -> Path:
-    """An ar archive as dpkg has it; its first members are of odd and even sizes."""
-    data = gzip.compress(tar({f"./{name}": content for name, content in files.items()}), mtime=0)
+def deb(path: Path, files: dict[str, bytes], data: bytes = b"") -> Path:
+    """An ar archive as dpkg has it, of files or of ``data``; its first members are of odd and even sizes."""
+    data = data or gzip.compress(tar({f"./{name}": content for name, content in files.items()}), mtime=0)
     with path.open("wb") as archive:
         archive.write(b"!<arch>\n")
         for name, content in (("debian-binary", b"2.0\n"), ("control.tar.gz", b"odd"), ("data.tar.gz", data)):

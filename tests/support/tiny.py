@@ -27,8 +27,9 @@ def randomised(policy, seed=0):
     return policy
 
 
-def a_policy(vocabulary=12, backspace=True, seed=0):
-    policy = new_policy(SMALL, vocabulary, {"bos": BOS, "eos": EOS, "pad": PAD}, backspace, seed)
+def a_policy(vocabulary=12, backspace=True, seed=0, deletions=1):
+    model = SMALL.model_copy(update={"deletions": deletions})
+    policy = new_policy(model, vocabulary, {"bos": BOS, "eos": EOS, "pad": PAD}, backspace, seed)
     return randomised(policy, seed)
 
 
@@ -39,7 +40,7 @@ def some_prompts(n, vocabulary=12, seed=0):
 
 def trajectories(prompts, rollouts):
     pairs = zip(prompts, rollouts, strict=True)
-    return [[Trajectory(prompt, r.actions, [True] * len(r.actions))] for prompt, r in pairs]
+    return [[Trajectory(prompt=prompt, actions=r.actions, imitated=[True] * len(r.actions))] for prompt, r in pairs]
 
 
 @torch.no_grad()
@@ -48,14 +49,14 @@ def recomputed(policy, prompts, rollouts):
     policy.eval()
     inputs, (batch,) = core.state_tree(trajectories(prompts, rollouts), policy.bkspc)
     logits = policy(inputs)
-    scores = core.score(logits, batch)
+    scores = core.score(logits, batch, policy.deletions)
     states = [[logits[b, s] for s in batch.state[b, : len(r.actions)]] for b, r in enumerate(rollouts)]
     return scores.log_policy, states
 
 
 def depths(rollout, bkspc):
     """Live tokens before each action."""
-    return list(accumulate((-1 if a == bkspc else 1 for a in rollout.actions), initial=0))[:-1]
+    return list(accumulate((core.growth(a, bkspc) for a in rollout.actions), initial=0))[:-1]
 
 
 def enumerated(policy, prompt, decoding):
@@ -69,18 +70,19 @@ def enumerated(policy, prompt, decoding):
         logits = next_action[live].clone()
         if live:
             written = next_action[live[:-1]].log_softmax(0)[live[-1]]
-            logits[-1] += decoding.bkspc_bias - decoding.surprise * written
-        else:
-            logits[-1] = -torch.inf
+            logits[policy.bkspc :] += decoding.bkspc_bias - decoding.surprise * written
+        logits[policy.bkspc + len(live) :] = -torch.inf
         for action, p in enumerate(torch.softmax(logits / decoding.temperature, 0).tolist()):
             if p > 0:
-                after = live[:-1] if action == policy.bkspc else (*live, action)
+                after = (*live, action) if action < policy.bkspc else live[: core.growth(action, policy.bkspc)]
                 extend((*actions, action), after, probability * p)
 
     texts = [()]
     for _ in range(decoding.max_actions - 1):
         texts += [(*t, token) for t in texts for token in range(policy.bkspc) if (*t, token) not in texts]
-    inputs, (batch,) = core.state_tree([[Trajectory(prompt, t, [True] * len(t))] for t in texts], policy.bkspc)
+    inputs, (batch,) = core.state_tree(
+        [[Trajectory(prompt=prompt, actions=t, imitated=[True] * len(t))] for t in texts], policy.bkspc
+    )
     with torch.no_grad():
         logits = policy(inputs).double()
     next_action = {t: logits[b, batch.state[b, -1]] for b, t in enumerate(texts)}

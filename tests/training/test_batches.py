@@ -23,7 +23,10 @@ def corpus(n: int) -> Corpus:
     """Two draws of n examples whose prompt is their number and whose length varies."""
     return Corpus(
         [
-            [Trajectory([i], [draw] * (1 + i * 7 % 11), [True] * (1 + i * 7 % 11)) for i in range(n)]
+            [
+                Trajectory(prompt=[i], actions=[draw] * (1 + i * 7 % 11), imitated=[True] * (1 + i * 7 % 11))
+                for i in range(n)
+            ]
             for draw in range(2)
         ],
         "digest",
@@ -50,7 +53,7 @@ def test_batches_are_the_stream_in_its_order():
 
 def test_length_is_what_is_encoded():
     """A deleted token is encoded, its ``<bkspc>`` is not."""
-    assert nodes(Trajectory([1, 2], [3, BKSPC, 4], [True] * 3), BKSPC) == 4
+    assert nodes(Trajectory(prompt=[1, 2], actions=[3, BKSPC, 4], imitated=[True] * 3), BKSPC) == 4
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -76,7 +79,13 @@ def test_rows_of_like_length_stand_together_and_none_is_lost(shared):
 
 
 def test_means_of_a_corpus():
-    source = Corpus([[Trajectory([1, 2, 3], [4, 5], [False, True])], [Trajectory([1], [4] * 4, [True] * 4)]], "digest")
+    source = Corpus(
+        [
+            [Trajectory(prompt=[1, 2, 3], actions=[4, 5], imitated=[False, True])],
+            [Trajectory(prompt=[1], actions=[4] * 4, imitated=[True] * 4)],
+        ],
+        "digest",
+    )
     assert (source.length, source.cloned(False), source.cloned(True)) == (3.0, 2.5, 3.5)
 
 
@@ -105,8 +114,9 @@ def passages(n: int, rng: random.Random) -> list[tuple[list[int], list[int]]]:
 def noised(make, n=320, eta=0.2) -> Corpus:
     rng, numbers = random.Random(3), np.random.default_rng(3)
     draw = [
-        Trajectory(prompt, *inject(completion, eta, lambda *_: 5, BKSPC, numbers), ended=completion[-1] == 2)
+        Trajectory(prompt=prompt, actions=actions, imitated=imitated, ended=completion[-1] == 2)
         for prompt, completion in make(n, rng)
+        for actions, imitated in [inject(completion, eta, lambda *_: 5, BKSPC, numbers)]
     ]
     return Corpus([draw], "digest")
 
@@ -136,7 +146,7 @@ def flat(batch, requires_grad):
     shape = batch.taken.shape
     logit = torch.zeros(shape, dtype=torch.float64, requires_grad=requires_grad)
     value = torch.zeros(shape[0], shape[1] + 1, dtype=torch.float64, requires_grad=requires_grad)
-    return Scores(logit, value, batch.taken, batch.imitated, batch.ended)
+    return Scores(logit=logit, value=value, taken=batch.taken, imitated=batch.imitated, ended=batch.ended)
 
 
 def derivatives(trainer: Trainer, steps: int):

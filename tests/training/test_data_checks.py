@@ -16,11 +16,14 @@ from sequencematch.training.batches import Corpus
 from sequencematch.training.data_checks import check_data
 
 BKSPC = 9
-CLEAN, NOISED = Trajectory([1], [5, 2], [True] * 2), Trajectory([1], [4, BKSPC, 5, 2], [False, True, True, True])
+CLEAN, NOISED = (
+    Trajectory(prompt=[1], actions=[5, 2], imitated=[True] * 2),
+    Trajectory(prompt=[1], actions=[4, BKSPC, 5, 2], imitated=[False, True, True, True]),
+)
 
 
 def check(train, validation, loss="mle", context=100, max_actions=1):
-    policy = SimpleNamespace(backspace=LOSSES[loss].backspace, bkspc=BKSPC, context=context)
+    policy = SimpleNamespace(backspace=LOSSES[loss].backspace, bkspc=BKSPC, deletions=1, context=context)
     corpora = Corpus([[example] for example in train], "d"), Corpus([validation], "d")
     check_data(Path("noised"), loss, policy, corpora, Rollouts(max_actions=max_actions))
 
@@ -36,8 +39,14 @@ def test_losses_without_backspace_train_on_clean_examples_alone(loss, train, val
         check(train, validation, loss)
 
 
+def test_no_more_tokens_are_deleted_at_once_than_the_model_can():
+    twice = Trajectory(prompt=[1], actions=[4, 5, BKSPC + 1, 2], imitated=[False, False, True, True])
+    with pytest.raises(UserError, match="'noised' delete 2 tokens at once, and the model at most 1"):
+        check([CLEAN], [twice], "bc")
+
+
 def test_deleted_tokens_take_no_room_in_the_context():
-    deep = Trajectory([1], [4, 5, 6, BKSPC, BKSPC, BKSPC, 2], [True] * 7)
+    deep = Trajectory(prompt=[1], actions=[4, 5, 6, BKSPC, BKSPC, BKSPC, 2], imitated=[True] * 7)
     check([deep], [CLEAN], "bc", context=4)
     with pytest.raises(UserError, match="'noised' reaches 4 tokens, more than the model's context of 3"):
         check([deep], [CLEAN], "bc", context=3)

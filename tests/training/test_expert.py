@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sequencematch.core import Trajectory, live_tokens
+from sequencematch.core import Trajectory, growth, live_tokens
 from sequencematch.training.expert import relabel
 
 EOS, BKSPC = 9, 10
@@ -13,7 +13,7 @@ PROMPT = [1, 2]
 
 def reference(completion, actions=None):
     actions = actions or [*completion, EOS]
-    return Trajectory(PROMPT, actions, [True] * len(actions))
+    return Trajectory(prompt=PROMPT, actions=actions, imitated=[True] * len(actions))
 
 
 @pytest.mark.parametrize(
@@ -32,23 +32,26 @@ def reference(completion, actions=None):
         # The end, too early: it cannot be taken back, so that it is left out.
         ([3, EOS], [3, 4, 5, EOS], [1, 1, 1, 1]),
         ([3, 7, EOS], [3, 7, BKSPC, 4, 5, EOS], [1, 0, 1, 1, 1, 1]),
+        # Two tokens deleted at once: the wrong one and a right one, or two right ones.
+        ([3, 7, BKSPC + 1, 3, 4], [3, 7, BKSPC + 1, 3, 4, 5, EOS], [1, 0, 0, 1, 1, 1, 1]),
+        ([3, 4, BKSPC + 1, 3], [3, 4, BKSPC + 1, 3, 4, 5, EOS], [1, 1, 0, 1, 1, 1, 1]),
         # Gone on with where the end was due.
         ([3, 4, 5, 6, EOS], [3, 4, 5, 6, BKSPC, EOS], [1, 1, 1, 0, 1, 1]),
     ],
 )
 def test_examples(rollout, actions, imitated):
     found = relabel(rollout, reference([3, 4, 5]), BKSPC)
-    assert found == Trajectory(PROMPT, actions, [bool(i) for i in imitated])
+    assert found == Trajectory(prompt=PROMPT, actions=actions, imitated=[bool(i) for i in imitated])
 
 
 @st.composite
 def rollouts(draw):
     """Any rollout of the token MDP: no <bkspc> at the prompt, nothing after <eos>."""
     actions, live = [], 0
-    for action in draw(st.lists(st.sampled_from([3, 4, 5, EOS, BKSPC]), max_size=20)):
-        if action != BKSPC or live:
+    for action in draw(st.lists(st.sampled_from([3, 4, 5, EOS, BKSPC, BKSPC + 1]), max_size=20)):
+        if live + growth(action, BKSPC) >= 0:
             actions.append(action)
-            live += -1 if action == BKSPC else 1
+            live += growth(action, BKSPC)
         if action == EOS:
             break
     return actions
@@ -72,5 +75,5 @@ def test_laws(rollout, completion):
 
 
 def test_the_expert_is_what_a_noised_example_leaves_live():
-    noised = Trajectory(PROMPT, [3, 8, BKSPC, 4, EOS], [True, False, True, True, True])
+    noised = Trajectory(prompt=PROMPT, actions=[3, 8, BKSPC, 4, EOS], imitated=[True, False, True, True, True])
     assert list(relabel([5, 5], noised, BKSPC).actions) == [5, BKSPC, 3, 4, EOS]

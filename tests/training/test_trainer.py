@@ -135,7 +135,7 @@ def test_a_stage_has_its_own_weight_decay(inputs):
     assert any(not torch.equal(plain[name], decayed[name]) for name in plain)
 
 
-@pytest.mark.parametrize("loss", ["mle", "bc", "sm", "uls", "dagger"])
+@pytest.mark.parametrize("loss", ["mle", "iq", "bc", "sm", "uls", "dagger"])
 def test_accumulation_changes_nothing(inputs, loss):
     def trained(micro_batch):
         policy, _ = load_policy(inputs / "base", backspace=LOSSES[loss].backspace)
@@ -175,7 +175,7 @@ def test_data_are_those_of_the_step_or_of_the_rollouts_prompts(inputs, monkeypat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("loss", ["mle", "uls", "bc", "sm", "dagger"])
+@pytest.mark.parametrize("loss", ["mle", "uls", "iq", "bc", "sm", "dagger"])
 def test_every_method_learns_and_reports(inputs, undisturbed, tmp_path, loss):
     output = undisturbed if loss == "sm" else tmp_path / "model"
     if loss != "sm":

@@ -17,8 +17,8 @@ def parsed(*words):
 
 def test_plain_snakemake_finds_what_results_rely_on(monkeypatch):
     monkeypatch.chdir(ROOT)
-    plain, ours = parsed("--cores", "2"), parsed("--cores", "2", "--workflow-profile", "profiles/default")
-    for option in ("workflow_profile", "max_jobs_per_timespan"):  # the latter is an object without equality
+    plain, ours = parsed("--cores", "2"), parsed("--cores", "2", "--profile", "profiles/default")
+    for option in ("profile", "max_jobs_per_timespan"):  # the latter is an object without equality
         del plain[option], ours[option]
     assert plain == ours
     assert plain["rerun_incomplete"] and plain["keep_going"] and plain["max_checksum_file_size"] == 10**9

@@ -23,7 +23,7 @@ def test_jobs_go_through_the_submit_script(tmp_path):
     for name, script in {"qsub": QSUB, "qdel": "#!/bin/sh\nkill $@\n"}.items():
         (tree / "bin" / name).write_text(script)
         (tree / "bin" / name).chmod(0o755)
-    words = [sys.executable, "workflow/launcher/run.py", METRICS, "--workflow-profile", "profiles/generic"]
+    words = [sys.executable, "workflow/launcher/run.py", METRICS, "--profile", "profiles/generic"]
     words += ["--latency-wait", "5", "--config", "scale=smoke", "jobs={train: {gpu: 1, threads: 2}}"]
     environment = os.environ | {"PATH": f"{tree / 'bin'}:{os.environ['PATH']}"}
     done = subprocess.run(words, cwd=tree, capture_output=True, text=True, env=environment, timeout=300)

@@ -74,7 +74,7 @@ def test_the_files_of_a_model_folder_count_by_content(tmp_path):
         os.utime(file)
     assert plan(tree, *config, targets=targets) == {}
     (tree / "judge/model.safetensors").write_text("other")
-    assert plan(tree, *config, targets=targets).keys() == {"judge", "score", "make_text_table"}
+    assert plan(tree, *config, targets=targets).keys() == {"judge", "score", "make_table"}
     (tree / "network/model.safetensors").write_text("other")
     planned = plan(tree, *config, targets=targets)
     assert planned["pretrain_base"] == 2 and "train_tokenizer" not in planned

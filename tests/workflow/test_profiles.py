@@ -28,7 +28,7 @@ max-checksum-file-size: 1
 ASK = f"""
 import json, sys
 from snakemake.cli import parse_args
-_, args = parse_args(["all", "--workflow-profile", sys.argv[1]])
+_, args = parse_args(["all", "--profile", sys.argv[1]])
 values = [getattr(args, name) for name in {NAMES}]
 print(json.dumps([sorted(map(str, values[0])), *values[1:]]))
 """

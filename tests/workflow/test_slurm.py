@@ -11,7 +11,7 @@ from support import reduced
 from support.slurm_cluster import missing, slurm_cluster
 from support.workflow import copy_tree, snakemake, wait_for
 
-PROFILE = ("--workflow-profile", "profiles/slurm")
+PROFILE = ("--profile", "profiles/slurm")
 # No accounting here, two cores, and no network between the node and the files.
 HERE = ("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "5")
 METRICS = "results/smoke/mul/mle/eta=0/seed=1/metrics.json"

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sequencematch.config.benchmarks import count_workers
+from sequencematch.config.snakemake_internals import count_workers
 
 SHIM = Path(__file__).parents[2] / "workflow/launcher/warm/python"
 SCRIPT = """

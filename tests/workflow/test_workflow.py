@@ -32,7 +32,6 @@ ALL_JOBS = {
     "judge": 4,
     "score": 18,
     "make_table": 4,
-    "make_text_table": 1,
     "plot_motivating_example": 1,
     "all": 1,
 }

@@ -63,7 +63,7 @@ def main() -> None:
     if executor == "local":  # its jobs share one start of torch (workflow/launcher/warm)
         os.environ |= {"SEQUENCEMATCH_RUN_PID": str(os.getpid()), "SEQUENCEMATCH_PYTHON": sys.executable}
     os.set_inheritable(lock, True)  # Snakemake takes this process's place, and keeps the lock
-    os.execv(sys.executable, [*SNAKEMAKE, "--workflow-profile", str(profile), *words])
+    os.execv(sys.executable, [*SNAKEMAKE, "--profile", str(profile), *words])
 
 
 def check_state(state: Path) -> None:
@@ -127,20 +127,20 @@ def take_lock(file: Path) -> int:
 def arguments() -> tuple[Path, str, list[str]]:
     """The profile, the executor it names, and what is left of the command line for Snakemake."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--workflow-profile", type=Path, default=PROFILES / "default")
+    parser.add_argument("--profile", type=Path, default=PROFILES / "default")
     parser.add_argument("--executor")
     known, words = parser.parse_known_args()
     check_settings(words)
-    file = known.workflow_profile / "config.yaml"
+    file = known.profile / "config.yaml"
     if not file.is_file():
         names = sorted(path.parent.name for path in PROFILES.glob("*/config.yaml"))
-        sys.exit(f"error: '{known.workflow_profile}' holds no profile (config.yaml); there are {', '.join(names)}")
+        sys.exit(f"error: '{known.profile}' holds no profile (config.yaml); there are {', '.join(names)}")
     executor = known.executor or (yaml.safe_load(file.read_text()) or {}).get("executor", "local")
     if executor == "slurm" and not shutil.which("sbatch"):
         sys.exit("error: there is no SLURM on this machine (no command 'sbatch'); run this on a cluster's login node")
     parser.add_argument("--cores", "-c")
     limited = parser.parse_known_args()[0].cores or executor != "local"
-    return known.workflow_profile, executor, [*words, "--executor", executor, *([] if limited else ["--cores", "all"])]
+    return known.profile, executor, [*words, "--executor", executor, *([] if limited else ["--cores", "all"])]
 
 
 def check_settings(words: list[str]) -> None:

@@ -10,7 +10,6 @@ rule make_dataset:
         "<logs>/{task}/make_dataset.log",
     benchmark:
         "<benchmarks>/{task}/make_dataset.tsv"
-    retries: 1
     group:
         "prepare"
     conda:
@@ -35,7 +34,6 @@ rule train_tokenizer:
         "<logs>/{task}/train_tokenizer.log",
     benchmark:
         "<benchmarks>/{task}/train_tokenizer.tsv"
-    retries: 1
     group:
         "prepare"
     conda:
@@ -60,7 +58,6 @@ rule encode_examples:
         "<logs>/{task}/encode_examples.log",
     benchmark:
         "<benchmarks>/{task}/encode_examples.tsv"
-    retries: 1
     group:
         "prepare"
     conda:
@@ -86,7 +83,6 @@ rule inject_noise:
         "<logs>/{task}/noised/eta={eta}/seed={seed}/inject_noise.log",
     benchmark:
         "<benchmarks>/{task}/noised/eta={eta}/seed={seed}/inject_noise.tsv"
-    retries: 1
     conda:
         "../../envs/train.yaml"
     threads: CONFIG.jobs.data.threads

@@ -20,7 +20,6 @@ rule make_map:
         "<logs>/make_map.log",
     benchmark:
         "<benchmarks>/make_map.tsv"
-    retries: 1
     conda:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads

@@ -18,16 +18,16 @@ rule measure_overheads:
         "<logs>/overheads/{overhead}/{part}.log",
     benchmark:
         "<benchmarks>/overheads/{overhead}/{part}.tsv"
-    retries: 1
     conda:
         "../../envs/train.yaml"
     threads: workflow.resource_settings.cores or CONFIG.jobs.train.threads
     resources:
         **JOBS.resources("train") | {"gpu": min(1, CONFIG.jobs.train.gpu)},
+        torch_threads=CONFIG.jobs.train.threads,
     params:
         call=call("measure_overheads", JOBS.overhead_options),
     shell:
-        "OMP_NUM_THREADS=$TRAINING_THREADS MKL_NUM_THREADS=$TRAINING_THREADS"
+        "OMP_NUM_THREADS={resources.torch_threads} MKL_NUM_THREADS={resources.torch_threads}"
         " python src/measure_overheads.py --part {wildcards.part} {params.call[options]}"
         " --output {output.measured} --gpus {resources.gpu} > {log} 2>&1"
 
@@ -53,7 +53,6 @@ rule make_overhead_table:
         "<logs>/overheads/{overhead}/table.log",
     benchmark:
         "<benchmarks>/overheads/{overhead}/table.tsv"
-    retries: 1
     conda:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads
@@ -82,7 +81,6 @@ rule make_benchmark_table:
         "<logs>/overheads/{overhead}/{part}_table.log",
     benchmark:
         "<benchmarks>/overheads/{overhead}/{part}_table.tsv"
-    retries: 1
     conda:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads
@@ -109,7 +107,6 @@ rule plot_growth:
         "<logs>/overheads/{overhead}/plot_growth.log",
     benchmark:
         "<benchmarks>/overheads/{overhead}/plot_growth.tsv"
-    retries: 1
     conda:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads

@@ -13,7 +13,6 @@ rule fetch_package:
         "<logs>/sources/{package}/fetch_package.log",
     benchmark:
         "<benchmarks>/sources/{package}/fetch_package.tsv"
-    retries: 1
     conda:
         "../../envs/data.yaml"
     threads: 1
@@ -34,7 +33,6 @@ rule convert_model:
         "<logs>/sources/{package}/convert_model.log",
     benchmark:
         "<benchmarks>/sources/{package}/convert_model.tsv"
-    retries: 1
     conda:
         "../../envs/train.yaml"
     threads: CONFIG.jobs.data.threads
@@ -56,7 +54,6 @@ rule extract_pairs:
         "<logs>/sources/{package}/extract_pairs.log",
     benchmark:
         "<benchmarks>/sources/{package}/extract_pairs.tsv"
-    retries: 1
     conda:
         "../../envs/data.yaml"
     threads: 1
@@ -78,7 +75,6 @@ rule extract_documents:
         "<logs>/sources/{package}/extract_documents.log",
     benchmark:
         "<benchmarks>/sources/{package}/extract_documents.tsv"
-    retries: 1
     conda:
         "../../envs/data.yaml"
     threads: 1

@@ -24,7 +24,6 @@ rule plot_learning_curves:
         "<logs>/figures/{task}/plot_learning_curves.log",
     benchmark:
         "<benchmarks>/figures/{task}/plot_learning_curves.tsv"
-    retries: 1
     conda:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads
@@ -52,7 +51,6 @@ rule plot_masks:
         "<logs>/figures/{task}/plot_masks.log",
     benchmark:
         "<benchmarks>/figures/{task}/plot_masks.tsv"
-    retries: 1
     conda:
         "../../envs/train.yaml"
     threads: CONFIG.jobs.report.threads
@@ -81,7 +79,6 @@ rule plot_backspaces:
         "<logs>/figures/{task}/plot_backspaces.log",
     benchmark:
         "<benchmarks>/figures/{task}/plot_backspaces.tsv"
-    retries: 1
     conda:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads
@@ -104,47 +101,42 @@ rule draw_rules:
         "<logs>/figures/draw_rules.log",
     benchmark:
         "<benchmarks>/figures/draw_rules.tsv"
-    retries: 1
     conda:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads
     resources:
         **JOBS.resources("report"),
+        changes=CHANGES,
     params:
         call=call("draw_rules", JOBS.graph_options),
     shell:
-        'eval "set -- $CONFIGURATION"; OMP_NUM_THREADS={threads} python src/draw_rules.py --config "$@"'
-        " --output {output.graph} > {log} 2>&1"
+        "OMP_NUM_THREADS={threads} python src/draw_rules.py --config {resources.changes} --output {output.graph} > {log} 2>&1"
 
 
-# Template and style are named as inputs, because they are not Python modules.
 rule make_report:
     input:
         metrics=JOBS.metrics_of_tables(),
-        tables=[JOBS.table_page(table) for table in CONFIG.tables],
-        forms=expand("<results>/tables/{table}.{kind}", table=CONFIG.tables, kind=["csv", "md", "png"]),
+        tables=expand("<results>/tables/{table}.csv", table=CONFIG.tables),
+        shown=JOBS.shown_of_tables,
         figures=expand("<results>/figures/{kind}/{task}.svg", kind=FIGURES, task=JOBS.table_tasks),
         motivating_example="<results>/figures/motivating_example.png",
         examples=expand("<results>/{task}/examples", task=JOBS.table_tasks),
         rules="<results>/figures/rules.dot",
         departures="docs/departures.md",
         errata="docs/errata.md",
-        template="src/sequencematch/results/report.html",
-        style="src/sequencematch/results/report.css",
     output:
         page=report("<results>/report.html", caption="../captions/page.rst", category="Page"),
     log:
         "<logs>/make_report.log",
     benchmark:
         "<benchmarks>/make_report.tsv"
-    retries: 1
     conda:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads
     resources:
         **JOBS.resources("report"),
     params:
-        call=call("make_report", lambda wildcards: f"--results {RESULTS}"),
+        call=call("make_report", JOBS.report_options),
     shell:
         "OMP_NUM_THREADS={threads} python src/make_report.py {params.call[options]} --metrics {input.metrics}"
         " --tables {input.tables} --rule-graph {input.rules} --departures {input.departures} --errata {input.errata}"

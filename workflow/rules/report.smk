@@ -3,48 +3,10 @@
 
 localrules:
     make_table,
-    make_text_table,
     plot_motivating_example,
 
 
 rule make_table:
-    input:
-        metrics=JOBS.table_metrics,
-    output:
-        csv=report(
-            "<results>/tables/{table}.csv",
-            caption="../captions/table.rst",
-            category="Tables",
-            labels=JOBS.titled("numbers"),
-        ),
-        markdown="<results>/tables/{table}.md",
-        figure=report(
-            "<results>/tables/{table}.png",
-            caption="../captions/table.rst",
-            category="Tables",
-            labels=JOBS.titled("figure"),
-        ),
-    log:
-        "<logs>/tables/{table}.log",
-    benchmark:
-        "<benchmarks>/tables/{table}.tsv"
-    wildcard_constraints:
-        table=SCORE_TABLES,
-    retries: 1
-    conda:
-        "../../envs/report.yaml"
-    threads: CONFIG.jobs.report.threads
-    resources:
-        **JOBS.resources("report"),
-    params:
-        call=call("make_table", JOBS.title_option),
-    shell:
-        "OMP_NUM_THREADS={threads} python src/make_table.py --table {wildcards.table} {params.call[options]}"
-        " --metrics {input.metrics} --csv {output.csv} --markdown {output.markdown} --figure {output.figure}"
-        " > {log} 2>&1"
-
-
-rule make_text_table:
     input:
         metrics=JOBS.table_metrics,
         shown=JOBS.table_shown,
@@ -62,10 +24,9 @@ rule make_text_table:
             category="Tables",
             labels=JOBS.titled("page"),
         ),
-        text="<results>/tables/{table}.txt",
         figure=report(
             "<results>/tables/{table}.png",
-            caption="../captions/text_figure.rst",
+            caption="../captions/table.rst",
             category="Tables",
             labels=JOBS.titled("figure"),
         ),
@@ -73,20 +34,17 @@ rule make_text_table:
         "<logs>/tables/{table}.log",
     benchmark:
         "<benchmarks>/tables/{table}.tsv"
-    wildcard_constraints:
-        table=TEXT_TABLES,
-    retries: 1
     conda:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads
     resources:
         **JOBS.resources("report"),
     params:
-        call=call("make_text_table", JOBS.title_option),
+        call=call("make_table", JOBS.title_option),
     shell:
-        "OMP_NUM_THREADS={threads} python src/make_text_table.py --table {wildcards.table} {params.call[options]}"
+        "OMP_NUM_THREADS={threads} python src/make_table.py --table {wildcards.table} {params.call[options]}"
         " --metrics {input.metrics} --shown {input.shown} --csv {output.csv} --markdown {output.markdown}"
-        " --html {output.html} --text {output.text} --figure {output.figure} > {log} 2>&1"
+        " --html {output.html} --figure {output.figure} > {log} 2>&1"
 
 
 rule plot_motivating_example:
@@ -101,7 +59,6 @@ rule plot_motivating_example:
         "<logs>/figures/plot_motivating_example.log",
     benchmark:
         "<benchmarks>/figures/plot_motivating_example.tsv"
-    retries: 1
     conda:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads

@@ -15,7 +15,6 @@ rule sample:
         "<logs>/{task}/{method}/eta={eta}/seed={seed}/sample.log",
     benchmark:
         "<benchmarks>/{task}/{method}/eta={eta}/seed={seed}/sample.tsv"
-    retries: 1
     group:
         "evaluate"
     conda:
@@ -48,7 +47,6 @@ rule judge:
         "<benchmarks>/{task}/{method}/eta={eta}/seed={seed}/judge.tsv"
     wildcard_constraints:
         task=TEXT_TASKS,
-    retries: 1
     group:
         "evaluate"
     conda:
@@ -77,7 +75,6 @@ rule score:
         "<logs>/{task}/{method}/eta={eta}/seed={seed}/score.log",
     benchmark:
         "<benchmarks>/{task}/{method}/eta={eta}/seed={seed}/score.tsv"
-    retries: 1
     group:
         "evaluate"
     conda:

@@ -12,16 +12,16 @@ rule pretrain_base:
         "<logs>/{task}/base/seed={seed}/pretrain_base.log",
     benchmark:
         "<benchmarks>/{task}/base/seed={seed}/pretrain_base.tsv"
-    retries: 1
     conda:
         "../../envs/train.yaml"
     threads: CONFIG.jobs.train.threads
     resources:
         **JOBS.resources("train"),
+        launcher=LAUNCHER,
     params:
         call=call("pretrain_base", JOBS.base_options),
     shell:
-        "OMP_NUM_THREADS={threads} $TRAINER src/pretrain_base.py {params.call[options]} --seed {wildcards.seed}"
+        "OMP_NUM_THREADS={threads} {resources.launcher} src/pretrain_base.py {params.call[options]} --seed {wildcards.seed}"
         " --noised {input.noised} --tokenizer {input.tokenizer} --output {output.model}"
         " --gpus {resources.gpu} > {log} 2>&1"
 
@@ -37,16 +37,16 @@ rule pretrain_bc:
         "<logs>/{task}/pretrain_bc/eta={eta}/seed={seed}/pretrain_bc.log",
     benchmark:
         "<benchmarks>/{task}/pretrain_bc/eta={eta}/seed={seed}/pretrain_bc.tsv"
-    retries: 1
     conda:
         "../../envs/train.yaml"
     threads: CONFIG.jobs.train.threads
     resources:
         **JOBS.resources("train"),
+        launcher=LAUNCHER,
     params:
         call=call("pretrain_bc", JOBS.bc_options),
     shell:
-        "OMP_NUM_THREADS={threads} $TRAINER src/pretrain_bc.py {params.call[options]} --seed {wildcards.seed}"
+        "OMP_NUM_THREADS={threads} {resources.launcher} src/pretrain_bc.py {params.call[options]} --seed {wildcards.seed}"
         " --noised {input.noised} --tokenizer {input.tokenizer} --initial {input.initial} --output {output.model}"
         " --gpus {resources.gpu} > {log} 2>&1"
 
@@ -62,15 +62,15 @@ rule finetune:
         "<logs>/{task}/{method}/eta={eta}/seed={seed}/finetune.log",
     benchmark:
         "<benchmarks>/{task}/{method}/eta={eta}/seed={seed}/finetune.tsv"
-    retries: 1
     conda:
         "../../envs/train.yaml"
     threads: CONFIG.jobs.train.threads
     resources:
         **JOBS.resources("train"),
+        launcher=LAUNCHER,
     params:
         call=call("finetune", JOBS.finetune_options),
     shell:
-        "OMP_NUM_THREADS={threads} $TRAINER src/finetune.py {params.call[options]} --seed {wildcards.seed}"
+        "OMP_NUM_THREADS={threads} {resources.launcher} src/finetune.py {params.call[options]} --seed {wildcards.seed}"
         " --noised {input.noised} --tokenizer {input.tokenizer} --initial {input.initial} --output {output.model}"
         " --gpus {resources.gpu} > {log} 2>&1"

@@ -63,8 +63,6 @@ class Jobs:
         self.folder = f"results/{config.scale}"
         families = {name: task.data.family for name, task in config.tasks.items()}
         self.judged_tasks = [name for name, family in families.items() if FAMILIES[family].judged]
-        self.text_tables = [name for name, table in config.tables.items() if table.task in self.judged_tasks]
-        self.score_tables = [name for name in config.tables if name not in self.text_tables]
         self.table_tasks = list(dict.fromkeys(table.task for table in config.tables.values()))
 
     def resources(self, stage: str) -> dict[str, Any]:
@@ -171,11 +169,12 @@ class Jobs:
         return () if self.injected_policy(wildcards) else MODEL_CODE
 
     def noise_options(self, wildcards: Wildcards) -> str:
-        """The settings of the noise, and the policy that proposes wrong tokens. Clean data (eta = 0) read neither."""
+        """The settings of the noise and of deletions, and the policy that writes wrong tokens. Clean data read none."""
         if wildcards.eta == "0":
             return ""
         policy = self.injected_policy(wildcards)
-        return f"{self._settings(wildcards, {'noise': None})} {f'--policy {policy} {self._kernels}' if policy else ''}"
+        read = {"noise": None, "model": {"deletions"}}
+        return f"{self._settings(wildcards, read)} {f'--policy {policy} {self._kernels}' if policy else ''}"
 
     # Training
 
@@ -271,17 +270,14 @@ class Jobs:
         ]
 
     def table_shown(self, wildcards: Wildcards) -> list[str]:
-        """What each of those runs wrote after damaged prompts, in the same order."""
+        """Of text: what each of those runs wrote after damaged prompts, in the same order."""
+        if self.config.tables[wildcards.table].task not in self.judged_tasks:
+            return []
         return [str(Path(metrics).with_name("shown.jsonl")) for metrics in self.table_metrics(wildcards)]
 
     def table_files(self, table: str) -> list[str]:
-        """The files of a table. A table of texts has pages to look at as well."""
-        kinds = ["csv", "md", "png", *(["html", "txt"] if table in self.text_tables else [])]
-        return [f"{self.folder}/tables/{table}.{kind}" for kind in kinds]
-
-    def table_page(self, table: str) -> str:
-        """The page of a table: HTML of a table of texts, Markdown otherwise."""
-        return f"{self.folder}/tables/{table}.{'html' if table in self.text_tables else 'md'}"
+        """The files of a table: its numbers, its page, its figure."""
+        return [f"{self.folder}/tables/{table}.{kind}" for kind in ("csv", "md", "html", "png")]
 
     def title_option(self, wildcards: Wildcards) -> str:
         """The heading of a table."""
@@ -316,6 +312,16 @@ class Jobs:
         tables = [name for name, table in self.config.tables.items() if task in (None, table.task)]
         found = (self.table_metrics(SimpleNamespace(table=name)) for name in tables)
         return list(dict.fromkeys(path for paths in found for path in paths))
+
+    def shown_of_tables(self, wildcards: Wildcards) -> list[str]:
+        """What the runs of all tables of text wrote after damaged prompts."""
+        found = (self.table_shown(SimpleNamespace(table=name)) for name in self.config.tables)
+        return list(dict.fromkeys(path for paths in found for path in paths))
+
+    def report_options(self, wildcards: Wildcards) -> str:
+        """The folder of results, and the headings of the tables in their order."""
+        titles = [table.title for table in self.config.tables.values()]
+        return shlex.join(["--results", self.folder, "--titles", *titles])
 
     def task_metrics(self, wildcards: Wildcards) -> list[str]:
         """The metrics files of the runs that a task's tables compare."""

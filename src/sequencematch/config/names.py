@@ -14,7 +14,7 @@ RULES = (
     *("fetch_package", "convert_model", "extract_pairs", "extract_documents"),
     *("make_dataset", "train_tokenizer", "encode_examples", "inject_noise"),
     *("pretrain_base", "pretrain_bc", "finetune", "sample", "judge", "score"),
-    *("make_table", "make_text_table", "make_map", "make_report", "draw_rules"),
+    *("make_table", "make_map", "make_report", "draw_rules"),
     *("measure_overheads", "make_overhead_table", "make_benchmark_table"),
     *("plot_growth", "plot_motivating_example", "plot_learning_curves", "plot_masks", "plot_backspaces"),
 )

@@ -15,7 +15,7 @@ from sequencematch.data.splits import make_splits
 from sequencematch.seeding import generator
 from sequencematch.settings.data import LABELS, Graphs, Source
 
-DRAWS = 20  # drawn questions per question wanted, after which the settings have too few graphs
+DRAWS = 4  # drawn questions per question wanted, after which the settings have too few graphs
 
 
 class Graph(NamedTuple):

@@ -1,5 +1,6 @@
 """Sentences and their translations, from HTML or XML pages that have the same structure in two languages."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from html.parser import HTMLParser
@@ -21,6 +22,9 @@ BLOCKS = {
 UNREAD = {"comment", "head", "pre", "script", "style", "credit", "screen", "listing", "synopsis"}
 UNREAD_CLASSES = {"docnav", "url"}  # links of Publican's pages
 COPIED = 0.6  # share of words in common above which a text counts as not translated
+LARGEST_PAGE = 2**23  # bytes
+# Products of two numbers of words up to which the order of the words counts: the comparison takes cubic time.
+IN_ORDER = 10**5
 
 
 def extract_pairs(folder: Path, patterns: Sequence[str]) -> tuple[list[Pair], dict[str, int]]:
@@ -36,7 +40,7 @@ def extract_pairs(folder: Path, patterns: Sequence[str]) -> tuple[list[Pair], di
     left_out = {"pages of another structure": 0, "untranslated texts": 0, "single words": 0}
     pairs: dict[Pair, None] = {}
     for name in sorted(pages[0].keys() & pages[1].keys()):
-        first, second = (texts_of(read_text(side[name], "fetch the package again")) for side in pages)
+        first, second = (texts_of(read_text(side[name], "fetch the package again", LARGEST_PAGE)) for side in pages)
         if [element for element, _ in first] != [element for element, _ in second]:
             left_out["pages of another structure"] += 1
             continue
@@ -53,22 +57,29 @@ def extract_pairs(folder: Path, patterns: Sequence[str]) -> tuple[list[Pair], di
 
 
 def _untranslated(text: str, other: str) -> bool:
-    matcher = SequenceMatcher(None, text.split(), other.split(), autojunk=False)
-    return matcher.real_quick_ratio() > COPIED and matcher.quick_ratio() > COPIED and matcher.ratio() > COPIED
+    words, others = text.split(), other.split()
+    matcher = SequenceMatcher(None, words, others, autojunk=False)
+    alike = matcher.real_quick_ratio() > COPIED and matcher.quick_ratio() > COPIED
+    return alike and (len(words) * len(others) > IN_ORDER or matcher.ratio() > COPIED)
 
 
 def texts_of(page: str) -> list[tuple[str, str]]:
     """Every element of a page that may hold text of its own, with its class, and that text, in order of their ends."""
     reader = _Reader()
     reader.feed(page)
-    reader.close()
+    if not reader.rawdata.startswith("<"):  # a tag without an end: to close would take it for text, in quadratic time
+        reader.close()
     return list(reader.closed())
 
 
 class _Reader(HTMLParser):
+    """All in linear time, whatever the elements: those that are open are counted, not looked through."""
+
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self.open: list[tuple[str, str, list[str]]] = []
+        self.names: Counter[str] = Counter()  # of the open elements
+        self.unread = 0  # open elements whose text is not read
         self.texts: list[tuple[str, str]] = []
 
     def closed(self) -> Iterator[tuple[str, str]]:
@@ -80,26 +91,38 @@ class _Reader(HTMLParser):
         tag = tag.rpartition(":")[2]
         if tag in BLOCKS:
             self.open.append((tag, dict(attrs).get("class") or "", []))
+            self.names[tag] += 1
+            self.unread += self._is_unread()
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """An element that is empty holds no text."""
 
     def handle_endtag(self, tag: str) -> None:
         tag = tag.rpartition(":")[2]
-        if tag in (name for name, _, _ in self.open):
+        if self.names[tag]:
             while self.open[-1][0] != tag:  # elements that HTML lets end without a word
                 self._close()
             self._close()
 
     def handle_data(self, data: str) -> None:
-        if self.open and not self._unread():
+        if self.open and not self.unread:
             self.open[-1][2].append(data)
 
-    def _unread(self) -> bool:
-        return any(tag in UNREAD or kind in UNREAD_CLASSES for tag, kind, _ in self.open)
+    def parse_marked_section(self, i: int, report: bool = True) -> int:
+        """``<![`` of a kind that the library does not know is a comment, as for a browser."""
+        try:
+            return super().parse_marked_section(i, report)
+        except AssertionError:
+            return self.parse_bogus_comment(i)
+
+    def _is_unread(self) -> bool:
+        tag, kind, _ = self.open[-1]
+        return tag in UNREAD or kind in UNREAD_CLASSES
 
     def _close(self) -> None:
-        unread = self._unread()
+        read = not self.unread
+        self.unread -= self._is_unread()
         tag, kind, parts = self.open.pop()
-        if not unread:
+        self.names[tag] -= 1
+        if read:
             self.texts.append((f"{tag}.{kind}", " ".join("".join(parts).split())))

@@ -77,15 +77,27 @@ def draw_mistakes(
     return found
 
 
-def with_mistakes(completion: Sequence[int], mistakes: Sequence[Mistake], bkspc: int) -> tuple[list[int], list[bool]]:
-    """The actions that write the mistakes and delete them; for each, whether it is imitated (wrong tokens are not)."""
+def deletions_of(count: int, bkspc: int, most: int = 1) -> list[int]:
+    """The fewest actions that delete ``count`` tokens, each at most ``most`` of them."""
+    whole, rest = divmod(count, most)
+    return [bkspc + most - 1] * whole + [bkspc + rest - 1] * (rest > 0)
+
+
+def with_mistakes(
+    completion: Sequence[int], mistakes: Sequence[Mistake], bkspc: int, deletions: int = 1
+) -> tuple[list[int], list[bool]]:
+    """The actions that write the mistakes and delete them, up to ``deletions`` tokens at once.
+
+    For each, whether it is imitated: wrong tokens are not.
+    """
     actions: list[int] = []
     imitated: list[bool] = []
     wrong = {mistake.position: mistake.wrong for mistake in mistakes}
     for position, token in enumerate(completion):
         written = wrong.get(position, [])
-        actions += [*written, *[bkspc] * len(written), token]
-        imitated += [False] * len(written) + [True] * (len(written) + 1)
+        repair = [*deletions_of(len(written), bkspc, deletions), token]
+        actions += [*written, *repair]
+        imitated += [False] * len(written) + [True] * len(repair)
     return actions, imitated
 
 
@@ -121,12 +133,13 @@ def noise_split(
     stream: Sequence[int | str],
     run: float | Literal["all"] = 1.0,
     continuations: Continue | None = None,
+    deletions: int = 1,
 ) -> dict[str, list]:
     """``draws`` noisings of each example, as columns: all examples of draw 0, then of draw 1, ...
 
     ``weights`` may be None if ``eta`` is 0. With ``continuations``, a model continues the first wrong token of each
-    mistake. Each noising has a random stream of its own, ``(*stream, draw, example)``, and each continuation
-    ``(*stream, draw, example, position)``.
+    mistake. One action deletes up to ``deletions`` tokens. Each noising has a random stream of its own, ``(*stream,
+    draw, example)``, and each continuation ``(*stream, draw, example, position)``.
     """
     noisings: list[list[tuple[list[int], list[bool]]]] = [[] for _ in range(draws)]
     for start in range(0, len(examples), BATCH):
@@ -141,7 +154,7 @@ def noise_split(
         if continuations:
             found = _continued(found, examples, continuations, stream)
         for (draw, item), mistakes in found.items():
-            noisings[draw].append(with_mistakes(examples[item].completion, mistakes, bkspc))
+            noisings[draw].append(with_mistakes(examples[item].completion, mistakes, bkspc, deletions))
     return {
         "example": list(range(len(examples))) * draws,
         "draw": [draw for draw in range(draws) for _ in examples],

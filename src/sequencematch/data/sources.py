@@ -2,6 +2,7 @@
 
 import codecs
 import gzip
+import io
 import itertools
 import json
 import os
@@ -13,40 +14,33 @@ from typing import IO
 
 from sequencematch.errors import UserError
 from sequencematch.settings.data import Source
-from sequencematch.store.files import check_regular, open_file, reason
+from sequencematch.store.files import Unpacked, check_regular, open_file, reason
 
 SPLITS = ("train", "validation", "test")
 BOM = "\ufeff"
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 LONGEST_LINE = 2**28  # bytes
-# How far a gzip file may grow when it is decompressed: this many times its size, plus SMALL. Text is compressed to
-# about a third, a file made to fill the memory to a thousandth.
-LARGEST_RATIO = 50
-SMALL = 2**26  # bytes
 
 
 def read_lines(file: Path | str) -> Iterator[tuple[int, str]]:
     """Number (from 1) and text of each line of a UTF-8 file, gzip or not, without its end and byte order mark.
 
     Raises UserError if there is no such file, and for a line that is not UTF-8 text, with its number. Reading always
-    ends: devices, pipes, lines of more than ``LONGEST_LINE`` bytes and archives that grow by ``LARGEST_RATIO`` are
+    ends: devices, pipes, lines of more than ``LONGEST_LINE`` bytes and archives that grow too far (``Unpacked``) are
     refused.
     """
     path = Path(file)
     with open_file(path, "check the files of the source") as raw:
         try:
-            if path.suffix == ".gz":
-                most = LARGEST_RATIO * path.stat().st_size + SMALL
-                yield from _texts(path, _bounded(path, gzip.open(raw), most))  # noqa: SIM115 (raw is closed)
-            else:
-                yield from _texts(path, _bounded(path, raw))
+            packed = path.suffix.lower() == ".gz"
+            stream = io.BufferedReader(Unpacked(path, gzip.open(raw))) if packed else raw  # noqa: SIM115 (raw is closed)
+            yield from _texts(path, _bounded(path, stream))
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise UserError(f"'{path}' is not a valid gzip file ({error}): get it again") from None
 
 
-def _bounded(path: Path, stream: IO[bytes] | gzip.GzipFile, most: int | None = None) -> Iterator[tuple[int, bytes]]:
-    """Number and bytes of each line; ``most``: bytes in all, if that is not limited by the file's own size."""
-    total = 0
+def _bounded(path: Path, stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Number and bytes of each line."""
     for number in itertools.count(1):
         line = stream.readline(LONGEST_LINE + 1)
         if not line:
@@ -54,12 +48,6 @@ def _bounded(path: Path, stream: IO[bytes] | gzip.GzipFile, most: int | None = N
         if len(line) > LONGEST_LINE:
             raise UserError(
                 f"{path}, line {number}: it has more than {LONGEST_LINE:,} bytes, so this is not a text file"
-            )
-        total += len(line)
-        if most is not None and total > most:
-            raise UserError(
-                f"'{path}' grows to more than {LARGEST_RATIO} times its size when it is decompressed, which no text "
-                "does: decompress it yourself if you trust it"
             )
         yield number, line
 

@@ -13,6 +13,7 @@ from sequencematch.errors import UserError
 from sequencematch.store.files import read_json, read_text, reason, write_json, write_text_atomically
 from sequencematch.store.hub import cannot_load, check_source
 
+BKSPC = "<bkspc>"  # its name in the tokenizer of an exported model, where it is a token
 SPECIALS = {"pad": "<pad>", "bos": "<bos>", "eos": "<eos>"}  # ids 0, 1, 2 of our own tokenizers
 DIGITS = "0123456789"
 FILES = ("tokenizer.json", "tokenizer_config.json")
@@ -45,7 +46,7 @@ class Tokenizer:
         Raises UserError if a token's id is that of ``<bkspc>`` or above, because the model has no row for it.
         """
         _check_growth(fast)
-        _make_deterministic(fast)
+        make_deterministic(fast)
         fast.encode_special_tokens = True  # a special token's name inside a text is plain text
         self._fast = fast
         self._specials = specials
@@ -100,18 +101,19 @@ class Tokenizer:
         return self._decoded([token for token in ids if token not in special])
 
     def render(self, actions: Sequence[int]) -> str:
-        """Actions for a reader's eye, ``<bkspc>`` and special tokens written out: ``2<bkspc>31<eos>``."""
+        """Actions for a reader's eye, deletions and special tokens written out: ``2<bkspc>31<bkspc_2>4<eos>``."""
         # Runs of tokens together: one token may hold half a character.
-        runs = groupby(actions, key=lambda action: action == self.bkspc)
+        runs = groupby(actions, key=lambda action: action >= self.bkspc)
         return "".join(
-            "<bkspc>" * len(list(run)) if bkspc else self._decoded(list(run), skip_special_tokens=False)
-            for bkspc, run in runs
+            "".join(map(self._deletion, run)) if deleting else self._decoded(list(run), skip_special_tokens=False)
+            for deleting, run in runs
         )
 
+    def _deletion(self, action: int) -> str:
+        return "<bkspc>" if action == self.bkspc else f"<bkspc_{action - self.bkspc + 1}>"
+
     def _decoded(self, ids: list[int], **options) -> str:
-        with _library(
-            lambda error: UserError(f"the tokenizer cannot decode its tokens ({reason(error)}): get another")
-        ):
+        with _library(lambda error: UserError(f"the tokenizer cannot decode ({reason(error)}): choose another one")):
             return self._fast.decode(ids, **options)
 
     def id(self, token: str) -> int | None:
@@ -223,6 +225,9 @@ def pretrained_tokenizer(source: str, revision: str = "main", trust_remote_code:
             f"the tokenizer of '{source}' ({type(found).__name__}) has no fast version, which is needed here: choose a "
             "model with a tokenizer.json"
         )
+    if getattr(config, "bkspc_token_id", None) == rows - 1:  # an exported model, to be trained on
+        rows -= 1
+        fast = _without_bkspc(fast, rows)
     named = {name: getattr(found, f"{name}_token") for name in SPECIALS}
     specials = _with_stand_ins(named, fast, source)
     try:
@@ -248,7 +253,7 @@ def tokenizer_of(processing_class, policy) -> Tokenizer:
     name = type(processing_class).__name__
     if fast is None:
         raise UserError(f"{name} is no fast tokenizer, which is needed here: load it with AutoTokenizer")
-    fast = tokenizers.Tokenizer.from_str(fast.to_str())
+    fast = _without_bkspc(fast, policy.bkspc)
     named = {special: getattr(processing_class, f"{special}_token") for special in SPECIALS}
     return Tokenizer(fast, _with_stand_ins(named, fast, name), policy.bkspc, policy.context)
 
@@ -268,10 +273,8 @@ def _library(sentence: Callable[[BaseException], UserError]) -> Iterator[None]:
 
 def _check_growth(fast: tokenizers.Tokenizer) -> None:
     """Raises UserError where the rules of a tokenizer may make far more of a text: a few lines could fill a memory."""
-    growth, waiting = (
-        1,
-        [json.loads(part.__getstate__()) for part in (fast.normalizer, fast.decoder) if part is not None],
-    )
+    parts = (part for part in (fast.normalizer, fast.decoder) if part is not None)
+    growth, waiting = 1, [json.loads(part.__getstate__()) for part in parts]
     while waiting:
         rule = waiting.pop()
         if isinstance(rule, dict | list):
@@ -282,12 +285,21 @@ def _check_growth(fast: tokenizers.Tokenizer) -> None:
         raise UserError(f"a tokenizer that may write {growth:.3g} characters for one is not used: choose another one")
 
 
-def _make_deterministic(fast: tokenizers.Tokenizer) -> None:
+def make_deterministic(fast: tokenizers.Tokenizer) -> None:
+    """Switch off truncation, padding and the sampling of subwords."""
     fast.no_truncation()
     fast.no_padding()
     for sampling in ("dropout", "alpha", "nbest_size"):  # of BPE; of Unigram
         if getattr(fast.model, sampling, None) is not None:
             setattr(fast.model, sampling, None)
+
+
+def _without_bkspc(fast: tokenizers.Tokenizer, bkspc: int) -> tokenizers.Tokenizer:
+    """A copy in which ``<bkspc>`` is no token, if it is the token ``bkspc`` of an exported model's tokenizer."""
+    state = json.loads(fast.to_str())
+    added = state["added_tokens"]
+    state["added_tokens"] = [token for token in added if (token["id"], token["content"]) != (bkspc, BKSPC)]
+    return tokenizers.Tokenizer.from_str(json.dumps(state))
 
 
 def _with_stand_ins(named: dict[str, str | None], fast: tokenizers.Tokenizer, where: str) -> dict[str, str]:

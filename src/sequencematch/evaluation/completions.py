@@ -32,7 +32,7 @@ def complete(
 
     Example i draws from the same stream under every decoding and for every method, so differences between methods are
     paired. Decodings that concern ``<bkspc>`` are skipped for a policy without it. Perturbed decoding uses noise of
-    ``kind`` (``disturbances``), unless the decoding names another kind.
+    ``kind`` (``perturbations``), unless the decoding names another kind.
 
     If a decoding draws several answers, the record is that of the chosen one. ``pushes`` then counts the tokens written
     for all of them, including deleted tokens: it is the cost of the answer.
@@ -64,7 +64,7 @@ def complete(
                 "rendered": tokenizer.render(rollout.actions),
                 "solution": example.text,
                 "finished": finished,
-                "pushes": sum(action != policy.bkspc for each in rollouts for action in each.actions),
+                "pushes": sum(action < policy.bkspc for each in rollouts for action in each.actions),
                 "pops": len(removed),
                 "wrong_pops": sum(removal.wrong for removal in removed),
             }
@@ -81,7 +81,7 @@ def _answers_drawn(
             streams.append(stable_seed(seed, "evaluation", i, k) if k else stable_seed(seed, "evaluation", i))
     perturbation = None
     if procedure.rate:
-        written = disturbances(examples, procedure.kind, tokenizer)
+        written = perturbations(examples, procedure.kind, tokenizer)
         perturbation = Perturbation(procedure.rate, [written[i] for i in items], likely=procedure.kind == "model")
     prompts = [examples[i].prompt for i in items]
     rollouts, _ = sample(policy, prompts, procedure.decoding, streams, batch, perturbation)
@@ -112,7 +112,7 @@ def choose(rollouts: Sequence[Rollout], texts: Sequence[Sequence[int]], choice: 
     return 0
 
 
-def disturbances(examples: Sequence[Example], kind: str, tokenizer: Tokenizer) -> list[list[int]]:
+def perturbations(examples: Sequence[Example], kind: str, tokenizer: Tokenizer) -> list[list[int]]:
     """The tokens that perturbed decoding may write, for each prompt.
 
     Noise of the kind 'task' writes digits of the question's base, or the nodes of its graph. Every other kind may write

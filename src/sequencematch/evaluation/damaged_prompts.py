@@ -50,6 +50,6 @@ def show(
             "true": tokenizer.decode(example.completion[:1]),
             "wrong": tokenizer.decode([token]),
             "pieces": [[tokenizer.decode(tokens), fate] for tokens, fate in pieces(typed, policy.bkspc, begun=1)],
-            "answered_at_once": rollout.actions[0] == policy.bkspc,
+            "answered_at_once": rollout.actions[0] >= policy.bkspc,
             "rendered": tokenizer.render(typed),
         }

@@ -32,6 +32,7 @@ from sequencematch.errors import UserError
 from sequencematch.model.build import load_policy, new_policy
 from sequencematch.model.origin import digest_of
 from sequencematch.model.policy import Policy
+from sequencematch.sampling.decoding import too_many
 from sequencematch.sampling.rollout import eos_ids
 from sequencematch.settings.model import Model
 from sequencematch.store.facts import read_facts
@@ -136,7 +137,9 @@ def read(
     of the continuation is live. Raises UserError if a prompt and its continuation exceed the policy's context.
     """
     policy.eval()
-    rows = [[Trajectory(p, c, [True] * len(c))] for p, c in zip(prompts, continuations, strict=True)]
+    rows = [
+        [Trajectory(prompt=p, actions=c, imitated=[True] * len(c))] for p, c in zip(prompts, continuations, strict=True)
+    ]
     longest = max(len(row.prompt) + len(row.actions) for (row,) in rows)
     if longest > policy.context:
         raise UserError(
@@ -152,7 +155,8 @@ def read(
             n = len(row.actions)
             kept = found[states[: n + 1]]
             logits = policy.logits(kept[:n], len(row.prompt) - 1 + torch.arange(n, device=kept.device))
-            logits[:1, policy.bkspc] = -torch.inf
+            ruled_out = too_many(torch.arange(n, device=kept.device), policy.deletions)
+            logits[:, policy.bkspc :].masked_fill_(ruled_out, -torch.inf)
             actions = torch.tensor(row.actions, dtype=torch.long, device=kept.device)[:, None]
             nll.append(-logits.log_softmax(-1).gather(1, actions).double().sum().item())
             features.append(kept[min(n, 1) :].float().mean(0).cpu().numpy())

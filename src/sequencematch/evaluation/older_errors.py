@@ -6,17 +6,19 @@ The method is motivated by errors that compound. So a wrong token is pushed firs
 
 from collections.abc import Sequence
 from itertools import accumulate
+from pathlib import Path
 
 from sequencematch import core
 from sequencematch.data.examples import Example
 from sequencematch.data.noise import KINDS, draw_wrong
 from sequencematch.data.tokenizer import Tokenizer
 from sequencematch.evaluation.procedures import parse_decoding
+from sequencematch.model.likely_noise import model_noise
 from sequencematch.model.policy import Policy
 from sequencematch.sampling.decoding import Decoding
 from sequencematch.sampling.rollout import Rollout, sample
 from sequencematch.seeding import generator, stable_seed
-from sequencematch.settings.decodings import concerns_backspace, decoding_options
+from sequencematch.settings.decodings import RULES, concerns_backspace, decoding_options
 from sequencematch.settings.evaluation import Evaluation
 from sequencematch.settings.families import FAMILIES
 
@@ -30,20 +32,24 @@ def older_errors(
     settings: Evaluation,
     seed: int,
     tokenizer: Tokenizer,
+    proposer: Path | None = None,
 ) -> dict[str, dict[str, dict]]:
     """What happens to wrong tokens that were written d tokens ago, by decoding and d (``settings.error_depths``).
 
     Only examples whose greedy text does not end within d tokens are used. The results are lists with one entry for each
     of them: ``example``, its number; ``taken_back``, whether the wrong token was ever deleted; ``right``, whether the
-    final text is the reference (null for a family without one); ``pushes``, tokens written
-    after the d-th.
+    final text is the reference (null for a family without one); ``pushes``, tokens written after the d-th.
 
-    kind: the noise that wrong tokens are drawn from; random tokens replace those of the kind 'model'. Decodings without
-    any deletion are left out.
+    kind: the noise that wrong tokens are drawn from; random tokens replace those of the kind 'model'. With
+    ``settings.error_kind`` 'model' they are likely ones of the policy in the folder ``proposer``, which no rule on
+    likelihoods sees. Decodings without any deletion are left out.
     """
     if not settings.error_depths:
         return {}
-    weights = KINDS[kind if kind in KINDS else "random"](tokenizer, train)(examples)
+    if settings.error_kind == "model":
+        weights = model_noise(tokenizer, proposer)(examples)
+    else:
+        weights = KINDS[kind if kind in KINDS else "random"](tokenizer, train)(examples)
     wrong = [
         draw_wrong(example.completion, w, 0, generator(seed, "older errors", i))
         for i, (example, w) in enumerate(zip(examples, weights, strict=True))
@@ -75,7 +81,7 @@ def older_errors(
                 ]
                 if FAMILIES[family].reference
                 else None,
-                "pushes": [sum(a != policy.bkspc for a in r.actions) - 1 - depth for r in rollouts],
+                "pushes": [sum(a < policy.bkspc for a in r.actions) - 1 - depth for r in rollouts],
             }
     return found
 
@@ -88,8 +94,7 @@ def _drawn(policy, examples, items, forced, decoding, batch, seed):
 
 def _deletes_by_rule(name: str) -> bool:
     """Whether a decoding deletes tokens of a policy that has no ``<bkspc>``."""
-    options = decoding_options(name)
-    return bool(options.get("takeback") or options.get("takeback_ratio"))
+    return any(rule in decoding_options(name) for rule in RULES)
 
 
 def _live(rollout: Rollout, policy: Policy) -> list[int]:
@@ -98,4 +103,4 @@ def _live(rollout: Rollout, policy: Policy) -> list[int]:
 
 def _taken_back(rollout: Rollout, bkspc: int) -> bool:
     """Whether the first token was ever removed."""
-    return 0 in accumulate(-1 if action == bkspc else 1 for action in rollout.actions)
+    return 0 in accumulate(core.growth(action, bkspc) for action in rollout.actions)

@@ -1,4 +1,4 @@
-"""How a policy answers wrong tokens in reference completions: P(``<bkspc>``) after them, and after true tokens."""
+"""How a policy answers wrong tokens in reference completions: P(deletion) after them, and after true tokens."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +13,7 @@ from sequencematch.data.tokenizer import Tokenizer
 from sequencematch.evaluation.damaged_prompts import with_last_of_prompt
 from sequencematch.model.likely_noise import model_noise
 from sequencematch.model.policy import Policy
+from sequencematch.sampling.decoding import too_many
 from sequencematch.settings.evaluation import Evaluation
 from sequencematch.settings.families import FAMILIES
 
@@ -39,19 +40,20 @@ def repair(
     for kind in settings.corruptions if policy.backspace else ():
         weights = model_noise(tokenizer, proposer) if kind == "model" else KINDS[kind](tokenizer, splits["train"])
         noised = noise_split(examples, 1.0, 1, weights, tokenizer.bkspc, (seed, "evaluation", kind))
-        columns = (noised[name] for name in ("prompt", "actions", "imitated"))
-        found[kind] = answers(policy, [Trajectory(*row) for row in zip(*columns, strict=True)], settings.batch)
+        columns = zip(noised["prompt"], noised["actions"], noised["imitated"], strict=True)
+        corrupted = [Trajectory(prompt=p, actions=a, imitated=i) for p, a, i in columns]
+        found[kind] = answers(policy, corrupted, settings.batch)
     return {"backspace": policy.backspace, "corruptions": found}
 
 
 @torch.no_grad()
 def answers(policy: Policy, corrupted: Sequence[Trajectory], batch: int) -> dict:
-    """P(<bkspc>|s) right after a wrong token (``corrupted``) and right after a true one (``clean``).
+    """P(deletion|s) right after a wrong token (``corrupted``) and right after a true one (``clean``).
 
-    The corrupted completions have a wrong token and its ``<bkspc>`` before every token (noise at eta = 1). Their state
-    tree holds every state needed, so one forward pass per batch is enough. There is one mean per example. ``example_*``
-    names the examples, because a completion of one token has no clean state (the bare prompt and the state after
-    ``<eos>`` do not count).
+    A deletion is of one token or more. The corrupted completions have a wrong token and its ``<bkspc>`` before every
+    token (noise at eta = 1). Their state tree holds every state needed, so one forward pass per batch is enough. There
+    is one mean per example. ``example_*`` names the examples, because a completion of one token has no clean state (the
+    bare prompt and the state after ``<eos>`` do not count).
     """
     result: dict[str, list] = {"corrupted": [], "clean": [], "example_corrupted": [], "example_clean": []}
     policy.eval()
@@ -60,12 +62,14 @@ def answers(policy: Policy, corrupted: Sequence[Trajectory], batch: int) -> dict
         inputs, (trajectories,) = core.state_tree([(row,) for row in rows], policy.bkspc)
         inputs = inputs.to(policy.device)
         hidden = policy.encode(inputs)
-        after_wrong = trajectories.taken & (trajectories.action == policy.bkspc)
+        after_wrong = trajectories.taken & (trajectories.action >= policy.bkspc)
         after_true = trajectories.taken & ~trajectories.imitated
         after_true[:, 0] = False
         for i, states in enumerate(trajectories.state[:, :-1]):  # all logits at once would fill the memory
-            logits = policy.logits(hidden[i], inputs.position[i])
-            probability = logits.softmax(-1)[:, policy.bkspc].cpu()[states]
+            logits = policy.logits(hidden[i], inputs.position[i])[states]
+            live = trajectories.live(policy.bkspc)[i, :-1].to(logits.device)
+            logits[:, policy.bkspc :].masked_fill_(too_many(live, policy.deletions), -torch.inf)
+            probability = logits.softmax(-1)[:, policy.bkspc :].sum(-1).cpu()
             for side, where in (("corrupted", after_wrong[i]), ("clean", after_true[i])):
                 if where.any():
                     result[side].append(probability[where].mean().item())

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from sequencematch.data.tokenizer import Tokenizer, load_tokenizer
+from sequencematch.data.tokenizer import BKSPC, Tokenizer, load_tokenizer
 from sequencematch.errors import UserError
 from sequencematch.export import custom_generate, model_card
 from sequencematch.export.prompts import complete_prompts, real_prompt
@@ -32,8 +32,6 @@ from sequencematch.store.files import atomic_folder, read_json, write_json
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-BKSPC = "<bkspc>"
-
 
 def export_model(checkpoint: Path, output: Path, form: str = "merged", metrics: Path | None = None) -> None:
     """Write the trained model folder ``checkpoint`` as a folder for transformers, atomically, to ``output``.
@@ -48,6 +46,11 @@ def export_model(checkpoint: Path, output: Path, form: str = "merged", metrics: 
     policy, model = load_policy(checkpoint)
     tokenizer = load_tokenizer(checkpoint)
     tokenizer.check_belongs(policy.bkspc, checkpoint, checkpoint)
+    if policy.deletions > 1:
+        raise UserError(
+            f"the model in '{checkpoint}' deletes up to {policy.deletions} tokens at once (model.deletions), and "
+            "an export one at a time: train a model with model.deletions 1"
+        )
     if form == "adapter" and not model.lora_rank:
         raise UserError(f"the model in '{checkpoint}' was trained without adapters: export it with --form merged")
     trained = read_facts(checkpoint, "get the model again") if (checkpoint / FILE).exists() else {}
@@ -58,13 +61,14 @@ def export_model(checkpoint: Path, output: Path, form: str = "merged", metrics: 
     card = model_card.card(trained, target.name, policy, model, form, measured, prompt)
     with atomic_folder(target) as folder:
         write_network(policy, tokenizer, folder, None if form == "merged" else model)
+        _save_tokenizer(tokenizer, policy, folder)
         (folder / "README.md").write_text(card, encoding="utf-8")
         write_manifest(folder, checkpoint)
         _open_to_readers(folder)
 
 
 def write_network(policy: Policy, tokenizer: Tokenizer, folder: Path, adapter: Model | None = None) -> None:
-    """Write a policy to an existing folder, in the form that transformers loads: network, tokenizer, our sampler.
+    """Write a policy to an existing folder, in the form that transformers loads: network and sampler, no tokenizer.
 
     adapter: the settings of a model of which only the adapters are to be written; default: the whole network.
     """
@@ -73,7 +77,6 @@ def write_network(policy: Policy, tokenizer: Tokenizer, folder: Path, adapter: M
     else:
         _save_adapter(policy, adapter, folder)
     _generation_config(policy, tokenizer).save_pretrained(folder)
-    _save_tokenizer(tokenizer, policy, folder)
     if policy.backspace:
         save_file(_state(policy.offset), folder / "offset.safetensors")
         (folder / "custom_generate").mkdir(exist_ok=True)
@@ -123,7 +126,10 @@ def _merged_state(lm: nn.Module) -> dict[str, Tensor]:
             parameter = getattr(module, "parameter_name", "weight")  # of experts, which share one tensor
             base, place = module.get_base_layer(), f"{name.replace('.base_layer', '')}.{parameter}"
             weight = dequantize_module_weight(base).detach().to(lm.dtype) if parameter == "weight" else state[place]
-            state[place] = weight + module.get_delta_weight("default").detach().to(weight.dtype)
+            active = [name for name in module.active_adapters if name not in module.merged_adapters]
+            for adapter in active:
+                weight = weight + module.get_delta_weight(adapter).detach().to(weight.dtype)
+            state[place] = weight
     return state
 
 
@@ -144,29 +150,19 @@ def _append_row(policy: Policy, state: dict[str, Tensor]) -> None:
 
 def _save_adapter(policy: Policy, model: Model, folder: Path) -> None:
     """adapter_config.json and adapter_model.safetensors, as peft reads them."""
-    from peft import LoraConfig
+    from peft import get_peft_model_state_dict
 
     lm, prefix = policy.lm, "base_model.model."
-    tensors = {
-        prefix + name.replace(".default.", "."): tensor.detach().contiguous()
-        for name, tensor in lm.state_dict().items()
-        if ".lora_" in name
-    }
-    targets = sorted({name.split(".lora_")[0].rsplit(".", 1)[-1] for name in tensors})
+    adapters = get_peft_model_state_dict(lm, adapter_name="default", save_embedding_layers=False)
+    tensors = {prefix + name: tensor.detach().contiguous() for name, tensor in adapters.items()}
     tied = lm.get_input_embeddings().weight is lm.get_output_embeddings().weight
     head = lm.get_input_embeddings() if tied else lm.get_output_embeddings()
     name = next(name for name, module in lm.named_modules() if module is head)
     row = policy.bkspc_row.detach()[None].to(lm.dtype)
     tensors[f"{prefix}{name}.token_adapter.trainable_tokens_delta"] = row.contiguous()
-    config = LoraConfig(
-        r=model.lora_rank,
-        lora_alpha=model.lora_alpha,
-        target_modules=targets,
-        task_type="CAUSAL_LM",
-        base_model_name_or_path=model.source,
-        inference_mode=True,
-        trainable_token_indices={name.rsplit(".", 1)[-1]: [policy.bkspc]},
-    )
+    config = copy.deepcopy(lm.peft_config["default"])  # what was injected: experts are parameters, no modules
+    config.base_model_name_or_path, config.inference_mode = model.source, True
+    config.trainable_token_indices = {name.rsplit(".", 1)[-1]: [policy.bkspc]}
     config.save_pretrained(folder)
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
 

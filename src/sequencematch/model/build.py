@@ -1,12 +1,13 @@
 """Policies: made (a small Llama from scratch, or a pretrained network, with or without LoRA), saved and loaded."""
 
+import copy
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 from transformers import PretrainedConfig  # its name in transformers 4 and 5
@@ -36,16 +37,39 @@ def new_policy(model: Model, vocabulary: int, special_ids: Mapping[str, Ids], ba
     torch.manual_seed(seed)
     if model.source == "scratch":
         check_memory(model, vocabulary)
-        return Policy(_scratch_lm(model, vocabulary, special_ids), backspace)
-    from sequencematch.model.fitness import check_fitness
-
+        return Policy(_scratch_lm(model, vocabulary, special_ids), backspace, model.deletions)
     check_source("model", model.source)
     origin = network_files(model.source)
-    lm = _pretrained_lm(model)
-    lm.config.eos_token_id = end_tokens(lm, special_ids.get("eos"), model.source)
-    policy = Policy(lm, backspace)
+    lm = _adapted(_pretrained_lm(model), model)
+    policy = policy_of(lm, model.source, special_ids.get("eos"), backspace, model.deletions)
     policy.origin = origin
-    check_fitness(policy, model.source)
+    return policy
+
+
+def policy_of(lm, source: str, eos: Ids, backspace: bool, deletions: int = 1) -> Policy:
+    """A policy around a causal LM of transformers, or a LoRA model of peft, that is called ``source`` in messages.
+
+    eos: a token that ends a sequence, beside those that the network names. The network no longer draws random numbers
+    in training. Raises UserError if it is of a kind that the method cannot train, or does not fit ``eos``.
+    """
+    from sequencematch.model.fitness import check_fitness
+
+    if hasattr(lm, "peft_config") and hasattr(lm, "get_base_model"):
+        _check_adapters(lm.peft_config.values(), lm.get_base_model())
+        lm = lm.get_base_model()
+    for number in ("vocab_size", "hidden_size", "max_position_embeddings"):
+        if not isinstance(getattr(lm.config, number, None), int):
+            raise UserError(
+                f"'{source}' is no causal language model of text alone ({lm.config.model_type}): its config.json "
+                f"gives no {number}; choose a text-only model"
+            )
+    _without_chance(lm)
+    use_state_tree(lm)
+    lm.config.eos_token_id = end_tokens(lm, eos, source)
+    policy = Policy(lm, backspace, deletions)
+    check_fitness(policy, source)  # while the offset head adds nothing
+    if policy.has_learned and (file := Path(lm.name_or_path) / "offset.safetensors").is_file():
+        policy.offset.load_state_dict(load_file(file))
     return policy
 
 
@@ -168,21 +192,21 @@ def _pretrained_lm(model: Model):
     except Exception as error:  # of whatever the folder's files make the library do
         raise cannot_load("model", model.source, error) from error
     check_loaded(loaded, model.source)
-    for number in ("vocab_size", "hidden_size", "max_position_embeddings"):
-        if not isinstance(getattr(lm.config, number, None), int):
-            raise UserError(
-                f"'{model.source}' is no causal language model of text alone ({lm.config.model_type}): its config.json "
-                f"gives no {number}; choose a text-only model"
-            )
-    _without_chance(lm)
-    return _adapted(lm, model)
+    return lm
 
 
 def _adapted(lm, model: Model):
     """The network with our attention, and what ``model`` adds to it: LoRA adapters, gradient checkpointing."""
     use_state_tree(lm)
     if model.lora_rank:
-        lm = _with_adapters(lm, model)
+        from peft import LoraConfig
+
+        adapt(
+            lm,
+            LoraConfig(
+                r=model.lora_rank, lora_alpha=model.lora_alpha, target_modules="all-linear", task_type="CAUSAL_LM"
+            ),
+        )
     if model.gradient_checkpointing:
         lm.activation_checkpointing_enable({"use_reentrant": False})
     return lm
@@ -209,24 +233,45 @@ def _without_chance(lm) -> None:
                 waiting.append(value)
 
 
-def _with_adapters(lm, model: Model):
-    """Freeze the network and put LoRA adapters on its linear layers (QLoRA)."""
-    from peft import LoraConfig, inject_adapter_in_model
+def adapt(lm, config) -> None:
+    """Freeze the network and put the LoRA adapters of a configuration of peft into it (QLoRA).
 
+    Raises UserError where the network has adapters already, or the method cannot train such ones.
+    """
+    from peft import inject_adapter_in_model
+
+    if hasattr(lm, "peft_config"):
+        raise UserError("the model has adapters already: leave out peft_config, or merge them (merge_and_unload)")
     for module in lm.modules():
         # On CPUs with AVX512-BF16 a forward pass without gradients repacks the 4-bit weights, after which
         # the adapters' gradients are silently wrong; rollouts between training steps do just that.
         if type(module).__name__ == "Linear4bit":
             module.support_avx512bf16_for_cpu = False
     lm.requires_grad_(False)
-    adapters = LoraConfig(
-        r=model.lora_rank, lora_alpha=model.lora_alpha, target_modules="all-linear", task_type="CAUSAL_LM"
-    )
-    lm = inject_adapter_in_model(adapters, lm)
+    inject_adapter_in_model(copy.deepcopy(config), lm)
+    _check_adapters([config], lm)
+    _without_chance(lm)
     for parameter in lm.parameters():
         if parameter.requires_grad:  # in the network's bfloat16, small updates would be lost
             parameter.data = parameter.data.float()
-    return lm
+
+
+def _check_adapters(configs: Iterable, lm) -> None:
+    """Raises UserError where adapters are not merged into one network by adding products of matrices (LoRA)."""
+    for config in configs:
+        settings = config.to_dict()
+        kind = str(getattr(config.peft_type, "value", config.peft_type))
+        other = [n for n in ("use_dora", "modules_to_save", "trainable_token_indices", "lora_bias") if settings.get(n)]
+        if kind != "LORA" or other:
+            raise UserError(
+                f"adapters of peft with {', '.join(other) or f'peft_type {kind}'} cannot be trained here: choose LoRA "
+                "without it"
+            )
+    if any(hasattr(m, "base_layer") for m in (lm.get_input_embeddings(), lm.get_output_embeddings())):
+        raise UserError(
+            "adapters on the network's embedding or unembedding cannot be trained here: leave them out of "
+            "target_modules (the row of <bkspc> is trained as it is)"
+        )
 
 
 def on_accelerator(policy: Policy) -> Policy:

@@ -1,8 +1,8 @@
 """A rewindable cache: many stacks of tokens, each at its own depth, with all states of each stack kept.
 
-A stack's entry at position p (keys, values, hidden state) depends only on the tokens up to p. So ``<bkspc>`` needs no
-work here: the caller goes back to depth p - 1, whose hidden state is still there, and the next push overwrites the
-entry at p. The caches of transformers can only rewind all rows by the same number of tokens, or none.
+A stack's entry at position p (keys, values, hidden state) depends only on the tokens up to p. So a deletion needs no
+work here: the caller goes back to a lower depth, whose hidden state is still there, and the next push overwrites the
+entry above it. The caches of transformers can only rewind all rows by the same number of tokens, or none.
 """
 
 from dataclasses import dataclass
@@ -85,7 +85,7 @@ class StateCache(Cache):
         else:
             place.index = torch.arange(len(first), device=device)[:, None], position
             allowed = torch.arange(place.depth, device=device) <= position[..., None]
-        hidden = hidden_states(self.policy.lm, Inputs(token, position, mask=allowed), self)[:, None]
+        hidden = hidden_states(self.policy.lm, Inputs(token=token, position=position, mask=allowed), self)[:, None]
         if self.hidden is None:
             self.hidden = hidden.new_zeros(self._rows, 1, self.length, hidden.shape[-1])
         _written(self.hidden, hidden, place)

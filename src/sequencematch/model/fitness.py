@@ -159,11 +159,13 @@ def _by_tree(policy: Policy, text: list[int], deleted: int) -> Tensor:
         if place % max(3, len(text) // 8) == 1 and place + 3 < len(text):
             actions += [*[deleted] * 3, *[policy.bkspc] * 3]
         actions.append(token)
-    inputs, _ = state_tree([[Trajectory(text[:1], actions, [True] * len(actions))]], policy.bkspc)
+    inputs, _ = state_tree(
+        [[Trajectory(prompt=text[:1], actions=actions, imitated=[True] * len(actions))]], policy.bkspc
+    )
     assert inputs.end is not None
     live = (inputs.end[0] == inputs.token.shape[1]).nonzero()[:, 0]
     if policy.device.type == "cuda" and inputs.token.shape[1] > BLOCK:  # not to compile a kernel for it
-        inputs = Inputs(inputs.token, inputs.position, mask=inputs.dense_mask())
+        inputs = Inputs(token=inputs.token, position=inputs.position, mask=inputs.dense_mask())
     return policy(inputs.to(policy.device))[0, live, : policy.bkspc]
 
 

@@ -38,7 +38,7 @@ def model_noise(tokenizer: Tokenizer, policy: Path | None) -> Weights:
 
     @torch.no_grad()
     def weights(batch):
-        rows = [[Trajectory(e.prompt, e.completion, [True] * len(e.completion))] for e in batch]
+        rows = [[Trajectory(prompt=e.prompt, actions=e.completion, imitated=[True] * len(e.completion))] for e in batch]
         inputs, (trajectories,) = state_tree(rows, bkspc=network.bkspc)
         inputs = inputs.to(network.device)
         hidden = network.encode(inputs)

@@ -20,23 +20,35 @@ OFFSET_WIDTH = 8  # hidden size of the offset head (appendix E)
 
 
 class Policy(nn.Module):
-    """pi(a|s) over the vocabulary and, where ``backspace`` is on, ``<bkspc>`` (id = vocabulary size).
+    """pi(a|s) over the vocabulary and, where ``backspace`` is on, the deletions of 1 .. ``deletions`` tokens.
+
+    ``bkspc``: the id of the first, which is the vocabulary's size; the others follow. ``bkspc_row``: their rows,
+    [deletions, d], or [d] for one.
 
     ``context``: the longest sequence it takes, in tokens; at first what the network's configuration says. ``origin``:
-    the files that a pretrained network was loaded from, by digest (``origin.network_files``).
+    the files that a pretrained network was loaded from, by digest (``origin.network_files``). ``has_learned``: the
+    network is an exported model's, whose last token is ``<bkspc>``: its row becomes the policy's, and the vocabulary is
+    again that of training.
     """
 
-    def __init__(self, lm, backspace: bool):
+    def __init__(self, lm, backspace: bool, deletions: int = 1):
         super().__init__()
         self.lm = lm
         self.backspace = backspace
+        self.deletions = deletions
         self.context: int = lm.config.max_position_embeddings
         self.origin: dict[str, str] = {}
-        unembedding = lm.get_output_embeddings().weight
-        self.bkspc = len(unembedding)  # the first id after the vocabulary's rows
-        width = lm.config.hidden_size
+        unembedding = lm.get_output_embeddings().weight.detach()
         # The mean of the old rows, as transformers starts new rows: <bkspc> is then no rival of the likely tokens.
-        self.bkspc_row = nn.Parameter(unembedding.detach().float().mean(0))
+        row = unembedding.float().mean(0)
+        self.has_learned: bool = getattr(lm.config, "bkspc_token_id", None) == len(unembedding) - 1
+        if self.has_learned:
+            row = unembedding[-1].float().clone()
+            lm.resize_token_embeddings(len(unembedding) - 1)
+            del lm.config.bkspc_token_id
+        self.bkspc = len(lm.get_output_embeddings().weight)  # the first id after the vocabulary's rows
+        width = lm.config.hidden_size
+        self.bkspc_row = nn.Parameter(row if deletions == 1 else row.repeat(deletions, 1))
         first, last = nn.Linear(width + 1, OFFSET_WIDTH), nn.Linear(OFFSET_WIDTH, 1)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
@@ -52,9 +64,9 @@ class Policy(nn.Module):
         return hidden_states(self.lm, inputs)
 
     def logits(self, hidden: Tensor, position: Tensor) -> Tensor:
-        """l(a|s), float32 [..., A], A = vocabulary + 1, at hidden states [..., d] of positions [...].
+        """l(a|s), float32 [..., A], A = vocabulary + deletions, at hidden states [..., d] of positions [...].
 
-        The last column is ``<bkspc>``'s; -inf where the policy has none.
+        The last columns are the deletions'; -inf where the policy has none.
         """
         with torch.autocast(hidden.device.type, enabled=False):
             offset = self._offset(hidden.float(), position)
@@ -66,11 +78,13 @@ class Policy(nn.Module):
         with torch.autocast(hidden.device.type, enabled=False):  # V and r need the bits that bfloat16 drops
             vocabulary = head(hidden.to(head.weight.dtype)).float()
             bkspc = self._bkspc(hidden.float())
-        return torch.cat([vocabulary, bkspc[..., None]], dim=-1)
+        return torch.cat([vocabulary, bkspc], dim=-1)
 
     def _bkspc(self, hidden: Tensor) -> Tensor:
-        """The logit of ``<bkspc>`` before the offset, float32 [...]."""
-        return hidden @ self.bkspc_row if self.backspace else hidden.new_full(hidden.shape[:-1], -torch.inf)
+        """The logits of the deletions before the offset, float32 [..., deletions]."""
+        if not self.backspace:
+            return hidden.new_full((*hidden.shape[:-1], self.deletions), -torch.inf)
+        return torch.stack([hidden @ row for row in self.bkspc_row.view(self.deletions, -1)], dim=-1)
 
     def _offset(self, hidden: Tensor, position: Tensor) -> Tensor:
         """The offset of all logits of a state, float32 [...]."""
@@ -92,12 +106,19 @@ class Policy(nn.Module):
             value, logit = values_and_logits(exact, head.weight, head.bias, states.state, states.action)
             hidden = hidden.float()
             bkspc, offset = self._bkspc(hidden), self._offset(hidden, inputs.position.flatten()[states.node])
-            if self.backspace:  # but where no token is live
-                value = torch.where(states.at_prompt(batches, self.bkspc), value, torch.logaddexp(value, bkspc))
-            logit = torch.where(states.action == self.bkspc, bkspc[states.state], logit) + offset[states.state]
+            if self.backspace:
+                live = states.live(batches, self.bkspc)
+                for k, deletion in enumerate(bkspc.unbind(-1), start=1):
+                    value = torch.where(live < k, value, torch.logaddexp(value, deletion))
+            deletion = bkspc[states.state, (states.action - self.bkspc).clamp_min(0)]
+            logit = torch.where(states.action >= self.bkspc, deletion, logit) + offset[states.state]
             value = value + offset
         return [
-            Scores(logit[taken], value[index], *(t.to(self.device) for t in (batch.taken, batch.imitated, batch.ended)))
+            Scores(
+                logit=logit[taken],
+                value=value[index],
+                **{name: getattr(batch, name).to(self.device) for name in ("taken", "imitated", "ended")},
+            )
             for batch, taken, index in zip(batches, states.taken, states.index, strict=True)
         ]
 

@@ -48,11 +48,11 @@ class States:
         place[order] = torch.arange(len(order))
         return cls(node, state[order], action[order], index, _split(place, [batch.action for batch in batches]))
 
-    def at_prompt(self, batches: Sequence[StateIndex], bkspc: int) -> Tensor:
-        """bool [N]: states in which no token is live, so that ``<bkspc>`` is ruled out."""
-        found = torch.zeros(len(self.node), dtype=torch.bool, device=self.node.device)
+    def live(self, batches: Sequence[StateIndex], bkspc: int) -> Tensor:
+        """int64 [N]: live tokens after the prompt in each state; the deletion of more is ruled out."""
+        found = torch.zeros_like(self.node)
         for batch, index in zip(batches, self.index, strict=True):
-            found[index[batch.at_prompt(bkspc).to(index.device)]] = True
+            found[index] = batch.live(bkspc).to(index.device)  # batches agree on the states that they share
         return found
 
     def to(self, device: torch.device) -> "States":
@@ -72,7 +72,7 @@ def values_and_logits(
     """V = logsumexp of ``hidden @ weight.T + bias`` [N], and its entries at (state, action) [M].
 
     hidden: [N, d]; weight: [A, d]; bias: [A]; state: int64 [M], ascending; action: int64 [M], where A and above
-    (``<bkspc>`` has no row here) is read as A - 1; ``chunk``: states projected at a time. Results are float32 (float64
+    (deletions have no row here) is read as A - 1; ``chunk``: states projected at a time. Results are float32 (float64
     for float64 inputs), whatever the inputs' precision.
     """
     chunk = chunk or max(64, CHUNK.get(hidden.device.type, 2**20) // (4 * len(weight)))

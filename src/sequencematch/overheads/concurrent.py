@@ -54,7 +54,9 @@ def _run(mode: str, model: Model, settings: Overhead, case: Case, folder: Path) 
     return Run(
         policy=policy,
         train=Corpus([rows], "random tokens"),
-        validation=Corpus([[Trajectory(rows[0].prompt, rows[0].actions[:1], [True])]], "random tokens"),
+        validation=Corpus(
+            [[Trajectory(prompt=rows[0].prompt, actions=rows[0].actions[:1], imitated=[True])]], "random tokens"
+        ),
         stage=Stage(MODES[mode], 0, *[1000 * STEPS] * 3),  # more than are timed
         optimiser=Optimiser(batch=case.batch, micro_batch=case.batch, learning_rate=1e-6),
         schedule=Schedule(),

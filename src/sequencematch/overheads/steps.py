@@ -26,7 +26,7 @@ from sequencematch.data.noise import inject
 from sequencematch.model.build import new_policy, on_accelerator
 from sequencematch.model.cache import StateCache
 from sequencematch.model.policy import Policy
-from sequencematch.sampling.decoding import Decoding, action_probabilities, inverse_cdf
+from sequencematch.sampling.decoding import Decoding, action_probabilities, inverse_cdf, too_many
 from sequencematch.sampling.rollout import sample
 from sequencematch.seeding import generator, stable_seed, uniforms
 from sequencematch.settings.losses import LOSSES
@@ -90,7 +90,9 @@ def make_data(case: Case, vocabulary: int, bkspc: int, eta: float, pops: float) 
 
     def noised(prompt: list[int], level: float, imitated: bool) -> Trajectory:
         actions, expert = inject(tokens(case.continuation), level, lambda *_: tokens(1)[0], bkspc, rng)
-        return Trajectory(prompt, actions, expert if imitated else [True] * len(actions), ended=False)
+        return Trajectory(
+            prompt=prompt, actions=actions, imitated=expert if imitated else [True] * len(actions), ended=False
+        )
 
     prompts = [[SPECIAL_IDS["bos"], *tokens(case.prompt - 1)] for _ in range(case.batch)]
     # n tokens with k repairs are n + 2k actions.
@@ -174,13 +176,18 @@ def sample_recomputing(
             token, first = torch.tensor([tokens[-1:] for tokens in live]), depth
         cache.push(slice(len(prompts)), token.to(device), first.to(device))
         logits = cache.preferences(rows.to(device), depth.to(device))
-        at_prompt = torch.tensor([len(t) == len(p) for t, p in zip(live, prompts, strict=True)], device=device)
+        written = torch.tensor([len(t) - len(p) for t, p in zip(live, prompts, strict=True)], device=device)
         chance = torch.tensor(uniform[:, step], dtype=torch.float64, device=device)
-        drawn = inverse_cdf(action_probabilities(logits, at_prompt, decoding), chance).tolist()
+        drawn = inverse_cdf(
+            action_probabilities(logits, too_many(written, policy.deletions), decoding), chance
+        ).tolist()
         for tokens, taken, action in zip(live, actions, drawn, strict=True):
             taken.append(action)
-            tokens.pop() if action == policy.bkspc else tokens.append(action)
-        again = policy.bkspc in drawn
+            if action < policy.bkspc:
+                tokens.append(action)
+            else:
+                del tokens[core.growth(action, policy.bkspc) :]
+        again = max(drawn) >= policy.bkspc
     return actions
 
 
@@ -247,7 +254,9 @@ def cut_off(policy: Policy) -> Iterator[Network]:
 def normaliser_of(rows: Batch) -> core.Normaliser:
     """The normaliser of a batch that is the whole training data."""
     data, *model = [sum(len(trajectory.actions) for trajectory in column) for column in zip(*rows, strict=True)]
-    return core.Normaliser(len(rows), data / len(rows), data / len(rows), sum(model))
+    return core.Normaliser(
+        trajectories=len(rows), length=data / len(rows), cloned=data / len(rows), model_transitions=sum(model)
+    )
 
 
 def now(policy: Policy) -> float:
@@ -341,7 +350,9 @@ class Bench:
     def decoding(self, case: Case, prompts: Sequence[Sequence[int]]) -> Decoding:
         """A decoding that leaves as many tokens as the continuation has, with the given share of pops."""
         share, self.policy.backspace = self.settings.pops, True
-        inputs = core.state_tree([[Trajectory(prompts[0], (), ())]], self.policy.bkspc)[0].to(self.policy.device)
+        inputs = core.state_tree([[Trajectory(prompt=prompts[0], actions=(), imitated=())]], self.policy.bkspc)[0].to(
+            self.policy.device
+        )
         logits = self.policy.logits(self.policy.encode(inputs), inputs.position)[0, -1]
         bias = logits[:-1].logsumexp(-1) - logits[-1] + math.log(share / (1 - share))
         return Decoding(longest_rollout(case.continuation, share), bkspc_bias=float(bias))

@@ -1,7 +1,7 @@
 """The runs that one table compares: read, checked to be comparable, and turned into arrays."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -28,12 +28,13 @@ class Comparison:
     """Runs of one task and scale that differ only in method, eta and seed. Every variant has every seed.
 
     runs: the metrics of each variant, one per seed, in the order of ``seeds``. split: the one whose questions they
-    answered; '' where no record says so.
+    answered; '' where no record says so. first_files: the metrics.json of each variant in the first seed.
     """
 
     seeds: list[int]
     runs: dict[Variant, list[dict]]
     split: str = ""
+    first_files: dict[Variant, Path] = field(default_factory=dict)
 
     @cached_property
     def variants(self) -> list[Variant]:
@@ -88,7 +89,7 @@ class Comparison:
         return np.array([metrics["decodings"][decoding]["statistics"] for metrics in self.runs[variant]])
 
     def statistic(self, variant: Variant, decoding: str, name: str) -> np.ndarray:
-        """A number per seed, float [S or fewer]. Seeds without it (null) are left out."""
+        """A number per seed, float [S or fewer]. Seeds without it are left out."""
         found = [_number(metrics["decodings"][decoding], name) for metrics in self.runs[variant]]
         return np.array([value for value in found if value is not None], dtype=float)
 
@@ -109,20 +110,16 @@ class Comparison:
 
 
 def _number(numbers: dict, name: str) -> float | None:
-    """``perplexity``, or an entry of a group: ``entropy[2]``."""
-    return numbers[name.partition("[")[0]][key(name)] if key(name) else numbers[name]
+    """``perplexity``, or an entry of a group: ``entropy[2]``; None where it was not measured."""
+    found = numbers.get(name.partition("[")[0])
+    return found.get(key(name)) if found and key(name) else found
 
 
-def read_comparison(paths: Sequence[Path], families: Sequence[str]) -> Comparison:
-    """Read metrics.json files of a task of one of ``families``.
-
-    Raises UserError with two of the files if they cannot be compared.
-    """
+def read_comparison(paths: Sequence[Path]) -> Comparison:
+    """Read metrics.json files of one task. Raises UserError with two of the files if they cannot be compared."""
     if not paths:
         raise UserError("no metrics files given: name the metrics.json of every run to compare")
     read = [(path, _read_metrics(path)) for path in paths]
-    if (family := read[0][1]["family"]) not in families:
-        raise UserError(f"'{paths[0]}' is of the family '{family}': this table is for {' and '.join(families)}")
     _check_comparable(read)
     found: dict[Variant, dict[int, dict]] = {}
     origin: dict[tuple[Variant, int], Path] = {}
@@ -143,7 +140,8 @@ def read_comparison(paths: Sequence[Path], families: Sequence[str]) -> Compariso
                 "add its metrics.json, or leave that seed out everywhere"
             )
     by_seed = {variant: [runs[seed] for seed in seeds] for variant, runs in found.items()}
-    return Comparison(seeds, by_seed, recorded_split(paths[0].with_name("samples.jsonl")))
+    first_files = {variant: origin[variant, seeds[0]] for variant in found}
+    return Comparison(seeds, by_seed, recorded_split(paths[0].with_name("samples.jsonl")), first_files)
 
 
 def _read_metrics(path: Path) -> dict:

@@ -5,27 +5,28 @@ from pathlib import Path
 
 import numpy as np
 
-from sequencematch.results.cost_cells import LABELS, OURS, Cost
+from sequencematch.results.costs import LABELS, OURS, medians, ordered, parts_of
+from sequencematch.results.costs_page import PART_LABELS
+from sequencematch.results.estimates import Estimate
 from sequencematch.results.measured import Measured
-from sequencematch.results.steps_table import PART_LABELS, ordered, parts_of
 from sequencematch.results.theme import COLOURS, INK, SOFT, drawing, key, legend, title, wrapped
 
 VISIBLE = 0.03  # a part below this share of every step is not drawn
 THEIRS = 0.5  # opacity of the rows that are not ours
 
 
-def plot_parts(costs: Sequence[Cost], heading: str, path: Path) -> None:
+def plot_parts(costs: Sequence[Estimate], heading: str, path: Path) -> None:
     """A bar per row that stacks its parts in milliseconds, and a panel per case. A mark shows the token floor.
 
     Rows are ordered from the naive way to ours. Our rows have full colour and bold names.
     """
-    cases = list(dict.fromkeys(cost.case for cost in costs))
-    rows = ordered(list(dict.fromkeys(cost.row for cost in costs)))
+    cases = list(dict.fromkeys(cost.where.task for cost in costs))
+    rows = ordered(list(dict.fromkeys(cost.where.method for cost in costs)))
     parts = {(case, row): parts_of(costs, case, row) for case in cases for row in rows}
     drawn = {part: colour for part, colour in zip(PART_LABELS, COLOURS, strict=False) if _visible(part, parts)}
     with drawing(path, len(cases), 1, 9.0 / len(cases), 0.9 + 0.34 * len(rows), sharey=True) as (figure, grid):
         for panel, case in zip(grid[0], cases, strict=True):
-            of = {(cost.row, cost.quantity): cost.median for cost in costs if cost.case == case}
+            of = medians(costs, case)
             for place, row in enumerate(rows):
                 left = 0.0
                 for part, colour in drawn.items():

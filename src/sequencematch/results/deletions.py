@@ -9,7 +9,7 @@ KEPT, DELETED = "kept", "deleted"
 
 @dataclass(frozen=True)
 class Removal:
-    """A backspace: the place in the completion (from 0) of the deleted token, and whether the token was wrong.
+    """A deleted token: its place in the completion (from 0), and whether it was wrong.
 
     It was wrong if the live text that ended in it was not a beginning of the reference completion. This is meaningful
     if there is one right answer, less so for a translation, and not for a free continuation.
@@ -20,14 +20,14 @@ class Removal:
 
 
 def removals(actions: Sequence[int], completion: Sequence[int], bkspc: int) -> list[Removal]:
-    """The backspaces among actions, in order; ``completion`` is the reference."""
+    """The tokens that actions delete, in order; ``completion`` is the reference. Action ``bkspc + k - 1`` deletes k."""
     live: list[int] = []
     found: list[Removal] = []
     for action in actions:
-        if action == bkspc:
+        for _ in range(bkspc, action + 1):
             found.append(Removal(len(live) - 1, live != list(completion[: len(live)])))
             live.pop()
-        else:
+        if action < bkspc:
             live.append(action)
     return found
 
@@ -42,9 +42,9 @@ def pieces(actions: Sequence[int], bkspc: int, begun: int = 0) -> list[tuple[lis
     fates: list[str] = []
     live: list[int] = []  # places of live tokens
     for action in actions:
-        if action == bkspc:
+        for _ in range(bkspc, action + 1):
             fates[live.pop()] = DELETED
-        else:
+        if action < bkspc:
             live.append(len(tokens))
             tokens.append(action)
             fates.append(KEPT)

@@ -6,15 +6,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sequencematch.results.cells import Table, read_table
-from sequencematch.results.dots import Dot, Panel, plot_dots
-from sequencematch.results.quantities import key
-from sequencematch.results.scores_figure import dot_of
+from sequencematch.results.estimates import Estimate, Place, Table, read_map, read_table
+from sequencematch.results.figures import Dot, Panel, dot_of, plot_dots
 from sequencematch.results.series import METHODS, RULE
 from sequencematch.results.variants import Variant
 from sequencematch.results.words import decoding_label, enumerated
 from sequencematch.settings.decodings import without_rule
-from sequencematch.store.files import read_csv
 
 COMPARED = ("bc", "sm")
 DRAWN = (*COMPARED, "dagger")  # the last one only where a table has it
@@ -36,7 +33,7 @@ class Results:
 
     tables: Mapping[str, Table]
     pretrained: Mapping[str, Table] = field(default_factory=dict)
-    gains: Mapping[tuple[str, str], Dot] = field(default_factory=dict)
+    gains: Mapping[Place, Estimate] = field(default_factory=dict)
 
     @property
     def rows(self) -> dict[str, Table]:
@@ -75,24 +72,23 @@ def is_of_validation(reference: Path) -> bool:
     return record.is_file() and json.loads(record.read_text())["config"]["evaluation"]["split"] == "validation"
 
 
-def _gains(path: Path) -> dict[tuple[str, str], Dot]:
-    """The map's differences between MLE with the rule relative to the likeliest token, and MLE without a rule.
+def _gains(path: Path) -> dict[Place, Estimate]:
+    """The map's differences between MLE with the rule relative to the likeliest token, and MLE without a rule there.
 
     If there are several thresholds, the one that the map uses most.
     """
     if not path.is_file():
         return {}
-    rows = [row for row in read_csv(path) if row["quantity"] == "mle_minus_plain"]
     measured = {}
-    for row in rows:
-        (task, plain_task), (decoding, plain) = (row[name].split(" | ") for name in ("task", "decoding"))
-        if task == plain_task and decoding != plain and without_rule(decoding) == plain and RATIO in decoding:
-            threshold = next(part for part in decoding.split("+") if part.startswith(RATIO))
-            mean, low, high = (float(row[name]) for name in ("mean", "low", "high"))
-            measured[task, plain, threshold, row["axis"]] = Dot("", RULED, mean, low, high, METHODS[RULE])
-    uses = Counter(threshold for _, _, threshold, _ in measured)
-    ordered = sorted(measured.items(), key=lambda item: uses[item[0][2]])
-    return {(task, plain): dot for (task, plain, *_), dot in ordered}
+    for effect in read_map(path):
+        where, against = effect.found.where, effect.found.against
+        alike = against and where.task == against.task and where.variant == against.variant == BASELINE
+        if against and alike and where.decoding != against.decoding == without_rule(where.decoding):
+            for threshold in (part for part in where.decoding.split("+") if part.startswith(RATIO)):
+                measured[against, threshold, effect.axis] = effect.found
+    uses = Counter(threshold for _, threshold, _ in measured)
+    ordered = sorted(measured.items(), key=lambda item: uses[item[0][1]])
+    return {plain: found for (plain, *_), found in ordered}
 
 
 # ---- the plot ---------------------------------------------------------------------------------------
@@ -121,21 +117,25 @@ def decoding_of(table: Table, column: str) -> str | None:
     return next((name for name in names if name == column or (name.startswith(f"{column}=") and "+" not in name)), None)
 
 
-def _dots(row: str, table: Table, column: str, gains: Mapping[tuple[str, str], Dot]) -> list[Dot]:
-    decoding, scale = decoding_of(table, column), 100 if table.metric == "accuracy" else 1
+def _dots(row: str, table: Table, column: str, gains: Mapping[Place, Estimate]) -> list[Dot]:
+    decoding = decoding_of(table, column)
     if decoding is None:
         return []
     found = []
     for variant in drawn(table):
         cell = table.find(variant, decoding, f"{table.metric}_minus_mle")
         if cell:
-            found.append(dot_of(cell, row, variant.label, METHODS[variant.method], scale=scale))
-    own = [cell for cell in table.differences() if cell.variant == BASELINE and key(cell.quantity) == decoding]
+            found.append(dot_of(cell.in_points, row, variant.label, METHODS[variant.method]))
+    own = [cell for cell in _of_rule(table) if cell.against and cell.against.decoding == decoding]
     ratio = [cell for cell in own if RATIO in cell.decoding] or own
     if ratio:
-        return [*found, dot_of(ratio[0], row, RULED, METHODS[RULE], scale=scale)]
-    gain = gains.get((table.task, decoding)) if row == table.task.replace("_", " ") else None
-    return [*found, Dot(row, RULED, gain.mean, gain.low, gain.high, gain.colour)] if gain else found
+        return [*found, dot_of(ratio[0].in_points, row, RULED, METHODS[RULE])]
+    gain = (
+        gains.get(Place(table.task, BASELINE.method, BASELINE.eta, decoding))
+        if row == table.task.replace("_", " ")
+        else None
+    )
+    return [*found, dot_of(gain, row, RULED, METHODS[RULE])] if gain else found
 
 
 def drawn(table: Table) -> list[Variant]:
@@ -151,7 +151,7 @@ def forest_note(results: Results, panels: Sequence[Panel]) -> str:
     seeds, questions = ({getattr(table, name) for table in tables} for name in ("seeds", "questions"))
     sizes = f"{_range(seeds)} seeds, {_range(questions)} questions"
     note = NOTE.format(etas=f"η = {enumerated([f'{eta:g}' for eta in etas])}", sizes=sizes)
-    if from_map := [row for row, table in results.tables.items() if not _own_rule(table) and _ruled(row, panels)]:
+    if from_map := [row for row, table in results.tables.items() if not _of_rule(table) and _ruled(row, panels)]:
         note += f" {RULED}: from the map for {enumerated(from_map)}."
     unruled = [row for row in results.tables if not _ruled(row, panels)]
     missing = [f"{RULED} on {enumerated(unruled)}"] if unruled else []
@@ -159,8 +159,9 @@ def forest_note(results: Results, panels: Sequence[Panel]) -> str:
     return note + (f" Not measured: {'; '.join(missing)}." if missing else "")
 
 
-def _own_rule(table: Table) -> bool:
-    return any(cell.variant == BASELINE and key(cell.quantity) for cell in table.differences())
+def _of_rule(table: Table) -> list[Estimate]:
+    """What a rule adds to MLE, as the table has it."""
+    return [c for c in table.differences() if c.against and c.variant == c.against.variant == BASELINE]
 
 
 def _ruled(row: str, panels: Sequence[Panel]) -> bool:

@@ -27,20 +27,11 @@ from functools import lru_cache
 
 import numpy as np
 
+from sequencematch.results.estimates import NOWHERE, Estimate, Place
 from sequencematch.seeding import generator
 
 REPLICATES = 4000
 LEVEL = 0.95
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """Mean over seeds and questions, standard deviation between seeds (None with one), interval."""
-
-    mean: float
-    sd: float | None
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -57,13 +48,13 @@ class Resampled:
     def __sub__(self, other: "Resampled") -> "Resampled":
         return Resampled(self.by_seed - other.by_seed, self.by_draw - other.by_draw)
 
-    def estimate(self) -> Estimate:
-        """Mean, spread and 95% bootstrap interval."""
+    def estimate(self, where: Place = NOWHERE, quantity: str = "", against: Place | None = None) -> Estimate:
+        """Mean, spread and 95% bootstrap interval of a quantity there, or of a difference to ``against``."""
         mean, seeds, replicates = self.by_seed.mean(), len(self.by_seed), self.by_draw
         if seeds > 1:
             replicates = replicates + _expansion(seeds) * (_draws(seeds, "seeds") @ (self.by_seed - mean) / seeds)
         low, high = np.quantile(replicates, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        return Estimate(float(mean), spread(self.by_seed), float(low), float(high))
+        return Estimate(float(mean), spread(self.by_seed), float(low), float(high), where, quantity, against)
 
     def p_value(self) -> float:
         """The two-sided p-value of a difference: how often no difference would give a value this far from 0.

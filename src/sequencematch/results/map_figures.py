@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sequencematch.results.dots import Dot, Panel, plot_dots
-from sequencematch.results.effects import Effect
+from sequencematch.results.estimates import Effect, Place
+from sequencematch.results.figures import Dot, Panel, plot_dots
 from sequencematch.results.map_page import role_label
 from sequencematch.results.series import RULE, colours_of
 from sequencematch.results.theme import GRID, SOFT, drawing, key, legend, title
 from sequencematch.results.words import capital, decoding_label, without_marks
 from sequencematch.settings.decodings import RULES, decoding_options
-from sequencematch.settings.map import COLUMNS, MINUS, PLAIN, Map, Side, column_of
+from sequencematch.settings.map import COLUMNS, MINUS, PLAIN, Map, column_of
 
 NOTE = "Paired differences in points (accuracy in %, or BLEU): dots: mean; bars: 95% interval; {}."
 PALE = "pale: not significant after the correction for all comparisons of the map"
@@ -21,27 +21,25 @@ GAIN = 0.5  # points by which a decoding must beat every cheaper one to be named
 
 def plot_axis(described: Map, name: str, found: Sequence[Effect], seeds: int, path: Path) -> None:
     """The differences to the first role along an axis: a panel per reading, a row per cell."""
-    here = [effect for effect in found if effect.reading.axis == name]
+    here = [effect for effect in found if effect.axis == name]
     panels = [
         Panel(_label(reading), _axis_label(described), _dots(described, chosen), 0.0)
-        for reading in dict.fromkeys(effect.reading.name for effect in here)
-        if (chosen := [(effect.reading.at, effect) for effect in here if effect.reading.name == reading])
+        for reading in dict.fromkeys(effect.reading for effect in here)
+        if (chosen := [(effect.at, effect) for effect in here if effect.reading == reading])
     ]
     plot_dots(panels, capital(without_marks(described.axes[name].title)), _note(here, seeds), path)
 
 
 def plot_summary(described: Map, found: Sequence[Effect], seeds: int, path: Path) -> None:
     """The cells that ``described.summary`` names, or the first ones: a panel per column."""
-    places = described.summary or {
-        f"{effect.reading.axis}: {effect.reading.at}": f"{effect.reading.axis}/{effect.reading.at}" for effect in found
-    }
+    places = described.summary or {f"{effect.axis}: {effect.at}": f"{effect.axis}/{effect.at}" for effect in found}
     labels = {place: label for label, place in list(places.items())[: len(described.summary) or SUMMARISED]}
     panels = []
     for column in COLUMNS:
         chosen: dict[tuple[str, str], Effect] = {}
         for effect in found:
-            place = f"{effect.reading.axis}/{effect.reading.at}"
-            if place in labels and effect.reading.column == column:
+            place = f"{effect.axis}/{effect.at}"
+            if place in labels and effect.column == column:
                 chosen.setdefault((labels[place], effect.quantity), effect)  # the first reading of the column
         dots = _dots(described, [(label, effect) for (label, _), effect in chosen.items()])
         if dots:
@@ -61,7 +59,7 @@ def _axis_label(described: Map) -> str:
 
 
 def _note(found: Sequence[Effect], seeds: int) -> str:
-    return NOTE.format(f"{seeds} seeds, {found[0].questions} questions; {PALE}")
+    return NOTE.format(f"{seeds} seeds, {found[0].found.n} questions; {PALE}")
 
 
 def _dots(described: Map, placed: Sequence[tuple[str, Effect]]) -> list[Dot]:
@@ -72,14 +70,14 @@ def _dots(described: Map, placed: Sequence[tuple[str, Effect]]) -> list[Dot]:
     for row, effect in placed:
         if effect.quantity in series:
             dots.append(_dot(row, *series[effect.quantity], effect))
-        elif effect.quantity == f"{first}{MINUS}{PLAIN}" and _has_rule(effect.sides[0].decoding):
+        elif effect.quantity == f"{first}{MINUS}{PLAIN}" and _has_rule(effect.found.where.decoding):
             dots.append(_dot(row, f"{role_label(first)} with the rule vs. without", colours[RULE], effect))
     return dots
 
 
 def _dot(row: str, series: str, colour: str, effect: Effect) -> Dot:
     found = effect.found
-    return Dot(without_marks(row), series, found.mean, found.low, found.high, colour, faint=not effect.significant)
+    return Dot(without_marks(row), series, found.mean, found.low, found.high, colour, faint=not found.significant)
 
 
 def _has_rule(decoding: str) -> bool:
@@ -117,7 +115,7 @@ def plot_cost(described: Map, found: Sequence[Effect], path: Path) -> None:
         title(figure, "Points against the cost of an answer: the default cell's models in every decoding")
 
 
-def _named(shown: dict[Side, Effect], reading: str, cut: float) -> list[tuple[float, float, str]]:
+def _named(shown: dict[Place, Effect], reading: str, cut: float) -> list[tuple[float, float, str]]:
     """The decodings to name: cost (at most ``cut``), points, and a label without what the reading's name says."""
     found, best = [], float("-inf")
     for side, effect in sorted(shown.items(), key=lambda item: item[1].costs["pushes_per_sequence"]):
@@ -147,18 +145,18 @@ def _name(place, named: Sequence[tuple[float, float, str]], cut: float) -> None:
     place.set_xticks([tick for tick in place.get_xticks() if left <= tick <= edge])
 
 
-def default_sides(described: Map, found: Sequence[Effect]) -> dict[Side, Effect]:
+def default_sides(described: Map, found: Sequence[Effect]) -> dict[Place, Effect]:
     """The scores of the default cell's own models, each decoding once."""
-    own = {(described.task, method): role for role, method in described.methods.items()}
-    sides = {}
+    sides: dict[Place, Effect] = {}
     for effect in found:
-        side = effect.reading.sides.get(effect.quantity)
-        if side and own.get((side.task, side.method)) == effect.quantity and side.eta in (0, described.eta):
+        side = effect.found.where
+        default = (described.task, described.methods.get(effect.quantity))  # none of a difference
+        if (side.task, side.method) == default and side.eta in (0, described.eta):
             sides[side] = effect
     return sides
 
 
-def decoded_like(reading: str, sides: dict[Side, Effect]) -> dict[Side, Effect]:
+def decoded_like(reading: str, sides: dict[Place, Effect]) -> dict[Place, Effect]:
     """The sides with the decoding of a reading or an extension of it: equally perturbed, and both greedy or neither."""
 
     def kind(decoding: str) -> tuple[str, set[str]]:

@@ -2,74 +2,76 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
-from sequencematch.results.document import Block, Bullets, Grid, Heading, Paragraph
-from sequencematch.results.effects import LEVEL, Effect, differences, significant_under
-from sequencematch.results.words import INTERVAL, capital, decoding_label, enumerated, number
+from sequencematch.results.estimates import LEVEL, Effect
+from sequencematch.results.measure_map import differences, significant_under
+from sequencematch.results.pages import Page
+from sequencematch.results.words import INTERVAL, Grid, decoding_label, enumerated, number, plain, signed_bold, span
 from sequencematch.settings.map import COLUMNS, MINUS, PLAIN, Map, Reading
 
 # How a difference comes out: significant after the correction, by its own interval only, or not.
 OUTCOMES = ("better", "better, uncorrected", "not significant", "worse, uncorrected", "worse")
 
 
-def map_page(
-    described: Map, found: Sequence[Effect], seeds: Sequence[int], missing: Sequence[Reading] = ()
-) -> list[Block]:
-    """The blocks of the page. ``missing``: names of cells that are on the map, but not measured yet."""
-    there = dict.fromkeys(effect.reading.axis for effect in found)
-    axes = [block for name in described.axes if name in there for block in _axis(described, name, found)]
+def map_page(described: Map, effects: Sequence[Effect], seeds: Sequence[int], missing: Sequence[Reading] = ()) -> Page:
+    """``missing``: cells that are on the map, but not measured yet."""
     absent = []
     for axis in dict.fromkeys(reading.axis for reading in missing):
         places = dict.fromkeys(reading.at for reading in missing if reading.axis == axis)
         absent.append(f"{described.axes[axis].title} ({', '.join(places)})")
-    return [
-        Paragraph(_caption(described, found, seeds)),
-        *([Paragraph(f"Not yet measured: {'; '.join(absent)}.")] if absent else []),
-        Heading("At a glance"),
-        Paragraph(
-            "Comparisons by outcome, each counted once. *Better* and *worse* are significant after the correction, "
-            f"*uncorrected* by their own {INTERVAL} only."
-        ),
-        glance(found),
-        Paragraph(_corrections(found)),
-        Paragraph("![The rows that tell the story](summary.png)"),
-        Heading("All differences"),
-        Paragraph("Mean difference in points; in bold, the significant ones. *Default* is the default cell."),
-        all_differences(described, found),
-        *axes,
-        Heading("Costs"),
-        Paragraph("![Points against tokens written per answer](cost.png)"),
-    ]
+    axes = []
+    for name in dict.fromkeys(effect.axis for effect in effects):
+        here = [effect for effect in effects if effect.axis == name]
+        of_axis = {"name": name, "title": described.axes[name].title, "grid": _grid(described, here)}
+        axes.append({**of_axis, "sentences": list(sentences(here))})
+    content = _overview(described, effects, seeds) | {
+        "absent": "; ".join(absent),
+        "all_differences": all_differences(described, effects),
+        "axes": axes,
+    }
+    return Page("map.md.j2", described.title, content)
 
 
-def _caption(described: Map, found: Sequence[Effect], seeds: Sequence[int]) -> str:
+def overview(described: Map, effects: Sequence[Effect], seeds: Sequence[int]) -> str:
+    """The beginning of the page, for other pages."""
+    return Page("map_overview.md.j2", described.title, _overview(described, effects, seeds)).markdown()
+
+
+def _overview(described: Map, effects: Sequence[Effect], seeds: Sequence[int]) -> dict:
+    return {
+        "caption": _caption(described, effects, seeds),
+        "glance": glance(effects),
+        "corrections": _corrections(effects),
+    }
+
+
+def _caption(described: Map, effects: Sequence[Effect], seeds: Sequence[int]) -> str:
     default = ", ".join(f"{role_label(role)}: `{method}`" for role, method in described.methods.items())
     return (
         f"Default cell: task `{described.task}` at η = {described.eta:g} ({default}); {len(seeds)} seeds "
-        f"({', '.join(map(str, seeds))}), {found[0].questions} questions. Scores are points: accuracy in per cent, or "
+        f"({', '.join(map(str, seeds))}), {effects[0].found.n} questions. Scores are points: accuracy in per cent, or "
         "BLEU. Intervals are 95% bootstrap intervals over seeds and questions, corrected for few seeds. Tokens are "
         "those written per answer, which is what decoding costs: deleted ones and answers not chosen are included."
     )
 
 
-def _corrections(found: Sequence[Effect]) -> str:
+def _corrections(effects: Sequence[Effect]) -> str:
     """How many comparisons are significant by each correction."""
-    (ours, count), *others = significant_under(found).items()
+    (ours, count), *others = significant_under(effects).items()
     rest = " and ".join(f"{number} by that of {name}" for name, number in others)
     return (
-        f"{len(differences(found))} paired comparisons were made. {count} of them are significant at a false discovery "
-        f"rate of {LEVEL:.0%} by the correction of {ours}, which this page uses; {rest}."
+        f"{len(differences(effects))} paired comparisons were made. {count} of them are significant at a false "
+        f"discovery rate of {LEVEL:.0%} by the correction of {ours}, which this page uses; {rest}."
     )
 
 
-def glance(found: Sequence[Effect]) -> Grid:
+def glance(effects: Sequence[Effect]) -> Grid:
     """How many comparisons of each kind had each outcome."""
-    compared = differences(found)
+    compared = differences(effects)
     rows = []
     for quantity in dict.fromkeys(effect.quantity for effect in compared):
         for column in COLUMNS:
-            chosen = [e for e in compared if (e.quantity, e.reading.column) == (quantity, column)]
+            chosen = [e for e in compared if (e.quantity, e.column) == (quantity, column)]
             counts = Counter(map(outcome_of, chosen))
             if chosen:
                 rows.append([quantity_label(quantity), column, *(str(counts[outcome]) for outcome in OUTCOMES)])
@@ -79,102 +81,62 @@ def glance(found: Sequence[Effect]) -> Grid:
 def outcome_of(effect: Effect) -> str:
     """One of ``OUTCOMES``."""
     found = effect.found
-    if effect.significant:
+    if found.significant:
         return "better" if found.mean > 0 else "worse"
-    if found.low > 0:
+    if found.low is not None and found.low > 0:
         return "better, uncorrected"
-    return "worse, uncorrected" if found.high < 0 else "not significant"
+    return "worse, uncorrected" if found.high is not None and found.high < 0 else "not significant"
 
 
-@dataclass(frozen=True)
-class Line:
-    """A line of the table of all differences: a cell, and its reading where several of the cell share a column."""
+def all_differences(described: Map, effects: Sequence[Effect]) -> Grid:
+    """A line per cell, and in it every difference between roles, without its interval.
 
-    axis: str
-    at: str
-    reading: str
-
-
-def by_line(compared: Sequence[Effect]) -> dict[Line, dict[tuple[str, str], Effect]]:
-    """The differences of each line by column and quantity."""
-    found: dict[Line, dict[tuple[str, str], Effect]] = {}
-    sharing: dict[tuple[str, str, str], list[str]] = {}
-    for effect in compared:
-        reading = effect.reading
-        readings = sharing.setdefault((reading.axis, reading.at, reading.column), [])
-        if reading.name not in readings:
-            readings.append(reading.name)
-        line = Line(reading.axis, reading.at, "" if readings[0] == reading.name else reading.name)
-        found.setdefault(line, {})[reading.column, effect.quantity] = effect
-    return found
-
-
-def all_differences(described: Map, found: Sequence[Effect]) -> Grid:
-    """A line per cell, and in it every difference between roles, without its interval."""
-    compared = [effect for effect in found if effect.p is not None and not effect.quantity.endswith(PLAIN)]
+    Where several readings of a cell share a column, each but the first has a line of its own.
+    """
+    compared = [effect for effect in effects if effect.found.against and not effect.quantity.endswith(PLAIN)]
     quantities = list(dict.fromkeys(effect.quantity for effect in compared))
     columns = [(column, quantity) for column in COLUMNS for quantity in quantities]
-    rows = []
-    for line, effects in by_line(compared).items():
-        where = [described.axes[line.axis].title, line.at, *([decoding_label(line.reading)] if line.reading else [])]
-        rows.append(
-            [": ".join(where[:2]) + "".join(f", {x}" for x in where[2:]), *(_mean(effects.get(c)) for c in columns)]
-        )
+    first: dict[tuple[str, str, str], str] = {}
+    lines: dict[str, dict[tuple[str, str], Effect]] = {}
+    for effect in compared:
+        alone = first.setdefault((effect.axis, effect.at, effect.column), effect.reading) == effect.reading
+        cell = f"{described.axes[effect.axis].title}: {effect.at}"
+        cell += "" if alone else f", {decoding_label(effect.reading)}"
+        lines.setdefault(cell, {})[effect.column, effect.quantity] = effect
+    rows = [
+        [cell, *(signed_bold(row[place].found if place in row else None) for place in columns)]
+        for cell, row in lines.items()
+    ]
     return Grid(["cell", *(f"{quantity_label(quantity)}, {column}" for column, quantity in columns)], rows)
-
-
-def _axis(described: Map, name: str, found: Sequence[Effect]) -> Iterator[Block]:
-    axis, here = described.axes[name], [effect for effect in found if effect.reading.axis == name]
-    yield Heading(capital(axis.title))
-    yield Paragraph(f"![{axis.title}]({name}.png)")
-    yield _grid(described, here)
-    yield Bullets(list(sentences(here)))
 
 
 def _grid(described: Map, here: Sequence[Effect]) -> Grid:
     """A row per cell and reading: scores, differences with their intervals, tokens."""
-    by_place = {(e.reading.at, e.reading.name, e.quantity): e for e in here}
+    by_place = {(e.at, e.reading, e.quantity): e for e in here}
     roles = list(described.methods)
-    named = dict.fromkeys(e.quantity for e in here if e.p is not None)
+    named = dict.fromkeys(e.quantity for e in here if e.found.against)
     quantities = sorted(named, key=lambda quantity: quantity.endswith(PLAIN))
     rows = []
-    for at, reading in dict.fromkeys((e.reading.at, e.reading.name) for e in here):
-        effects = {quantity: by_place.get((at, reading, quantity)) for quantity in (*roles, *quantities)}
-        scores = [effects[role] for role in roles]
-        rows.append(
-            [
-                at,
-                decoding_label(reading),
-                *(number(effect.found.mean, 1) for effect in scores if effect),
-                *(text for quantity in quantities for text in (_mean(effects[quantity]), _span(effects[quantity]))),
-                *(number(effect.costs["pushes_per_sequence"], 2) for effect in scores if effect),
-            ]
-        )
+    for at, reading in dict.fromkeys((e.at, e.reading) for e in here):
+        scores = [effect for role in roles if (effect := by_place.get((at, reading, role)))]
+        compared = [by_place.get((at, reading, quantity)) for quantity in quantities]
+        found = [effect.found if effect else None for effect in compared]
+        tokens = [number(effect.costs["pushes_per_sequence"], 2) for effect in scores]
+        numbers = [write(one) for one in found for write in (signed_bold, span)]
+        rows.append([at, decoding_label(reading), *(plain(effect.found) for effect in scores), *numbers, *tokens])
     labels = [*map(role_label, roles), *(text for q in quantities for text in (quantity_label(q), INTERVAL))]
     return Grid(["cell", "decoding", *labels, *(f"tokens, {role_label(role)}" for role in roles)], rows)
 
 
-def _mean(effect: Effect | None) -> str:
-    """'+12.3', in bold where it is significant."""
-    if effect is None:
-        return "-"
-    text = f"{'+' if round(effect.found.mean, 1) > 0 else ''}{number(effect.found.mean, 1)}"
-    return f"**{text}**" if effect.significant else text
-
-
-def _span(effect: Effect | None) -> str:
-    return "-" if effect is None else f"{number(effect.found.low, 1)} to {number(effect.found.high, 1)}"
-
-
 def sentences(here: Sequence[Effect]) -> Iterator[str]:
     """'SM vs. MLE, sampled: significantly better at a; b; worse at c; not significant at d', for each reading."""
-    for quantity, reading in dict.fromkeys((e.quantity, e.reading.name) for e in here if e.p is not None):
-        chosen = [e for e in here if (e.quantity, e.reading.name) == (quantity, reading)]
+    for quantity, reading in dict.fromkeys((e.quantity, e.reading) for e in here if e.found.against):
+        chosen = [e for e in here if (e.quantity, e.reading) == (quantity, reading)]
         places: dict[str, list[str]] = {}
         for effect in chosen:
             outcome = outcome_of(effect)
             said = f"significantly {outcome}" if outcome in ("better", "worse") else "not significant"
-            places.setdefault(said, []).append(effect.reading.at)
+            places.setdefault(said, []).append(effect.at)
         if len(places) == 1 and len(chosen) > 1:
             text = f"{next(iter(places))} in every cell"
         else:

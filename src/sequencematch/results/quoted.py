@@ -1,38 +1,55 @@
-"""The parts of the kept map that docs/map.md quotes: the page's overview, and the numbers that name their place."""
+"""The parts of the kept map that docs/map.md quotes: its overview, and the numbers that docs/map_numbers.csv places.
+
+That file has a line for each number of the prose that stands on the map, in the order of the text: the number as it is
+written, and its place. So the prose holds plain numbers, and can be edited.
+"""
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sequencematch.errors import UserError
-from sequencematch.results.effects import LEVEL
-from sequencematch.store.files import read_csv
+from sequencematch.results.estimates import Effect, csv_text, read_map
+from sequencematch.results.map_page import overview
+from sequencematch.results.words import plain, signed_bold
+from sequencematch.settings.map import Map
+from sequencematch.store.files import read_csv, read_json
 
 GLANCE, GLANCE_END = "<!-- map: make reference -->", "<!-- end of map -->"
-# A number, and its place on the map: axis, cell, reading, quantity.
-NUMBER = re.compile(r"(?:\*\*)?[+-]?\d[\d.]*(?:\*\*)?(?=<!--([^/>]+)/([^/>]+)/([^/>]+)/(\w+)-->)")
+PLACE = ("axis", "at", "reading", "quantity")
 
 
-def with_map(text: str, reference: Path) -> str:
-    """A text with the overview of the kept map between its two markers, and its tagged numbers as the map has them.
+def quote_map(page: Path, numbers: Path, kept: Path) -> dict[Path, str]:
+    """What the page and its file of numbers say with the map in the folder ``kept``."""
+    effects = read_map(kept / "map.csv")
+    config = read_json(kept / "provenance.json")["config"]
+    before, _, rest = page.read_text().partition(GLANCE)
+    found = overview(Map.model_validate(config["map"]), effects, config["seeds"])
+    text = f"{before}{GLANCE}\n{found}{GLANCE_END}{rest.partition(GLANCE_END)[2]}"
+    text, rows = with_numbers(text, read_csv(numbers), effects)
+    return {page: text, numbers: csv_text(rows)}
 
-    Differences get their sign, and are in bold where they are significant. Raises UserError where a number names a
-    place that is not on the map.
+
+def with_numbers(text: str, rows: Sequence[Mapping[str, str]], effects: Sequence[Effect]) -> tuple[str, list[dict]]:
+    """A text and the lines of its numbers, both as the map has them.
+
+    Differences get their sign, and are in bold where they are significant. Raises UserError where a number is not in
+    the text after the number before it, or names a place that is not on the map.
     """
-    page = (reference / "map.md").read_text()
-    parts = [part.partition("\n")[2].strip() for part in page.split("\n## ")[:2]]  # without their headings
-    overview = re.sub(r"\n\n!\[[^\n]*", "", parts[1])  # its figure has a place of its own in the text
-    before, _, rest = text.partition(GLANCE)
-    text = "\n".join([before + GLANCE, parts[0], "", overview, GLANCE_END]) + rest.partition(GLANCE_END)[2]
-    kept = read_csv(reference / "map.csv")
-    rows = {(row["axis"], row["at"], row["reading"], row["quantity"]): row for row in kept}
-
-    def written(found: re.Match) -> str:
-        if found.groups() not in rows:
-            raise UserError(f"docs/map.md names a place that is not on the map: {'/'.join(found.groups())}")
-        mean, p = (rows[found.groups()][name] for name in ("mean", "p_corrected"))
-        if not p:
-            return f"{float(mean):.1f}"
-        bold = "**" * (float(p) < LEVEL)
-        return f"{bold}{float(mean):+.1f}{bold}"
-
-    return NUMBER.sub(written, text)
+    on_map = {tuple(getattr(effect, name) for name in PLACE): effect.found for effect in effects}
+    done, written = "", []
+    for row in rows:
+        place = tuple(row[name] for name in PLACE)
+        if place not in on_map:
+            raise UserError(f"docs/map_numbers.csv names a place that is not on the map: {'/'.join(place)}")
+        found = re.search(rf"(?<![\w.+*-]){re.escape(row['number'])}(?![\w*]|\.\d)", text)
+        if not found:
+            raise UserError(
+                f"docs/map.md has no '{row['number']}' ({'/'.join(place)}) where docs/map_numbers.csv has it: "
+                "put its line where the number stands, or leave it out"
+            )
+        estimate = on_map[place]
+        number = signed_bold(estimate) if estimate.against else plain(estimate)
+        done, text = done + text[: found.start()] + number, text[found.end() :]
+        written.append({"number": number, **{name: row[name] for name in PLACE}})
+    return done + text, written

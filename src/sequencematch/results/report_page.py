@@ -2,35 +2,41 @@
 
 import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from sequencematch.errors import UserError
-from sequencematch.results import texts_figure
-from sequencematch.results.answers import answers
-from sequencematch.results.cells import Table, read_table
-from sequencematch.results.document import MARKS, STICKY, embedded, lowered, sections
-from sequencematch.results.dots import Panel, legend_of, panel_svgs
+from sequencematch.results.comparison import read_comparison
+from sequencematch.results.estimates import Table, read_table
+from sequencematch.results.figures import (
+    NOTE,
+    TEXTS_NOTE,
+    Panel,
+    difference_panels,
+    legend_of,
+    older_error_panels,
+    panel_svgs,
+    plot_texts,
+    score_panels,
+)
 from sequencematch.results.forest import forest_note, forest_panels, results_of
-from sequencematch.results.markdown_html import render_file
-from sequencematch.results.older_errors import older_error_panels
+from sequencematch.results.html import render_file
+from sequencematch.results.pages import HTML, TEMPLATES, scores_page, shown_of, texts_page
 from sequencematch.results.questions import first_questions, typed_example
+from sequencematch.results.readme import answers
 from sequencematch.results.report_facts import budgets, duration, facts, times
 from sequencematch.results.rule_graph import draw_rule_graph, read_rule_graph
 from sequencematch.results.runs import Run, evaluated_split, read_runs
-from sequencematch.results.scores_figure import NOTE, difference_panels, score_panels
 from sequencematch.results.theme import VARIABLES
 from sequencematch.results.words import sample_size
 
 TEXTS = "{}: MAUVE against perplexity in each decoding; the numbers are in the tables below"
-TEMPLATE, STYLE = (Path(__file__).with_name(name) for name in ("report.html", "report.css"))
 
 
 @dataclass(frozen=True)
@@ -38,13 +44,12 @@ class Sources:
     """The files behind a page.
 
     results: the scale's folder, which holds figures, examples and benchmarks. metrics: those of every run. tables: the
-    page of each table (HTML where it has one, else Markdown), with its CSV, Markdown and PNG next to it, in the order
-    of the report. docs: by the name of their section.
+    CSV of each table and its title, in the order of the report. docs: by the name of their section.
     """
 
     results: Path
     metrics: Sequence[Path]
-    tables: Sequence[Path]
+    tables: Mapping[Path, str]
     rule_graph: Path
     docs: dict[str, Path]
 
@@ -52,20 +57,18 @@ class Sources:
 def render_page(sources: Sources) -> str:
     """The page as HTML, without references to anything outside it."""
     runs, figures = read_runs(sources.metrics), sources.results / "figures"
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     by_task = {task: list(of_task) for task, of_task in groupby(runs, key=lambda run: run.task)}
-    tables = {page: read_table(page.with_suffix(".csv")) for page in sources.tables}
-    return template.render(
-        style=Markup(MARKS + STICKY + STYLE.read_text(encoding="utf-8")),
-        answer=_answer(list(tables.values())),
+    tables = [read_table(path) for path in sources.tables]
+    return HTML.get_template("report.html.j2").render(
+        style=Markup("".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("shared.css", "report.css"))),
+        answer=_answer(tables),
         example=typed_example(runs, sources.results),
         facts=facts(runs),
         budgets=budgets(runs),
         times=times(sources.results / "benchmarks"),
         duration=duration,
         rule_graph=draw_rule_graph(read_rule_graph(sources.rule_graph)),
-        tables=[_table(page, table) for page, table in tables.items()],
+        tables=[_table(*named, runs) for named in zip(sources.tables.values(), tables, strict=True)],
         tasks=[_task(task, of_task, sources.results) for task, of_task in by_task.items()],
         motivating_example=_data_uri(figures / "motivating_example.png"),
         docs={name: render_file(path, 3) for name, path in sources.docs.items()},
@@ -83,21 +86,23 @@ def _answer(tables: Sequence[Table]) -> dict:
     }
 
 
-def _table(page: Path, table: Table) -> dict:
+def _table(title: str, table: Table, runs: Sequence[Run]) -> dict:
     """The parts of a table's page: what its intervals support, its first grid, and the rest, which is folded."""
-    title = _read(page.with_suffix(".md")).partition("\n")[0].removeprefix("# ")
-    body = embedded(_read(page)) if page.suffix == ".html" else str(render_file(page, 2))
-    _, in_short, grid, *rest = (Markup(lowered(part, 2)) for part in sections(body))
+    files = [run.metrics_file for run in runs if run.task == table.task and run.variant in table.variants]
+    comparison = read_comparison(files)
+    if table.metric:
+        page = scores_page(title, table, comparison)
+    else:
+        shown = {file: file.with_name("shown.jsonl") for file in files}
+        page = texts_page(title, table, comparison, shown_of(comparison, shown))
     panels = difference_panels(table) or score_panels(table) if table.metric else []
     return {
-        "name": page.stem,
+        "name": table.name,
         "title": title,
-        "in_short": in_short.partition("</h4>")[2],
-        "grid": grid,
-        "rest": Markup("").join(rest),
-        "older_errors": _panels(older_error_panels(table), f"{page.stem}-older-errors"),
-        "figure": _panels(panels, page.stem),
-        "note": (NOTE if panels else texts_figure.NOTE).format(sample_size(table)),
+        **{block: page.part(block, 4) for block in ("in_short", "first", "rest")},
+        "older_errors": _panels(older_error_panels(table), f"{table.name}-older-errors"),
+        "figure": _panels(panels, table.name),
+        "note": (NOTE if panels else TEXTS_NOTE).format(sample_size(table)),
         "drawing": "" if panels else _texts(table, title),
     }
 
@@ -105,7 +110,7 @@ def _table(page: Path, table: Table) -> dict:
 def _texts(table: Table, title: str) -> Markup:
     """The figure of a table of texts, as an SVG."""
     with TemporaryDirectory() as folder:
-        texts_figure.plot_texts(table, title, file := Path(folder) / f"{table.name}.svg")
+        plot_texts(table, title, file := Path(folder) / f"{table.name}.svg")
         return _stacking(file.read_text(encoding="utf-8"), f"{table.name}-", TEXTS.format(title))
 
 
@@ -128,9 +133,7 @@ def _task(task: str, runs: Sequence[Run], results: Path) -> dict:
         "family": runs[0].family,
         "split": evaluated_split(runs[0]),
         "seed": runs[0].seed,
-        "learning_curves": partial(_svg, figures / "learning_curves" / f"{task}.svg"),
-        "masks": partial(_svg, figures / "masks" / f"{task}.svg"),
-        "backspaces": partial(_svg, figures / "backspaces" / f"{task}.svg"),
+        **{kind.name: partial(_svg, kind / f"{task}.svg") for kind in figures.iterdir() if kind.is_dir()},
         "questions": first_questions(first, results / task / "examples"),
     }
 

@@ -31,6 +31,11 @@ class Run:
         return self.folder / "model"
 
     @property
+    def metrics_file(self) -> Path:
+        """The file of the run's scores."""
+        return self.folder / "metrics.json"
+
+    @property
     def samples(self) -> Path:
         """The file of the run's samples."""
         return self.folder / "samples.jsonl"

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from markupsafe import Markup
+
 from sequencematch.errors import UserError
 from sequencematch.results.deletions import DELETED, KEPT
 from sequencematch.store.files import read_json_lines, reason
@@ -57,29 +59,20 @@ def answered(shown: Sequence[Shown]) -> str:
     return f"{sum(one.answered_at_once for one in shown)} of {len(shown)} answered at once with `<bkspc>`"
 
 
-@dataclass(frozen=True)
-class Showcase:
-    """A block of a page: what one policy wrote. In plain text, every ``<bkspc>`` is visible."""
+def shown_text(shown: Sequence[Shown]) -> str:
+    """What one policy wrote, as plain text in which every ``<bkspc>`` is visible."""
+    return printable("\n\n".join(f"{_said(one)}\nprompt: {one.prompt}\ntyped:  {one.rendered}" for one in shown))
 
-    shown: Sequence[Shown]
 
-    def text(self) -> str:
-        """The examples as plain text."""
-        return printable(
-            "\n\n".join(f"{_said(one)}\nprompt: {one.prompt}\ntyped:  {one.rendered}" for one in self.shown)
-        )
-
-    def markdown(self) -> str:
-        """The plain text in a fenced block."""
-        return _fenced(self.text())
-
-    def html(self) -> str:
-        """The examples in HTML, with deleted tokens marked."""
-        return "\n".join(
+def shown_html(shown: Sequence[Shown]) -> Markup:
+    """What one policy wrote in HTML, with deleted tokens marked."""
+    return Markup(
+        "\n".join(
             f'<div class="shown"><p class="text"><span class="prompt">{_escaped(one.prompt)}</span>'
             f'{marked(one.pieces, damaged=True)}</p><p class="said">{_escaped(_said(one))}</p></div>'
-            for one in self.shown
+            for one in shown
         )
+    )
 
 
 def _said(one: Shown) -> str:
@@ -133,11 +126,3 @@ def _escaped(text: str) -> str:
 
 def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
-
-
-def _fenced(text: str) -> str:
-    """A code block of Markdown, with a fence longer than any in the text."""
-    fence = "```"
-    while fence in text:
-        fence += "`"
-    return f"{fence}text\n{text}\n{fence}"

@@ -1,14 +1,13 @@
-"""What all pages, the README and the report share: labels, numbers, captions, and comparisons in words."""
+"""How everything is written: labels, numbers, captions, sentences and grids. Nothing else formats a number."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
-from sequencematch.results.cells import Cell, Table
 from sequencematch.results.comparison import BUDGET_NAMES, Comparison
-from sequencematch.results.document import Grid
+from sequencematch.results.estimates import Estimate, Table
+from sequencematch.results.measure import BACKSPACE
 from sequencematch.results.paper import Reported
 from sequencematch.results.quantities import describe, key
-from sequencematch.results.score_cells import BACKSPACE
-from sequencematch.results.variants import Variant
 from sequencematch.settings.decodings import without_rule
 
 DECODINGS = {
@@ -26,6 +25,7 @@ DECODINGS = {
     "surprise": "surprise {}",
     "takeback": "deleting below {}",
     "takeback_ratio": "deleting below {} of the likeliest",
+    "takeback_any_ratio": "deleting back to the first below {} of the likeliest",
     "best_of": "best of {}",
     "majority": "majority of {}",
 }
@@ -53,9 +53,9 @@ def decoding_label(name: str) -> str:
 
 
 def decoding_phrase(name: str) -> str:
-    """'with greedy decoding', 'perturbed at 0.1', 'with top-p 0.95': a decoding within a sentence."""
+    """'with greedy decoding', 'when perturbed at 0.1', 'with top-p 0.95': a decoding within a sentence."""
     label = decoding_label(name)
-    return PHRASES.get(name) or (label if label.startswith("perturbed") else f"with {label}")
+    return PHRASES.get(name) or f"{'when' if label.startswith('perturbed') else 'with'} {label}"
 
 
 def without_marks(text: str) -> str:
@@ -63,7 +63,7 @@ def without_marks(text: str) -> str:
     return text.replace("`", "").replace("*", "")
 
 
-def paper_label(cells: Iterable[Cell]) -> str:
+def paper_label(cells: Iterable[Estimate]) -> str:
     """'paper (table 6)', or 'paper' where it reports nothing."""
     sources = dict.fromkeys(cell.paper.source for cell in cells if cell.paper)
     return f"paper ({', '.join(sources)})" if sources else "paper"
@@ -118,22 +118,22 @@ def sample_size(table: Table) -> str:
 def repair_sentence(comparison: Comparison) -> str:
     """What the repair grid shows, and where its wrong tokens come from; '' where repair was not measured."""
     kinds = "; ".join(CORRUPTIONS.get(kind, f"*{kind}*") for kind in comparison.corruptions)
-    return f"{REPAIR} Kinds of wrong tokens: {kinds}. " if kinds else ""
+    return f"{REPAIR} Kinds of wrong tokens: {kinds}." if kinds else ""
 
 
-def pair_sentences(differences: Iterable[Cell]) -> list[str]:
+def pair_sentences(differences: Iterable[Estimate]) -> list[str]:
     """A sentence for each pair of methods: which of its differences are significant, with their numbers.
 
     'SM vs. MLE: significantly worse with greedy decoding (η = 0.2: -0.061, 95% interval -0.096 to -0.021). The other 5
     differences are not significant.'
     """
-    pairs: dict[str, list[Cell]] = {}
+    pairs: dict[str, list[Estimate]] = {}
     for cell in differences:
         pairs.setdefault(pair(cell), []).append(cell)
     return [f"{name}: {_findings(cells)}" for name, cells in pairs.items()]
 
 
-def _findings(cells: Sequence[Cell]) -> str:
+def _findings(cells: Sequence[Estimate]) -> str:
     if all(cell.low is None for cell in cells):
         return f"no interval from one seed (difference {'; '.join(_in_brackets(cell) for cell in cells)})."
     better, worse = sides(cells)
@@ -146,23 +146,22 @@ def _findings(cells: Sequence[Cell]) -> str:
     return "; ".join(said) + "." + (" The other difference is not significant." if rest == 1 else other)
 
 
-def sides(cells: Iterable[Cell]) -> tuple[list[Cell], list[Cell]]:
+def sides(cells: Iterable[Estimate]) -> tuple[list[Estimate], list[Estimate]]:
     """The significant differences that are for the first method, and those that are against it."""
     found = [cell for cell in cells if cell.significant]
     return [c for c in found if _is_better(c)], [c for c in found if not _is_better(c)]
 
 
-def _is_better(cell: Cell) -> bool:
+def _is_better(cell: Estimate) -> bool:
     return (cell.mean < 0) == describe(cell.quantity).lower
 
 
-def by_decoding(cells: Iterable[Cell], write: Callable[[Cell], str]) -> str:
-    """'with greedy decoding (a; b) and with sampling (c)', each cell written by ``write``."""
-    groups: dict[str, list[str]] = {}
+def by_decoding(cells: Iterable[Estimate]) -> dict[str, list[Estimate]]:
+    """The estimates of each decoding, which is written as within a sentence."""
+    groups: dict[str, list[Estimate]] = {}
     for cell in cells:
-        groups.setdefault(decoding_phrase(cell.decoding), []).append(write(cell))
-    said = [f"{phrase} ({'; '.join(dict.fromkeys(some))})" for phrase, some in groups.items()]
-    return enumerated(said)
+        groups.setdefault(decoding_phrase(cell.decoding), []).append(cell)
+    return groups
 
 
 def enumerated(items: Sequence[str]) -> str:
@@ -170,25 +169,41 @@ def enumerated(items: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(items[:-1]), items[-1]))) if items else ""
 
 
-def _at(cells: Sequence[Cell]) -> str:
-    return by_decoding(cells, _in_brackets)
+def _at(cells: Sequence[Estimate]) -> str:
+    found = by_decoding(cells).items()
+    return enumerated([f"{phrase} ({'; '.join(dict.fromkeys(map(_in_brackets, some)))})" for phrase, some in found])
 
 
-def _in_brackets(cell: Cell) -> str:
+def _in_brackets(cell: Estimate) -> str:
     where = f"η = {cell.variant.eta:g}: " if cell.variant.eta else ""
     return where + signed(cell) + ("" if cell.low is None else f", {INTERVAL} {span(cell)}")
 
 
-def pair(cell: Cell) -> str:
+def pair(cell: Estimate) -> str:
     """What a difference is between: 'SM vs. MLE', 'SM vs. MLE with top-p 0.95'."""
-    first, against = cell.variant.label, key(cell.quantity)
-    if without_rule(cell.decoding) != cell.decoding and without_rule(cell.decoding) == against:
+    first, against = cell.variant.label, cell.against
+    if against is None:
+        return first
+    if against.decoding == cell.decoding:
+        return f"{first} vs. {against.variant.label}"
+    if against.decoding == without_rule(cell.decoding):
         return f"{first} with the takeback rule vs. without"
-    second = Variant(cell.quantity.partition("_minus_")[2].partition("[")[0], 0).label
-    return f"{first} vs. {second}" + (f" {decoding_phrase(against)}" if against else "")
+    return f"{first} vs. {against.variant.label} {decoding_phrase(against.decoding)}"
 
 
 # ---- grids ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table in Markdown: rows as wide as its header, each named by its first cell."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def __str__(self) -> str:
+        lines = [self.header, ["---"] * len(self.header), *self.rows]
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def repair_grid(table: Table, comparison: Comparison, before: Sequence[str] = ()) -> Grid:
@@ -198,7 +213,7 @@ def repair_grid(table: Table, comparison: Comparison, before: Sequence[str] = ()
 
 
 def variants_grid(
-    table: Table, columns: Sequence[tuple[str, str]], writers: Sequence[Callable[[Cell | None], str]]
+    table: Table, columns: Sequence[tuple[str, str]], writers: Sequence[Callable[[Estimate | None], str]]
 ) -> Grid:
     """A row per variant; for each (decoding, quantity) a column per writer, the second one its interval."""
     header = []
@@ -217,14 +232,14 @@ def variants_grid(
 # ---- numbers ----------------------------------------------------------------------------------------
 
 
-def with_spread(cell: Cell | None) -> str:
+def with_spread(cell: Estimate | None) -> str:
     """Mean ± standard deviation between seeds, or the mean alone with one seed."""
     if cell is None:
         return "-"
     return plain(cell) + ("" if cell.sd is None else f" ± {cell.sd:.{describe(cell.quantity).digits}f}")
 
 
-def signed(cell: Cell | None) -> str:
+def signed(cell: Estimate | None) -> str:
     """A difference with its sign."""
     if cell is None:
         return "-"
@@ -232,12 +247,12 @@ def signed(cell: Cell | None) -> str:
     return sign + plain(cell)
 
 
-def signed_bold(cell: Cell | None) -> str:
+def signed_bold(cell: Estimate | None) -> str:
     """A difference with its sign, in bold where it is significant."""
     return f"**{signed(cell)}**" if cell is not None and cell.significant else signed(cell)
 
 
-def plain(cell: Cell | None) -> str:
+def plain(cell: Estimate | None) -> str:
     return "-" if cell is None else number(cell.mean, describe(cell.quantity).digits)
 
 
@@ -248,12 +263,22 @@ def printed(paper: Reported | None) -> str:
     return f"{paper.value:g}" + (f" ± {paper.spread:g}" if paper.spread is not None else "")
 
 
-def span(cell: Cell | None) -> str:
+def span(cell: Estimate | None) -> str:
     """The interval: '0.1 to 0.3'."""
     if cell is None or cell.low is None or cell.high is None:
         return "-"
     digits = describe(cell.quantity).digits
     return f"{number(cell.low, digits)} to {number(cell.high, digits)}"
+
+
+def quartiles(cost: Estimate | None, scale: float, digits: int) -> str:
+    """A cost: '41.2 [40.8, 42.0]'; the median alone where it was counted once or never differed."""
+    if cost is None:
+        return "-"
+    text = f"{cost.mean * scale:,.{digits}f}"
+    if cost.low is None or cost.high is None or cost.low == cost.high:
+        return text
+    return f"{text} [{cost.low * scale:,.{digits}f}, {cost.high * scale:,.{digits}f}]"
 
 
 def number(value: float, digits: int) -> str:

@@ -15,12 +15,12 @@ class Decoding:
 
     These steps follow one another:
 
-    - ``bkspc_bias`` is added to the logit of ``<bkspc>``; -inf rules it out.
-    - ``surprise`` times -log pi(a|s) is added to it, too. Here a is the last live token, and s the state it was written
-      in.
+    - ``bkspc_bias`` is added to the logits of deletions; -inf rules them out.
+    - ``surprise`` times -log pi(a|s) is added to them, too. Here a is the last live token, and s the state it was
+      written in.
     - With ``takeback`` above 0, a is deleted exactly if pi(a|s) was below it, whatever the policy says of ``<bkspc>``.
       With ``takeback_ratio``, a is deleted if pi(a|s) was below that share of the probability of the likeliest token in
-      s. The policy need not have ``<bkspc>``.
+      s; with ``takeback_any_ratio``, if that holds of any live token. The policy need not have ``<bkspc>``.
     - With ``memory``, a token that was deleted after the live tokens before it is ruled out there.
     - Logits are divided by ``temperature``; 0 always takes the most likely action.
     - Tokens go through ``ideal_rejection`` at noise level ``rejection``; 0 is off.
@@ -41,35 +41,38 @@ class Decoding:
     surprise: float = 0.0
     takeback: float = 0.0
     takeback_ratio: float = 0.0
+    takeback_any_ratio: float = 0.0
     memory: bool = False
 
 
 def action_probabilities(
-    logits: Tensor, at_prompt: Tensor, decoding: Decoding, surprise: Tensor = NOTHING, lag: Tensor = NOTHING
+    logits: Tensor, ruled_out: Tensor, decoding: Decoding, surprise: Tensor = NOTHING, lag: Tensor = NOTHING
 ) -> Tensor:
     """The distribution over actions, float32 [n, A], that ``decoding`` makes of logits float32 [n, A].
 
-    at_prompt: bool [n], True where no token can be deleted; ``<bkspc>``, the last column, has probability 0 there.
+    ruled_out: bool [n, K], which of the deletions, the last K columns, have probability 0: those of more tokens than
+    are live (``too_many``).
     surprise: float32 [n], -log pi of the last live token. lag: float32 [n], the log of the likeliest token's pi over
-    that of the last live token. Both are 0 where no token is live, and are read only where ``decoding`` needs them.
+    that of the last live token (with ``takeback_any_ratio``, the largest of all live tokens). Both are 0 where no token
+    is live, and are read only where ``decoding`` needs them.
     """
-    logits = logits.clone()
-    logits[:, -1] += decoding.bkspc_bias
+    logits, bkspc = logits.clone(), logits.shape[1] - ruled_out.shape[1]
+    logits[:, bkspc:] += decoding.bkspc_bias
     if decoding.surprise:
-        logits[:, -1] += decoding.surprise * surprise
-    for bar, measured in ((decoding.takeback, surprise), (decoding.takeback_ratio, lag)):
+        logits[:, bkspc:] += decoding.surprise * surprise[:, None]
+    for bar, measured in ((decoding.takeback, surprise), (decoding.takeback_ratio or decoding.takeback_any_ratio, lag)):
         if not bar:
             continue
         unlikely = measured > -math.log(bar)
-        logits[:, -1] = -torch.inf
-        logits[unlikely, :-1] = -torch.inf
-        logits[unlikely, -1] = 0.0
-    logits[:, -1].masked_fill_(at_prompt, -torch.inf)
+        logits[:, bkspc:] = -torch.inf
+        logits[unlikely, :bkspc] = -torch.inf
+        logits[unlikely, bkspc] = 0.0
+    logits[:, bkspc:].masked_fill_(ruled_out, -torch.inf)
     if decoding.temperature == 0:
         return torch.zeros_like(logits).scatter_(1, logits.argmax(-1, keepdim=True), 1.0)
     logits /= decoding.temperature
     if decoding.rejection:
-        logits[:, :-1] = ideal_rejection(logits[:, :-1], decoding.rejection)
+        logits[:, :bkspc] = ideal_rejection(logits[:, :bkspc], decoding.rejection)
     if 0 < decoding.top_k < logits.shape[1]:
         least = logits.topk(decoding.top_k).values[:, -1:]
         logits.masked_fill_(logits < least, -torch.inf)
@@ -84,6 +87,11 @@ def action_probabilities(
         probability[probability < decoding.min_p * probability.amax(-1, keepdim=True)] = 0
         probability /= probability.sum(-1, keepdim=True)
     return probability
+
+
+def too_many(live: Tensor, deletions: int) -> Tensor:
+    """bool [n, deletions]: whether the deletion of 1, 2, ... tokens is one of more than ``live`` int64 [n]."""
+    return live[:, None] <= torch.arange(deletions, device=live.device)
 
 
 def ideal_rejection(logits: Tensor, eta: float) -> Tensor:

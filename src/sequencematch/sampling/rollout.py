@@ -1,8 +1,8 @@
 """Trajectories drawn from a policy, many at a time, with backspaces that cost no forward pass.
 
 Every forward pass pushes one token in every row. Between two passes, each row draws actions until one of them is a
-push. A pop only goes back to a state whose hidden state is kept (``cache.StateCache``), and the row draws again from
-that state. Rows that end make room for waiting prompts.
+push. A pop, of one token or several, only goes back to a state whose hidden state is kept (``cache.StateCache``), and
+the row draws again from that state. Rows that end make room for waiting prompts.
 """
 
 from bisect import bisect_left
@@ -16,16 +16,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sequencematch.core import growth
 from sequencematch.errors import UserError
 from sequencematch.model.cache import StateCache
 from sequencematch.model.policy import Policy, id_set
-from sequencematch.sampling.decoding import NOTHING, Decoding, action_probabilities, inverse_cdf
+from sequencematch.sampling.decoding import NOTHING, Decoding, action_probabilities, inverse_cdf, too_many
 from sequencematch.seeding import generator, uniforms
 
 
 @dataclass(frozen=True)
 class Perturbation:
-    """A disturbance of decoding: drawn tokens are replaced by wrong ones before they are pushed.
+    """A perturbation of decoding: drawn tokens are replaced by wrong ones before they are pushed.
 
     With probability ``rate``, a drawn token that is among its prompt's ``candidates`` (ascending, each once) is
     replaced by another candidate. All others are equally likely or, with ``likely``, as likely as the policy finds
@@ -59,7 +60,7 @@ class Rollout:
     """The actions that a policy took after a prompt (``<eos>`` included), and whether ``<eos>`` was among them.
 
     ``log_policy[t]`` is log pi(a_t|s_t) of the policy itself, without the changes that ``Decoding`` makes. It equals
-    ``core.Scores.log_policy`` at the time of sampling, so ``<bkspc>`` is ruled out where no token is live.
+    ``core.Scores.log_policy`` at the time of sampling, so the deletion of more tokens than are live is ruled out.
     """
 
     actions: list[int]
@@ -137,7 +138,7 @@ def _check(
     for k, (prompt, beginning) in enumerate(zip(prompts, begun, strict=True)):
         if not len(prompt):
             raise ValueError("a rollout needs at least one prompt token (<bos>): its first state")
-        if bkspc in beginning:
+        if max(beginning, default=0) >= bkspc:
             raise ValueError("beginnings must hold live tokens only, no <bkspc>")
         if (length := len(prompt) + len(beginning)) + decoding.max_actions > context:
             raise UserError(
@@ -168,10 +169,10 @@ class _Sampler:
 
     item: index of the prompt; boundary: position of its last token; depth: position of the last live token; taken:
     number of actions so far; all int64 [batch]. action, log_policy: the actions taken, [batch, max_actions]. uniform,
-    disturbance: the random numbers of each action, and of each replacement. written, lag: log pi of each live token
-    after the prompt, and how far it was below the likeliest token's; both are kept only if the decoding needs them, and
-    are 0 for tokens of ``begun``. live: the live tokens after the prompt; deleted: what was deleted after the first n
-    of them, by n (both with ``memory`` alone). ``texts``: the prompts, each with its given beginning.
+    perturbation_draws: the random numbers of each action, and of each replacement. written, lag: log pi of each live
+    token after the prompt, and how far it was below the likeliest token's; both are kept only if the decoding needs
+    them, and are 0 for tokens of ``begun``. live: the live tokens after the prompt; deleted: what was deleted after the
+    first n of them, by n (both with ``memory`` alone). ``texts``: the prompts, each with its given beginning.
     """
 
     def __init__(self, policy, prompts, begun, decoding, streams, batch, perturbation, watch=None, forced=None):
@@ -180,7 +181,8 @@ class _Sampler:
         self.begun = begun
         self.texts = [[*prompt, *beginning] for prompt, beginning in zip(prompts, begun, strict=True)]
         self.decoding = decoding
-        self.by_rule = bool(decoding.takeback or decoding.takeback_ratio)
+        self.by_ratio = bool(decoding.takeback_ratio or decoding.takeback_any_ratio)
+        self.by_rule = bool(decoding.takeback) or self.by_ratio
         self.streams = streams
         self.perturbation = perturbation
         self.forced = forced
@@ -190,18 +192,18 @@ class _Sampler:
         self.batch = min(batch, len(prompts))
         self.counts = Counts()
         self.bkspc = policy.bkspc
-        self.final = np.zeros(self.bkspc + 1, bool)  # which actions end a trajectory
+        self.final = np.zeros(self.bkspc + policy.deletions, bool)  # which actions end a trajectory
         self.final[list(eos_ids(policy))] = True
         shape = self.batch, decoding.max_actions
         self.item, self.boundary, self.depth, self.taken = np.zeros((4, self.batch), np.int64)
         self.action, self.log_policy, self.uniform = np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape)
-        self.disturbance = np.zeros((*shape, 2) if perturbation else (self.batch, 0))
+        self.perturbation_draws = np.zeros((*shape, 2) if perturbation else (self.batch, 0))
         self.written = np.zeros((self.batch, max(map(len, begun), default=0) + decoding.max_actions))
         self.lag = np.zeros_like(self.written)
         self.live = np.zeros(self.written.shape, np.int64)
         self.deleted = np.empty(self.batch, object)
         numbers = (self.item, self.boundary, self.depth, self.taken)
-        drawn = self.action, self.log_policy, self.uniform, self.disturbance
+        drawn = self.action, self.log_policy, self.uniform, self.perturbation_draws
         self.arrays = (*numbers, *drawn, self.written, self.lag, self.live, self.deleted)
         longest = max(map(len, self.texts), default=0)
         self.cache = StateCache(policy, self.batch, longest + decoding.max_actions)
@@ -230,7 +232,7 @@ class _Sampler:
         for row, k in enumerate(items, rows.start):
             self.live[row, : len(self.begun[k])], self.deleted[row] = self.begun[k], defaultdict(list)
         if self.perturbation:
-            self.disturbance[rows] = [generator(stream, "perturbation").random((n, 2)) for stream in streams]
+            self.perturbation_draws[rows] = [generator(stream, "perturbation").random((n, 2)) for stream in streams]
 
     def act(self) -> dict[int, Rollout]:
         """Draw in every row up to its next push, and feed the pushes. Returns the rollouts that ended, by prompt."""
@@ -238,8 +240,8 @@ class _Sampler:
         drawing = np.arange(self.active)
         while len(drawing):
             action = self._draw(drawing)
-            pop = action == self.bkspc
-            self.depth[drawing] += np.where(pop, -1, 1)
+            pop = action >= self.bkspc
+            self.depth[drawing] += np.where(pop, self.bkspc - 1 - action, 1)
             pops = int(pop.sum())
             self.counts.pops += pops
             self.counts.pushes += len(pop) - pops
@@ -264,14 +266,18 @@ class _Sampler:
         depth, taken = self.depth[rows], self.taken[rows]
         live = depth - self.boundary[rows]
         logits = self.cache.preferences(self._tensor(rows), self._tensor(depth))
-        logits[:, self.bkspc].masked_fill_(self._tensor(live == 0), -torch.inf)
+        ruled_out = too_many(self._tensor(live), self.policy.deletions)
+        logits[:, self.bkspc :].masked_fill_(ruled_out, -torch.inf)
         surprise, lag = NOTHING, NOTHING
         if self.decoding.surprise or self.decoding.takeback:
             surprise = -self._of_last(self.written, rows, live)
         if self.decoding.takeback_ratio:
             lag = self._of_last(self.lag, rows, live)
+        elif self.decoding.takeback_any_ratio:
+            of_live = np.arange(self.lag.shape[1]) < live[:, None]
+            lag = self._tensor(np.where(of_live, self.lag[rows], 0).max(1).astype(np.float32))
         allowed = self._without_deleted(rows, live, logits) if self.decoding.memory else logits
-        probability = action_probabilities(allowed, self._tensor(live == 0), self.decoding, surprise, lag)
+        probability = action_probabilities(allowed, ruled_out, self.decoding, surprise, lag)
         drawn = inverse_cdf(probability, self._tensor(self.uniform[rows, taken]))
         if self.forced:
             drawn = self._tensor(self._forced(rows, drawn.tolist()))
@@ -279,12 +285,12 @@ class _Sampler:
             drawn = self._tensor(self._perturbed(rows, drawn.tolist(), logits))
         log_policy = logits.log_softmax(-1).gather(1, drawn[:, None])[:, 0].cpu().numpy()
         action = drawn.cpu().numpy()
-        pop = action == self.bkspc
+        pop = action >= self.bkspc
         # A rule may delete a token although the policy has no <bkspc>.
         if not np.isfinite(log_policy[~pop] if self.by_rule else log_policy).all():
             raise UserError("the policy's logits are not finite: training diverged, lower learning_rate")
         self.written[rows[~pop], live[~pop]] = log_policy[~pop]
-        if self.decoding.takeback_ratio:
+        if self.by_ratio:
             lag = logits[:, : self.bkspc].amax(-1) - logits.gather(1, drawn[:, None])[:, 0]
             self.lag[rows[~pop], live[~pop]] = lag.cpu().numpy()[~pop]
         self.action[rows, taken], self.log_policy[rows, taken] = action, log_policy
@@ -308,8 +314,9 @@ class _Sampler:
     def _remember(self, rows: np.ndarray, live: np.ndarray, action: np.ndarray) -> None:
         """Keep what is deleted now, and forget it of states that are left for good: what led to them is ruled out."""
         for row, n, a in zip(rows, live, action, strict=True):
-            if a == self.bkspc:
-                self.deleted[row][n - 1].append(self.live[row, n - 1])
+            if a >= self.bkspc:
+                n += growth(a, self.bkspc)
+                self.deleted[row][n].append(self.live[row, n])
             else:
                 self.live[row, n] = a
                 self.deleted[row].pop(n + 1, None)
@@ -321,8 +328,8 @@ class _Sampler:
 
     def _perturbed(self, rows: np.ndarray, drawn: list[int], logits: Tensor) -> list[int]:
         """The actions that are pushed: those drawn, some of them replaced."""
-        disturbance = self.disturbance[rows, self.taken[rows]].tolist()
-        acts = zip(drawn, self.item[rows].tolist(), disturbance, logits, strict=True)
+        perturbation_draws = self.perturbation_draws[rows, self.taken[rows]].tolist()
+        acts = zip(drawn, self.item[rows].tolist(), perturbation_draws, logits, strict=True)
         return [self.perturbation.replaced(action, item, *numbers, state) for action, item, numbers, state in acts]
 
     def _close(self, ended: np.ndarray) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from sequencematch.settings.section import Count, Name, Section, Size, setting
+from sequencematch.settings.section import Count, Name, Rows, Section, Size, setting
 
 # What nodes of graphs may be called: characters that the tokenizer does not join to words, as it does Latin letters.
 LABELS = "123456789αβγδεζηθικλμνξοπρστυφχψω"
@@ -15,9 +15,9 @@ LABELS = "123456789αβγδεζηθικλμνξοπρστυφχψω"
 class Dataset(Section):
     """What every family of tasks has: the sizes of the splits, and the seed that draws them."""
 
-    train: Count = setting(20_000, "training examples (of text: documents)")
-    validation: Count = setting(500, "validation examples, for every choice made before the tables")
-    test: Count = setting(500, "test examples, read by the tables alone")
+    train: Rows = setting(20_000, "training examples (of text: documents)")
+    validation: Rows = setting(500, "validation examples, for every choice made before the tables")
+    test: Rows = setting(500, "test examples, read by the tables alone")
     seed: int = setting(0, "seed of which examples these are (shared by all runs)")
     family: str = setting("", "kind of the examples, an entry of FAMILIES")
 
@@ -139,6 +139,9 @@ MADE = {
 }
 
 
+LONGEST_EXPRESSION = 200  # characters; longer ones can nest more deeply than the libraries can read
+
+
 class Source(Section):
     """A corpus or a model: where it is, and what may be done with it."""
 
@@ -176,9 +179,11 @@ class Source(Section):
     @field_validator("separator")
     @classmethod
     def _is_an_expression(cls, value):
+        if len(value) > LONGEST_EXPRESSION:
+            raise ValueError(f"it has {len(value)} characters, and may have {LONGEST_EXPRESSION}")
         try:
             re.compile(value)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"{value!r} is no regular expression ({error})") from None
         return value
 

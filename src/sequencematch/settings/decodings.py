@@ -9,7 +9,8 @@ by ``+`` in this order, as in ``greedy+bkspc_bias=-2``:
   logit rises; ``bkspc_masked``, which rules it out.
 - ``memory``: a token that was deleted is not written again after the same text.
 - For any model: ``takeback``, the probability below which the last token is deleted; ``takeback_ratio``, the same as a
-  share of the likeliest token's probability.
+  share of the likeliest token's probability; ``takeback_any_ratio``, the same of every live token: deletions go back to
+  the first that was below it.
 - ``perturbed`` with the rate at which tokens are replaced by wrong ones of the training noise's kind;
   ``perturbed_task``, ``perturbed_random`` and ``perturbed_model`` name the kind.
 - ``best_of`` and ``majority`` with the number of answers drawn per question, on average.
@@ -38,6 +39,7 @@ VALUED = {
     "surprise": (-1e9, 1e9),
     "takeback": (0, 1),
     "takeback_ratio": (0, 1),
+    "takeback_any_ratio": (0, 1),
     "perturbed": (0, 1),
     "perturbed_task": (0, 1),
     "perturbed_random": (0, 1),
@@ -50,9 +52,9 @@ ORDER = (*PLAIN, *VALUED)
 # What one name may set at most once, though several names set it.
 KINDS_OF_WRONG = ("perturbed", "perturbed_task", "perturbed_random", "perturbed_model")
 CHOICES = ("best_of", "majority")
-RULES = ("takeback", "takeback_ratio")
+RULES = ("takeback", "takeback_ratio", "takeback_any_ratio")
 # The rule that deletes leaves <bkspc> alone to be drawn, and rejection works on the tokens' probabilities.
-RIVALS = (KINDS_OF_WRONG, CHOICES, RULES, ("rejection", "takeback"), ("rejection", "takeback_ratio"))
+RIVALS = (KINDS_OF_WRONG, CHOICES, RULES, *(("rejection", rule) for rule in RULES))
 BACKSPACE = ("bkspc_bias", "surprise")
 
 

@@ -19,9 +19,9 @@ class Evaluation(Section):
     decodings: tuple[str, ...] = setting(
         ("sampled", "greedy", "perturbed=0.05", "perturbed=0.1"),
         "how completions are decoded: sampled, greedy, temperature=X, top_p=X, min_p=X, rejection=X, bkspc_bias=X, "
-        "surprise=X, takeback=X, takeback_ratio=X, bkspc_masked, memory, perturbed=X (the rate at which emitted "
-        "tokens are replaced by wrong ones; also perturbed_task, perturbed_random, perturbed_model), best_of=X, "
-        "majority=X; several joined by '+'",
+        "surprise=X, takeback=X, takeback_ratio=X, takeback_any_ratio=X, bkspc_masked, memory, perturbed=X (the rate "
+        "at which emitted tokens are replaced by wrong ones; also perturbed_task, perturbed_random, "
+        "perturbed_model), best_of=X, majority=X; several joined by '+'",
         min_length=1,
     )
     corruptions: tuple[Literal["task", "random", "unigram", "model"], ...] = setting(
@@ -33,6 +33,9 @@ class Evaluation(Section):
     )
     error_decodings: tuple[str, ...] = setting(
         ("greedy", "greedy+takeback_ratio=0.3"), "decodings that follow them; names as in decodings"
+    )
+    error_kind: Literal["training", "model"] = setting(
+        "training", "the wrong first tokens: of the training noise, or likely ones of the base model"
     )
     shown: Annotated[int, Field(ge=0)] = setting(
         5, "first examples shown in full, the last token of their prompt replaced by a random one (text)"

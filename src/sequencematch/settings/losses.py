@@ -66,6 +66,13 @@ LOSSES = {
             "rollouts": None,
         },
     ),
+    "iq": Loss(
+        "maximum likelihood with squared rewards",
+        noised=False,
+        backspace=False,
+        rollouts=False,
+        reads={"optimiser": None, "schedule": CLEAN, "objective": {"imitate_prompt", "gamma", "iq_weight"}},
+    ),
     "bc": Loss(
         "behavioural cloning",
         noised=True,

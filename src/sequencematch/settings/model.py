@@ -26,6 +26,9 @@ class Model(Section):
     lora_rank: Annotated[int, Field(ge=0, le=2**14)] = setting(0, "rank of LoRA adapters; 0 trains all weights")
     lora_alpha: Annotated[int, Field(ge=1, le=2**20)] = setting(16, "scale of LoRA adapters")
     gradient_checkpointing: bool = setting(False, "recompute activations in the backward pass")
+    deletions: Annotated[int, Field(ge=1, le=64)] = setting(
+        1, "most tokens that one action deletes: <bkspc> deletes one, <bkspc_2> two, ...; each has a row of weights"
+    )
 
     @model_validator(mode="after")
     def _parts_fit(self):

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sequencematch.settings.section import Count, Section, setting
+from sequencematch.settings.section import Section, setting
 
 
 class Noise(Section):
@@ -19,7 +19,9 @@ class Noise(Section):
     rest: Literal["random", "model"] = setting(
         "random", "the wrong tokens after the first: random (of the same kind) or model (the base model's continuation)"
     )
-    draws: Count = setting(2, "independent noisings of each example, used in turn by successive epochs")
+    draws: Annotated[int, Field(ge=1, le=1000)] = setting(
+        2, "independent noisings of each example, used in turn by successive epochs"
+    )
 
     @property
     def by_model(self) -> bool:

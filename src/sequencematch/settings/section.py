@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 
 Count = Annotated[int, Field(ge=1)]
 Size = Annotated[int, Field(ge=1, le=2**20)]  # of what must be in memory at once
+Rows = Annotated[int, Field(ge=1, le=10**8)]  # of a split, which one job makes
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 

@@ -76,6 +76,7 @@ class Objective(Section):
     imitate_prompt: bool = setting(False, "MLE and BC also imitate the prompt's tokens (the paper does for text)")
     uls_ngram: Count = setting(3, "length of the repeated n-grams that unlikelihood penalises")
     uls_weight: float = setting(1.0, "weight of the unlikelihood term", ge=0)
+    iq_weight: float = setting(0.1, "weight of the squared rewards beside maximum likelihood", ge=0)
 
     @model_validator(mode="after")
     def _bracket_telescopes(self):

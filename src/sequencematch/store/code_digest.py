@@ -4,6 +4,11 @@ The digests are a parameter of the rule that calls the script. So editing a modu
 it, directly or through other modules, and no others. Comments, docstrings, formatting and modification times do not
 count. A data file next to a module that the module names in a string (a table, a template) counts as code:
 ``Path(__file__).with_name("paper_tables.csv")``. So do the files of a folder named like that.
+
+Words do not count either: what an error or ``--help`` says. They are the text, also around the placeholders of an
+f-string, in ``UserError(...)``, ``ValueError(...)``, ``print(..., file=sys.stderr)`` and the arguments of ``SAID``, and
+all text in ``settings/explain.py``, which makes sentences and nothing else. Any other text counts: labels that a table
+or figure shows are results, and a message that is put together before the error is code.
 """
 
 import ast
@@ -15,6 +20,16 @@ from functools import cache
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[2]
+ONLY_WORDS = "sequencematch/settings/explain.py"
+ERRORS = ("UserError", "ValueError")
+# Of calls: the argument that is words, by its place (None: never by place) or its name.
+SAID = {
+    "setting": (1, "meaning"),
+    "Field": (None, "description"),
+    "add_argument": (None, "help"),
+    "unknown": (0, "path"),
+    "Loss": (0, "title"),
+}
 NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")  # of a file or folder next to a module
 
 
@@ -96,7 +111,47 @@ def _parsed(text: str, name: str, package: tuple[str, ...]) -> _Module:
             imports |= {".".join(filter(None, [*above, node.module, alias.name])) for alias in node.names}
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and NAME.fullmatch(node.value[:200]):
             strings.add(node.value)
-    return _Module(_digest(ast.unparse(tree).encode()), frozenset(imports), frozenset(strings))
+    # Files are named by any text, so they are looked for before words go.
+    code = (_WithoutText() if name.endswith(ONLY_WORDS) else _WithoutWords()).visit(tree)
+    return _Module(_digest(ast.unparse(code).encode()), frozenset(imports), frozenset(strings))
+
+
+class _WithoutWords(ast.NodeTransformer):
+    """Takes out words, where they stand (the module's description). Expressions among them stay: they may do things."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        called = _called(node)
+        by_place, by_name = SAID.get(called, (None, ""))
+        printed = called == "print" and any(ast.unparse(given) == "file=sys.stderr" for given in node.keywords)
+        all_words = printed or called in ERRORS
+        node.args = [_silent(a) if all_words or place == by_place else a for place, a in enumerate(node.args)]
+        for given in node.keywords:
+            given.value = _silent(given.value) if given.arg == by_name else given.value
+        return self.generic_visit(node)
+
+
+class _WithoutText(ast.NodeTransformer):
+    """Takes out all text."""
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        return _silent(node)
+
+
+def _called(call: ast.Call) -> str:
+    return ast.unparse(call.func).rpartition(".")[2]
+
+
+def _silent(node: ast.expr) -> ast.expr:
+    """Without the text that it consists of; what it looks up, calls or compares stays."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return ast.Constant("")
+    if isinstance(node, ast.JoinedStr):
+        node.values = [part for part in node.values if isinstance(part, ast.FormattedValue)]
+    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        node.left, node.right = _silent(node.left), _silent(node.right)
+    elif isinstance(node, ast.IfExp):
+        node.body, node.orelse = _silent(node.body), _silent(node.orelse)
+    return node
 
 
 def _digest(content: bytes) -> str:

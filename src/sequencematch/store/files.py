@@ -6,6 +6,7 @@ SHA-256 of its files. Every function here that reads a file compares the two. A 
 
 import contextlib
 import csv
+import gzip
 import hashlib
 import io
 import json
@@ -17,6 +18,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from sequencematch.errors import UserError
 
@@ -25,6 +27,10 @@ LARGEST = 2**30  # bytes of a file that is read into memory at once
 WHOLE = {".json", ".jinja", ".txt", ".model", ".py", ".yaml"}  # files of models that libraries read at once
 RECORD_DEPTH = 3  # folders between a file and the result that it belongs to
 RERUN = "run the step that makes it"
+# How far a compressed file may grow: this many times its size, plus SMALL. Text is compressed to about a third, a file
+# made to fill the memory to a thousandth.
+LARGEST_RATIO = 50
+SMALL = 2**26  # bytes
 
 
 # --------------------------------------------------------------------------------------------------
@@ -152,6 +158,34 @@ def open_file(path: Path | str, remedy: str = RERUN) -> Iterator[io.BufferedRead
             yield file
         except OSError as error:
             raise UserError(f"cannot read '{path}' ({reason(error)}): delete it and {remedy}") from error
+
+
+class Unpacked(io.RawIOBase):
+    """What the compressed file ``path`` unpacks to, as ``stream`` reads it. Raises UserError where it grows too far."""
+
+    def __init__(self, path: Path, stream: IO[bytes] | gzip.GzipFile):
+        self.path, self.stream, self.unpacked = path, stream, 0
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def readinto(self, buffer) -> int:
+        """Fill some of the buffer; the number of bytes, 0 at the end."""
+        content = self.stream.read(len(buffer))
+        self.unpacked += len(content)
+        check_growth(self.path, self.unpacked)
+        buffer[: len(content)] = content
+        return len(content)
+
+
+def check_growth(path: Path, unpacked: int) -> None:
+    """Raises UserError where a file unpacks to more than we allow for its size."""
+    if unpacked > LARGEST_RATIO * path.stat().st_size + SMALL:
+        raise UserError(
+            f"'{path}' grows to more than {LARGEST_RATIO} times its size when it is decompressed, which no text or "
+            "package does: decompress it yourself if you trust it"
+        )
 
 
 def read_bytes(path: Path | str, remedy: str = RERUN, most: int = LARGEST) -> bytes:

@@ -61,7 +61,7 @@ def _corpus(split, digest: str, eos: int, imitate_noise: bool) -> Corpus:
     table = split.data.table
     columns = (table.column(name).to_pylist() for name in COLUMNS[:3])
     examples = [
-        Trajectory(p, a, [True] * len(a) if imitate_noise else i, ended=a[-1:] == [eos])
+        Trajectory(prompt=p, actions=a, imitated=[True] * len(a) if imitate_noise else i, ended=a[-1:] == [eos])
         for p, a, i in zip(*columns, strict=True)
     ]
     count = int(table.column("draw").to_numpy().max()) + 1
@@ -85,7 +85,7 @@ class Order:
 
 def nodes(trajectory: Trajectory, bkspc: int) -> int:
     """Tokens that a state tree of the trajectory encodes: its prompt, and all that was pushed."""
-    return len(trajectory.prompt) + len(trajectory.actions) - list(trajectory.actions).count(bkspc)
+    return len(trajectory.prompt) + sum(action < bkspc for action in trajectory.actions)
 
 
 class Batches:

@@ -1,4 +1,4 @@
-"""The first values of the row of ``<bkspc>``, when training continues from a policy without ``<bkspc>``."""
+"""The first values of the rows of deletions, when training continues from a policy without ``<bkspc>``."""
 
 import math
 
@@ -13,27 +13,31 @@ RIDGE = 1e-3  # of the mean square of the hidden states: keeps the row small in 
 
 
 def start_bkspc(policy: Policy, start: str, train: Corpus, validation: Corpus) -> None:
-    """Set the row in place.
+    """Set the rows in place.
 
-    ``mean``: the mean of the trained rows of the vocabulary. ``noise``: a row for which P(``<bkspc>``|s) is close to
-    the share of ``<bkspc>`` in the imitated actions of the training data, in states of the validation data in which the
-    expert does not delete. The logit must then be log(p / (1 - p)) above the logsumexp of the vocabulary's logits; the
-    row is a least-squares fit of this to the hidden states.
+    ``mean``: the mean of the trained rows of the vocabulary. ``noise``: rows for which the probability of each deletion
+    is close to its share p in the imitated actions of the training data, in states of the validation data in which the
+    expert does not delete. The logit must then be log(p / q) above the logsumexp of the vocabulary's logits, where q is
+    the share that all deletions leave. A row is a least-squares fit of this to the hidden states. A deletion that the
+    data do not have starts at the mean.
     """
-    row = policy.lm.get_output_embeddings().weight.detach().float().mean(0)
-    if start == "noise" and (share := bkspc_share(train, policy.bkspc)) > 0:
+    rows = [policy.lm.get_output_embeddings().weight.detach().float().mean(0)] * policy.deletions
+    shares = bkspc_shares(train, policy.bkspc, policy.deletions)
+    if start == "noise" and sum(shares) > 0:
         hidden, value = clean_states(policy, validation)
-        target = value + math.log(share / (1 - share))
         ridge = RIDGE * len(hidden) * hidden.square().mean() * torch.eye(hidden.shape[1], device=hidden.device)
-        row = torch.linalg.solve(hidden.T @ hidden + ridge, hidden.T @ target).float()
+        for k, share in enumerate(shares):
+            if share > 0:
+                target = value + math.log(share / (1 - sum(shares)))
+                rows[k] = torch.linalg.solve(hidden.T @ hidden + ridge, hidden.T @ target).float()
     with torch.no_grad():
-        policy.bkspc_row.copy_(row)
+        policy.bkspc_row.copy_(torch.stack(rows).view_as(policy.bkspc_row))
 
 
-def bkspc_share(corpus: Corpus, bkspc: int) -> float:
-    """The share of ``<bkspc>`` in the imitated actions of a corpus."""
+def bkspc_shares(corpus: Corpus, bkspc: int, deletions: int) -> list[float]:
+    """The share of each deletion in the imitated actions of a corpus."""
     imitated = [a for draw in corpus.draws for t in draw for a, own in zip(t.actions, t.imitated, strict=True) if own]
-    return imitated.count(bkspc) / len(imitated)
+    return [imitated.count(bkspc + k) / len(imitated) for k in range(deletions)]
 
 
 @torch.no_grad()
@@ -46,7 +50,7 @@ def clean_states(policy: Policy, corpus: Corpus) -> tuple[torch.Tensor, torch.Te
     hidden, value = [], []
     for trajectory in corpus.draws[0][:EXAMPLES]:
         inputs, (index,) = core.state_tree([(trajectory,)], policy.bkspc)
-        clean = index.taken & index.imitated & (index.action != policy.bkspc) & ~index.at_prompt(policy.bkspc)[:, :-1]
+        clean = index.taken & index.imitated & (index.action < policy.bkspc) & (index.live(policy.bkspc)[:, :-1] > 0)
         states = index.state[:, :-1][clean].to(policy.device)
         found = policy.encode(inputs.to(policy.device))[0, states]
         hidden.append(found.double())

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
 
-from sequencematch.core import Trajectory
+from sequencematch.core import Trajectory, growth
 from sequencematch.errors import UserError
 from sequencematch.model.policy import Policy
 from sequencematch.settings.losses import LOSSES
@@ -12,15 +12,21 @@ from sequencematch.settings.training import Rollouts
 from sequencematch.training.batches import Corpus
 
 
-def check_data(noised: Path, loss: str, policy: Policy, corpora: tuple[Corpus, Corpus], rollouts: Rollouts) -> None:
+def check_data(noised: Path | str, loss: str, policy: Policy, corpora: tuple[Corpus, ...], rollouts: Rollouts) -> None:
     """Raises UserError where the examples in the folder ``noised`` do not suit the loss or the policy's context.
 
-    corpora: of training and validation. A policy without ``<bkspc>`` gives deletions probability 0.
+    corpora: of training, and of validation. A policy without ``<bkspc>`` gives deletions probability 0.
     """
-    if not policy.backspace and any(policy.bkspc in t.actions for t in _trajectories(corpora)):
+    largest = max(max(t.actions, default=0) for t in _trajectories(corpora))
+    if not policy.backspace and largest >= policy.bkspc:
         raise UserError(
             f"the examples in '{noised}' were noised, and the loss {loss} trains on clean ones, without <bkspc>: name "
             "examples that inject_noise made with --eta 0"
+        )
+    if largest >= policy.bkspc + policy.deletions:
+        raise UserError(
+            f"the examples in '{noised}' delete {largest - policy.bkspc + 1} tokens at once, and the model at most "
+            f"{policy.deletions} (model.deletions): noise them again for this model"
         )
     longest = max((_longest_state(t, policy.bkspc, policy.context) for t in _trajectories(corpora)), default=0)
     if longest > policy.context:
@@ -37,7 +43,7 @@ def check_data(noised: Path, loss: str, policy: Policy, corpora: tuple[Corpus, C
             )
 
 
-def _trajectories(corpora: tuple[Corpus, Corpus]) -> Iterator[Trajectory]:
+def _trajectories(corpora: tuple[Corpus, ...]) -> Iterator[Trajectory]:
     return (trajectory for corpus in corpora for draw in corpus.draws for trajectory in draw)
 
 
@@ -46,4 +52,4 @@ def _longest_state(trajectory: Trajectory, bkspc: int, enough: int) -> int:
     prompt, actions = len(trajectory.prompt), trajectory.actions
     if prompt + len(actions) <= enough:
         return prompt + len(actions)
-    return prompt + max(accumulate((-1 if action == bkspc else 1 for action in actions), initial=0))
+    return prompt + max(accumulate((growth(action, bkspc) for action in actions), initial=0))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sequencematch.core import Trajectory, live_tokens
+from sequencematch.core import Trajectory, growth, live_tokens
 
 
 def relabel(rollout: Sequence[int], reference: Trajectory, bkspc: int) -> Trajectory:
@@ -11,7 +11,7 @@ def relabel(rollout: Sequence[int], reference: Trajectory, bkspc: int) -> Trajec
     rollout: actions after the prompt of ``reference``. The expert's completion is what ``reference`` leaves live. The
     trajectory follows the rollout as long as all live tokens are the expert's. In the first wrong state, the expert
     takes ``<bkspc>``, then the true token, and then the rest of the completion. If the rollout deletes the wrong token
-    itself, the trajectory follows it further. Neither a wrong token nor ``<bkspc>`` on a right token is imitated. A
+    itself, the trajectory follows it further. Neither a wrong token nor the deletion of a right token is imitated. A
     wrong ``<eos>`` cannot be deleted, so the expert continues from the state before it.
 
     Ross, Gordon and Bagnell 2011, with ``<bkspc>`` as the expert's answer to a mistake; it is not in the paper.
@@ -23,12 +23,11 @@ def relabel(rollout: Sequence[int], reference: Trajectory, bkspc: int) -> Trajec
     right = 0  # live tokens, all of them the expert's
     wrong = False  # whether a wrong token is live after them
     for action in rollout:
-        if right == len(expert) or (wrong and action != bkspc) or (action == eos != expert[right]):
+        if right == len(expert) or (wrong and action < bkspc) or (action == eos != expert[right]):
             break
-        if wrong:
-            wrong, good = False, True
-        elif action == bkspc:
-            right, good = right - 1, False
+        if action >= bkspc:
+            good = wrong and action == bkspc
+            right, wrong = right + wrong + growth(action, bkspc), False
         elif action == expert[right]:
             right, good = right + 1, True
         else:
@@ -36,4 +35,6 @@ def relabel(rollout: Sequence[int], reference: Trajectory, bkspc: int) -> Trajec
         actions.append(action)
         imitated.append(good)
     rest = [bkspc] * wrong + expert[right:]
-    return Trajectory(reference.prompt, actions + rest, imitated + [True] * len(rest), reference.ended)
+    return Trajectory(
+        prompt=reference.prompt, actions=actions + rest, imitated=imitated + [True] * len(rest), ended=reference.ended
+    )

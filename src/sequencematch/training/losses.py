@@ -1,7 +1,7 @@
 """What each method minimises on one micro-batch: the only difference between the methods' training."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -40,6 +40,11 @@ def _cloning(batch, normaliser, settings, beta):
     return loss, {"bc_loss": loss.item()}
 
 
+def _prompts(batch, normaliser):
+    """The part of ``_cloning`` that is of prompts. Its weight is 1 in every loss: they differ in completions alone."""
+    return 0.0 if batch.prompts is None else core.behavioural_cloning(batch.prompts.scores) / normaliser.cloning
+
+
 def _unlikelihood(batch, normaliser, settings, beta):
     cloning, sums = _cloning(batch, normaliser, settings, beta)
     repeated = core.repeated_ngrams(batch.rollouts.index, settings.uls_ngram)
@@ -48,10 +53,18 @@ def _unlikelihood(batch, normaliser, settings, beta):
     return cloning + settings.uls_weight * penalty, sums
 
 
+def _inverse_soft_q(batch, normaliser, settings, beta):
+    """Rewards of the data at alpha = 1, held small: V(s) + log pi(a|s) - gamma V(s') (Wulfmeier et al., 2024)."""
+    cloning, sums = _cloning(batch, normaliser, settings, beta)
+    rewards = core.rewards(batch.data.scores, core.Objective(alpha=1.0, gamma=settings.gamma))[:, :-1]
+    squared = rewards.square().sum() / normaliser.data
+    return cloning + settings.iq_weight * squared, sums | {"squared_reward": squared.item()}
+
+
 def _dagger(batch, normaliser, settings, beta):
     cloning, sums = _cloning(batch, normaliser, settings, beta)
     relabelled = core.behavioural_cloning(batch.rollouts.scores) / normaliser.cloning
-    return (cloning + relabelled) / 2, sums | {"relabelled_loss": relabelled.item()}
+    return (cloning + relabelled + _prompts(batch, normaliser)) / 2, sums | {"relabelled_loss": relabelled.item()}
 
 
 def _sequence_match(batch, normaliser, settings, beta):
@@ -68,7 +81,7 @@ def _sequence_match(batch, normaliser, settings, beta):
         if settings.divergence == "js":
             on_tangent = (r_data < -core.LOG_2 + settings.js_delta) & data.imitated
             sums["js_tangent_share"] = on_tangent.sum().item() / normaliser.data
-    return beta * cloning + (1 - beta) * matching, sums
+    return beta * cloning + (1 - beta) * (matching + _prompts(batch, normaliser)), sums
 
 
 # The function of each loss of settings/losses.py. It maps a scored micro-batch, the normaliser of the effective batch,
@@ -76,6 +89,7 @@ def _sequence_match(batch, normaliser, settings, beta):
 FUNCTIONS: dict[str, Callable[[ScoredBatch, Normaliser, Objective, float], tuple[Tensor, Sums]]] = {
     "mle": _cloning,
     "uls": _unlikelihood,
+    "iq": _inverse_soft_q,
     "bc": _cloning,
     "sm": _sequence_match,
     "dagger": _dagger,
@@ -84,8 +98,7 @@ FUNCTIONS: dict[str, Callable[[ScoredBatch, Normaliser, Objective, float], tuple
 
 def core_objective(settings: Objective) -> core.Objective:
     """The objective's constants as the core takes them."""
-    names = ("divergence", "alpha", "gamma", "weighting", "c", "beta_mix", "js_delta", "value_from")
-    return core.Objective(**{name: getattr(settings, name) for name in names})
+    return core.Objective(**{field.name: getattr(settings, field.name) for field in fields(core.Objective)})
 
 
 def score_rows(policy: Policy, rows: Sequence[Row], prompts: bool = False) -> list[Scored]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import astuple
 
 from sequencematch.core import Trajectory
+from sequencematch.errors import UserError
 from sequencematch.model.processes import Processes
 from sequencematch.sampling.decoding import Decoding
 from sequencematch.sampling.producer import Producer, Request
@@ -34,6 +35,11 @@ class RolloutSchedule:
         producer: Producer,
         processes: Processes,
     ):
+        if settings.buffer < batch:
+            raise UserError(
+                f"rollouts.buffer is {settings.buffer}, but must be at least optimiser.batch ({batch}), or no batch "
+                "can be drawn from it"
+            )
         self.settings, self.corpus, self.batch, self.steps, self.seed = settings, corpus, batch, steps, seed
         self.producer, self.processes = producer, processes
         self.buffer = ReplayBuffer(settings.buffer)
@@ -52,7 +58,9 @@ class RolloutSchedule:
     def trajectory(self, entry: Entry) -> Trajectory:
         """The rollout as a trajectory. It was cut off if it reached the bound on actions."""
         prompt = self.corpus.example(entry.example, 0).prompt
-        return Trajectory(prompt, entry.actions, [True] * len(entry.actions), ended=entry.finished)
+        return Trajectory(
+            prompt=prompt, actions=entry.actions, imitated=[True] * len(entry.actions), ended=entry.finished
+        )
 
     def relabelled(self, entry: Entry, bkspc: int) -> Trajectory:
         """The rollout with the expert's answer to its first mistake."""

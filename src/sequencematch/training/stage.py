@@ -113,7 +113,7 @@ def _prepare(
     objective, rollouts = settings.objective or Objective(), settings.rollouts or Rollouts()
     corpus, validation = load_corpora(args.noised, tokenizer.special_ids["eos"], objective.imitate_noise)
     check_data(args.noised, stage.loss, policy, (corpus, validation), rollouts)
-    if initial and policy.backspace and not _has_bkspc(initial):
+    if initial and policy.backspace and not (policy.has_learned or _has_bkspc(initial)):
         start_bkspc(policy, settings.schedule.bkspc_start, corpus, validation)
     sections = {name: section.model_dump() for name, section in vars(settings).items() if section is not None}
     identity = {

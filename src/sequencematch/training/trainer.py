@@ -230,7 +230,8 @@ class Trainer:
             examples = [run.train.example(entry.example, self.step) for entry in entries]
         rows: list[Row] = list(zip(examples, map(self._rollout, entries), strict=True))
         metrics = {
-            "pop_rate": sum(e.actions.count(self.policy.bkspc) for e in entries) / sum(len(e.actions) for e in entries),
+            "pop_rate": sum(a >= self.policy.bkspc for e in entries for a in e.actions)
+            / sum(len(e.actions) for e in entries),
             "rollout_age": float(self.rollouts.buffer.ages(step).mean()),
             "cut_off_share": sum(not entry.finished for entry in entries) / len(entries),
         }
@@ -248,7 +249,9 @@ class Trainer:
     def normaliser(self, rows: Sequence[Row]) -> Normaliser:
         """The divisors of the sums over an effective batch."""
         model_transitions = sum(len(rollout.actions) for _, *model in rows for rollout in model)
-        return Normaliser(len(rows), self.length, self.cloned, model_transitions)
+        return Normaliser(
+            trajectories=len(rows), length=self.length, cloned=self.cloned, model_transitions=model_transitions
+        )
 
     def _score(self, rows: Sequence[Row], imitate_prompt: bool) -> ScoredBatch:
         with self.accelerator.autocast():

@@ -14,7 +14,8 @@ is. The server itself has no more of the environment than imports need, and no j
 hub's token.
 
 The server ends with the run (the process ``SEQUENCEMATCH_RUN_PID``), a script with the job that asked for it.
-When a worker has ended, a file next to the socket says what it took, for the benchmark (``config/benchmarks.py``).
+When a worker has ended, a file next to the socket says what it took, for the benchmark
+(``config/snakemake_internals.py``).
 """
 
 import fcntl

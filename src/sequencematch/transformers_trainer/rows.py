@@ -1,0 +1,139 @@
+"""Rows in TRL's formats as examples of token ids, by the tokenizer that is saved with the model."""
+
+import copy
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tokenizers import AddedToken
+
+from sequencematch.data.examples import Example
+from sequencematch.data.tokenizer import BKSPC, make_deterministic
+from sequencematch.errors import UserError
+
+
+def with_bkspc(processing_class, bkspc: int):
+    """A copy of transformers' fast tokenizer in which ``<bkspc>`` is the token ``bkspc``; it pads on the left.
+
+    Raises UserError where that id cannot be given to ``<bkspc>``.
+    """
+    tokenizer = copy.deepcopy(processing_class)
+    make_deterministic(tokenizer.backend_tokenizer)
+    tokenizer.padding_side = "left"  # generation begins at the end of each prompt
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    if BKSPC not in tokenizer.get_vocab():
+        # Some networks have more rows than their tokenizer has tokens.
+        new = [*(f"<unused_{k}>" for k in range(len(tokenizer), bkspc)), BKSPC]
+        tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in new], special_tokens=True)
+    if tokenizer.get_vocab()[BKSPC] != bkspc:
+        raise UserError(
+            f"the tokenizer has a token named {BKSPC}, or gaps between its ids, so that {BKSPC} cannot be token {bkspc}"
+        )
+    return tokenizer
+
+
+@dataclass
+class RowEncoder:
+    """Encodes rows with ``prompt`` and ``completion``: two texts, or two lists of messages.
+
+    tokenizer: of transformers, as ``with_bkspc`` makes it; bos, eos, bkspc: its ids; ends: the tokens that end an
+    answer. A special token by which a chat template ends an answer is added to them: rollouts must end there too.
+    """
+
+    tokenizer: Any
+    bos: int
+    eos: int
+    bkspc: int
+    ends: set[int]
+
+    def examples(self, rows: Iterable[Mapping], context: int) -> list[Example]:
+        """An example for each row of texts, and for each message of the assistant in a completion.
+
+        Raises UserError with the number of the first row that cannot be trained on, or has more than ``context``
+        tokens, and where there are no rows.
+        """
+        examples = []
+        for number, row in enumerate(rows, start=1):
+            where = f"row {number} of the dataset"
+            if missing := [name for name in ("prompt", "completion") if name not in row]:
+                raise UserError(f"{where} has no '{missing[0]}': each row needs a prompt and a completion")
+            try:
+                found = list(self._of_row(row))
+            except UserError as error:
+                raise UserError(f"{where}: {error}") from error
+            if (tokens := max(len(e.prompt) + len(e.completion) for e in found)) > context:
+                raise UserError(
+                    f"{where} takes {tokens} tokens, more than the model's context of {context}: leave it out, or "
+                    "shorten it"
+                )
+            examples += found
+        if not examples:
+            raise UserError("the dataset holds no rows: give rows with 'prompt' and 'completion'")
+        return examples
+
+    def _of_row(self, row: Mapping) -> Iterator[Example]:
+        prompt, completion = row["prompt"], row["completion"]
+        if isinstance(prompt, str) and isinstance(completion, str):
+            yield self._example(self._ids(prompt, add_special_tokens=True), self._ids(completion))
+        elif all(isinstance(value, list) and value for value in (prompt, completion)):
+            yield from self._turns(row, [*prompt, *completion], len(prompt))
+        else:
+            raise UserError("prompt and completion must be two texts or two lists of messages")
+
+    def _turns(self, row: Mapping, messages: Sequence[Mapping], first: int) -> Iterator[Example]:
+        turns = [k for k in range(first, len(messages)) if messages[k].get("role") == "assistant"]
+        if not turns:
+            raise UserError("its completion has no message of the assistant")
+        for turn in turns:
+            asked = self._rendered(row, messages[:turn], add_generation_prompt=True)
+            whole = self._rendered(row, messages[: turn + 1])
+            if whole[: len(asked)] != asked:
+                raise UserError("the chat template changes the prompt when an answer follows")
+            yield self._example(asked, whole[len(asked) :])
+
+    def _rendered(self, row: Mapping, messages: Sequence[Mapping], **options) -> list[int]:
+        tools = row.get("tools")
+        options |= {"tools": json.loads(tools) if isinstance(tools, str) else tools}
+        options |= row.get("chat_template_kwargs") or {}
+        try:
+            text = self.tokenizer.apply_chat_template(messages, tokenize=False, **options)
+        except Exception as error:  # a template may raise anything
+            raise UserError(f"the tokenizer's chat template does not take its messages ({error})") from error
+        return self._ids(text)
+
+    def _ids(self, text: str, add_special_tokens: bool = False) -> list[int]:
+        """Special tokens in a text, which a chat template has rendered, are these tokens."""
+        try:
+            ids = self.tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"]
+        except Exception as error:  # of the tokenizer: a character that its vocabulary cannot express
+            raise UserError(f"the tokenizer cannot encode {text[:80]!r} ({error})") from error
+        if self.bkspc in ids:
+            raise UserError(f"it contains {BKSPC}, the name of the action that deletes: mistakes are put in by eta")
+        return ids
+
+    def _example(self, prompt: list[int], answer: list[int]) -> Example:
+        if prompt[:2] == [self.bos, self.bos]:  # the template's, and the tokenizer's own
+            prompt = prompt[1:]
+        prompt = prompt or [self.bos]  # the first state
+        answer = self._ended(answer)
+        return Example(prompt, answer, 0, self._decoded(answer))
+
+    def _ended(self, answer: list[int]) -> list[int]:
+        """The answer up to its end. What a template writes after it, a new line, is left out."""
+        special = {token for token, added in self.tokenizer.added_tokens_decoder.items() if added.special}
+        end = next((k for k, token in enumerate(answer) if token in self.ends), None)
+        if end is None:
+            end = max((k for k, token in enumerate(answer) if token in special), default=None)
+            if end is None or self._decoded(answer[end + 1 :]).strip():
+                return [*answer, self.eos]
+            self.ends.add(answer[end])
+        if self._decoded(answer[end + 1 :]).strip():
+            raise UserError(
+                "its completion goes on after the token that ends it: give each answer a row of its own, or messages"
+            )
+        return answer[: end + 1]
+
+    def _decoded(self, ids: Sequence[int]) -> str:
+        return self.tokenizer.decode(ids, skip_special_tokens=True)

@@ -1,0 +1,128 @@
+"""``SequenceMatchTrainer`` on networks of many kinds, and on folders that it has saved itself."""
+
+import pytest
+import torch
+from support.rows import ROWS, a_model_and_its_tokenizer, arguments
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GPT2Config,
+    GPT2LMHeadModel,
+    OPTConfig,
+    OPTForCausalLM,
+    Starcoder2Config,
+    Starcoder2ForCausalLM,
+)
+
+from sequencematch import SequenceMatchTrainer, Trajectory, UserError, state_tree
+
+peft = pytest.importorskip("peft")
+LORA = peft.LoraConfig(r=2, lora_dropout=0.1, target_modules="all-linear", task_type="CAUSAL_LM")
+
+
+def first_rows(trainer):
+    return [(trainer.train_dataset[k],) for k in range(6)]
+
+
+def texts(trainer):
+    bkspc = trainer.policy.bkspc
+    return [[*row.prompt, *(token for token in row.actions if token != bkspc)] for (row,) in first_rows(trainer)]
+
+
+@torch.no_grad()
+def log_policies(lm, trainer):
+    """log pi of a saved network at the ends of texts."""
+    return [lm(input_ids=torch.tensor([text])).logits[0, -1].log_softmax(-1) for text in texts(trainer)]
+
+
+@torch.no_grad()
+def trained_log_policies(trainer):
+    policy, found = trainer.policy.eval(), []
+    for text in texts(trainer):
+        inputs, _ = state_tree([[Trajectory(prompt=text, actions=[], imitated=[])]], policy.bkspc)
+        found.append(policy(inputs)[0, -1].log_softmax(-1))
+    return found
+
+
+def assert_saved_as_trained(trainer, folder):
+    trainer.save_model(folder)
+    saved = log_policies(AutoModelForCausalLM.from_pretrained(folder), trainer)
+    for ours, theirs in zip(trained_log_policies(trainer), saved, strict=True):
+        torch.testing.assert_close(theirs, ours, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("how", ["peft_config", "model"])
+def test_adapters_of_peft_train_and_are_saved_merged(tmp_path, how):
+    lm, tokenizer = a_model_and_its_tokenizer(tmp_path / "model")
+    base = {name: tensor.clone() for name, tensor in lm.state_dict().items()}
+    given = {"peft_config": LORA} if how == "peft_config" else {}
+    model = lm if given else peft.get_peft_model(lm, LORA, adapter_name="mine")
+    options = arguments(tmp_path / "o", max_steps=3, bc_steps=1)
+    trainer = SequenceMatchTrainer(model, options, ROWS, processing_class=tokenizer, **given)
+    trainer.train()
+    weights = trainer.policy.lm.state_dict()
+    assert all(torch.equal(weights[n.replace("proj.weight", "proj.base_layer.weight")], t) for n, t in base.items())
+    assert_saved_as_trained(trainer, tmp_path / "saved")
+
+
+def test_adapters_that_would_be_lost_are_refused(tmp_path):
+    lm, tokenizer = a_model_and_its_tokenizer(tmp_path / "model")
+    kinds = {
+        "use_dora": peft.LoraConfig(target_modules=["q_proj"], use_dora=True),
+        "modules_to_save": peft.LoraConfig(target_modules=["q_proj"], modules_to_save=["lm_head"]),
+        "embedding or unembedding": peft.LoraConfig(target_modules=["q_proj", "lm_head"]),
+        "peft_type PROMPT_TUNING": peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2),
+    }
+    for name, config in kinds.items():
+        lm, _ = a_model_and_its_tokenizer(tmp_path / "model")
+        with pytest.raises(UserError, match=name):
+            SequenceMatchTrainer(peft.get_peft_model(lm, config), arguments(tmp_path), ROWS, processing_class=tokenizer)
+
+
+def with_dropout(kind, tokenizer):
+    torch.manual_seed(0)
+    size = {"vocab_size": len(tokenizer), "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    if kind == "gpt2":
+        return GPT2LMHeadModel(GPT2Config(n_embd=32, n_layer=2, n_head=2, n_positions=64, **size))
+    if kind == "opt":
+        shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "ffn_dim": 64}
+        return OPTForCausalLM(
+            OPTConfig(max_position_embeddings=64, word_embed_proj_dim=32, dropout=0.1, **shape, **size)
+        )
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    dropout = {"residual_dropout": 0.1, "embedding_dropout": 0.1, "attention_dropout": 0.1, "num_key_value_heads": 2}
+    return Starcoder2ForCausalLM(Starcoder2Config(max_position_embeddings=64, **shape, **dropout, **size))
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "opt", "starcoder2"])
+def test_a_network_with_dropout_is_what_its_folder_is(tmp_path, kind):
+    _, tokenizer = a_model_and_its_tokenizer(tmp_path / "tokenizer")
+    lm = with_dropout(kind, tokenizer)
+    lm.save_pretrained(tmp_path / "folder")
+    losses = []
+    for model in (str(tmp_path / "folder"), lm.train()):
+        trainer = SequenceMatchTrainer(model, arguments(tmp_path / "o"), ROWS, processing_class=tokenizer)
+        trainer.policy.train()
+        with torch.no_grad():
+            losses += [trainer._scored(first_rows(trainer)).data.scores.log_policy for _ in range(2)]
+    assert all(torch.equal(losses[0], other) for other in losses[1:])
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_saved_folder_is_trained_on_with_the_bkspc_that_it_has_learned(tmp_path, tied):
+    lm, tokenizer = a_model_and_its_tokenizer(tmp_path / "model", tie_word_embeddings=tied)
+    trainer = SequenceMatchTrainer(lm, arguments(tmp_path / "o"), ROWS, processing_class=tokenizer)
+    with torch.no_grad():
+        trainer.policy.bkspc_row.normal_(0, 0.5)
+        trainer.policy.offset[2].weight.normal_(0, 0.5)
+    first, second, bkspc = tmp_path / "first", tmp_path / "second", trainer.policy.bkspc
+    trainer.save_model(first)
+    again = SequenceMatchTrainer(str(first), arguments(tmp_path / "o"), ROWS)
+    assert again.policy.bkspc == bkspc and again.policy.has_learned
+    torch.testing.assert_close(again.policy.state_dict(), trainer.policy.state_dict())
+    assert first_rows(again) == first_rows(trainer)
+    again.save_model(second)
+    networks = [AutoModelForCausalLM.from_pretrained(folder) for folder in (first, second)]
+    for one, other in zip(*(log_policies(network, trainer) for network in networks), strict=True):
+        assert torch.equal(one, other)
+    assert AutoTokenizer.from_pretrained(second).get_vocab() == AutoTokenizer.from_pretrained(first).get_vocab()

@@ -1,0 +1,134 @@
+"""Rows in TRL's formats: the ids of training are those that the saved tokenizer gives."""
+
+import pytest
+from support.rows import a_model_and_its_tokenizer, a_trainer, arguments
+from tokenizers import processors
+from transformers import AutoTokenizer, GenerationConfig
+
+from sequencematch import SequenceMatchTrainer, UserError
+from sequencematch.model.policy import id_set
+
+TURN = "<|start|>{{ m['role'] }}: {{ m['content'] }}<|end|>\n"
+ASKED = "{% if add_generation_prompt %}<|start|>assistant: {% endif %}"
+TEMPLATE = (
+    "{% if tools %}tools: {{ tools | length }}{% endif %}{% if loud %}loud {% endif %}"
+    "{% for m in messages %}" + TURN + "{% endfor %}" + ASKED
+)
+ALPHABET = "abcdefghijklmnopqrstuvwxyzTS:<|>1234567890\n ."
+ASK = [{"role": "user", "content": "one"}]
+
+
+def chat_model(folder, adds_bos=True):
+    lm, tokenizer = a_model_and_its_tokenizer(folder, ALPHABET)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|start|>", "<|end|>"]})
+    tokenizer.chat_template = TEMPLATE
+    if adds_bos:
+        single = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 1)])
+        tokenizer.backend_tokenizer.post_processor = single
+    lm.resize_token_embeddings(len(tokenizer))
+    return lm, tokenizer
+
+
+def assistant(*texts):
+    return [{"role": "assistant", "content": text} for text in texts]
+
+
+def rendered(tokenizer, messages, **options):
+    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **options)
+
+
+FORMATS = {
+    "texts": {"prompt": "a b", "completion": "c"},
+    "a marker": {"prompt": "a Translation:", "completion": " c"},
+    "messages": {"prompt": ASK, "completion": assistant("two")},
+    "tools": {"prompt": ASK, "completion": assistant("two"), "tools": [{"type": "function"}]},
+    "template": {"prompt": ASK, "completion": assistant("two"), "chat_template_kwargs": {"loud": True}},
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("adds_bos", [True, False])
+def test_the_saved_tokenizer_gives_the_ids_of_training(tmp_path, name, adds_bos):
+    lm, tokenizer = chat_model(tmp_path / "model", adds_bos)
+    row = FORMATS[name]
+    trainer = SequenceMatchTrainer(lm, arguments(tmp_path / "o", eta=0.0), [row], processing_class=tokenizer)
+    (trained,) = trainer.train_dataset.corpus.draws[0]
+    trainer.save_model(tmp_path / "saved")
+    saved = AutoTokenizer.from_pretrained(tmp_path / "saved")
+    if isinstance(row["prompt"], str):
+        prompt = saved(row["prompt"])["input_ids"]
+    else:
+        options = {"tools": row.get("tools"), **row.get("chat_template_kwargs", {})}
+        prompt = saved(rendered(saved, row["prompt"], **options), add_special_tokens=False)["input_ids"]
+    assert trained.prompt == prompt == tokenizer_ids(tokenizer, row, prompt)
+    again = SequenceMatchTrainer(str(tmp_path / "saved"), arguments(tmp_path / "o", eta=0.0), [row])
+    assert again.train_dataset.corpus.draws == trainer.train_dataset.corpus.draws
+
+
+def tokenizer_ids(tokenizer, row, default):
+    """The ids that the tokenizer which was given has for the prompt of texts."""
+    return tokenizer(row["prompt"])["input_ids"] if isinstance(row["prompt"], str) else default
+
+
+def test_data_and_rollouts_end_by_the_turns_end(tmp_path):
+    """The template ends a turn with a token that the network does not name; what follows it is left out."""
+    lm, tokenizer = chat_model(tmp_path / "model")
+    trainer = SequenceMatchTrainer(
+        lm, arguments(tmp_path / "o", eta=0.0), [FORMATS["messages"]], processing_class=tokenizer
+    )
+    (trained,) = trainer.train_dataset.corpus.draws[0]
+    end = tokenizer.convert_tokens_to_ids("<|end|>")
+    assert trained.actions[-1] == end and trained.actions.count(end) == 1
+    assert end in id_set(trainer.policy.lm.config.eos_token_id)
+    trainer.save_model(tmp_path / "saved")
+    assert end in GenerationConfig.from_pretrained(tmp_path / "saved").eos_token_id
+
+
+def test_rows_that_a_template_has_rendered_are_those_messages(tmp_path):
+    lm, tokenizer = chat_model(tmp_path / "model")
+    text = {"prompt": "<bos>" + rendered(tokenizer, ASK), "completion": "two<|end|>\n"}
+    tokenizer.chat_template = "<bos>" + TEMPLATE
+    rows = [FORMATS["messages"], text]
+    trainer = SequenceMatchTrainer(lm, arguments(tmp_path / "o", eta=0.0), rows, processing_class=tokenizer)
+    messages, as_text = trainer.train_dataset.corpus.draws[0]
+    assert (messages.prompt, messages.actions) == (as_text.prompt, as_text.actions)
+    assert messages.prompt.count(1) == 1
+
+
+def test_each_turn_of_the_assistant_is_an_example(tmp_path):
+    lm, tokenizer = chat_model(tmp_path / "model")
+    turns = [*assistant("two"), {"role": "user", "content": "three"}, *assistant("four")]
+    rows = [{"prompt": ASK, "completion": turns}, {"prompt": [*ASK, *turns[:2]], "completion": turns[2:]}]
+    trainer = SequenceMatchTrainer(lm, arguments(tmp_path / "o", eta=0.0), rows, processing_class=tokenizer)
+    first, last, alone = trainer.train_dataset.corpus.draws[0]
+    assert tokenizer.decode(first.actions) == "two<|end|>" and last == alone
+    assert last.prompt[: len(first.prompt)] == first.prompt
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        ({"prompt": ASK, "completion": ASK}, "no message of the assistant"),
+        ({"prompt": "a", "completion": "b<|end|> c"}, "goes on after the token that ends it"),
+        ({"prompt": "a<bkspc>", "completion": "b"}, "contains <bkspc>"),
+        ({"prompt": "?", "completion": "b"}, "cannot encode '\\?'"),
+    ],
+)
+def test_rows_that_cannot_be_trained_on(tmp_path, row, sentence):
+    lm, tokenizer = chat_model(tmp_path / "model")
+    rows = [FORMATS["messages"], row]
+    with pytest.raises(UserError, match=f"row 2 of the dataset: .*{sentence}"):
+        SequenceMatchTrainer(lm, arguments(tmp_path / "o"), rows, processing_class=tokenizer)
+
+
+def test_messages_need_a_template(tmp_path):
+    with pytest.raises(UserError, match="row 1 of the dataset: the tokenizer's chat template does not take"):
+        a_trainer(tmp_path, [FORMATS["messages"]])
+
+
+def test_a_name_of_bkspc_that_is_taken_is_known_before_training(tmp_path):
+    lm, tokenizer = a_model_and_its_tokenizer(tmp_path)
+    tokenizer.add_tokens(["<bkspc>", "more"])
+    lm.resize_token_embeddings(len(tokenizer))
+    with pytest.raises(UserError, match="named <bkspc>"):
+        SequenceMatchTrainer(lm, arguments(tmp_path / "o"), [FORMATS["texts"]], processing_class=tokenizer)
