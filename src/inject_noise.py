@@ -34,6 +34,7 @@ def main() -> None:
 
     examples, source = load_examples(args.examples)
     tokenizer = load_tokenizer(args.tokenizer)
+    provenance.check_one_tokenizer(args.tokenizer, args.examples, *([args.policy] if args.policy else []))
     train, validation = examples["train"], examples["validation"]
     weights, continuations = None, None
     if args.eta and noise.kind == "model":

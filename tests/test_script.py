@@ -185,3 +185,15 @@ def test_a_script_run_by_hand_takes_one_thread_unless_told_otherwise(given, thre
     without = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, env=without | given)
     assert done.stdout == f"{threads}\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"), [(int, "1_2"), (int, " 3"), (float, "0.1_5"), (int, "\N{FULLWIDTH DIGIT ONE}")]
+)
+def test_numbers_of_options_are_as_people_write_them(kind, text, capsys):
+    parser = script.parser("x")
+    parser.add_argument("--n", type=kind)
+    with pytest.raises(SystemExit):
+        parser.parse_args([f"--n={text}"])
+    assert f"invalid {kind.__name__} value" in capsys.readouterr().err
+    assert parser.parse_args(["--n", "12"]).n == 12

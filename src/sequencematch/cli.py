@@ -238,7 +238,7 @@ def _number(kind: type, least: float, most: float):
     """A converter for argparse: a number of this kind from ``least`` to ``most``."""
 
     def convert(text: str):
-        value = kind(text)
+        value = script.plain(kind)(text)
         if not least <= value <= most:
             raise argparse.ArgumentTypeError(f"must lie between {least:g} and {most:g}, not {text[:40]}")
         return value

@@ -72,6 +72,11 @@ def parser(description: str) -> argparse.ArgumentParser:
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one sentence, and whose help has an example."""
 
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        for kind in (int, float):
+            self.register("type", kind, plain(kind))
+
     def error(self, message: str) -> NoReturn:
         """Exit with status 2 and one sentence on stderr."""
         self.exit(2, f"error: {printable(message)} (see {self.prog} --help)\n")
@@ -87,6 +92,18 @@ class Parser(argparse.ArgumentParser):
                 words.append(f"{action.option_strings[-1]} {next(iter(action.choices or ()), action.dest.upper())}")
         self.epilog = "example:\n  " + " \\\n    ".join(words)
         return super().format_help()
+
+
+def plain(kind: type) -> Callable:
+    """A converter to a number that takes no ``1_2``, digits of other scripts or blanks, as Python does."""
+
+    def convert(text: str):
+        if not text.isascii() or "_" in text or text != text.strip():
+            raise ValueError
+        return kind(text)
+
+    convert.__name__ = kind.__name__
+    return convert
 
 
 class Help(argparse.RawDescriptionHelpFormatter):

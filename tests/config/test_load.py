@@ -179,7 +179,8 @@ def test_null_removes_a_key():
         ),
         (
             {"tasks": {"mul": {"data": {"entropy": [2, 1]}}}},
-            "tasks.mul.data: entropy [2.0, 1.0] is no range: it must go from above 0 up to something not below it",
+            "tasks.mul.data: entropy [2.0, 1.0] is no range: it must go from above 0 up to something not below it, "
+            "and at most 100",
         ),
         (
             {"tasks": {"translation": {"data": {"entropy": [1, 2]}}}},
@@ -221,6 +222,30 @@ def test_null_removes_a_key():
             "tasks.mul.data.train is 1000000000000, but must be an integer at least 1 and at most 100000000",
         ),
         ({"noise": {"draws": 10**9}}, "noise.draws is 1000000000, but must be an integer at least 1 and at most 1000"),
+        # What Python takes for numbers, or would end in a traceback.
+        ({"seeds": ["1_2"]}, "seeds is ['1_2'], but must be a list, each an integer"),
+        ({"etas": ["0.1_5"]}, "etas is ['0.1_5'], but must be a list, each a number above 0 and below 1"),
+        ({"schedule": {"steps": " 12"}}, "schedule.steps is ' 12', but must be an integer at least 1"),
+        ({"model": {"initial_spread": 2}}, "model.initial_spread is 2, but must be a number above 0 and at most 1"),
+        (
+            {"objective": {"alpha": 10**400}},
+            f"objective.alpha is 1{'0' * 199}..., but must be a number above 0",
+        ),
+        (
+            {"tasks": {"mul": {"data": {"entropy": [1, 1e308]}}}},
+            "tasks.mul.data: entropy [1.0, 1e+308] is no range: it must go from above 0 up to something not below it, "
+            "and at most 100",
+        ),
+        # Names.
+        (
+            {"tables": {"table6": {"methods": ["mle", "mle"]}}},
+            "tables.table6.methods: ['mle', 'mle'] holds the same value twice; each one is a run of its own",
+        ),
+        (
+            {"methods": {"Base": {"loss": "mle"}}},
+            "methods.Base: this name is taken by a folder of the results; rename it",
+        ),
+        ({"scale": "Reference"}, "scale is 'Reference', a name with another meaning: rename the scale"),
         # Types.
         (
             {"optimiser": {"batch": "many"}},
@@ -418,3 +443,9 @@ def test_sequence_match_has_its_final_weight_for_most_of_its_learning():
         rates = {step: stage.learning_rate(step, settings) for step in range(s.pretrain_steps, s.steps)}
         final = sum(rate for step, rate in rates.items() if stage.beta(step, s) == s.beta_final)
         assert final >= 0.5 * sum(rates.values()), task
+
+
+@pytest.mark.parametrize("name", [["paper"], {"paper": 1}, 5])
+def test_a_scale_that_is_no_name_is_unknown(name):
+    with pytest.raises(UserError, match="is unknown; "):
+        scale_overlay(SCALES, name)

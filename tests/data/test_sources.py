@@ -499,3 +499,28 @@ def test_a_new_corpus_needs_an_entry_and_nothing_else(tmp_path):
     assert status == 1 and said.splitlines()[-1] == (
         "error: 'mine.tsv' is not there: task mine needs it (sources.mine); put it there, or name another source"
     )
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.csv", "a.xml", "a.csv.gz", "a.jsonl"])
+def test_files_of_rows_are_not_two_sides_of_a_corpus(tmp_path, name):
+    other = tmp_path / ("b.txt" if name == "a.jsonl" else f"b.{name[2:]}")
+    with pytest.raises(UserError, match="holds rows, not one side of a corpus"):
+        read_pairs(files(tmp_path / name, other), EN_FR)
+
+
+def test_the_case_of_an_ending_makes_no_other_kind(tmp_path):
+    (tmp_path / "a.TSV").write_text("one\tun\n")
+    (tmp_path / "b.JSONL").write_text('{"en": "two", "fr": "deux"}\n')
+    read = read_pairs(files(tmp_path / "a.TSV", tmp_path / "b.JSONL"), EN_FR)
+    assert read == {"train": [("one", "un"), ("two", "deux")]}
+
+
+def test_a_table_called_a_text_and_a_header_are_refused(tmp_path):
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text("one\tun\ntwo\tdeux\n")
+    with pytest.raises(UserError, match="a.txt, line 1: it has a tab, as in a table of pairs: name the file .tsv"):
+        read_pairs(files(tmp_path / "a.txt", tmp_path / "b.txt"), EN_FR)
+    for header in ("en\tfr", "Source\tTarget", "English\tFrench"):
+        (tmp_path / "a.tsv").write_text(f"{header}\none\tun\n")
+        with pytest.raises(UserError, match="a.tsv, line 1: .* names the columns, and is no pair: delete that line"):
+            read_pairs(files(tmp_path / "a.tsv"), EN_FR)

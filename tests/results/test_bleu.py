@@ -15,7 +15,7 @@ ALMOST = ["今天天气不好，我们去公园散步。", "他在图书馆看�
 FRENCH = ["Où est l’été, mon ami ?", "Il l’a déjà dit à sa mère."]
 
 
-@pytest.mark.parametrize("language", ["zh", "zh-CN", "zh_Hant", "zho_Hans", "cmn", "ZH", "Chinese"])
+@pytest.mark.parametrize("language", ["zh", "zh-CN", "zh_Hant", "zho_Hans", "cmn", "cn", "ZH", "Chinese"])
 def test_chinese_is_cut_into_characters_and_the_signature_says_so(language):
     found = translation_scores(ALMOST, CHINESE, language)
     expected = sacrebleu.corpus_bleu(ALMOST, [CHINESE], tokenize="zh").score

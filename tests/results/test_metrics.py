@@ -90,6 +90,25 @@ def run(tmp_path):
     return score
 
 
+@pytest.mark.parametrize(
+    ("name", "facts"),
+    [
+        ("seed", {"seed": 2}),
+        ("eta", {"noised": "results/smoke/mul/noised/eta=0.1/seed=1"}),
+        ("task", {"noised": "results/smoke/add/noised/eta=0.2/seed=1"}),
+        ("method", {"output": "results/smoke/mul/bc/eta=0.2/seed=1/model"}),
+    ],
+)
+def test_a_run_that_the_models_provenance_denies_is_refused(run, tmp_path, name, facts):
+    record = {"sha256": {}, "commit": "c", "uncommitted_changes": False, "options": facts}
+    (tmp_path / "model.provenance.json").write_text(json.dumps(record))
+    settings = {"optimiser": {"batch": 32}, "model": {"layers": 2}}
+    trained = {"base_steps": 1, "steps": 2, "settings": settings, "commit": "c", "uncommitted_changes": False}
+    done, metrics = run(provenance=trained | facts)
+    assert metrics is None and done.stderr.startswith(f"error: --{name} is "), done.stderr
+    assert "was trained with" in done.stderr and done.stderr.count("\n") == 1
+
+
 def test_hand_computed_numbers(run):
     done, metrics = run()
     assert done.returncode == 0, done.stderr

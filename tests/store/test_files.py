@@ -17,6 +17,7 @@ SPOILT = {
     "infinite": b'{"a": -Infinity}',
     "too large a number": b'{"a": 1e999}',
     "too many digits": b'{"a": ' + b"9" * 5000 + b"}",
+    "a number that is no float": b'{"a": ' + b"9" * 400 + b"}",
     "half a character": b'{"a": "\\ud800"}',
     "not UTF-8": b'{"a": "\xff"}',
     "a list": b"[]",

@@ -50,7 +50,7 @@ def check(config: Config, write: Write) -> None:
 def _check_names(config: Config, write: Write) -> None:
     for group, reserved in (("tasks", TASK_RESERVED), ("methods", METHOD_RESERVED)):
         for name in getattr(config, group):
-            if name in reserved:
+            if name.casefold() in reserved:
                 raise UserError(f"{write((group, name))}: this name is taken by a folder of the results; rename it")
     for name, task in config.tasks.items():
         source = getattr(task.data, "source", None)
@@ -81,7 +81,7 @@ def _check_map(config: Config, described: Map, write: Write) -> None:
     _check_known(write(("map", "task")), described.task, config.tasks)
     for name, axis in described.axes.items():
         place = write(("map", "axes", name))
-        if name in MAP_RESERVED:
+        if name.casefold() in MAP_RESERVED:
             raise UserError(f"{place}: this name is taken by another figure of the map; rename it")
         for cell in axis.cells:
             for group in ("task", "method", "decoding"):

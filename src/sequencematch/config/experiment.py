@@ -33,6 +33,13 @@ def _family(data: Any) -> str | None:
 TAGGED = [Annotated[section, Tag(family)] for family, section in DATA.items()]
 
 
+def distinct(values: tuple) -> tuple:
+    """The values of a list. Raises ValueError where one occurs twice."""
+    if len(set(values)) < len(values):
+        raise ValueError(f"{list(values)} holds the same value twice; each one is a run of its own")
+    return values
+
+
 class Task(Section):
     """A task: its data, the decodings it is sampled with, and the settings that differ from the configuration's."""
 
@@ -68,6 +75,8 @@ class Table(Section):
     title: str = Field(description="heading of the table")
     task: str = Field(description="task whose runs are compared")
     methods: tuple[str, ...] = Field(min_length=1, description="methods compared, in this order")
+
+    _distinct = field_validator("methods")(distinct)
 
 
 class OverheadTable(Section):
@@ -134,12 +143,7 @@ class Config(Section):
     evaluation: Evaluation = Evaluation()
     jobs: Jobs = Jobs()
 
-    @field_validator("seeds", "etas")
-    @classmethod
-    def _distinct(cls, values):
-        if len(set(values)) < len(values):
-            raise ValueError(f"{list(values)} holds the same value twice; each one is a run of its own")
-        return values
+    _distinct = field_validator("seeds", "etas")(distinct)
 
     @cache  # noqa: B019  (one configuration per process)
     def settings(self, task: str, method: str | None = None) -> InForce:

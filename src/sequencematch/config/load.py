@@ -29,7 +29,7 @@ def scale_overlay(folder: Path, name: str | None) -> list[Path]:
     chosen: list[Path] = []
     name = DEFAULT_SCALE if name is None else name
     while name != DEFAULT_SCALE:
-        if name not in files:
+        if not isinstance(name, str) or name not in files:
             raise UserError(unknown(f"scale '{name}'", str(name), [DEFAULT_SCALE, *files]))
         if files[name] in chosen:
             raise UserError(f"{files[name]}: extends is '{name}', which extends this scale in turn")

@@ -27,11 +27,11 @@ LONGEST_NAME = 100  # characters; a file's name has 255 at most, and more than o
 
 def check_names(config: Config, write: Write) -> None:
     """Raises UserError if a name is too long, reserved or another one on disk, or a number loses digits in a path."""
-    if config.scale in SCALE_RESERVED:
+    if config.scale.casefold() in SCALE_RESERVED:
         raise UserError(f"{write(('scale',))} is '{config.scale}', a name with another meaning: rename the scale")
     for tables in ("tables", "overheads"):
         for name in getattr(config, tables):
-            if name in TABLE_RESERVED:
+            if name.casefold() in TABLE_RESERVED:
                 raise UserError(f"{write((tables, name))}: a rule of the workflow has this name; rename the table")
     if len(config.scale) > LONGEST_NAME:
         raise UserError(f"{write(('scale',))} is a name of {len(config.scale)} characters, but may have {LONGEST_NAME}")

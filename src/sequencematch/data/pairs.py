@@ -10,6 +10,20 @@ from sequencematch.settings.explain import unknown
 
 Pair = tuple[str, str]
 SEPARATOR = " Translation: "
+ROWS = (
+    ".tsv",
+    ".jsonl",
+    ".json",
+    ".csv",
+    ".ndjson",
+    ".parquet",
+    ".arrow",
+    ".xml",
+    ".xlsx",
+    ".tmx",
+)  # no texts line by line
+# Words that a table's first line has instead of a sentence.
+HEADER = set("source target src tgt trg sentence translation original text english french german spanish".split())
 
 
 def columns(pairs: Iterable[Pair]) -> dict[str, list[str]]:
@@ -47,6 +61,10 @@ def check_source(source: Source, data: Translation) -> None:
             raise UserError(
                 f"no pairs can be read from {', '.join(files)}: name two aligned texts, or .tsv or .jsonl files"
             )
+        if not _hold_pairs(files) and (rows := [file for file in files if kind_of(file) in ROWS]):
+            raise UserError(
+                f"{rows[0]} holds rows, not one side of a corpus: name .tsv or .jsonl files alone, or two aligned texts"
+            )
 
 
 def _phrases(seed: int) -> Iterator[Pair]:
@@ -79,6 +97,11 @@ def _hold_pairs(files: Sequence[str]) -> bool:
 
 
 def _aligned_pairs(first: str, second: str) -> Iterator[Pair]:
+    for file in (first, second):
+        if all("\t" in line for _, line in itertools.islice(read_lines(file), 3)):
+            raise UserError(
+                f"{file}, line 1: it has a tab, as in a table of pairs: name the file .tsv, or remove the tabs"
+            )
     sides = [
         [_some_text(line, f"{file}, line {number}") for number, line in read_lines(file)] for file in (first, second)
     ]
@@ -95,6 +118,8 @@ def _table_pairs(file: str, languages: Sequence[str]) -> Iterator[Pair]:
         cells = line.split("\t")
         if len(cells) != 2:
             raise UserError(f"{file}, line {number}: {len(cells)} columns where there must be 2, parted by one tab")
+        if number == 1 and {cell.strip().casefold() for cell in cells} <= {*map(str.casefold, languages), *HEADER}:
+            raise UserError(f"{file}, line 1: {line!r:.60} names the columns, and is no pair: delete that line")
         first, second = (_some_text(cell, f"{file}, line {number}") for cell in cells)
         yield first, second
 

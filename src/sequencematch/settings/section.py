@@ -4,6 +4,7 @@ Each module of this folder holds the settings of one stage. Scripts turn a secti
 Snakefile turns the configuration into the options of each rule (``Config.settings``), and both are checked here.
 """
 
+import re
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -14,6 +15,18 @@ Size = Annotated[int, Field(ge=1, le=2**20)]  # of what must be in memory at onc
 Rows = Annotated[int, Field(ge=1, le=10**8)]  # of a split, which one job makes
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+
+
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+
+
+def is_plain(value: object) -> bool:
+    """Whether a text that Python takes for a number is written as people do; other values are left to the types."""
+    try:
+        float(value if isinstance(value, str) else "")
+    except ValueError:
+        return True
+    return bool(NUMBER.fullmatch(str(value)))
 
 
 def setting(default, meaning: str, **bounds):
@@ -33,7 +46,13 @@ class Section(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_truth_value_for_a_number(cls, value, field: ValidationInfo):
-        if isinstance(value, bool) and cls.model_fields[field.field_name or ""].annotation is not bool:
+    def _numbers_as_written(cls, value, field: ValidationInfo):
+        """Refuse what Python would take for a number: a truth value, ``1_2`` (12), digits of other scripts."""
+        annotation = cls.model_fields[field.field_name or ""].annotation
+        if isinstance(value, bool) and annotation is not bool:
             raise PydanticCustomError("bool_for_other", "a truth value where another type is needed")
+        if "str" not in str(annotation) and not all(
+            map(is_plain, value if isinstance(value, list | tuple) else [value])
+        ):
+            raise PydanticCustomError("no_plain_number", "a number in another form than 12, -1.5 or 1e-3")
         return value

@@ -31,6 +31,7 @@ RERUN = "run the step that makes it"
 # made to fill the memory to a thousandth.
 LARGEST_RATIO = 50
 SMALL = 2**26  # bytes
+LONGEST_NUMBER = 200  # digits of a whole number in JSON; one of 309 is no float
 
 
 # --------------------------------------------------------------------------------------------------
@@ -247,7 +248,7 @@ def check_regular(folder: Path | str) -> None:
 def parse_object(text: str, place: str, remedy: str = RERUN) -> dict:
     """The JSON object that ``text`` is. Raises UserError, beginning with ``place``, where it is none."""
     try:
-        value = json.loads(text, parse_constant=_finite, parse_float=_finite)
+        value = json.loads(text, parse_constant=_finite, parse_float=_finite, parse_int=_short)
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()  # half a character (a lone surrogate) could not be written
     except (ValueError, RecursionError, MemoryError) as error:
@@ -266,6 +267,12 @@ def reason(error: BaseException) -> str:
     if isinstance(error, KeyError):
         return f"{error} is missing"
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def _short(number: str) -> int:
+    if len(number) > LONGEST_NUMBER:
+        raise ValueError(f"a number of {len(number)} digits")
+    return int(number)
 
 
 def _finite(number: str) -> float:
