@@ -15,6 +15,7 @@ from sequencematch.errors import UserError
 from sequencematch.store.files import reason
 from sequencematch.store.hub import trust_code
 
+MOST_ACTIONS = 8192  # where none are named: a folder may promise any context
 MARK = "⌫"  # how a deletion is shown as it happens
 RED, DIM, PLAIN = "\x1b[31m", "\x1b[2m", "\x1b[0m"
 
@@ -50,7 +51,10 @@ def _add_sample(commands) -> None:
     )
     command.add_argument("--json", action="store_true", help="print actions, final text and log-probabilities")
     command.add_argument(
-        "--max-actions", type=_number(int, 1, 10**6), metavar="N", help="actions (default: all that fit)"
+        "--max-actions",
+        type=_number(int, 1, 10**6),
+        metavar="N",
+        help=f"actions (default: all that fit, up to {MOST_ACTIONS:,})",
     )
     command.add_argument("--temperature", type=_temperature, default=1.0, metavar="X", help="0 is greedy")
     command.add_argument(
@@ -98,7 +102,7 @@ def _sample(args: argparse.Namespace) -> None:
             f"context of {policy.context}: shorten the prompt" + (", or lower --max-actions" if room > 0 else "")
         )
     numbers = args.temperature, args.top_p, args.top_k, args.bkspc_bias
-    decoding = Decoding(args.max_actions or room, *numbers, takeback_ratio=args.takeback_ratio)
+    decoding = Decoding(args.max_actions or min(room, MOST_ACTIONS), *numbers, takeback_ratio=args.takeback_ratio)
     shown = None if args.json else _Typewriter(tokenizer, sys.stdout)
     if shown:
         shown.start(as_trained(args.prompt))

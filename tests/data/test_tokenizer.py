@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 from support.experiment import run
@@ -359,3 +360,31 @@ def test_an_absurd_tokenizer_config_is_one_sentence(tmp_path, changes):
     with pytest.raises(UserError) as caught:
         load_tokenizer(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def saved(fast, folder):
+    Tokenizer(fast, {"pad": "!", "bos": "!", "eos": "!"}).save(folder)
+    return load_tokenizer(folder)
+
+
+def of_letters():
+    return tokenizers.Tokenizer(tokenizers.models.WordLevel({"!": 0, "a": 1}, unk_token="!"))
+
+
+def test_an_expression_that_backtracks_is_one_sentence(tmp_path):
+    """The library panics, which is no Exception."""
+    fast = of_letters()
+    fast.pre_tokenizer = tokenizers.pre_tokenizers.Split(tokenizers.Regex("(a+)+$"), "isolated")
+    with pytest.raises(UserError, match="retry-limit.* of the text") as refusal:
+        saved(fast, tmp_path).encode("a" * 3000 + "!")
+    assert len(str(refusal.value)) < 1000
+
+
+@pytest.mark.parametrize("part", ["normalizer", "decoder"])
+def test_rules_that_make_far_more_of_a_text_are_refused(tmp_path, part):
+    fast, kinds = of_letters(), {"normalizer": tokenizers.normalizers, "decoder": tokenizers.decoders}[part]
+    setattr(fast, part, kinds.Sequence([kinds.Replace("a", "aa")] * 9))
+    assert saved(fast, tmp_path).encode("a") is not None
+    setattr(fast, part, kinds.Sequence([kinds.Replace("a", "aa")] * 40))
+    with pytest.raises(UserError, match="characters for one"):
+        saved(fast, tmp_path)

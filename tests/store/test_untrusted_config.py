@@ -1,6 +1,7 @@
 """A stranger's model folder: whatever its config.json says, it is used or refused in one sentence, and soon."""
 
 import json
+import os
 import time
 
 import pytest
@@ -65,6 +66,7 @@ ABSURD = [
     {"intermediate_size": 2**40},
     {"num_attention_heads": 10**10},
     {"max_position_embeddings": 10**15},
+    {"num_labels": 10**9},
     {"model_type": "gpt2", "n_layer": 10**9, "n_embd": 16, "n_head": 2},
     {"model_type": "gpt2", "n_positions": 10**15, "n_embd": 16, "n_head": 2},
     {"model_type": "mixtral", "num_local_experts": 10**9},
@@ -150,3 +152,45 @@ def test_a_tensor_that_is_missing_or_of_another_shape_is_named(sound):
     assert name in refusal(sound)
     save_file(tensors | {name: tensors[name][:-1].clone()}, sound / "model.safetensors", {"format": "pt"})
     assert refusal(sound)
+
+
+WRONG = ["two", [1, "x"], 1.5, True, 10**9, 10**30, [[2]], {"a": 1}]
+
+
+@pytest.mark.parametrize("value", WRONG, ids=str)
+@pytest.mark.parametrize("name", ["eos_token_id", "bos_token_id", "pad_token_id", "generation eos_token_id"])
+def test_special_tokens_that_are_none_are_refused(sound, name, value):
+    file = sound / ("generation_config.json" if " " in name else "config.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {name.rpartition(" ")[2]: value}))
+    refusal(sound)
+
+
+def test_no_pad_token_was_once_minus_one(sound):
+    content = json.loads((sound / "config.json").read_text())
+    (sound / "config.json").write_text(json.dumps(content | {"pad_token_id": -1}))
+    assert the_network(sound).lm.config.pad_token_id is None
+
+
+@pytest.mark.parametrize("value", ["x", 5, [], {}, {"quant_method": "gptq"}, {"load_in_8bit": []}], ids=str)
+def test_a_quantisation_that_is_none_is_one_sentence(sound, value):
+    content = json.loads((sound / "config.json").read_text())
+    (sound / "config.json").write_text(json.dumps(content | {"quantization_config": value}))
+    refusal(sound)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "x.gguf"])
+@pytest.mark.parametrize("load", [the_network, the_tokenizer])
+def test_files_that_never_end_are_refused_by_name(sound, name, load):
+    (sound / name).unlink(missing_ok=True)
+    os.mkfifo(sound / name)
+    assert name in refusal(sound, load)
+    (sound / name).unlink()
+    (sound / name).symlink_to("/dev/zero")
+    assert name in refusal(sound, load)
+
+
+@pytest.mark.parametrize("listed", ["../elsewhere.safetensors", "/dev/zero", 5, ["a"]])
+def test_a_list_of_weights_names_files_of_its_folder(sound, listed):
+    index = {"metadata": {}, "weight_map": {"lm_head.weight": listed}}
+    (sound / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert "index.json' does not list the files of its folder" in refusal(sound)

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 
@@ -17,6 +18,7 @@ SPECIALS = {"pad": "<pad>", "bos": "<bos>", "eos": "<eos>"}  # ids 0, 1, 2 of ou
 DIGITS = "0123456789"
 FILES = ("tokenizer.json", "tokenizer_config.json")
 MOST_TOKENS = 2**24
+MOST_GROWTH = 2**10  # characters of a normalised text for each one of the text
 # Words with the spaces and stops around them, operators with theirs: few tokens a sequence.
 WORDS = re.compile(r"[,.?]? ?[A-Za-z]+:? ?| [-+*] |, ")
 
@@ -43,6 +45,7 @@ class Tokenizer:
 
         Raises UserError if a token's id is that of ``<bkspc>`` or above, because the model has no row for it.
         """
+        _check_growth(fast)
         make_deterministic(fast)
         fast.encode_special_tokens = True  # a special token's name inside a text is plain text
         self._fast = fast
@@ -74,14 +77,15 @@ class Tokenizer:
         return [(token, end) for token, (_, end) in zip(found.ids, found.offsets, strict=True)]
 
     def _encoding(self, text: str) -> tokenizers.Encoding:
-        try:
+        def unknown(error: BaseException) -> UserError:
+            characters = sorted(c for c in set(text) if self.id(c) is None)[:20]
+            return UserError(
+                f"the tokenizer ({reason(error)}) does not know the character(s) {', '.join(map(repr, characters))} "
+                f"of the text {text[:200]!r}: train it on data that has them, or choose another one"
+            )
+
+        with _library(unknown):  # which raises nothing more specific
             return self._fast.encode(text, add_special_tokens=False)
-        except Exception as error:  # the library raises nothing more specific
-            unknown = sorted(c for c in set(text) if self.id(c) is None)
-            raise UserError(
-                f"the tokenizer does not know the character(s) {', '.join(map(repr, unknown))} "
-                f"of the text {text!r}: train it on data that has them"
-            ) from error
 
     def prompt(self, text: str) -> list[int]:
         """``<bos>`` and the text."""
@@ -94,19 +98,23 @@ class Tokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids; special tokens are dropped."""
         special = self.special_ids.values()  # a foreign tokenizer may not mark them as special
-        return self._fast.decode([token for token in ids if token not in special])
+        return self._decoded([token for token in ids if token not in special])
 
     def render(self, actions: Sequence[int]) -> str:
         """Actions for a reader's eye, deletions and special tokens written out: ``2<bkspc>31<bkspc_2>4<eos>``."""
         # Runs of tokens together: one token may hold half a character.
         runs = groupby(actions, key=lambda action: action >= self.bkspc)
         return "".join(
-            "".join(map(self._deletion, run)) if deleting else self._fast.decode(list(run), skip_special_tokens=False)
+            "".join(map(self._deletion, run)) if deleting else self._decoded(list(run), skip_special_tokens=False)
             for deleting, run in runs
         )
 
     def _deletion(self, action: int) -> str:
         return "<bkspc>" if action == self.bkspc else f"<bkspc_{action - self.bkspc + 1}>"
+
+    def _decoded(self, ids: list[int], **options) -> str:
+        with _library(lambda error: UserError(f"the tokenizer cannot decode ({reason(error)}): choose another one")):
+            return self._fast.decode(ids, **options)
 
     def id(self, token: str) -> int | None:
         """The id of a token by its text; None where the vocabulary has no such token."""
@@ -183,17 +191,14 @@ def load_tokenizer(folder: Path | str) -> Tokenizer:
         if not (folder / name).exists():
             raise UserError(f"no tokenizer in '{folder}' ({name} is missing): run the step that makes it")
     text, config = read_text(folder / FILES[0]), read_json(folder / FILES[1])
-    try:
+    damaged = f"the tokenizer in '{folder}' is damaged"
+    with _library(lambda error: UserError(f"{damaged} ({reason(error)}): delete it and run again")):
         fast = tokenizers.Tokenizer.from_str(text)
         named = {name: _text(config.get(f"{name}_token")) for name in SPECIALS}
         bkspc, context = (_whole(config.get(name)) for name in ("bkspc_id", "model_max_length"))
         largest = max([bkspc or 0, *fast.get_vocab().values()])
         if largest >= MOST_TOKENS or (context is not None and context < 1):
             raise ValueError(f"token ids reach {largest}, and texts {context} tokens")
-    except BaseException as error:  # the library raises nothing specific, and panics are not Exceptions
-        if isinstance(error, KeyboardInterrupt | SystemExit | MemoryError):
-            raise
-        raise UserError(f"the tokenizer in '{folder}' is damaged ({reason(error)}): delete it and run again") from error
     return Tokenizer(fast, _with_stand_ins(named, fast, str(folder)), bkspc, context)
 
 
@@ -205,12 +210,10 @@ def pretrained_tokenizer(source: str, revision: str = "main", trust_remote_code:
     from transformers import AutoConfig, AutoTokenizer
 
     check_source("tokenizer", source)
-    try:
-        options = {"revision": revision, "trust_remote_code": trust_remote_code}
+    options = {"revision": revision, "trust_remote_code": trust_remote_code}
+    with _library(lambda error: cannot_load("tokenizer", source, error)):  # a model's own code may raise anything
         config = AutoConfig.from_pretrained(source, **options)
         found = AutoTokenizer.from_pretrained(source, **options)
-    except Exception as error:  # of many kinds, and a model's own code may raise any
-        raise cannot_load("tokenizer", source, error) from error
     rows, fast = getattr(config, "vocab_size", None), getattr(found, "backend_tokenizer", None)
     if not isinstance(rows, int):
         raise UserError(
@@ -253,6 +256,33 @@ def tokenizer_of(processing_class, policy) -> Tokenizer:
     fast = _without_bkspc(fast, policy.bkspc)
     named = {special: getattr(processing_class, f"{special}_token") for special in SPECIALS}
     return Tokenizer(fast, _with_stand_ins(named, fast, name), policy.bkspc, policy.context)
+
+
+@contextmanager
+def _library(sentence: Callable[[BaseException], UserError]) -> Iterator[None]:
+    """Whatever the block raises becomes the error that ``sentence`` makes of it; panics in Rust are no Exceptions."""
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, UserError | MemoryError):
+            raise
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise sentence(error) from error
+
+
+def _check_growth(fast: tokenizers.Tokenizer) -> None:
+    """Raises UserError where the rules of a tokenizer may make far more of a text: a few lines could fill a memory."""
+    parts = (part for part in (fast.normalizer, fast.decoder) if part is not None)
+    growth, waiting = 1, [json.loads(part.__getstate__()) for part in parts]
+    while waiting:
+        rule = waiting.pop()
+        if isinstance(rule, dict | list):
+            waiting += rule.values() if isinstance(rule, dict) else rule
+        if isinstance(rule, dict):
+            growth *= max(1, len(rule.get("content") or ""), len(rule.get("prepend") or ""))
+    if growth > MOST_GROWTH:
+        raise UserError(f"a tokenizer that may write {growth:.3g} characters for one is not used: choose another one")
 
 
 def make_deterministic(fast: tokenizers.Tokenizer) -> None:

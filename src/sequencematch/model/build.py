@@ -38,6 +38,7 @@ def new_policy(model: Model, vocabulary: int, special_ids: Mapping[str, Ids], ba
     if model.source == "scratch":
         check_memory(model, vocabulary)
         return Policy(_scratch_lm(model, vocabulary, special_ids), backspace, model.deletions)
+    check_source("model", model.source)
     origin = network_files(model.source)
     lm = _adapted(_pretrained_lm(model), model)
     policy = policy_of(lm, model.source, special_ids.get("eos"), backspace, model.deletions)
@@ -79,14 +80,15 @@ def end_tokens(lm, eos: Ids, source: str) -> int | list[int] | None:
     name some without ``eos``, or if an id has no row in the network.
     """
     given, rows = id_set(eos), len(lm.get_output_embeddings().weight)
+    for name in ("bos_token_id", "pad_token_id"):
+        if getattr(lm.config, name, None) == -1:  # as the first Llama had it: none
+            setattr(lm.config, name, None)
+        _named_ids(getattr(lm.config, name, None), name, rows, source)
     generation = getattr(lm.generation_config, "eos_token_id", None) if lm.can_generate() else None
-    named = id_set(lm.config.eos_token_id) | id_set(generation)
+    named = _named_ids(lm.config.eos_token_id, "eos_token_id", rows, source)
+    named |= _named_ids(generation, "eos_token_id", rows, source)
+    _named_ids(given, "eos_token", rows, source)
     ends = sorted(named | given)
-    if without_row := [token for token in ends if not 0 <= token < rows]:
-        raise UserError(
-            f"the end token {without_row[0]} of '{source}' is none of its network's {rows} tokens: correct "
-            "eos_token_id in its config.json and generation_config.json, or eos_token of its tokenizer"
-        )
     if named and given and not named & given:
         raise UserError(
             f"the network of '{source}' ends sequences by token {_listed(named)}, and its tokenizer by "
@@ -94,6 +96,19 @@ def end_tokens(lm, eos: Ids, source: str) -> int | list[int] | None:
             "eos_token in its tokenizer_config.json agree"
         )
     return ends[0] if len(ends) == 1 else ends or None
+
+
+def _named_ids(value, name: str, rows: int, source: str) -> set[int]:
+    """The ids that a configuration names. Raises UserError for one that is no token of a network of ``rows`` tokens."""
+    ids = value if isinstance(value, list | set) else [] if value is None or value == {} else [value]
+    for token in ids:
+        if type(token) is not int or not 0 <= token < rows:
+            raise UserError(
+                f"the {'end token' if name.startswith('eos') else name} {token!r:.40} of '{source}' is none of its "
+                f"network's {rows} tokens: correct {name} in its config.json and generation_config.json, or those of "
+                "its tokenizer"
+            )
+    return set(ids)
 
 
 def _listed(ids: set[int]) -> str:
@@ -154,7 +169,6 @@ def _random_in_four_bits(config, model: Model):
 def _pretrained_lm(model: Model):
     from transformers import AutoModelForCausalLM
 
-    check_source("model", model.source)
     if Path(model.source).is_dir():
         untrusted_config.check_memory(Path(model.source), untrusted_config.check_config(Path(model.source)))
     options = {

@@ -57,7 +57,7 @@ def _conversion(file: Path) -> str:
     )
 
 
-def cannot_load(what: str, source: str, error: Exception) -> UserError:
+def cannot_load(what: str, source: str, error: BaseException) -> UserError:
     """The error to raise if loading ``what`` (model, tokenizer) of the model ``source`` failed with ``error``."""
     if isinstance(error, UserError):
         return error

@@ -8,19 +8,22 @@ from typing import Any
 import psutil
 
 from sequencematch.errors import UserError
-from sequencematch.store.files import read_json
+from sequencematch.store.files import check_regular, read_json
 
 CONFIG = "config.json"
 MOST_BYTES = 2**24  # of config.json
+MOST_INDEX = 2**26  # bytes of the list of weights
 MOST_LAYERS = 2**12
 MOST_ROWS = 2**24  # of the vocabulary, as of any other matrix
 MOST_POSITIONS = 2**31
+MOST_LABELS = 2**16  # transformers names each
 LAYERS = ("num_hidden_layers", "num_layers", "n_layers", "n_layer")
 WIDTH = ("hidden_size", "n_embd", "d_model")
 VOCABULARY = ("vocab_size",)
 # Parts of the names of settings that are sizes, and how large they may be: the first one that a name holds counts.
 SIZES = (
     (re.compile(r"(^|_)n?_?layers?$"), MOST_LAYERS),
+    (re.compile(r"labels$"), MOST_LABELS),
     (re.compile(r"position|seq|ctx|window"), MOST_POSITIONS),
     (re.compile(r"vocab|size|embd|dim|inner|width|heads?$|experts?$|rank|d_model|d_ff|d_kv"), MOST_ROWS),
 )
@@ -33,7 +36,12 @@ def check_config(folder: Path) -> dict:
 
     Raises UserError if it is no JSON object, if the network is not one of text only, and if a size is not a size.
     """
+    check_regular(folder)
     config = read_json(folder / CONFIG, "get the model again", MOST_BYTES)
+    for index in folder.glob("*.index.json"):
+        files = read_json(index, "get the model again", MOST_INDEX).get("weight_map")
+        if not isinstance(files, dict) or not all(name == Path(str(name)).name for name in files.values()):
+            raise UserError(f"'{index}' does not list the files of its folder: get the model again")
     kind = config.get("model_type", "of no model_type")
     if other := [name for name, value in config.items() if isinstance(value, dict) and OTHER_THAN_TEXT.search(name)]:
         raise UserError(
