@@ -15,7 +15,7 @@ if any(CONFIG.settings(task)["model"].trust_remote_code for task in CONFIG.tasks
     os.environ[CONSENT] = "1"
 
 if CONFIG.tracker != "none":
-    os.environ["SEQUENCEMATCH_TRACKER"] = CONFIG.tracker
+    os.environ.update(SEQUENCEMATCH_TRACKER=CONFIG.tracker)
 
 # Scripts run in the interpreter that runs Snakemake, unless each rule has a conda environment.
 if not any(str(method) == "conda" for method in workflow.deployment_settings.deployment_method):
@@ -25,7 +25,7 @@ if not any(str(method) == "conda" for method in workflow.deployment_settings.dep
     if shared:
         snakemake_internals.count_workers()
     first.append(str(Path(sys.executable).parent))
-    os.environ["PATH"] = os.pathsep.join([*first, os.environ["PATH"]])
+    os.environ.update(PATH=os.pathsep.join([*first, os.environ.get("PATH", os.defpath)]))
 
 snakemake_internals.share_one_gpu(workflow)
 
