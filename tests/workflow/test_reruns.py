@@ -189,6 +189,7 @@ SETTINGS = [
     ("model", "precision: bfloat16", {"pretrain_base": 3} | ALL_COSTS),
     ("model", "{quantise: nf4, lora_rank: 2}", {"pretrain_base": 3} | ALL_COSTS),
     ("model", "lora_alpha: 8", {"pretrain_base": 3} | ALL_COSTS),
+    ("model", "deletions: 2", {"pretrain_base": 3, "inject_noise": 3} | ALL_COSTS),
     ("model", "gradient_checkpointing: true", {"pretrain_base": 3} | ALL_COSTS),
     ("optimiser", "batch: 128", {"pretrain_base": 2, "pretrain_bc": 2, "finetune": 7}, MATHS | TEXTS),
     ("optimiser", "micro_batch: 16", {"pretrain_base": 2, "pretrain_bc": 2, "finetune": 7}, MATHS | TEXTS),
@@ -236,6 +237,7 @@ SETTINGS = [
     ("evaluation", "corruptions: [random]", {"sample": 5}, MATHS),
     ("evaluation", "error_depths: [1]", {"sample": 7}),
     ("evaluation", "error_decodings: [greedy]", {"sample": 7}),
+    ("evaluation", "error_kind: model", {"sample": 7}),
     ("evaluation", "shown: 3", {"sample": 1}, TEXTS),
     ("evaluation", "judge: corpora/network", {"judge": 1}, TEXTS),
     # One method's, or one task's.
