@@ -1,5 +1,7 @@
 """``SequenceMatchTrainer`` on networks of many kinds, and on folders that it has saved itself."""
 
+import os
+
 import pytest
 import torch
 from support.rows import ROWS, a_model_and_its_tokenizer, arguments
@@ -14,7 +16,7 @@ from transformers import (
     Starcoder2ForCausalLM,
 )
 
-from sequencematch import SequenceMatchTrainer, Trajectory, UserError, state_tree
+from sequencematch import Policy, SequenceMatchTrainer, Trajectory, UserError, state_tree
 
 peft = pytest.importorskip("peft")
 LORA = peft.LoraConfig(r=2, lora_dropout=0.1, target_modules="all-linear", task_type="CAUSAL_LM")
@@ -63,6 +65,23 @@ def test_adapters_of_peft_train_and_are_saved_merged(tmp_path, how):
     weights = trainer.policy.lm.state_dict()
     assert all(torch.equal(weights[n.replace("proj.weight", "proj.base_layer.weight")], t) for n, t in base.items())
     assert_saved_as_trained(trainer, tmp_path / "saved")
+
+
+def test_a_policy_that_could_not_be_saved_is_refused_before_training(tmp_path):
+    lm, tokenizer = a_model_and_its_tokenizer(tmp_path / "model")
+    with pytest.raises(UserError, match="deletes up to 3 tokens at once"):
+        SequenceMatchTrainer(
+            Policy(lm, backspace=True, deletions=3), arguments(tmp_path), ROWS, processing_class=tokenizer
+        )
+
+
+def test_a_folder_that_cannot_be_read_is_refused_before_its_tokenizer_is(tmp_path):
+    lm, _ = a_model_and_its_tokenizer(tmp_path / "model")
+    lm.save_pretrained(tmp_path / "model")
+    (tmp_path / "model/tokenizer.json").unlink()
+    os.mkfifo(tmp_path / "model/tokenizer.json")
+    with pytest.raises(UserError, match="tokenizer.json"):
+        SequenceMatchTrainer(str(tmp_path / "model"), arguments(tmp_path), ROWS)
 
 
 def test_adapters_that_would_be_lost_are_refused(tmp_path):

@@ -25,6 +25,7 @@ from sequencematch.sampling.producer import InProcess
 from sequencematch.sampling.rollout import eos_ids
 from sequencematch.settings.model import Model
 from sequencematch.settings.training import Objective, Rollouts, Schedule
+from sequencematch.store.hub import check_source
 from sequencematch.training.batches import Corpus, Order, Row, by_length
 from sequencematch.training.checkpoints import save_tensors
 from sequencematch.training.data_checks import check_data
@@ -73,8 +74,14 @@ class SequenceMatchTrainer(Trainer):
         if processes.count > 1:
             raise UserError("SequenceMatchTrainer trains with one process; on several GPUs use the pipeline (make)")
         if isinstance(model, str) and processing_class is None:
+            check_source("tokenizer", model)
             processing_class = AutoTokenizer.from_pretrained(model)
         policy = as_policy(model, getattr(processing_class, "eos_token_id", None), args.seed)
+        if policy.deletions > 1:
+            raise UserError(
+                f"the policy deletes up to {policy.deletions} tokens at once, and save_model writes networks that "
+                "delete one: make it with one deletion, or train it by the pipeline (model.deletions)"
+            )
         if peft_config is not None:
             adapt(policy.lm, peft_config)
         self.tokenizer_of_policy = None if processing_class is None else tokenizer_of(processing_class, policy)
