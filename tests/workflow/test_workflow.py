@@ -31,7 +31,7 @@ ALL_JOBS = {
     "sample": 18,
     "judge": 4,
     "score": 18,
-    "make_table": 4,
+    "make_table": 5,
     "plot_motivating_example": 1,
     "all": 1,
 }
