@@ -19,11 +19,10 @@ def test_removals_name_the_place_and_the_mistake():
 def test_removals_are_the_states_that_were_left(trajectory, rng):
     """A backspace leaves the state that stood before it, whose depth and text the actions so far give."""
     completion = [rng.randrange(3, 6) for _ in range(6)]
-    left = [
-        core.live_tokens(trajectory.prompt, trajectory.actions[:place], BKSPC)
-        for place, action in enumerate(trajectory.actions)
-        if action == BKSPC
-    ]
+    left = []
+    for place, action in enumerate(trajectory.actions):
+        live = core.live_tokens(trajectory.prompt, trajectory.actions[:place], BKSPC)
+        left += [live[: len(live) - gone] for gone in range(-core.growth(action, BKSPC))]  # the last one first
     found = removals(trajectory.actions, completion, BKSPC)
     assert [removal.place for removal in found] == [len(live) - 1 for live in left]
     assert [removal.wrong for removal in found] == [list(live) != completion[: len(live)] for live in left]
@@ -43,4 +42,4 @@ def test_kept_pieces_are_the_live_tokens_and_all_pieces_what_was_typed(trajector
     found = pieces(trajectory.actions, BKSPC, begun)
     kept = [token for tokens, fate in found if fate == "kept" for token in tokens]
     assert kept == list(core.live_tokens(trajectory.prompt, trajectory.actions, BKSPC))
-    assert [t for tokens, _ in found for t in tokens] == [t for t in trajectory.actions if t != BKSPC]
+    assert [t for tokens, _ in found for t in tokens] == [t for t in trajectory.actions if t < BKSPC]
