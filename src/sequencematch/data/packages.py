@@ -87,7 +87,7 @@ def unpack(file: Path, package: Source, folder: Path) -> None:
             elif matching and ".." not in name.split("/") and not name.startswith("/"):
                 unseen -= matching
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                with content() as source, (folder / name).open("wb") as written:
+                with (folder / name).open("wb") as written, content() as source:
                     shutil.copyfileobj(source, written)
     except DAMAGE as error:
         raise UserError(f"'{file}' cannot be unpacked ({reason(error)}): is it a file of {package.client}?") from error
