@@ -62,7 +62,9 @@ def test_a_command_line_carries_settings_unchanged(data):
             split=data.draw(st.sampled_from(["validation", "test"])),
         ),
         Arithmetic(
-            entropy=data.draw(entropy), seed=data.draw(st.integers(-(2**63), 2**63)), train=data.draw(st.integers(1))
+            entropy=data.draw(entropy),
+            seed=data.draw(st.integers(-(2**63), 2**63)),
+            train=data.draw(st.integers(1, 10**8)),
         ),
         Model(source=data.draw(texts) + "/x"),
         Objective(alpha=data.draw(st.floats(1e-300, 1e300)), imitate_noise=data.draw(st.booleans())),
@@ -102,7 +104,11 @@ def test_only_the_settings_asked_for_become_options():
             Objective,
             "--objective.divergence is 'jss', but must be one of kl, js, chi2, chi2_mixture, mle",
         ),
-        ("--data.train 2.5", Arithmetic, "--data.train is '2.5', but must be an integer at least 1"),
+        (
+            "--data.train 2.5",
+            Arithmetic,
+            "--data.train is '2.5', but must be an integer at least 1 and at most 100000000",
+        ),
         ("--data.entropy 1", Arithmetic, "--data.entropy has too few values: it must be 2 values, each a number"),
         (
             "--evaluation.decodings sampled top_p=1",
