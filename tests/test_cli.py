@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -117,6 +118,22 @@ def test_a_prompt_that_does_not_fit(checkpoint, capsys):
     assert "65 tokens (<bos> included)" in error(capsys, "sample", checkpoint[0], "7" * 64)
     assert "lower --max-actions" in error(capsys, "sample", checkpoint[0], "7" * 60, "--max-actions", 9)
     assert "'ö' of the text" in error(capsys, "sample", checkpoint[0], "Lösung:")
+
+
+def test_a_folder_that_promises_any_context_is_sampled_from_up_to_a_bound(checkpoint, capsys, monkeypatch):
+    folder, policy, tokenizer = checkpoint
+    taken = []
+    monkeypatch.setattr(policy, "context", 2**24)
+    monkeypatch.setattr("sequencematch.cli.load_checkpoint", lambda _: (policy, tokenizer))
+
+    def sample_nothing(policy, prompts, decoding, *_, **__):
+        taken.append(decoding.max_actions)
+        return [SimpleNamespace(actions=[], finished=False, log_policy=[])], None
+
+    monkeypatch.setattr("sequencematch.sampling.rollout.sample", sample_nothing)
+    output(capsys, "sample", folder, PROMPT, "--json")
+    output(capsys, "sample", folder, PROMPT, "--json", "--max-actions", 10_000)  # as asked for
+    assert taken == [8192, 10_000]
 
 
 @pytest.mark.parametrize("device", ["tpu-pod", "cuda:99", "meta:x"])

@@ -1,31 +1,39 @@
-"""Every reader of a file and the configuration, driven by mutated valid files: the content or a UserError comes out.
+"""Every reader of a file, the configuration and options, driven by mutated valid ones: the content or a UserError.
 
 The corpus holds tokens that mutations insert (``tokens.txt``), and files that broke a reader once (``<reader>-*``).
 """
 
 import gzip
+import io
 import json
+import shlex
 import shutil
 import signal
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from support import packages
 from support.configuration import BASE, SCALES
+from support.networks import tiny_llama
 from support.trained import trained_folder
 
+from sequencematch.cli import main
 from sequencematch.config.load import load_config
 from sequencematch.data.documents import read_documents
 from sequencematch.data.examples import columns, load_examples
+from sequencematch.data.markup import extract_pairs
+from sequencematch.data.packages import unpack
 from sequencematch.data.pairs import read_pairs
 from sequencematch.data.tokenizer import load_tokenizer, pretrained_tokenizer
 from sequencematch.errors import UserError
 from sequencematch.evaluation.judging import read_actions
 from sequencematch.export.target import check_target, write_manifest
-from sequencematch.model.build import load_policy
+from sequencematch.model.build import load_policy, new_policy
+from sequencematch.model.gguf_file import convert
 from sequencematch.results.estimates import STATISTICS, csv_text, read_table
 from sequencematch.results.measured import read_measured
 from sequencematch.results.metrics import read_budget, read_judged, read_older_errors, read_repair, read_samples
@@ -33,7 +41,11 @@ from sequencematch.results.metrics_file import read_metrics
 from sequencematch.results.report_facts import times
 from sequencematch.results.runs import read_training
 from sequencematch.results.showcase import read_shown
+from sequencematch.script import parser
 from sequencematch.settings.data import Source, Translation
+from sequencematch.settings.model import Model
+from sequencematch.settings.options import add_settings, options, settings_from
+from sequencematch.settings.training import Rollouts
 from sequencematch.store.datasets import save
 from sequencematch.store.files import read_record
 from sequencematch.store.provenance_schema import read_facts
@@ -88,6 +100,11 @@ TEXT = {
     "resume/step-00000001.pt": "no checkpoint",
     "documents.txt": "One\nline\n\n== Two\nlines\n",
     "documents.jsonl": '{"text": "One"}\n{"text": "Two"}\n',
+    "en/page.html": "<html><body><div class='x'><p>a dog &amp; <b>a cat</b><ul><li>one thing</ul></div></body></html>",
+    "fr/page.html": "<html><body><div class='x'><p>un chien &amp; un chat<ul><li>une chose</ul></div></body></html>",
+    "sample.txt": "'What is 2?' --max-actions 5 --temperature 0.7 --top-k 3 --top-p 0.9 --seed 4 --json",
+    "trace.txt": "'<bos> 2 + 2 =' '5 <bkspc> 4 <eos>' --json",
+    "settings.txt": options(Rollouts()),
     "pairs.tsv": "a dog\tun chien\na cat\tun chat\n",
     "pairs.jsonl": '{"translation": {"en": "a dog", "fr": "un chien"}}\n',
 }
@@ -111,6 +128,12 @@ def valid(tmp_path_factory):
         (folder / f"{name}.gz").write_bytes(gzip.compress((folder / name).read_bytes()))
     shutil.copy(SCALES / "smoke.yaml", folder / "smoke.yaml")
     shutil.copy(BASE, folder / "base.yaml")
+    tiny_llama(300).save_pretrained(folder / "foreign", max_shard_size=8000)
+    tokenizer.save(folder / "foreign")
+    (folder / "gguf").mkdir()
+    packages.gguf_file(folder / "gguf/tiny.gguf", tiny_llama(260))
+    for name, make in PACKAGES.values():
+        make(folder / name, {"package/one.txt": b"1", "package/two.txt": b"22"})
     (folder / "export").mkdir()
     (folder / "export/model.safetensors").write_bytes(b"weights")
     write_manifest(folder / "export", folder / "model")
@@ -127,6 +150,61 @@ def documents(name):
 def pairs(name):
     data = Translation.model_construct(languages=("en", "fr"))
     return lambda folder: read_pairs(Source(kind="files", train=(str(folder / name),)), data)
+
+
+PACKAGES = {
+    "pip": ("tiny.whl", packages.wheel),
+    "npm": ("tiny.tgz", packages.npm_package),
+    "deb": ("tiny.deb", packages.deb),
+}
+
+
+def package(client):
+    source = Source.model_construct(client=client, inside=("package/*.txt",))
+    return lambda folder: unpack(folder / PACKAGES[client][0], source, folder / "unpacked")
+
+
+def words(folder, name):
+    """The words of a command line; UserError where a shell would not take them."""
+    try:
+        return shlex.split((folder / name).read_text())
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def command(*first):
+    """Run the command line in the file of a subcommand's name; its refusals are errors."""
+
+    def run(folder):
+        given = [first[0], *(str(folder / path) for path in first[1:]), *words(folder, f"{first[0]}.txt")]
+        with refusals():
+            main(given)
+
+    return run
+
+
+def rollouts(folder):
+    known = parser("x")
+    add_settings(known, Rollouts)
+    with refusals():
+        settings_from(known.parse_args(words(folder, "settings.txt")), Rollouts)
+
+
+@contextmanager
+def refusals():
+    """What a command line says as it ends, as a UserError; --help is content."""
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()) as said:
+        try:
+            yield
+        except SystemExit as stopped:
+            if stopped.code:
+                raise UserError(said.getvalue() if stopped.code == 2 else str(stopped.code)) from None
+
+
+def foreign(folder):
+    """What ``takeback`` and a training job read of a stranger's folder."""
+    found = pretrained_tokenizer(str(folder / "foreign"))
+    new_policy(Model(source=str(folder / "foreign")), found.size, found.special_ids, backspace=True, seed=0)
 
 
 def policy(folder):
@@ -154,6 +232,7 @@ def facts(folder):
     read_budget(folder / "facts", folder / "facts")
 
 
+FOREIGN = ("config.json", "generation_config.json", "model.safetensors.index.json", "tokenizer_config.json")
 # By name: the file that is mutated, and how it is read, given the folder.
 READERS = {
     "policy": ("model/policy.json", policy),
@@ -164,6 +243,13 @@ READERS = {
     "hub_config": ("hub/config.json", pretrained),
     "hub_tokenizer": ("hub/tokenizer.json", pretrained),
     "hub_tokenizer_config": ("hub/tokenizer_config.json", pretrained),
+    **{f"foreign_{name}": (f"foreign/{name}", foreign) for name in FOREIGN},
+    "gguf": ("gguf/tiny.gguf", lambda folder: convert(folder / "gguf", folder / "converted")),
+    **{f"package_{client}": (PACKAGES[client][0], package(client)) for client in PACKAGES},
+    "page": ("fr/page.html", lambda folder: extract_pairs(folder, ("en/*", "fr/*"))),
+    "sample": ("sample.txt", command("sample", "model")),
+    "trace": ("trace.txt", command("trace")),
+    "settings": ("settings.txt", rollouts),
     "metrics": ("metrics.json", lambda folder: read_metrics(folder / "metrics.json")),
     "repair": ("repair.json", lambda folder: read_repair(folder / "repair.json")),
     "older_errors": ("repair.json", lambda folder: read_older_errors(folder / "repair.json")),

@@ -7,6 +7,7 @@ import sys
 import gguf
 import numpy as np
 import pytest
+import tokenizers
 import torch
 from support.experiment import SOURCE
 from support.networks import tiny_llama
@@ -79,6 +80,16 @@ def yarn(writer):
     writer.add_rope_scaling_orig_ctx_len(16)
 
 
+def long(writer):
+    for name in ("long", "short"):  # as they need not come in order
+        writer.add_tensor(f"rope_factors_{name}.weight", np.array(LONG[f"{name}_factor"], np.float32))
+    writer.add_rope_scaling_type(gguf.RopeScalingType.LONGROPE)
+    writer.add_rope_scaling_attn_factors(1.2)
+    writer.add_rope_scaling_orig_ctx_len(16)
+
+
+LONG = {"rope_type": "longrope", "original_max_position_embeddings": 16, "attention_factor": 1.2}
+LONG |= {"short_factor": [1.0, 1.5, 2.0, 3.0], "long_factor": [1.0, 4.0, 9.0, 20.0]}
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
 SCALED = {
     "none": ({"rope_type": "default"}, lambda writer: None, "default"),
@@ -89,6 +100,7 @@ SCALED = {
         "linear",
     ),
     "yarn": (YARN, yarn, "yarn"),
+    "other factors for long texts": (LONG, long, "longrope"),
     "Llama 3": (llama_3(8.0, 8192), frequencies(llama_3(8.0, 8192)), "llama3"),
     "Llama 3, its context in the file": (llama_3(32.0, 64), frequencies(llama_3(32.0, 64)), "llama3"),
     "like Llama 3": (llama_3(8.0, 30, 2.0, 7.0), frequencies(llama_3(8.0, 30, 2.0, 7.0)), "longrope"),
@@ -126,6 +138,10 @@ def test_scaled_positions_are_those_of_the_file(tmp_path, name):
         (lambda w: w.add_rope_dimension_count(4), "of another shape"),
         (lambda w: w.add_uint16("split.count", 3), "one of several parts"),
         (lambda w: w.add_tensor("rope_freqs.weight", np.ones(3, np.float32)), "size of tensor"),
+        (lambda w: w.add_tensor("rope_factors_long.weight", np.ones(4, np.float32)), "do not belong together"),
+        (lambda w: w.add_tokenizer_pre("default"), "no rule to split texts by for tokenizer.ggml.pre = 'default'"),
+        (lambda w: w.add_remove_extra_whitespaces(True), "nothing for tokenizer.ggml.remove_extra_whitespaces"),
+        (lambda w: w.add_string("tokenizer.huggingface.json", "{}"), "nothing for tokenizer.*huggingface.json"),
     ],
 )
 def test_what_transformers_would_drop_is_refused(tmp_path, write, sentence):
@@ -133,6 +149,77 @@ def test_what_transformers_would_drop_is_refused(tmp_path, write, sentence):
     with pytest.raises(UserError, match=sentence) as refusal:
         convert(tmp_path, tmp_path / "model")
     assert "\n" not in str(refusal.value) and not (tmp_path / "model").exists()
+
+
+def change(key, value):
+    """Another content of a key that the file has."""
+
+    def write(writer):
+        writer.kv_data[0][f"tokenizer.ggml.{key}"].value = value
+
+    return write
+
+
+LETTERS = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("tokens", ["<|endoftext|>", "<start>", "<pad>", *LETTERS[1:], "a b", "ab"], "no token 'a b' as it has"),
+        ("tokens", ["<|endoftext|>", "<start>", "<start>", *LETTERS, "ab"], "no token '<start>' as it has"),
+        ("token_type", [3, 3, 3, *[1] * 256, 4], None),  # found whole
+        ("merges", ["a b c"], "PyMerges"),
+        ("eos_token_id", 258, None),
+        ("eos_token_id", 900, "index out of range"),
+        ("model", "llama", "it has 260 tokens, and transformers makes 263"),
+    ],
+)
+def test_the_tokenizer_is_that_of_the_file_or_refused(tmp_path, key, value, sentence):
+    gguf_file(tmp_path / "tiny.gguf", tiny_llama(260), change(key, value))
+    if sentence is None:
+        convert(tmp_path, tmp_path / "model")
+        return
+    with pytest.raises(UserError, match=sentence) as refusal:
+        convert(tmp_path, tmp_path / "model")
+    assert "\n" not in str(refusal.value) and not (tmp_path / "model").exists()
+
+
+def test_a_sentencepiece_vocabulary_has_its_blanks(tmp_path):
+    def write(writer, prefix=True):
+        pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(253)), "▁", "a", "b", "▁a"]
+        change("model", "llama")(writer)
+        change("tokens", pieces)(writer)
+        change("token_type", [2, 3, 3, *[6] * 253, 1, 1, 1, 1])(writer)
+        del writer.kv_data[0]["tokenizer.ggml.merges"]
+        writer.add_token_scores([0.0] * 256 + [-4.0, -3.0, -2.0, -1.0])
+        writer.add_add_space_prefix(prefix)
+
+    gguf_file(tmp_path / "tiny.gguf", tiny_llama(260), write)
+    convert(tmp_path, tmp_path / "model")
+    fast = tokenizers.Tokenizer.from_file(str(tmp_path / "model/tokenizer.json"))
+    assert fast.encode("a b", add_special_tokens=False).tokens == ["▁a", "▁", "b"]
+    gguf_file(tmp_path / "tiny.gguf", tiny_llama(260), lambda writer: write(writer, False))
+    with pytest.raises(UserError, match="nothing for tokenizer.ggml.add_space_prefix = False"):
+        convert(tmp_path, tmp_path / "model")
+
+
+# By rule: whether words that are tokens stay whole, and how a text is split.
+SPLITS = {
+    "gpt-2": (False, ["ĠĠ", "Ġ12", "'s", "Ċ"]),
+    "smollm": (False, ["ĠĠĠ", "1", "2", "'s", "Ċ"]),
+    "llama-bpe": (True, ["ĠĠ", "Ġ", "12", "'s", "Ċ"]),
+    "qwen2": (False, ["ĠĠ", "Ġ", "1", "2", "'s", "Ċ"]),
+}
+
+
+@pytest.mark.parametrize("rule", SPLITS)
+def test_texts_are_split_as_the_file_says(tmp_path, rule):
+    gguf_file(tmp_path / "tiny.gguf", tiny_llama(260), lambda writer: writer.add_tokenizer_pre(rule))
+    convert(tmp_path, tmp_path / "model")
+    fast = tokenizers.Tokenizer.from_file(str(tmp_path / "model/tokenizer.json"))
+    pieces = [piece for piece, _ in fast.pre_tokenizer.pre_tokenize_str("   12's\n")]
+    assert (fast.model.ignore_merges, pieces) == SPLITS[rule]
 
 
 def test_a_gguf_file_of_an_unknown_kind_is_not_looked_for_on_a_hub(tmp_path):

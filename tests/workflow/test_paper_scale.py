@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import tokenizers
 import torch
+from peft import LoraConfig
 from safetensors.torch import load_file
 from support.experiment import launched
 from support.workflow import PARTS, ROOT
@@ -18,9 +19,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from sequencematch.config.load import load_config, scale_overlay
 from sequencematch.data.tokenizer import SPECIALS, Tokenizer
-from sequencematch.model.build import _with_adapters
+from sequencematch.model.build import adapt
 from sequencematch.model.parameters import count_parameters
-from sequencematch.settings.model import Model
 
 ARITHMETIC = ("mul", "add_or_sub_in_base", "list_prime_factors")
 TRAINING_EXAMPLES = {"mul": 5000, "add_or_sub_in_base": 5000, "list_prime_factors": 50_000}
@@ -75,8 +75,8 @@ def test_parameters_are_counted_as_they_are_when_made():
     lm = LlamaForCausalLM(config)
     assert sizes.network == sum(p.numel() for p in lm.parameters())
     assert sizes.other == 2 * 50 * 16 + (2 * 3 + 1) * 16  # embedding, unembedding, norms
-    adapted = _with_adapters(lm, Model(source="given", lora_rank=4))
-    assert sizes.adapters == sum(p.numel() for p in adapted.parameters() if p.requires_grad)
+    adapt(lm, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
+    assert sizes.adapters == sum(p.numel() for p in lm.parameters() if p.requires_grad)
 
 
 def test_the_numbers_of_the_documented_arithmetic():

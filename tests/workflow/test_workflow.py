@@ -31,7 +31,7 @@ ALL_JOBS = {
     "sample": 18,
     "judge": 4,
     "score": 18,
-    "make_table": 4,
+    "make_table": 5,
     "plot_motivating_example": 1,
     "all": 1,
 }
@@ -179,7 +179,7 @@ def scripts_by_environment():
     for file in (ROOT / "workflow/rules").glob("*.smk"):
         for rule in re.split(r"^rule ", file.read_text(), flags=re.M)[1:]:
             environment = re.search(r"envs/(\w+\.yaml)", rule)[1]
-            named = re.search(r"call=call\((JOBS\.\w+|\"\w+\")", rule)[1]
+            named = re.search(r"call=rule_parameter\((JOBS\.\w+|\"\w+\")", rule)[1]
             scripts = DATASET_SCRIPTS if named == "JOBS.dataset_script" else [named.strip('"')]
             found.setdefault(environment, set()).update(scripts)
     return found

@@ -150,6 +150,8 @@ def _apt(package: Source) -> list[str]:
 def _of_zip(file: Path) -> Iterator[Member]:
     with zipfile.ZipFile(file) as archive:
         check_growth(file, sum(member.file_size for member in archive.infolist()))
+        if any(member.header_offset < 0 for member in archive.infolist()):  # its seek would fail as if a disk had
+            raise ValueError("a member before its start")
         for member in archive.infolist():
             link = stat.S_ISLNK(member.external_attr >> 16)
             if not member.is_dir():

@@ -1,7 +1,7 @@
 """The words of ``phrases``: tables of English and French words, and the French rules for joining them.
 
 Names of countries, languages, currencies, months and weekdays are CLDR's. CLDR does not have the gender of names, so it
-is given here. All other words are our own, in tables of one entry a line.
+is given here. All other words are our own, in the tables of ``phrase_words.txt``.
 """
 
 import re
@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from babel import Locale
@@ -18,6 +19,7 @@ from num2words import num2words
 EN, FR = Locale("en"), Locale("fr")
 
 T = TypeVar("T")
+TABLES = Path(__file__).with_name("phrase_words.txt").read_text(encoding="utf-8")
 
 
 class Pair(NamedTuple):
@@ -212,213 +214,31 @@ class Measure(NamedTuple):
     unit: str
 
 
-def _table(kind: Callable[..., T], rows: str) -> list[T]:
-    """One ``kind`` a line, its fields parted by ``|``."""
-    return [kind(*(cell.strip() for cell in row.split("|"))) for row in rows.strip().splitlines()]
+def _table(kind: Callable[..., T], name: str) -> list[T]:
+    """The table of that name in ``phrase_words.txt``: one ``kind`` a line, its fields parted by ``|``."""
+    _, _, after = TABLES.partition(f"[{name}]\n")
+    return [kind(*(cell.strip() for cell in row.split("|"))) for row in after.partition("\n\n")[0].splitlines()]
 
 
-THINGS = _table(
-    Countable,
-    """
-    bag      | bags      | sac        | sacs        | m
-    basket   | baskets   | panier     | paniers     | m
-    bicycle  | bicycles  | vélo       | vélos       | m
-    blanket  | blankets  | couverture | couvertures | f
-    book     | books     | livre      | livres      | m
-    bottle   | bottles   | bouteille  | bouteilles  | f
-    bowl     | bowls     | bol        | bols        | m
-    box      | boxes     | boîte      | boîtes      | f
-    candle   | candles   | bougie     | bougies     | f
-    chair    | chairs    | chaise     | chaises     | f
-    coat     | coats     | manteau    | manteaux    | m
-    cup      | cups      | tasse      | tasses      | f
-    curtain  | curtains  | rideau     | rideaux     | m
-    dress    | dresses   | robe       | robes       | f
-    guitar   | guitars   | guitare    | guitares    | f
-    hat      | hats      | chapeau    | chapeaux    | m
-    jacket   | jackets   | veste      | vestes      | f
-    key      | keys      | clé        | clés        | f
-    knife    | knives    | couteau    | couteaux    | m
-    ladder   | ladders   | échelle    | échelles    | f
-    lamp     | lamps     | lampe      | lampes      | f
-    mirror   | mirrors   | miroir     | miroirs     | m
-    pen      | pens      | stylo      | stylos      | m
-    pencil   | pencils   | crayon     | crayons     | m
-    pillow   | pillows   | oreiller   | oreillers   | m
-    plate    | plates    | assiette   | assiettes   | f
-    rug      | rugs      | tapis      | tapis       | m
-    scarf    | scarves   | écharpe    | écharpes    | f
-    shelf    | shelves   | étagère    | étagères    | f
-    shirt    | shirts    | chemise    | chemises    | f
-    skirt    | skirts    | jupe       | jupes       | f
-    suitcase | suitcases | valise     | valises     | f
-    table    | tables    | table      | tables      | f
-    towel    | towels    | serviette  | serviettes  | f
-    umbrella | umbrellas | parapluie  | parapluies  | m
-    watch    | watches   | montre     | montres     | f
-    """,
-)
-
-ADJECTIVES = _table(
-    Adjective,
-    """
-    black  | noir   | noire
-    blue   | bleu   | bleue
-    clean  | propre | propre
-    dirty  | sale   | sale
-    gray   | gris   | grise
-    green  | vert   | verte
-    heavy  | lourd  | lourde
-    pink   | rose   | rose
-    purple | violet | violette
-    red    | rouge  | rouge
-    white  | blanc  | blanche
-    yellow | jaune  | jaune
-    """,
-)
-
-OWNERS = _table(
-    Owner,
-    """
-    my    | mon   | ma
-    your  | votre | votre
-    his   | son   | sa
-    her   | son   | sa
-    our   | notre | notre
-    their | leur  | leur
-    """,
-)
-
-RELATIVES = _table(
-    Noun,
-    """
-    aunt        | tante      | f
-    brother     | frère      | m
-    daughter    | fille      | f
-    father      | père       | m
-    grandfather | grand-père | m
-    grandmother | grand-mère | f
-    mother      | mère       | f
-    nephew      | neveu      | m
-    niece       | nièce      | f
-    sister      | sœur       | f
-    son         | fils       | m
-    uncle       | oncle      | m
-    """,
-)
+THINGS = _table(Countable, "things")
+ADJECTIVES = _table(Adjective, "adjectives")
+OWNERS = _table(Owner, "owners")
+RELATIVES = _table(Noun, "relatives")
 
 PEOPLE = [owner.of(relative) for owner in OWNERS for relative in RELATIVES]
 
-WRITINGS = _table(
-    Noun,
-    """
-    this book   | ce livre      | m
-    this letter | cette lettre  | f
-    this novel  | ce roman      | m
-    this play   | cette pièce   | f
-    this poem   | ce poème      | m
-    this song   | cette chanson | f
-    this speech | ce discours   | m
-    this tale   | ce conte      | m
-    """,
-)
-
-HOUSES = _table(
-    Noun,
-    """
-    the bakery        | la boulangerie  | f
-    the bank          | la banque       | f
-    the library       | la bibliothèque | f
-    the market        | le marché       | m
-    the museum        | le musée        | m
-    the pharmacy      | la pharmacie    | f
-    the post office   | la poste        | f
-    the restaurant    | le restaurant   | m
-    the shop          | le magasin      | m
-    the swimming pool | la piscine      | f
-    """,
-)
+WRITINGS = _table(Noun, "writings")
+HOUSES = _table(Noun, "houses")
 
 STATES = [Pair("open", "ouvert"), Pair("closed", "fermé")]  # of a house, to be agreed
 
-PASSAGES = _table(
-    Pair,
-    """
-    the bus             | le bus
-    the cheapest ticket | le billet le moins cher
-    the ferry           | le ferry
-    the first flight    | le premier vol
-    the last flight     | le dernier vol
-    the night train     | le train de nuit
-    the train           | le train
-    """,
-)
-
-GROUPS = _table(
-    Pair,
-    """
-    artists  | artistes
-    doctors  | médecins
-    farmers  | agriculteurs
-    students | étudiants
-    teachers | professeurs
-    tourists | touristes
-    workers  | ouvriers
-    """,
-)
-
-KNOWING = _table(
-    Pair,
-    """
-    learn      | apprennent
-    love       | aiment
-    speak      | parlent
-    study      | étudient
-    understand | comprennent
-    """,
-)
-
-EVENTS = _table(
-    Pair,
-    """
-    the dinner    | le dîner
-    the game      | le match
-    the interview | l'entretien
-    the lesson    | la leçon
-    the meeting   | la réunion
-    the walk      | la promenade
-    """,
-)
+PASSAGES = _table(Pair, "passages")
+GROUPS = _table(Pair, "groups")
+KNOWING = _table(Pair, "knowing")
+EVENTS = _table(Pair, "events")
 
 BOUNDS = [Pair("starts", "commence"), Pair("ends", "se termine")]  # of an event
 
-MEASURES = _table(
-    Measure,
-    """
-    weighs {}  | pèse {}          | mass-kilogram
-    is {} long | fait {} de long  | length-centimeter
-    is {} wide | fait {} de large | length-centimeter
-    is {} high | fait {} de haut  | length-centimeter
-    """,
-)
-
-BUYERS = _table(
-    Pair,
-    """
-    he   | il a
-    she  | elle a
-    we   | nous avons
-    they | ils ont
-    I    | j'ai
-    """,
-)
-
-SELLERS = _table(
-    Pair,
-    """
-    we do not sell           | nous ne vendons pas
-    they do not sell         | ils ne vendent pas
-    the shop does not sell   | le magasin ne vend pas
-    my neighbors do not sell | mes voisins ne vendent pas
-    """,
-)
+MEASURES = _table(Measure, "measures")
+BUYERS = _table(Pair, "buyers")
+SELLERS = _table(Pair, "sellers")

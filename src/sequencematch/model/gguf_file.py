@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sequencematch.errors import UserError
+from sequencematch.model.gguf_tokenizer import fit
 from sequencematch.store.files import check_regular
 from sequencematch.store.hub import cannot_load, check_loaded
 from sequencematch.store.untrusted_config import check_memory, check_sizes
@@ -52,6 +53,7 @@ def convert(files: Path, folder: Path, bos: str = "") -> None:
         )
         check_loaded(told, str(found[0]))
         tokenizer = AutoTokenizer.from_pretrained(**where)
+        fit(tokenizer, reader)
         # What was read from a GGUF file refuses to be saved; a fresh network of the same configuration does not.
         lm = AutoModelForCausalLM.from_config(config)
         lm.load_state_dict(loaded.state_dict())
@@ -91,7 +93,9 @@ def _values(reader) -> dict:
 def _factors(reader) -> dict[str, Tensor]:
     """By what the frequencies of rotary positions are divided, float32 [d / 2] by the name of the tensor."""
     found = {tensor.name: tensor for tensor in reader.tensors if tensor.name in FREQUENCIES}
-    return {name: torch.from_numpy(tensor.data.copy()).float() for name, tensor in found.items()}
+    if found.keys() not in (set(), {FREQUENCIES[0]}, {*FREQUENCIES[1:]}):
+        raise ValueError(f"{', '.join(found)} do not belong together")
+    return {name: torch.from_numpy(found[name].data.copy()).float() for name in FREQUENCIES if name in found}
 
 
 def _completed(config, values: dict, factors: dict[str, Tensor]):
