@@ -91,7 +91,7 @@ def test_results_of_another_tokenizer_are_refused(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_scripts_refuse_inputs_that_do_not_belong_together(tmp_path):
     make_inputs(tmp_path)
-    counts = {"train": 200, "validation": 4, "test": 4}
+    counts = {"train": 60, "validation": 4, "test": 4}
     run("make_arithmetic", generator="list_prime_factors", entropy=(1, 2), **counts, output=tmp_path / "data2")
     run("train_tokenizer", data=tmp_path / "data2", output=tmp_path / "tokenizer2")
     files = {"output": tmp_path / "samples.jsonl", "repair": tmp_path / "repair.json", "showcase": tmp_path / "s.jsonl"}
