@@ -5,6 +5,7 @@ import re
 from sequencematch.errors import UserError
 
 GOAL, DEAD_END = "G", "X"
+QUESTION = re.compile(r".:(..\|)+..=")
 
 
 def read_arms(prompt: str) -> dict[str, str]:
@@ -12,7 +13,7 @@ def read_arms(prompt: str) -> dict[str, str]:
 
     Raises UserError if it is no question about a graph.
     """
-    if not re.fullmatch(r".:(..\|)+..=", prompt):
+    if not QUESTION.fullmatch(prompt):
         raise UserError(f"{prompt[:40]!r} is no question about a graph, such as '5:52|51|2G|1X='")
     start, edges = prompt.rstrip("=").split(":")
     after: dict[str, list[str]] = {}

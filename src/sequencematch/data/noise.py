@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from sequencematch.data.arms import read_arms
+from sequencematch.data.arms import QUESTION, read_arms
 from sequencematch.data.examples import Example
 from sequencematch.data.tokenizer import Tokenizer
 from sequencematch.errors import UserError
@@ -208,8 +208,11 @@ def task_noise(tokenizer: Tokenizer, train: Sequence[Example]) -> Weights:
 
 
 def nodes_by_place(tokenizer: Tokenizer, example: Example) -> list[list[int]]:
-    """Token ids of the first nodes of a graph's arms, of their second nodes, and so on."""
-    tokens = {arm: tokenizer.encode(arm) for arm in read_arms(tokenizer.decode(example.prompt))}
+    """Token ids of the first nodes of a graph's arms, of their second nodes, and so on; none in other questions."""
+    question = tokenizer.decode(example.prompt)
+    if not QUESTION.fullmatch(question):
+        return []
+    tokens = {arm: tokenizer.encode(arm) for arm in read_arms(question)}
     return [[ids[i] for ids in tokens.values() if i < len(ids)] for i in range(max(map(len, tokens.values())))]
 
 
