@@ -49,7 +49,8 @@ except UserError as error:
 onstart:
     jobs = snakemake_internals.jobs_to_run(workflow)
     try:
-        script.check_writable(Path(RESULTS))
+        for folder in ("", "logs", "benchmarks", "tables"):
+            script.check_writable(Path(RESULTS, folder))
         script.check_temporary()
         if not workflow.touch:
             preflight.check_dates(str(file) for job in jobs for file in job.input)

@@ -41,10 +41,10 @@ def main() -> None:
     from sequencematch.data.tokenizer import load_tokenizer
     from sequencematch.evaluation.judging import judge_run, pretrained_judge, read_actions, trained_judge
     from sequencematch.model.build import load_policy
-    from sequencematch.model.processes import join
+    from sequencematch.model.processes import lone_device
     from sequencematch.store.files import write_json
 
-    device = join(args.gpus).device
+    device = lone_device(args.gpus)
     provenance.check_made_from(args.samples, "model", provenance.identity(args.model), f"the model in '{args.model}'")
     whole = provenance.identity(args.examples)
     provenance.check_made_from(args.samples, "examples", whole, f"the examples in '{args.examples}'")

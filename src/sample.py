@@ -38,16 +38,16 @@ def main() -> None:
     from sequencematch.evaluation.older_errors import older_errors
     from sequencematch.evaluation.repair import repair
     from sequencematch.model.build import load_policy
-    from sequencematch.model.processes import join
+    from sequencematch.model.processes import lone_device
     from sequencematch.store import provenance
     from sequencematch.store.files import write_json, write_json_lines
 
-    processes = join(args.gpus)
+    device = lone_device(args.gpus)
     tokenizer = load_tokenizer(args.tokenizer)
     policy, _ = load_policy(args.model)
     tokenizer.check_belongs(policy.bkspc, args.tokenizer, args.model)
     provenance.check_one_tokenizer(args.tokenizer, args.model, args.examples)
-    policy.to(processes.device)
+    policy.to(device)
     splits, facts = load_examples(args.examples)
     examples, family = splits[evaluation.split], facts["family"]
     if FAMILIES[family].judged:

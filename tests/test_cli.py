@@ -178,6 +178,11 @@ def test_a_terminal_without_the_characters(checkpoint):
     assert done.returncode == 0 and b"\\xf6" in done.stdout
 
 
+def test_a_python_that_drops_docstrings():
+    command = [sys.executable, "-OO", "-m", "sequencematch.cli", "trace", "<bos>", "a"]
+    assert subprocess.run(command, capture_output=True).returncode == 0
+
+
 def test_a_trace_that_would_fill_the_memory(capsys):
     assert "at most 2048 tokens" in error(capsys, "trace", "<bos>", "a " * 10**6)
 

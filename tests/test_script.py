@@ -3,7 +3,9 @@
 import errno
 import os
 import re
+import resource
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -92,22 +94,30 @@ def test_no_folder_for_temporary_files_is_one_sentence(monkeypatch, tmp_path):
     )
 
 
-def test_a_full_disk_inside_safetensors(tmp_path):
-    """The library raises an error of its own; under a limit on file sizes it is the same one as on a full disk."""
-    import resource
-    import signal
+@pytest.fixture
+def small_files():
+    """A limit of 4000 bytes on files: what exceeds it fails as on a full disk."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, limit[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    signal.signal(signal.SIGXFSZ, handler)
 
+
+def test_room_for_five_bytes_is_not_enough_for_temporary_files(small_files, monkeypatch, tmp_path):
+    """Snakemake's solver writes more, and would end with a traceback."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with pytest.raises(UserError, match=f"writing .*{tmp_path.name}.* failed, the file is larger"):
+        script.check_temporary()
+
+
+def test_a_full_disk_inside_safetensors(small_files, tmp_path):
+    """The library raises an error of its own."""
     from safetensors.torch import save_file
     from torch import zeros
 
-    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))
-    try:
-        words = ended(lambda: save_file({"a": zeros(1000)}, tmp_path / "lm.safetensors"))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-        signal.signal(signal.SIGXFSZ, handler)
+    words = ended(lambda: save_file({"a": zeros(1000)}, tmp_path / "lm.safetensors"))
     assert words == "error: writing the results failed, the file is larger than the limit; fix that and run this again"
 
 
@@ -166,6 +176,13 @@ def test_a_package_of_an_extra_that_is_missing_is_named_with_the_extra(module, e
         SystemExit, match=rf"^error: this needs the package '\w+': pip install 'sequencematch\[{extra}\]'"
     ):
         script.run(lambda: __import__(module))
+
+
+def test_a_file_with_the_name_of_a_package_is_named(monkeypatch, tmp_path):
+    (tmp_path / "yaml.py").touch()
+    monkeypatch.delitem(sys.modules, "yaml", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert ended(lambda: None).startswith(f"error: '{tmp_path}/yaml.py' hides the package 'yaml': rename it")
 
 
 def test_each_module_of_an_extra_is_declared_there():

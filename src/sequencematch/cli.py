@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = script.parser(__doc__.split("\n\n")[0])
+    parser = script.parser((__doc__ or "").split("\n\n")[0])
     parser.prog = "sequencematch"
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for add in (_add_sample, _add_trace, _add_export):

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
@@ -178,6 +179,7 @@ def run(main: Callable[[], None], threads: int | None = 1) -> None:
         os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # read when torch is imported, in ``main``
     kernels.choose("native" if _native(sys.argv[1:]) else "portable")  # the same
     try:
+        check_packages()
         main()
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -251,14 +253,22 @@ def processes() -> tuple[int, int]:
     return numbers["RANK"], numbers["WORLD_SIZE"]
 
 
+def check_packages() -> None:
+    """Raises UserError where a file on the path has the name of a package that we import: Python takes it for it."""
+    for name in (*EXTRAS, "accelerate", "numpy", "psutil", "pydantic", "safetensors", "torch", "transformers"):
+        spec = find_spec(name)
+        if spec and spec.submodule_search_locations is None:
+            raise UserError(f"'{spec.origin}' hides the package '{name}': rename it, or take its folder off PYTHONPATH")
+
+
 def check_writable(folder: Path) -> None:
     """Raises UserError if no file can be written below ``folder``, which need not exist yet."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(b"probe")
+            file.write(bytes(2**19))  # as much as the solver of Snakemake needs
     except OSError as error:
-        raise UserError(_refusal(error.errno, error.filename)) from None
+        raise UserError(_refusal(error.errno, error.filename or str(folder))) from None
 
 
 def check_temporary() -> None:

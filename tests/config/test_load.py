@@ -189,7 +189,7 @@ def test_null_removes_a_key():
         ),
         (
             {"tasks": {"text": {"data": {"vocabulary": 258}}}},
-            "tasks.text.data.vocabulary is 258, but must be an integer at least 259",
+            "tasks.text.data.vocabulary is 258, but must be an integer at least 259 and at most 16777216",
         ),
         # Sources.
         (
@@ -225,7 +225,10 @@ def test_null_removes_a_key():
         # What Python takes for numbers, or would end in a traceback.
         ({"seeds": ["1_2"]}, "seeds is ['1_2'], but must be a list, each an integer"),
         ({"etas": ["0.1_5"]}, "etas is ['0.1_5'], but must be a list, each a number above 0 and below 1"),
-        ({"schedule": {"steps": " 12"}}, "schedule.steps is ' 12', but must be an integer at least 1"),
+        (
+            {"schedule": {"steps": " 12"}},
+            "schedule.steps is ' 12', but must be an integer at least 1 and at most 1000000000",
+        ),
         ({"model": {"initial_spread": 2}}, "model.initial_spread is 2, but must be a number above 0 and at most 1"),
         (
             {"objective": {"alpha": 10**400}},
@@ -251,7 +254,18 @@ def test_null_removes_a_key():
             {"optimiser": {"batch": "many"}},
             "optimiser.batch is 'many', but must be an integer at least 1 and at most 1048576",
         ),
-        ({"schedule": {"steps": True}}, "schedule.steps is True, but must be an integer at least 1"),
+        (
+            {"schedule": {"steps": True}},
+            "schedule.steps is True, but must be an integer at least 1 and at most 1000000000",
+        ),
+        (
+            {"schedule": {"steps": 10**10}},
+            "schedule.steps is 10000000000, but must be an integer at least 1 and at most 1000000000",
+        ),
+        (
+            {"rollouts": {"top_k": 10**10}},
+            "rollouts.top_k is 10000000000, but must be an integer at least 0 and at most 1000000000",
+        ),
         ({"noise": 3}, "noise is 3, but must be a group of settings"),
         ({"seeds": []}, "seeds is [], but must be a list, each an integer"),
         ({"methods": {"x": {}}}, "methods.x.loss is missing: it must be one of mle, uls, iq, bc, sm, dagger"),

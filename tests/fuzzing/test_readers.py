@@ -6,6 +6,7 @@ The corpus holds tokens that mutations insert (``tokens.txt``), and files that b
 import gzip
 import io
 import json
+import resource
 import shlex
 import shutil
 import signal
@@ -54,6 +55,7 @@ from sequencematch.training.checkpoints import load_checkpoint
 
 CORPUS = Path(__file__).parent / "corpus"
 TOKENS = [line.encode() for line in (CORPUS / "tokens.txt").read_text().splitlines()]
+MEMORY = 2**20  # KiB by which reading a small file may raise this process's peak
 PATIENCE = 20  # seconds that reading a small file may take on a machine that does other things too
 
 NUMBERS = {"perplexity": 3.0, "entropy": {"1": 1.0}, "repetition": 0.1, "distinct": 0.9, "mauve": 0.5}
@@ -318,7 +320,7 @@ def patience(seconds: int):
 
 def try_to_read(folder: Path, target: str, read, content: bytes) -> None:
     (folder / target).write_bytes(content)
-    said = "content"
+    said, before = "content", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
         with patience(PATIENCE):
             read(folder)
@@ -328,6 +330,7 @@ def try_to_read(folder: Path, target: str, read, content: bytes) -> None:
         error.add_note(f"{target} was {content!r:.2000}")
         raise
     assert said.strip() and "\n" not in said.strip(), said
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + MEMORY, content[:2000]
 
 
 def drive(folder: Path, name: str, seconds: float) -> None:

@@ -88,6 +88,7 @@ def long(writer):
     writer.add_rope_scaling_orig_ctx_len(16)
 
 
+U32 = gguf.GGUFValueType.UINT32
 LONG = {"rope_type": "longrope", "original_max_position_embeddings": 16, "attention_factor": 1.2}
 LONG |= {"short_factor": [1.0, 1.5, 2.0, 3.0], "long_factor": [1.0, 4.0, 9.0, 20.0]}
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
@@ -132,6 +133,7 @@ def test_scaled_positions_are_those_of_the_file(tmp_path, name):
             "it has 12,756 weights, and the network .* 12,752",
         ),
         (lambda w: w.add_float32("llama.residual_scale", 0.2), "transformers has nothing for residual_scale = 0.2"),
+        (lambda w: w.kv_data[0].update({"llama.block_count": gguf.GGUFValue(4000, U32)}), "are no 4,000 layers"),
         (lambda w: w.add_expert_count(8), "nothing for expert_count = 8"),
         (lambda w: w.add_string("llama.rope.scaling.type", "su"), "positions scaled by 'su'"),
         (lambda w: w.add_float32("llama.rope.scaling.yarn_log_multiplier", 0.1), "nothing for rope.scaling.yarn_log"),

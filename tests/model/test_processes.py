@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from support.experiment import command, finetune_options, launched, make_inputs, run
+from support.experiment import SOURCE, command, finetune_options, launched, make_inputs, run
+
+from sequencematch.model.processes import lone_device
+from sequencematch.script import processes
 
 # Runs a script whose optimiser kills its process at the 13th step.
 KILLED = """
@@ -51,8 +54,8 @@ def test_two_processes_do_what_one_does_and_take_up_what_one_left(inputs, tmp_pa
     whole, one, two = (finetune_options(inputs, tmp_path / name) for name in ("whole", "one", "two"))
     killed = tmp_path / "killed.py"
     killed.write_text(KILLED)
-    for options, processes in ((one, 1), (two, 2)):
-        done = launched([sys.executable, str(killed), *command("finetune", **options)[1:]], processes)
+    for options, count in ((one, 1), (two, 2)):
+        done = launched([sys.executable, str(killed), *command("finetune", **options)[1:]], count)
         assert done.returncode != 0 and not options["output"].exists()
     (place, single), (same_place, double) = (checkpoint(options["resume"]) for options in (one, two))
     assert place == same_place and "step-00000020" in place
@@ -62,8 +65,8 @@ def test_two_processes_do_what_one_does_and_take_up_what_one_left(inputs, tmp_pa
         torch.testing.assert_close(double["policy"][name], tensor, rtol=1e-2, atol=1e-3)
 
     run("finetune", **whole)
-    for options, processes in ((one, 2), (two, 1)):
-        done = launched(command("finetune", **options), processes)
+    for options, count in ((one, 2), (two, 1)):
+        done = launched(command("finetune", **options), count)
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("continuing from step 20") == 1
         for row, expected in zip(rows(options["output"]), rows(whole["output"]), strict=True):
@@ -109,3 +112,11 @@ def test_a_share_and_what_is_united_of_it():
     assert processes.united(processes.share([3, 1, 2])) == [3, 1, 2]
     numbers = {"loss": 0.1, "actions": 3}
     assert processes.added(numbers) is numbers
+
+
+def test_a_script_that_trains_nothing_heeds_no_variables_of_a_launcher(monkeypatch):
+    for name, value in {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    lone_device(gpus=0)
+    assert processes() == (0, 1)
+    assert all("lone_device(args.gpus)" in (SOURCE / f"{name}.py").read_text() for name in ("sample", "judge"))

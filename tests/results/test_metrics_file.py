@@ -55,6 +55,7 @@ CONTRADICTORY = [
     metrics(ARITHMETIC, decodings={"sampled": ARITHMETIC, "greedy": {"n": 5}}),
     metrics(ARITHMETIC, decodings=[]),
     metrics(ARITHMETIC, decodings={"sampled": None}),
+    metrics(ARITHMETIC, decodings={"<script>": ARITHMETIC}),
     metrics(ARITHMETIC, held_out={"nll": 1.0, "per_example": [1.0]}),
     metrics(ARITHMETIC, eta=1.5),
     metrics(ARITHMETIC, seed="one"),

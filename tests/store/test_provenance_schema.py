@@ -91,7 +91,8 @@ def test_results_of_another_tokenizer_are_refused(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_scripts_refuse_inputs_that_do_not_belong_together(tmp_path):
     make_inputs(tmp_path)
-    run("make_arithmetic", generator="mul", entropy=(1, 2), train=9, validation=4, test=4, output=tmp_path / "data2")
+    counts = {"train": 60, "validation": 4, "test": 4}
+    run("make_arithmetic", generator="list_prime_factors", entropy=(1, 2), **counts, output=tmp_path / "data2")
     run("train_tokenizer", data=tmp_path / "data2", output=tmp_path / "tokenizer2")
     files = {"output": tmp_path / "samples.jsonl", "repair": tmp_path / "repair.json", "showcase": tmp_path / "s.jsonl"}
     given = {"model": tmp_path / "pretrain_bc", "examples": tmp_path / "examples", "tokenizer": tmp_path / "tokenizer2"}
@@ -99,3 +100,10 @@ def test_scripts_refuse_inputs_that_do_not_belong_together(tmp_path):
     assert failed.returncode == 1 and failed.stderr.count("error: ") == 1, failed.stderr
     assert "belong to different experiments" in failed.stderr or "was not made with the tokenizer" in failed.stderr
     assert not files["output"].exists()
+    second = {"data": tmp_path / "data2", "tokenizer": tmp_path / "tokenizer2"}
+    run("encode_examples", **second, output=tmp_path / "examples2")
+    for examples, policy in (("examples", {}), ("examples2", {"policy": tmp_path / "base"})):
+        inputs = {"examples": tmp_path / examples, "tokenizer": tmp_path / "tokenizer2", **policy}
+        failed = run("inject_noise", **inputs, output=tmp_path / "noised2", eta=0.2, seed=1, check=False)
+        wrong = policy.get("policy", tmp_path / examples)
+        assert failed.stderr.startswith(f"error: '{wrong}' was not made with the tokenizer"), failed.stderr

@@ -171,7 +171,9 @@ def test_no_pad_token_was_once_minus_one(sound):
     assert the_network(sound).lm.config.pad_token_id is None
 
 
-@pytest.mark.parametrize("value", ["x", 5, [], {}, {"quant_method": "gptq"}, {"load_in_8bit": []}], ids=str)
+@pytest.mark.parametrize(
+    "value", ["x", 5, [], {}, {"quant_method": "gptq"}, {"quant_method": 5}, {"load_in_8bit": []}], ids=str
+)
 def test_a_quantisation_that_is_none_is_one_sentence(sound, value):
     content = json.loads((sound / "config.json").read_text())
     (sound / "config.json").write_text(json.dumps(content | {"quantization_config": value}))

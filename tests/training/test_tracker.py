@@ -64,8 +64,11 @@ def test_a_tracker_sees_each_row_and_changes_no_bit(tmp_path):
     ]
 
 
-def test_a_tracker_that_is_not_installed_is_named(tmp_path, monkeypatch):
+def test_a_tracker_that_is_unknown_or_not_installed_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("accelerate.tracking._available_trackers", [])
     run = SimpleNamespace(tracker="wandb", tracked=tmp_path / "tracker", precision="float32")
     with pytest.raises(UserError, match="tracker 'wandb' is not installed: pip install"):
+        tracked_accelerator(run)
+    run.tracker = "notebook"
+    with pytest.raises(UserError, match="tracker 'notebook' .* is unknown; known are: none, "):
         tracked_accelerator(run)

@@ -26,13 +26,13 @@ def tree(project):
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
 
 
-def make(tree, **environment):
-    words = [sys.executable, "workflow/launcher/run.py", TARGET, "--config", "scale=smoke"]
+def make(tree, *before, **environment):
+    words = [*before, sys.executable, "workflow/launcher/run.py", TARGET, "--config", "scale=smoke"]
     return subprocess.run(words, cwd=tree, capture_output=True, text=True, env=os.environ | environment)
 
 
-def refused(tree):
-    done = make(tree)
+def refused(tree, *before, **environment):
+    done = make(tree, *before, **environment)
     assert done.returncode == 1 and not (tree / "results").exists(), done.stdout + done.stderr
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1 and "Traceback" not in done.stderr, done.stderr
@@ -50,7 +50,7 @@ def test_a_title_stands_raw_in_no_command(tree):
 
 
 def a_file(path):
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("x")
 
 
@@ -68,6 +68,26 @@ def test_damaged_records_are_one_sentence(tree, name):
     path, damage = DAMAGE[name]
     damage(tree / path)
     assert f"'{path}', where Snakemake keeps its records, is damaged" in refused(tree)
+
+
+def test_no_room_for_records_is_one_sentence(tree):
+    found = refused(tree, "sh", "-c", 'ulimit -f 8; exec "$@"', "sh")
+    assert found.startswith("error: writing '.snakemake' failed, the file is larger than the limit")
+
+
+def test_a_file_in_the_place_of_a_package_is_one_sentence(tree, tmp_path):
+    """Snakemake imports yaml before it reads our Snakefile."""
+    (tmp_path / "yaml.py").touch()
+    assert f"'{tmp_path}/yaml.py' hides the package 'yaml'" in refused(tree, PYTHONPATH=str(tmp_path))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["logs", "tables"])
+def test_results_closed_to_writing_are_one_sentence(tree, name):
+    a_file(tree / "results/smoke" / name)
+    done = make(tree)
+    assert done.returncode == 1 and "Traceback" not in done.stderr and not (tree / "results/smoke/mul").exists()
+    assert f"error: using 'results/smoke/{name}' failed, something else is there" in done.stderr
 
 
 @pytest.mark.slow

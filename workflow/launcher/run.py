@@ -25,7 +25,14 @@ import yaml
 # The library of this folder, whichever checkout the virtual environment was set up for.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
+from sequencematch import script
 from sequencematch.config.keep_outputs import put_back_all
+from sequencematch.errors import UserError
+
+try:  # as soon as this module is imported: Snakemake, which `plan` imports next, would end with a traceback
+    script.check_packages()
+except UserError as error:
+    sys.exit(f"error: {error}")
 
 MARK = "SEQUENCEMATCH_RUN"
 SNAKEMAKE = [sys.executable, "-m", "snakemake"]
@@ -47,7 +54,11 @@ PROFILES = Path(__file__).parents[2] / "profiles"
 def main() -> None:
     profile, executor, words = arguments()
     state = Path(".snakemake")
-    check_state(state)
+    try:
+        check_state(state)
+        script.check_writable(state)
+    except (OSError, UserError) as error:
+        sys.exit(f"error: {script.explanation(error)}")
     lock = take_lock(state / "run.lock")
     others = [process for process in psutil.process_iter() if process.pid != os.getpid()]
     end_jobs([process for process in others if environment(process).get(MARK) == os.getcwd()])
@@ -75,6 +86,8 @@ def check_state(state: Path) -> None:
         (state / "run.lock").open("a").close()
         unreadable = [path for path in [state, *state.iterdir()] if not os.access(path, os.R_OK | os.W_OK)]
     except OSError as error:
+        if error.errno in script.FULL:
+            raise
         unreadable = [Path(error.filename or state)]
     if unreadable:
         sys.exit(

@@ -16,7 +16,7 @@ from sequencematch.settings.map import Map, Reading, readings_of
 from sequencematch.settings.model import Model
 from sequencematch.settings.noise import Noise
 from sequencematch.settings.overheads import Overhead
-from sequencematch.settings.section import Count, Name, Section, setting
+from sequencematch.settings.section import Count, Name, Natural, Section, setting
 from sequencematch.settings.training import Objective, Optimiser, Rollouts, Schedule
 
 SECTIONS = {s.__name__.lower(): s for s in (Noise, Model, Optimiser, Schedule, Objective, Rollouts, Evaluation)}
@@ -94,7 +94,7 @@ class Job(Section):
     threads: Count = setting(1, "CPU threads")
     mem_mb: Count = setting(2000, "memory in MB")
     runtime: Count = setting(30, "minutes")
-    gpu: Annotated[int, Field(ge=0)] = setting(0, "GPUs")
+    gpu: Natural = setting(0, "GPUs")
 
 
 class Jobs(Section):

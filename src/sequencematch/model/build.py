@@ -192,6 +192,8 @@ def _pretrained_lm(model: Model):
     except Exception as error:  # of whatever the folder's files make the library do
         raise cannot_load("model", model.source, error) from error
     check_loaded(loaded, model.source)
+    if getattr(lm.config, "quantization_config", None) and not getattr(lm, "hf_quantizer", None):
+        raise UserError(f"'{model.source}' is quantised in a way that transformers does not know: choose another model")
     return lm
 
 

@@ -87,7 +87,10 @@ def _values(reader) -> dict:
     fields = {name: field for name, field in reader.fields.items() if not name.startswith(APART)}
     if "split.count" in reader.fields and reader.fields["split.count"].contents() > 1:
         raise ValueError("it is one of several parts, which llama-gguf-split --merge joins")
-    return {name.partition(".")[2]: field.contents() for name, field in fields.items()}
+    values = {name.partition(".")[2]: field.contents() for name, field in fields.items()}
+    if values["block_count"] > len(reader.tensors):  # each layer would be made before one is missed
+        raise ValueError(f"it has {len(reader.tensors):,} tensors, which are no {values['block_count']:,} layers")
+    return values
 
 
 def _factors(reader) -> dict[str, Tensor]:

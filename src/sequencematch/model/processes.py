@@ -5,6 +5,7 @@ step) and takes its share. What it sums is divided by the normaliser of the whol
 one sum, not means to be averaged. A single process takes all rows.
 """
 
+import os
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
@@ -14,7 +15,7 @@ from accelerate import PartialState
 from torch import Tensor
 
 from sequencematch.errors import UserError
-from sequencematch.script import processes
+from sequencematch.script import PROCESS_VARIABLES, processes
 
 Item = TypeVar("Item")
 
@@ -75,6 +76,14 @@ def join(gpus: int) -> Processes:
     """
     check_gpus(gpus)
     return Processes()
+
+
+def lone_device(gpus: int) -> torch.device:
+    """The device of a script that trains nothing: what a launcher left in the environment does not concern it."""
+    check_gpus(gpus)
+    for name in PROCESS_VARIABLES:
+        os.environ.pop(name, None)
+    return PartialState().device
 
 
 def check_gpus(gpus: int) -> None:

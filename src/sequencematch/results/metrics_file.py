@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from sequencematch.errors import UserError
 from sequencematch.results.bleu import STATISTICS, corpus_bleu
+from sequencematch.settings.decoding_names import decoding_options
 from sequencematch.settings.families import FAMILIES
 from sequencematch.settings.losses import LOSSES
 from sequencematch.store.files import read_json, read_record, record_of
@@ -109,6 +110,8 @@ class _Metrics(_Part):
 
     @model_validator(mode="after")
     def _agrees(self):
+        for name in self.decodings:
+            decoding_options(name)
         counts = {decoding.n for decoding in self.decodings.values()}
         if len(counts) > 1:
             raise ValueError(f"the decodings are of different numbers of questions ({sorted(counts)})")

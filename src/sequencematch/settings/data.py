@@ -62,7 +62,7 @@ class Graphs(Dataset):
     """Generated path-star graphs: a start with several arms, one of which ends in the goal."""
 
     family: Literal["graphs"] = setting("graphs", "generated graphs and the arm that ends in the goal")
-    arms: Annotated[int, Field(ge=2)] = setting(2, "arms of a graph")
+    arms: Annotated[int, Field(ge=2, le=2**20)] = setting(2, "arms of a graph")
     arm_lengths: tuple[Count, Count] = setting((2, 4), "fewest and most nodes of an arm, the start not counted")
     labels: Annotated[int, Field(le=len(LABELS))] = setting(9, "different labels that nodes may have")
 
@@ -88,7 +88,7 @@ class Language(Dataset):
     """Tasks whose examples come from a corpus."""
 
     source: Name = setting("phrases", "name of the corpus, an entry of the configuration's sources")
-    vocabulary: Annotated[int, Field(ge=259)] = setting(
+    vocabulary: Annotated[int, Field(ge=259, le=2**24)] = setting(
         512, "tokens of the byte-level BPE made for it, 3 special ones and 256 bytes included (scratch)"
     )
 

@@ -1,11 +1,11 @@
 """Settings of the evaluation: how models are sampled, and what is measured of the samples."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
 from sequencematch.settings.decoding_names import decoding_options, writes_training_noise
-from sequencematch.settings.section import Count, Section, Size, setting
+from sequencematch.settings.section import Count, Natural, Section, Size, setting
 
 
 class Evaluation(Section):
@@ -27,7 +27,7 @@ class Evaluation(Section):
     corruptions: tuple[Literal["task", "random", "unigram", "model"], ...] = setting(
         ("random", "model"), "kinds of noise whose repair is measured"
     )
-    error_depths: tuple[Annotated[int, Field(ge=0)], ...] = setting(
+    error_depths: tuple[Natural, ...] = setting(
         (0, 1, 2, 4, 8),
         "tokens pushed after a wrong first token before decoding may take it back; none: not measured",
     )
@@ -37,7 +37,7 @@ class Evaluation(Section):
     error_kind: Literal["training", "model"] = setting(
         "training", "the wrong first tokens: of the training noise, or likely ones of the base model"
     )
-    shown: Annotated[int, Field(ge=0)] = setting(
+    shown: Natural = setting(
         5, "first examples shown in full, the last token of their prompt replaced by a random one (text)"
     )
     judge: str = setting(

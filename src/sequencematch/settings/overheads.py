@@ -25,7 +25,7 @@ class Overhead(Section):
     seen: Count = setting(8, "times each rollout is trained on; a generation serves G * seen / batch steps")
     eta: Rate = setting(0.2, "noise level of the data")
     pops: float = setting(0.1, "share of <bkspc> among the actions of a rollout", gt=0, lt=0.5)
-    vocabulary: Annotated[int, Field(ge=8)] = setting(1024, "tokens, 3 special ones included (scratch)")
+    vocabulary: Annotated[int, Field(ge=8, le=2**24)] = setting(1024, "tokens, 3 special ones included (scratch)")
     repeats: Count = setting(7, "gradient steps timed of each row, the rows in turn")
     sampling_repeats: Count = setting(3, "generations timed of each row")
     contexts: tuple[Count, ...] = setting((), "lengths over which a step's cost is followed, a quarter of them prompt")

@@ -1,13 +1,13 @@
 """Settings of training: the optimiser, the schedule, the objective and its rollouts."""
 
 import argparse
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
 from sequencematch.settings.losses import Settings
 from sequencematch.settings.options import add_settings, settings_from
-from sequencematch.settings.section import Count, Section, Size, setting
+from sequencematch.settings.section import Count, Natural, Section, Size, setting
 
 
 class Optimiser(Section):
@@ -18,7 +18,7 @@ class Optimiser(Section):
     learning_rate: float = setting(3e-3, "peak learning rate of AdamW", gt=0)
     weight_decay: float = setting(0.0, "AdamW's decoupled weight decay", ge=0)
     clip: float = setting(1.0, "largest gradient norm", gt=0)
-    warmup: Annotated[int, Field(ge=0)] = setting(100, "steps of linear warm-up")
+    warmup: Natural = setting(100, "steps of linear warm-up")
 
     @model_validator(mode="after")
     def _whole_micro_batches(self):
@@ -30,10 +30,10 @@ class Optimiser(Section):
 class Schedule(Section):
     """How many gradient steps each stage has, and what happens at which step."""
 
-    base_steps: Annotated[int, Field(ge=0)] = setting(1500, "steps of the base model all methods start from (scratch)")
-    pretrain_steps: Annotated[int, Field(ge=0)] = setting(0, "k: steps of BC alone before SequenceMatch")
+    base_steps: Natural = setting(1500, "steps of the base model all methods start from (scratch)")
+    pretrain_steps: Natural = setting(0, "k: steps of BC alone before SequenceMatch")
     steps: Count = setting(600, "steps of every method after the base model, k included")
-    decay_start: Annotated[int, Field(ge=0)] = setting(300, "step at which the cosine decay to 0 begins")
+    decay_start: Natural = setting(300, "step at which the cosine decay to 0 begins")
     beta_final: float = setting(0.2, "final weight of BC in beta L_BC + (1 - beta) L_SM", ge=0, le=1)
     beta_steps: Count = setting(150, "steps over which beta falls from 1 to its final value")
     bkspc_start: Literal["mean", "noise"] = setting(
@@ -100,7 +100,7 @@ class Rollouts(Section):
     )
     temperature: float = setting(1.0, "sampling temperature; 0 is greedy", ge=0, lt=1e6)
     top_p: float = setting(1.0, "nucleus mass; 1 is off", gt=0, le=1)
-    top_k: Annotated[int, Field(ge=0)] = setting(0, "most likely actions kept; 0 is off")
+    top_k: Natural = setting(0, "most likely actions kept; 0 is off")
     max_actions: Count = setting(24, "actions after which a rollout is cut off, backspaces included")
 
     @field_validator("temperature")
@@ -111,7 +111,7 @@ class Rollouts(Section):
         return value
 
     concurrent: bool = setting(False, "draw rollouts in a second process while training continues")
-    staleness: Annotated[int, Field(ge=0)] = setting(
+    staleness: Natural = setting(
         8, "most gradient steps by which the weights behind rollouts that enter the buffer are old (concurrent)"
     )
 

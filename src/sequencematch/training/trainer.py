@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.tracking import GeneralTracker
+from accelerate.utils import LoggerType
 from tqdm import tqdm
 
 from sequencematch import core
@@ -303,6 +304,9 @@ def tracked_accelerator(run: Run) -> Accelerator:
     precision = MIXED_PRECISION[run.precision]
     if run.tracker == "none":
         return Accelerator(mixed_precision=precision)
+    if isinstance(run.tracker, str) and run.tracker not in LoggerType.list():
+        known = ", ".join(["none", *LoggerType.list()])
+        raise UserError(f"tracker '{run.tracker}' (SEQUENCEMATCH_TRACKER) is unknown; known are: {known}")
     run.tracked.mkdir(parents=True, exist_ok=True)
     accelerator = Accelerator(mixed_precision=precision, log_with=run.tracker, project_dir=run.tracked)
     if not accelerator.log_with:
