@@ -43,7 +43,7 @@ def test_finished_results_are_present_and_sound(tree):
 def test_other_settings_make_results_outdated_not_damaged(tree):
     done, counts = verify(tree, [*reduced.SETTINGS, "objective={alpha: 0.5}"])
     assert done.returncode == 0
-    assert counts["damaged"] == 0 and counts["outdated"] == 1 + 3 + 1 + 3  # model, samples, scores, the table's files
+    assert counts["damaged"] == 0 and counts["outdated"] == 1 + 3 + 1 + 4  # model, samples, scores, the table's files
 
 
 @pytest.mark.slow
