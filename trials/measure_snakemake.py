@@ -22,7 +22,7 @@ def main() -> None:
         print(__doc__, end="")
         return
     start = time.time()
-    process = subprocess.Popen([sys.executable, "workflow/run.py", *sys.argv[1:]])
+    process = subprocess.Popen([sys.executable, "workflow/launcher/run.py", *sys.argv[1:]])
     own = seconds_of(process.pid)
     wall, status = time.time() - start, process.wait()
     jobs = benchmarked(Path("results"), start)
