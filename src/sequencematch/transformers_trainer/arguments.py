@@ -114,7 +114,7 @@ def check_arguments(args: SequenceMatchConfig, options: Mapping[str, Any]) -> No
     """
     given, defaults = {**vars(args), **options}, {f.name: f.default for f in fields(TrainingArguments)}
     for name, why in REFUSED.items():
-        if given.get(name) and given[name] != defaults.get(name):
+        if given.get(name) and given[name] not in ("no", defaults.get(name)):  # transformers 4.57 writes "no" itself
             raise UserError(f"SequenceMatchTrainer cannot heed {name} ({why}): leave it out")
     for section in (section for section in FIELDS if section is not Schedule):
         settings_of(args, section)
