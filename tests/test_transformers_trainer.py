@@ -158,6 +158,7 @@ def test_data_that_cannot_be_trained_on_are_refused(tmp_path, rows, sentence):
         ({"eta": -0.1}, "eta is -0.1, but must be"),
         ({"eta": 1.0}, "eta is 1.0, but must be"),
         ({"noise_draws": 0}, "noise_draws is 0"),
+        ({"deletions": 0}, "deletions is 0"),
         ({"beta_final": 2.0}, "beta_final is 2.0"),
         ({"beta_steps": 0}, "beta_steps is 0"),
         ({"bc_steps": -1}, "bc_steps is -1"),

@@ -6,8 +6,9 @@ itself:
 
 - ``scale``, ``task``, ``method``, ``eta``, ``seed``: the run. ``family``: the kind of task.
 - ``decodings``: name -> ``n`` (questions), ``pushes_per_sequence`` (tokens written for an answer, deleted ones
-  and answers not chosen included), ``pops_per_sequence``, ``wrong_pop_share`` (share of pops that removed
-  a wrong token; null without pops), ``cut_off_share`` (sequences stopped before their end), and by family:
+  and answers not chosen included), ``pops_per_sequence`` (tokens deleted), ``deletions_per_sequence`` (the actions
+  that deleted them; for a model that deletes several at once), ``wrong_pop_share`` (share of pops that removed a wrong
+  token; null without pops), ``cut_off_share`` (sequences stopped before their end), and by family:
 
   - arithmetic: ``accuracy``, ``correct`` (a character 0 or 1 per question, in the order of their numbers). A
     sequence that was cut off counts as wrong.
@@ -50,7 +51,8 @@ MEASURES = ("perplexity", "entropy", "repetition", "distinct")
 class Sample:
     """One decoded sequence: its final live text, whether it ended in ``<eos>``, and its backspaces.
 
-    pushes: tokens written for it, deleted ones and answers not chosen included.
+    pushes: tokens written for it, deleted ones and answers not chosen included. pops: tokens deleted; deletions: the
+    actions that deleted them.
     """
 
     decoding: str
@@ -60,6 +62,7 @@ class Sample:
     finished: bool
     pushes: int
     pops: int
+    deletions: int
     wrong_pops: int
 
     @property
@@ -109,14 +112,18 @@ def questions_digest(samples: Iterable[Sample]) -> str:
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
 
 
-def score_decoding(samples: list[Sample]) -> dict:
-    """The numbers of one decoding that every family of tasks has (see the module's description)."""
+def score_decoding(samples: list[Sample], several: bool = False) -> dict:
+    """The numbers of one decoding that every family of tasks has (see the module's description).
+
+    several: whether the model deletes several tokens at once.
+    """
     n = len(samples)
     pops = sum(sample.pops for sample in samples)
     return {
         "n": n,
         "pushes_per_sequence": sum(sample.pushes for sample in samples) / n,
         "pops_per_sequence": pops / n,
+        **({"deletions_per_sequence": sum(sample.deletions for sample in samples) / n} if several else {}),
         "wrong_pop_share": sum(sample.wrong_pops for sample in samples) / pops if pops else None,
         "cut_off_share": sum(not sample.finished for sample in samples) / n,
     }
@@ -293,13 +300,13 @@ def score(run: dict, samples: Path, repair: Path, model: Path, examples: Path, j
     _check_belong_together(samples, repair, judged, model, examples)
     decodings = read_samples(samples)
     language = read_facts(examples, "make it again").get("language")
-    scores = SCORES[FAMILIES[family].scores]
+    scores, several = SCORES[FAMILIES[family].scores], facts["settings"]["model"].get("deletions", 1) > 1
     by_decoding, of_run = read_judged(judged, decodings) if judged else ({}, {})
     return {
         **run,
         "family": family,
         "decodings": {
-            name: score_decoding(decoded) | scores(decoded, language) | by_decoding.get(name, {})
+            name: score_decoding(decoded, several) | scores(decoded, language) | by_decoding.get(name, {})
             for name, decoded in decodings.items()
         },
         **of_run,

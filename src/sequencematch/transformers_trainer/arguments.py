@@ -13,6 +13,7 @@ from transformers import TrainingArguments
 
 from sequencematch.errors import UserError
 from sequencematch.settings.explain import sentence
+from sequencematch.settings.model import Model
 from sequencematch.settings.noise import Noise
 from sequencematch.settings.options import SomeSection
 from sequencematch.settings.section import Rate, Section, setting
@@ -24,6 +25,10 @@ class SequenceMatchConfig(TrainingArguments):
     """The arguments of a ``SequenceMatchTrainer``: those of transformers, and those of the method (appendix E)."""
 
     eta: float = field(default=0.2, metadata={"help": "chance of a wrong token and its <bkspc> before each token"})
+    deletions: int = field(
+        default=1,
+        metadata={"help": "most tokens that one action deletes; above 1, as many wrong tokens in a row on average"},
+    )
     noise_draws: int = field(default=2, metadata={"help": "noisings of each example, used in turn by epochs"})
     bc_steps: int | None = field(
         default=None, metadata={"help": "gradient steps of behavioural cloning alone, at the start; a third of all"}
@@ -54,6 +59,7 @@ class Level(Section):
 # Settings of the pipeline, and the field of SequenceMatchConfig that gives each.
 FIELDS: dict[type[Section], dict[str, str]] = {
     Level: {"eta": "eta"},
+    Model: {"deletions": "deletions"},
     Noise: {"draws": "noise_draws"},
     Objective: {name: name for name in ("divergence", "alpha", "gamma")},
     Rollouts: {
@@ -71,6 +77,7 @@ FIELDS: dict[type[Section], dict[str, str]] = {
 }
 # The pipeline's names in its messages, and ours.
 OURS = {f"rollouts.{name}": ours for name, ours in FIELDS[Rollouts].items()} | {
+    "model.deletions": "deletions",
     "optimiser.batch": "per_device_train_batch_size * gradient_accumulation_steps",
     "pretrain_steps": "bc_steps",
     "steps": "max_steps",

@@ -9,15 +9,16 @@ from typing import Any
 from tokenizers import AddedToken
 
 from sequencematch.data.examples import Example
-from sequencematch.data.tokenizer import BKSPC, make_deterministic
+from sequencematch.data.tokenizer import BKSPC, deletion_name, make_deterministic
 from sequencematch.errors import UserError
 
 
-def with_bkspc(processing_class, bkspc: int):
-    """A copy of transformers' fast tokenizer in which ``<bkspc>`` is the token ``bkspc``; it pads on the left.
+def with_deletions(processing_class, ids: Sequence[int]):
+    """A copy of transformers' fast tokenizer with ``<bkspc>``, ``<bkspc_2>``, ... as these tokens; it pads on the left.
 
-    Raises UserError where that id cannot be given to ``<bkspc>``.
+    Raises UserError where these ids cannot be given to them.
     """
+    names = [deletion_name(k) for k in range(1, len(ids) + 1)]
     tokenizer = copy.deepcopy(processing_class)
     make_deterministic(tokenizer.backend_tokenizer)
     tokenizer.padding_side = "left"  # generation begins at the end of each prompt
@@ -25,11 +26,11 @@ def with_bkspc(processing_class, bkspc: int):
         tokenizer.pad_token = tokenizer.eos_token
     if BKSPC not in tokenizer.get_vocab():
         # Some networks have more rows than their tokenizer has tokens.
-        new = [*(f"<unused_{k}>" for k in range(len(tokenizer), bkspc)), BKSPC]
+        new = [*(f"<unused_{k}>" for k in range(len(tokenizer), ids[0])), *names]
         tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in new], special_tokens=True)
-    if tokenizer.get_vocab()[BKSPC] != bkspc:
+    if tokenizer.convert_tokens_to_ids(names) != list(ids):
         raise UserError(
-            f"the tokenizer has a token named {BKSPC}, or gaps between its ids, so that {BKSPC} cannot be token {bkspc}"
+            f"the tokenizer has a token named {BKSPC}, or gaps between its ids: {BKSPC} must be token {ids[0]}"
         )
     return tokenizer
 
@@ -38,7 +39,7 @@ def with_bkspc(processing_class, bkspc: int):
 class RowEncoder:
     """Encodes rows with ``prompt`` and ``completion``: two texts, or two lists of messages.
 
-    tokenizer: of transformers, as ``with_bkspc`` makes it; bos, eos, bkspc: its ids; ends: the tokens that end an
+    tokenizer: of transformers, as ``with_deletions`` makes it; bos, eos, bkspc: its ids; ends: the tokens that end an
     answer. A special token by which a chat template ends an answer is added to them: rollouts must end there too.
     """
 
@@ -109,7 +110,7 @@ class RowEncoder:
             ids = self.tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"]
         except Exception as error:  # of the tokenizer: a character that its vocabulary cannot express
             raise UserError(f"the tokenizer cannot encode {text[:80]!r} ({error})") from error
-        if self.bkspc in ids:
+        if max(ids, default=0) >= self.bkspc:
             raise UserError(f"it contains {BKSPC}, the name of the action that deletes: mistakes are put in by eta")
         return ids
 

@@ -18,7 +18,7 @@ from sequencematch.data.noise import noise_split, random_noise
 from sequencematch.data.tokenizer import tokenizer_of
 from sequencematch.errors import UserError
 from sequencematch.export.folder import write_network
-from sequencematch.model.build import adapt, new_policy, policy_of
+from sequencematch.model.build import adapt, check_deletions, new_policy, policy_of
 from sequencematch.model.policy import Policy, trained_tensors
 from sequencematch.model.processes import Processes
 from sequencematch.sampling.producer import InProcess
@@ -39,7 +39,7 @@ from sequencematch.transformers_trainer.arguments import (
     in_our_words,
     settings_of,
 )
-from sequencematch.transformers_trainer.rows import RowEncoder, with_bkspc
+from sequencematch.transformers_trainer.rows import RowEncoder, with_deletions
 
 STATE = "sequencematch.pt"  # in a checkpoint, beside the files of transformers
 
@@ -76,16 +76,14 @@ class SequenceMatchTrainer(Trainer):
         if isinstance(model, str) and processing_class is None:
             check_source("tokenizer", model)
             processing_class = AutoTokenizer.from_pretrained(model)
-        policy = as_policy(model, getattr(processing_class, "eos_token_id", None), args.seed)
-        if policy.deletions > 1:
-            raise UserError(
-                f"the policy deletes up to {policy.deletions} tokens at once, and save_model writes networks that "
-                "delete one: make it with one deletion, or train it by the pipeline (model.deletions)"
-            )
+        with in_our_words():
+            policy = as_policy(model, getattr(processing_class, "eos_token_id", None), args.seed, args.deletions)
         if peft_config is not None:
             adapt(policy.lm, peft_config)
         self.tokenizer_of_policy = None if processing_class is None else tokenizer_of(processing_class, policy)
-        self.saved_tokenizer = None if processing_class is None else with_bkspc(processing_class, policy.bkspc)
+        self.saved_tokenizer = (
+            None if processing_class is None else with_deletions(processing_class, policy.deletion_ids)
+        )
         self.policy = policy
         corpus = self._corpus(train_dataset, args.eta, args.noise_draws, args.seed)
         args = completed(args, len(corpus))
@@ -137,7 +135,8 @@ class SequenceMatchTrainer(Trainer):
         encoder = RowEncoder(self.saved_tokenizer, specials["bos"], specials["eos"], policy.bkspc, ends)
         examples = encoder.examples([] if dataset is None else dataset, policy.context)
         policy.lm.config.eos_token_id = sorted(ends) if len(ends) > 1 else min(ends)  # rollouts end as the data do
-        split = noise_split(examples, eta, draws, random_noise(tokenizer, examples), policy.bkspc, (seed, "noise"))
+        how = policy.bkspc, (seed, "noise"), policy.deletions, None, policy.deletions  # wrong tokens in a row; at once
+        split = noise_split(examples, eta, draws, random_noise(tokenizer, examples), *how)
         columns = zip(split["prompt"], split["actions"], split["imitated"], strict=True)
         trajectories = [Trajectory(prompt=p, actions=a, imitated=i) for p, a, i in columns]
         size = len(examples)
@@ -276,14 +275,16 @@ class Stream(Dataset):
         return self.corpus.example(item, epoch)
 
 
-def as_policy(model, eos: int | None, seed: int) -> Policy:
+def as_policy(model, eos: int | None, seed: int, deletions: int) -> Policy:
     """A policy with ``<bkspc>`` around a model: its name or folder, the network itself, or a policy already.
 
-    eos: the token that completions end in; rollouts end there too.
+    eos: the token that completions end in; rollouts end there too. deletions: the most tokens that one action deletes.
     """
     if isinstance(model, Policy):
+        check_deletions(model, deletions, "the policy")
         return model
     if isinstance(model, str | Path):
-        return new_policy(Model(source=str(model)), 0, {"eos": eos}, backspace=True, seed=seed)
+        settings = Model(source=str(model), deletions=deletions)
+        return new_policy(settings, 0, {"eos": eos}, backspace=True, seed=seed)
     torch.manual_seed(seed)
-    return policy_of(model, type(model).__name__, eos, backspace=True)
+    return policy_of(model, type(model).__name__, eos, backspace=True, deletions=deletions)
