@@ -277,7 +277,7 @@ def test_drafts_are_repaired(lm, numbers):
 
 def test_padding_is_no_draft(lm):
     options = {"takeback_ratio": 1e-9, "max_new_tokens": 3, "pad_token_id": 2}  # the end of a sequence, too
-    for draft in ([[3, 4, 5], [6, 2, 2], [2, 2, 8]], [[3, 4, 5], [6], [8]]):
+    for draft in ([[3, 4, 5], [6, 2, 2], [2, 2, 8]], [[3, 4, 5], [6], [8]], [[3, 4, 5], [6, -100, -1], [-1, 2, 8]]):
         torch.manual_seed(0)
         found = generate(model=lm, **batch(), **options, draft_ids=draft)[:, 7:].tolist()
         assert found[0] == [3, 4, 5] and found[1][0] == 6 and found[2][0] == 8
@@ -464,6 +464,8 @@ def test_position_embeddings_that_depend_on_the_length_are_refused():
         ({"takeback_ratio": 1.5}, "takeback_ratio is a share"),
         ({"takeback": -0.1}, "takeback is a share"),
         ({"takeback_ratio": 0.3, "draft_ids": [[3]]}, "as many rows of draft_ids"),
+        ({"takeback_ratio": 0.3, "draft_ids": [[3, DELETED, 4], [], []]}, "hold 20, which is no token"),
+        ({"bkspc_token_id": [18, 19], "draft_ids": [[3, 18], [], []]}, "hold 18, which is no token"),
         ({"takeback_ratio": 0.3, "attention_mask": torch.zeros(3, 7, dtype=torch.long)}, "no padding"),
     ],
 )

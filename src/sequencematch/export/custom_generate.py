@@ -30,22 +30,9 @@ from transformers.generation.streamers import BaseStreamer
 from transformers.utils import ModelOutput
 
 # Settings of a generation config that this loop does not support. It refuses them unless they are off.
-UNHEEDED = (
-    "num_beams",
-    "num_beam_groups",
-    "penalty_alpha",
-    "dola_layers",
-    "prompt_lookup_num_tokens",
-    "constraints",
-    "force_words_ids",
-    "guidance_scale",
-    "watermarking_config",
-    "token_healing",
-    "output_attentions",
-    "output_hidden_states",
-    "output_scores",
-    "output_logits",
-)
+UNHEEDED = ("num_beams", "num_beam_groups", "penalty_alpha", "dola_layers", "prompt_lookup_num_tokens", "constraints")
+UNHEEDED += ("force_words_ids", "guidance_scale", "watermarking_config", "token_healing")
+UNHEEDED += ("output_attentions", "output_hidden_states", "output_scores", "output_logits")
 # Arguments that change how fast ``generate`` is, or nothing here, but not what it returns.
 HARMLESS = ("token_type_ids", "trust_remote_code", "synced_gpus", "use_model_defaults")
 CACHES = (None, "dynamic", "dynamic_full", "static")
@@ -141,9 +128,9 @@ def generate(
     distribution that tokens are drawn from (``takeback_ratio`` as ``min_p`` does). Its use is the repair of tokens that
     the model did not choose.
 
-    draft_ids: such tokens, for each prompt its own (int64 [B, D], or lists; padding tokens at either end are left out).
-    They are written one by one instead of what the model draws. After a deletion the model draws one token, and then
-    the draft continues. The model continues where the draft ends.
+    draft_ids: such tokens, for each prompt its own (int64 [B, D], or lists; at either end, padding tokens and numbers
+    below 0 are left out). They are written one by one instead of what the model draws. After a deletion the model draws
+    one token, and then the draft continues. The model continues where the draft ends.
 
     Without a rule the model needs ``<bkspc>``. Its id is ``bkspc_token_id`` (here, or in the generation config or the
     model's config), or that of its name in ``tokenizer``. Several ids delete 1, 2, ... tokens. They never delete a
@@ -174,7 +161,6 @@ def generate(
     device = model.get_input_embeddings().weight.device
     prompt = prompt.to(device)
     model._prepare_special_tokens(config, attention_mask is not None, device=device)
-    drafts = _drafts(draft_ids, len(prompt), config.pad_token_id)
     if attention_mask is None:
         attention_mask = model._prepare_attention_mask_for_generation(prompt, config, {})
     texts = [row[live.bool()].tolist() for row, live in zip(prompt, attention_mask.to(device), strict=True)]
@@ -186,7 +172,8 @@ def generate(
     outputs = model.get_output_embeddings().weight.shape[0]
     learned = _learned(model, config, tokenizer, bkspc_token_id, outputs, needed=not rule)
     bkspc = learned or [outputs]
-    if hasattr(streamer, "bkspc"):
+    drafts = _drafts(draft_ids, len(prompt), config.pad_token_id, {*range(outputs)} - {*learned})
+    if streamer is not None and hasattr(streamer, "bkspc"):
         streamer.bkspc = bkspc
     rows = [_Row(text, draft[::-1]) for text, draft in zip(texts, drafts, strict=True) for _ in range(copies)]
     choose = _Choice(model, config, learned, bkspc_bias, rule, rows, limit, logits_processor, prefix_allowed_tokens_fn)
@@ -252,13 +239,16 @@ def _refuse_unfit(model) -> None:
         raise ValueError(f"{name} cannot be sampled with deletions: its layers do not take masks by position")
 
 
-def _drafts(given, rows: int, pad: int | None) -> list[list[int]]:
-    """A draft for each of so many prompts, without the padding around it."""
+def _drafts(given, rows: int, pad: int | None, tokens: set[int]) -> list[list[int]]:
+    """A draft of these ``tokens`` for each of so many prompts, without the padding around it."""
     drafts = [[]] * rows if given is None else [torch.as_tensor(draft).flatten().tolist() for draft in given]
     if len(drafts) != rows:
         raise ValueError(f"{rows} prompts need as many rows of draft_ids, not {len(drafts)}")
-    kept = [[place for place, token in enumerate(draft) if token != pad] or [-1] for draft in drafts]
-    return [draft[places[0] : places[-1] + 1] for draft, places in zip(drafts, kept, strict=True)]
+    kept = [[place for place, token in enumerate(draft) if token != pad and token >= 0] or [-1] for draft in drafts]
+    drafts = [draft[places[0] : places[-1] + 1] for draft, places in zip(drafts, kept, strict=True)]
+    if others := {token for draft in drafts for token in draft} - tokens:
+        raise ValueError(f"draft_ids hold {min(others)}, which is no token that the model writes")
+    return drafts
 
 
 # Largest error of a logit in standard deviations of all of them, as in training (model/fitness.py).

@@ -123,6 +123,9 @@ def check_arguments(args: SequenceMatchConfig, options: Mapping[str, Any]) -> No
     for name, why in REFUSED.items():
         if given.get(name) and given[name] not in ("no", defaults.get(name)):  # transformers 4.57 writes "no" itself
             raise UserError(f"SequenceMatchTrainer cannot heed {name} ({why}): leave it out")
+    best = args.metric_for_best_model
+    if best and not best.endswith("loss"):
+        raise UserError(f"metric_for_best_model is '{best}', but evaluation measures the loss alone: set it to 'loss'")
     for section in (section for section in FIELDS if section is not Schedule):
         settings_of(args, section)
 

@@ -78,7 +78,9 @@ class RowEncoder:
         prompt, completion = row["prompt"], row["completion"]
         if isinstance(prompt, str) and isinstance(completion, str):
             yield self._example(self._ids(prompt, add_special_tokens=True), self._ids(completion))
-        elif all(isinstance(value, list) and value for value in (prompt, completion)):
+        elif all(isinstance(value, list) and value for value in (prompt, completion)) and all(
+            isinstance(message, Mapping) for message in (*prompt, *completion)
+        ):
             yield from self._turns(row, [*prompt, *completion], len(prompt))
         else:
             raise UserError("prompt and completion must be two texts or two lists of messages")
@@ -90,19 +92,20 @@ class RowEncoder:
         for turn in turns:
             asked = self._rendered(row, messages[:turn], add_generation_prompt=True)
             whole = self._rendered(row, messages[: turn + 1])
-            if whole[: len(asked)] != asked:
+            if not whole.startswith(asked):
                 raise UserError("the chat template changes the prompt when an answer follows")
-            yield self._example(asked, whole[len(asked) :])
+            prompt, ids = self._ids(asked), self._ids(whole)
+            # A token that reaches over the prompt's end is no token that an answer to the prompt could begin with.
+            whole_tokens = ids[: len(prompt)] == prompt
+            yield self._example(prompt, ids[len(prompt) :] if whole_tokens else self._ids(whole[len(asked) :]))
 
-    def _rendered(self, row: Mapping, messages: Sequence[Mapping], **options) -> list[int]:
-        tools = row.get("tools")
-        options |= {"tools": json.loads(tools) if isinstance(tools, str) else tools}
-        options |= row.get("chat_template_kwargs") or {}
+    def _rendered(self, row: Mapping, messages: Sequence[Mapping], **options) -> str:
         try:
-            text = self.tokenizer.apply_chat_template(messages, tokenize=False, **options)
+            tools, more = (_read(row.get(name)) for name in ("tools", "chat_template_kwargs"))
+            options |= {"tools": tools, **(more or {})}
+            return self.tokenizer.apply_chat_template(messages, tokenize=False, **options)
         except Exception as error:  # a template may raise anything
             raise UserError(f"the tokenizer's chat template does not take its messages ({error})") from error
-        return self._ids(text)
 
     def _ids(self, text: str, add_special_tokens: bool = False) -> list[int]:
         """Special tokens in a text, which a chat template has rendered, are these tokens."""
@@ -138,3 +141,8 @@ class RowEncoder:
 
     def _decoded(self, ids: Sequence[int]) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=True)
+
+
+def _read(column: Any) -> Any:
+    """What a column holds, which may be stored as JSON: a table has one type for each."""
+    return json.loads(column) if isinstance(column, str) else column

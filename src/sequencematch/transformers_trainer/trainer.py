@@ -4,6 +4,7 @@ The noise, the replay buffer, the loss and the order of the examples are those o
 optimiser, its schedule, callbacks, logging, checkpoints and trackers are those of ``transformers.Trainer``.
 """
 
+import hashlib
 from collections import defaultdict
 from itertools import islice
 from pathlib import Path
@@ -121,9 +122,10 @@ class SequenceMatchTrainer(Trainer):
         """The trajectories of a dataset without noise, for evaluation; a name, None and trajectories as they are."""
         if dataset is None or isinstance(dataset, str):
             return dataset
-        if not isinstance(dataset, Corpus) and isinstance(next(iter(dataset), None), Trajectory):
-            return dataset
-        return self._corpus(dataset, eta=0, draws=1, seed=0).draws[0]
+        rows = dataset if isinstance(dataset, Corpus) else list(dataset)
+        if isinstance(rows, list) and rows and isinstance(rows[0], Trajectory):
+            return rows
+        return self._corpus(rows, eta=0, draws=1, seed=0).draws[0]
 
     def _corpus(self, dataset, eta: float, draws: int, seed: int) -> Corpus:
         if isinstance(dataset, Corpus):
@@ -229,15 +231,22 @@ class SequenceMatchTrainer(Trainer):
         state = torch.load(file, map_location="cpu", weights_only=True)
         if state["data"] != self._data():
             raise UserError(f"the checkpoint '{resume_from_checkpoint}' is of a run on other data or settings of noise")
+        shapes = [{name: t.shape for name, t in ts.items()} for ts in (state["policy"], trained_tensors(self.policy))]
+        if shapes[0] != shapes[1]:
+            raise UserError(f"the checkpoint '{resume_from_checkpoint}' is of another model, or of other adapters")
         self.policy.load_state_dict(state["policy"], strict=False)
         self.rollouts.load_state_dict(state["rollouts"])
 
     def _load_best_model(self):
         self._load_from_checkpoint(self.state.best_model_checkpoint)
 
-    def _data(self) -> list[float]:
-        """Numbers by which other data would be noticed: those of the replay buffer name examples by their places."""
-        return [len(self.rollouts.corpus), self.length, self.cloned]
+    def _data(self) -> str:
+        """A digest by which other data, or another order, is noticed: the replay buffer names examples by place."""
+        rows = ([list(t.prompt), list(t.actions)] for draw in self.rollouts.corpus.draws for t in draw)
+        digest = hashlib.sha256(repr([*self.train_dataset.order.slice(0, 64)]).encode())
+        for row in rows:
+            digest.update(repr(row).encode())
+        return digest.hexdigest()
 
     def save_model(self, output_dir=None, _internal_call=False):
         """Write a folder that transformers loads, and that deletes under ``generate(custom_generate=folder)``."""
