@@ -125,6 +125,7 @@ def test_hand_computed_numbers(run):
     assert metrics["decodings"]["sampled"] == {
         "accuracy": 0.5,
         "n": 4,
+        "answers": 1,
         "correct": "1001",
         "pushes_per_sequence": 3.0,
         "pops_per_sequence": 1.0,
