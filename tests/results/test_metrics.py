@@ -227,9 +227,9 @@ def test_questions_digest_tells_questions_apart(run):
     ("changes", "said"),
     [
         ({"samples": [*SAMPLES[:2], '{"decoding": "sam']}, "line 3 of"),
-        ({"samples": [{"decoding": "sampled", "example": 0}]}, "'text' is missing"),
+        ({"samples": [{"decoding": "sampled", "example": 0, "answer": 0}]}, "'text' is missing"),
         ({"samples": [SAMPLES[0] | {"finished": "false"}]}, "not of type bool"),
-        ({"samples": [*SAMPLES, SAMPLES[0]]}, "repeats question 2 of decoding 'sampled'"),
+        ({"samples": [*SAMPLES, SAMPLES[0]]}, "repeats answer 0 to question 2 of decoding 'sampled'"),
         ({"samples": SAMPLES[:-1]}, "different questions"),
         ({"samples": []}, "holds no samples"),
         ({"repair": REPAIR | {"corruptions": {"model": RATES | {"clean": [0.1]}}}}, "'example_clean' of 'model' must"),
