@@ -11,7 +11,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from sequencematch.errors import UserError
 from sequencematch.model.build import load_policy
-from sequencematch.training.trainer import Stage, tracked_accelerator, train
+from sequencematch.training.schedule import Stage
+from sequencematch.training.trainer import tracked_accelerator, train
 
 
 class Notebook(GeneralTracker):
