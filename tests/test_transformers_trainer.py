@@ -20,7 +20,8 @@ from sequencematch.model.policy import trained_tensors
 from sequencematch.settings.training import Optimiser
 from sequencematch.training.batches import load_corpora
 from sequencematch.training.bkspc_start import start_bkspc
-from sequencematch.training.trainer import Stage, new_optimiser
+from sequencematch.training.schedule import Stage
+from sequencematch.training.trainer import new_optimiser
 
 FENCE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 

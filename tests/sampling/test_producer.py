@@ -20,7 +20,8 @@ from sequencematch.model.build import load_policy
 from sequencematch.model.policy import trained_tensors
 from sequencematch.settings.training import Rollouts
 from sequencematch.training.replay import ReplayBuffer
-from sequencematch.training.trainer import Stage, Trainer
+from sequencematch.training.schedule import Stage
+from sequencematch.training.trainer import Trainer
 
 pytestmark = pytest.mark.slow  # every process imports torch and transformers
 

@@ -23,7 +23,8 @@ from sequencematch.settings.losses import LOSSES
 from sequencematch.settings.training import Optimiser, Rollouts, Schedule
 from sequencematch.training import losses
 from sequencematch.training.losses import score_rows
-from sequencematch.training.trainer import Stage, train
+from sequencematch.training.schedule import Stage
+from sequencematch.training.trainer import train
 
 WEIGHTS = ("lm.safetensors", "actions.safetensors", "metrics.csv")
 
