@@ -12,7 +12,7 @@ from sequencematch.errors import UserError
 from sequencematch.settings.data import Arithmetic, Source, Text, Translation
 from sequencematch.settings.overheads import Overhead
 from sequencematch.settings.training import Objective
-from sequencematch.training.trainer import Stage
+from sequencematch.training.schedule import Stage
 
 
 @pytest.mark.parametrize("overlay", [None, *sorted(SCALES.glob("*.yaml"))], ids=str)
