@@ -144,8 +144,8 @@ def test_null_removes_a_key():
             {"evaluation": {"decodings": ["sampled", "top_k=3"]}},
             "evaluation.decodings: 'top_k=3' is no decoding; known are: sampled, greedy, bkspc_masked, memory, "
             "temperature=X, top_p=X, min_p=X, rejection=X, bkspc_bias=X, surprise=X, takeback=X, takeback_ratio=X, "
-            "takeback_any_ratio=X, perturbed=X, perturbed_task=X, perturbed_random=X, perturbed_model=X, best_of=X, "
-            "majority=X; several are joined by '+'",
+            "takeback_any_ratio=X, lookahead=X, perturbed=X, perturbed_task=X, perturbed_random=X, perturbed_model=X, "
+            "best_of=X, majority=X; several are joined by '+'",
         ),
         (
             {"tasks": {"text": {"evaluation": {"corruptions": ["task"]}}}},
