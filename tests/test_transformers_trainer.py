@@ -28,8 +28,8 @@ FENCE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("micro", [8, 4])
-def test_losses_are_those_of_the_pipeline(inputs, micro, tmp_path):
-    with (inputs / "sm/metrics.csv").open() as file:
+def test_losses_are_those_of_the_pipeline(inputs, finetuned, micro, tmp_path):
+    with (finetuned("sm") / "metrics.csv").open() as file:
         expected = {int(row["step"]): float(row["loss"]) for row in csv.DictReader(file)}
     tokenizer = load_tokenizer(inputs / "tokenizer")
     corpora = load_corpora(inputs / "noised-0.2", tokenizer.special_ids["eos"])
