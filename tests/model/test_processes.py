@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from support.experiment import SOURCE, command, finetune_options, launched, make_inputs, run
+from support.experiment import SOURCE, command, finetune_options, launched, run
 
 from sequencematch.model.processes import lone_device
 from sequencematch.script import processes
@@ -26,13 +26,6 @@ torch.optim.AdamW.step = killing
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("experiment")
-    make_inputs(root)
-    return root
 
 
 def rows(model: Path) -> list[dict]:
@@ -83,7 +76,7 @@ def test_two_processes_do_what_one_does_and_take_up_what_one_left(inputs, tmp_pa
     ("change", "sentence"),
     [
         ({"learning_rate": 1e30}, "error: training diverged at step"),
-        ({"batch": 1, "micro_batch": 1}, "error: optimiser.batch (1) is below the number of processes (2)"),
+        ({"batch": 1, "micro_batch": 1}, "error: optimiser.batch (1) holds 1 rows of mle, fewer than processes (2)"),
         ({"initial": "nowhere"}, "error: no trained policy in 'nowhere'"),
         ({"concurrent": True}, "error: rollouts.concurrent needs training by one process, not by 2"),
     ],

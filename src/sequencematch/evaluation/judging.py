@@ -9,7 +9,8 @@ continuation of the same prompt has:
   last hidden states averaged over its tokens. (Features of the last token alone say nearly nothing and saturate.)
 - entropy of the n-grams of all continuations together, in nats; repetition, the share of 4-grams that occurred before
   in the same continuation; distinct, the share of different ones among all 3-grams.
-- held-out NLL: the run's own policy, on the real continuations, ``<bkspc>`` left out of its softmax.
+- held-out NLL: the run's own policy, on the real continuations, with ``<bkspc>`` in its softmax, as it is sampled; and
+  given that it does not delete, without.
 """
 
 import math
@@ -72,7 +73,7 @@ def trained_judge(folder: Path, run: Path) -> Judge:
     facts = read_facts(folder, "make the model again", "seed", "stage.loss")
     of_run = read_facts(run, "make the model again", "seed")
     seed, own, loss = facts["seed"], of_run["seed"], facts["stage"]["loss"].upper()
-    whose = "the run's own seed, for want of another" if seed == own else f"not the run's own, {own}"
+    whose = "the run's own, the only seed" if seed == own else f"not the run's own, {own}"
     description = f"the {loss} model of seed {seed} ({whose}) on the same data"
     return Judge(str(folder), description, policy, lambda prompt, continuation: (prompt, continuation))
 
@@ -148,12 +149,12 @@ def read(
         )
     nll, features = [], []
     for start in range(0, len(rows), batch):
-        inputs, (trajectories,) = core.state_tree(rows[start : start + batch], policy.bkspc)
+        inputs, (states,) = core.state_tree(rows[start : start + batch], policy.bkspc)
         hidden = policy.encode(inputs.to(policy.device))
         # One text at a time, because the logits of all would fill the memory.
-        for (row,), states, found in zip(rows[start : start + batch], trajectories.state, hidden, strict=True):
+        for (row,), nodes, found in zip(rows[start : start + batch], states.state, hidden, strict=True):
             n = len(row.actions)
-            kept = found[states[: n + 1]]
+            kept = found[nodes[: n + 1]]
             logits = policy.logits(kept[:n], len(row.prompt) - 1 + torch.arange(n, device=kept.device))
             ruled_out = too_many(torch.arange(n, device=kept.device), policy.deletions)
             logits[:, policy.bkspc :].masked_fill_(ruled_out, -torch.inf)

@@ -4,10 +4,20 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from sequencematch.results.estimates import LEVEL, Effect
-from sequencematch.results.measure_map import differences, significant_under
+from sequencematch.results.measure import differences
 from sequencematch.results.pages import Page
-from sequencematch.results.words import INTERVAL, Grid, decoding_label, enumerated, number, plain, signed_bold, span
-from sequencematch.settings.map import COLUMNS, MINUS, PLAIN, Map, Reading
+from sequencematch.results.words import (
+    INTERVAL,
+    Grid,
+    decoding_label,
+    enumerated,
+    number,
+    plain,
+    signed,
+    signed_bold,
+    span,
+)
+from sequencematch.settings.map import COLUMNS, DEFAULT, MINUS, Map, Reading
 
 # How a difference comes out: significant after the correction, by its own interval only, or not.
 OUTCOMES = ("better", "better, uncorrected", "not significant", "worse, uncorrected", "worse")
@@ -56,12 +66,11 @@ def _caption(described: Map, effects: Sequence[Effect], seeds: Sequence[int]) ->
 
 
 def _corrections(effects: Sequence[Effect]) -> str:
-    """How many comparisons are significant by each correction."""
-    (ours, count), *others = significant_under(effects).items()
-    rest = " and ".join(f"{number} by that of {name}" for name, number in others)
+    """How many comparisons are significant."""
+    compared = differences(effects)
     return (
-        f"{len(differences(effects))} paired comparisons were made. {count} of them are significant at a false "
-        f"discovery rate of {LEVEL:.0%} by the correction of {ours}, which this page uses; {rest}."
+        f"{len(compared)} paired comparisons were made. {sum(effect.found.significant for effect in compared)} of them "
+        f"are significant at a false discovery rate of {LEVEL:.0%} (Benjamini and Hochberg)."
     )
 
 
@@ -93,7 +102,7 @@ def all_differences(described: Map, effects: Sequence[Effect]) -> Grid:
 
     Where several readings of a cell share a column, each but the first has a line of its own.
     """
-    compared = [effect for effect in effects if effect.found.against and not effect.quantity.endswith(PLAIN)]
+    compared = [effect for effect in effects if effect.found.against and not effect.quantity.endswith(DEFAULT)]
     quantities = list(dict.fromkeys(effect.quantity for effect in compared))
     columns = [(column, quantity) for column in COLUMNS for quantity in quantities]
     first: dict[tuple[str, str, str], str] = {}
@@ -115,7 +124,7 @@ def _grid(described: Map, here: Sequence[Effect]) -> Grid:
     by_place = {(e.at, e.reading, e.quantity): e for e in here}
     roles = list(described.methods)
     named = dict.fromkeys(e.quantity for e in here if e.found.against)
-    quantities = sorted(named, key=lambda quantity: quantity.endswith(PLAIN))
+    quantities = sorted(named, key=lambda quantity: quantity.endswith(DEFAULT))
     rows = []
     for at, reading in dict.fromkeys((e.at, e.reading) for e in here):
         scores = [effect for role in roles if (effect := by_place.get((at, reading, role)))]
@@ -129,16 +138,18 @@ def _grid(described: Map, here: Sequence[Effect]) -> Grid:
 
 
 def sentences(here: Sequence[Effect]) -> Iterator[str]:
-    """'SM vs. MLE, sampled: significantly better at a; b; worse at c; not significant at d', for each reading."""
+    """'SM vs. MLE, sampled: significantly better at a (+1.2) and b (+2.0); not significant at c', for each reading."""
     for quantity, reading in dict.fromkeys((e.quantity, e.reading) for e in here if e.found.against):
         chosen = [e for e in here if (e.quantity, e.reading) == (quantity, reading)]
         places: dict[str, list[str]] = {}
         for effect in chosen:
             outcome = outcome_of(effect)
             said = f"significantly {outcome}" if outcome in ("better", "worse") else "not significant"
-            places.setdefault(said, []).append(effect.at)
+            size = f" ({signed(effect.found)})" if effect.found.significant else ""
+            places.setdefault(said, []).append(effect.at + size)
         if len(places) == 1 and len(chosen) > 1:
-            text = f"{next(iter(places))} in every cell"
+            sizes = sorted(chosen, key=lambda effect: effect.found.mean)
+            text = f"{next(iter(places))} in every cell ({signed(sizes[0].found)} to {signed(sizes[-1].found)})"
         else:
             text = "; ".join(f"{said} at {enumerated(ats)}" for said, ats in places.items())
         yield f"{quantity_label(quantity)}, {decoding_label(reading)}: {text}"
@@ -151,4 +162,4 @@ def role_label(role: str) -> str:
 def quantity_label(quantity: str) -> str:
     """'SM vs. MLE' for 'sm_minus_mle', 'SM vs. default' for a difference to the default cell."""
     first, second = quantity.split(MINUS)
-    return f"{role_label(first)} vs. {'default' if second == PLAIN else role_label(second)}"
+    return f"{role_label(first)} vs. {'default' if second == DEFAULT else role_label(second)}"

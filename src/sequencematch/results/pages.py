@@ -12,15 +12,16 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from sequencematch.results.comparison import Comparison
 from sequencematch.results.estimates import REFERENCE, Estimate, Table
 from sequencematch.results.html import render
 from sequencematch.results.measure import baselines, text_measures
 from sequencematch.results.quantities import BY_SEED, describe, key
+from sequencematch.results.runs import Comparison
 from sequencematch.results.showcase import Shown, answered, read_shown, shown_html, shown_text
 from sequencematch.results.variants import Variant
 from sequencematch.results.words import (
     INTERVAL,
+    SIGNIFICANT,
     Grid,
     capital,
     caption,
@@ -85,7 +86,8 @@ class Page:
             return f"typed-{len(shown) - 1}"
 
         template = MARKDOWN.get_template(self.template)
-        content = {"title": self.title, "interval": INTERVAL, "capital": capital, "typed": typed, **self.content}
+        content = {"title": self.title, "interval": INTERVAL, "significant": SIGNIFICANT, **self.content}
+        content |= {"capital": capital, "typed": typed}
         draw = template.blocks[block] if block else template.root_render_func
         text = "".join(draw(template.new_context(content)))
         return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n", shown
