@@ -5,6 +5,7 @@ With the oldest versions of the extras too, the workflow has a plan.
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -44,6 +45,7 @@ LIBRARY = {"data", "export", "model", "sampling", "settings", "store", "training
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
+    shutil.rmtree(ROOT / "build/lib", ignore_errors=True)  # setuptools packs what an earlier build left there
     pip(sys.executable, "wheel", "--no-deps", "--wheel-dir", folder, ROOT)
     return next(folder.glob("*.whl"))
 

@@ -192,6 +192,7 @@ SETTINGS = [
     ("rollouts", "max_actions: 17", {"finetune": 3}, MATHS),
     ("rollouts", "concurrent: true; staleness: 7", {"finetune": 4}),
     ("evaluation", "split: validation; batch: 7", {"sample": 7, "judge": 1}),
+    ("evaluation", "answers: 3", {"sample": 6}, MATHS | TEXTS),
     ("evaluation", "max_actions: 25", {"sample": 5}, MATHS),
     ("evaluation", "decodings: [greedy, perturbed=0.2]", {"sample": 6}, MATHS | PAIRS),
     ("evaluation", "corruptions: [random]", {"sample": 5}, MATHS),
