@@ -17,7 +17,7 @@ from sequencematch.results.map_figures import plot_axis, plot_cost, plot_summary
 from sequencematch.results.masks import plot_masks
 from sequencematch.results.measured import Measured, Value
 from sequencematch.results.motivating_example import plot_motivating_example
-from sequencematch.results.rollout_figure import Typed, plot_typed
+from sequencematch.results.rollout_figure import plot_dead_end, plot_typed
 from sequencematch.results.series import RULE, colours_of, dashes_of
 from sequencematch.results.theme import DPI
 from sequencematch.results.variants import Variant
@@ -128,8 +128,9 @@ KINDS = {
         {v: (9, [Removal(k, True) for k in range(30)]) for v in VARIANTS}, path, known=True
     ),
     "masks": lambda path: plot_masks(traced(), path),
-    "typed": lambda path: plot_typed(
-        Typed(LONG, [*"-468", "<bkspc>", "<bkspc>", *"5 m", "<eos>"], [0.5] * 10), LONG, path
+    "typed": lambda path: plot_typed(LONG, [*"-468", "<bkspc>", "<bkspc>", *"5 m", "<eos>"], LONG, path),
+    "dead end": lambda path: plot_dead_end(
+        "5:52|43|51|2G|3X|14|79|98|8G=", [*"143", *["<bkspc>"] * 3, "2", "<eos>"], LONG, path
     ),
     "one panel": lambda path: plot_dots([Panel("p", "x", [Dot("a", "A", 1, 0, 2, "#0072b2")])], LONG, LONG, path),
 }

@@ -78,11 +78,11 @@ def render_page(sources: Sources) -> str:
 def _answer(tables: Sequence[Table]) -> dict:
     """The first screen: what the intervals support, and the forest plot."""
     results = results_of(tables, tables[0].scale)
-    panels = forest_panels(results) if results.tables else []
+    panels = forest_panels(results)
     return {
         "bullets": [Markup(re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)) for text in answers(results)],
         "figure": _panels(panels, "forest"),
-        "note": forest_note(results, panels) if panels else "",
+        "note": forest_note(results) if panels else "",
     }
 
 
