@@ -19,6 +19,7 @@ from sequencematch.results.forest import (
     of_rule,
     to_mle,
 )
+from sequencematch.results.pooled import over_tasks, pooled_sentences
 from sequencematch.results.quantities import key
 from sequencematch.results.variants import Variant
 from sequencematch.results.words import (
@@ -110,7 +111,7 @@ def _where(gains: Sequence[Gain], losing: bool = False) -> str:
 
 
 def _sm_and_bc(results: Mapping[str, Table]) -> list[str]:
-    """In how many comparisons SM differs from BC significantly, without a rule, with which every method deletes."""
+    """In how many comparisons SM differs from BC significantly, without a rule (with one, all delete); and pooled."""
     pairs = [
         cell
         for table in results.values()
@@ -119,8 +120,10 @@ def _sm_and_bc(results: Mapping[str, Table]) -> list[str]:
         if without_rule(cell.decoding) == cell.decoding
     ]
     better, worse = sides(pairs)
-    counts = f"better in {len(better)}, worse in {len(worse)} of {len(pairs)} comparisons"
-    return [f"**SequenceMatch vs. behavioural cloning:** significantly {counts}."] if pairs else []
+    counts = f"significantly better in {len(better)}, worse in {len(worse)} of {len(pairs)} comparisons."
+    lines = [line for line in over_tasks(results.values()) if line.against and line.against.method == "bc"]
+    said = " ".join(["**SequenceMatch vs. behavioural cloning:**", counts, *pooled_sentences(lines)])
+    return [said] if pairs else []
 
 
 def differences(results: Mapping[str, Table], methods: Collection[str]) -> Grid:
