@@ -21,6 +21,7 @@ from sequencematch.config.experiment import DEFAULT_SCALE, Config
 from sequencematch.config.load import load_config, scale_overlay
 from sequencematch.errors import UserError
 from sequencematch.results.forest import kept_results, plot_forest
+from sequencematch.results.pooled import over_tasks
 from sequencematch.results.quoted import quote_map
 from sequencematch.results.readme import GRAPHS, OVERHEADS, blocks
 from sequencematch.store import provenance
@@ -40,7 +41,8 @@ def main() -> None:
         raise UserError(f"'{results}' holds no finished tables and no map: run make SCALE={scale} first")
     for name, text in blocks(reference.parent, DEFAULT_SCALE).items():
         write_block(name, text)
-    plot_forest(kept_results(reference.parent, DEFAULT_SCALE), reference.parent / "forest.png")
+    everything = kept_results(reference.parent, DEFAULT_SCALE)
+    plot_forest(everything, over_tasks(everything.values()), reference.parent / "forest.png")
     if scale == DEFAULT_SCALE and (results / EXAMPLE).is_dir():
         keep_example(results / EXAMPLE, results / "mul/data")
     if scale == GRAPHS:

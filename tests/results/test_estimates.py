@@ -48,7 +48,7 @@ def test_no_page_that_we_wrote_is_read():
     """What the README shows is made from CSV files. No module of results/ names a page, but to link to it."""
     opened, looking = [], True
     sys.addaudithook(lambda event, given: opened.append(str(given[0])) if event == "open" and looking else None)
-    assert all(blocks(KEPT, "default").values()) and forest_panels(kept_results(KEPT, "default"))
+    assert all(blocks(KEPT, "default").values()) and forest_panels(kept_results(KEPT, "default"), [])
     looking = False
     assert any(file.endswith(".csv") for file in opened)
     assert not [file for file in opened if file.endswith((".md", ".html"))]

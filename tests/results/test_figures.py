@@ -115,7 +115,7 @@ KINDS = {
     "scores": lambda path: plot_scores(a_table(), LONG, path),
     "texts": lambda path: plot_texts(a_table(metric="mauve"), LONG, path),
     "forest": lambda path: plot_forest(
-        results_of([a_table(), a_table("a_task_with_a_rather_long_name")], "default"), path
+        results_of([a_table(), a_table("a_task_with_a_rather_long_name")], "default"), [], path
     ),
     "axis": lambda path: plot_axis(a_map()[0], "an_axis", a_map()[1], 3, path),
     "summary": lambda path: plot_summary(*a_map(), 3, path),

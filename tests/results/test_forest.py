@@ -8,6 +8,7 @@ from support.score_tables import MUL, SM, a_table, estimate
 
 from sequencematch.results.estimates import Table, scores_csv
 from sequencematch.results.forest import (
+    POOLED,
     RULED,
     forest_note,
     forest_panels,
@@ -24,7 +25,7 @@ def dots(panels):
 
 def test_dots_are_points_at_the_highest_noise_level():
     bleu = a_table("translation", {(SM, "greedy", "mle"): (-3.0, 1.0)}, "bleu", "multi30k")
-    found = dots(forest_panels(results_of([MUL, bleu], "default")))
+    found = dots(forest_panels(results_of([MUL, bleu], "default"), []))
     assert found["sampled", "mul", "SM"] == pytest.approx((-15, -20, -10))
     assert found["sampled", "mul", RULED] == pytest.approx((10, 9, 11))
     assert found["greedy", "translation (multi30k)", "SM"] == pytest.approx((-1, -3, 1))
@@ -43,11 +44,17 @@ def test_dagger_is_drawn_where_a_table_has_it():
         estimate(dagger, "sampled", "accuracy", 0.1, 0.0, 0.05, 0.15, ("mle", "sampled")),
     ]
     results = results_of([replace(MUL, cells=[*MUL.cells, *more]), replace(MUL, task="sums")], "default")
-    found = dots(forest_panels(results))
+    found = dots(forest_panels(results, []))
     assert found["sampled", "mul", "DAgger"] == pytest.approx((10, 5, 15))
     assert not any(row == "sums" and series == "DAgger" for _, row, series in found)
-    colours = {dot.series: dot.colour for panel in forest_panels(results) for dot in panel.dots}
+    colours = {dot.series: dot.colour for panel in forest_panels(results, []) for dot in panel.dots}
     assert len(set(colours.values())) == len(colours) >= 4
+
+
+def test_the_pooled_difference_is_a_row_of_its_own():
+    line = replace(estimate(SM, "perturbed", "points", 12.0, 0.0, 10.0, 14.0, ("mle", "perturbed")), n=2)
+    results = results_of([a_table("mul", {(SM, "perturbed=0.1", "mle"): (0.1, 0.2)})], "default")
+    assert dots(forest_panels(results, [line]))["perturbed at 0.1", POOLED, "SM"] == (12, 10, 14)
 
 
 def test_the_caption_has_the_sizes():
@@ -61,7 +68,7 @@ def test_the_kept_folder_is_read_without_what_is_unfair(tmp_path):
         (tmp_path / folder / "t.csv").write_text(scores_csv(a_table(task, {}, scale=scale, rule=0.1)))
     results = kept_results(tmp_path, "default")
     assert list(results) == ["mul", "graphs arm"]
-    plot_forest(results, tmp_path / "forest.png")
+    plot_forest(results, [], tmp_path / "forest.png")
     assert (tmp_path / "forest.png").read_bytes().startswith(b"\x89PNG")
 
 

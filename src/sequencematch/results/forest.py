@@ -1,7 +1,7 @@
 """Does SequenceMatch help? Paired differences to MLE on every task, as one forest plot."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sequencematch.results.estimates import Estimate, Table, read_table
@@ -17,6 +17,7 @@ MAP, RULED = "map", "MLE with the takeback rule"
 # Not fair to SM: of 6,000 examples it saw the few hundred whose prompts were drawn for rollouts.
 UNFAIR = ("pretrained",)
 RATIO = "takeback_ratio="
+POOLED = "all tasks"
 AXIS = "difference to MLE, points"
 NOTE = "Accuracy in %, or BLEU. Dots: mean; bars: 95% interval; methods with <bkspc> at {etas}; {sizes}."
 COLUMNS = ("sampled", "greedy", "perturbed")
@@ -75,17 +76,23 @@ def of_rule(table: Table, decoding: str) -> Estimate | None:
 # ---- the plot ---------------------------------------------------------------------------------------
 
 
-def plot_forest(results: Mapping[str, Table], path: Path) -> None:
+def plot_forest(results: Mapping[str, Table], lines: Sequence[Estimate], path: Path) -> None:
     """The forest plot as a PNG."""
-    plot_dots(forest_panels(results), "Does SequenceMatch help? Paired differences to MLE", forest_note(results), path)
+    heading = "Does SequenceMatch help? Paired differences to MLE"
+    plot_dots(forest_panels(results, lines), heading, forest_note(results), path)
 
 
-def forest_panels(results: Mapping[str, Table]) -> list[Panel]:
-    """Sampled, greedy and perturbed; a row for each task."""
+def forest_panels(results: Mapping[str, Table], lines: Sequence[Estimate]) -> list[Panel]:
+    """Sampled, greedy and perturbed; a row for each task, and one for the differences pooled over tasks (``lines``)."""
     panels = []
     for column in COLUMNS:
         decodings = {row: name for row, table in results.items() if (name := decoding_of(table, column))}
         dots = [dot for row, name in decodings.items() for dot in _dots(row, results[row], name)]
+        dots += [
+            dot_of(line, POOLED, line.variant.label, METHODS[line.variant.method])
+            for line in lines
+            if line.decoding == column and line.against and line.against.method == BASELINE.method
+        ]
         if dots:
             panels.append(Panel(" / ".join(map(decoding_label, dict.fromkeys(decodings.values()))), AXIS, dots, 0.0))
     return panels
