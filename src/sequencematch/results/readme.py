@@ -192,7 +192,7 @@ def scale_in_short(reference: Path) -> str:
 
 
 def short_grid(table: Table) -> Grid:
-    """Means over seeds of the columns that the table has, scores in points, and the paper's numbers."""
+    """Means over seeds at each method's highest noise level, scores in points, and the paper's numbers."""
     columns = {}
     for heading, decoding, wanted in TABLE_COLUMNS:
         having = [
@@ -205,7 +205,8 @@ def short_grid(table: Table) -> Grid:
     papers = {cell.variant: cell.in_points.paper for cell in table.cells if cell.paper}
     real = [REFERENCE] if any(cell.variant == REFERENCE for cell in table.cells) else []
     rows: list[Sequence[str]] = []
-    for variant in (*table.variants, *real):
+    highest = {variant.method: variant for variant in table.variants}  # eta ascends
+    for variant in (*highest.values(), *real):
         # The measures of real text belong to no decoding.
         row = [table.find(variant, *place) or table.find(variant, "", place[1]) for place in columns.values()]
         name = "real text" if variant == REFERENCE else variant.name
