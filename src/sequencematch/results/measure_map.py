@@ -15,7 +15,7 @@ from sequencematch.errors import UserError
 from sequencematch.results.bleu import corpus_bleu
 from sequencematch.results.estimates import COSTS, Effect, Place
 from sequencematch.results.intervals import Resampled, adjusted, resampled_mean, resampled_score
-from sequencematch.results.metrics_file import read_metrics
+from sequencematch.results.metrics_file import read_metrics, right_shares
 from sequencematch.settings.families import FAMILIES
 from sequencematch.settings.map import MINUS, Reading, Side
 
@@ -55,7 +55,7 @@ def reader(results: Path, seeds: Sequence[int]) -> Callable[[Side], Measured]:
         if FAMILIES[runs[0]["family"]].score == "bleu":
             points = resampled_score(np.array([d["statistics"] for d in decoded]), corpus_bleu)
         else:
-            points = resampled_mean(100 * np.array([list(d["correct"]) for d in decoded], dtype=float))
+            points = resampled_mean(100 * np.array([right_shares(d) for d in decoded]))
         costs = {name: float(np.mean([d[name] for d in decoded])) for name in COSTS}
         return Measured(points, decoded[0]["n"], digests.pop(), costs)
 
