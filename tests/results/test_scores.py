@@ -287,7 +287,7 @@ def test_a_rule_is_compared_with_the_same_decoding_without_it(make):
     assert float(gain["mean"]) == pytest.approx(0.5)
     assert ("sm", "greedy+takeback_ratio=0.3", "accuracy") not in cells
     text = (folder / "markdown").read_text()
-    assert "| MLE vs. itself without the rule | - | - | - | - | - | - | **+0.500** |" in text
+    assert "| MLE vs. itself without the takeback rule | - | - | - | - | - | - | **+0.500** |" in text
     assert "- MLE with the takeback rule vs. without: significantly better with greedy, deleting below 0.3" in text
 
 

@@ -99,13 +99,13 @@ def _gains(row: str, table: Table) -> Iterator[Gain]:
 
 
 def _where(gains: Sequence[Gain], losing: bool = False) -> str:
-    """'when perturbed at 0.1 on mul (BC +14.9, the rule +22.0) and translation (BC +15.8, the rule +29.1)'."""
+    """'when perturbed at 0.1 on mul (BC +14.9, takeback rule +22.0)'."""
     by_phrase: dict[str, list[str]] = {}
     for gain in gains:
         learned = gain.worst if losing else gain.best
         numbers = f"{learned.variant.label} {signed(learned)}"
         if gain.rule and not losing:
-            numbers += f", the rule {signed(gain.rule)}"
+            numbers += f", takeback rule {signed(gain.rule)}"
         by_phrase.setdefault(decoding_phrase(gain.decoding), []).append(f"{gain.row} ({numbers})")
     return enumerated([f"{phrase} on {enumerated(rows)}" for phrase, rows in by_phrase.items()])
 
