@@ -24,7 +24,9 @@ def test_a_learned_deletion_beats_the_rule_where_its_whole_interval_is_above():
         first
         == "**A learned deletion gains what no rule gains** with sampling on dead ends (SM +30.0, takeback rule +10.0)."
     )
-    assert second == "**It gains no more than the takeback rule** with sampling on sums (SM +30.0, takeback rule +20.0)."
+    assert (
+        second == "**It gains no more than the takeback rule** with sampling on sums (SM +30.0, takeback rule +20.0)."
+    )
 
 
 def test_comparisons_under_a_rule_are_left_out():

@@ -248,10 +248,11 @@ def _page(file: Path, kept: Path) -> Path:
 
 
 def _in_a_line(file: Path, kept: Path) -> str:
-    """A bullet: the title of a benchmark as a link to its page, and its verdicts."""
+    """A bullet: the title of a benchmark as a link to its page, and how many of its targets are met."""
     name = file.stem.rpartition("_")[2]
-    verdicts = VERDICTS[name](read_costs(file)) if name in VERDICTS else []
-    return f"- [{BENCHMARKS[name].title}]({_page(file, kept)})" + ": " * bool(verdicts) + " ".join(verdicts)
+    targets = [said for said in VERDICTS[name](read_costs(file)) if said.endswith("met*.")] if name in VERDICTS else []
+    met = f": {sum(said.endswith('*met*.') for said in targets)} of {len(targets)} targets met" if targets else ""
+    return f"- [{BENCHMARKS[name].title}]({_page(file, kept)}){met}"
 
 
 def short_costs(costs: Sequence[Estimate]) -> Grid:
