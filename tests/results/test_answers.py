@@ -8,25 +8,23 @@ from sequencematch.results.readme import answers, differences
 
 def test_the_sentences_follow_the_intervals():
     """MUL has no rule when greedy, so that nothing can be said to beat it."""
-    assert answers(results_of([MUL], "default")) == [
-        "**No learned deletion gains more than the takeback rule**, which needs no training.",
-        "**It gains no more than the takeback rule** with greedy decoding on mul (BC +15.0).",
-        "**It loses** with sampling on mul (SM -15.0).",
-        "**SequenceMatch vs. behavioural cloning:** significantly better in 0, worse in 0 of 1 comparisons.",
-    ]
+    better, worse, equal = answers(results_of([MUL], "default"))
+    assert better == (
+        "**A learned deletion gains no more than the takeback rule, which needs no training,** with greedy decoding on "
+        "mul (BC +15.0)."
+    )
+    assert worse == "**A learned deletion loses** with sampling on mul (SM -15.0)."
+    assert equal == "**SequenceMatch vs. behavioural cloning:** significantly different in none of 1 comparisons."
 
 
 def test_a_learned_deletion_beats_the_rule_where_its_whole_interval_is_above():
     found = {(SM, "sampled", "mle"): (0.2, 0.4), (BC, "sampled", "mle"): (0.0, 0.2)}
     beaten, equal = a_table("dead_ends", found, rule=0.1), a_table("sums", found, rule=0.2)
     first, second = answers(results_of([beaten, equal], "default"))
-    assert (
-        first
-        == "**A learned deletion gains what no rule gains** with sampling on dead ends (SM +30.0, takeback rule +10.0)."
-    )
-    assert (
-        second == "**It gains no more than the takeback rule** with sampling on sums (SM +30.0, takeback rule +20.0)."
-    )
+    gains = "**A learned deletion gains what no rule gains**"
+    assert first == f"{gains} with sampling on dead ends (SM +30.0, takeback rule +10.0)."
+    assert second.startswith("**It gains no more than the takeback rule")
+    assert second.endswith("with sampling on sums (SM +30.0, takeback rule +20.0).")
 
 
 def test_comparisons_under_a_rule_are_left_out():

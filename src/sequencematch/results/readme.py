@@ -78,15 +78,14 @@ def answers(results: Mapping[str, Table]) -> list[str]:
     better = [gain for gain in found if gain.best.significant and gain.best.mean > 0]
     alone, shared = [g for g in better if g.beats_rule], [g for g in better if not g.beats_rule]
     worse = [gain for gain in found if gain.worst.significant and gain.worst.mean < 0]
-    sentences = []
-    if alone:
-        sentences.append(f"**A learned deletion gains what no rule gains** {_where(alone)}.")
-    elif found:
-        sentences.append("**No learned deletion gains more than the takeback rule**, which needs no training.")
-    if shared:
-        sentences.append(f"**It gains no more than the takeback rule** {_where(shared)}.")
-    if worse:
-        sentences.append(f"**It loses** {_where(worse, losing=True)}.")
+    verdicts = (
+        ("gains what no rule gains", _where(alone)),
+        ("gains no more than the takeback rule, which needs no training,", _where(shared)),
+        ("loses", _where(worse, losing=True)),
+    )
+    said = [verdict for verdict in verdicts if verdict[1]]
+    subjects = ["A learned deletion", *["It"] * len(said)]
+    sentences = [f"**{subject} {verb}** {where}." for subject, (verb, where) in zip(subjects, said, strict=False)]
     return [*sentences, *_sm_and_bc(results)]
 
 
@@ -120,7 +119,8 @@ def _sm_and_bc(results: Mapping[str, Table]) -> list[str]:
         if without_rule(cell.decoding) == cell.decoding
     ]
     better, worse = sides(pairs)
-    counts = f"significantly better in {len(better)}, worse in {len(worse)} of {len(pairs)} comparisons."
+    counts = f"better in {len(better)}, worse in {len(worse)}" if better or worse else "different in none"
+    counts = f"significantly {counts} of {len(pairs)} comparisons."
     lines = [line for line in over_tasks(results.values()) if line.against and line.against.method == "bc"]
     said = " ".join(["**SequenceMatch vs. behavioural cloning:**", counts, *pooled_sentences(lines)])
     return [said] if pairs else []

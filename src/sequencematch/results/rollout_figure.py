@@ -55,8 +55,8 @@ def steps(actions: Sequence[str]) -> list[Step]:
             events.append((False, i, "".join(actions[k] for k in live)))
             live.append(i)
     found = []
-    for deletes, run in groupby(events, key=lambda event: event[0]):
-        run = list(run)[:: -1 if deletes else 1]  # deleted last, written first
+    for deletes, group in groupby(events, key=lambda event: event[0]):
+        run = list(group)[:: -1 if deletes else 1]  # what was deleted last was written first
         found.append(Step(run[0][2], [(actions[place], place in gone) for _, place, _ in run], deletes))
     return found
 
@@ -139,7 +139,7 @@ def _graph(panel, paths: Sequence[str], live: set[str], deleted: set[str]) -> No
         own = rows[walked[0]]
         places = [(0.0, -sum(own) / len(own)), *((float(depth), -float(row)) for depth in range(1, len(walked)))]
         panel.plot(*zip(*places, strict=True), color=SOFT, linewidth=1.2, zorder=1)
-        for node, (x, y) in zip(walked, places, strict=True):
+        for node, (x, y) in zip(list(walked), places, strict=True):
             on, gone = node in live, node in deleted
             edge = BLUE if on else ORANGE if gone else GREEN if node == GOAL else SOFT
             face = BLUE if on else GRID if node == DEAD_END else "white"
