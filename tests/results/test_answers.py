@@ -7,13 +7,10 @@ from sequencematch.results.readme import answers, differences
 
 
 def test_the_sentences_follow_the_intervals():
-    """MUL has no rule when greedy, so that nothing can be said to beat it."""
+    """MUL has no rule when greedy, so that nothing is said of one."""
     better, worse, equal = answers(results_of([MUL], "default"))
-    assert better == (
-        "**A learned deletion gains no more than the takeback rule, which needs no training,** with greedy decoding on "
-        "mul (BC +15.0)."
-    )
-    assert worse == "**A learned deletion loses** with sampling on mul (SM -15.0)."
+    assert better == "**A learned deletion gains** with greedy decoding on mul (BC +15.0)."
+    assert worse == "**It loses** with sampling on mul (SM -15.0)."
     assert equal == "**SequenceMatch vs. behavioural cloning:** significantly different in none of 1 comparisons."
 
 

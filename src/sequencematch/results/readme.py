@@ -37,7 +37,7 @@ from sequencematch.results.words import (
 from sequencematch.settings.decoding_names import without_rule
 from sequencematch.store.files import read_json
 
-GRAPHS = "graphs"  # the scale of dead ends
+GRAPHS, FEW = "graphs", "few"  # the scales of dead ends, and of few examples and many epochs
 
 
 # ---- the answer -------------------------------------------------------------------------------------
@@ -46,7 +46,7 @@ GRAPHS = "graphs"  # the scale of dead ends
 def blocks(kept: Path, main: str) -> dict[str, str]:
     """What stands between the markers of the README and of docs/, by the name of the marker."""
     results = kept_results(kept, main)
-    ours = {row: table for row, table in results.items() if table.scale in (main, GRAPHS)}
+    ours = {row: table for row, table in results.items() if table.scale in (main, GRAPHS, FEW)}
     return {
         "answers": "".join(f"- {sentence}\n" for sentence in answers(ours)),
         "differences": f"{differences(ours, COMPARED)}\n",
@@ -76,11 +76,13 @@ def answers(results: Mapping[str, Table]) -> list[str]:
     """The answer in a few sentences: where a learned deletion gains what no rule does, where not, and SM vs. BC."""
     found = [gain for row, table in results.items() for gain in _gains(row, table)]
     better = [gain for gain in found if gain.best.significant and gain.best.mean > 0]
-    alone, shared = [g for g in better if g.beats_rule], [g for g in better if not g.beats_rule]
+    ruled = [gain for gain in better if gain.rule]
+    alone, shared = [g for g in ruled if g.beats_rule], [g for g in ruled if not g.beats_rule]
     worse = [gain for gain in found if gain.worst.significant and gain.worst.mean < 0]
     verdicts = (
         ("gains what no rule gains", _where(alone)),
         ("gains no more than the takeback rule, which needs no training,", _where(shared)),
+        ("gains", _where([gain for gain in better if not gain.rule])),
         ("loses", _where(worse, losing=True)),
     )
     said = [verdict for verdict in verdicts if verdict[1]]

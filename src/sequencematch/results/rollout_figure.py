@@ -81,7 +81,7 @@ def plot_typed(prompt: str, actions: Sequence[str], note: str, path: Path) -> No
     size = min(LARGE, 72 * (WIDE - ACROSS) / (ADVANCE * longest))
     with drawing(path, 1, 1, WIDE + 0.2, STEP * len(found) + 0.2) as (figure, grid):
         panel = grid[0, 0]
-        panel.set_axis_off()
+        _bare(panel)
         for i, step in enumerate(found):
             word = "deletes" if step.deletes else "writes" if i == 0 else "goes on"
             panel.text(0, -i, word, va="center", color=SOFT, fontsize=11)
@@ -97,6 +97,12 @@ def plot_typed(prompt: str, actions: Sequence[str], note: str, path: Path) -> No
                 x = end
         panel.set(xlim=(0, WIDE), ylim=(0.5 - len(found), 0.5))
         title(figure, note, size=11)
+
+
+def _bare(panel) -> None:
+    """A panel without its axes."""
+    panel.set(xticks=[], yticks=[])
+    panel.spines[:].set_visible(False)
 
 
 # ---- graphs -----------------------------------------------------------------------------------------
@@ -148,5 +154,5 @@ def _graph(panel, paths: Sequence[str], live: set[str], deleted: set[str]) -> No
             panel.text(x, y, node, ha="center", va="center_baseline", color=ink, fontsize=11)
             if gone:
                 panel.plot([x - 0.28, x + 0.28], [y, y], color=ORANGE, linewidth=2, zorder=3)
-    panel.set_axis_off()
+    _bare(panel)
     panel.set(xlim=(-0.4, max(map(len, paths)) - 0.6), ylim=(0.5 - len(paths), 0.5))
