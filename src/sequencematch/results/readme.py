@@ -4,8 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sequencematch.results.costs import BENCHMARKS, LABELS, VERDICTS, ordered
-from sequencematch.results.costs_page import OF_PAPER, of_paper
+from sequencematch.results.costs import BENCHMARKS, LABELS, OF_PAPER, VERDICTS, of_paper, ordered
 from sequencematch.results.estimates import METRICS, REFERENCE, Estimate, Table, read_costs, read_table
 from sequencematch.results.forest import (
     BASELINE,

@@ -145,7 +145,8 @@ def _graph(panel, paths: Sequence[str], live: set[str], deleted: set[str]) -> No
         own = rows[walked[0]]
         places = [(0.0, -sum(own) / len(own)), *((float(depth), -float(row)) for depth in range(1, len(walked)))]
         panel.plot(*zip(*places, strict=True), color=SOFT, linewidth=1.2, zorder=1)
-        for node, (x, y) in zip(list(walked), places, strict=True):
+        for depth, (x, y) in enumerate(places):
+            node = walked[depth]
             on, gone = node in live, node in deleted
             edge = BLUE if on else ORANGE if gone else GREEN if node == GOAL else SOFT
             face = BLUE if on else GRID if node == DEAD_END else "white"
