@@ -123,11 +123,11 @@ def plot_dead_end(prompt: str, actions: Sequence[str], note: str, path: Path) ->
 def graph_paths(prompt: str) -> list[str]:
     """The paths of a question such as ``5:52|43|51|2G|3X|14=``: from each node without an edge to it to a mark."""
     after: dict[str, list[str]] = {}
-    for source, target in prompt.rstrip("=").partition(":")[2].split("|"):
-        after.setdefault(source, []).append(target)
+    for edge in prompt.rstrip("=").partition(":")[2].split("|"):
+        after.setdefault(edge[0], []).append(edge[1])
     targets = {target for found in after.values() for target in found}
     paths = []
-    for head in sorted(after.keys() - targets, key=lambda node: node != prompt[0]):
+    for head in sorted(after.keys() - targets, key=lambda node: (node != prompt[0], node)):
         for node in after[head]:
             walked = head + node
             while walked[-1] in after:
