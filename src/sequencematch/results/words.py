@@ -26,6 +26,7 @@ DECODINGS = {
     "takeback": "deleting below {}",
     "takeback_ratio": "deleting below {} of the likeliest",
     "takeback_any_ratio": "deleting back to the first below {} of the likeliest",
+    "lookahead": "looking one token ahead ({})",
     "best_of": "best of {}",
     "majority": "majority of {}",
 }
