@@ -46,6 +46,11 @@ def export_model(checkpoint: Path, output: Path, form: str = "merged", metrics: 
     policy, model = load_policy(checkpoint)
     tokenizer = load_tokenizer(checkpoint)
     tokenizer.check_belongs(policy.bkspc, checkpoint, checkpoint)
+    if policy.history != "erase":
+        raise UserError(
+            f"the model in '{checkpoint}' reads deleted tokens (loss {policy.history}), which no export can: it is "
+            "sampled by sequencematch sample"
+        )
     if policy.deletions > 1:
         raise UserError(
             f"the model in '{checkpoint}' deletes up to {policy.deletions} tokens at once (model.deletions), and "
