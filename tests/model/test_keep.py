@@ -76,6 +76,7 @@ def test_a_saved_policy_comes_back(tmp_path, history):
 def test_how_deletions_are_read_is_set_where_bkspc_is_added_and_never_again(tmp_path, loss):
     def started(**learned):
         trained_folder(tmp_path, **learned)
+        (tmp_path / "provenance.json").write_text('{"base_steps": 5, "steps": 5}')
         stage = Stage(loss, 0, 10, 5, 10)
         return load_initial(SimpleNamespace(gpus=0, initial=tmp_path), stage).policy
 
