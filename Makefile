@@ -9,6 +9,7 @@
 # make PROFILE=slurm   the same on a cluster: slurm or generic (profiles/, docs/clusters.md)
 # make gpu-check   what a machine with a GPU adds, in pieces of minutes; ARGS=--dry-run lists them (docs/paper_scale.md)
 # make verify      check the results of SCALE against their records: damaged, or of other code or settings?
+# make compare     does your run of SCALE agree with the kept one? which estimates and verdicts do not
 # make test        set up, check style and types, run the tests (about ten minutes on 2 cores)
 # make test-all    the same, and those that take minutes each: a real SLURM, runs that are killed again and again
 # make test-packages   as root on Debian: SLURM and a browser, for tests that are skipped without them
@@ -56,7 +57,7 @@ CHANGES = --config scale=$(SCALE) $(if $(NAME),name=$(NAME)) $(CONFIG)
 OWN_REPORT = results/$(or $(NAME),$(SCALE))/snakemake_report.html
 TARGETS := all table5 table6 table7 table8 divergences motivating_example overheads table3 table4
 
-OTHERS := map report gpu-check why status setup verify test test-all test-packages lint site reference clean-results clean-setup help
+OTHERS := map report gpu-check why status setup verify compare test test-all test-packages lint site reference clean-results clean-setup help
 
 .PHONY: $(TARGETS) $(OTHERS) check-arguments
 .DEFAULT_GOAL := all
@@ -106,6 +107,9 @@ gpu-check: check-arguments $(SETUP)
 
 verify: check-arguments $(SETUP)
 	@$(BIN)/python workflow/launcher/verify.py $(CHANGES)
+
+compare: check-arguments $(SETUP)
+	@$(BIN)/python workflow/compare_results.py results/$(or $(NAME),$(SCALE)) results/reference/$(SCALE)
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not long"

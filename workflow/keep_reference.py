@@ -72,10 +72,14 @@ def keep_tables(results: Path, reference: Path, config: Config) -> list[Path]:
     if (curves := results / "figures/learning_curves").is_dir():
         records = shutil.ignore_patterns(f"*{RECORD}")
         shutil.copytree(curves, reference / "learning_curves", ignore=records, dirs_exist_ok=True)
+    from sequencematch.training.bits import digest  # imports torch
+
     benchmarks = (results / "benchmarks").rglob("*.tsv")
     content = {
         "commits": commits,
         **{name: provenance.describe()[name] for name in ("packages", "python", "machine")},
+        # Of this machine, which made the results; native kernels promise no bits.
+        "bits": digest() if config.jobs.kernels == "portable" else "",
         "seconds_of_all_jobs": round(sum(float(f.read_text().splitlines()[1].split("\t")[0]) for f in benchmarks)),
         "budgets": {name: run["budget"] for name, run in sorted(runs.items())},
         "config": config.model_dump(mode="json"),

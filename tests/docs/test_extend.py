@@ -1,7 +1,8 @@
-"""The recipe of docs/extend.md for a loss, followed in a copy of the project."""
+"""The recipes of docs/extend.md for a loss and for a family of tasks, followed in one copy of the project."""
 
 import ast
 import csv
+import json
 import os
 import re
 import shutil
@@ -14,19 +15,23 @@ import pytest
 from markdown_it import MarkdownIt
 from support.workflow import PARTS, ROOT
 
-PLACE = re.compile(r"# (in|above) (\w+) of (\S+)\n")
+PLACE = re.compile(r"# (in|above|new) (\w+)(?: of)? (\S+)\n")
 
 
-def recipe() -> list[str]:
-    """The blocks of code of the section on losses. Each begins with a comment that says where it belongs."""
-    section = (ROOT / "docs/extend.md").read_text().partition("\n## A loss\n")[2].partition("\n## ")[0]
+def recipe(title: str) -> list[str]:
+    """The blocks of code of a section. Each begins with a comment that says where it belongs."""
+    section = (ROOT / "docs/extend.md").read_text().partition(f"\n## {title}\n")[2].partition("\n## ")[0]
     return [token.content for token in MarkdownIt("commonmark").parse(section) if token.type == "fence"]
 
 
-def follow(block: str, tree: Path) -> None:
-    """Write a block of code where its first line says."""
+def follow(block: str, tree: Path) -> str:
+    """Write a block of code where its first line says, and return the name of that file."""
     where, name, file = PLACE.match(block).groups()
-    added = block.partition("\n")[2].splitlines()
+    _, _, code = block.partition("\n")
+    if where == "new":
+        (tree / file).write_text(code)
+        return file
+    added = code.splitlines()
     lines = (tree / file).read_text().splitlines()
     if file.endswith(".yaml"):
         place, indent = lines.index(f"{name}:") + 1, "  "
@@ -38,6 +43,7 @@ def follow(block: str, tree: Path) -> None:
         place, indent = (inside, "    ") if where == "in" else (first_line(node, lines), "")
     lines[place:place] = textwrap.indent("\n".join(added), indent).splitlines()
     (tree / file).write_text("\n".join(lines) + "\n")
+    return file
 
 
 def names_of(node: ast.stmt) -> list[str]:
@@ -57,27 +63,28 @@ def first_line(node: ast.stmt, lines: list[str]) -> int:
 
 
 @pytest.mark.slow
-def test_the_recipe_for_a_loss_gives_a_method_that_trains(tmp_path):
+def test_the_recipes_give_a_method_and_a_task_that_run(tmp_path):
     for part in PARTS:
         copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
         copy(ROOT / part, tmp_path / part)
-    blocks = recipe()
-    assert len(blocks) == 6
-    for block in blocks:
-        follow(block, tmp_path)
+    loss = [follow(block, tmp_path) for block in recipe("A loss")]
+    family = [follow(block, tmp_path) for block in recipe("A family of tasks")]
+    assert len(loss) == 6 and len(set(family)) == 5
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "src")}
-    model = "results/smoke/mul/focal/eta=0/seed=1/model"
+    run = Path("results/smoke/reversal/focal/eta=0/seed=1")
 
-    def make(focus: float) -> list[dict[str, str]]:
+    def make(target: str, focus: float) -> list[dict[str, str]]:
         settings = ["scale=smoke", f"objective={{focus: {focus}}}"]
-        command = [sys.executable, "workflow/launcher/run.py", model, "--cores", "2", "--config", *settings]
+        command = [sys.executable, "workflow/launcher/run.py", str(run / target), "--cores", "2", "--config", *settings]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
         assert done.returncode == 0, done.stdout + done.stderr
         assert ("rule finetune:" in done.stderr) and (("rule pretrain_base:" in done.stderr) == (focus == 2.0))
-        with (tmp_path / model / "metrics.csv").open(newline="") as file:
+        with (tmp_path / run / "model/metrics.csv").open(newline="") as file:
             return [row for row in csv.DictReader(file) if row["loss"]]
 
     # The new setting reruns the training that reads it, and no other. With focus = 0 the loss is maximum likelihood.
-    focal, mle = make(2.0), make(0.0)
+    focal, mle = make("metrics.json", 2.0), make("model", 0.0)
     assert all(row["focal_loss"] == row["loss"] for row in focal)
     assert 0 < float(focal[0]["loss"]) < float(mle[0]["loss"])
+    scores = json.loads((tmp_path / run / "metrics.json").read_text())
+    assert scores["family"] == "reversal" and len(scores["decodings"]["greedy"]["correct"]) == 200

@@ -105,6 +105,23 @@ def test_several_answers_are_drawn_and_one_is_chosen(run):
         assert found["best_of=1.5"][i]["actions"] == chosen.actions
 
 
+def test_answers_that_are_not_chosen_among_are_recorded_each(run):
+    policy, _, _, tokenizer = run
+    examples = questions(tokenizer)
+    names = ("sampled", "greedy", "best_of=3")
+    one, four = (
+        recorded(policy, examples, "arithmetic", tokenizer, settings=Evaluation(decodings=names, answers=n))
+        for n in (1, 4)
+    )
+    assert one["greedy"] == four["greedy"] and one["best_of=3"] == four["best_of=3"]
+    assert [(r["example"], r["answer"]) for r in four["sampled"]] == [(i, k) for i in range(3) for k in range(4)]
+    assert one["sampled"] == four["sampled"][::4]
+    for i, example in enumerate(examples):
+        streams = [stable_seed(1, "evaluation", i), *(stable_seed(1, "evaluation", i, k) for k in (1, 2, 3))]
+        drawn, _ = sample(policy, [example.prompt] * 4, Decoding(24), streams, 4)
+        assert [r["actions"] for r in four["sampled"][4 * i : 4 * i + 4]] == [r.actions for r in drawn]
+
+
 def test_the_majority_is_of_answers_that_ended():
     def of(*finished):
         return [Rollout([], ended, [0.0]) for ended in finished]

@@ -152,7 +152,7 @@ def test_a_trained_judge_says_whose_it_is(tmp_path):
     judge = trained_judge(tmp_path / "judge", tmp_path / "run")
     assert judge.description == "the MLE model of seed 2 (not the run's own, 1) on the same data"
     assert not judge.policy.backspace
-    assert "for want of another" in trained_judge(tmp_path / "judge", tmp_path / "judge").description
+    assert "the only seed" in trained_judge(tmp_path / "judge", tmp_path / "judge").description
 
 
 def test_a_pretrained_judge_reads_text_in_its_own_tokens(tmp_path):

@@ -85,7 +85,7 @@ JSON = {
     "measured/facts.json": {"machine": "m", "settings": {"threads": 1}},
     "resume/step-00000001.json": {"step": 1, "sha256": "0"},
 }
-SAMPLE = {"decoding": "sampled", "example": 0, "text": "7", "solution": "7", "finished": True}
+SAMPLE = {"decoding": "sampled", "example": 0, "answer": 0, "text": "7", "solution": "7", "finished": True}
 SAMPLE |= {"pushes": 3, "pops": 0, "wrong_pops": 0, "actions": [4, 2]}
 SHOWN = {"example": 0, "prompt": "p", "true": "a", "wrong": "b", "pieces": [["b", "kept"]]}
 SHOWN |= {"answered_at_once": True, "rendered": "b"}

@@ -2,12 +2,22 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from sequencematch.results.bleu import corpus_bleu, translation_scores
-from sequencematch.results.intervals import corrected, estimate, estimate_seeds, resampled_mean, resampled_score
+from sequencematch.results.estimates import Estimate, Place
+from sequencematch.results.intervals import (
+    SMALLEST_P,
+    adjusted,
+    estimate,
+    estimate_seeds,
+    pooled,
+    resampled_mean,
+    resampled_score,
+)
 
 QUESTIONS = 200
 
@@ -164,40 +174,82 @@ def test_one_seed_leaves_the_questions():
     assert (interval.low, interval.high) == pytest.approx((0.451, 0.549), abs=0.006)
 
 
-@pytest.mark.parametrize(("between_seeds", "between_questions"), [(0, 0.3), (0.02, 0.3), (0.1, 0.1)])
-def test_p_values_of_nothing_are_rarely_small(between_seeds, between_questions):
-    """Two methods that share each seed's skill and question's ease, and differ by luck and by each run's own skill."""
+@pytest.mark.parametrize("seeds", [1, 3, 10])
+@pytest.mark.parametrize(("between_seeds", "between_questions"), [(0, 0.3), (0.1, 0.1)])
+def test_p_is_below_5_percent_exactly_where_the_interval_excludes_0(seeds, between_seeds, between_questions):
+    """Of two methods that do not differ, too: then p is rarely small, where the seeds are several."""
     rng = np.random.default_rng(8)
     found = []
-    for _ in range(400):
-        skill = rng.uniform(-1, 1, (2, 3, 1)) * between_seeds
+    for i in range(200):
+        skill = rng.uniform(-1, 1, (2, seeds, 1)) * between_seeds
         ease = rng.uniform(-1, 1, QUESTIONS) * between_questions
-        a, b = (rng.random((2, 3, QUESTIONS)) < 0.6 + skill + ease).astype(float)
-        found.append((resampled_mean(a) - resampled_mean(b)).p_value())
-    for level in (0.05, 0.01):
-        assert np.mean(np.array(found) < level) < level + 3 * np.sqrt(level * (1 - level) / 400)
+        gain = np.array([0, 0.1 * (i % 2)])[:, None, None]  # every second pair differs
+        a, b = (rng.random((2, seeds, QUESTIONS)) < 0.5 + gain + skill + ease).astype(float)
+        found.append((resampled_mean(b) - resampled_mean(a)).estimate(HERE, "accuracy", THERE))
+    assert all((one.p < 0.05) == (one.low > 0 or one.high < 0) for one in found)
+    assert {one.p < 0.05 for one in found} == {True, False}
+    for level in (0.05, 0.01) if seeds > 1 else ():
+        assert np.mean([one.p < level for one in found[::2]]) < level + 3 * np.sqrt(level * (1 - level) / 100)
 
 
-def test_p_values_find_what_is_there():
+def test_p_values_of_what_is_certain():
     rng = np.random.default_rng(9)
-    a, b = (rng.random((2, 3, 1000)) < np.array([0.75, 0.6])[:, None, None]).astype(float)
-    assert (resampled_mean(a) - resampled_mean(b)).p_value() < 0.01
+    a, b = (rng.random((2, 3, 1000)) < np.array([0.9, 0.5])[:, None, None]).astype(float)
+    assert SMALLEST_P <= (resampled_mean(a) - resampled_mean(b)).p_value() < 0.01
     assert (resampled_mean(a) - resampled_mean(a)).p_value() == 1
 
 
 def test_p_values_of_seeds_alone_are_students():
-    """Questions that all say the same leave the seeds' t test, here against scipy's."""
     from scipy.stats import ttest_1samp
 
     by_seed = np.array([0.1, 0.12, 0.05])
-    difference = resampled_mean(np.repeat(by_seed[:, None], 50, axis=1)) - resampled_mean(np.zeros((3, 50)))
-    assert difference.p_value() == pytest.approx(ttest_1samp(by_seed, 0).pvalue)
+    assert estimate_seeds(by_seed).p == pytest.approx(ttest_1samp(by_seed, 0).pvalue)
+    assert estimate_seeds(np.zeros(3)).p == 1
 
 
-def test_corrections_by_hand():
-    """Benjamini and Hochberg multiply the k-th smallest of n by n / k; Benjamini and Yekutieli by 1 + 1/2 + ... too."""
-    p = np.array([0.01, 0.2, 0.02])
-    assert corrected(p) == pytest.approx([0.03, 0.2, 0.03])
-    assert corrected(p, "by") == pytest.approx([0.03 * 11 / 6, 0.2 * 11 / 6, 0.03 * 11 / 6])
-    assert corrected(np.array([0.04])) == pytest.approx([0.04])
-    assert len(corrected(np.array([]))) == 0
+HERE, THERE = Place("mul", "sm", 0.2, "sampled"), Place("mul", "mle", 0.0, "sampled")
+
+
+def test_a_page_corrects_each_family_for_its_number():
+    """Benjamini and Hochberg multiply the k-th smallest of n by n / k. What a page shows twice counts once."""
+    greedy = [replace(place, decoding="greedy") for place in (HERE, THERE)]
+    compared = [
+        Estimate(1.0, where=HERE, quantity="accuracy", against=THERE, p=0.01),
+        Estimate(1.0, where=HERE, quantity="accuracy", against=THERE, p=0.01),  # the same again
+        Estimate(1.0, where=HERE, quantity="mauve", against=THERE, p=0.2),
+        Estimate(1.0, where=greedy[0], quantity="accuracy", against=greedy[1], p=0.02),
+        Estimate(1.0, where=HERE, quantity="accuracy", against=greedy[0], p=0.04),  # the method with itself
+        Estimate(1.0, where=HERE, quantity="accuracy"),
+    ]
+    found = [one.p_adjusted for one in adjusted(compared)]
+    assert found[:5] == pytest.approx([0.03, 0.03, 0.2, 0.03, 0.04]) and found[5] is None
+    assert adjusted([]) == []
+
+
+def test_pooled_tasks_by_hand():
+    """Two tasks of three seeds without question noise: the mean, Welch's degrees of freedom, Student's interval."""
+    from scipy.stats import t
+
+    tasks = [Estimate(-1.0, sd=3**0.5, error=1.0), Estimate(-3.0, sd=2 * 3**0.5, error=2.0)]
+    found, freedom = pooled(tasks, [3, 3]), 25 / (1 / 2 + 16 / 2)
+    reach = t.ppf(0.975, freedom) * 5**0.5 / 2
+    assert (found.mean, found.low, found.high) == pytest.approx((-2, -2 - reach, -2 + reach))
+    assert found.p == pytest.approx(2 * t.sf(2 / (5**0.5 / 2), freedom))
+    # Questions are many: with their noise alone the interval is the normal one.
+    assert pooled([Estimate(1.0, sd=0.0, error=1.0)], [3]).high == pytest.approx(1 + 1.96, abs=1e-3)
+
+
+def test_pooled_intervals_cover():
+    """Five tasks whose true differences are not alike, three seeds each: the mean of these five is covered."""
+    rng, hits = np.random.default_rng(10), 0
+    truth = np.array([0.0, 0.02, -0.02, 0.05, -0.01])
+    for _ in range(300):
+        tasks = []
+        for difference in truth:
+            skill = rng.normal(0, 0.02, (2, 3, 1))
+            ease = rng.uniform(-0.2, 0.2, QUESTIONS)
+            a, b = rng.random((2, 3, QUESTIONS)) < np.array([0.5 + difference, 0.5])[:, None, None] + skill + ease
+            tasks.append(estimate(a.astype(float) - b))
+        found = pooled(tasks, [3] * 5)
+        hits += found.low <= truth.mean() <= found.high
+    assert hits / 300 > 0.95 - 3 * np.sqrt(0.95 * 0.05 / 300)

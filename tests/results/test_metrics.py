@@ -12,6 +12,7 @@ import pytest
 import sacrebleu
 
 from sequencematch.results.bleu import corpus_bleu, translation_scores
+from sequencematch.results.metrics_file import right_shares
 from sequencematch.store.provenance import identity
 
 SCRIPT = Path(__file__).parents[2] / "src" / "score.py"
@@ -21,6 +22,7 @@ def sample(decoding, example, text, solution, finished=True, pops=0, wrong_pops=
     return {
         "decoding": decoding,
         "example": example,
+        "answer": 0,
         "actions": [],
         "text": text,
         "rendered": "",
@@ -123,6 +125,7 @@ def test_hand_computed_numbers(run):
     assert metrics["decodings"]["sampled"] == {
         "accuracy": 0.5,
         "n": 4,
+        "answers": 1,
         "correct": "1001",
         "pushes_per_sequence": 3.0,
         "pops_per_sequence": 1.0,
@@ -137,6 +140,16 @@ def test_hand_computed_numbers(run):
     assert metrics["repair"]["model"]["false_alarm_rate"] == pytest.approx(0.2)
     assert metrics["budget"]["steps"] == 2100 and metrics["budget"]["data_digest"] == "abc"
     assert metrics["commit"] == "0123456789ab"
+
+
+def test_several_answers_to_a_question_are_averaged(run):
+    again = [line | {"answer": 1, "text": "12", "finished": True} for line in SAMPLES if line["decoding"] == "greedy"]
+    once, twice = run()[1]["decodings"]["greedy"], run(samples=[*SAMPLES, *again])[1]["decodings"]["greedy"]
+    right = [int(a) + (line["solution"] == "12") for a, line in zip(once["correct"], again, strict=True)]
+    assert (twice["n"], twice["answers"]) == (4, 2) and twice["correct"] == "".join(map(str, right))
+    assert twice["accuracy"] == sum(right) / 8 and right_shares(twice) == [n / 2 for n in right]
+    done, _ = run(samples=[*SAMPLES, again[0]])
+    assert done.returncode and "some questions have more answers" in done.stderr
 
 
 def test_policy_without_backspace_has_no_repair(run):
@@ -214,9 +227,9 @@ def test_questions_digest_tells_questions_apart(run):
     ("changes", "said"),
     [
         ({"samples": [*SAMPLES[:2], '{"decoding": "sam']}, "line 3 of"),
-        ({"samples": [{"decoding": "sampled", "example": 0}]}, "'text' is missing"),
+        ({"samples": [{"decoding": "sampled", "example": 0, "answer": 0}]}, "'text' is missing"),
         ({"samples": [SAMPLES[0] | {"finished": "false"}]}, "not of type bool"),
-        ({"samples": [*SAMPLES, SAMPLES[0]]}, "repeats question 2 of decoding 'sampled'"),
+        ({"samples": [*SAMPLES, SAMPLES[0]]}, "repeats answer 0 to question 2 of decoding 'sampled'"),
         ({"samples": SAMPLES[:-1]}, "different questions"),
         ({"samples": []}, "holds no samples"),
         ({"repair": REPAIR | {"corruptions": {"model": RATES | {"clean": [0.1]}}}}, "'example_clean' of 'model' must"),

@@ -172,6 +172,8 @@ def test_data_are_those_of_the_step_or_of_the_rollouts_prompts(inputs, monkeypat
         assert matching[:6:2] == encoded("bc")[:3]
         prompts = [[[row[0].prompt for row in call] for call in matching[k:6:2]] for k in range(2)]
         assert prompts[0] != prompts[1]
+        # What is imitated has equal size: half of DAgger's sequences are relabelled rollouts.
+        assert sum(map(len, encoded("dagger"))) == sum(map(len, encoded("bc")))
 
 
 @pytest.mark.slow

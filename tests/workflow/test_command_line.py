@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from snakemake.cli import parse_args
-from support.workflow import ROOT, copy_tree, snakemake
+from support.workflow import ROOT, copy_tree, load_script, snakemake
 
 from sequencematch.config.run_messages import made
 
@@ -101,6 +101,19 @@ def test_a_slip_is_answered_in_one_sentence(words, sentence):
     said, *rest = done.stderr.splitlines()
     assert done.returncode == 2 and said.startswith(sentence), done.stderr
     assert all(line.startswith("make: ***") for line in rest) and not done.stdout
+
+
+def test_snakemake_is_told_from_what_lies_in_a_folder_of_that_name():
+    is_snakemake = load_script("workflow/launcher/run.py").is_snakemake
+    started = ("python -m snakemake --cores 2", "/venv/bin/python3.11 /venv/bin/snakemake -c 2", "snakemake all")
+    others = (
+        "python /snakemake/workflow/launcher/warm/warm_start.py --serve",
+        "python src/finetune.py",
+        "less /snakemake/a",
+        "",
+    )
+    assert all(is_snakemake(words.split()) for words in started)
+    assert not any(is_snakemake(words.split()) for words in others)
 
 
 def test_help_lists_every_target():

@@ -200,9 +200,18 @@ def environment(process: psutil.Process) -> dict[str, str]:
 def is_snakemake_here(process: psutil.Process) -> bool:
     """Whether a process is a Snakemake that runs in this folder."""
     try:
-        return process.cwd() == os.getcwd() and any("snakemake" in word for word in process.cmdline()[:3])
+        return process.cwd() == os.getcwd() and is_snakemake(process.cmdline())
     except psutil.Error:
         return False
+
+
+def is_snakemake(words: list[str]) -> bool:
+    """Whether a command line starts Snakemake: its program, or its module.
+
+    Not every command line with that word does: the project's folder may have it in its name.
+    """
+    started = words[1:] if words and Path(words[0]).name.startswith("python") else words
+    return started[:2] == ["-m", "snakemake"] or Path(*started[:1]).name == "snakemake"
 
 
 def is_over(process: psutil.Process) -> bool:

@@ -70,6 +70,12 @@ def main() -> None:
         f"Of {len(results)} results, {total['present']} are from the present code and configuration, "
         f"{total['outdated']} from other code or settings, {total['damaged']} damaged, {total['missing']} not made yet."
     )
+    scale = next((word.removeprefix("scale=") for word in sys.argv if word.startswith("scale=")), "default")
+    reference = Path("results/reference", scale)
+    if (reference / "provenance.json").is_file():
+        from sequencematch.training.bits import rounding  # imports torch
+
+        print(rounding(reference))
     if damage:
         raise UserError("delete what is damaged and run make again")
 

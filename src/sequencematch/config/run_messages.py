@@ -1,5 +1,7 @@
 """What a run reports: at its start, which results it will replace; at its end, what it made."""
 
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -31,4 +33,15 @@ def made(results: Path, start: float, end: float) -> str:
     time = f"{seconds} s" if seconds < 120 else f"{round(seconds / 60)} min"
     if not files:
         return f"Done in {time}."
-    return "\n".join([f"Made in {time}:", *(f"  {file}" for file in files)])
+    return "\n".join([f"Made in {time}:", *(f"  {file}" for file in files), *_agreement(results, files)])
+
+
+def _agreement(results: Path, made: Iterable[Path]) -> list[str]:
+    """Whether new tables agree with the kept ones of the same scale, where some are kept."""
+    kept = results.parent / "reference" / results.name
+    if not (kept / "provenance.json").is_file() or not any((kept / f"{file.stem}.csv").is_file() for file in made):
+        return []
+    # In a process of its own, which imports torch for the digest of bits.
+    command = [sys.executable, "workflow/compare_results.py", str(results), str(kept), "--brief"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return [*done.stdout.splitlines(), "(make compare lists them)"] if done.returncode == 0 else []

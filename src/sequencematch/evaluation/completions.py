@@ -28,14 +28,15 @@ def complete(
     seed: int,
     tokenizer: Tokenizer,
 ) -> Iterator[dict]:
-    """One record per (decoding, example): actions, final text, and what its backspaces removed.
+    """One record per (decoding, example, answer): actions, final text, and what its backspaces removed.
 
     Example i draws from the same stream under every decoding and for every method, so differences between methods are
     paired. Decodings that concern ``<bkspc>`` are skipped for a policy without it. Perturbed decoding uses noise of
     ``kind`` (``perturbations``), unless the decoding names another kind.
 
-    If a decoding draws several answers, the record is that of the chosen one. ``pushes`` then counts the tokens written
-    for all of them, including deleted tokens: it is the cost of the answer.
+    ``settings.answers`` records of a question, numbered by ``answer``, are independent where the decoding draws. If a
+    decoding chooses among several answers, the one record is that of the chosen one. ``pushes`` then counts the tokens
+    written for all of them, including deleted tokens: it is the cost of the answer.
 
     ``finished``: the sequence ended in ``<eos>``. Without a reference, completions have a fixed length instead.
     There, a sequence is finished too if it has as many live tokens as the real continuation when its actions run out,
@@ -46,28 +47,34 @@ def complete(
             continue
         procedure = parse_decoding(name, settings.max_actions)
         procedure = replace(procedure, kind=procedure.kind or kind)
+        several = procedure.draws and not procedure.choice and FAMILIES[family].reference
+        if several:
+            procedure = replace(procedure, attempts=settings.answers)
         drawn = _answers_drawn(policy, examples, procedure, settings.batch, seed, tokenizer)
         for i, (example, rollouts) in enumerate(zip(examples, drawn, strict=True)):
             texts = [core.live_tokens(example.prompt, rollout.actions, policy.bkspc) for rollout in rollouts]
-            chosen = choose(rollouts, texts, procedure.choice)
-            rollout, live = rollouts[chosen], texts[chosen]
-            finished = rollout.finished
-            if not FAMILIES[family].reference:
-                finished = finished or len(live) >= len(example.completion)
-                live = live[: len(example.completion)]
-            removed = removals(rollout.actions, example.completion, policy.bkspc)
-            yield {
-                "decoding": name,
-                "example": i,
-                "actions": rollout.actions,
-                "text": tokenizer.decode(live),
-                "rendered": tokenizer.render(rollout.actions),
-                "solution": example.text,
-                "finished": finished,
-                "pushes": sum(action < policy.bkspc for each in rollouts for action in each.actions),
-                "pops": len(removed),
-                "wrong_pops": sum(removal.wrong for removal in removed),
-            }
+            given = range(len(rollouts)) if several else [choose(rollouts, texts, procedure.choice)]
+            for answer, chosen in enumerate(given):
+                rollout, live = rollouts[chosen], texts[chosen]
+                finished = rollout.finished
+                if not FAMILIES[family].reference:
+                    finished = finished or len(live) >= len(example.completion)
+                    live = live[: len(example.completion)]
+                removed = removals(rollout.actions, example.completion, policy.bkspc)
+                written = [rollout] if several else rollouts
+                yield {
+                    "decoding": name,
+                    "example": i,
+                    "answer": answer,
+                    "actions": rollout.actions,
+                    "text": tokenizer.decode(live),
+                    "rendered": tokenizer.render(rollout.actions),
+                    "solution": example.text,
+                    "finished": finished,
+                    "pushes": sum(action < policy.bkspc for each in written for action in each.actions),
+                    "pops": len(removed),
+                    "wrong_pops": sum(removal.wrong for removal in removed),
+                }
 
 
 def _answers_drawn(

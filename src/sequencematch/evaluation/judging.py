@@ -9,7 +9,8 @@ continuation of the same prompt has:
   last hidden states averaged over its tokens. (Features of the last token alone say nearly nothing and saturate.)
 - entropy of the n-grams of all continuations together, in nats; repetition, the share of 4-grams that occurred before
   in the same continuation; distinct, the share of different ones among all 3-grams.
-- held-out NLL: the run's own policy, on the real continuations, ``<bkspc>`` left out of its softmax.
+- held-out NLL: the run's own policy, on the real continuations, with ``<bkspc>`` in its softmax, as it is sampled; and
+  given that it does not delete, without.
 """
 
 import math
@@ -72,7 +73,7 @@ def trained_judge(folder: Path, run: Path) -> Judge:
     facts = read_facts(folder, "make the model again", "seed", "stage.loss")
     of_run = read_facts(run, "make the model again", "seed")
     seed, own, loss = facts["seed"], of_run["seed"], facts["stage"]["loss"].upper()
-    whose = "the run's own seed, for want of another" if seed == own else f"not the run's own, {own}"
+    whose = "the run's own, the only seed" if seed == own else f"not the run's own, {own}"
     description = f"the {loss} model of seed {seed} ({whose}) on the same data"
     return Judge(str(folder), description, policy, lambda prompt, continuation: (prompt, continuation))
 

@@ -21,6 +21,11 @@ class Procedure:
     attempts: float = 1.0
     choice: str = ""
 
+    @property
+    def draws(self) -> bool:
+        """Whether two answers to a question may differ."""
+        return self.decoding.temperature > 0 or self.rate > 0
+
 
 def parse_decoding(name: str, max_actions: int) -> Procedure:
     """The procedure of a name such as ``top_p=0.95`` or ``greedy+perturbed=0.1``.

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from sequencematch.errors import UserError
-from sequencematch.results.metrics_file import read_metrics, recorded_split
+from sequencematch.results.metrics_file import read_metrics, recorded_split, right_shares
 from sequencematch.results.quantities import key
 from sequencematch.results.variants import Variant
 from sequencematch.settings.decoding_names import concerns_backspace, without_rule
@@ -80,9 +80,8 @@ class Comparison:
         return decoding in self.runs[variant][0]["decodings"]
 
     def correct(self, variant: Variant, decoding: str) -> np.ndarray:
-        """1 where a seed answered a question correctly, else 0; float [S, N]."""
-        rows = [list(metrics["decodings"][decoding]["correct"]) for metrics in self.runs[variant]]
-        return np.array(rows, dtype=float)
+        """The share of a seed's answers to a question that are right; float [S, N]."""
+        return np.array([right_shares(metrics["decodings"][decoding]) for metrics in self.runs[variant]])
 
     def statistics(self, variant: Variant, decoding: str) -> np.ndarray:
         """The counts BLEU is made of, int [S, N, 10]."""

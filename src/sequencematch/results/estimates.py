@@ -28,6 +28,7 @@ REFERENCE = Variant("reference", 0.0)
 # The score that a table is about; one without any of these is about text.
 METRICS = tuple(dict.fromkeys(family.score for family in FAMILIES.values() if family.score))
 STATISTICS = ("mean", "sd", "low", "high")
+P_VALUES = {"p": "p", "p_corrected": "p_adjusted"}  # columns, and the fields that they hold
 MINUS = "_minus_"
 LEVEL = 0.05  # of significance, after the correction
 # What each side's answers cost on the map, and how many were cut off: means over seeds.
@@ -56,9 +57,10 @@ NOWHERE = Place()
 class Estimate:
     """A number and what is known of its uncertainty; with ``against``, a paired difference to that place.
 
-    mean: of a cost, the median over repeats. low, high: the 95% interval, which holds by itself; of a cost, the
-    quartiles. p, p_adjusted: of a difference, before and after the correction for all comparisons of the page. n:
-    questions behind it. ratio: of a cost, the median ratio to the compared row of the same repeat.
+    mean: of a cost, the median over repeats. low, high: the 95% interval, unadjusted; of a cost, the quartiles.
+    error: the standard error, of seeds and questions together. p, p_adjusted: of a difference, before and after the
+    page's correction (``intervals.adjusted``). n: questions behind it. ratio: of a cost, the median ratio to the
+    compared row of the same repeat.
     """
 
     mean: float
@@ -68,6 +70,7 @@ class Estimate:
     where: Place = NOWHERE
     quantity: str = ""
     against: Place | None = None
+    error: float | None = None
     p: float | None = None
     p_adjusted: float | None = None
     n: int = 0
@@ -86,7 +89,10 @@ class Estimate:
 
     @property
     def significant(self) -> bool:
-        """Whether a difference is: by its corrected p-value where there is one, else if the interval excludes 0."""
+        """Whether a difference is below 5% after the page's correction.
+
+        Files of before 2026-12 hold no p-values: there, whether the interval excludes 0.
+        """
         if self.against is None:
             return False
         if self.p_adjusted is not None:
@@ -94,10 +100,15 @@ class Estimate:
         return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
 
     @property
+    def with_itself(self) -> bool:
+        """Whether a difference compares a method with itself: with a rule and without, or under other conditions."""
+        return self.against is not None and self.against.method == self.where.method
+
+    @property
     def in_points(self) -> "Estimate":
         """A score in points: accuracy in per cent, BLEU as it is."""
         factor = 100 if self.quantity == "accuracy" else 1
-        numbers = {name: getattr(self, name) for name in STATISTICS}
+        numbers = {name: getattr(self, name) for name in (*STATISTICS, "error")}
         scaled: dict[str, Any] = {name: None if value is None else factor * value for name, value in numbers.items()}
         return replace(self, quantity="points", **scaled)
 
@@ -179,7 +190,10 @@ def scores_csv(table: Table) -> str:
             "eta": cell.where.eta,
             "decoding": cell.decoding,
             "quantity": cell.name,
-            **{name: _to_text(getattr(cell, name), lambda value: round(value, 6)) for name in STATISTICS},
+            **{
+                column: _to_text(getattr(cell, name), lambda value: round(value, 6))
+                for column, name in ({name: name for name in (*STATISTICS, "error")} | P_VALUES).items()
+            },
             "seeds": table.seeds,
             "questions": table.questions,
             **{f"paper_{name}": getattr(cell.paper, name, "") for name in ("value", "spread", "source", "note")},
@@ -271,7 +285,8 @@ def map_csv(effects: Sequence[Effect], seeds: int) -> str:
         found = effect.found
         sides = [side for side in (found.where, found.against) if side]
         numbers = {name: getattr(found, name) for name in STATISTICS}
-        numbers |= {"p": found.p, "p_corrected": found.p_adjusted, **effect.costs}
+        numbers |= {column: getattr(found, name) for column, name in P_VALUES.items()}
+        numbers |= effect.costs
         return {
             **{name: getattr(effect, name) for name in ("axis", "at", "reading", "column", "quantity")},
             **{name: " | ".join(getattr(side, name) for side in sides) for name in ("task", "method")},
@@ -296,8 +311,6 @@ def read_map(path: Path) -> list[Effect]:
             where=where,
             quantity="points",
             against=others[0] if others else None,
-            p=_number(row["p"]),
-            p_adjusted=_number(row["p_corrected"]),
             n=int(row["questions"]),
         )
         costs = {name: float(row[name]) for name in COSTS}
@@ -327,7 +340,11 @@ def csv_text(rows: Iterable[Mapping]) -> str:
 
 
 def _numbers(row: Mapping[str, str]) -> dict[str, Any]:
-    return {name: _number(row[name]) for name in STATISTICS}
+    """Files of before 2026-12 have no column ``error``, and those of tables no p-values."""
+    optional = {"error": "error"} | P_VALUES
+    return {name: _number(row[name]) for name in STATISTICS} | {
+        name: _number(row.get(column, "")) for column, name in optional.items()
+    }
 
 
 def _number(text: str) -> float | None:

@@ -20,7 +20,7 @@ from sequencematch.results.words import capital, decoding_label, sample_size, wi
 
 ACROSS = 3  # panels side by side
 FAINT = 0.45
-NOTE = "Dots: mean; bars: 95% interval; hollow: a lower noise level η of the same method; {}."
+NOTE = "Dots: mean; bars: 95% interval, unadjusted; hollow: a lower noise level η of the same method; {}."
 SMALL = 4  # panels of texts side by side
 TEXTS_NOTE = "Means over seeds ({}); hollow: a lower noise level η of the same method."
 

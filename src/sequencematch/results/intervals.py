@@ -18,12 +18,16 @@ through both levels: seeds that agree by chance never make an interval narrower 
 allow, and coverage, 95% where seeds differ, rises to 99% where they hardly do.
 
 With one seed the interval is the questions' alone and says nothing about the spread between seeds.
+
+The p-value of a difference is 1 minus the highest level whose interval excludes 0, so it is below 5% exactly where the
+95% interval excludes 0. A page corrects the p-values of its differences for their number (``adjusted``): what it calls
+significant is below 5% after that. Intervals are not adjusted.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -32,6 +36,7 @@ from sequencematch.seeding import generator
 
 REPLICATES = 4000
 LEVEL = 0.95
+SMALLEST_P = 2 / REPLICATES  # of a resampled difference: what so few replicates can tell
 
 
 @dataclass(frozen=True)
@@ -49,42 +54,84 @@ class Resampled:
         return Resampled(self.by_seed - other.by_seed, self.by_draw - other.by_draw)
 
     def estimate(self, where: Place = NOWHERE, quantity: str = "", against: Place | None = None) -> Estimate:
-        """Mean, spread and 95% bootstrap interval of a quantity there, or of a difference to ``against``."""
-        mean, seeds, replicates = self.by_seed.mean(), len(self.by_seed), self.by_draw
-        if seeds > 1:
-            replicates = replicates + _expansion(seeds) * (_draws(seeds, "seeds") @ (self.by_seed - mean) / seeds)
-        low, high = np.quantile(replicates, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        return Estimate(float(mean), spread(self.by_seed), float(low), float(high), where, quantity, against)
+        """Mean, spread and 95% bootstrap interval of a quantity there; of a difference to ``against`` its p-value."""
+        low, high = self.interval(LEVEL)
+        sd = spread(self.by_seed)
+        error = math.hypot(float(np.std(self.by_draw)), (sd or 0.0) / math.sqrt(len(self.by_seed)))
+        p = self.p_value() if against else None
+        return Estimate(float(self.by_seed.mean()), sd, low, high, where, quantity, against, error=error, p=p)
+
+    @cached_property
+    def _of_seeds(self) -> np.ndarray:
+        """By how much the drawn seeds move the mean, float [REPLICATES]."""
+        seeds = len(self.by_seed)
+        return _draws(seeds, "seeds") @ (self.by_seed - self.by_seed.mean()) / seeds
+
+    def interval(self, level: float) -> tuple[float, float]:
+        """The bootstrap interval that covers so much, such as 0.95."""
+        seeds = len(self.by_seed)
+        replicates = self.by_draw + (_expansion(seeds, level) * self._of_seeds if seeds > 1 else 0.0)
+        low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2])
+        return float(low), float(high)
 
     def p_value(self) -> float:
-        """The two-sided p-value of a difference: how often no difference would give a value this far from 0.
+        """The two-sided p-value of a difference: 1 minus the highest level whose interval excludes 0."""
 
-        As in the interval, two uncertainties are added. That of the seeds is Student's t with S - 1 degrees of freedom
-        times their standard error. That of the questions is normal with the spread of ``by_draw`` (the distribution of
-        Behrens and Fisher, with one variance known). Sampling noise of single answers enters through both, so the
-        p-value is rather too large.
-        """
-        from scipy.special import stdtr
+        def excludes_0(p: float) -> bool:
+            low, high = self.interval(1 - p)
+            return low > 0 or high < 0
 
-        seeds, mean = len(self.by_seed), abs(float(self.by_seed.mean()))
-        between = float(np.std(self.by_seed, ddof=1)) / math.sqrt(seeds) if seeds > 1 else 0.0
-        z = np.linspace(-8, 8, 4001)
-        density = np.exp(-(z**2) / 2)
-        beyond = mean + float(np.std(self.by_draw)) * z
-        # Seeds that agree exactly have a step for a distribution.
-        tails = stdtr(seeds - 1, -beyond / between) if between else (beyond < 0) + (beyond == 0) / 2
-        return float(min(1.0, 2 * (density * tails).sum() / density.sum()))
+        # The 95% interval is asked first, so that p < 5% says the same as it. Then halving finds p to 0.0001.
+        there, absent = (1 - LEVEL, SMALLEST_P) if excludes_0(1 - LEVEL) else (1.0, 1 - LEVEL)
+        if there < 1 and excludes_0(SMALLEST_P):
+            return SMALLEST_P
+        while there - absent > 1e-4 * there:
+            middle = (there + absent) / 2
+            there, absent = (middle, absent) if excludes_0(middle) else (there, middle)
+        return 1.0 if there == 1 else (there + absent) / 2
 
 
-def corrected(p: np.ndarray, method: str = "bh") -> np.ndarray:
-    """P-values float [n], corrected for their number so that the false discovery rate is controlled.
+def adjusted(estimates: Sequence[Estimate]) -> list[Estimate]:
+    """The estimates of a page, the p-values of its differences corrected for their number (``p_adjusted``).
 
-    At most that share of the comparisons below a level is false on average. ``bh`` (Benjamini and Hochberg 1995) is
-    proven for p-values that are independent or positively dependent, ``by`` (Benjamini and Yekutieli 2001) for all.
+    By Benjamini and Hochberg (1995): at most 5% of the differences below 5% are false on average, where p-values are
+    independent or positively dependent. There are two families, each corrected by itself: comparisons of methods, and
+    those of a method with itself (with a rule and without, or under other conditions). A comparison that a page shows
+    twice counts once.
     """
     from scipy.stats import false_discovery_control
 
-    return false_discovery_control(p, method=method) if len(p) else p
+    compared = {_comparison(found): found for found in estimates if found.p is not None}
+    corrected: dict[tuple, float] = {}
+    for with_itself in (False, True):
+        family = {key: found.p for key, found in compared.items() if found.with_itself == with_itself}
+        if family:
+            corrected |= zip(family, false_discovery_control(list(family.values())).tolist(), strict=True)
+    return [replace(found, p_adjusted=corrected.get(_comparison(found))) for found in estimates]
+
+
+def _comparison(found: Estimate) -> tuple:
+    return found.where, found.quantity, found.against
+
+
+def pooled(differences: Sequence[Estimate], seeds: Sequence[int]) -> Estimate:
+    """The mean of one difference over these tasks (not over tasks in general), in the unit of the differences.
+
+    ``seeds``: of each task. Tasks are independent, so the squared standard error of the mean is the sum of theirs over
+    the squared number of tasks. Interval and p-value are Student's, with the degrees of freedom of Welch and
+    Satterthwaite: S - 1 for the variance between the seeds of a task, infinitely many for that of its questions.
+    Differences with one seed or without a standard error must be left out before.
+    """
+    from scipy.special import stdtr, stdtrit
+
+    mean = float(np.mean([found.mean for found in differences]))
+    between = [(found.sd or 0.0) ** 2 / n for found, n in zip(differences, seeds, strict=True)]
+    variance = sum((found.error or 0.0) ** 2 for found in differences)
+    uncertain = sum(of_task**2 / (n - 1) for of_task, n in zip(between, seeds, strict=True))
+    freedom, error = variance**2 / uncertain if uncertain else math.inf, math.sqrt(variance) / len(differences)
+    reach = float(stdtrit(freedom, (1 + LEVEL) / 2)) * error
+    p = float(2 * stdtr(freedom, -abs(mean) / error)) if error else float(mean == 0)
+    return Estimate(mean, None, mean - reach, mean + reach, error=error, p=p)
 
 
 def resampled_mean(scores: np.ndarray) -> Resampled:
@@ -110,16 +157,18 @@ def estimate(scores: np.ndarray) -> Estimate:
 
 
 def estimate_seeds(values: np.ndarray) -> Estimate:
-    """Mean, spread and Student's t interval of numbers of S > 1 seeds, float [S].
+    """Mean, spread, Student's t interval and p-value of numbers of S > 1 seeds, float [S].
 
     For quantities without a number per question, such as MAUVE. The uncertainty from the questions is included only as
     far as seeds differ.
     """
-    from scipy.special import stdtrit
+    from scipy.special import stdtr, stdtrit
 
     mean, sd = float(values.mean()), float(np.std(values, ddof=1))
-    reach = float(stdtrit(len(values) - 1, (1 + LEVEL) / 2)) * sd / math.sqrt(len(values))
-    return Estimate(mean, sd, mean - reach, mean + reach)
+    error = sd / math.sqrt(len(values))
+    reach = float(stdtrit(len(values) - 1, (1 + LEVEL) / 2)) * error
+    p = float(2 * stdtr(len(values) - 1, -abs(mean) / error)) if error else float(mean == 0)
+    return Estimate(mean, sd, mean - reach, mean + reach, error=error, p=p)
 
 
 def spread(values: np.ndarray) -> float | None:
@@ -127,11 +176,11 @@ def spread(values: np.ndarray) -> float | None:
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
-def _expansion(seeds: int) -> float:
+def _expansion(seeds: int, level: float) -> float:
     """The factor of the deviations of seeds. It tends to 1 with more seeds."""
     from scipy.special import ndtri, stdtrit
 
-    tail = (1 + LEVEL) / 2
+    tail = (1 + level) / 2
     return math.sqrt(seeds / (seeds - 1)) * float(stdtrit(seeds - 1, tail) / ndtri(tail))
 
 

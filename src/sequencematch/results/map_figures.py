@@ -12,7 +12,7 @@ from sequencematch.results.words import capital, decoding_label, without_marks
 from sequencematch.settings.decoding_names import RULES, decoding_options
 from sequencematch.settings.map import COLUMNS, MINUS, PLAIN, Map, column_of
 
-NOTE = "Paired differences in points (accuracy in %, or BLEU): dots: mean; bars: 95% interval; {}."
+NOTE = "Paired differences in points (accuracy in %, or BLEU): dots: mean; bars: 95% interval, unadjusted; {}."
 PALE = "pale: not significant after the correction for all comparisons of the map"
 # Rows of the summary where the map names none; and beyond how many times the median cost the x axis is cut.
 SUMMARISED, CUT = 8, 1.6

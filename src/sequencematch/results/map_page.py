@@ -4,9 +4,19 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from sequencematch.results.estimates import LEVEL, Effect
-from sequencematch.results.measure_map import differences, significant_under
+from sequencematch.results.measure_map import differences
 from sequencematch.results.pages import Page
-from sequencematch.results.words import INTERVAL, Grid, decoding_label, enumerated, number, plain, signed_bold, span
+from sequencematch.results.words import (
+    INTERVAL,
+    Grid,
+    decoding_label,
+    enumerated,
+    number,
+    plain,
+    signed,
+    signed_bold,
+    span,
+)
 from sequencematch.settings.map import COLUMNS, MINUS, PLAIN, Map, Reading
 
 # How a difference comes out: significant after the correction, by its own interval only, or not.
@@ -56,12 +66,11 @@ def _caption(described: Map, effects: Sequence[Effect], seeds: Sequence[int]) ->
 
 
 def _corrections(effects: Sequence[Effect]) -> str:
-    """How many comparisons are significant by each correction."""
-    (ours, count), *others = significant_under(effects).items()
-    rest = " and ".join(f"{number} by that of {name}" for name, number in others)
+    """How many comparisons are significant."""
+    compared = differences(effects)
     return (
-        f"{len(differences(effects))} paired comparisons were made. {count} of them are significant at a false "
-        f"discovery rate of {LEVEL:.0%} by the correction of {ours}, which this page uses; {rest}."
+        f"{len(compared)} paired comparisons were made. {sum(effect.found.significant for effect in compared)} of them "
+        f"are significant at a false discovery rate of {LEVEL:.0%} (Benjamini and Hochberg)."
     )
 
 
@@ -129,16 +138,18 @@ def _grid(described: Map, here: Sequence[Effect]) -> Grid:
 
 
 def sentences(here: Sequence[Effect]) -> Iterator[str]:
-    """'SM vs. MLE, sampled: significantly better at a; b; worse at c; not significant at d', for each reading."""
+    """'SM vs. MLE, sampled: significantly better at a (+1.2) and b (+2.0); not significant at c', for each reading."""
     for quantity, reading in dict.fromkeys((e.quantity, e.reading) for e in here if e.found.against):
         chosen = [e for e in here if (e.quantity, e.reading) == (quantity, reading)]
         places: dict[str, list[str]] = {}
         for effect in chosen:
             outcome = outcome_of(effect)
             said = f"significantly {outcome}" if outcome in ("better", "worse") else "not significant"
-            places.setdefault(said, []).append(effect.at)
+            size = f" ({signed(effect.found)})" if effect.found.significant else ""
+            places.setdefault(said, []).append(effect.at + size)
         if len(places) == 1 and len(chosen) > 1:
-            text = f"{next(iter(places))} in every cell"
+            sizes = sorted(chosen, key=lambda effect: effect.found.mean)
+            text = f"{next(iter(places))} in every cell ({signed(sizes[0].found)} to {signed(sizes[-1].found)})"
         else:
             text = "; ".join(f"{said} at {enumerated(ats)}" for said, ats in places.items())
         yield f"{quantity_label(quantity)}, {decoding_label(reading)}: {text}"

@@ -21,7 +21,7 @@ import numpy as np
 from sequencematch.results.bleu import corpus_bleu
 from sequencematch.results.comparison import Comparison
 from sequencematch.results.estimates import REFERENCE, Estimate, Place, Table
-from sequencematch.results.intervals import Resampled, estimate_seeds, resampled_mean, resampled_score, spread
+from sequencematch.results.intervals import Resampled, adjusted, estimate_seeds, resampled_mean, resampled_score, spread
 from sequencematch.results.paper import Reported, find
 from sequencematch.results.quantities import BY_SEED, describe
 from sequencematch.results.variants import Variant
@@ -41,9 +41,8 @@ def measure(name: str, comparison: Comparison, numbers: Sequence[Reported] = ())
     of_family = _of_text(comparison) if judged else _of_questions(comparison, numbers)
     cells = [*of_family, *repair_estimates(comparison), *older_errors(comparison)]
     order = (*comparison.variants, REFERENCE)
-    cells = [
-        replace(cell, n=comparison.questions) for cell in sorted(cells, key=lambda cell: order.index(cell.variant))
-    ]
+    cells = adjusted(sorted(cells, key=lambda cell: order.index(cell.variant)))
+    cells = [replace(cell, n=comparison.questions) for cell in cells]
     first = comparison.first
     return Table(name, first["scale"], first["task"], len(comparison.seeds), comparison.questions, cells)
 

@@ -1,8 +1,7 @@
 """The results of the map: the score of every side of every cell, and every paired difference.
 
 Scores are points: accuracy in per cent, or BLEU. A difference is between two sides on the same seeds and questions.
-Each comparison counts once, however many cells have it (the default cell is part of most axes). P-values are corrected
-for the number of comparisons.
+Each comparison counts once, however many cells have it (the default cell is part of most axes).
 """
 
 from collections.abc import Callable, Sequence
@@ -14,9 +13,9 @@ import numpy as np
 
 from sequencematch.errors import UserError
 from sequencematch.results.bleu import corpus_bleu
-from sequencematch.results.estimates import COSTS, LEVEL, Effect, Place
-from sequencematch.results.intervals import Resampled, corrected, resampled_mean, resampled_score
-from sequencematch.results.metrics_file import read_metrics
+from sequencematch.results.estimates import COSTS, Effect, Place
+from sequencematch.results.intervals import Resampled, adjusted, resampled_mean, resampled_score
+from sequencematch.results.metrics_file import read_metrics, right_shares
 from sequencematch.settings.families import FAMILIES
 from sequencematch.settings.map import MINUS, Reading, Side
 
@@ -56,7 +55,7 @@ def reader(results: Path, seeds: Sequence[int]) -> Callable[[Side], Measured]:
         if FAMILIES[runs[0]["family"]].score == "bleu":
             points = resampled_score(np.array([d["statistics"] for d in decoded]), corpus_bleu)
         else:
-            points = resampled_mean(100 * np.array([list(d["correct"]) for d in decoded], dtype=float))
+            points = resampled_mean(100 * np.array([right_shares(d) for d in decoded]))
         costs = {name: float(np.mean([d[name] for d in decoded])) for name in COSTS}
         return Measured(points, decoded[0]["n"], digests.pop(), costs)
 
@@ -97,12 +96,12 @@ def measure_map(readings: Sequence[Reading], measure: Callable[[Side], Measured]
             costs = {name: a.costs[name] - b.costs[name] for name in COSTS}
             difference = replace(a, points=a.points - b.points, costs=costs)
             found.append(_effect(reading, quantity, difference, _place(one), _place(other)))
-    return _corrected(found)
+    found_again = adjusted([effect.found for effect in found])
+    return [replace(effect, found=one) for effect, one in zip(found, found_again, strict=True)]
 
 
 def _effect(reading: Reading, quantity: str, measured: Measured, where: Place, against: Place | None = None) -> Effect:
     found = replace(measured.points.estimate(where, "points", against), n=measured.questions)
-    found = replace(found, p=measured.points.p_value()) if against else found
     return Effect(reading.axis, reading.at, reading.name, reading.column, quantity, found, measured.costs)
 
 
@@ -110,26 +109,6 @@ def _place(side: Side) -> Place:
     return Place(side.task, side.method, side.eta, side.decoding)
 
 
-def _corrected(effects: Sequence[Effect]) -> list[Effect]:
-    p: dict[tuple[Place, Place | None], float | None]
-    p = {(e.found.where, e.found.against): e.found.p for e in effects if e.found.against}
-    adjusted = dict(zip(p, corrected(np.array(list(p.values()))).tolist(), strict=True))
-    return [
-        replace(e, found=replace(e.found, p_adjusted=adjusted.get((e.found.where, e.found.against)))) for e in effects
-    ]
-
-
 def differences(effects: Sequence[Effect]) -> list[Effect]:
     """Every comparison once."""
     return list({(e.found.where, e.found.against): e for e in reversed(effects) if e.found.against}.values())[::-1]
-
-
-def significant_under(effects: Sequence[Effect]) -> dict[str, int]:
-    """How many comparisons are significant, each counted once, by each way to correct for their number."""
-    p = np.array([effect.found.p for effect in differences(effects)])
-    adjusted = {
-        "Benjamini-Hochberg": corrected(p),
-        "Benjamini-Yekutieli": corrected(p, "by"),
-        "Bonferroni": p * len(p),
-    }
-    return {name: int((values < LEVEL).sum()) for name, values in adjusted.items()}

@@ -5,14 +5,15 @@ the provenance files of the model and of the examples. Returned: the content of 
 itself:
 
 - ``scale``, ``task``, ``method``, ``eta``, ``seed``: the run. ``family``: the kind of task.
-- ``decodings``: name -> ``n`` (questions), ``pushes_per_sequence`` (tokens written for an answer, deleted ones
-  and answers not chosen included), ``pops_per_sequence``, ``wrong_pop_share`` (share of pops that removed
-  a wrong token; null without pops), ``cut_off_share`` (sequences stopped before their end), and by family:
+- ``decodings``: name -> ``n`` (questions), ``answers`` (to each), ``pushes_per_sequence`` (tokens written for an
+  answer, deleted ones and answers not chosen included), ``pops_per_sequence``, ``wrong_pop_share`` (share of pops that
+  removed a wrong token; null without pops), ``cut_off_share`` (sequences stopped before their end), and by family:
 
-  - arithmetic: ``accuracy``, ``correct`` (a character 0 or 1 per question, in the order of their numbers). A
-    sequence that was cut off counts as wrong.
+  - arithmetic and graphs: ``accuracy``, ``correct`` (a digit per question, in the order of their numbers: how many of
+    its answers are right). A sequence that was cut off counts as wrong.
   - translation: ``bleu``, ``chrf``, their ``signature``, and ``statistics``, per question the counts that BLEU is
-    made of (``bleu.py``). Of the final live text; a sequence that was cut off counts with the text it has.
+    made of (``bleu.py``), summed over its answers. Of the final live text; a sequence that was cut off counts with the
+    text it has.
   - text: ``perplexity``, ``mauve``, ``entropy`` (by order), ``repetition``, ``distinct``, as judged
     (``perplexity`` is null if not one token was written, ``mauve`` if there are too few texts for it).
 - ``judge``; ``held_out`` and ``held_out_given_no_deletion``, each ``nll`` per token and ``per_example``; ``reference``,
@@ -31,6 +32,7 @@ import hashlib
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +57,7 @@ class Sample:
 
     decoding: str
     example: int
+    answer: int
     text: str
     solution: str
     finished: bool
@@ -74,19 +77,19 @@ def read_samples(path: Path) -> dict[str, list[Sample]]:
     Raises UserError naming the line that is no sample, a question decoded twice, or decodings of
     different questions.
     """
-    decodings: dict[str, dict[int, Sample]] = {}
+    decodings: dict[str, dict[tuple[int, int], Sample]] = {}
     for place, fields in read_json_lines(path, "sample again"):
         try:
             sample = _sample(fields)
         except (ValueError, TypeError, KeyError) as error:
             raise UserError(f"{place} is no sample ({reason(error)}): delete the file and sample again") from error
         samples = decodings.setdefault(sample.decoding, {})
-        if sample.example in samples:
+        if (sample.example, sample.answer) in samples:
             raise UserError(
-                f"{place} repeats question {sample.example} of decoding '{sample.decoding}': "
+                f"{place} repeats answer {sample.answer} to question {sample.example} of decoding '{sample.decoding}': "
                 "delete the file and sample again"
             )
-        samples[sample.example] = sample
+        samples[sample.example, sample.answer] = sample
     if not decodings:
         raise UserError(f"'{path}' holds no samples: delete the file and sample again")
     ordered = {name: [samples[i] for i in sorted(samples)] for name, samples in decodings.items()}
@@ -105,16 +108,19 @@ def _sample(fields: dict) -> Sample:
 
 def questions_digest(samples: Iterable[Sample]) -> str:
     """The digest of the questions and their solutions. Results with equal digests can be paired."""
-    asked = [(sample.example, sample.solution) for sample in samples]
+    asked = sorted({(sample.example, sample.solution) for sample in samples})
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
 
 
 def score_decoding(samples: list[Sample]) -> dict:
     """The numbers of one decoding that every family of tasks has (see the module's description)."""
-    n = len(samples)
+    n, questions = len(samples), len({sample.example for sample in samples})
+    if n % questions:
+        raise UserError("some questions have more answers than others: delete the samples and sample again")
     pops = sum(sample.pops for sample in samples)
     return {
-        "n": n,
+        "n": questions,
+        "answers": n // questions,
         "pushes_per_sequence": sum(sample.pushes for sample in samples) / n,
         "pops_per_sequence": pops / n,
         "wrong_pop_share": sum(sample.wrong_pops for sample in samples) / pops if pops else None,
@@ -124,15 +130,24 @@ def score_decoding(samples: list[Sample]) -> dict:
 
 def accuracy(samples: list[Sample]) -> dict:
     """The share of exact matches, and which questions they are."""
+    right = Counter[int]()
+    for sample in samples:
+        right[sample.example] += sample.correct
     return {
-        "accuracy": sum(sample.correct for sample in samples) / len(samples),
-        "correct": "".join("1" if sample.correct else "0" for sample in samples),
+        "accuracy": right.total() / len(samples),
+        "correct": "".join(str(right[example]) for example in sorted(right)),
     }
 
 
 def translation(samples: list[Sample], language: str | None = None) -> dict:
     """BLEU and chrF of the final live texts, in ``language``, against the reference translations."""
-    return translation_scores([sample.text for sample in samples], [sample.solution for sample in samples], language)
+    texts, references = [sample.text for sample in samples], [sample.solution for sample in samples]
+    scores = translation_scores(texts, references, language)
+    of_question: dict[int, list[int]] = {}
+    for sample, counts in zip(samples, scores["statistics"], strict=True):
+        summed = of_question.get(sample.example, [0] * len(counts))
+        of_question[sample.example] = [a + b for a, b in zip(summed, counts, strict=True)]
+    return scores | {"statistics": list(of_question.values())}
 
 
 # How a family's scores are computed from the samples of a decoding and the language written.

@@ -39,12 +39,13 @@ class _Texts(_Part):
 
 class _Decoding(_Texts):
     n: int = Field(default=1, ge=1)
+    answers: int = Field(default=1, ge=1, le=9)
     pushes_per_sequence: AtLeast0 = 0
     pops_per_sequence: AtLeast0 = 0
     wrong_pop_share: Share | None = None
     cut_off_share: Share = 0
     accuracy: Share | None = None
-    correct: str | None = Field(default=None, pattern="^[01]*$")
+    correct: str | None = Field(default=None, pattern="^[0-9]*$")
     bleu: Percent | None = None
     chrf: Percent | None = None
     statistics: list[Counts] = []
@@ -56,7 +57,7 @@ class _Decoding(_Texts):
             if answers and len(answers) != self.n:
                 raise ValueError(f"'{name}' is about {len(answers)} questions, but n is {self.n}")
         if self.correct is not None and self.accuracy is not None:
-            _equal("accuracy", self.accuracy, self.correct.count("1") / self.n, "'correct'")
+            _equal("accuracy", self.accuracy, sum(map(int, self.correct)) / (self.n * self.answers), "'correct'")
         if self.accuracy is not None and self.accuracy + self.cut_off_share > 1 + 1e-6:
             raise ValueError("'accuracy' and 'cut_off_share' exceed 1 together, but a cut-off sequence counts as wrong")
         if self.wrong_pop_share is not None and not self.pops_per_sequence:
@@ -118,6 +119,11 @@ class _Metrics(_Part):
         if self.held_out and self.held_out.per_example and counts and len(self.held_out.per_example) not in counts:
             raise ValueError("'held_out' is about another number of questions than the decodings")
         return self
+
+
+def right_shares(decoded: dict) -> list[float]:
+    """The share of the answers to each question that are right, of a decoding of metrics.json."""
+    return [int(right) / decoded.get("answers", 1) for right in decoded["correct"]]
 
 
 def read_metrics(path: Path) -> dict:

@@ -21,6 +21,7 @@ from sequencematch.results.showcase import Shown, answered, read_shown, shown_ht
 from sequencematch.results.variants import Variant
 from sequencematch.results.words import (
     INTERVAL,
+    SIGNIFICANT,
     Grid,
     capital,
     caption,
@@ -85,7 +86,8 @@ class Page:
             return f"typed-{len(shown) - 1}"
 
         template = MARKDOWN.get_template(self.template)
-        content = {"title": self.title, "interval": INTERVAL, "capital": capital, "typed": typed, **self.content}
+        content = {"title": self.title, "interval": INTERVAL, "significant": SIGNIFICANT, **self.content}
+        content |= {"capital": capital, "typed": typed}
         draw = template.blocks[block] if block else template.root_render_func
         text = "".join(draw(template.new_context(content)))
         return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n", shown

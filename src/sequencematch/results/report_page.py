@@ -34,7 +34,7 @@ from sequencematch.results.report_facts import budgets, duration, facts, times
 from sequencematch.results.rule_graph import draw_rule_graph, read_rule_graph
 from sequencematch.results.runs import Run, evaluated_split, read_runs
 from sequencematch.results.theme import VARIABLES
-from sequencematch.results.words import sample_size
+from sequencematch.results.words import SIGNIFICANT, sample_size
 
 TEXTS = "{}: MAUVE against perplexity in each decoding; the numbers are in the tables below"
 
@@ -62,6 +62,7 @@ def render_page(sources: Sources) -> str:
     return HTML.get_template("report.html.j2").render(
         style=Markup("".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("shared.css", "report.css"))),
         answer=_answer(tables),
+        significant=SIGNIFICANT,
         example=typed_example(runs, sources.results),
         facts=facts(runs),
         budgets=budgets(runs),

@@ -41,6 +41,11 @@ CORRUPTIONS = {
     "model": "*model*: likely wrong tokens of the base model",
 }
 INTERVAL = "95% interval"
+SIGNIFICANT = (
+    "Significant: below 5% after the correction of Benjamini and Hochberg for all comparisons of methods on the page. "
+    "Comparisons of a method with itself (with a rule and without) are corrected as a family of their own. Intervals "
+    "are unadjusted; each holds by itself."
+)
 
 
 # ---- labels -----------------------------------------------------------------------------------------
@@ -279,6 +284,11 @@ def quartiles(cost: Estimate | None, scale: float, digits: int) -> str:
     if cost.low is None or cost.high is None or cost.low == cost.high:
         return text
     return f"{text} [{cost.low * scale:,.{digits}f}, {cost.high * scale:,.{digits}f}]"
+
+
+def p_value(p: float | None) -> str:
+    """'p = 0.013', 'p < 0.001'."""
+    return "p < 0.001" if p is not None and p < 0.001 else f"p = {p:.2g}" if p is not None else "-"
 
 
 def number(value: float, digits: int) -> str:

@@ -1,8 +1,8 @@
 """Settings of the evaluation: how models are sampled, and what is measured of the samples."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from sequencematch.settings.decoding_names import decoding_options, writes_training_noise
 from sequencematch.settings.section import Count, Natural, Section, Size, setting
@@ -23,6 +23,9 @@ class Evaluation(Section):
         "at which emitted tokens are replaced by wrong ones; also perturbed_task, perturbed_random, "
         "perturbed_model), best_of=X, majority=X; several joined by '+'",
         min_length=1,
+    )
+    answers: Annotated[int, Field(ge=1, le=9)] = setting(
+        1, "independent answers drawn to each question by decodings that draw; scores are their means (no text)"
     )
     corruptions: tuple[Literal["task", "random", "unigram", "model"], ...] = setting(
         ("random", "model"), "kinds of noise whose repair is measured"

@@ -107,10 +107,12 @@ class Trainer:
         self.run, self.stage, self.policy = run, run.stage, run.policy
         self.loss = LOSSES[self.stage.loss]
         self.processes = Processes()
-        if run.optimiser.batch < self.processes.count:
+        # Relabelled rollouts are imitated as examples are, so they take the place of half of them: equal sequences.
+        self.batch = run.optimiser.batch // (2 if self.loss.relabels else 1)
+        if self.batch < self.processes.count:
             raise UserError(
-                f"optimiser.batch ({run.optimiser.batch}) is below the number of processes ({self.processes.count}): "
-                "raise it, or lower jobs.train.gpu, so that each has a row of every batch"
+                f"optimiser.batch ({run.optimiser.batch}) holds {self.batch} rows of {self.stage.loss}, fewer than "
+                f"processes ({self.processes.count}): raise it, or lower jobs.train.gpu, so that each has a row"
             )
         self.accelerator = tracked_accelerator(run)
         self.policy.to(self.accelerator.device)
@@ -120,7 +122,7 @@ class Trainer:
             self.optimiser.load_state_dict(run.initial)
             for group in self.optimiser.param_groups:  # the state brings the settings of the stage before with it
                 group["weight_decay"] = run.optimiser.weight_decay
-        self.batches = Batches(run.train, run.optimiser.batch, run.seed, "examples")
+        self.batches = Batches(run.train, self.batch, run.seed, "examples")
         self.length, self.cloned = run.train.length, run.train.cloned(run.objective.imitate_prompt)
         self.rollouts = self._rollout_schedule() if self.loss.rollouts else None
         self.step = self.stage.start
@@ -141,7 +143,7 @@ class Trainer:
                 raise ValueError("rollouts.concurrent needs Run.rebuild, which makes the policy of the second process")
             producer = Background(self.policy, run.rebuild)
         steps = self.stage.stop - self.stage.start
-        return RolloutSchedule(run.rollouts, run.train, run.optimiser.batch, steps, run.seed, producer, self.processes)
+        return RolloutSchedule(run.rollouts, run.train, self.batch, steps, run.seed, producer, self.processes)
 
     def close(self) -> None:
         """End the process that draws rollouts, if there is one."""
