@@ -78,7 +78,8 @@ class Inputs:
 
     def to(self, device: torch.device) -> "Inputs":
         """The same on ``device``."""
-        return Inputs(**{name: t if t is None else t.to(device) for name, t in vars(self).items()})
+        end, mask = (t if t is None else t.to(device) for t in (self.end, self.mask))
+        return Inputs(token=self.token.to(device), position=self.position.to(device), end=end, mask=mask)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +149,7 @@ class _Tree:
         del self.stack[left:]
 
 
-def state_tree(rows: Sequence[Sequence[Trajectory]], bkspc: int) -> tuple[Inputs, list[StateIndex]]:
+def state_tree(rows: Sequence[Sequence[Trajectory]], bkspc: int, pad: int = 0) -> tuple[Inputs, list[StateIndex]]:
     """Encode rows of K trajectories that share a prompt, one node per pushed token.
 
     Each row lists its trajectories (data alone, or data and rollout); the k-th of every row come back
@@ -171,7 +172,7 @@ def state_tree(rows: Sequence[Sequence[Trajectory]], bkspc: int) -> tuple[Inputs
         walks.append(states)
     length = max(len(tree.token) for tree in trees)
     inputs = Inputs(
-        token=_padded([tree.token for tree in trees], length),
+        token=_padded([tree.token for tree in trees], length, pad),
         position=_padded([tree.position for tree in trees], length),
         # A live node is seen by all that follow; padding (end 0) is seen by none.
         end=_padded([[length if e is None else e for e in tree.end] for tree in trees], length),
@@ -179,7 +180,7 @@ def state_tree(rows: Sequence[Sequence[Trajectory]], bkspc: int) -> tuple[Inputs
     return inputs, _trajectories(rows, walks)
 
 
-def algorithm_2(rows: Sequence[Trajectory], bkspc: int) -> tuple[Inputs, StateIndex]:
+def algorithm_2(rows: Sequence[Trajectory], bkspc: int, pad: int = 0) -> tuple[Inputs, StateIndex]:
     """Encode trajectories as the paper does (appendix A): one input position per action.
 
     At a ``<bkspc>`` the input is a copy of the token that becomes the last live one, at that token's
@@ -188,7 +189,8 @@ def algorithm_2(rows: Sequence[Trajectory], bkspc: int) -> tuple[Inputs, StateIn
     1; ours start at 0. O(L^2) memory, where the state tree needs one integer per token.
     """
     length = max(len(row.prompt) + len(row.actions) for row in rows)
-    token, position = torch.zeros(2, len(rows), length, dtype=torch.long)
+    token = torch.full((len(rows), length), pad)
+    position = torch.zeros(len(rows), length, dtype=torch.long)
     mask = torch.eye(length, dtype=torch.bool).repeat(len(rows), 1, 1)
     states = []
     for b, row in enumerate(rows):
@@ -231,9 +233,9 @@ def _shared_prompt(row: Sequence[Trajectory]) -> Sequence[int]:
     return prompt
 
 
-def _padded(rows: Sequence[Sequence[int]], length: int) -> Tensor:
+def _padded(rows: Sequence[Sequence[int]], length: int, value: int = 0) -> Tensor:
     lengths = np.array([len(row) for row in rows])
-    table = np.zeros((len(rows), length), np.int64)
+    table = np.full((len(rows), length), value)
     table[np.arange(length) < lengths[:, None]] = np.fromiter(chain.from_iterable(rows), np.int64, lengths.sum())
     return torch.from_numpy(table)
 
