@@ -16,7 +16,7 @@ def main() -> None:
     optimiser, schedule, objective, rollouts = training_settings(args, loss.reads)
 
     from sequencematch.training.job import Settings, load_initial, run_stage
-    from sequencematch.training.trainer import Stage
+    from sequencematch.training.schedule import Stage
 
     start = schedule.pretrain_steps if loss.continues_bc else 0
     stage = Stage(args.loss, start, schedule.steps, schedule.decay_start, schedule.steps)

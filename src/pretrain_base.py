@@ -17,7 +17,7 @@ def main() -> None:
     optimiser, schedule, objective, _ = training_settings(args, BASE_READS)
 
     from sequencematch.training.job import Settings, run_stage, scratch_or_pretrained
-    from sequencematch.training.trainer import Stage
+    from sequencematch.training.schedule import Stage
 
     start = scratch_or_pretrained(args)
     steps = schedule.base_steps  # no decay: the methods go on at the full learning rate

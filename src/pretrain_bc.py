@@ -14,7 +14,7 @@ def main() -> None:
     optimiser, schedule, objective, _ = training_settings(args, BC_READS)
 
     from sequencematch.training.job import Settings, load_initial, run_stage
-    from sequencematch.training.trainer import Stage
+    from sequencematch.training.schedule import Stage
 
     stage = Stage("bc", 0, schedule.pretrain_steps, schedule.decay_start, schedule.steps)
     run_stage(args, stage, load_initial(args, stage), Settings(optimiser, schedule, objective))

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import settings
 from support import reduced
+from support.experiment import finetune_options, make_inputs, run
 from support.smoke import WORKFLOW, run_smoke
 from support.workflow import ROOT
 
@@ -29,29 +30,55 @@ torch.set_num_threads(1)  # tensors here are tiny: a second thread only waits fo
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory):
-    """The reduced plan (reduced.py), run on this machine without interruption."""
-    tree = reduced.make_tree(tmp_path_factory.mktemp("undisturbed"))
-    done = reduced.run(tree)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return tree
+def once(tmp_path_factory):
+    """Makes a folder that all tests read and none changes, once: whichever worker comes first."""
+    shared = tmp_path_factory.getbasetemp()
+    shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
+
+    def made(name, make):
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (shared / name).exists():
+                (shared / name).mkdir()
+                make(shared / name)
+        return shared / name
+
+    return made
 
 
 @pytest.fixture(scope="session")
-def smoke(tmp_path_factory):
-    """The project with its smoke scale finished: run once, whichever worker comes first. To be read, not changed."""
-    shared = tmp_path_factory.getbasetemp()
-    shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
-    tree = shared / "smoke"
-    with (shared / "smoke.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not tree.exists():
-            tree.mkdir()
-            for part in WORKFLOW:
-                (tree / part).symlink_to(ROOT / part)
-            done = run_smoke(tree, "all")
-            assert done.returncode == 0, done.stdout + done.stderr
-    return tree
+def inputs(once):
+    """A tiny experiment (experiment.py): data, the models before fine-tuning, and SequenceMatch's in ``sm``."""
+
+    def make(root):
+        make_inputs(root)
+        run("finetune", **finetune_options(root, root / "sm"))
+
+    return once("inputs", make)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(once):
+    """The reduced plan (reduced.py), run on this machine without interruption."""
+
+    def make(tree):
+        done = reduced.run(reduced.make_tree(tree))
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return once("undisturbed", make)
+
+
+@pytest.fixture(scope="session")
+def smoke(once):
+    """The project with its smoke scale finished."""
+
+    def make(tree):
+        for part in WORKFLOW:
+            (tree / part).symlink_to(ROOT / part)
+        done = run_smoke(tree, "all")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return once("smoke", make)
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import zipfile
 
 import pytest
 from packaging.version import Version
@@ -29,6 +30,7 @@ VERSIONS = {
     "newest": {"torch": locked("torch")},
     "beside transformers 4.57": {"torch": locked("torch"), "transformers": "4.57.6"},
 }
+LIBRARY = {"data", "export", "model", "sampling", "settings", "store", "training", "transformers_trainer"}
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +43,14 @@ def wheel(tmp_path_factory):
 def pip(python, command, *words):
     done = subprocess.run([python, "-m", "pip", command, "--quiet", *words], capture_output=True, text=True, env=CLEAN)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_library_without_the_reproduction(wheel):
+    files = [name.split("/") for name in zipfile.ZipFile(wheel).namelist() if name.startswith("sequencematch/")]
+    assert {folder for _, folder, *below in files if below} == LIBRARY
+    beside = {"/".join(below) for _, *below in files if not below[-1].endswith(".py")}
+    assert beside == {"py.typed", "__init__.pyi", "data/phrase_words.txt"}
 
 
 @pytest.mark.long

@@ -7,7 +7,7 @@ import shutil
 import huggingface_hub
 import pytest
 import torch
-from support.experiment import ROLLOUTS, TINY, finetune_options, make_inputs, run
+from support.experiment import ROLLOUTS, TINY
 from support.networks import tiny_llama
 from support.rows import QUIET, ROWS, a_model_and_its_tokenizer, a_trainer, arguments
 from support.workflow import ROOT
@@ -20,28 +20,20 @@ from sequencematch.model.policy import trained_tensors
 from sequencematch.settings.training import Optimiser
 from sequencematch.training.batches import load_corpora
 from sequencematch.training.bkspc_start import start_bkspc
-from sequencematch.training.trainer import Stage, new_optimiser
+from sequencematch.training.schedule import Stage
+from sequencematch.training.trainer import new_optimiser
 
 FENCE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
-@pytest.fixture(scope="module")
-def finetuned(tmp_path_factory):
-    """A tiny experiment whose SequenceMatch model the pipeline has trained, in ``sm``."""
-    root = tmp_path_factory.mktemp("finetuned")
-    make_inputs(root)
-    run("finetune", **finetune_options(root, root / "sm"))
-    return root
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("micro", [8, 4])
-def test_losses_are_those_of_the_pipeline(finetuned, micro, tmp_path):
-    with (finetuned / "sm/metrics.csv").open() as file:
+def test_losses_are_those_of_the_pipeline(inputs, micro, tmp_path):
+    with (inputs / "sm/metrics.csv").open() as file:
         expected = {int(row["step"]): float(row["loss"]) for row in csv.DictReader(file)}
-    tokenizer = load_tokenizer(finetuned / "tokenizer")
-    corpora = load_corpora(finetuned / "noised-0.2", tokenizer.special_ids["eos"])
-    policy, _ = load_policy(finetuned / "base", backspace=True)
+    tokenizer = load_tokenizer(inputs / "tokenizer")
+    corpora = load_corpora(inputs / "noised-0.2", tokenizer.special_ids["eos"])
+    policy, _ = load_policy(inputs / "base", backspace=True)
     start_bkspc(policy, "mean", *corpora)
     settings = Optimiser(batch=8, micro_batch=8, warmup=TINY["warmup"])
     optimiser = new_optimiser(policy, settings)

@@ -95,12 +95,7 @@ def _sample(args: argparse.Namespace) -> None:
     whose = _any_model if args.takeback_ratio and not (args.checkpoint / "policy.json").exists() else load_checkpoint
     policy, tokenizer = whose(args.checkpoint)
     prompt = tokenizer.prompt(as_trained(args.prompt))
-    room = policy.context - len(prompt)
-    if room < (args.max_actions or 1):
-        raise UserError(
-            f"a prompt of {len(prompt)} tokens (<bos> included) and {args.max_actions or 1} actions exceed the model's "
-            f"context of {policy.context}: shorten the prompt" + (", or lower --max-actions" if room > 0 else "")
-        )
+    room = max(1, policy.context - len(prompt))
     numbers = args.temperature, args.top_p, args.top_k, args.bkspc_bias
     decoding = Decoding(args.max_actions or min(room, MOST_ACTIONS), *numbers, takeback_ratio=args.takeback_ratio)
     shown = None if args.json else _Typewriter(tokenizer, sys.stdout)

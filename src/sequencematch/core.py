@@ -304,7 +304,7 @@ def logsumexp(logits: Tensor) -> Tensor:
     return logits.amax(-1) - F.log_softmax(logits, dim=-1).amax(-1)
 
 
-def score(logits: Tensor, trajectories: StateIndex, deletions: int = 1) -> Scores:
+def score(logits: Tensor, states: StateIndex, deletions: int = 1) -> Scores:
     """Gather l(a_i|s_i) and V(s_i) from logits [B, L, A] at the input positions.
 
     The last ``deletions`` of the A actions delete 1, 2, ... tokens. The deletion of more tokens than are live is no
@@ -315,13 +315,13 @@ def score(logits: Tensor, trajectories: StateIndex, deletions: int = 1) -> Score
     # V where 0, 1, ... tokens may be deleted, [B, L, deletions + 1].
     values = torch.stack([logsumexp(logits[..., : bkspc + k]) for k in range(deletions + 1)], dim=-1)
     rows = torch.arange(len(logits), device=logits.device)[:, None]
-    state = trajectories.state
+    state = states.state
     return Scores(
-        logit=logits[rows, state[:, :-1], trajectories.action],
-        value=values[rows, state, trajectories.live(bkspc).clamp_max(deletions)],
-        taken=trajectories.taken,
-        imitated=trajectories.imitated,
-        ended=trajectories.ended,
+        logit=logits[rows, state[:, :-1], states.action],
+        value=values[rows, state, states.live(bkspc).clamp_max(deletions)],
+        taken=states.taken,
+        imitated=states.imitated,
+        ended=states.ended,
     )
 
 
@@ -523,9 +523,9 @@ def sequence_match(data: Scores, model: Scores, objective: Objective, normaliser
     return -(j + rollout_objective(model, objective) / normaliser.model(objective.weighting))
 
 
-def repeated_ngrams(trajectories: StateIndex, n: int) -> Tensor:
+def repeated_ngrams(states: StateIndex, n: int) -> Tensor:
     """bool [B, T]: actions that belong to an n-gram that occurred before in the same trajectory (H.1)."""
-    action, taken = trajectories.action, trajectories.taken
+    action, taken = states.action, states.taken
     repeated = torch.zeros_like(taken)
     if action.shape[1] < n:
         return repeated

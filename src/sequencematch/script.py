@@ -218,6 +218,8 @@ def explanation(error: BaseException) -> str | None:
         if isinstance(cause, ModuleNotFoundError) and cause.name and cause.name.partition(".")[0] in EXTRAS:
             module = cause.name.partition(".")[0]
             return f"this needs the package '{module}': pip install 'sequencematch[{EXTRAS[module]}]'"
+        if isinstance(cause, ModuleNotFoundError) and (cause.name or "").startswith("sequencematch."):
+            return f"this needs '{cause.name}', which the wheel leaves out: run it in a clone of the project"
         if isinstance(cause, MemoryError) or OUT_OF_MEMORY.search(str(cause)):
             return MEMORY
         number = ERROR_NUMBER.search(str(cause))

@@ -72,12 +72,12 @@ def _states(prompt: Sequence[str], actions: Sequence[str]) -> list[list[str]]:
     return states
 
 
-def _form(inputs: Inputs, trajectories: StateIndex, names: Sequence[str]) -> dict:
+def _form(inputs: Inputs, states: StateIndex, names: Sequence[str]) -> dict:
     return {
         "token": [names[token] for token in inputs.token[0].tolist()],
         "position": inputs.position[0].tolist(),
         "mask": inputs.dense_mask()[0].int().tolist(),
-        "state": trajectories.state[0].tolist(),
+        "state": states.state[0].tolist(),
     }
 
 

@@ -1,6 +1,7 @@
 """The configuration files say what they may, and a wrong one is refused in one sentence."""
 
 import os
+from pathlib import Path
 
 import pytest
 import yaml
@@ -12,7 +13,9 @@ from sequencematch.errors import UserError
 from sequencematch.settings.data import Arithmetic, Source, Text, Translation
 from sequencematch.settings.overheads import Overhead
 from sequencematch.settings.training import Objective
-from sequencematch.training.trainer import Stage
+from sequencematch.training.schedule import Stage
+
+REFUSALS = Path(__file__).with_name("refusals.txt")
 
 
 @pytest.mark.parametrize("overlay", [None, *sorted(SCALES.glob("*.yaml"))], ids=str)
@@ -95,248 +98,25 @@ def test_null_removes_a_key():
     assert "table7" not in config.tables and "list_prime_factors" not in config.tasks
 
 
-@pytest.mark.parametrize(
-    ("overlay", "sentence"),
-    [
-        # Names.
-        ({"etass": [0.1]}, "etass is unknown; did you mean 'etas'?"),
-        ({"objective": {"gama": 0.5}}, "objective.gama is unknown; did you mean 'gamma'?"),
-        ({"tasks": {"mul": {"data": {"trian": 3}}}}, "tasks.mul.data.trian is unknown; did you mean 'train'?"),
-        ({"tasks": {"mul": {"model": {"layerz": 3}}}}, "tasks.mul.model.layerz is unknown; did you mean 'layers'?"),
-        ({"tables": {"table6": {"task": "mull"}}}, "tables.table6.task: 'mull' is unknown; did you mean 'mul'?"),
-        ({"tables": {"table6": {"methods": ["bcc"]}}}, "tables.table6.methods: 'bcc' is unknown; did you mean 'bc'?"),
-        (
-            {"methods": {"sm": {"schedule": {"steps": 350}}}},
-            "methods.sm.schedule.steps is shared by all methods of a task, so that they start equal and take the same "
-            "number of steps: set it for the task; a method may change beta_final and beta_steps",
-        ),
-        (
-            {"methods": {"base": {"loss": "sm"}}},
-            "methods.base: this name is taken by a folder of the results; rename it",
-        ),
-        ({"tasks": {"../up": {}}}, "tasks.../up: a name may have letters, digits, '-' and '_' alone"),
-        ({"scale": "../up"}, "scale is '../up', but must be text of letters, digits, '-' and '_'"),
-        (
-            {"tasks": {"text": {"data": {"source": "python_topic"}}}},
-            "tasks.text.data.source: 'python_topic' is unknown; did you mean 'python_topics'?",
-        ),
-        # What steps cost.
-        (
-            {"overheads": {"table3": {"measured": {"geometries": ["256-768"]}}}},
-            "overheads.table3.measured.geometries: '256-768' is no geometry: write lengths of prompt and continuation "
-            "as 256+768",
-        ),
-        (
-            {"overheads": {"table3": {"model": {"context": 1024}}}},
-            "overheads.table3: sequences take up to 4096 positions (prompt, continuation and deleted tokens, "
-            "contexts, masked), and the model has 1024 (context): raise it, or shorten them",
-        ),
-        (
-            {"overheads": {"table3": {"model": {"layerz": 3}}}},
-            "overheads.table3.model.layerz is unknown; did you mean 'layers'?",
-        ),
-        (
-            {"overheads": {"table6": {"title": "T", "measured": {}}}},
-            "overheads.table6: tables has an entry of that name; rename one of them",
-        ),
-        # What is measured.
-        (
-            {"evaluation": {"decodings": ["sampled", "top_k=3"]}},
-            "evaluation.decodings: 'top_k=3' is no decoding; known are: sampled, greedy, bkspc_masked, memory, "
-            "temperature=X, top_p=X, min_p=X, rejection=X, bkspc_bias=X, surprise=X, takeback=X, takeback_ratio=X, "
-            "takeback_any_ratio=X, perturbed=X, perturbed_task=X, perturbed_random=X, perturbed_model=X, best_of=X, "
-            "majority=X; several are joined by '+'",
-        ),
-        (
-            {"tasks": {"text": {"evaluation": {"corruptions": ["task"]}}}},
-            "tasks.text.evaluation.corruptions holds 'task', but may hold random, unigram and model alone "
-            "in a task of text (task text)",
-        ),
-        (
-            {"tasks": {"text": {"evaluation": {"max_actions": 63}}}},
-            "tasks.text.evaluation.max_actions is 63, but must be at least data.continuation (64), and more, so that "
-            "deletions leave as many tokens (task text)",
-        ),
-        (
-            {"methods": {"mle": {"loss": "uls"}}, "evaluation": {"judge": ""}},
-            "evaluation.judge is empty, and no method has the loss mle, whose models would judge text: "
-            "name a causal LM, or add such a method (task text)",
-        ),
-        # Families.
-        (
-            {"tasks": {"mul": {"data": {"family": "aritmetic"}}}},
-            "tasks.mul.data.family is 'aritmetic', but must be one of arithmetic, graphs, translation, text",
-        ),
-        (
-            {"tasks": {"new": {"data": {"generator": "mul"}}}},
-            "tasks.new.data.family is missing: it must be one of arithmetic, graphs, translation, text",
-        ),
-        ({"tasks": {"new": {"data": 3}}}, "tasks.new.data is 3, but must be a group of settings"),
-        ({"tasks": {"new": {}}}, "tasks.new.data is missing: it must be a group of settings"),
-        (
-            {"tasks": {"mul": {"data": {"entropy": [1]}}}},
-            "tasks.mul.data.entropy has too few values: it must be 2 values, each a number",
-        ),
-        (
-            {"tasks": {"mul": {"data": {"entropy": [2, 1]}}}},
-            "tasks.mul.data: entropy [2.0, 1.0] is no range: it must go from above 0 up to something not below it, "
-            "and at most 100",
-        ),
-        (
-            {"tasks": {"translation": {"data": {"entropy": [1, 2]}}}},
-            "tasks.translation.data.entropy is unknown; known are: "
-            "train, validation, test, seed, family, source, vocabulary, languages, longest",
-        ),
-        (
-            {"tasks": {"text": {"data": {"vocabulary": 258}}}},
-            "tasks.text.data.vocabulary is 258, but must be an integer at least 259 and at most 16777216",
-        ),
-        # Sources.
-        (
-            {"sources": {"mine": {"kind": "web"}}},
-            "sources.mine.kind is 'web', but must be one of hub, files, generated, package",
-        ),
-        (
-            {"sources": {"mine": {"kind": "files"}}},
-            "sources.mine: a source of kind 'files' needs the files of its training split (train)",
-        ),
-        ({"sources": {"mine": {"kind": "generated"}}}, "sources.mine: a source of kind 'generated' needs a name"),
-        (
-            {"sources": {"mine": {"kind": "hub", "name": "a/b"}}},
-            "sources.mine: a source of kind 'hub' needs a revision, or it would change under the results",
-        ),
-        (
-            {"sources": {"mine": {"kind": "files", "train": "a.txt"}}},
-            "sources.mine.train is 'a.txt', but must be a list, each text",
-        ),
-        (
-            {"sources": {"mine": {"kind": "files", "train": ["a.txt"], "separator": "("}}},
-            "sources.mine.separator: '(' is no regular expression (missing ), unterminated subpattern at position 0)",
-        ),
-        (
-            {"sources": {"mine": {"kind": "files", "train": ["a.txt"], "separator": "(" * 5000}}},
-            "sources.mine.separator: it has 5000 characters, and may have 200",
-        ),
-        (
-            {"tasks": {"mul": {"data": {"train": 10**12}}}},
-            "tasks.mul.data.train is 1000000000000, but must be an integer at least 1 and at most 100000000",
-        ),
-        ({"noise": {"draws": 10**9}}, "noise.draws is 1000000000, but must be an integer at least 1 and at most 1000"),
-        # What Python takes for numbers, or would end in a traceback.
-        ({"seeds": ["1_2"]}, "seeds is ['1_2'], but must be a list, each an integer"),
-        ({"etas": ["0.1_5"]}, "etas is ['0.1_5'], but must be a list, each a number above 0 and below 1"),
-        (
-            {"schedule": {"steps": " 12"}},
-            "schedule.steps is ' 12', but must be an integer at least 1 and at most 1000000000",
-        ),
-        ({"model": {"initial_spread": 2}}, "model.initial_spread is 2, but must be a number above 0 and at most 1"),
-        (
-            {"objective": {"alpha": 10**400}},
-            f"objective.alpha is 1{'0' * 199}..., but must be a number above 0",
-        ),
-        (
-            {"tasks": {"mul": {"data": {"entropy": [1, 1e308]}}}},
-            "tasks.mul.data: entropy [1.0, 1e+308] is no range: it must go from above 0 up to something not below it, "
-            "and at most 100",
-        ),
-        # Names.
-        (
-            {"tables": {"table6": {"methods": ["mle", "mle"]}}},
-            "tables.table6.methods: ['mle', 'mle'] holds the same value twice; each one is a run of its own",
-        ),
-        (
-            {"methods": {"Base": {"loss": "mle"}}},
-            "methods.Base: this name is taken by a folder of the results; rename it",
-        ),
-        ({"scale": "Reference"}, "scale is 'Reference', a name with another meaning: rename the scale"),
-        # Types.
-        (
-            {"optimiser": {"batch": "many"}},
-            "optimiser.batch is 'many', but must be an integer at least 1 and at most 1048576",
-        ),
-        (
-            {"schedule": {"steps": True}},
-            "schedule.steps is True, but must be an integer at least 1 and at most 1000000000",
-        ),
-        (
-            {"schedule": {"steps": 10**10}},
-            "schedule.steps is 10000000000, but must be an integer at least 1 and at most 1000000000",
-        ),
-        (
-            {"rollouts": {"top_k": 10**10}},
-            "rollouts.top_k is 10000000000, but must be an integer at least 0 and at most 1000000000",
-        ),
-        ({"noise": 3}, "noise is 3, but must be a group of settings"),
-        ({"seeds": []}, "seeds is [], but must be a list, each an integer"),
-        ({"methods": {"x": {}}}, "methods.x.loss is missing: it must be one of mle, uls, iq, bc, sm, dagger"),
-        # Values.
-        ({"etas": [0.02, 1]}, "etas is 1, but must be a list, each a number above 0 and below 1"),
-        ({"etas": [-0.1]}, "etas is -0.1, but must be a list, each a number above 0 and below 1"),
-        ({"etas": [0.2, 0.2]}, "etas: [0.2, 0.2] holds the same value twice; each one is a run of its own"),
-        ({"objective": {"gamma": 1}}, "objective.gamma is 1, but must be a number above 0 and below 1"),
-        (
-            {"methods": {"sm": {"objective": {"alpha": 0}}}},
-            "methods.sm.objective.alpha is 0, but must be a number above 0",
-        ),
-        (
-            {"objective": {"divergence": "jss"}},
-            "objective.divergence is 'jss', but must be one of kl, js, chi2, chi2_mixture, mle",
-        ),
-        ({"noise": {"kind": "digit"}}, "noise.kind is 'digit', but must be one of task, random, unigram, model"),
-        (
-            {"methods": {"sm": {"loss": "smm"}}},
-            "methods.sm.loss is 'smm', but must be one of mle, uls, iq, bc, sm, dagger",
-        ),
-        (
-            {"tasks": {"mul": {"data": {"generator": "div"}}}},
-            "tasks.mul.data.generator is 'div', but must be one of add_or_sub_in_base, mul, list_prime_factors",
-        ),
-        # Values that do not fit together.
-        (
-            {"tables": {"table8": {"methods": ["mle", "dagger"]}}},
-            "tables.table8.methods holds 'dagger', which needs a reference completion for each prompt, and text has "
-            "none (task text): leave it out",
-        ),
-        (
-            {"schedule": {"pretrain_steps": 700, "steps": 700}},
-            "schedule: pretrain_steps (k = 700) must be below steps (700), or SequenceMatch has no step left",
-        ),
-        (
-            {"tasks": {"mul": {"schedule": {"pretrain_steps": 700, "steps": 700}}}},
-            "tasks.mul.schedule: pretrain_steps (k = 700) must be below steps (700), or SequenceMatch has no step left",
-        ),
-        (
-            {"rollouts": {"buffer": 8}},
-            "rollouts.buffer is 8, but must be at least optimiser.batch (64), "
-            "or no batch can be drawn from it (task mul)",
-        ),
-        (
-            {"rollouts": {"concurrent": True}, "jobs": {"train": {"gpu": 2}}},
-            "rollouts.concurrent is true, but training then takes one process, and jobs.train.gpu is 2, one process "
-            "each: set one of them to false or 1 (task mul)",
-        ),
-        ({"optimiser": {"micro_batch": 5}}, "optimiser: batch (64) must be a multiple of micro_batch (5)"),
-        (
-            {"evaluation": {"max_actions": 128}},
-            "evaluation.max_actions is 128, but must be at most 127: "
-            "model.context (128) holds the prompt too (task mul)",
-        ),
-        (
-            {"tasks": {"text": {"data": {"continuation": 170}}}},
-            "tasks.text.data: a prompt of 32 tokens and 170 to come after it are more than model.context (192) holds",
-        ),
-        (
-            {"tasks": {"text": {"rollouts": {"max_actions": 161}}}},
-            "tasks.text.rollouts.max_actions is 161, but must be at most 160: "
-            "model.context (192) holds the prompt too (task text)",
-        ),
-        (
-            {"tasks": {"text": {"noise": {"kind": "task"}}}},
-            "tasks.text.noise.kind is 'task', but must be one of random, unigram, model in a task of text (task text)",
-        ),
-    ],
-    ids=lambda value: None if isinstance(value, str) else str(value),
-)
+def refusals():
+    """The pairs of ``refusals.txt``: an overlay, and the sentence below it."""
+    lines = [line for line in REFUSALS.read_text().splitlines() if line and not line.startswith("#")]
+    return [(yaml.safe_load(f"{{{o}}}"), s.strip()) for o, s in zip(lines[::2], lines[1::2], strict=True)]
+
+
+TOO_LONG = [
+    (
+        {"sources": {"mine": {"kind": "files", "train": ["a.txt"], "separator": "(" * 5000}}},
+        "sources.mine.separator: it has 5000 characters, and may have 200",
+    ),
+    (
+        {"objective": {"alpha": 10**400}},
+        f"objective.alpha is 1{'0' * 199}..., but must be a number above 0",
+    ),
+]
+
+
+@pytest.mark.parametrize(("overlay", "sentence"), [*refusals(), *TOO_LONG])
 def test_a_wrong_configuration_is_refused_in_one_sentence(overlay, sentence):
     assert refusal(overlay) == f"overlay.yaml: {sentence}"
 

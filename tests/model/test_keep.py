@@ -18,7 +18,7 @@ from sequencematch.model.policy import Policy
 from sequencematch.settings.evaluation import Evaluation
 from sequencematch.settings.losses import LOSSES
 from sequencematch.training.job import load_initial
-from sequencematch.training.trainer import Stage
+from sequencematch.training.schedule import Stage
 
 HISTORIES = ["keep", "rewind"]
 
@@ -51,9 +51,9 @@ def test_states_are_those_of_a_plain_causal_pass_over_all_actions(history, traje
     rng = random.Random(1)
     policy = kept_policy(history)
     rows = [random_row(rng, trajectories, deletions=3) for _ in range(12)]
-    inputs, batches = policy.tree(rows)
+    inputs, states = policy.tree(rows)
     with torch.no_grad():
-        scores = policy.score(inputs, batches)
+        scores = policy.score(inputs, states)
     assert sum(a >= BKSPC for row in rows for t in row for a in t.actions) > 10
     for k, column in enumerate(zip(*rows, strict=True)):
         for b, trajectory in enumerate(column):

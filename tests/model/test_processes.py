@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from support.experiment import SOURCE, command, finetune_options, launched, make_inputs, run
+from support.experiment import SOURCE, command, finetune_options, launched, run
 
 from sequencematch.model.processes import lone_device
 from sequencematch.script import processes
@@ -26,13 +26,6 @@ torch.optim.AdamW.step = killing
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("experiment")
-    make_inputs(root)
-    return root
 
 
 def rows(model: Path) -> list[dict]:

@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 from support.score_tables import estimate
 
-from sequencematch.results import figures
 from sequencematch.results.backspaces import plot_backspaces
 from sequencematch.results.cost_figures import plot_growth, plot_parts
 from sequencematch.results.costs import LABELS
 from sequencematch.results.deletions import Removal
 from sequencematch.results.estimates import REFERENCE, Effect, Estimate, Place, Table
-from sequencematch.results.figures import Dot, Panel, plot_dots, plot_scores, plot_texts
+from sequencematch.results.figures import Dot, Panel, plot_dots, plot_scores, plot_texts, text_panels
 from sequencematch.results.forest import plot_forest, results_of
 from sequencematch.results.learning_curves import Curve, plot_learning_curves
 from sequencematch.results.map_figures import plot_axis, plot_cost, plot_summary
@@ -182,10 +181,8 @@ def test_a_method_has_one_colour_everywhere():
     assert set(LABELS) >= {"mle", "bc", "sm"}
 
 
-def test_real_text_has_no_panel_of_its_own(tmp_path, monkeypatch):
-    """Its perplexity belongs to no decoding: it is a line in every panel."""
-    drawn = []
-    draw = figures._texts
-    monkeypatch.setattr(figures, "_texts", lambda places, *rest: drawn.append(list(places)) or draw(places, *rest))
-    plot_texts(a_table(metric="mauve"), "Table 8", tmp_path / "table8.png")
-    assert drawn[0] and all(place.get_title(loc="left") for place in drawn[0])
+def test_real_text_is_a_line():
+    """Its perplexity belongs to no decoding."""
+    mauve, perplexity = text_panels(a_table(metric="mauve"))
+    assert (mauve.title, perplexity.title) == ("MAUVE", "Perplexity") and perplexity.baseline == 21
+    assert len(perplexity.dots) == len(VARIANTS) * 6 and perplexity.dots[0].row == "sampled"

@@ -72,7 +72,7 @@ def test_the_kept_folder_is_read_with_its_map_and_its_pretrained_model(tmp_path)
     for axis, ratio, mean in (("ratio", 0.1, 1), ("ratio", 0.3, 7), ("rule", 0.3, 7)):
         sides = [Place("mul", "mle", 0, decoding) for decoding in (f"takeback_ratio={ratio}", "sampled")]
         found = Estimate(mean, 0.1, mean - 1, mean + 1, sides[0], "points", sides[1], p=0.5, p_adjusted=0.5)
-        effects.append(Effect(axis, "a", "sampled", "sampled", "mle_minus_plain", found, dict.fromkeys(COSTS, 0.0)))
+        effects.append(Effect(axis, "a", "sampled", "sampled", "mle_minus_default", found, dict.fromkeys(COSTS, 0.0)))
     (tmp_path / "map/map.csv").write_text(map_csv(effects, 3))
     results = kept_results(tmp_path, "default")
     found = dots(forest_panels(results))

@@ -64,9 +64,9 @@ def test_a_cell_differs_from_the_default_one_in_what_it_says_alone():
     assert len(readings) == 2 * 2 + 2 * 2 + 2
     assert list(readings[0].comparisons) == ["bc_minus_mle", "sm_minus_mle", "sm_minus_bc"]
     of_js = next(r for r in readings if r.at == "js").comparisons
-    assert of_js["sm_minus_plain"] == (Side("mul", "sm_js", 0.02, "sampled"), sm) and "mle_minus_plain" not in of_js
+    assert of_js["sm_minus_default"] == (Side("mul", "sm_js", 0.02, "sampled"), sm) and "mle_minus_default" not in of_js
     of_sums = next(r for r in readings if r.at == "sums").comparisons
-    assert not [name for name in of_sums if name.endswith("plain")]
+    assert not [name for name in of_sums if name.endswith("default")]
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,11 @@ import sys
 import time
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import psutil
 import pytest
 import torch
-from support.experiment import ROLLOUTS, SOURCE, command, finetune_options, make_inputs, run
+from support.experiment import ROLLOUTS, SOURCE, command, finetune_options, run
 from support.training import KILLER, a_run
 
 from sequencematch.errors import UserError
@@ -21,19 +20,13 @@ from sequencematch.model.build import load_policy
 from sequencematch.model.policy import trained_tensors
 from sequencematch.settings.training import Rollouts
 from sequencematch.training.replay import ReplayBuffer
-from sequencematch.training.trainer import Stage, Trainer
+from sequencematch.training.schedule import Stage
+from sequencematch.training.trainer import Trainer
 
 pytestmark = pytest.mark.slow  # every process imports torch and transformers
 
 BESIDE = {"concurrent": True, "staleness": 6}
 INTERVAL = ROLLOUTS["generate"] * ROLLOUTS["seen"] // 8
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("experiment")
-    make_inputs(root)
-    return root
 
 
 # ---- what a process's copy of the policy is made by --------------------------------------------------

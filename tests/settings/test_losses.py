@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-from support.experiment import command, finetune_options, make_inputs
+from support.experiment import command, finetune_options
 from support.workflow import load_script
 
 from sequencematch.settings.losses import BASE_READS, LOSSES
@@ -75,13 +75,6 @@ def test_every_loss_has_a_function_and_lists_settings_that_exist():
     assert {(name, key) for name, keys in CHANGED.items() for key in keys} | {
         ("optimiser", key) for key in Optimiser.model_fields
     } == existing
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    root = tmp_path_factory.mktemp("inputs")
-    make_inputs(root)
-    return root
 
 
 def finetuned(monkeypatch, options):

@@ -5,7 +5,7 @@ import json
 import sys
 
 import pytest
-from support.experiment import make_inputs, run
+from support.experiment import run
 from support.trained import trained_folder
 
 from sequencematch.data.examples import load_examples
@@ -89,21 +89,20 @@ def test_results_of_another_tokenizer_are_refused(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_scripts_refuse_inputs_that_do_not_belong_together(tmp_path):
-    make_inputs(tmp_path)
+def test_scripts_refuse_inputs_that_do_not_belong_together(inputs, tmp_path):
     counts = {"train": 60, "validation": 4, "test": 4}
     run("make_arithmetic", generator="list_prime_factors", entropy=(1, 2), **counts, output=tmp_path / "data2")
     run("train_tokenizer", data=tmp_path / "data2", output=tmp_path / "tokenizer2")
     files = {"output": tmp_path / "samples.jsonl", "repair": tmp_path / "repair.json", "showcase": tmp_path / "s.jsonl"}
-    given = {"model": tmp_path / "pretrain_bc", "examples": tmp_path / "examples", "tokenizer": tmp_path / "tokenizer2"}
+    given = {"model": inputs / "pretrain_bc", "examples": inputs / "examples", "tokenizer": tmp_path / "tokenizer2"}
     failed = run("sample", **given, **files, policy=given["model"], max_actions=4, seed=1, check=False)
     assert failed.returncode == 1 and failed.stderr.count("error: ") == 1, failed.stderr
     assert "belong to different experiments" in failed.stderr or "was not made with the tokenizer" in failed.stderr
     assert not files["output"].exists()
     second = {"data": tmp_path / "data2", "tokenizer": tmp_path / "tokenizer2"}
     run("encode_examples", **second, output=tmp_path / "examples2")
-    for examples, policy in (("examples", {}), ("examples2", {"policy": tmp_path / "base"})):
-        inputs = {"examples": tmp_path / examples, "tokenizer": tmp_path / "tokenizer2", **policy}
-        failed = run("inject_noise", **inputs, output=tmp_path / "noised2", eta=0.2, seed=1, check=False)
-        wrong = policy.get("policy", tmp_path / examples)
+    for examples, policy in ((inputs / "examples", {}), (tmp_path / "examples2", {"policy": inputs / "base"})):
+        given = {"examples": examples, "tokenizer": tmp_path / "tokenizer2", **policy}
+        failed = run("inject_noise", **given, output=tmp_path / "noised2", eta=0.2, seed=1, check=False)
+        wrong = policy.get("policy", examples)
         assert failed.stderr.startswith(f"error: '{wrong}' was not made with the tokenizer"), failed.stderr

@@ -5,7 +5,8 @@ from pathlib import Path
 from sequencematch.settings.losses import LOSSES
 from sequencematch.settings.training import Objective, Optimiser, Rollouts, Schedule
 from sequencematch.training.batches import load_corpora
-from sequencematch.training.trainer import Run, Stage
+from sequencematch.training.schedule import Stage
+from sequencematch.training.trainer import Run
 from support.experiment import ROLLOUTS
 from support.tiny import EOS
 

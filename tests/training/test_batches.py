@@ -16,7 +16,8 @@ from sequencematch.settings.losses import LOSSES
 from sequencematch.settings.training import Objective, Optimiser, Rollouts, Schedule
 from sequencematch.training.batches import Batches, Corpus, Order, by_length, nodes
 from sequencematch.training.losses import FUNCTIONS, Scored, ScoredBatch
-from sequencematch.training.trainer import Run, Stage, Trainer
+from sequencematch.training.schedule import Stage
+from sequencematch.training.trainer import Run, Trainer
 
 
 def corpus(n: int) -> Corpus:

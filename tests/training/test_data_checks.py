@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from support.experiment import TINY, finetune_options, make_inputs, run
+from support.experiment import TINY, finetune_options, run
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from sequencematch.core import Trajectory
@@ -66,13 +66,6 @@ def test_rollouts_fit_beside_the_longest_prompt(loss):
         return
     with pytest.raises(UserError, match="rollouts.max_actions is 5, but must be at most 4"):
         check([CLEAN], [CLEAN], loss, context=5, max_actions=5)
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    root = tmp_path_factory.mktemp("inputs")
-    make_inputs(root)
-    return root
 
 
 @pytest.mark.slow

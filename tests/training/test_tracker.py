@@ -5,13 +5,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 from accelerate.tracking import GeneralTracker
-from support.experiment import make_inputs
 from support.training import a_run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sequencematch.errors import UserError
 from sequencematch.model.build import load_policy
-from sequencematch.training.trainer import Stage, tracked_accelerator, train
+from sequencematch.training.schedule import Stage
+from sequencematch.training.trainer import tracked_accelerator, train
 
 
 class Notebook(GeneralTracker):
@@ -37,24 +37,23 @@ class Notebook(GeneralTracker):
         self.ended = True
 
 
-def trained(root, tracker):
+def trained(root, folder, tracker):
     policy, _ = load_policy(root / "base", backspace=True)
     run = a_run(root, policy, Stage("sm", 0, 4, 4, 4))
     run.schedule = run.schedule.model_copy(update={"metrics_every": 2})
-    run.tracker, run.tracked = tracker, root / "run" / "tracker"
+    run.tracker, run.tracked = tracker, folder / "run" / "tracker"
     return train(run)[0], policy.state_dict()
 
 
 @pytest.mark.slow
-def test_a_tracker_sees_each_row_and_changes_no_bit(tmp_path):
-    make_inputs(tmp_path)
+def test_a_tracker_sees_each_row_and_changes_no_bit(inputs, tmp_path):
     notebook = Notebook()
-    metrics, weights = trained(tmp_path, notebook)
-    plain_metrics, plain_weights = trained(tmp_path, "none")
+    metrics, weights = trained(inputs, tmp_path, notebook)
+    plain_metrics, plain_weights = trained(inputs, tmp_path, "none")
     assert metrics == plain_metrics and len(metrics) == 2
     assert all(torch.equal(weights[name], plain_weights[name]) for name in weights)
     assert notebook.rows == metrics and notebook.ended
-    metrics, weights = trained(tmp_path, "tensorboard")
+    metrics, weights = trained(inputs, tmp_path, "tensorboard")
     assert metrics == plain_metrics
     assert all(torch.equal(weights[name], plain_weights[name]) for name in weights)
     (events,) = (tmp_path / "run/tracker").rglob("events.*")

@@ -13,9 +13,10 @@ from sequencematch.settings.training import Optimiser, Rollouts, Schedule
 from sequencematch.store.datasets import save
 from sequencematch.training import job as module
 from sequencematch.training.batches import Corpus, load_corpora
-from sequencematch.training.job import Settings, Stage, Start
+from sequencematch.training.job import Settings, Start
 from sequencematch.training.replay import Entry
 from sequencematch.training.rollouts import RolloutSchedule
+from sequencematch.training.schedule import Stage
 
 EOS = 2
 ANSWER = Trajectory(prompt=[1], actions=[5, EOS], imitated=[True] * 2)

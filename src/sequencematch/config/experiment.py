@@ -16,13 +16,12 @@ from sequencematch.settings.map import Map, Reading, readings_of
 from sequencematch.settings.model import Model
 from sequencematch.settings.noise import Noise
 from sequencematch.settings.overheads import Overhead
-from sequencematch.settings.section import Count, Name, Natural, Section, setting
+from sequencematch.settings.section import Count, Eta, Name, Natural, Section, setting
 from sequencematch.settings.training import Objective, Optimiser, Rollouts, Schedule
 
 SECTIONS = {s.__name__.lower(): s for s in (Noise, Model, Optimiser, Schedule, Objective, Rollouts, Evaluation)}
 DEFAULT_SCALE = "default"
 
-Eta = Annotated[float, Field(gt=0, lt=1)]
 Overrides = dict[str, Any]
 
 

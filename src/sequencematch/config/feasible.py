@@ -1,17 +1,22 @@
 """Faults of a configuration that would otherwise end a job after hours: lengths, models, batches."""
 
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 
 from sequencematch.config.experiment import Config, InForce
-from sequencematch.config.pretrained import context_of
 from sequencematch.errors import UserError
 from sequencematch.results.bleu import check_language
 from sequencematch.settings.data import Translation
 from sequencematch.settings.losses import LOSSES
+from sequencematch.store.files import read_json
 from sequencematch.store.hub import check_source
+from sequencematch.store.untrusted_config import MOST_BYTES
 
 WriteInForce = Callable[[str, str], str]
 SCRATCH = "scratch"
+# What families of models call the number of positions.
+CONTEXT = ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "seq_length", "n_ctx")
 
 
 def check_feasible(
@@ -75,3 +80,35 @@ def _check_batches(config: Config, task: str, method: str | None, in_force: InFo
             f"{say('rollouts', 'generate')} ({rollouts.generate}) times rollouts.seen ({rollouts.seen}) must be at "
             f"least optimiser.batch ({batch}), or rollouts would be generated more than once a step (task {task})"
         )
+
+
+@cache
+def context_of(source: str, revision: str) -> int | None:
+    """The most tokens that a model takes, by hub name or path; None if this machine does not know.
+
+    The hub is not asked.
+    """
+    file = _config_file(source, revision)
+    try:
+        values = read_json(file, most=MOST_BYTES) if file else {}
+    except UserError:
+        return None  # the job that loads the model says what is wrong
+    inner = values.get("text_config")
+    for group in (values, inner if isinstance(inner, dict) else {}):
+        for key in CONTEXT:
+            if isinstance(group.get(key), int) and not isinstance(group[key], bool) and group[key] > 0:
+                return group[key]
+    return None
+
+
+def _config_file(source: str, revision: str) -> Path | None:
+    local = Path(source) / "config.json"
+    if Path(source).exists():
+        return local if local.is_file() else None
+    try:
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(source, "config.json", revision=revision)
+    except (ImportError, ValueError, OSError):  # ValueError: no name of a model
+        return None
+    return Path(found) if isinstance(found, str) else None

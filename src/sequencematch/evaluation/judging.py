@@ -149,12 +149,12 @@ def read(
         )
     nll, features = [], []
     for start in range(0, len(rows), batch):
-        inputs, (trajectories,) = core.state_tree(rows[start : start + batch], policy.bkspc)
+        inputs, (states,) = core.state_tree(rows[start : start + batch], policy.bkspc)
         hidden = policy.encode(inputs.to(policy.device))
         # One text at a time, because the logits of all would fill the memory.
-        for (row,), states, found in zip(rows[start : start + batch], trajectories.state, hidden, strict=True):
+        for (row,), nodes, found in zip(rows[start : start + batch], states.state, hidden, strict=True):
             n = len(row.actions)
-            kept = found[states[: n + 1]]
+            kept = found[nodes[: n + 1]]
             logits = policy.logits(kept[:n], len(row.prompt) - 1 + torch.arange(n, device=kept.device))
             ruled_out = too_many(torch.arange(n, device=kept.device), policy.deletions)
             logits[:, policy.bkspc :].masked_fill_(ruled_out, -torch.inf)

@@ -60,15 +60,15 @@ def answers(policy: Policy, corrupted: Sequence[Trajectory], batch: int) -> dict
     policy.eval()
     for start in range(0, len(corrupted), batch):
         rows = corrupted[start : start + batch]
-        inputs, (trajectories,) = core.state_tree([(row,) for row in rows], policy.bkspc)
+        inputs, (states,) = core.state_tree([(row,) for row in rows], policy.bkspc)
         inputs = inputs.to(policy.device)
         hidden = policy.encode(inputs)
-        after_wrong = trajectories.taken & (trajectories.action >= policy.bkspc)
-        after_true = trajectories.taken & ~trajectories.imitated
+        after_wrong = states.taken & (states.action >= policy.bkspc)
+        after_true = states.taken & ~states.imitated
         after_true[:, 0] = False
-        for i, states in enumerate(trajectories.state[:, :-1]):  # all logits at once would fill the memory
-            logits = policy.logits(hidden[i], inputs.position[i])[states]
-            live = trajectories.live(policy.bkspc)[i, :-1].to(logits.device)
+        for i, nodes in enumerate(states.state[:, :-1]):  # all logits at once would fill the memory
+            logits = policy.logits(hidden[i], inputs.position[i])[nodes]
+            live = states.live(policy.bkspc)[i, :-1].to(logits.device)
             logits[:, policy.bkspc :].masked_fill_(too_many(live, policy.deletions), -torch.inf)
             probability = logits.softmax(-1)[:, policy.bkspc :].sum(-1).cpu()
             for side, where in (("corrupted", after_wrong[i]), ("clean", after_true[i])):

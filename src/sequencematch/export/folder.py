@@ -23,7 +23,6 @@ from sequencematch.export.prompts import complete_prompts, real_prompt
 from sequencematch.export.target import check_target, write_manifest
 from sequencematch.model.build import load_policy
 from sequencematch.model.policy import Policy
-from sequencematch.results.metrics_file import check_metrics_of, read_metrics
 from sequencematch.sampling.rollout import eos_ids
 from sequencematch.settings.model import Model
 from sequencematch.store.files import atomic_folder, read_json, write_json
@@ -59,8 +58,11 @@ def export_model(checkpoint: Path, output: Path, form: str = "merged", metrics: 
     if form == "adapter" and not model.lora_rank:
         raise UserError(f"the model in '{checkpoint}' was trained without adapters: export it with --form merged")
     trained = read_facts(checkpoint, "get the model again") if (checkpoint / FILE).exists() else {}
-    measured = read_metrics(metrics) if metrics else None
-    if metrics and measured is not None:
+    measured = None
+    if metrics:
+        from sequencematch.results.metrics_file import check_metrics_of, read_metrics  # not in the wheel
+
+        measured = read_metrics(metrics)
         check_metrics_of(measured, metrics, checkpoint, trained)
     prompt = real_prompt(trained, tokenizer)
     card = model_card.card(trained, target.name, policy, model, form, measured, prompt)

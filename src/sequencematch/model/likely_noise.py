@@ -39,12 +39,12 @@ def model_noise(tokenizer: Tokenizer, policy: Path | None) -> Weights:
     @torch.no_grad()
     def weights(batch):
         rows = [[Trajectory(prompt=e.prompt, actions=e.completion, imitated=[True] * len(e.completion))] for e in batch]
-        inputs, (trajectories,) = state_tree(rows, bkspc=network.bkspc)
+        inputs, (states,) = state_tree(rows, bkspc=network.bkspc)
         inputs = inputs.to(network.device)
         hidden = network.encode(inputs)
         # One example after the other: the logits of many at once would fill the memory.
-        for e, states, h, position in zip(batch, trajectories.state, hidden, inputs.position, strict=True):
-            before = states[: len(e.completion)]
+        for e, nodes, h, position in zip(batch, states.state, hidden, inputs.position, strict=True):
+            before = nodes[: len(e.completion)]
             logits = network.logits(h[before], position[before])[:, : tokenizer.size]
             # The true token goes out before the softmax: a sure policy would leave the others nothing to share.
             logits.scatter_(1, torch.tensor(e.completion, device=logits.device)[:, None], -torch.inf)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sequencematch.errors import UserError
 from sequencematch.settings.model import Model
-from sequencematch.store.provenance import sha256
+from sequencematch.store.files import sha256
 
 FILES = ("config.json", "*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json", "*.py")
 OF_SCRATCH = {"layers", "width", "heads", "context", "initial_spread", "rope_theta"}  # they shape no other network

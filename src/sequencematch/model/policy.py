@@ -77,13 +77,13 @@ class Policy(nn.Module):
 
     def tree(self, rows: Sequence[Sequence[Trajectory]]) -> tuple[Inputs, list[StateIndex]]:
         """``core.state_tree`` of rows as this policy reads them. Kept deletions are pushed like tokens."""
-        inputs, batches = state_tree(rows, self.inputs)
+        inputs, states = state_tree(rows, self.inputs)
         if self.history == "rewind":
             position = inputs.position.clone()
-            for index in batches:  # s_0 is at the prompt's last token
-                position.scatter_(1, index.state, index.state[:, :1] + index.live(self.bkspc))
+            for column in states:  # s_0 is at the prompt's last token
+                position.scatter_(1, column.state, column.state[:, :1] + column.live(self.bkspc))
             inputs = replace(inputs, position=position)
-        return inputs, batches
+        return inputs, states
 
     @property
     def device(self) -> torch.device:
@@ -129,34 +129,34 @@ class Policy(nn.Module):
         scaled = (position.float() / self.context)[..., None]
         return self.offset(torch.cat([hidden, scaled], dim=-1))[..., 0]
 
-    def score(self, inputs: Inputs, batches: Sequence[StateIndex]) -> list[Scores]:
+    def score(self, inputs: Inputs, states: Sequence[StateIndex]) -> list[Scores]:
         """``core.score`` of the logits along trajectories over ``inputs``.
 
         Logits are computed at the trajectories' states only, and never all at once.
         """
-        states = States.of(batches, inputs.token.shape[1]).to(self.device)
+        distinct = States.of(states, inputs.token.shape[1]).to(self.device)
         inputs = inputs.to(self.device)
-        hidden = self.encode(inputs).flatten(0, 1)[states.node]
+        hidden = self.encode(inputs).flatten(0, 1)[distinct.node]
         head = self.lm.get_output_embeddings()
         with torch.autocast(hidden.device.type, enabled=False):
             exact = hidden.to(head.weight.dtype)
-            value, logit = values_and_logits(exact, head.weight, head.bias, states.state, states.action)
+            value, logit = values_and_logits(exact, head.weight, head.bias, distinct.state, distinct.action)
             hidden = hidden.float()
-            bkspc, offset = self._bkspc(hidden), self._offset(hidden, inputs.position.flatten()[states.node])
+            bkspc, offset = self._bkspc(hidden), self._offset(hidden, inputs.position.flatten()[distinct.node])
             if self.backspace:
-                live = states.live(batches, self.bkspc)
+                live = distinct.live(states, self.bkspc)
                 for k, deletion in enumerate(bkspc.unbind(-1), start=1):
                     value = torch.where(live < k, value, torch.logaddexp(value, deletion))
-            deletion = bkspc[states.state, (states.action - self.bkspc).clamp_min(0)]
-            logit = torch.where(states.action >= self.bkspc, deletion, logit) + offset[states.state]
+            deletion = bkspc[distinct.state, (distinct.action - self.bkspc).clamp_min(0)]
+            logit = torch.where(distinct.action >= self.bkspc, deletion, logit) + offset[distinct.state]
             value = value + offset
         return [
             Scores(
                 logit=logit[taken],
                 value=value[index],
-                **{name: getattr(batch, name).to(self.device) for name in ("taken", "imitated", "ended")},
+                **{name: getattr(column, name).to(self.device) for name in ("taken", "imitated", "ended")},
             )
-            for batch, taken, index in zip(batches, states.taken, states.index, strict=True)
+            for column, taken, index in zip(states, distinct.taken, distinct.index, strict=True)
         ]
 
     def forward(self, inputs: Inputs) -> Tensor:

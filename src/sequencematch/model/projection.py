@@ -36,23 +36,23 @@ class States:
     taken: list[Tensor]
 
     @classmethod
-    def of(cls, batches: Sequence[StateIndex], length: int) -> "States":
+    def of(cls, states: Sequence[StateIndex], length: int) -> "States":
         """The states of trajectories over inputs of ``length`` L."""
-        row = torch.arange(len(batches[0].state))[:, None] * length
-        node, index = torch.cat([(batch.state + row).flatten() for batch in batches]).unique(return_inverse=True)
-        index = _split(index, [batch.state for batch in batches])
+        row = torch.arange(len(states[0].state))[:, None] * length
+        node, index = torch.cat([(column.state + row).flatten() for column in states]).unique(return_inverse=True)
+        index = _split(index, [column.state for column in states])
         state = torch.cat([part[:, :-1].flatten() for part in index])
-        action = torch.cat([batch.action.flatten() for batch in batches])
+        action = torch.cat([column.action.flatten() for column in states])
         order = state.argsort()
         place = torch.empty_like(order)
         place[order] = torch.arange(len(order))
-        return cls(node, state[order], action[order], index, _split(place, [batch.action for batch in batches]))
+        return cls(node, state[order], action[order], index, _split(place, [column.action for column in states]))
 
-    def live(self, batches: Sequence[StateIndex], bkspc: int) -> Tensor:
+    def live(self, states: Sequence[StateIndex], bkspc: int) -> Tensor:
         """int64 [N]: live tokens after the prompt in each state; the deletion of more is ruled out."""
         found = torch.zeros_like(self.node)
-        for batch, index in zip(batches, self.index, strict=True):
-            found[index] = batch.live(bkspc).to(index.device)  # batches agree on the states that they share
+        for column, index in zip(states, self.index, strict=True):
+            found[index] = column.live(bkspc).to(index.device)  # columns agree on the states that they share
         return found
 
     def to(self, device: torch.device) -> "States":

@@ -18,7 +18,8 @@ from sequencematch.settings.model import Model
 from sequencematch.settings.overheads import Overhead
 from sequencematch.settings.training import Objective, Optimiser, Rollouts, Schedule
 from sequencematch.training.batches import Corpus
-from sequencematch.training.trainer import Run, Stage, Trainer
+from sequencematch.training.schedule import Stage
+from sequencematch.training.trainer import Run, Trainer
 
 # Steps that one generation serves, as in the paper at long contexts; a repeat has as many.
 STEPS = 16

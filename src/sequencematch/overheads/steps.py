@@ -126,19 +126,19 @@ def copied_tokens(row: Sequence[Trajectory], bkspc: int) -> int:
 def score_copies(policy: Policy, rows: Batch) -> ScoredBatch:
     """As in the paper: Algorithm 2 and its dense masks, data and rollouts in two batches, all logits at once."""
     encoded = (core.algorithm_2(column, policy.bkspc) for column in zip(*rows, strict=True))
-    return ScoredBatch(*(_score_dense(policy, inputs, index) for inputs, index in encoded))
+    return ScoredBatch(*(_score_dense(policy, inputs, states) for inputs, states in encoded))
 
 
 def score_trees(policy: Policy, rows: Batch) -> ScoredBatch:
     """As ``score_copies``, with state trees instead of Algorithm 2."""
     encoded = [core.state_tree([(row,) for row in column], policy.bkspc) for column in zip(*rows, strict=True)]
-    return ScoredBatch(*(_score_dense(policy, inputs, *batches) for inputs, batches in encoded))
+    return ScoredBatch(*(_score_dense(policy, inputs, *states) for inputs, states in encoded))
 
 
-def _score_dense(policy: Policy, inputs: Inputs, trajectories: StateIndex) -> Scored:
-    inputs, trajectories = inputs.to(policy.device), trajectories.to(policy.device)
+def _score_dense(policy: Policy, inputs: Inputs, states: StateIndex) -> Scored:
+    inputs, states = inputs.to(policy.device), states.to(policy.device)
     logits = policy.logits(policy.encode(inputs), inputs.position)
-    return Scored(trajectories, core.score(logits, trajectories))
+    return Scored(states, core.score(logits, states))
 
 
 @dataclass(frozen=True)

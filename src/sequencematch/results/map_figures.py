@@ -10,7 +10,7 @@ from sequencematch.results.series import RULE, colours_of
 from sequencematch.results.theme import GRID, SOFT, drawing, key, legend, title
 from sequencematch.results.words import capital, decoding_label, without_marks
 from sequencematch.settings.decoding_names import RULES, decoding_options
-from sequencematch.settings.map import COLUMNS, MINUS, PLAIN, Map, column_of
+from sequencematch.settings.map import COLUMNS, DEFAULT, MINUS, Map, column_of
 
 NOTE = "Paired differences in points (accuracy in %, or BLEU): dots: mean; bars: 95% interval, unadjusted; {}."
 PALE = "pale: not significant after the correction for all comparisons of the map"
@@ -70,7 +70,7 @@ def _dots(described: Map, placed: Sequence[tuple[str, Effect]]) -> list[Dot]:
     for row, effect in placed:
         if effect.quantity in series:
             dots.append(_dot(row, *series[effect.quantity], effect))
-        elif effect.quantity == f"{first}{MINUS}{PLAIN}" and _has_rule(effect.found.where.decoding):
+        elif effect.quantity == f"{first}{MINUS}{DEFAULT}" and _has_rule(effect.found.where.decoding):
             dots.append(_dot(row, f"{role_label(first)} with the rule vs. without", colours[RULE], effect))
     return dots
 

@@ -17,7 +17,7 @@ from sequencematch.results.words import (
     signed_bold,
     span,
 )
-from sequencematch.settings.map import COLUMNS, MINUS, PLAIN, Map, Reading
+from sequencematch.settings.map import COLUMNS, DEFAULT, MINUS, Map, Reading
 
 # How a difference comes out: significant after the correction, by its own interval only, or not.
 OUTCOMES = ("better", "better, uncorrected", "not significant", "worse, uncorrected", "worse")
@@ -102,7 +102,7 @@ def all_differences(described: Map, effects: Sequence[Effect]) -> Grid:
 
     Where several readings of a cell share a column, each but the first has a line of its own.
     """
-    compared = [effect for effect in effects if effect.found.against and not effect.quantity.endswith(PLAIN)]
+    compared = [effect for effect in effects if effect.found.against and not effect.quantity.endswith(DEFAULT)]
     quantities = list(dict.fromkeys(effect.quantity for effect in compared))
     columns = [(column, quantity) for column in COLUMNS for quantity in quantities]
     first: dict[tuple[str, str, str], str] = {}
@@ -124,7 +124,7 @@ def _grid(described: Map, here: Sequence[Effect]) -> Grid:
     by_place = {(e.at, e.reading, e.quantity): e for e in here}
     roles = list(described.methods)
     named = dict.fromkeys(e.quantity for e in here if e.found.against)
-    quantities = sorted(named, key=lambda quantity: quantity.endswith(PLAIN))
+    quantities = sorted(named, key=lambda quantity: quantity.endswith(DEFAULT))
     rows = []
     for at, reading in dict.fromkeys((e.at, e.reading) for e in here):
         scores = [effect for role in roles if (effect := by_place.get((at, reading, role)))]
@@ -162,4 +162,4 @@ def role_label(role: str) -> str:
 def quantity_label(quantity: str) -> str:
     """'SM vs. MLE' for 'sm_minus_mle', 'SM vs. default' for a difference to the default cell."""
     first, second = quantity.split(MINUS)
-    return f"{role_label(first)} vs. {'default' if second == PLAIN else role_label(second)}"
+    return f"{role_label(first)} vs. {'default' if second == DEFAULT else role_label(second)}"

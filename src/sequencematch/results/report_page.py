@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from markupsafe import Markup
 
@@ -22,8 +21,8 @@ from sequencematch.results.figures import (
     legend_of,
     older_error_panels,
     panel_svgs,
-    plot_texts,
     score_panels,
+    text_panels,
 )
 from sequencematch.results.forest import forest_note, forest_panels, results_of
 from sequencematch.results.html import render_file
@@ -35,8 +34,6 @@ from sequencematch.results.rule_graph import draw_rule_graph, read_rule_graph
 from sequencematch.results.runs import Run, evaluated_split, read_runs
 from sequencematch.results.theme import VARIABLES
 from sequencematch.results.words import SIGNIFICANT, sample_size
-
-TEXTS = "{}: MAUVE against perplexity in each decoding; the numbers are in the tables below"
 
 
 @dataclass(frozen=True)
@@ -96,23 +93,15 @@ def _table(title: str, table: Table, runs: Sequence[Run]) -> dict:
     else:
         shown = {file: file.with_name("shown.jsonl") for file in files}
         page = texts_page(title, table, comparison, shown_of(comparison, shown))
-    panels = difference_panels(table) or score_panels(table) if table.metric else []
+    panels = difference_panels(table) or score_panels(table) if table.metric else text_panels(table)
     return {
         "name": table.name,
         "title": title,
         **{block: page.part(block, 4) for block in ("in_short", "first", "rest")},
         "older_errors": _panels(older_error_panels(table), f"{table.name}-older-errors"),
         "figure": _panels(panels, table.name),
-        "note": (NOTE if panels else TEXTS_NOTE).format(sample_size(table)),
-        "drawing": "" if panels else _texts(table, title),
+        "note": (NOTE if table.metric else TEXTS_NOTE).format(sample_size(table)),
     }
-
-
-def _texts(table: Table, title: str) -> Markup:
-    """The figure of a table of texts, as an SVG."""
-    with TemporaryDirectory() as folder:
-        plot_texts(table, title, file := Path(folder) / f"{table.name}.svg")
-        return _stacking(file.read_text(encoding="utf-8"), f"{table.name}-", TEXTS.format(title))
 
 
 def _panels(panels: Sequence[Panel], name: str) -> dict:

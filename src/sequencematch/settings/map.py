@@ -9,16 +9,14 @@ import itertools
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
 from sequencematch.settings.decoding_names import combined, decoding_options, without_backspace
-from sequencematch.settings.section import Name, Section, setting
+from sequencematch.settings.section import Eta, Name, Section, setting
 
-Eta = Annotated[float, Field(gt=0, lt=1)]
-# Names of differences: sm_minus_mle; sm_minus_plain is one to the default cell.
-MINUS, PLAIN = "_minus_", "plain"
+# Names of differences: sm_minus_mle; sm_minus_default is one to the default cell.
+MINUS, DEFAULT = "_minus_", "default"
 # The columns of the map's pictures, by what a decoding does.
 SAMPLED, GREEDY, PERTURBED = COLUMNS = ("sampled", "greedy", "perturbed")
 
@@ -91,7 +89,7 @@ class Reading:
     at: str
     name: str
     sides: dict[str, Side]
-    plain: dict[str, Side]
+    default: dict[str, Side]
 
     @property
     def column(self) -> str:
@@ -103,14 +101,14 @@ class Reading:
         """The pairs of sides that are compared, by name.
 
         Every role is compared with those before it (``sm_minus_mle``). It is also compared with itself in the default
-        cell, if the cell gives it another method, noise level or decoding (``sm_minus_plain``).
+        cell, if the cell gives it another method, noise level or decoding (``sm_minus_default``).
         """
         pairs = {f"{b}{MINUS}{a}": (self.sides[b], self.sides[a]) for a, b in itertools.combinations(self.sides, 2)}
         for role, side in self.sides.items():
-            plain = self.plain[role]
-            alike = side.task == plain.task and column_of(side.decoding) == column_of(plain.decoding)
-            if alike and side != plain:
-                pairs[f"{role}{MINUS}{PLAIN}"] = (side, plain)
+            default = self.default[role]
+            alike = side.task == default.task and column_of(side.decoding) == column_of(default.decoding)
+            if alike and side != default:
+                pairs[f"{role}{MINUS}{DEFAULT}"] = (side, default)
         return pairs
 
 
@@ -130,11 +128,11 @@ def readings_of(described: Map, noiseless: Collection[str]) -> list[Reading]:
     for name, axis in described.axes.items():
         for cell in axis.cells:
             for reading in axis.readings or described.readings:
-                sides, plain = (
+                sides, default = (
                     {role: _side(described, c, role, reading, noiseless) for role in described.methods}
                     for c in (cell, Cell(at=cell.at))
                 )
-                found.append(Reading(name, cell.at, reading, sides, plain))
+                found.append(Reading(name, cell.at, reading, sides, default))
     return found
 
 

@@ -15,6 +15,7 @@ Natural = Annotated[int, Field(ge=0, le=10**9)]
 Size = Annotated[int, Field(ge=1, le=2**20)]  # of what must be in memory at once
 Rows = Annotated[int, Field(ge=1, le=10**8)]  # of a split, which one job makes
 Rate = Annotated[float, Field(ge=0, lt=1)]
+Eta = Annotated[float, Field(gt=0, lt=1)]  # of noised data; 0 is clean
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 

@@ -314,6 +314,12 @@ def read_record(output: Path) -> dict:
     return content
 
 
+def sha256(file: Path) -> str:
+    """SHA-256 of a file's content."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def check_digest(file: Path | str) -> None:
     """Raises UserError if a file differs from its record. For files that a library reads by itself."""
     with open_file(file) as stream:

@@ -19,7 +19,7 @@ from pathlib import Path
 from sequencematch import kernels
 from sequencematch.errors import UserError
 from sequencematch.store.code_digest import SOURCE, code_digest
-from sequencematch.store.files import check_place, read_record, record_of, write_json
+from sequencematch.store.files import check_place, read_record, record_of, sha256, write_json
 
 PACKAGES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "numpy", "mathematics-dataset", "sympy")
 # Variables that tell git of another repository than the one in the folder where it runs.
@@ -114,12 +114,6 @@ def file_digests(output: Path) -> dict[str, str]:
         return {output.name: sha256(output)}
     files = sorted(f for f in output.rglob("*") if f.is_file() and not f.name.startswith("."))  # Snakemake adds one
     return {file.relative_to(output).as_posix(): sha256(file) for file in files}
-
-
-def sha256(file: Path) -> str:
-    """SHA-256 of a file's content."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def describe() -> dict:

@@ -4,7 +4,6 @@ A checkpoint is one file ``step-00000300.pt`` (tensors, numbers, lists; loaded w
 ``step-00000300.json`` with its SHA-256 is written. A file without a digest was not finished.
 """
 
-import hashlib
 import json
 import os
 import pickle
@@ -13,6 +12,8 @@ import sys
 from pathlib import Path
 
 import torch
+
+from sequencematch.store.files import sha256
 
 KEPT = 2
 
@@ -40,7 +41,7 @@ def save_checkpoint(folder: Path, step: int, state: dict) -> None:
     partial = target.with_suffix(".partial")
     try:
         save_tensors(state, partial)
-        digest = _digest(partial)
+        digest = sha256(partial)
         partial.rename(target)
         manifest = target.with_suffix(".json.partial")
         manifest.write_text(json.dumps({"step": step, "sha256": digest}))
@@ -59,7 +60,7 @@ def load_checkpoint(folder: Path) -> tuple[int, dict] | None:
         file = manifest.with_suffix(".pt")
         try:
             described = json.loads(manifest.read_text())
-            if _digest(file) == described["sha256"]:
+            if sha256(file) == described["sha256"]:
                 return described["step"], torch.load(file, weights_only=True)
             problem = "its content does not match its digest"
         except (OSError, ValueError, LookupError, TypeError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
@@ -71,8 +72,3 @@ def load_checkpoint(folder: Path) -> tuple[int, dict] | None:
 def discard_checkpoints(folder: Path) -> None:
     """Remove a finished run's folder of checkpoints."""
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

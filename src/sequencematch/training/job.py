@@ -31,7 +31,8 @@ from sequencematch.training.batches import load_corpora
 from sequencematch.training.bkspc_start import start_bkspc
 from sequencematch.training.checkpoints import discard_checkpoints, save_tensors
 from sequencematch.training.data_checks import check_data
-from sequencematch.training.trainer import METRICS, Run, Stage, train, write_metrics
+from sequencematch.training.schedule import Stage
+from sequencematch.training.trainer import METRICS, Run, train, write_metrics
 
 # Variable of the environment that names the tracker: no option, because no result depends on it.
 TRACKER = "SEQUENCEMATCH_TRACKER"

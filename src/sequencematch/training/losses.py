@@ -19,7 +19,7 @@ Sums = dict[str, float]
 class Scored:
     """Trajectories of one kind, and their scores."""
 
-    index: StateIndex
+    states: StateIndex
     scores: Scores
 
 
@@ -47,7 +47,7 @@ def _prompts(batch, normaliser):
 
 def _unlikelihood(batch, normaliser, settings, beta):
     cloning, sums = _cloning(batch, normaliser, settings, beta)
-    repeated = core.repeated_ngrams(batch.rollouts.index, settings.uls_ngram)
+    repeated = core.repeated_ngrams(batch.rollouts.states, settings.uls_ngram)
     penalty = core.unlikelihood(batch.rollouts.scores, repeated) / normaliser.data
     sums |= {"uls_loss": penalty.item(), "repeated_share": repeated.sum().item() / normaliser.model_transitions}
     return cloning + settings.uls_weight * penalty, sums
@@ -108,11 +108,11 @@ def score_rows(policy: Policy, rows: Sequence[Row], prompts: bool = False) -> li
 
     prompts: whether to add a column with the prompts as trajectories.
     """
-    inputs, batches = policy.tree(rows)
+    inputs, states = policy.tree(rows)
     if prompts:
-        batches = [*batches, core.prompt_index(rows)]
-    scores = policy.score(inputs, batches)
-    return [Scored(batch.to(policy.device), s) for batch, s in zip(batches, scores, strict=True)]
+        states = [*states, core.prompt_index(rows)]
+    scores = policy.score(inputs, states)
+    return [Scored(column.to(policy.device), s) for column, s in zip(states, scores, strict=True)]
 
 
 def score_batch(policy: Policy, rows: Sequence[Row], share_prompts: bool, imitate_prompt: bool) -> ScoredBatch:

@@ -19,36 +19,42 @@ from sequencematch.settings.section import Rate, Section, setting
 from sequencematch.settings.training import Objective, Rollouts, Schedule
 
 
+class Level(Section):
+    """The noise level."""
+
+    eta: Rate = setting(0.2, "chance of a wrong token and its <bkspc> before each token")
+
+
+def _as_in(section: type[Section], name: str) -> Any:
+    """A field with the default and the meaning of a setting of the pipeline."""
+    described = section.model_fields[name]
+    return field(default=described.default, metadata={"help": described.description})
+
+
 @dataclass
 class SequenceMatchConfig(TrainingArguments):
     """The arguments of a ``SequenceMatchTrainer``: those of transformers, and those of the method (appendix E)."""
 
-    eta: float = field(default=0.2, metadata={"help": "chance of a wrong token and its <bkspc> before each token"})
-    noise_draws: int = field(default=2, metadata={"help": "noisings of each example, used in turn by epochs"})
+    eta: float = _as_in(Level, "eta")
+    noise_draws: int = _as_in(Noise, "draws")
     bc_steps: int | None = field(
         default=None, metadata={"help": "gradient steps of behavioural cloning alone, at the start; a third of all"}
     )
-    beta_final: float = field(default=0.2, metadata={"help": "final weight of BC in beta L_BC + (1 - beta) L_SM"})
+    beta_final: float = _as_in(Schedule, "beta_final")
     beta_steps: int | None = field(
         default=None, metadata={"help": "steps over which that weight falls from 1; a third of all"}
     )
-    divergence: str = field(default="chi2_mixture", metadata={"help": "kl, js, chi2, chi2_mixture or mle"})
-    alpha: float = field(default=0.03, metadata={"help": "weight of the causal-entropy term"})
-    gamma: float = field(default=0.95, metadata={"help": "discount"})
-    rollout_buffer: int = field(default=1000, metadata={"help": "sequences in the replay buffer"})
-    rollouts_seen: int = field(default=8, metadata={"help": "times each rollout is trained on, on average"})
-    rollouts_generated: int = field(default=128, metadata={"help": "sequences per generation step"})
+    divergence: str = _as_in(Objective, "divergence")
+    alpha: float = _as_in(Objective, "alpha")
+    gamma: float = _as_in(Objective, "gamma")
+    rollout_buffer: int = _as_in(Rollouts, "buffer")
+    rollouts_seen: int = _as_in(Rollouts, "seen")
+    rollouts_generated: int = _as_in(Rollouts, "generate")
     max_actions: int = field(default=64, metadata={"help": "actions after which a rollout is cut off"})
 
     def __post_init__(self):
         super().__post_init__()
         self.remove_unused_columns = False
-
-
-class Level(Section):
-    """The noise level."""
-
-    eta: Rate = setting(0.2, "chance of a wrong token and its <bkspc> before each token")
 
 
 # Settings of the pipeline, and the field of SequenceMatchConfig that gives each.

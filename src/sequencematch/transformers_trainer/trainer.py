@@ -31,7 +31,7 @@ from sequencematch.training.checkpoints import save_tensors
 from sequencematch.training.data_checks import check_data
 from sequencematch.training.losses import FUNCTIONS, ScoredBatch, score_batch
 from sequencematch.training.rollouts import RolloutSchedule
-from sequencematch.training.trainer import Stage
+from sequencematch.training.schedule import Stage
 from sequencematch.transformers_trainer.arguments import (
     SequenceMatchConfig,
     check_arguments,
