@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from sequencematch import script
-from sequencematch.results.costs import BENCHMARKS, measure_parts
-from sequencematch.results.costs_page import parts_page
+from sequencematch.results.costs import BENCHMARKS, measure_parts, parts_page
 from sequencematch.results.estimates import costs_csv
 from sequencematch.results.measured import read_measured
 from sequencematch.store import provenance

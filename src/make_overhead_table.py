@@ -4,8 +4,7 @@ from pathlib import Path
 
 from sequencematch import script
 from sequencematch.results.cost_figures import plot_parts
-from sequencematch.results.costs import measure_steps
-from sequencematch.results.costs_page import steps_page
+from sequencematch.results.costs import measure_steps, steps_page
 from sequencematch.results.estimates import costs_csv
 from sequencematch.results.measured import read_measured
 from sequencematch.results.paper import FILE, read_reported

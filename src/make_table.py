@@ -5,12 +5,12 @@ from pathlib import Path
 
 from sequencematch import script
 from sequencematch.errors import UserError
-from sequencematch.results.comparison import Comparison, read_comparison
 from sequencematch.results.estimates import Table, scores_csv
 from sequencematch.results.figures import plot_scores, plot_texts
 from sequencematch.results.measure import measure
 from sequencematch.results.pages import Page, scores_page, shown_of, texts_page
 from sequencematch.results.paper import FILE, read_reported
+from sequencematch.results.runs import Comparison, read_comparison
 from sequencematch.settings.families import FAMILIES
 from sequencematch.store import provenance
 from sequencematch.store.files import write_text_atomically

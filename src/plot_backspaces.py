@@ -23,9 +23,12 @@ def main() -> None:
     from sequencematch.results.runs import evaluated_split, read_records, read_runs
     from sequencematch.results.variants import Variant
 
+    provenance.check_one_tokenizer(args.tokenizer, args.examples)
     bkspc, (splits, facts) = load_tokenizer(args.tokenizer).bkspc, load_examples(args.examples)
     found: dict[Variant, tuple[list[int], list[Removal]]] = {}
     for run in read_runs(args.metrics):
+        whole = provenance.identity(args.examples)
+        provenance.check_made_from(run.samples, "examples", whole, f"the examples in '{args.examples}'")
         examples, (sequences, removed) = splits[evaluated_split(run)], found.setdefault(run.variant, ([], []))
         for record in read_records(run, args.decoding):
             sequences.append(record["example"])

@@ -46,7 +46,7 @@ def main() -> None:
     tokenizer = load_tokenizer(args.tokenizer)
     policy, _ = load_policy(args.model)
     tokenizer.check_belongs(policy.bkspc, args.tokenizer, args.model)
-    provenance.check_one_tokenizer(args.tokenizer, args.model, args.examples)
+    provenance.check_one_tokenizer(args.tokenizer, args.model, args.examples, *([args.policy] if args.policy else []))
     policy.to(device)
     splits, facts = load_examples(args.examples)
     examples, family = splits[evaluation.split], facts["family"]

@@ -48,13 +48,21 @@ def once(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def inputs(once):
-    """A tiny experiment (experiment.py): data, the models before fine-tuning, and SequenceMatch's in ``sm``."""
+    """A tiny experiment (experiment.py): data, and the models before fine-tuning."""
+    return once("inputs", make_inputs)
 
-    def make(root):
-        make_inputs(root)
-        run("finetune", **finetune_options(root, root / "sm"))
 
-    return once("inputs", make)
+@pytest.fixture(scope="session")
+def finetuned(once, inputs):
+    """The model that a loss fine-tunes on that experiment: ``finetuned("sm")``."""
+
+    def trained(loss):
+        def make(folder):
+            run("finetune", **finetune_options(inputs, folder / "model", loss))
+
+        return once(f"finetuned-{loss}", make) / "model"
+
+    return trained
 
 
 @pytest.fixture(scope="session")

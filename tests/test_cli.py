@@ -200,9 +200,9 @@ def test_export_from_the_command_line(checkpoint, tmp_path, capsys):
 
 @given(st.randoms(use_true_random=False))
 def test_a_trace_is_what_the_core_says(rng):
-    random = random_trajectory(rng)
+    random = random_trajectory(rng, longest=30, deletions=3)
     bkspc = 8
-    name = {i: f"t{i}" for i in range(bkspc)} | {bkspc: "<bkspc>"}
+    name = {i: f"t{i}" for i in range(bkspc)} | {bkspc: "<bkspc>", 9: "<bkspc_2>", 10: "<bkspc_3>"}
     traced = trace([name[t] for t in random.prompt], [name[a] for a in random.actions])
     row = Trajectory(prompt=random.prompt, actions=random.actions, imitated=[True] * len(random.actions))
     tree, (tree_states,) = core.state_tree([[row]], bkspc)
@@ -223,13 +223,15 @@ def test_a_trace_is_what_the_core_says(rng):
 def test_trace_prints_both_forms(checkpoint, capsys):
     text = output(capsys, "trace", "<bos> 2 + 2 =", "5 <bkspc> 4 <eos>")
     assert "state tree" in text and "Algorithm 2" in text
-    found = json.loads(output(capsys, "trace", PROMPTS[0], "27<bkspc>8<eos>", "--tokenizer", checkpoint[0], "--json"))
-    assert found["prompt"][0] == "<bos>" and found["actions"] == ["2", "7", "<bkspc>", "8", "<eos>"]
-    assert found["state_tree"]["token"] == [*found["prompt"], "2", "7", "8", "<eos>"]
-    assert found["algorithm_2"]["token"] == [*found["prompt"], "2", "7", "2", "8", "<eos>"]
+    words = "27<bkspc>83<bkspc_2>8<eos>", "--tokenizer", checkpoint[0], "--json"
+    found = json.loads(output(capsys, "trace", PROMPTS[0], *words))
+    assert found["prompt"][0] == "<bos>" and found["states"][-1] == [*found["prompt"], "2", "8", "<eos>"]
+    assert found["actions"] == ["2", "7", "<bkspc>", "8", "3", "<bkspc_2>", "8", "<eos>"]
+    assert found["state_tree"]["token"] == [*found["prompt"], "2", "7", "8", "3", "8", "<eos>"]
+    assert found["algorithm_2"]["token"] == [*found["prompt"], "2", "7", "2", "8", "3", "2", "8", "<eos>"]
 
 
-@pytest.mark.parametrize(("prompt", "actions"), [("<bos>", "<bkspc>"), ("", "5"), ("<bos> <bkspc>", "5")])
+@pytest.mark.parametrize(("prompt", "actions"), [("<bos>", "5 <bkspc_2>"), ("", "5"), ("<bos> <bkspc>", "5")])
 def test_what_cannot_be_traced(capsys, prompt, actions):
     assert "<bkspc>" in error(capsys, "trace", prompt, actions)
 

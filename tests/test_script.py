@@ -11,6 +11,7 @@ import sys
 import tempfile
 import tomllib
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 from support.workflow import ROOT
@@ -214,3 +215,14 @@ def test_numbers_of_options_are_as_people_write_them(kind, text, capsys):
         parser.parse_args([f"--n={text}"])
     assert f"invalid {kind.__name__} value" in capsys.readouterr().err
     assert parser.parse_args(["--n", "12"]).n == 12
+
+
+@pytest.mark.parametrize("other", ["--repair", "--model"])
+def test_an_output_is_no_other_options_path(tmp_path, capsys, other):
+    parser = script.parser("x")
+    parser.add_argument("--model", type=Path)
+    for name in ("--output", "--repair"):
+        parser.add_argument(name, type=script.output)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--output", str(tmp_path / "x/../a"), other, str(tmp_path / "a")])
+    assert f"error: --output and {other} are one path" in capsys.readouterr().err

@@ -16,7 +16,7 @@ from transformers import (
     Starcoder2ForCausalLM,
 )
 
-from sequencematch import Policy, SequenceMatchTrainer, Trajectory, UserError, state_tree
+from sequencematch import SequenceMatchTrainer, Trajectory, UserError, state_tree
 
 peft = pytest.importorskip("peft")
 LORA = peft.LoraConfig(r=2, lora_dropout=0.1, target_modules="all-linear", task_type="CAUSAL_LM")
@@ -28,7 +28,7 @@ def first_rows(trainer):
 
 def texts(trainer):
     bkspc = trainer.policy.bkspc
-    return [[*row.prompt, *(token for token in row.actions if token != bkspc)] for (row,) in first_rows(trainer)]
+    return [[*row.prompt, *(token for token in row.actions if token < bkspc)] for (row,) in first_rows(trainer)]
 
 
 @torch.no_grad()
@@ -67,12 +67,27 @@ def test_adapters_of_peft_train_and_are_saved_merged(tmp_path, how):
     assert_saved_as_trained(trainer, tmp_path / "saved")
 
 
-def test_a_policy_that_could_not_be_saved_is_refused_before_training(tmp_path):
+def test_deletions_of_several_tokens_are_trained_saved_and_trained_again(tmp_path):
+    """Wrong tokens come in runs, so that the data delete them at once; the folder deletes as the policy does."""
     lm, tokenizer = a_model_and_its_tokenizer(tmp_path / "model")
-    with pytest.raises(UserError, match="deletes up to 3 tokens at once"):
-        SequenceMatchTrainer(
-            Policy(lm, backspace=True, deletions=3), arguments(tmp_path), ROWS, processing_class=tokenizer
-        )
+    options = arguments(tmp_path / "o", max_steps=4, bc_steps=2, deletions=2, eta=0.5)
+    trainer = SequenceMatchTrainer(lm, options, ROWS, processing_class=tokenizer)
+    policy, data = trainer.policy, {action for (row,) in first_rows(trainer) for action in row.actions}
+    assert policy.deletion_ids == [policy.bkspc, policy.bkspc + 1] and data >= set(policy.deletion_ids)
+    trainer.train()
+    assert_saved_as_trained(trainer, tmp_path / "saved")
+    prompt = AutoTokenizer.from_pretrained(tmp_path / "saved")(["3 + 4 = "] * 8, return_tensors="pt").input_ids
+    written = AutoModelForCausalLM.from_pretrained(tmp_path / "saved").generate(
+        prompt, custom_generate=str(tmp_path / "saved"), trust_remote_code=True, return_dict_in_generate=True
+    )
+    assert {*policy.deletion_ids} <= set(written.actions.flatten().tolist())
+    assert (written.sequences < policy.bkspc).all()
+    again = SequenceMatchTrainer(str(tmp_path / "saved"), options, ROWS)
+    torch.testing.assert_close(again.policy.state_dict(), policy.state_dict())
+    assert first_rows(again) == first_rows(trainer)
+    for model in (str(tmp_path / "saved"), policy):
+        with pytest.raises(UserError, match="up to 2 tokens at once, and deletions is 1: set it to 2"):
+            SequenceMatchTrainer(model, arguments(tmp_path / "o"), ROWS, processing_class=tokenizer)
 
 
 def test_a_folder_that_cannot_be_read_is_refused_before_its_tokenizer_is(tmp_path):

@@ -43,6 +43,7 @@ FORMATS = {
     "messages": {"prompt": ASK, "completion": assistant("two")},
     "tools": {"prompt": ASK, "completion": assistant("two"), "tools": [{"type": "function"}]},
     "template": {"prompt": ASK, "completion": assistant("two"), "chat_template_kwargs": {"loud": True}},
+    "template, as JSON": {"prompt": ASK, "completion": assistant("two"), "chat_template_kwargs": '{"loud": true}'},
 }
 
 
@@ -58,7 +59,7 @@ def test_the_saved_tokenizer_gives_the_ids_of_training(tmp_path, name, adds_bos)
     if isinstance(row["prompt"], str):
         prompt = saved(row["prompt"])["input_ids"]
     else:
-        options = {"tools": row.get("tools"), **row.get("chat_template_kwargs", {})}
+        options = {"tools": row.get("tools"), "loud": "chat_template_kwargs" in row}
         prompt = saved(rendered(saved, row["prompt"], **options), add_special_tokens=False)["input_ids"]
     assert trained.prompt == prompt == tokenizer_ids(tokenizer, row, prompt)
     again = SequenceMatchTrainer(str(tmp_path / "saved"), arguments(tmp_path / "o", eta=0.0), [row])
@@ -105,6 +106,19 @@ def test_each_turn_of_the_assistant_is_an_example(tmp_path):
     assert last.prompt[: len(first.prompt)] == first.prompt
 
 
+def test_a_token_does_not_reach_over_the_end_of_a_prompt(tmp_path):
+    """The answer is written after the prompt's own tokens, here without the blank."""
+    lm, tokenizer = a_model_and_its_tokenizer(tmp_path / "model", ALPHABET, "assistant: two")
+    tokenizer.chat_template = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}.{% endfor %}"
+    tokenizer.chat_template += "{% if add_generation_prompt %}assistant:{% endif %}"
+    options = arguments(tmp_path / "o", eta=0.0)
+    trainer = SequenceMatchTrainer(lm, options, [FORMATS["messages"]], processing_class=tokenizer)
+    (trained,) = trainer.train_dataset.corpus.draws[0]
+    assert "assistant: " in tokenizer.get_vocab()
+    assert trained.prompt == tokenizer("user: one.assistant:")["input_ids"]
+    assert tokenizer.decode(trained.actions, skip_special_tokens=True) == " two."
+
+
 @pytest.mark.parametrize(
     ("row", "sentence"),
     [
@@ -112,6 +126,8 @@ def test_each_turn_of_the_assistant_is_an_example(tmp_path):
         ({"prompt": "a", "completion": "b<|end|> c"}, "goes on after the token that ends it"),
         ({"prompt": "a<bkspc>", "completion": "b"}, "contains <bkspc>"),
         ({"prompt": "?", "completion": "b"}, "cannot encode '\\?'"),
+        ({"prompt": ["one"], "completion": assistant("two")}, "two texts or two lists of messages"),
+        ({**FORMATS["messages"], "tools": "a tool"}, "chat template does not take its messages"),
     ],
 )
 def test_rows_that_cannot_be_trained_on(tmp_path, row, sentence):

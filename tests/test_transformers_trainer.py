@@ -28,8 +28,8 @@ FENCE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("micro", [8, 4])
-def test_losses_are_those_of_the_pipeline(inputs, micro, tmp_path):
-    with (inputs / "sm/metrics.csv").open() as file:
+def test_losses_are_those_of_the_pipeline(inputs, finetuned, micro, tmp_path):
+    with (finetuned("sm") / "metrics.csv").open() as file:
         expected = {int(row["step"]): float(row["loss"]) for row in csv.DictReader(file)}
     tokenizer = load_tokenizer(inputs / "tokenizer")
     corpora = load_corpora(inputs / "noised-0.2", tokenizer.special_ids["eos"])
@@ -150,6 +150,7 @@ def test_data_that_cannot_be_trained_on_are_refused(tmp_path, rows, sentence):
         ({"eta": -0.1}, "eta is -0.1, but must be"),
         ({"eta": 1.0}, "eta is 1.0, but must be"),
         ({"noise_draws": 0}, "noise_draws is 0"),
+        ({"deletions": 0}, "deletions is 0"),
         ({"beta_final": 2.0}, "beta_final is 2.0"),
         ({"beta_steps": 0}, "beta_steps is 0"),
         ({"bc_steps": -1}, "bc_steps is -1"),
@@ -161,6 +162,7 @@ def test_data_that_cannot_be_trained_on_are_refused(tmp_path, rows, sentence):
         ({"max_actions": 60}, "max_actions is 60, but must be at most 58"),
         ({"label_smoothing_factor": 0.1}, "cannot heed label_smoothing_factor"),
         ({"neftune_noise_alpha": 5.0}, "cannot heed neftune_noise_alpha"),
+        ({"metric_for_best_model": "accuracy"}, "evaluation measures the loss alone"),
         ({"fp16": True}, "cannot heed fp16 .*use bf16"),
     ],
 )
@@ -225,7 +227,7 @@ def test_evaluation_is_a_mean_over_tokens_of_any_rows(tmp_path):
         trainer = SequenceMatchTrainer(lm, options, ROWS, {"a": ROWS[:5], "b": ROWS[-7:]}, processing_class=tokenizer)
         found = trainer.evaluate()
         losses.append([found["eval_a_loss"], found["eval_b_loss"], trainer.evaluate(ROWS[:12])["eval_loss"]])
-        losses[-1].append(trainer.predict(ROWS[:12]).metrics["test_loss"])
+        losses[-1].append(trainer.predict(row for row in ROWS[:12]).metrics["test_loss"])
     for other in losses[1:]:
         assert other == pytest.approx(losses[0], rel=1e-6)
     assert losses[0][2] == losses[0][3]
@@ -254,9 +256,15 @@ def test_a_run_resumes_to_the_same_bits(tmp_path):
     shutil.rmtree(tmp_path / "o/checkpoint-8")
     resumed = trained(True)
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
-    other = a_trainer(tmp_path, rows=ROWS[:50], max_steps=8, bc_steps=2)
-    with pytest.raises(UserError, match="other data or settings of noise"):
-        other.train(resume_from_checkpoint=str(tmp_path / "o/checkpoint-5"))
+    changed = [*ROWS[:-1], {"prompt": "9 + 9 = ", "completion": "81"}]  # as many tokens
+    for given in ({"rows": ROWS[:50]}, {"rows": changed}, {"data_seed": 5}):
+        other = a_trainer(tmp_path, max_steps=8, bc_steps=2, **given)
+        with pytest.raises(UserError, match="other data or settings of noise"):
+            other.train(resume_from_checkpoint=str(tmp_path / "o/checkpoint-5"))
+    lm, tokenizer = a_model_and_its_tokenizer(tmp_path / "model", hidden_size=16)
+    options = arguments(tmp_path / "o", max_steps=8, bc_steps=2)
+    with pytest.raises(UserError, match="of another model"):
+        SequenceMatchTrainer(lm, options, ROWS, processing_class=tokenizer).train(str(tmp_path / "o/checkpoint-5"))
     with pytest.raises(UserError, match="no checkpoint of SequenceMatchTrainer"):
         other.train(resume_from_checkpoint=str(tmp_path))
 

@@ -131,15 +131,17 @@ def load_checkpoint(folder: Path):
 
 def _any_model(source: Path):
     """A causal model of transformers, by path or hub name, as a policy without ``<bkspc>``; and its tokenizer."""
-    from sequencematch.data.tokenizer import pretrained_tokenizer
+    from transformers import AutoConfig
+
+    from sequencematch.data.tokenizer import learned_deletions, pretrained_tokenizer
     from sequencematch.model.build import new_policy
     from sequencematch.settings.model import Model
 
     tokenizer = pretrained_tokenizer(str(source))
     special_ids: dict[str, int] = tokenizer.special_ids  # type: ignore[assignment]
-    policy = new_policy(Model(source=str(source)), tokenizer.size, special_ids, backspace=False, seed=0)
-    if getattr(policy.lm.config, "bkspc_token_id", None) is not None:
-        raise UserError(f"'{source}' is an exported model, whose <bkspc> is a token: give the folder it was made from")
+    config = AutoConfig.from_pretrained(source)
+    model = Model(source=str(source), deletions=learned_deletions(config, config.vocab_size) or 1)
+    policy = new_policy(model, tokenizer.size, special_ids, backspace=False, seed=0)
     return policy.eval(), tokenizer
 
 

@@ -78,6 +78,15 @@ class Parser(argparse.ArgumentParser):
         for kind in (int, float):
             self.register("type", kind, plain(kind))
 
+    def parse_args(self, *arguments, **options):
+        """The options; an output is no other option's path."""
+        found = super().parse_args(*arguments, **options)
+        paths = {a: os.path.abspath(v) for a in self._actions if isinstance(v := getattr(found, a.dest, None), Path)}
+        for one in (action for action in paths if action.type is output):
+            for other in (action for action in paths if action is not one and paths[action] == paths[one]):
+                self.error(f"{one.option_strings[0]} and {(other.option_strings or [other.dest])[0]} are one path")
+        return found
+
     def error(self, message: str) -> NoReturn:
         """Exit with status 2 and one sentence on stderr."""
         self.exit(2, f"error: {printable(message)} (see {self.prog} --help)\n")

@@ -8,6 +8,7 @@ from sequencematch.core import Inputs, StateIndex, Trajectory, algorithm_2, stat
 from sequencematch.errors import UserError
 
 BKSPC = "<bkspc>"
+DELETION = r"<bkspc(?:_[1-9]\d{0,3})?>"  # of one token, or as many as it names
 LONGEST = 2048  # tokens and actions of a trace
 
 
@@ -15,7 +16,7 @@ def tokens(prompt: str, actions: str, tokenizer: Path | None = None) -> tuple[li
     """The texts of the prompt's tokens and of the actions.
 
     Without a tokenizer, words are tokens. With the folder of one, both are text: ``<bos>`` is put before the prompt,
-    and the actions are cut at ``<bkspc>`` and ``<eos>``. Raises UserError if the tokenizer is missing.
+    and the actions are cut at deletions and ``<eos>``. Raises UserError if the tokenizer is missing.
     """
     if tokenizer is None:
         return prompt.split(), actions.split()
@@ -27,9 +28,14 @@ def tokens(prompt: str, actions: str, tokenizer: Path | None = None) -> tuple[li
         return [loaded.render([token]) for token in ids]
 
     taken: list[str] = []
-    for part in re.split("(<bkspc>|<eos>)", actions):
-        taken += [part] if part in (BKSPC, "<eos>") else texts(loaded.encode(part))
+    for part in re.split(f"({DELETION}|<eos>)", actions):
+        taken += [part] if part == "<eos>" or _deleted(part) else texts(loaded.encode(part))
     return texts(loaded.prompt(prompt)), taken
+
+
+def _deleted(action: str) -> int:
+    """How many tokens an action deletes."""
+    return int(action[7:-1] or 1) if re.fullmatch(DELETION, action) else 0
 
 
 def trace(prompt: Sequence[str], actions: Sequence[str]) -> dict:
@@ -38,15 +44,16 @@ def trace(prompt: Sequence[str], actions: Sequence[str]) -> dict:
     Keys: ``prompt``, ``actions``, ``states`` (live tokens before each action and after the last), and ``state_tree``
     and ``algorithm_2``, each with ``token``, ``position``, ``mask`` (row i: what position i attends to) and ``state``
     (the input position that holds each state); ``state_tree`` has ``end`` as well: token j is seen by j .. end[j] - 1.
-    Raises UserError if ``<bkspc>`` would delete a prompt token, or is part of the prompt.
+    ``<bkspc>`` deletes one token, ``<bkspc_3>`` three. Raises UserError if a prompt token would be deleted, or a
+    deletion is part of the prompt.
     """
-    if not prompt or BKSPC in prompt:
+    if not prompt or any(map(_deleted, prompt)):
         raise UserError(f"the prompt needs at least one token (<bos>), and {BKSPC} is not one of them")
     if len(prompt) + len(actions) > LONGEST:
         raise UserError(f"a trace shows each token's view of all others: give at most {LONGEST} tokens and actions")
-    names = sorted({*prompt, *actions} - {BKSPC})
+    names = sorted({name for name in (*prompt, *actions) if not _deleted(name)})
     bkspc = len(names)
-    ids = {name: i for i, name in enumerate([*names, BKSPC])}
+    ids = {name: i for i, name in enumerate(names)} | {a: bkspc + _deleted(a) - 1 for a in actions if _deleted(a)}
     row = Trajectory(
         prompt=[ids[name] for name in prompt], actions=[ids[name] for name in actions], imitated=[True] * len(actions)
     )
@@ -68,7 +75,8 @@ def trace(prompt: Sequence[str], actions: Sequence[str]) -> dict:
 def _states(prompt: Sequence[str], actions: Sequence[str]) -> list[list[str]]:
     states = [list(prompt)]
     for action in actions:
-        states.append(states[-1][:-1] if action == BKSPC else [*states[-1], action])
+        deleted = _deleted(action)
+        states.append(states[-1][:-deleted] if deleted else [*states[-1], action])
     return states
 
 
@@ -94,7 +102,7 @@ def render(traced: dict) -> str:
     lines += _table(["i", "action a_i", "node", "copy", "state s_i"], rows)
     for form, title in (
         ("state_tree", "state tree: one node per pushed token; row i attends to j where j <= i < end[j]"),
-        ("algorithm_2", "Algorithm 2: one position per action; a copy of the last live token at each <bkspc>"),
+        ("algorithm_2", "Algorithm 2: one position per action; a copy of the last live token at each deletion"),
     ):
         part = traced[form]
         head = ["i", "token", "position", *(["end"] if "end" in part else []), "mask"]

@@ -59,7 +59,7 @@ def test_names_that_cannot_be_folders_or_rules_are_refused(overlay, sentence):
 
 
 def test_the_rules_of_the_workflow_are_reserved():
-    files = [ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]
+    files = [ROOT / "workflow/Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]
     assert {name for file in files for name in re.findall(r"^rule (\w+):", file.read_text(), re.M)} == set(RULES)
 
 

@@ -277,7 +277,7 @@ def test_drafts_are_repaired(lm, numbers):
 
 def test_padding_is_no_draft(lm):
     options = {"takeback_ratio": 1e-9, "max_new_tokens": 3, "pad_token_id": 2}  # the end of a sequence, too
-    for draft in ([[3, 4, 5], [6, 2, 2], [2, 2, 8]], [[3, 4, 5], [6], [8]]):
+    for draft in ([[3, 4, 5], [6, 2, 2], [2, 2, 8]], [[3, 4, 5], [6], [8]], [[3, 4, 5], [6, -100, -1], [-1, 2, 8]]):
         torch.manual_seed(0)
         found = generate(model=lm, **batch(), **options, draft_ids=draft)[:, 7:].tolist()
         assert found[0] == [3, 4, 5] and found[1][0] == 6 and found[2][0] == 8
@@ -326,15 +326,20 @@ def test_the_rule_takes_the_actions_of_the_librarys_decoding(numbers):
     assert any(policy.bkspc in rollout.actions for rollout in expected)
 
 
-def test_a_deletion_costs_no_forward_pass(lm, numbers):
+@pytest.mark.parametrize("learned", [[], [18, 19]])
+def test_a_deletion_costs_no_forward_pass(lm, numbers, learned):
+    """Every token is read once, but those that the rule deletes at once, and the last one."""
+    options = {"do_sample": True, "top_k": 0, "max_new_tokens": 24, "eos_token_id": None}
+    options |= {"bkspc_token_id": learned, "bkspc_bias": 2.0} if learned else {"takeback_ratio": 0.5}
+    generate(model=lm, **batch(PROMPTS[:1]), **options)  # compares the model with itself
     calls = []
     handle = lm.register_forward_pre_hook(lambda *_: calls.append(1))
-    options = {"takeback_ratio": 0.5, "do_sample": True, "top_k": 0, "max_new_tokens": 24, "eos_token_id": None}
-    found = generate(model=lm, **batch(PROMPTS[:1]), **options, return_dict_in_generate=True)
+    (actions,) = generate(model=lm, **batch(PROMPTS[:1]), **options, return_dict_in_generate=True).actions.tolist()
     handle.remove()
-    stands = (found.sequences.shape[1] - 7) - 1  # the last token written is not read
-    assert (found.actions == DELETED).sum() > 5
-    assert len(calls) in (stands + 1, stands + 2)  # one for the prompt
+    deleted = [action for action in actions if action in (learned or [DELETED])]
+    assert len(deleted) > 5 and {*deleted} == {*(learned or [DELETED])}
+    read = len(actions) - len(deleted) * (1 if learned else 2)
+    assert len(calls) in (read, read + 1)  # one for the prompt
 
 
 # ---- stopping -------------------------------------------------------------------------------------------
@@ -459,6 +464,8 @@ def test_position_embeddings_that_depend_on_the_length_are_refused():
         ({"takeback_ratio": 1.5}, "takeback_ratio is a share"),
         ({"takeback": -0.1}, "takeback is a share"),
         ({"takeback_ratio": 0.3, "draft_ids": [[3]]}, "as many rows of draft_ids"),
+        ({"takeback_ratio": 0.3, "draft_ids": [[3, DELETED, 4], [], []]}, "hold 20, which is no token"),
+        ({"bkspc_token_id": [18, 19], "draft_ids": [[3, 18], [], []]}, "hold 18, which is no token"),
         ({"takeback_ratio": 0.3, "attention_mask": torch.zeros(3, 7, dtype=torch.long)}, "no padding"),
     ],
 )

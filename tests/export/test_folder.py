@@ -11,14 +11,14 @@ import torch
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 from support.networks import tiny_llama
-from support.trained import PROMPTS, trained_folder
+from support.trained import PROMPTS, SHAPE, trained_folder
 from transformers import AutoModelForCausalLM, AutoTokenizer, TextStreamer
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
 from sequencematch import core
 from sequencematch.core import Trajectory
 from sequencematch.data.pairs import columns
-from sequencematch.data.tokenizer import pretrained_tokenizer
+from sequencematch.data.tokenizer import deletion_name, pretrained_tokenizer
 from sequencematch.errors import UserError
 from sequencematch.export import custom_generate, folder
 from sequencematch.export.folder import export_model
@@ -37,11 +37,11 @@ METRICS = {
 }
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
+@pytest.fixture(scope="module", params=[1, 3], ids="deletions={}".format)
+def exported(request, tmp_path_factory):
     """The policy, its tokenizer, and the folder they were exported to."""
     root = tmp_path_factory.mktemp("export")
-    policy, tokenizer = trained_folder(root / "checkpoint")
+    policy, tokenizer = trained_folder(root / "checkpoint", SHAPE.model_copy(update={"deletions": request.param}))
     (root / "metrics.json").write_text(json.dumps(METRICS))
     export_model(root / "checkpoint", root / "exported", metrics=root / "metrics.json")
     return policy, tokenizer, root / "exported"
@@ -88,7 +88,8 @@ def test_the_tokenizer_puts_bos_first_and_knows_bkspc(exported, loaded):
     for text in PROMPTS:
         assert fast(text)["input_ids"] == tokenizer.prompt(text)
         assert fast.decode(tokenizer.encode(text)) == text
-    assert fast.convert_tokens_to_ids("<bkspc>") == policy.bkspc == len(fast) - 1
+    names = ["<bkspc>", "<bkspc_2>", "<bkspc_3>"][: policy.deletions]
+    assert fast.convert_tokens_to_ids(names) == policy.deletion_ids and len(fast) == policy.bkspc + policy.deletions
 
 
 @pytest.mark.parametrize("ending", MARKERS)
@@ -115,7 +116,7 @@ def test_plain_generate_gives_ordinary_text(exported, loaded):
     prompt = tokenizer(PROMPTS, return_tensors="pt", padding=True)
     for do_sample in (True, False):
         output = model.generate(**prompt, do_sample=do_sample, max_new_tokens=20, num_return_sequences=1)
-        assert not (output == policy.bkspc).any()
+        assert (output < policy.bkspc).all()
 
 
 class Streams:
@@ -158,7 +159,8 @@ def test_the_shipped_sampler_takes_the_actions_of_ours(exported, loaded, monkeyp
         bkspc_bias=decoding.bkspc_bias,
         return_dict_in_generate=True,
     )
-    assert decoding.temperature == 0 or any(policy.bkspc in rollout.actions for rollout in expected)
+    taken = {action for rollout in expected for action in rollout.actions}
+    assert decoding.temperature == 0 or taken >= set(policy.deletion_ids)
     longest = max(len(prompt) for prompt in prompts)
     for b, rollout in enumerate(expected):
         n = len(rollout.actions)
@@ -203,12 +205,15 @@ def test_streaming_shows_deletions_as_they_happen(exported, loaded, capsys):
     torch.manual_seed(1)
     actions = model.generate(**prompt, **options, streamer=Streamer(fast)).actions[0].tolist()
     shown = capsys.readouterr().out
-    assert actions.count(policy.bkspc) == shown.count("⌫") > 0
+    deletions = [action for action in actions if action >= policy.bkspc]
+    assert shown.count("⌫") == sum(action - policy.bkspc + 1 for action in deletions) > 0
     plain = tokenizer.render([a for a in actions if a != 2])
-    assert shown == plain.replace("<bkspc>", "⌫").replace("<bos>", "").replace("<pad>", "") + "\n"
+    for k in range(1, policy.deletions + 1):
+        plain = plain.replace(deletion_name(k), "⌫" * k)
+    assert shown == plain.replace("<bos>", "").replace("<pad>", "") + "\n"
     torch.manual_seed(1)
     model.generate(**prompt, **options, streamer=TextStreamer(fast, skip_prompt=True))
-    assert capsys.readouterr().out.count("<bkspc>") == actions.count(policy.bkspc)
+    assert capsys.readouterr().out.count("<bkspc") == len(deletions)
 
 
 @pytest.mark.parametrize(
@@ -322,10 +327,11 @@ def test_adapters_are_merged(tmp_path, base, quantise):
     assert_same_policy(policy, model, tokenizer.prompt(PROMPTS[0]), tolerance)
 
 
-def test_adapters_are_exported_for_peft(tmp_path, base):
+@pytest.mark.parametrize("deletions", [1, 2])
+def test_adapters_are_exported_for_peft(tmp_path, base, deletions):
     from peft import AutoPeftModelForCausalLM
 
-    policy, tokenizer = adapted(tmp_path / "lora", base)
+    policy, tokenizer = adapted(tmp_path / "lora", base, deletions=deletions)
     export_model(tmp_path / "lora", tmp_path / "out", form="adapter")
     model = AutoPeftModelForCausalLM.from_pretrained(tmp_path / "out")
     assert_same_policy(policy, model, tokenizer.prompt(PROMPTS[0]))
@@ -334,14 +340,15 @@ def test_adapters_are_exported_for_peft(tmp_path, base):
         **fast(PROMPTS[:1], return_tensors="pt"),
         custom_generate=str(tmp_path / "out"),
         trust_remote_code=True,
-        bkspc_token_id=64,
+        bkspc_token_id=[64, 65][:deletions],
         bkspc_bias=3.0,
         num_return_sequences=8,
         do_sample=True,
         max_new_tokens=20,
         return_dict_in_generate=True,
     )
-    assert (output.actions == 64).any()
+    assert {*range(64, 64 + deletions)} <= set(output.actions.flatten().tolist())
+    assert f"bkspc_token_id={policy.deletion_ids})" in (tmp_path / "out/README.md").read_text()
     assert not list((tmp_path / "out").glob("model*.safetensors"))
 
 
@@ -368,13 +375,15 @@ def test_an_exported_folder_is_a_source_with_the_bkspc_that_it_has_learned(tmp_p
     again = pretrained_tokenizer(str(folder))
     assert (again.bkspc, again.ordinary_ids) == (policy.bkspc, tokenizer.ordinary_ids)
     assert [again.prompt(text) for text in PROMPTS] == [tokenizer.prompt(text) for text in PROMPTS]
-    model = Model(source=str(folder))
+    model = Model(source=str(folder), deletions=policy.deletions)
     learned = new_policy(model, again.size, again.special_ids, backspace=False, seed=5)
     assert learned.has_learned and torch.equal(learned.bkspc_row, policy.bkspc_row)
     save_policy(learned, model, tmp_path)
     logits, _ = training_logits(policy, tokenizer.prompt(PROMPTS[0]))
     found, _ = training_logits(load_policy(tmp_path, backspace=True)[0], tokenizer.prompt(PROMPTS[0]))
     torch.testing.assert_close(found, logits)
+    with pytest.raises(UserError, match=f"to {policy.deletions} tokens at once, and model.deletions is 2: set it to"):
+        new_policy(Model(source=str(folder), deletions=2), again.size, again.special_ids, backspace=False, seed=5)
 
 
 def test_bad_exports_are_refused_in_a_sentence(tmp_path):

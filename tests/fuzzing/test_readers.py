@@ -86,7 +86,7 @@ JSON = {
     "resume/step-00000001.json": {"step": 1, "sha256": "0"},
 }
 SAMPLE = {"decoding": "sampled", "example": 0, "answer": 0, "text": "7", "solution": "7", "finished": True}
-SAMPLE |= {"pushes": 3, "pops": 0, "wrong_pops": 0, "actions": [4, 2]}
+SAMPLE |= {"pushes": 3, "pops": 0, "deletions": 0, "wrong_pops": 0, "actions": [4, 2]}
 SHOWN = {"example": 0, "prompt": "p", "true": "a", "wrong": "b", "pieces": [["b", "kept"]]}
 SHOWN |= {"answered_at_once": True, "rendered": "b"}
 TABLE = {"table": "t", "scale": "s", "task": "k", "seeds": 1, "questions": 2, "method": "sm", "eta": 0.2}

@@ -42,9 +42,9 @@ def checkpoint(folder: Path) -> tuple[str, dict]:
 
 @pytest.mark.cuda
 @pytest.mark.slow
-def test_two_processes_do_what_one_does_and_take_up_what_one_left(inputs, tmp_path):
+def test_two_processes_do_what_one_does_and_take_up_what_one_left(inputs, finetuned, tmp_path):
     """Runs of one and of two processes are killed, their checkpoints compared, and taken up by two and by one."""
-    whole, one, two = (finetune_options(inputs, tmp_path / name) for name in ("whole", "one", "two"))
+    one, two = (finetune_options(inputs, tmp_path / name) for name in ("one", "two"))
     killed = tmp_path / "killed.py"
     killed.write_text(KILLED)
     for options, count in ((one, 1), (two, 2)):
@@ -57,16 +57,16 @@ def test_two_processes_do_what_one_does_and_take_up_what_one_left(inputs, tmp_pa
     for name, tensor in single["policy"].items():
         torch.testing.assert_close(double["policy"][name], tensor, rtol=1e-2, atol=1e-3)
 
-    run("finetune", **whole)
+    whole = finetuned("sm")
     for options, count in ((one, 2), (two, 1)):
         done = launched(command("finetune", **options), count)
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("continuing from step 20") == 1
-        for row, expected in zip(rows(options["output"]), rows(whole["output"]), strict=True):
+        for row, expected in zip(rows(options["output"]), rows(whole), strict=True):
             for name, value in expected.items():
                 assert row[name] == value or float(row[name]) == pytest.approx(float(value), rel=1e-3, abs=1e-4)
         for file in ("lm.safetensors", "actions.safetensors"):
-            expected = load_file(whole["output"] / file)
+            expected = load_file(whole / file)
             for name, tensor in load_file(options["output"] / file).items():
                 torch.testing.assert_close(tensor, expected[name], rtol=1e-2, atol=1e-3)
 

@@ -30,6 +30,7 @@ def sample(decoding, example, text, solution, finished=True, pops=0, wrong_pops=
         "solution": solution,
         "pushes": pushes,
         "pops": pops,
+        "deletions": min(pops, 1),
         "wrong_pops": wrong_pops,
     }
 
@@ -59,7 +60,7 @@ JUDGED = {
 @pytest.fixture
 def run(tmp_path):
     """Write the inputs of one run and score them; returns the finished process and the metrics, if any."""
-    settings = {"optimiser": {"batch": 32}, "model": {"layers": 2}}
+    settings = {"optimiser": {"batch": 32}, "model": {"layers": 2, "deletions": 3}}
     provenance = {
         "base_steps": 1500,
         "steps": 2100,
@@ -129,6 +130,7 @@ def test_hand_computed_numbers(run):
         "correct": "1001",
         "pushes_per_sequence": 3.0,
         "pops_per_sequence": 1.0,
+        "deletions_per_sequence": 0.5,
         "wrong_pop_share": 0.5,
         "cut_off_share": 0.25,
     }

@@ -6,9 +6,8 @@ import pytest
 
 from sequencematch.errors import UserError
 from sequencematch.results.bleu import translation_scores
-from sequencematch.results.comparison import read_comparison
 from sequencematch.results.metrics_file import read_metrics
-from sequencematch.results.runs import read_runs
+from sequencematch.results.runs import read_comparison, read_runs
 
 ARITHMETIC = {
     "n": 4,

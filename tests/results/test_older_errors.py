@@ -2,11 +2,11 @@
 
 import pytest
 
-from sequencematch.results.comparison import Comparison
 from sequencematch.results.estimates import Table
 from sequencematch.results.figures import older_error_panels
 from sequencematch.results.measure import older_errors
 from sequencematch.results.pages import older_error_grids
+from sequencematch.results.runs import Comparison
 from sequencematch.results.variants import Variant
 
 BC, MLE = Variant("bc", 0.2), Variant("mle", 0.0)

@@ -12,11 +12,11 @@ import pytest
 from sequencematch.results import measure as measure_module
 from sequencematch.results import pages
 from sequencematch.results.bleu import translation_scores
-from sequencematch.results.comparison import Comparison
 from sequencematch.results.estimates import scores_csv
 from sequencematch.results.pages import DELETIONS
 from sequencematch.results.paper import find, read_reported
 from sequencematch.results.quantities import BY_SEED, QUANTITIES, Quantity
+from sequencematch.results.runs import Comparison
 from sequencematch.results.variants import Variant
 from sequencematch.store.files import RECORD
 

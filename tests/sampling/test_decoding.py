@@ -190,6 +190,9 @@ def test_rejection_touches_tokens_alone_and_fades_with_eta():
         ("bkspc_masked+bkspc_bias=1", "does not go with"),
         ("perturbed=0.1+perturbed_model=0.1", "does not go with"),
         ("best_of=2+majority=3", "does not go with"),
+        ("lookahead=0.75", "lookahead= goes with greedy alone"),
+        ("temperature=0.5+lookahead=0.75", "lookahead= goes with greedy alone"),
+        ("greedy+memory+lookahead=0.75", "does not go with"),
         ("perturbed=0.1+top_p=0.9", "must be written 'top_p=0.9+perturbed=0.1'"),
     ],
 )

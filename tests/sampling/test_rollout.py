@@ -26,6 +26,7 @@ from sequencematch.core import Trajectory
 from sequencematch.errors import UserError
 from sequencematch.model.policy import Policy
 from sequencematch.sampling.decoding import action_probabilities, inverse_cdf, too_many
+from sequencematch.sampling.lookahead import FEW
 from sequencematch.sampling.rollout import Decoding, Perturbation, sample
 from sequencematch.seeding import uniforms
 
@@ -159,6 +160,41 @@ def test_memory_writes_no_deleted_token_at_its_place_again(temperature, deletion
     forgetful, _ = sample(policy, prompts, replace(decoding, memory=False), range(30), 7, begun=begun)
     ended = [sum(r.finished for r in found) for found in (forgetful, rollouts)]
     assert ended[0] < ended[1] or temperature
+
+
+@torch.no_grad()
+def with_the_best_continuations(policy, prompt, weight, longest):
+    """Live tokens, each the best of all the likeliest few, from forward passes over whole texts."""
+
+    def log_policy(live):
+        inputs, _ = core.state_tree([[Trajectory(prompt=[*prompt, *live], actions=[], imitated=[])]], policy.bkspc)
+        logits = policy(inputs)[0, -1]
+        return (logits if live else logits[: policy.bkspc]).log_softmax(-1)[: policy.bkspc]
+
+    live = []
+    while EOS not in live and len(live) < longest:
+        value = {}
+        for token in (now := log_policy(live)).topk(FEW).indices.tolist():
+            ahead = 0.0 if token == EOS else log_policy([*live, token]).max()
+            value[token] = float(now[token] + weight * ahead)
+        live.append(max(value, key=value.__getitem__))
+    return live
+
+
+@pytest.mark.parametrize("backspace", [False, True])
+@pytest.mark.parametrize("perturbed", [False, True])
+def test_lookahead_finds_the_best_continuations(backspace, perturbed):
+    policy, prompts, decoding = a_policy(backspace=backspace), some_prompts(30), Decoding(30, 0.0, lookahead=0.75)
+    perturbation = Perturbation(0.1, [range(3, 12)] * 30) if perturbed else None
+    rollouts, counts = sample(policy, prompts, decoding, range(30), 7, perturbation)
+    assert counts.pops > 30 and (perturbed or counts.pops < counts.pushes / 2)
+    ended = [k for k, rollout in enumerate(rollouts) if rollout.finished]
+    assert len(ended) > 10
+    found = {k: core.live_tokens([], rollouts[k].actions, policy.bkspc) for k in ended}
+    best = {k: with_the_best_continuations(policy, prompts[k], 0.75, 30) for k in ended}
+    assert sum(found[k] == best[k] for k in ended) >= len(ended) * (0.8 if perturbed else 1)
+    greedy, _ = sample(policy, prompts, Decoding(30, 0.0), range(30), 7)
+    assert any(found[k] != greedy[k].actions for k in ended)
 
 
 # ---- the distribution -------------------------------------------------------------------------------

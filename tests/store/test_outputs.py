@@ -58,6 +58,8 @@ THEIRS = {
     "a changed result": lambda path: (made(path), path.write_text("theirs")),
     "a result and a file": lambda path: (made(path.with_suffix("")), (path.with_suffix("") / "my").write_text("x")),
     "a result and a hidden file": lambda path: (made(path.with_suffix("")), (path.with_suffix("") / ".x").touch()),
+    "a result and a link": lambda path: (made(path.with_suffix("")), (path.with_suffix("") / "x").symlink_to("/tmp")),
+    "a result and a pipe": lambda path: (made(path.with_suffix("")), os.mkfifo(path.with_suffix("") / "x")),
     "a record that is none": lambda path: provenance.record_of(path).write_text('{"mine": 1}'),
     "a record that is a link": lambda path: provenance.record_of(path).symlink_to("/dev/zero"),
     "a file for a folder": lambda path: path.parent.joinpath("x.json/y").parent.write_text("theirs"),

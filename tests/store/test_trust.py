@@ -92,14 +92,12 @@ def test_names_cannot_lead_out_of_the_results(tmp_path, group, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("group", "name"), [("scale", "../../x"), ("tasks", ".."), ("methods", "a/b")])
-def test_the_real_command_refuses_such_names(project, group, name):
+def test_the_real_command_refuses_such_names(project):
     overlay = project / "workflow/scales/evil.yaml"
-    scale = "" if group == "scale" else "scale: evil\n"
-    overlay.write_text(scale + NAMED[group].format(json.dumps(name)))
+    overlay.write_text('scale: "../../x"')
     try:
         sentence = refused(project, "--config", "scale=evil")
-        assert sentence.startswith("error: ") and f"evil.yaml: {group}" in sentence and name in sentence
+        assert sentence.startswith("error: ") and "evil.yaml: scale" in sentence and "../../x" in sentence
     finally:
         overlay.unlink()
 

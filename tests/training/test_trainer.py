@@ -38,7 +38,7 @@ def content(folder: Path) -> list[bytes]:
     ("place", "countdown"),
     [("step", 13), ("write", 2), ("fsync", 1), ("rename", 4), ("fsync", 8)],
 )
-def test_killed_run_resumes_to_the_same_bits(inputs, tmp_path, place, countdown):
+def test_killed_run_resumes_to_the_same_bits(inputs, finetuned, tmp_path, place, countdown):
     options = finetune_options(inputs, tmp_path / "model")
     words = [sys.executable, "-c", KILLER, place, str(countdown), *command("finetune", **options)[1:]]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(SOURCE)}
@@ -48,11 +48,11 @@ def test_killed_run_resumes_to_the_same_bits(inputs, tmp_path, place, countdown)
     resumed = run("finetune", **options)
     if (place, countdown) == ("step", 13):
         assert "continuing from step 20" in resumed.stdout
-    assert content(tmp_path / "model") == content(inputs / "sm")
+    assert content(tmp_path / "model") == content(finetuned("sm"))
     assert not list((tmp_path / "model-resume").rglob("*.pt"))
 
 
-def test_damaged_checkpoint_is_named_and_an_earlier_one_used(inputs, tmp_path):
+def test_damaged_checkpoint_is_named_and_an_earlier_one_used(inputs, finetuned, tmp_path):
     options = finetune_options(inputs, tmp_path / "model")
     words = [sys.executable, "-c", KILLER, "step", "19", *command("finetune", **options)[1:]]
     subprocess.run(words, capture_output=True, env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(SOURCE)})
@@ -63,7 +63,7 @@ def test_damaged_checkpoint_is_named_and_an_earlier_one_used(inputs, tmp_path):
     resumed = run("finetune", **options)
     assert str(newest) in resumed.stderr and "damaged" in resumed.stderr
     assert "continuing from step 20" in resumed.stdout
-    assert content(tmp_path / "model") == content(inputs / "sm")
+    assert content(tmp_path / "model") == content(finetuned("sm"))
 
 
 def test_a_diverging_run_stops_with_one_sentence_and_keeps_its_last_good_state(inputs, tmp_path):
@@ -77,7 +77,7 @@ def test_a_diverging_run_stops_with_one_sentence_and_keeps_its_last_good_state(i
     assert not (tmp_path / "model").exists()
 
 
-def test_a_full_disk_is_one_sentence_and_the_run_continues_when_there_is_room(inputs, tmp_path):
+def test_a_full_disk_is_one_sentence_and_the_run_continues_when_there_is_room(inputs, finetuned, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", disk], capture_output=True)
@@ -90,7 +90,7 @@ def test_a_full_disk_is_one_sentence_and_the_run_continues_when_there_is_room(in
         assert "disk is full" in failed.stderr and "Traceback" not in failed.stderr
         subprocess.run(["mount", "-o", "remount,size=8m", disk], check=True)
         run("finetune", **options)
-        assert content(disk / "model") == content(inputs / "sm")
+        assert content(disk / "model") == content(finetuned("sm"))
     finally:
         subprocess.run(["umount", disk], check=True)
 
@@ -165,11 +165,8 @@ def test_data_are_those_of_the_step_or_of_the_rollouts_prompts(inputs, monkeypat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
-def test_every_method_learns_and_reports(inputs, tmp_path, loss):
-    output = inputs / "sm" if loss == "sm" else tmp_path / "model"
-    if loss != "sm":
-        run("finetune", **finetune_options(inputs, output, loss))
-    with (output / "metrics.csv").open() as file:
+def test_every_method_learns_and_reports(inputs, finetuned, loss):
+    with (finetuned(loss) / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [int(row["step"]) for row in rows][-1] == TINY["steps"]
     initial = inputs / ("pretrain_bc" if LOSSES[loss].continues_bc else "base")

@@ -192,6 +192,7 @@ SETTINGS = [
     ("rollouts", "max_actions: 17", {"finetune": 3}, MATHS),
     ("rollouts", "concurrent: true; staleness: 7", {"finetune": 4}),
     ("evaluation", "split: validation; batch: 7", {"sample": 7, "judge": 1}),
+    ("evaluation", "answers: 3", {"sample": 6}, MATHS | TEXTS),
     ("evaluation", "max_actions: 25", {"sample": 5}, MATHS),
     ("evaluation", "decodings: [greedy, perturbed=0.2]", {"sample": 6}, MATHS | PAIRS),
     ("evaluation", "corruptions: [random]", {"sample": 5}, MATHS),
@@ -380,7 +381,7 @@ def test_another_tracker_reruns_nothing(plan):
 
 
 def test_a_changed_command_reruns_its_rule(tree, plan):
-    with edited(tree / "workflow/rules/sample.smk", by=lambda text: text.replace("src/score.py", "src/./score.py")):
+    with edited(tree / "workflow/rules/sample.smk", by=lambda text: text.replace("score {params", "./score {params")):
         found = plan()
     assert found.keys() == with_readers({"score", "draw_rules"})  # the graph is drawn of that file
     assert found["score"]["causes"] == ["the rule's command changed"]

@@ -108,26 +108,12 @@ def test_every_scale_has_a_plan(scale, tmp_path):
     ("config", "sentence"),
     [
         ("scale=smokee", "error: scale 'smokee' is unknown; did you mean 'smoke'?"),
-        ("objective={gama: 0.5}", "error: command line: objective.gama is unknown; did you mean 'gamma'?"),
         ("etas=[1.5]", "error: command line: etas is '1.5', but must be a list, each a number above 0 and below 1"),
-        (
-            "optimiser={batch: many}",
-            "error: command line: optimiser.batch is 'many', but must be an integer at least 1",
-        ),
-        (
-            "objective={gamma: 1}",
-            "error: command line: objective.gamma is '1', but must be a number above 0 and below 1",
-        ),
-        ("objective={alpha: 0}", "error: command line: objective.alpha is '0', but must be a number above 0"),
-        ("objective={divergence: jss}", "objective.divergence is 'jss', but must be one of kl, js, chi2, "),
-        ("noise={kind: digits}", "noise.kind is 'digits', but must be one of task, random, unigram, model"),
-        ("tables={table6: {task: mull}}", "tables.table6.task: 'mull' is unknown; did you mean 'mul'?"),
-        ("tables={table6: {methods: [smm]}}", "tables.table6.methods: 'smm' is unknown; did you mean 'sm'?"),
-        ("schedule={pretrain_steps: 300, steps: 300}", "pretrain_steps (k = 300) must be below steps (300)"),
         ("rollouts={buffer: 8}", "rollouts.buffer is 8, but must be at least optimiser.batch (64)"),
     ],
 )
 def test_bad_configuration_ends_the_real_command_in_one_sentence(config, sentence, tmp_path):
+    """One of each kind; ``tests/config/refusals.txt`` has all that is refused."""
     tree = copy_tree(tmp_path)
     done = snakemake(tree, "--config", config)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)

@@ -23,6 +23,18 @@ MOST_GROWTH = 2**10  # characters of a normalised text for each one of the text
 WORDS = re.compile(r"[,.?]? ?[A-Za-z]+:? ?| [-+*] |, ")
 
 
+def deletion_name(count: int) -> str:
+    """The name of the action that deletes so many tokens."""
+    return BKSPC if count == 1 else f"<bkspc_{count}>"
+
+
+def learned_deletions(config, rows: int) -> int:
+    """How many of a network's rows, the last ones, are deletions by its configuration: it is an exported model's."""
+    named = getattr(config, "bkspc_token_id", None)
+    ids = named if isinstance(named, list) else [named]
+    return len(ids) if ids == list(range(rows - len(ids), rows)) else 0
+
+
 class Tokenizer:
     """A fast tokenizer with its special tokens: ours, or the one in a pretrained model's folder.
 
@@ -105,12 +117,11 @@ class Tokenizer:
         # Runs of tokens together: one token may hold half a character.
         runs = groupby(actions, key=lambda action: action >= self.bkspc)
         return "".join(
-            "".join(map(self._deletion, run)) if deleting else self._decoded(list(run), skip_special_tokens=False)
+            "".join(deletion_name(action - self.bkspc + 1) for action in run)
+            if deleting
+            else self._decoded(list(run), skip_special_tokens=False)
             for deleting, run in runs
         )
-
-    def _deletion(self, action: int) -> str:
-        return "<bkspc>" if action == self.bkspc else f"<bkspc_{action - self.bkspc + 1}>"
 
     def _decoded(self, ids: list[int], **options) -> str:
         with _library(lambda error: UserError(f"the tokenizer cannot decode ({reason(error)}): choose another one")):
@@ -225,9 +236,9 @@ def pretrained_tokenizer(source: str, revision: str = "main", trust_remote_code:
             f"the tokenizer of '{source}' ({type(found).__name__}) has no fast version, which is needed here: choose a "
             "model with a tokenizer.json"
         )
-    if getattr(config, "bkspc_token_id", None) == rows - 1:  # an exported model, to be trained on
-        rows -= 1
-        fast = _without_bkspc(fast, rows)
+    if learned := learned_deletions(config, rows):  # an exported model, to be trained on
+        rows -= learned
+        fast = _without_deletions(fast, rows, learned)
     named = {name: getattr(found, f"{name}_token") for name in SPECIALS}
     specials = _with_stand_ins(named, fast, source)
     try:
@@ -253,7 +264,7 @@ def tokenizer_of(processing_class, policy) -> Tokenizer:
     name = type(processing_class).__name__
     if fast is None:
         raise UserError(f"{name} is no fast tokenizer, which is needed here: load it with AutoTokenizer")
-    fast = _without_bkspc(fast, policy.bkspc)
+    fast = _without_deletions(fast, policy.bkspc, policy.deletions)
     named = {special: getattr(processing_class, f"{special}_token") for special in SPECIALS}
     return Tokenizer(fast, _with_stand_ins(named, fast, name), policy.bkspc, policy.context)
 
@@ -294,11 +305,11 @@ def make_deterministic(fast: tokenizers.Tokenizer) -> None:
             setattr(fast.model, sampling, None)
 
 
-def _without_bkspc(fast: tokenizers.Tokenizer, bkspc: int) -> tokenizers.Tokenizer:
-    """A copy in which ``<bkspc>`` is no token, if it is the token ``bkspc`` of an exported model's tokenizer."""
+def _without_deletions(fast: tokenizers.Tokenizer, bkspc: int, deletions: int) -> tokenizers.Tokenizer:
+    """A copy in which deletions are no tokens, if they are those of an exported model's tokenizer from ``bkspc`` on."""
     state = json.loads(fast.to_str())
-    added = state["added_tokens"]
-    state["added_tokens"] = [token for token in added if (token["id"], token["content"]) != (bkspc, BKSPC)]
+    names = {bkspc + k: deletion_name(k + 1) for k in range(deletions)}
+    state["added_tokens"] = [token for token in state["added_tokens"] if names.get(token["id"]) != token["content"]]
     return tokenizers.Tokenizer.from_str(json.dumps(state))
 
 

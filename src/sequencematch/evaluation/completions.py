@@ -73,6 +73,7 @@ def complete(
                     "finished": finished,
                     "pushes": sum(action < policy.bkspc for each in written for action in each.actions),
                     "pops": len(removed),
+                    "deletions": sum(action >= policy.bkspc for action in rollout.actions),
                     "wrong_pops": sum(removal.wrong for removal in removed),
                 }
 

@@ -1,8 +1,9 @@
 """Sampling that deletes tokens, for any causal model of transformers.
 
 There are two ways. A model trained with SequenceMatch (arXiv 2306.05426) has one more output, ``<bkspc>``. It is drawn
-like a token, and deletes the last one. For every other model there is a rule (``takeback``, ``takeback_ratio``): a
-token that was too unlikely where it was written is deleted, and the model draws again.
+like a token, and deletes the last one; further outputs (``<bkspc_2>``, ...) delete several. For every other model there
+is a rule (``takeback``, ``takeback_ratio``): a token that was too unlikely where it was written is deleted, and the
+model draws again.
 
 This file needs only torch and transformers. As ``custom_generate/generate.py`` of a folder it replaces
 ``model.generate``: for a model loaded from there with ``trust_remote_code=True``, or for any call ``model.generate(...,
@@ -18,6 +19,7 @@ from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import count, takewhile
 
 import torch
 from torch import Tensor
@@ -28,22 +30,9 @@ from transformers.generation.streamers import BaseStreamer
 from transformers.utils import ModelOutput
 
 # Settings of a generation config that this loop does not support. It refuses them unless they are off.
-UNHEEDED = (
-    "num_beams",
-    "num_beam_groups",
-    "penalty_alpha",
-    "dola_layers",
-    "prompt_lookup_num_tokens",
-    "constraints",
-    "force_words_ids",
-    "guidance_scale",
-    "watermarking_config",
-    "token_healing",
-    "output_attentions",
-    "output_hidden_states",
-    "output_scores",
-    "output_logits",
-)
+UNHEEDED = ("num_beams", "num_beam_groups", "penalty_alpha", "dola_layers", "prompt_lookup_num_tokens", "constraints")
+UNHEEDED += ("force_words_ids", "guidance_scale", "watermarking_config", "token_healing")
+UNHEEDED += ("output_attentions", "output_hidden_states", "output_scores", "output_logits")
 # Arguments that change how fast ``generate`` is, or nothing here, but not what it returns.
 HARMLESS = ("token_type_ids", "trust_remote_code", "synced_gpus", "use_model_defaults")
 CACHES = (None, "dynamic", "dynamic_full", "static")
@@ -66,15 +55,15 @@ class BackspaceOutput(ModelOutput):
 
 
 class BackspaceStreamer(BaseStreamer):
-    """Prints each token at once, and each deletion as ``mark`` followed by nothing: ``12`` and a mark leave ``1``.
+    """Prints each token at once, and a ``mark`` for each token that is deleted: ``12`` and a mark leave ``1``.
 
-    tokenizer: what decodes token ids; bkspc: the id of a deletion (default: that of ``<bkspc>`` in the tokenizer;
-    ``generate`` sets it where there is none).
+    tokenizer: what decodes token ids; bkspc: the ids of the deletions of 1, 2, ... tokens (default: those of
+    ``<bkspc>``, ``<bkspc_2>``, ... in the tokenizer; ``generate`` sets those that it writes).
     """
 
-    def __init__(self, tokenizer, bkspc: int | None = None, mark: str = "⌫", skip_prompt: bool = True):
+    def __init__(self, tokenizer, bkspc: int | Sequence[int] | None = None, mark: str = "⌫", skip_prompt: bool = True):
         self.tokenizer = tokenizer
-        self.bkspc = tokenizer.get_vocab().get("<bkspc>") if bkspc is None else bkspc
+        self.bkspc = _ids(bkspc) or _named(tokenizer)
         self.mark = mark
         self.skip_prompt = skip_prompt
         self.prompt: list[int] = []
@@ -86,9 +75,10 @@ class BackspaceStreamer(BaseStreamer):
         if not self.prompt:
             self.prompt = ids
             self.show("" if self.skip_prompt else self._text(ids))
-        elif ids == [self.bkspc]:
-            self.live.pop()
-            self.show(self.mark)
+        elif ids[0] in self.bkspc:
+            deleted = self.bkspc.index(ids[0]) + 1
+            del self.live[-deleted:]
+            self.show(self.mark * deleted)
         else:
             before = self._text(self.live)
             self.live += ids
@@ -122,7 +112,7 @@ def generate(
     prefix_allowed_tokens_fn=None,
     streamer: BaseStreamer | None = None,
     tokenizer=None,
-    bkspc_token_id: int | None = None,
+    bkspc_token_id: int | Sequence[int] | None = None,
     bkspc_bias: float = 0.0,
     takeback: float = 0.0,
     takeback_ratio: float = 0.0,
@@ -138,13 +128,14 @@ def generate(
     distribution that tokens are drawn from (``takeback_ratio`` as ``min_p`` does). Its use is the repair of tokens that
     the model did not choose.
 
-    draft_ids: such tokens, for each prompt its own (int64 [B, D], or lists; padding tokens at either end are left out).
-    They are written one by one instead of what the model draws. After a deletion the model draws one token, and then
-    the draft continues. The model continues where the draft ends.
+    draft_ids: such tokens, for each prompt its own (int64 [B, D], or lists; at either end, padding tokens and numbers
+    below 0 are left out). They are written one by one instead of what the model draws. After a deletion the model draws
+    one token, and then the draft continues. The model continues where the draft ends.
 
     Without a rule the model needs ``<bkspc>``. Its id is ``bkspc_token_id`` (here, or in the generation config or the
-    model's config), or that of its name in ``tokenizer``. It never deletes a prompt token. ``bkspc_bias`` is added to
-    its logit. With a rule, a deletion is written as ``<bkspc>``, or as the first id after the model's outputs.
+    model's config), or that of its name in ``tokenizer``. Several ids delete 1, 2, ... tokens. They never delete a
+    prompt token. ``bkspc_bias`` is added to their logits. With a rule, a deletion is written as ``<bkspc>``, or as the
+    first id after the model's outputs.
 
     Settings of the generation config work as in ``generate``, as keyword arguments too. ``max_new_tokens`` and
     ``max_length`` count actions, deletions included. Logits processors and stopping criteria see the live tokens,
@@ -170,7 +161,6 @@ def generate(
     device = model.get_input_embeddings().weight.device
     prompt = prompt.to(device)
     model._prepare_special_tokens(config, attention_mask is not None, device=device)
-    drafts = _drafts(draft_ids, len(prompt), config.pad_token_id)
     if attention_mask is None:
         attention_mask = model._prepare_attention_mask_for_generation(prompt, config, {})
     texts = [row[live.bool()].tolist() for row, live in zip(prompt, attention_mask.to(device), strict=True)]
@@ -179,18 +169,21 @@ def generate(
     limit = _max_actions(model, config, named_length, max(map(len, texts)), prompt.shape[1])
 
     rule = _Rule(takeback, takeback_ratio)
-    bkspc = _bkspc(model, config, tokenizer, bkspc_token_id, rule)
-    if streamer is not None and getattr(streamer, "bkspc", 0) is None:
+    outputs = model.get_output_embeddings().weight.shape[0]
+    learned = _learned(model, config, tokenizer, bkspc_token_id, outputs, needed=not rule)
+    bkspc = learned or [outputs]
+    drafts = _drafts(draft_ids, len(prompt), config.pad_token_id, {*range(outputs)} - {*learned})
+    if streamer is not None and hasattr(streamer, "bkspc"):
         streamer.bkspc = bkspc
     rows = [_Row(text, draft[::-1]) for text, draft in zip(texts, drafts, strict=True) for _ in range(copies)]
-    choose = _Choice(model, config, bkspc, bkspc_bias, rule, rows, limit, logits_processor, prefix_allowed_tokens_fn)
+    choose = _Choice(model, config, learned, bkspc_bias, rule, rows, limit, logits_processor, prefix_allowed_tokens_fn)
     stop = _Stop(model, config, stopping_criteria, tokenizer, prompt.repeat_interleave(copies, 0))
     store = _Store(model, rows, limit if config.cache_implementation == "static" else None)
     if streamer is not None:
         streamer.put(prompt.cpu())
     with _sampling(model):
         _probe(model, max(map(len, texts)) + limit)
-        _run(rows, store, choose, stop, limit, streamer)
+        _run(rows, store, choose, stop, limit, bkspc, streamer)
     if streamer is not None:
         streamer.end()
 
@@ -246,13 +239,16 @@ def _refuse_unfit(model) -> None:
         raise ValueError(f"{name} cannot be sampled with deletions: its layers do not take masks by position")
 
 
-def _drafts(given, rows: int, pad: int | None) -> list[list[int]]:
-    """A draft for each of so many prompts, without the padding around it."""
+def _drafts(given, rows: int, pad: int | None, tokens: set[int]) -> list[list[int]]:
+    """A draft of these ``tokens`` for each of so many prompts, without the padding around it."""
     drafts = [[]] * rows if given is None else [torch.as_tensor(draft).flatten().tolist() for draft in given]
     if len(drafts) != rows:
         raise ValueError(f"{rows} prompts need as many rows of draft_ids, not {len(drafts)}")
-    kept = [[place for place, token in enumerate(draft) if token != pad] or [-1] for draft in drafts]
-    return [draft[places[0] : places[-1] + 1] for draft, places in zip(drafts, kept, strict=True)]
+    kept = [[place for place, token in enumerate(draft) if token != pad and token >= 0] or [-1] for draft in drafts]
+    drafts = [draft[places[0] : places[-1] + 1] for draft, places in zip(drafts, kept, strict=True)]
+    if others := {token for draft in drafts for token in draft} - tokens:
+        raise ValueError(f"draft_ids hold {min(others)}, which is no token that the model writes")
+    return drafts
 
 
 # Largest error of a logit in standard deviations of all of them, as in training (model/fitness.py).
@@ -340,22 +336,26 @@ def _max_actions(model, config, named_length: int | None, longest: int, width: i
     return limit
 
 
-def _bkspc(model, config, tokenizer, given: int | None, rule: "_Rule") -> int:
-    outputs = model.get_output_embeddings().weight.shape[0]
-    for holder in (config, model.generation_config, model.config):
-        given = getattr(holder, "bkspc_token_id", None) if given is None else given
-    if given is None and tokenizer is not None:
-        given = tokenizer.get_vocab().get("<bkspc>")
-    if given is None and rule:
-        return outputs
-    if given is None:
+def _learned(model, config, tokenizer, given, outputs: int, needed: bool) -> list[int]:
+    """The outputs that delete 1, 2, ... tokens. None is an answer, unless they are needed."""
+    holders = (config, model.generation_config, model.config)
+    named = [given, *(getattr(holder, "bkspc_token_id", None) for holder in holders)]
+    ids = next((_ids(value) for value in named if value is not None), None) or _named(tokenizer)
+    if not ids and needed:
         raise ValueError(
             "this model names no <bkspc>: give takeback_ratio= (0.3, say) for a rule that needs none, or "
             "bkspc_token_id=, the id of its last output row"
         )
-    if not 0 <= given < outputs:
-        raise ValueError(f"the model has no output row for <bkspc> (token {given}): it was not trained with one")
-    return given
+    if beyond := [token for token in ids if not 0 <= token < outputs]:
+        raise ValueError(f"the model has no output row for <bkspc> (token {beyond[0]}): it was not trained with one")
+    return ids
+
+
+def _named(tokenizer) -> list[int]:
+    """The ids of ``<bkspc>``, ``<bkspc_2>``, ... as far as a tokenizer has them."""
+    vocabulary = {} if tokenizer is None else tokenizer.get_vocab()
+    names = (f"<bkspc_{k}>" if k > 1 else "<bkspc>" for k in count(1))
+    return [vocabulary[name] for name in takewhile(vocabulary.__contains__, names)]
 
 
 @contextmanager
@@ -404,6 +404,7 @@ class _Row:
         self.states: dict[int, Tensor] = {}  # logits [A] by the number of live tokens
         self.actions: list[int] = []
         self.log_policy: list[float] = []
+        self.deleted = False  # by the last action
         self.done = False
 
     @property
@@ -411,16 +412,17 @@ class _Row:
         return self.states[len(self.tokens)]
 
 
-def _run(rows: list[_Row], store: "_Store", choose: "_Choice", stop: "_Stop", limit: int, streamer) -> None:
+def _run(rows: list[_Row], store: "_Store", choose: "_Choice", stop: "_Stop", limit: int, bkspc, streamer) -> None:
     def note(row: _Row, action: int, log_policy: float) -> None:
         row.actions.append(action)
         row.log_policy.append(log_policy)
         if streamer is not None:
             streamer.put(torch.tensor([action]))
-        if action == choose.bkspc:
-            row.tokens.pop()
+        if action in bkspc:
+            del row.tokens[-1 - bkspc.index(action) :]
         else:
             row.tokens.append(action)
+        row.deleted = action in bkspc
         row.done = action in stop.eos or len(row.actions) >= limit
 
     store.read_prompts()
@@ -431,8 +433,8 @@ def _run(rows: list[_Row], store: "_Store", choose: "_Choice", stop: "_Stop", li
             for b, (action, log_policy, forbidden) in zip(drawing, choose(drawing), strict=True):
                 note(rows[b], action, log_policy)
                 if forbidden and not rows[b].done:
-                    note(rows[b], choose.bkspc, 0.0)
-            drawing = [b for b in drawing if rows[b].actions[-1] == choose.bkspc]
+                    note(rows[b], bkspc[0], 0.0)
+            drawing = [b for b in drawing if rows[b].deleted]
         stop(rows)
         if all(row.done for row in rows):
             return
@@ -442,45 +444,36 @@ def _run(rows: list[_Row], store: "_Store", choose: "_Choice", stop: "_Stop", li
 class _Choice:
     """The next action of a row: its number, its log pi(a|s), and whether the rule takes it back."""
 
-    def __init__(self, model, config, bkspc: int, bias: float, rule: _Rule, rows, limit: int, processors, allowed):
-        self.bkspc, self.bias, self.rule, self.rows, self.limit = bkspc, bias, rule, rows, limit
+    def __init__(self, model, config, learned: list[int], bias: float, rule: _Rule, rows, limit, processors, allowed):
+        self.learned, self.bias, self.rule, self.rows, self.limit = learned, bias, rule, rows, limit
         # transformers' own processor would count live tokens, up to its default length.
         self.last, config.forced_eos_token_id = _ids(config.forced_eos_token_id), None
         self.greedy = not config.do_sample or config.temperature == 0
         # An exported config suppresses <bkspc> for the sake of the ordinary loop.
-        config.suppress_tokens = [t for t in config.suppress_tokens or () if t != bkspc] or None
+        config.suppress_tokens = [t for t in config.suppress_tokens or () if t not in learned] or None
         config.renormalize_logits = False
-        self.by_row = []
-        for b, row in enumerate(rows):
-            config.do_sample = False
-            prompt = torch.tensor([row.text], device=model.device)
-            self.by_row.append(
-                model._get_logits_processor(
-                    config,
-                    input_ids_seq_length=len(row.text),
-                    encoder_input_ids=prompt,
-                    prefix_allowed_tokens_fn=partial(_allowed, allowed, b) if allowed else None,
-                    logits_processor=LogitsProcessorList(processors or []),
-                    device=model.device,
-                )
+
+        def processors_of(b: int) -> LogitsProcessorList:
+            return model._get_logits_processor(
+                config,
+                input_ids_seq_length=len(rows[b].text),
+                encoder_input_ids=torch.tensor([rows[b].text], device=model.device),
+                prefix_allowed_tokens_fn=allowed and (lambda _, ids: allowed(b, ids)),
+                logits_processor=LogitsProcessorList(processors or []),
+                device=model.device,
             )
+
+        config.do_sample = False
+        self.by_row = [processors_of(b) for b in range(len(rows))]
         config.do_sample = not self.greedy
-        everything = model._get_logits_processor(
-            config,
-            input_ids_seq_length=len(rows[0].text),
-            encoder_input_ids=torch.tensor([rows[0].text], device=model.device),
-            prefix_allowed_tokens_fn=partial(_allowed, allowed, 0) if allowed else None,
-            logits_processor=LogitsProcessorList(processors or []),
-            device=model.device,
-        )
         # Temperature, top-k, top-p and the like come last, and read the logits alone: all rows at once.
-        self.for_all = everything[len(self.by_row[0]) :]
+        self.for_all = processors_of(0)[len(self.by_row[0]) :]
 
     def __call__(self, drawing: list[int]) -> list[tuple[int, float, bool]]:
         rows = [self.rows[b] for b in drawing]
         logits = torch.stack([row.state for row in rows]).float()
-        if self.bkspc < logits.shape[1]:  # no action where no token is live
-            logits[torch.tensor([not row.tokens for row in rows]), self.bkspc] = -torch.inf
+        for k, action in enumerate(self.learned):  # no action where no more than k tokens are live
+            logits[torch.tensor([len(row.tokens) <= k for row in rows]), action] = -torch.inf
         probability = self._probabilities(logits, rows, drawing)
         # Inverse of the cumulated distribution: one random number decides one action.
         numbers = uniform(drawing, [len(row.actions) for row in rows]).to(probability.device).double()[:, None]
@@ -489,14 +482,15 @@ class _Choice:
         sole = probability.gather(1, drawn)[:, 0] == 1
         drawn = drawn.to(logits.device)
         for k, row in enumerate(rows):
-            if row.draft and (not row.actions or row.actions[-1] != self.bkspc):
+            if row.draft and not row.deleted:
                 drawn[k], sole[k] = row.draft.pop(), False
         normaliser = logits.logsumexp(-1)
         log_policy = (logits.gather(1, drawn)[:, 0] - normaliser).tolist()
         actions = drawn[:, 0].tolist()
         forbidden = [False] * len(rows)
         if self.rule:
-            likeliest = (_but(logits, self.bkspc).amax(-1) - normaliser).tolist()
+            logits[:, self.learned] = -torch.inf
+            likeliest = (logits.amax(-1) - normaliser).tolist()
             forbidden = [
                 not alone and self.rule.forbids(*pair)
                 for alone, *pair in zip(sole.tolist(), log_policy, likeliest, strict=True)
@@ -506,10 +500,7 @@ class _Choice:
     def _probabilities(self, logits: Tensor, rows: list[_Row], drawing: list[int]) -> Tensor:
         """The distribution over actions, [n, A], after the bias and all logits processors."""
         scores = logits.clone()
-        if self.bkspc < logits.shape[1]:
-            ruled_out = torch.tensor([bool(self.rule) or not row.tokens for row in rows], device=logits.device)
-            scores[:, self.bkspc] += self.bias
-            scores[:, self.bkspc].masked_fill_(ruled_out, -torch.inf)
+        scores[:, self.learned] += -torch.inf if self.rule else self.bias
         if self.by_row[0]:
             ids = (torch.tensor([row.text + row.tokens], device=logits.device) for row in rows)
             each = zip(drawing, ids, scores.split(1), strict=True)
@@ -525,17 +516,6 @@ class _Choice:
         if self.greedy:
             return torch.zeros_like(scores).scatter_(1, scores.argmax(-1, keepdim=True), 1.0)
         return scores.softmax(-1)
-
-
-def _allowed(allowed, row: int, _, ids: Tensor) -> list[int]:
-    """``prefix_allowed_tokens_fn`` of a row that is processed alone."""
-    return allowed(row, ids)
-
-
-def _but(logits: Tensor, column: int) -> Tensor:
-    if column >= logits.shape[1]:
-        return logits
-    return logits.index_fill(1, torch.tensor([column], device=logits.device), -torch.inf)
 
 
 class _Stop:

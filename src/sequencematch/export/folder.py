@@ -1,6 +1,6 @@
 """A trained model as a folder that transformers loads, for people who have never heard of this package.
 
-The row of ``<bkspc>`` is folded into the unembedding as one more token, so logits and log-probabilities are those of
+The rows of deletions are folded into the unembedding as further tokens, so logits and log-probabilities are those of
 the training model, with one exception: the offset head is left out of the network. It adds one number to all
 logits of a state, so log pi(a|s) does not depend on it; its tensors are in a file of their own
 (``offset.safetensors``), for users who want the value V(s) = logsumexp_a l(a|s) as it was trained.
@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from sequencematch.data.tokenizer import BKSPC, Tokenizer, load_tokenizer
+from sequencematch.data.tokenizer import BKSPC, Tokenizer, deletion_name, load_tokenizer
 from sequencematch.errors import UserError
 from sequencematch.export import custom_generate, model_card
 from sequencematch.export.prompts import complete_prompts, real_prompt
@@ -49,11 +49,6 @@ def export_model(checkpoint: Path, output: Path, form: str = "merged", metrics: 
         raise UserError(
             f"the model in '{checkpoint}' reads deleted tokens (loss {policy.history}), which no export can: it is "
             "sampled by sequencematch sample"
-        )
-    if policy.deletions > 1:
-        raise UserError(
-            f"the model in '{checkpoint}' deletes up to {policy.deletions} tokens at once (model.deletions), and "
-            "an export one at a time: train a model with model.deletions 1"
         )
     if form == "adapter" and not model.lora_rank:
         raise UserError(f"the model in '{checkpoint}' was trained without adapters: export it with --form merged")
@@ -90,6 +85,11 @@ def write_network(policy: Policy, tokenizer: Tokenizer, folder: Path, adapter: M
         shutil.copyfile(custom_generate.__file__, folder / "custom_generate" / "generate.py")
 
 
+def one_or_all(ids: list[int]) -> int | list[int]:
+    """Token ids as configurations have them: one alone is no list."""
+    return ids if len(ids) > 1 else ids[0]
+
+
 def _open_to_readers(folder: Path) -> None:
     """Set permissions by the umask, as the folder has them. safetensors writes files that only the owner can read."""
     mode = folder.stat().st_mode & 0o666
@@ -101,8 +101,8 @@ def _open_to_readers(folder: Path) -> None:
 def merged(policy: Policy) -> "PreTrainedModel":
     """The policy as an ordinary causal LM of transformers, adapters merged into its weights.
 
-    Where the policy has ``<bkspc>``, its row is the last of the unembedding, in the network's precision.
-    ``<bkspc>`` is never an input: its embedding is zero (or, where embeddings are tied, the row).
+    Where the policy has ``<bkspc>``, the rows of deletions are the last of the unembedding, in the network's precision.
+    A deletion is never an input: its embedding is zero (or, where embeddings are tied, the row).
     """
     from transformers import AutoModelForCausalLM
 
@@ -111,9 +111,9 @@ def merged(policy: Policy) -> "PreTrainedModel":
         del config.quantization_config
     state = _merged_state(policy.lm)
     if policy.backspace:
-        config.vocab_size = policy.bkspc + 1
-        config.bkspc_token_id = policy.bkspc
-        _append_row(policy, state)
+        config.vocab_size = policy.bkspc + policy.deletions
+        config.bkspc_token_id = one_or_all(policy.deletion_ids)
+        _append_rows(policy, state)
     lm = AutoModelForCausalLM.from_config(config, dtype=policy.lm.dtype)
     lm.load_state_dict(state)
     return lm.eval()
@@ -140,19 +140,24 @@ def _merged_state(lm: nn.Module) -> dict[str, Tensor]:
     return state
 
 
-def _append_row(policy: Policy, state: dict[str, Tensor]) -> None:
-    """One more row in the matrices of the vocabulary."""
+def _rows(policy: Policy) -> Tensor:
+    """The rows of deletions, [deletions, d]."""
+    return policy.bkspc_row.detach().view(policy.deletions, -1)
+
+
+def _append_rows(policy: Policy, state: dict[str, Tensor]) -> None:
+    """A further row for each deletion in the matrices of the vocabulary."""
     lm = policy.lm
     embedding, unembedding = lm.get_input_embeddings(), lm.get_output_embeddings()
-    row = policy.bkspc_row.detach()[None]
+    rows = _rows(policy)
     names = {id(module): name for name, module in lm.named_modules()}
     tied = embedding.weight is unembedding.weight
-    for module, new in ((embedding, row if tied else torch.zeros_like(row)), (unembedding, row)):
+    for module, new in ((embedding, rows if tied else torch.zeros_like(rows)), (unembedding, rows)):
         weight = state[f"{names[id(module)]}.weight"]
         state[f"{names[id(module)]}.weight"] = torch.cat([weight, new.to(weight)])
     bias = f"{names[id(unembedding)]}.bias"
     if bias in state:
-        state[bias] = nn.functional.pad(state[bias], (0, 1))
+        state[bias] = nn.functional.pad(state[bias], (0, len(rows)))
 
 
 def _save_adapter(policy: Policy, model: Model, folder: Path) -> None:
@@ -165,11 +170,11 @@ def _save_adapter(policy: Policy, model: Model, folder: Path) -> None:
     tied = lm.get_input_embeddings().weight is lm.get_output_embeddings().weight
     head = lm.get_input_embeddings() if tied else lm.get_output_embeddings()
     name = next(name for name, module in lm.named_modules() if module is head)
-    row = policy.bkspc_row.detach()[None].to(lm.dtype)
-    tensors[f"{prefix}{name}.token_adapter.trainable_tokens_delta"] = row.contiguous()
+    rows = _rows(policy).to(lm.dtype)
+    tensors[f"{prefix}{name}.token_adapter.trainable_tokens_delta"] = rows.contiguous()
     config = copy.deepcopy(lm.peft_config["default"])  # what was injected: experts are parameters, no modules
     config.base_model_name_or_path, config.inference_mode = model.source, True
-    config.trainable_token_indices = {name.rsplit(".", 1)[-1]: [policy.bkspc]}
+    config.trainable_token_indices = {name.rsplit(".", 1)[-1]: policy.deletion_ids}
     config.save_pretrained(folder)
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
 
@@ -177,7 +182,7 @@ def _save_adapter(policy: Policy, model: Model, folder: Path) -> None:
 def _generation_config(policy: Policy, tokenizer: Tokenizer):
     """Sampling as in training: temperature 1, the whole distribution, the same tokens that end a sequence.
 
-    The ordinary loop of ``generate`` cannot delete a token, so it suppresses ``<bkspc>``. Our loop reads
+    The ordinary loop of ``generate`` cannot delete a token, so it suppresses deletions. Our loop reads
     ``bkspc_token_id``.
     """
     from transformers import GenerationConfig
@@ -190,17 +195,17 @@ def _generation_config(policy: Policy, tokenizer: Tokenizer):
         top_k=0,
         max_length=policy.context,
         bos_token_id=tokenizer.special_ids["bos"],
-        eos_token_id=eos if len(eos) > 1 else eos[0],
+        eos_token_id=one_or_all(eos),
         pad_token_id=tokenizer.special_ids["pad"],
     )
     if policy.backspace:
-        config.suppress_tokens = [policy.bkspc]
-        config.bkspc_token_id = policy.bkspc
+        config.suppress_tokens = policy.deletion_ids
+        config.bkspc_token_id = one_or_all(policy.deletion_ids)
     return config
 
 
 def _save_tokenizer(tokenizer: Tokenizer, policy: Policy, folder: Path) -> None:
-    """Save the tokenizer with ``<bkspc>`` as its last token and with ``<bos>`` before every text.
+    """Save the tokenizer with the deletions as its last tokens and with ``<bos>`` before every text.
 
     Prompts have the form that they had in training.
     """
@@ -211,9 +216,10 @@ def _save_tokenizer(tokenizer: Tokenizer, policy: Policy, folder: Path) -> None:
     if policy.backspace:
         # Some networks have more rows than their tokenizer has tokens.
         unused = [f"<unused_{k}>" for k in range(fast.get_vocab_size(), policy.bkspc)]
-        fast.add_special_tokens([*unused, BKSPC])
-        config["additional_special_tokens"] = [BKSPC]
-        if fast.token_to_id(BKSPC) != policy.bkspc:
+        names = [deletion_name(k) for k in range(1, policy.deletions + 1)]
+        fast.add_special_tokens([*unused, *names])
+        config["additional_special_tokens"] = names
+        if [fast.token_to_id(name) for name in names] != policy.deletion_ids:
             raise UserError(f"the tokenizer's vocabulary has a token named {BKSPC}, or gaps: it cannot be exported")
     bos = config["bos_token"]
     fast.post_processor = tokenizers.processors.TemplateProcessing(

@@ -15,7 +15,8 @@ MEASURES = {
     "perplexity": "perplexity",
     "mauve": "MAUVE",
     "n": "questions",
-    "pops_per_sequence": "deletions per sequence",
+    "pops_per_sequence": "tokens deleted per sequence",
+    "deletions_per_sequence": "deleting actions per sequence",
     "wrong_pop_share": "deletions that removed a wrong token",
     "cut_off_share": "cut off unfinished",
 }
@@ -90,8 +91,14 @@ def _summary(policy: Policy, provenance: dict) -> str:
     kind = f"A causal language model trained by {method}"
     if not policy.backspace:
         return f"{kind}. It has no `<bkspc>`, and serves for comparison with SequenceMatch models.\n"
+    last = policy.bkspc + policy.deletions - 1
+    several = (
+        f"The tokens up to `<bkspc_{policy.deletions}>` ({last}) delete several at once. "
+        if policy.deletions > 1
+        else ""
+    )
     return (
-        f"{kind}, with one more action than tokens: `<bkspc>` (token {policy.bkspc}) takes the last token back. "
+        f"{kind}, with one more action than tokens: `<bkspc>` (token {policy.bkspc}) deletes the last token. {several}"
         "See *SequenceMatch: Imitation Learning for Autoregressive Sequence Modelling with Backtracking* "
         "(Cundy & Ermon, arXiv 2306.05426); this is an independent reproduction.\n"
     )
@@ -117,7 +124,7 @@ def _usage(name: str, policy: Policy, form: str, prompt: str) -> str:
         "model.generate(**prompt)" + ("  # ordinary text: <bkspc> is suppressed" if policy.backspace else ""),
     ]
     if policy.backspace:
-        named = f", bkspc_token_id={policy.bkspc}" if form == "adapter" else ""
+        named = f", bkspc_token_id={policy.deletion_ids}" if form == "adapter" else ""
         lines += [
             "",
             f"backspacing = dict(custom_generate=folder, trust_remote_code=True{named})",

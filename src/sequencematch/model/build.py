@@ -50,7 +50,8 @@ def policy_of(lm, source: str, eos: Ids, backspace: bool, deletions: int = 1) ->
     """A policy around a causal LM of transformers, or a LoRA model of peft, that is called ``source`` in messages.
 
     eos: a token that ends a sequence, beside those that the network names. The network no longer draws random numbers
-    in training. Raises UserError if it is of a kind that the method cannot train, or does not fit ``eos``.
+    in training. Raises UserError if it is of a kind that the method cannot train, or does not fit ``eos`` or the number
+    of ``deletions``.
     """
     from sequencematch.model.fitness import check_fitness
 
@@ -67,10 +68,20 @@ def policy_of(lm, source: str, eos: Ids, backspace: bool, deletions: int = 1) ->
     use_state_tree(lm)
     lm.config.eos_token_id = end_tokens(lm, eos, source)
     policy = Policy(lm, backspace, deletions)
+    check_deletions(policy, deletions, f"'{source}'")
     check_fitness(policy, source)  # while the offset head adds nothing
     if policy.has_learned and (file := Path(lm.name_or_path) / "offset.safetensors").is_file():
         policy.offset.load_state_dict(load_file(file))
     return policy
+
+
+def check_deletions(policy: Policy, deletions: int, source: str) -> None:
+    """Raises UserError where a policy deletes more or fewer tokens at once than are asked for."""
+    if policy.deletions != deletions:
+        raise UserError(
+            f"{source} has learned to delete up to {policy.deletions} tokens at once, and model.deletions is "
+            f"{deletions}: set it to {policy.deletions}"
+        )
 
 
 def end_tokens(lm, eos: Ids, source: str) -> int | list[int] | None:

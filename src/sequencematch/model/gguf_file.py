@@ -5,6 +5,7 @@ after a few tokens), windows, and whatever it has no name for. Here every value 
 """
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -118,6 +119,12 @@ def _completed(config, values: dict, factors: dict[str, Tensor]):
             raise ValueError(f"transformers has nothing for {name} = {value!r:.40} of {config.model_type}")
     rope = _rope(values, factors, content.get("max_position_embeddings"))
     by_layer = any(isinstance(value, dict) for value in (content.get("rope_parameters") or {}).values())
+    for kind, name in (("full_attention", "rope.freq_base"), ("sliding_attention", "rope.freq_base_swa")):
+        base = values.get("rope.freq_base", BASE)
+        if by_layer:
+            base = content["rope_parameters"].get(kind, {}).get("rope_theta")
+        if values.get(name, base) != base:
+            raise ValueError(f"transformers has nothing for {name} = {values[name]!r:.40} of {config.model_type}")
     if by_layer and rope.get("rope_type", "default") != "default":
         raise ValueError(f"the scaled positions of {config.model_type} are not read")
     if rope and not by_layer:
@@ -130,7 +137,7 @@ def _completed(config, values: dict, factors: dict[str, Tensor]):
 
 def _rope(values: dict, factors: dict[str, Tensor], context: int | None) -> dict:
     """The scaling of rotary positions as transformers states it. Empty where the file names no rotary positions."""
-    said = _scaling(values)
+    said = _scaling(values, factors)
     original = said.get("original_context_length", context)
     if said["type"] == "linear":
         return {"rope_type": "linear", "factor": said["factor"]}
@@ -158,16 +165,23 @@ def _llama_3_factors(number: int, base: float, rope: dict) -> Tensor:
     return 1 / ((1 - short) / rope["factor"] + short)
 
 
-def _scaling(values: dict) -> dict:
-    """What the file says of the scaling. ValueError at a kind that is not known."""
-    said: dict = {"type": "none", "yarn_beta_fast": 32.0, "yarn_beta_slow": 1.0}
+def _scaling(values: dict, factors: Iterable[str] = ()) -> dict:
+    """What the file says of the scaling, with llama.cpp's defaults. ValueError at what neither form here computes.
+
+    A factor without a type is linear, the older key counts where there is no newer one, and "none" scales nothing.
+    """
+    said: dict = {"type": "linear", "yarn_beta_fast": 32.0, "yarn_beta_slow": 1.0}
     said |= {name.removeprefix(SCALING): value for name, value in values.items() if name.startswith(SCALING)}
-    if "rope.scale_linear" in values:
-        said |= {"type": "linear", "factor": values["rope.scale_linear"]}
-    factor = said.get("factor", 1.0)
-    if said["type"] not in ("none", "linear", "yarn", "longrope") or not factor > 0:
-        raise ValueError(f"positions scaled by {said['type']!r:.40} and {factor!r:.40} are not known")
-    return said | {"factor": factor}
+    factor, kind = said.get("factor", values.get("rope.scale_linear", 1.0)) or 1.0, said["type"]
+    if kind == "none" or (kind == "linear" and factor == 1):
+        factor, kind = 1.0, "none"
+    mixed = said.get("yarn_ext_factor", -1.0)
+    known = kind in ("none", "linear", "yarn", "longrope") and factor > 0
+    if not known or (kind == "longrope" and factor != 1) or not (mixed < 0 or mixed == (kind == "yarn")):
+        raise ValueError(f"positions scaled by {kind!r:.40} and {factor!r:.40} are not known")
+    if kind in ("linear", "yarn") and any(factors):
+        raise ValueError(f"{', '.join(factors)} beside positions that are scaled by {kind} are not read")
+    return said | {"type": kind, "factor": factor}
 
 
 def _attention_factor(said: dict) -> float:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sequencematch.core import Inputs, Scores, StateIndex, Trajectory, state_tree
+from sequencematch.data.tokenizer import learned_deletions
 from sequencematch.errors import UserError
 from sequencematch.model.attention import hidden_states
 from sequencematch.model.projection import States, values_and_logits
@@ -29,29 +30,31 @@ class Policy(nn.Module):
 
     ``context``: the longest sequence it takes, in tokens; at first what the network's configuration says. ``origin``:
     the files that a pretrained network was loaded from, by digest (``origin.network_files``). ``has_learned``: the
-    network is an exported model's, whose last token is ``<bkspc>``: its row becomes the policy's, and the vocabulary is
-    again that of training. ``history``: what the network reads of deleted tokens (``keep``).
+    network is an exported model's, whose last tokens are deletions: as many as they are, their rows become the
+    policy's, and the vocabulary is again that of training. ``history``: what the network reads of deleted tokens
+    (``keep``).
     """
 
     def __init__(self, lm, backspace: bool, deletions: int = 1):
         super().__init__()
         self.lm = lm
         self.backspace = backspace
-        self.deletions = deletions
         self.history = "erase"
         self.context: int = lm.config.max_position_embeddings
         self.origin: dict[str, str] = {}
         unembedding = lm.get_output_embeddings().weight.detach()
         # The mean of the old rows, as transformers starts new rows: <bkspc> is then no rival of the likely tokens.
-        row = unembedding.float().mean(0)
-        self.has_learned: bool = getattr(lm.config, "bkspc_token_id", None) == len(unembedding) - 1
-        if self.has_learned:
-            row = unembedding[-1].float().clone()
-            lm.resize_token_embeddings(len(unembedding) - 1)
+        rows = unembedding.float().mean(0).repeat(deletions, 1)
+        learned = learned_deletions(lm.config, len(unembedding))
+        self.has_learned = learned > 0
+        if learned:
+            rows = unembedding[-learned:].float().clone()
+            lm.resize_token_embeddings(len(unembedding) - learned)
             del lm.config.bkspc_token_id
+        self.deletions = len(rows)
         self.bkspc = len(lm.get_output_embeddings().weight)  # the first id after the vocabulary's rows
         width = lm.config.hidden_size
-        self.bkspc_row = nn.Parameter(row if deletions == 1 else row.repeat(deletions, 1))
+        self.bkspc_row = nn.Parameter(rows[0] if len(rows) == 1 else rows)
         first, last = nn.Linear(width + 1, OFFSET_WIDTH), nn.Linear(OFFSET_WIDTH, 1)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
@@ -89,6 +92,11 @@ class Policy(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.bkspc_row.device
+
+    @property
+    def deletion_ids(self) -> list[int]:
+        """The actions that delete 1, 2, ... tokens."""
+        return list(range(self.bkspc, self.bkspc + self.deletions))
 
     def encode(self, inputs: Inputs, cache=None) -> Tensor:
         """Hidden states [B, L, d] at the input positions; ``cache`` as ``attention.hidden_states`` takes it."""

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sequencematch.results.costs import LABELS, OURS, medians, ordered, parts_of
-from sequencematch.results.costs_page import PART_LABELS
+from sequencematch.results.costs import LABELS, OURS, PART_LABELS, medians, ordered, parts_of
 from sequencematch.results.estimates import Estimate
 from sequencematch.results.measured import Measured
 from sequencematch.results.theme import COLOURS, INK, SOFT, drawing, key, legend, title, wrapped

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from sequencematch.results.estimates import LEVEL, Effect
-from sequencematch.results.measure_map import differences
+from sequencematch.results.measure import differences
 from sequencematch.results.pages import Page
 from sequencematch.results.words import (
     INTERVAL,

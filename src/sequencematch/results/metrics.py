@@ -6,8 +6,10 @@ itself:
 
 - ``scale``, ``task``, ``method``, ``eta``, ``seed``: the run. ``family``: the kind of task.
 - ``decodings``: name -> ``n`` (questions), ``answers`` (to each), ``pushes_per_sequence`` (tokens written for an
-  answer, deleted ones and answers not chosen included), ``pops_per_sequence``, ``wrong_pop_share`` (share of pops that
-  removed a wrong token; null without pops), ``cut_off_share`` (sequences stopped before their end), and by family:
+  answer, deleted ones and answers not chosen included), ``pops_per_sequence`` (tokens deleted),
+  ``deletions_per_sequence`` (the actions that deleted them, of a model that may delete several at once),
+  ``wrong_pop_share`` (share of pops that removed a wrong token; null without pops), ``cut_off_share`` (sequences
+  stopped before their end), and by family:
 
   - arithmetic and graphs: ``accuracy``, ``correct`` (a digit per question, in the order of their numbers: how many of
     its answers are right). A sequence that was cut off counts as wrong.
@@ -52,7 +54,8 @@ MEASURES = ("perplexity", "entropy", "repetition", "distinct")
 class Sample:
     """One decoded sequence: its final live text, whether it ended in ``<eos>``, and its backspaces.
 
-    pushes: tokens written for it, deleted ones and answers not chosen included.
+    pushes: tokens written for it, deleted ones and answers not chosen included. pops: tokens deleted; deletions: the
+    actions that deleted them.
     """
 
     decoding: str
@@ -63,6 +66,7 @@ class Sample:
     finished: bool
     pushes: int
     pops: int
+    deletions: int
     wrong_pops: int
 
     @property
@@ -112,8 +116,11 @@ def questions_digest(samples: Iterable[Sample]) -> str:
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
 
 
-def score_decoding(samples: list[Sample]) -> dict:
-    """The numbers of one decoding that every family of tasks has (see the module's description)."""
+def score_decoding(samples: list[Sample], at_once: bool) -> dict:
+    """The numbers of one decoding that every family of tasks has (see the module's description).
+
+    at_once: whether the model may delete several tokens at once.
+    """
     n, questions = len(samples), len({sample.example for sample in samples})
     if n % questions:
         raise UserError("some questions have more answers than others: delete the samples and sample again")
@@ -123,6 +130,7 @@ def score_decoding(samples: list[Sample]) -> dict:
         "answers": n // questions,
         "pushes_per_sequence": sum(sample.pushes for sample in samples) / n,
         "pops_per_sequence": pops / n,
+        **({"deletions_per_sequence": sum(sample.deletions for sample in samples) / n} if at_once else {}),
         "wrong_pop_share": sum(sample.wrong_pops for sample in samples) / pops if pops else None,
         "cut_off_share": sum(not sample.finished for sample in samples) / n,
     }
@@ -308,13 +316,13 @@ def score(run: dict, samples: Path, repair: Path, model: Path, examples: Path, j
     _check_belong_together(samples, repair, judged, model, examples)
     decodings = read_samples(samples)
     language = read_facts(examples, "make it again").get("language")
-    scores = SCORES[FAMILIES[family].scores]
+    scores, at_once = SCORES[FAMILIES[family].scores], facts["settings"]["model"].get("deletions", 1) > 1
     by_decoding, of_run = read_judged(judged, decodings) if judged else ({}, {})
     return {
         **run,
         "family": family,
         "decodings": {
-            name: score_decoding(decoded) | scores(decoded, language) | by_decoding.get(name, {})
+            name: score_decoding(decoded, at_once) | scores(decoded, language) | by_decoding.get(name, {})
             for name, decoded in decodings.items()
         },
         **of_run,

@@ -42,6 +42,7 @@ class _Decoding(_Texts):
     answers: int = Field(default=1, ge=1, le=9)
     pushes_per_sequence: AtLeast0 = 0
     pops_per_sequence: AtLeast0 = 0
+    deletions_per_sequence: AtLeast0 | None = None
     wrong_pop_share: Share | None = None
     cut_off_share: Share = 0
     accuracy: Share | None = None

@@ -12,11 +12,11 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from sequencematch.results.comparison import Comparison
 from sequencematch.results.estimates import REFERENCE, Estimate, Table
 from sequencematch.results.html import render
 from sequencematch.results.measure import baselines, text_measures
 from sequencematch.results.quantities import BY_SEED, describe, key
+from sequencematch.results.runs import Comparison
 from sequencematch.results.showcase import Shown, answered, read_shown, shown_html, shown_text
 from sequencematch.results.variants import Variant
 from sequencematch.results.words import (
@@ -49,7 +49,7 @@ AT_ONCE = (
     "The last token of a prompt was replaced by a random one; the policy of the first seed went on from there, "
     "sampled at temperature 1. These are the first prompts of the split, not picked."
 )
-DELETIONS = ("pops_per_sequence", "wrong_pop_share", "cut_off_share")
+DELETIONS = ("pops_per_sequence", "deletions_per_sequence", "wrong_pop_share", "cut_off_share")
 COMPARED = ("mauve", "held_out_nll")  # in words, of text
 
 

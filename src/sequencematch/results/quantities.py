@@ -30,6 +30,7 @@ QUANTITIES = {
     "false_alarm_rate": Quantity("false-alarm rate", top=1),
     "pushes_per_sequence": Quantity("tokens written per answer", digits=2),
     "pops_per_sequence": Quantity("deletions per sequence", by_seed=True),
+    "deletions_per_sequence": Quantity("deleting actions per sequence", by_seed=True),  # of several tokens at once
     "wrong_pop_share": Quantity("deletions of a wrong token", top=1, by_seed=True),
     "cut_off_share": Quantity("cut off", top=1, by_seed=True),
     "taken_back": Quantity("errors ever deleted", top=1),

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sequencematch.results.costs import BENCHMARKS, LABELS, VERDICTS, ordered
-from sequencematch.results.costs_page import OF_PAPER, of_paper
+from sequencematch.results.costs import BENCHMARKS, LABELS, OF_PAPER, VERDICTS, of_paper, ordered
 from sequencematch.results.estimates import REFERENCE, Estimate, Table, read_costs, read_table
 from sequencematch.results.forest import COLUMNS, Results, decoding_of, drawn, is_of_validation
 from sequencematch.results.quantities import key

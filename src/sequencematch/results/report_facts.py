@@ -6,8 +6,7 @@ from pathlib import Path
 from statistics import median
 
 from sequencematch.errors import UserError
-from sequencematch.results.comparison import BUDGET_NAMES
-from sequencematch.results.runs import Run
+from sequencematch.results.runs import BUDGET_NAMES, Run
 from sequencematch.store.files import read_csv, reason
 from sequencematch.store.provenance_schema import read_facts
 

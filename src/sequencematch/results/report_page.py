@@ -11,7 +11,6 @@ from pathlib import Path
 from markupsafe import Markup
 
 from sequencematch.errors import UserError
-from sequencematch.results.comparison import read_comparison
 from sequencematch.results.estimates import Table, read_table
 from sequencematch.results.figures import (
     NOTE,
@@ -31,7 +30,7 @@ from sequencematch.results.questions import first_questions, typed_example
 from sequencematch.results.readme import answers
 from sequencematch.results.report_facts import budgets, duration, facts, times
 from sequencematch.results.rule_graph import draw_rule_graph, read_rule_graph
-from sequencematch.results.runs import Run, evaluated_split, read_runs
+from sequencematch.results.runs import Run, evaluated_split, read_comparison, read_runs
 from sequencematch.results.theme import VARIABLES
 from sequencematch.results.words import SIGNIFICANT, sample_size
 

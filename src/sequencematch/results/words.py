@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from sequencematch.results.comparison import BUDGET_NAMES, Comparison
 from sequencematch.results.estimates import Estimate, Table
 from sequencematch.results.measure import BACKSPACE
 from sequencematch.results.paper import Reported
 from sequencematch.results.quantities import describe, key
+from sequencematch.results.runs import BUDGET_NAMES, Comparison
 from sequencematch.settings.decoding_names import without_rule
 
 DECODINGS = {
@@ -26,6 +26,7 @@ DECODINGS = {
     "takeback": "deleting below {}",
     "takeback_ratio": "deleting below {} of the likeliest",
     "takeback_any_ratio": "deleting back to the first below {} of the likeliest",
+    "lookahead": "looking one token ahead ({})",
     "best_of": "best of {}",
     "majority": "majority of {}",
 }

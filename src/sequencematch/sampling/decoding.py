@@ -22,6 +22,7 @@ class Decoding:
       With ``takeback_ratio``, a is deleted if pi(a|s) was below that share of the probability of the likeliest token in
       s; with ``takeback_any_ratio``, if that holds of any live token. The policy need not have ``<bkspc>``.
     - With ``memory``, a token that was deleted after the live tokens before it is ruled out there.
+    - With ``lookahead`` above 0, actions are those of ``lookahead.Lookahead``, and no other field is read.
     - Logits are divided by ``temperature``; 0 always takes the most likely action.
     - Tokens go through ``ideal_rejection`` at noise level ``rejection``; 0 is off.
     - The ``top_k`` most likely actions are kept; 0 keeps all.
@@ -43,6 +44,7 @@ class Decoding:
     takeback_ratio: float = 0.0
     takeback_any_ratio: float = 0.0
     memory: bool = False
+    lookahead: float = 0.0
 
 
 def action_probabilities(

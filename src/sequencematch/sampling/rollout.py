@@ -22,6 +22,7 @@ from sequencematch.errors import UserError
 from sequencematch.model.cache import StateCache
 from sequencematch.model.policy import Policy, id_set
 from sequencematch.sampling.decoding import NOTHING, Decoding, action_probabilities, inverse_cdf, too_many
+from sequencematch.sampling.lookahead import FEW, Lookahead
 from sequencematch.seeding import generator, uniforms
 
 
@@ -184,7 +185,7 @@ class _Sampler:
         self.texts = [[*prompt, *beginning] for prompt, beginning in zip(prompts, begun, strict=True)]
         self.decoding = decoding
         self.by_ratio = bool(decoding.takeback_ratio or decoding.takeback_any_ratio)
-        self.by_rule = bool(decoding.takeback) or self.by_ratio
+        self.by_rule = bool(decoding.takeback or decoding.lookahead) or self.by_ratio
         self.streams = streams
         self.perturbation = perturbation
         self.forced = forced
@@ -204,9 +205,10 @@ class _Sampler:
         self.lag = np.zeros_like(self.written)
         self.live = np.zeros(self.written.shape, np.int64)
         self.deleted = np.empty(self.batch, object)
+        self.ahead = np.empty(self.batch, object)
         numbers = (self.item, self.boundary, self.depth, self.first, self.taken)
         drawn = self.action, self.log_policy, self.uniform, self.perturbation_draws
-        self.arrays = (*numbers, *drawn, self.written, self.lag, self.live, self.deleted)
+        self.arrays = (*numbers, *drawn, self.written, self.lag, self.live, self.deleted, self.ahead)
         longest = max(map(len, self.texts), default=0)
         self.cache = StateCache(policy, self.batch, longest + decoding.max_actions)
 
@@ -233,6 +235,7 @@ class _Sampler:
         self.uniform[rows] = uniforms(streams, n)
         for row, k in enumerate(items, rows.start):
             self.live[row, : len(self.begun[k])], self.deleted[row] = self.begun[k], defaultdict(list)
+            self.ahead[row] = Lookahead(self.decoding.lookahead)
         if self.perturbation:
             self.perturbation_draws[rows] = [generator(stream, "perturbation").random((n, 2)) for stream in streams]
 
@@ -278,9 +281,12 @@ class _Sampler:
         elif self.decoding.takeback_any_ratio:
             of_live = np.arange(self.lag.shape[1]) < live[:, None]
             lag = self._tensor(np.where(of_live, self.lag[rows], 0).max(1).astype(np.float32))
-        allowed = self._without_deleted(rows, live, logits) if self.decoding.memory else logits
-        probability = action_probabilities(allowed, ruled_out, self.decoding, surprise, lag)
-        drawn = inverse_cdf(probability, self._tensor(self.uniform[rows, taken]))
+        if self.decoding.lookahead:
+            drawn = self._tensor(self._looked_ahead(rows, live, logits))
+        else:
+            allowed = self._without_deleted(rows, live, logits) if self.decoding.memory else logits
+            probability = action_probabilities(allowed, ruled_out, self.decoding, surprise, lag)
+            drawn = inverse_cdf(probability, self._tensor(self.uniform[rows, taken]))
         if self.forced:
             drawn = self._tensor(self._forced(rows, drawn.tolist()))
         if self.perturbation:
@@ -307,6 +313,19 @@ class _Sampler:
     def _places(self, rows: np.ndarray) -> np.ndarray:
         """Where the cache holds the states of these rows: by live tokens or, where deletions are kept, by actions."""
         return self.depth[rows] if self.policy.history == "erase" else self.first[rows] + self.taken[rows]
+
+    def _looked_ahead(self, rows: np.ndarray, live: np.ndarray, logits: Tensor) -> list[int]:
+        """The action of each of these rows: the best token in its state, or the deletion of one that is not."""
+        few = logits.log_softmax(-1)[:, : self.bkspc].topk(min(FEW, self.bkspc))
+        last = np.where(self.taken[rows] > 0, self.action[rows, self.taken[rows] - 1], -1)
+        actions = []
+        for row, n, token, *likeliest in zip(rows, live, last, few.indices.tolist(), few.values.tolist(), strict=True):
+            ahead, written = self.ahead[row], 0 <= token < self.bkspc
+            if token < self.bkspc:  # no deletion, which leads back to what is known
+                ahead.arrive(n, *likeliest)
+            stays = not written or ahead.stays(n, token, self.written[row, n - 1])
+            actions.append(ahead.best(n) if stays else self.bkspc)
+        return actions
 
     def _of_last(self, values: np.ndarray, rows: np.ndarray, live: np.ndarray) -> Tensor:
         """The entry of ``values`` for the last live token of each of these rows, 0 where no token is live."""

@@ -10,7 +10,8 @@ by ``+`` in this order, as in ``greedy+bkspc_bias=-2``:
 - ``memory``: a token that was deleted is not written again after the same text.
 - For any model: ``takeback``, the probability below which the last token is deleted; ``takeback_ratio``, the same as a
   share of the likeliest token's probability; ``takeback_any_ratio``, the same of every live token: deletions go back to
-  the first that was below it.
+  the first that was below it. ``lookahead``, with ``greedy`` alone: a token is deleted if another of the likeliest few
+  has a better continuation; the value is the weight of the next token's log-probability.
 - ``perturbed`` with the rate at which tokens are replaced by wrong ones of the training noise's kind;
   ``perturbed_task``, ``perturbed_random`` and ``perturbed_model`` name the kind.
 - ``best_of`` and ``majority`` with the number of answers drawn per question, on average.
@@ -40,6 +41,7 @@ VALUED = {
     "takeback": (0, 1),
     "takeback_ratio": (0, 1),
     "takeback_any_ratio": (0, 1),
+    "lookahead": (0, 1e6),
     "perturbed": (0, 1),
     "perturbed_task": (0, 1),
     "perturbed_random": (0, 1),
@@ -52,10 +54,14 @@ ORDER = (*PLAIN, *VALUED)
 # What one name may set at most once, though several names set it.
 KINDS_OF_WRONG = ("perturbed", "perturbed_task", "perturbed_random", "perturbed_model")
 CHOICES = ("best_of", "majority")
-RULES = ("takeback", "takeback_ratio", "takeback_any_ratio")
-# The rule that deletes leaves <bkspc> alone to be drawn, and rejection works on the tokens' probabilities.
-RIVALS = (KINDS_OF_WRONG, CHOICES, RULES, *(("rejection", rule) for rule in RULES))
+RULES = ("takeback", "takeback_ratio", "takeback_any_ratio", "lookahead")
 BACKSPACE = ("bkspc_bias", "surprise")
+# The rule that deletes leaves <bkspc> alone to be drawn, and rejection works on the tokens' probabilities. Lookahead
+# reads the policy's own, and remembers by itself.
+RIVALS = (
+    *(KINDS_OF_WRONG, CHOICES, RULES, *(("rejection", rule) for rule in RULES)),
+    *(("lookahead", other) for other in ("memory", "top_p", "min_p", *BACKSPACE)),
+)
 
 
 def decoding_options(name: str) -> dict[str, Any]:
@@ -72,6 +78,8 @@ def decoding_options(name: str) -> dict[str, Any]:
         if taken or (part == "sampled" and len(parts) > 1):
             raise ValueError(f"'{name}' is no decoding: '{part}' does not go with what is named before it")
         options |= found
+    if "lookahead" in options and options.get("temperature") != 0:
+        raise ValueError(f"'{name}' is no decoding: lookahead= goes with greedy alone, as in 'greedy+lookahead=0.75'")
     ordered = "+".join(sorted(parts, key=_place))
     if name != ordered:
         raise ValueError(f"'{name}' must be written '{ordered}': a decoding has one name in all tables")

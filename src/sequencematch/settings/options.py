@@ -65,14 +65,8 @@ def options(section: Section, only: Collection[str] | None = None) -> str:
         else:
             text = str(value).lower() if isinstance(value, bool) else str(value)
             # As a word of its own, a value that begins with a dash could be taken for an option.
-            words += (
-                [f"{option(type(section), name)}={text}"]
-                if text.startswith("-")
-                else [
-                    option(type(section), name),
-                    text,
-                ]
-            )
+            key = option(type(section), name)
+            words += [f"{key}={text}"] if text.startswith("-") else [key, text]
     return shlex.join(words)
 
 

@@ -44,8 +44,8 @@ def output(text: str) -> Path:
     made = read_record(path)
     if there and made.get("script") != script:
         raise UserError(f"'{text}' was made by {made.get('script')}, not by {script}: {other}")
-    hidden = {file.name for file in path.rglob(".*")} - {".snakemake_timestamp"}
-    if there and (hidden or file_digests(path) != made["sha256"]):
+    others = {f.name for f in path.rglob("*") if f.name[0] == "." or f.is_symlink() or not (f.is_file() or f.is_dir())}
+    if there and (others - {".snakemake_timestamp"} or file_digests(path) != made["sha256"]):
         raise UserError(f"'{text}' was changed after {script} made it: {other}")
     return Path(text)
 

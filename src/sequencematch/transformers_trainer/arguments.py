@@ -13,6 +13,7 @@ from transformers import TrainingArguments
 
 from sequencematch.errors import UserError
 from sequencematch.settings.explain import sentence
+from sequencematch.settings.model import Model
 from sequencematch.settings.noise import Noise
 from sequencematch.settings.options import SomeSection
 from sequencematch.settings.section import Rate, Section, setting
@@ -36,6 +37,10 @@ class SequenceMatchConfig(TrainingArguments):
     """The arguments of a ``SequenceMatchTrainer``: those of transformers, and those of the method (appendix E)."""
 
     eta: float = _as_in(Level, "eta")
+    deletions: int = field(
+        default=1,
+        metadata={"help": "most tokens that one action deletes; above 1, as many wrong tokens in a row on average"},
+    )
     noise_draws: int = _as_in(Noise, "draws")
     bc_steps: int | None = field(
         default=None, metadata={"help": "gradient steps of behavioural cloning alone, at the start; a third of all"}
@@ -60,6 +65,7 @@ class SequenceMatchConfig(TrainingArguments):
 # Settings of the pipeline, and the field of SequenceMatchConfig that gives each.
 FIELDS: dict[type[Section], dict[str, str]] = {
     Level: {"eta": "eta"},
+    Model: {"deletions": "deletions"},
     Noise: {"draws": "noise_draws"},
     Objective: {name: name for name in ("divergence", "alpha", "gamma")},
     Rollouts: {
@@ -77,6 +83,7 @@ FIELDS: dict[type[Section], dict[str, str]] = {
 }
 # The pipeline's names in its messages, and ours.
 OURS = {f"rollouts.{name}": ours for name, ours in FIELDS[Rollouts].items()} | {
+    "model.deletions": "deletions",
     "optimiser.batch": "per_device_train_batch_size * gradient_accumulation_steps",
     "pretrain_steps": "bc_steps",
     "steps": "max_steps",
@@ -122,6 +129,9 @@ def check_arguments(args: SequenceMatchConfig, options: Mapping[str, Any]) -> No
     for name, why in REFUSED.items():
         if given.get(name) and given[name] not in ("no", defaults.get(name)):  # transformers 4.57 writes "no" itself
             raise UserError(f"SequenceMatchTrainer cannot heed {name} ({why}): leave it out")
+    best = args.metric_for_best_model
+    if best and not best.endswith("loss"):
+        raise UserError(f"metric_for_best_model is '{best}', but evaluation measures the loss alone: set it to 'loss'")
     for section in (section for section in FIELDS if section is not Schedule):
         settings_of(args, section)
 

@@ -9,15 +9,16 @@ from typing import Any
 from tokenizers import AddedToken
 
 from sequencematch.data.examples import Example
-from sequencematch.data.tokenizer import BKSPC, make_deterministic
+from sequencematch.data.tokenizer import BKSPC, deletion_name, make_deterministic
 from sequencematch.errors import UserError
 
 
-def with_bkspc(processing_class, bkspc: int):
-    """A copy of transformers' fast tokenizer in which ``<bkspc>`` is the token ``bkspc``; it pads on the left.
+def with_deletions(processing_class, ids: Sequence[int]):
+    """A copy of transformers' fast tokenizer with ``<bkspc>``, ``<bkspc_2>``, ... as these tokens; it pads on the left.
 
-    Raises UserError where that id cannot be given to ``<bkspc>``.
+    Raises UserError where these ids cannot be given to them.
     """
+    names = [deletion_name(k) for k in range(1, len(ids) + 1)]
     tokenizer = copy.deepcopy(processing_class)
     make_deterministic(tokenizer.backend_tokenizer)
     tokenizer.padding_side = "left"  # generation begins at the end of each prompt
@@ -25,11 +26,11 @@ def with_bkspc(processing_class, bkspc: int):
         tokenizer.pad_token = tokenizer.eos_token
     if BKSPC not in tokenizer.get_vocab():
         # Some networks have more rows than their tokenizer has tokens.
-        new = [*(f"<unused_{k}>" for k in range(len(tokenizer), bkspc)), BKSPC]
+        new = [*(f"<unused_{k}>" for k in range(len(tokenizer), ids[0])), *names]
         tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in new], special_tokens=True)
-    if tokenizer.get_vocab()[BKSPC] != bkspc:
+    if tokenizer.convert_tokens_to_ids(names) != list(ids):
         raise UserError(
-            f"the tokenizer has a token named {BKSPC}, or gaps between its ids, so that {BKSPC} cannot be token {bkspc}"
+            f"the tokenizer has a token named {BKSPC}, or gaps between its ids: {BKSPC} must be token {ids[0]}"
         )
     return tokenizer
 
@@ -38,7 +39,7 @@ def with_bkspc(processing_class, bkspc: int):
 class RowEncoder:
     """Encodes rows with ``prompt`` and ``completion``: two texts, or two lists of messages.
 
-    tokenizer: of transformers, as ``with_bkspc`` makes it; bos, eos, bkspc: its ids; ends: the tokens that end an
+    tokenizer: of transformers, as ``with_deletions`` makes it; bos, eos, bkspc: its ids; ends: the tokens that end an
     answer. A special token by which a chat template ends an answer is added to them: rollouts must end there too.
     """
 
@@ -77,7 +78,9 @@ class RowEncoder:
         prompt, completion = row["prompt"], row["completion"]
         if isinstance(prompt, str) and isinstance(completion, str):
             yield self._example(self._ids(prompt, add_special_tokens=True), self._ids(completion))
-        elif all(isinstance(value, list) and value for value in (prompt, completion)):
+        elif all(isinstance(value, list) and value for value in (prompt, completion)) and all(
+            isinstance(message, Mapping) for message in (*prompt, *completion)
+        ):
             yield from self._turns(row, [*prompt, *completion], len(prompt))
         else:
             raise UserError("prompt and completion must be two texts or two lists of messages")
@@ -89,19 +92,20 @@ class RowEncoder:
         for turn in turns:
             asked = self._rendered(row, messages[:turn], add_generation_prompt=True)
             whole = self._rendered(row, messages[: turn + 1])
-            if whole[: len(asked)] != asked:
+            if not whole.startswith(asked):
                 raise UserError("the chat template changes the prompt when an answer follows")
-            yield self._example(asked, whole[len(asked) :])
+            prompt, ids = self._ids(asked), self._ids(whole)
+            # A token that reaches over the prompt's end is no token that an answer to the prompt could begin with.
+            whole_tokens = ids[: len(prompt)] == prompt
+            yield self._example(prompt, ids[len(prompt) :] if whole_tokens else self._ids(whole[len(asked) :]))
 
-    def _rendered(self, row: Mapping, messages: Sequence[Mapping], **options) -> list[int]:
-        tools = row.get("tools")
-        options |= {"tools": json.loads(tools) if isinstance(tools, str) else tools}
-        options |= row.get("chat_template_kwargs") or {}
+    def _rendered(self, row: Mapping, messages: Sequence[Mapping], **options) -> str:
         try:
-            text = self.tokenizer.apply_chat_template(messages, tokenize=False, **options)
+            tools, more = (_read(row.get(name)) for name in ("tools", "chat_template_kwargs"))
+            options |= {"tools": tools, **(more or {})}
+            return self.tokenizer.apply_chat_template(messages, tokenize=False, **options)
         except Exception as error:  # a template may raise anything
             raise UserError(f"the tokenizer's chat template does not take its messages ({error})") from error
-        return self._ids(text)
 
     def _ids(self, text: str, add_special_tokens: bool = False) -> list[int]:
         """Special tokens in a text, which a chat template has rendered, are these tokens."""
@@ -109,7 +113,7 @@ class RowEncoder:
             ids = self.tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"]
         except Exception as error:  # of the tokenizer: a character that its vocabulary cannot express
             raise UserError(f"the tokenizer cannot encode {text[:80]!r} ({error})") from error
-        if self.bkspc in ids:
+        if max(ids, default=0) >= self.bkspc:
             raise UserError(f"it contains {BKSPC}, the name of the action that deletes: mistakes are put in by eta")
         return ids
 
@@ -137,3 +141,8 @@ class RowEncoder:
 
     def _decoded(self, ids: Sequence[int]) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=True)
+
+
+def _read(column: Any) -> Any:
+    """What a column holds, which may be stored as JSON: a table has one type for each."""
+    return json.loads(column) if isinstance(column, str) else column

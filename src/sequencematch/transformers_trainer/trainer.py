@@ -4,6 +4,7 @@ The noise, the replay buffer, the loss and the order of the examples are those o
 optimiser, its schedule, callbacks, logging, checkpoints and trackers are those of ``transformers.Trainer``.
 """
 
+import hashlib
 from collections import defaultdict
 from itertools import islice
 from pathlib import Path
@@ -18,7 +19,7 @@ from sequencematch.data.noise import noise_split, random_noise
 from sequencematch.data.tokenizer import tokenizer_of
 from sequencematch.errors import UserError
 from sequencematch.export.folder import write_network
-from sequencematch.model.build import adapt, new_policy, policy_of
+from sequencematch.model.build import adapt, check_deletions, new_policy, policy_of
 from sequencematch.model.policy import Policy, trained_tensors
 from sequencematch.model.processes import Processes
 from sequencematch.sampling.producer import InProcess
@@ -39,7 +40,7 @@ from sequencematch.transformers_trainer.arguments import (
     in_our_words,
     settings_of,
 )
-from sequencematch.transformers_trainer.rows import RowEncoder, with_bkspc
+from sequencematch.transformers_trainer.rows import RowEncoder, with_deletions
 
 STATE = "sequencematch.pt"  # in a checkpoint, beside the files of transformers
 
@@ -76,16 +77,14 @@ class SequenceMatchTrainer(Trainer):
         if isinstance(model, str) and processing_class is None:
             check_source("tokenizer", model)
             processing_class = AutoTokenizer.from_pretrained(model)
-        policy = as_policy(model, getattr(processing_class, "eos_token_id", None), args.seed)
-        if policy.deletions > 1:
-            raise UserError(
-                f"the policy deletes up to {policy.deletions} tokens at once, and save_model writes networks that "
-                "delete one: make it with one deletion, or train it by the pipeline (model.deletions)"
-            )
+        with in_our_words():
+            policy = as_policy(model, getattr(processing_class, "eos_token_id", None), args.seed, args.deletions)
         if peft_config is not None:
             adapt(policy.lm, peft_config)
         self.tokenizer_of_policy = None if processing_class is None else tokenizer_of(processing_class, policy)
-        self.saved_tokenizer = None if processing_class is None else with_bkspc(processing_class, policy.bkspc)
+        self.saved_tokenizer = (
+            None if processing_class is None else with_deletions(processing_class, policy.deletion_ids)
+        )
         self.policy = policy
         corpus = self._corpus(train_dataset, args.eta, args.noise_draws, args.seed)
         args = completed(args, len(corpus))
@@ -123,9 +122,10 @@ class SequenceMatchTrainer(Trainer):
         """The trajectories of a dataset without noise, for evaluation; a name, None and trajectories as they are."""
         if dataset is None or isinstance(dataset, str):
             return dataset
-        if not isinstance(dataset, Corpus) and isinstance(next(iter(dataset), None), Trajectory):
-            return dataset
-        return self._corpus(dataset, eta=0, draws=1, seed=0).draws[0]
+        rows = dataset if isinstance(dataset, Corpus) else list(dataset)
+        if isinstance(rows, list) and rows and isinstance(rows[0], Trajectory):
+            return rows
+        return self._corpus(rows, eta=0, draws=1, seed=0).draws[0]
 
     def _corpus(self, dataset, eta: float, draws: int, seed: int) -> Corpus:
         if isinstance(dataset, Corpus):
@@ -137,7 +137,8 @@ class SequenceMatchTrainer(Trainer):
         encoder = RowEncoder(self.saved_tokenizer, specials["bos"], specials["eos"], policy.bkspc, ends)
         examples = encoder.examples([] if dataset is None else dataset, policy.context)
         policy.lm.config.eos_token_id = sorted(ends) if len(ends) > 1 else min(ends)  # rollouts end as the data do
-        split = noise_split(examples, eta, draws, random_noise(tokenizer, examples), policy.bkspc, (seed, "noise"))
+        how = policy.bkspc, (seed, "noise"), policy.deletions, None, policy.deletions  # wrong tokens in a row; at once
+        split = noise_split(examples, eta, draws, random_noise(tokenizer, examples), *how)
         columns = zip(split["prompt"], split["actions"], split["imitated"], strict=True)
         trajectories = [Trajectory(prompt=p, actions=a, imitated=i) for p, a, i in columns]
         size = len(examples)
@@ -230,15 +231,22 @@ class SequenceMatchTrainer(Trainer):
         state = torch.load(file, map_location="cpu", weights_only=True)
         if state["data"] != self._data():
             raise UserError(f"the checkpoint '{resume_from_checkpoint}' is of a run on other data or settings of noise")
+        shapes = [{name: t.shape for name, t in ts.items()} for ts in (state["policy"], trained_tensors(self.policy))]
+        if shapes[0] != shapes[1]:
+            raise UserError(f"the checkpoint '{resume_from_checkpoint}' is of another model, or of other adapters")
         self.policy.load_state_dict(state["policy"], strict=False)
         self.rollouts.load_state_dict(state["rollouts"])
 
     def _load_best_model(self):
         self._load_from_checkpoint(self.state.best_model_checkpoint)
 
-    def _data(self) -> list[float]:
-        """Numbers by which other data would be noticed: those of the replay buffer name examples by their places."""
-        return [len(self.rollouts.corpus), self.length, self.cloned]
+    def _data(self) -> str:
+        """A digest by which other data, or another order, is noticed: the replay buffer names examples by place."""
+        rows = ([list(t.prompt), list(t.actions)] for draw in self.rollouts.corpus.draws for t in draw)
+        digest = hashlib.sha256(repr([*self.train_dataset.order.slice(0, 64)]).encode())
+        for row in rows:
+            digest.update(repr(row).encode())
+        return digest.hexdigest()
 
     def save_model(self, output_dir=None, _internal_call=False):
         """Write a folder that transformers loads, and that deletes under ``generate(custom_generate=folder)``."""
@@ -276,14 +284,16 @@ class Stream(Dataset):
         return self.corpus.example(item, epoch)
 
 
-def as_policy(model, eos: int | None, seed: int) -> Policy:
+def as_policy(model, eos: int | None, seed: int, deletions: int) -> Policy:
     """A policy with ``<bkspc>`` around a model: its name or folder, the network itself, or a policy already.
 
-    eos: the token that completions end in; rollouts end there too.
+    eos: the token that completions end in; rollouts end there too. deletions: the most tokens that one action deletes.
     """
     if isinstance(model, Policy):
+        check_deletions(model, deletions, "the policy")
         return model
     if isinstance(model, str | Path):
-        return new_policy(Model(source=str(model)), 0, {"eos": eos}, backspace=True, seed=seed)
+        settings = Model(source=str(model), deletions=deletions)
+        return new_policy(settings, 0, {"eos": eos}, backspace=True, seed=seed)
     torch.manual_seed(seed)
-    return policy_of(model, type(model).__name__, eos, backspace=True)
+    return policy_of(model, type(model).__name__, eos, backspace=True, deletions=deletions)
