@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sequencematch.settings.losses import LOSSES
 
-WRITTEN = {"dagger": "DAgger"}  # names that are not written in capitals alone
+WRITTEN = {"dagger": "DAgger", "keep": "Keep", "rewind": "Rewind"}  # names that are not written in capitals alone
 METHOD_ORDER = tuple(LOSSES)  # a method without settings of its own has the name of its loss
 
 
