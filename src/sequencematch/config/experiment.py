@@ -82,7 +82,7 @@ class OverheadTable(Section):
     """A table of what steps and sampling cost, with the network that they are measured on."""
 
     title: str = Field(description="heading of the table")
-    compared: str = setting("", "what the paper's numbers beside it are of, as in paper_tables.csv")
+    compared: str = setting("", "task in paper_tables.csv whose numbers are printed for comparison")
     measured: Overhead = Field(description="what is measured, and how often")
     model: Overrides = {}
 

@@ -71,7 +71,7 @@ def _dots(described: Map, placed: Sequence[tuple[str, Effect]]) -> list[Dot]:
         if effect.quantity in series:
             dots.append(_dot(row, *series[effect.quantity], effect))
         elif effect.quantity == f"{first}{MINUS}{DEFAULT}" and _has_rule(effect.found.where.decoding):
-            dots.append(_dot(row, f"{role_label(first)} with the rule vs. without", colours[RULE], effect))
+            dots.append(_dot(row, f"{role_label(first)} with the takeback rule vs. without", colours[RULE], effect))
     return dots
 
 
@@ -87,7 +87,7 @@ def _has_rule(decoding: str) -> bool:
 def plot_cost(described: Map, found: Sequence[Effect], path: Path) -> None:
     """The default cell's models in every decoding: points against tokens written per answer, a panel per reading.
 
-    Decodings that no cheaper one beats are named. Those that cost far more than the median are named with their cost at
+    Labels mark the Pareto front. Those that cost far more than the median are named with their cost at
     the right edge.
     """
     colours = colours_of(described.methods)

@@ -34,25 +34,15 @@ def map_page(described: Map, effects: Sequence[Effect], seeds: Sequence[int], mi
         here = [effect for effect in effects if effect.axis == name]
         of_axis = {"name": name, "title": described.axes[name].title, "grid": _grid(described, here)}
         axes.append({**of_axis, "sentences": list(sentences(here))})
-    content = _overview(described, effects, seeds) | {
+    content = {
+        "caption": _caption(described, effects, seeds),
+        "glance": glance(effects),
+        "corrections": _corrections(effects),
         "absent": "; ".join(absent),
         "all_differences": all_differences(described, effects),
         "axes": axes,
     }
     return Page("map.md.j2", described.title, content)
-
-
-def overview(described: Map, effects: Sequence[Effect], seeds: Sequence[int]) -> str:
-    """The beginning of the page, for other pages."""
-    return Page("map_overview.md.j2", described.title, _overview(described, effects, seeds)).markdown()
-
-
-def _overview(described: Map, effects: Sequence[Effect], seeds: Sequence[int]) -> dict:
-    return {
-        "caption": _caption(described, effects, seeds),
-        "glance": glance(effects),
-        "corrections": _corrections(effects),
-    }
 
 
 def _caption(described: Map, effects: Sequence[Effect], seeds: Sequence[int]) -> str:

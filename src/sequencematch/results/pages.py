@@ -164,7 +164,7 @@ def _differences(table: Table, comparison: Comparison) -> Grid:
         if own:
             found = [own.get(decoding) for decoding in decodings]
             numbers = [write(cell) for cell in found for write in (signed_bold, span)]
-            rows.append([f"{variant.name} vs. itself without the rule", *numbers])
+            rows.append([f"{variant.name} vs. itself without the takeback rule", *numbers])
     return Grid(["pair", *(name for d in decodings for name in (decoding_label(d), INTERVAL))], rows)
 
 

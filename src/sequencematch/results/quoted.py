@@ -1,7 +1,7 @@
-"""The parts of the kept map that docs/map.md quotes: its overview, and the numbers that docs/map_numbers.csv places.
+"""The numbers of the kept map that docs/map.md quotes, which docs/map_numbers.csv places.
 
-That file has a line for each number of the prose that stands on the map, in the order of the text: the number as it is
-written, and its place. So the prose holds plain numbers, and can be edited.
+That file has a line for each number of the page that stands on the map, in the order of the text: the number as it is
+written, and its place. So the page holds plain numbers, and can be edited.
 """
 
 import re
@@ -10,23 +10,15 @@ from pathlib import Path
 
 from sequencematch.errors import UserError
 from sequencematch.results.estimates import Effect, csv_text, read_map
-from sequencematch.results.map_page import overview
 from sequencematch.results.words import plain, signed_bold
-from sequencematch.settings.map import Map
-from sequencematch.store.files import read_csv, read_json
+from sequencematch.store.files import read_csv
 
-GLANCE, GLANCE_END = "<!-- map: make reference -->", "<!-- end of map -->"
 PLACE = ("axis", "at", "reading", "quantity")
 
 
 def quote_map(page: Path, numbers: Path, kept: Path) -> dict[Path, str]:
     """What the page and its file of numbers say with the map in the folder ``kept``."""
-    effects = read_map(kept / "map.csv")
-    config = read_json(kept / "provenance.json")["config"]
-    before, _, rest = page.read_text().partition(GLANCE)
-    found = overview(Map.model_validate(config["map"]), effects, config["seeds"])
-    text = f"{before}{GLANCE}\n{found}{GLANCE_END}{rest.partition(GLANCE_END)[2]}"
-    text, rows = with_numbers(text, read_csv(numbers), effects)
+    text, rows = with_numbers(page.read_text(), read_csv(numbers), read_map(kept / "map.csv"))
     return {page: text, numbers: csv_text(rows)}
 
 

@@ -26,6 +26,7 @@ from sequencematch.results.figures import (
 from sequencematch.results.forest import forest_note, forest_panels, results_of
 from sequencematch.results.html import render_file
 from sequencematch.results.pages import HTML, TEMPLATES, scores_page, shown_of, texts_page
+from sequencematch.results.pooled import over_tasks
 from sequencematch.results.questions import first_questions, typed_example
 from sequencematch.results.readme import answers
 from sequencematch.results.report_facts import budgets, duration, facts, times
@@ -75,11 +76,11 @@ def render_page(sources: Sources) -> str:
 def _answer(tables: Sequence[Table]) -> dict:
     """The first screen: what the intervals support, and the forest plot."""
     results = results_of(tables, tables[0].scale)
-    panels = forest_panels(results) if results.tables else []
+    panels = forest_panels(results, over_tasks(results.values()))
     return {
         "bullets": [Markup(re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)) for text in answers(results)],
         "figure": _panels(panels, "forest"),
-        "note": forest_note(results, panels) if panels else "",
+        "note": forest_note(results) if panels else "",
     }
 
 

@@ -48,7 +48,7 @@ def _trajectories(corpora: tuple[Corpus, ...]) -> Iterator[Trajectory]:
 
 
 def _longest_state(trajectory: Trajectory, bkspc: int, enough: int) -> int:
-    """The most live tokens at any time, prompt included; at most ``enough`` where all tokens together are no more."""
+    """The longest state in tokens; if prompt + actions <= ``enough``, that sum, without counting."""
     prompt, actions = len(trajectory.prompt), trajectory.actions
     if prompt + len(actions) <= enough:
         return prompt + len(actions)
