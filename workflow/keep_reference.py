@@ -76,7 +76,8 @@ def keep_tables(results: Path, reference: Path, config: Config) -> list[Path]:
         "bits": digest() if config.jobs.kernels == "portable" else "",
         "seconds_of_all_jobs": round(sum(float(f.read_text().splitlines()[1].split("\t")[0]) for f in benchmarks)),
         "budgets": {name: run["budget"] for name, run in sorted(runs.items())},
-        "config": config.model_dump(mode="json"),
+        # Kept tables may have more seeds than `make` takes: make CONFIG="seeds=[1,2,3,4,5]"
+        "config": config.model_dump(mode="json") | {"seeds": sorted({run["seed"] for run in runs.values()})},
     }
     (reference / "provenance.json").write_text(json.dumps(content, indent=1) + "\n")
     return kept
