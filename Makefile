@@ -89,7 +89,7 @@ status: check-arguments $(SETUP)
 # Snakemake's own report cannot be written about what a dry run did not make.
 report: check-arguments $(SETUP)
 	@$(RUN) $@ --profile profiles/$(PROFILE) \
-		$(if $(filter -n --dry-run,$(ARGS)),,--report $(OWN_REPORT) --report-after-run) $(OPTIONS)
+		$(if $(filter -n --dry-run,$(ARGS)),,--report $(OWN_REPORT) --report-after-run --report-metadata workflow/captions/metadata.yaml) $(OPTIONS)
 
 setup: $(SETUP)
 
@@ -126,7 +126,7 @@ lint: $(SETUP)
 	$(BIN)/ruff format --check src tests workflow trials examples
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
-	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakefmt --check Snakefile workflow/Snakefile workflow/rules
 	$(BIN)/snakemake --lint
 
 site: $(SETUP)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 from sequencematch import script
 from sequencematch.errors import UserError
@@ -16,8 +17,9 @@ def main() -> None:
     parser.add_argument("--output", type=script.output, required=True, help="graph to write (DOT)")
     args = parser.parse_args()
     # A process of its own, for the Snakemake that runs this job has plans of its own; it takes no lock.
-    command = [sys.executable, "-m", "snakemake", args.target, "--rulegraph", "dot", "--config", *args.config]
-    done = subprocess.run(command, capture_output=True, text=True)
+    snakefile = Path(__file__).parents[1] / "Snakefile"
+    words = ["--snakefile", str(snakefile), args.target, "--rulegraph", "dot", "--config", *args.config]
+    done = subprocess.run([sys.executable, "-m", "snakemake", *words], capture_output=True, text=True)
     if done.returncode:
         raise UserError(f"Snakemake could not draw its rules: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
     write_text_atomically(args.output, done.stdout)

@@ -1,4 +1,7 @@
-"""The wheel, in an environment of its own: what ``pip install sequencematch`` brings runs the examples."""
+"""The wheel, in an environment of its own: what ``pip install sequencematch`` brings runs the examples.
+
+With the oldest versions of the extras too, the workflow has a plan.
+"""
 
 import os
 import re
@@ -7,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from itertools import chain
 
 import pytest
 from packaging.version import Version
@@ -15,9 +19,13 @@ from support.workflow import ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
-def bounds() -> dict[str, str]:
-    """The oldest version of each dependency that its range allows."""
-    return dict(re.match(r"([\w-]+)>=([\w.]+)", requirement).groups() for requirement in PROJECT["dependencies"])
+EXTRAS = ("pipeline", "qlora", "pretrained", "judge", "report")
+
+
+def bounds(*extras: str) -> dict[str, str]:
+    """The oldest version of each dependency that its range allows, torch's apart: the locked version alone is tried."""
+    ranges = [*PROJECT["dependencies"], *chain(*(PROJECT["optional-dependencies"][extra] for extra in extras))]
+    return dict(re.match(r"([\w-]+)>=([\w.]+)", words).groups() for words in ranges) | {"torch": locked("torch")}
 
 
 def locked(name: str) -> str:
@@ -27,7 +35,7 @@ def locked(name: str) -> str:
 # Another copy of the project that PYTHONPATH names would count as installed.
 CLEAN = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 VERSIONS = {
-    "oldest": bounds() | {"torch": locked("torch")},
+    "oldest": bounds(),
     "newest": {"torch": locked("torch")},
     "beside transformers 4.57": {"torch": locked("torch"), "transformers": "4.57.6"},
 }
@@ -40,6 +48,10 @@ def wheel(tmp_path_factory):
     shutil.rmtree(ROOT / "build/lib", ignore_errors=True)  # setuptools packs what an earlier build left there
     pip(sys.executable, "wheel", "--no-deps", "--wheel-dir", folder, ROOT)
     return next(folder.glob("*.whl"))
+
+
+def pinned(versions):
+    return "".join(f"{name}=={version}\n" for name, version in versions.items())
 
 
 def pip(python, command, *words):
@@ -60,7 +72,7 @@ def test_the_wheel_holds_the_library_without_the_reproduction(wheel):
 def test_the_wheel_alone_runs_the_examples(wheel, versions, tmp_path):
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     python, constraints = tmp_path / "venv/bin/python", tmp_path / "constraints.txt"
-    constraints.write_text("".join(f"{name}=={version}\n" for name, version in versions.items()))
+    constraints.write_text(pinned(versions))
     pip(python, "install", "--no-compile", "--constraint", constraints, wheel)
     words = ["-I", ROOT / "tests/support/installed.py", ROOT / "tests/examples", tmp_path / "output"]
     done = subprocess.run([python, *words], cwd=tmp_path, capture_output=True, text=True, env=CLEAN)
@@ -70,3 +82,11 @@ def test_the_wheel_alone_runs_the_examples(wheel, versions, tmp_path):
     assert {name: Version(Version(installed[name]).public) for name in wanted} == wanted
     for left_out in ("snakemake", "datasets", "matplotlib", "peft", "bitsandbytes", "pandas", "scipy"):
         assert left_out not in installed
+    if versions is VERSIONS["oldest"]:
+        constraints.write_text(pinned(bounds(*EXTRAS)))
+        pip(python, "install", "--no-compile", "--constraint", constraints, f"{wheel}[{','.join(EXTRAS)}]")
+        words = ["-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--cores", "2", "--dry-run", "all", "report"]
+        done = subprocess.run(
+            [python, *words, "--config", "scale=smoke"], cwd=tmp_path, capture_output=True, text=True, env=CLEAN
+        )
+        assert done.returncode == 0 and re.search(r"finetune +18\n", done.stdout + done.stderr), done.stderr

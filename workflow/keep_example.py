@@ -7,7 +7,6 @@ there, checks the question again, and draws the picture. ``make reference`` does
 """
 
 import json
-import math
 import re
 import shutil
 import sys
@@ -18,17 +17,19 @@ from sequencematch import script
 from sequencematch.cli import load_checkpoint
 from sequencematch.errors import UserError
 from sequencematch.export.prompts import as_trained
-from sequencematch.results.rollout_figure import BKSPC, Typed, kinds_and_texts, plot_typed, shown
+from sequencematch.results.rollout_figure import BKSPC, END, graph_paths, left, plot_dead_end, plot_typed, shown, steps
 from sequencematch.sampling.rollout import Decoding, sample
 from sequencematch.store import datasets
 from sequencematch.store.files import read_json, write_json
 
 MODEL, CHOSEN, PICTURE = Path("examples/model"), Path("examples/chosen.json"), Path("results/reference/typed.png")
-BEGIN, END = "<!-- example: make reference -->", "<!-- end of example -->"
+BEGIN, STOP = "<!-- example: make reference -->", "<!-- end of example -->"
 SEEDS = range(200)
+DEAD_END = Path("results/reference/dead_end.png")
+DEAD_END_NOTE = "A test question of the task {}, answered by BC ({}). X: a dead end. G: the goal."
 NOTE = (
-    "A held-out question, answered by the model in examples/model (SequenceMatch, sampled at temperature 1, "
-    "seed {seed}). Below each action: the text after it."
+    "A held-out question, answered by the model in examples/model: SequenceMatch, sampled at temperature 1, "
+    "seed {seed}."
 )
 
 
@@ -36,7 +37,7 @@ def main() -> None:
     if len(sys.argv) not in (1, 3):
         raise UserError("name a run and its data, or nothing to check the example that is kept")
     keep_example(*map(Path, sys.argv[1:]))
-    print(f"{command()}\n{shown(typed_of_chosen().actions)}")
+    print(f"{command()}\n{shown(typed_of_chosen())}")
 
 
 def keep_example(run: Path | None = None, data: Path | None = None) -> None:
@@ -46,11 +47,12 @@ def keep_example(run: Path | None = None, data: Path | None = None) -> None:
             shutil.rmtree(MODEL)
         shutil.copytree(run / "model", MODEL, ignore=shutil.ignore_patterns(".*"), copy_function=shutil.copyfile)
         write_json(CHOSEN, choose(run, data))
-    typed = typed_of_chosen()
-    check(typed, read_json(CHOSEN)["answer"])
-    plot_typed(typed, NOTE.format(**read_json(CHOSEN)), PICTURE)
+    chosen, typed = read_json(CHOSEN), typed_of_chosen()
+    check(chosen["prompt"], typed, chosen["answer"])
+    plot_typed(chosen["prompt"], typed, NOTE.format(**chosen), PICTURE)
     readme = Path("README.md")
-    readme.write_text(with_example(readme.read_text(encoding="utf-8"), command(), typed), encoding="utf-8")
+    page = with_example(readme.read_text(encoding="utf-8"), command(), chosen["prompt"], typed)
+    readme.write_text(page, encoding="utf-8")
 
 
 def choose(run: Path, data: Path) -> dict:
@@ -61,7 +63,7 @@ def choose(run: Path, data: Path) -> dict:
     for question in corrected(run, data):
         prompt, answer = question["prompt"].strip(), question["solution"]
         found = [(seed, typed) for seed, typed in zip(SEEDS, typed_by(MODEL, prompt, SEEDS), strict=True)]
-        found = sorted(filter(lambda pair: good(pair[1], answer), found), key=lambda pair: -mistake(pair[1]))
+        found = sorted(filter(lambda pair: good(pair[1], answer), found), key=lambda pair: -pair[1].index(BKSPC))
         for seed, _ in found:
             # Alone, as the command samples it: in a batch the last digit of a probability may differ.
             if good(typed_by(MODEL, prompt, [seed])[0], answer):
@@ -81,40 +83,31 @@ def corrected(run: Path, data: Path) -> Iterator[dict]:
             yield question
 
 
-def typed_by(model: Path, prompt: str, seeds: Sequence[int]) -> list[Typed]:
-    """What ``sequencematch sample MODEL PROMPT --seed SEED`` types, for each of the seeds."""
+def typed_by(model: Path, prompt: str, seeds: Sequence[int]) -> list[list[str]]:
+    """What ``sequencematch sample MODEL PROMPT --seed SEED`` types, for each of the seeds: the texts of its actions."""
     policy, tokenizer = load_checkpoint(model)
     ids = tokenizer.prompt(as_trained(prompt))
     rollouts, _ = sample(policy, [ids] * len(seeds), Decoding(policy.context - len(ids)), seeds, batch=len(seeds))
-    return [
-        Typed(prompt, [tokenizer.render([a]) for a in one.actions], [math.exp(number) for number in one.log_policy])
-        for one in rollouts
-    ]
+    return [[tokenizer.render([action]) for action in one.actions] for one in rollouts]
 
 
-def typed_of_chosen() -> Typed:
+def typed_of_chosen() -> list[str]:
     """The completion of the kept question."""
     chosen = read_json(CHOSEN)
     return typed_by(MODEL, chosen["prompt"], [chosen["seed"]])[0]
 
 
-def good(typed: Typed, answer: str) -> bool:
+def good(actions: Sequence[str], answer: str) -> bool:
     """Whether there is one deletion, of a token that does not belong where it stood, and the answer is right."""
-    if typed.actions.count(BKSPC) != 1 or typed.actions[-1] != "<eos>":
+    if actions.count(BKSPC) != 1 or actions[-1] != END or left(actions) != answer:
         return False
-    texts = [text for _, text in kinds_and_texts(typed.actions)]
-    return texts[-1] == answer and not answer.startswith(texts[mistake(typed)])
+    return not answer.startswith(left(actions[: actions.index(BKSPC)]))
 
 
-def mistake(typed: Typed) -> int:
-    """The place of the action that is deleted first."""
-    return typed.actions.index(BKSPC) - 1
-
-
-def check(typed: Typed, answer: str) -> None:
+def check(prompt: str, actions: Sequence[str], answer: str) -> None:
     """UserError where the kept example does not show a corrected mistake."""
-    if not good(typed, answer):
-        raise UserError(f"'{typed.prompt}' is answered by {shown(typed.actions)}: choose another question")
+    if not good(actions, answer):
+        raise UserError(f"'{prompt}' is answered by {shown(actions)}: choose another question")
 
 
 def command() -> str:
@@ -122,11 +115,35 @@ def command() -> str:
     return f'.venv/bin/sequencematch sample {MODEL} "{chosen["prompt"]}" --seed {chosen["seed"]}'
 
 
-def with_example(page: str, said: str, typed: Typed) -> str:
+def with_example(page: str, said: str, prompt: str, actions: Sequence[str]) -> str:
     """The page with the command and what it prints between the markers."""
     before, _, rest = page.partition(BEGIN)
-    lines = [f"$ {said}", f"{typed.prompt} {''.join(typed.actions)}", kinds_and_texts(typed.actions)[-1][1]]
-    return before + BEGIN + "\n\n" + "".join(f"    {line}\n" for line in lines) + "\n" + END + rest.partition(END)[2]
+    lines = [f"$ {said}", f"{prompt} {''.join(actions)}", left(actions)]
+    return before + BEGIN + "\n\n" + "".join(f"    {line}\n" for line in lines) + "\n" + STOP + rest.partition(STOP)[2]
+
+
+# ---- dead ends --------------------------------------------------------------------------------------
+
+
+def keep_dead_end(results: Path) -> None:
+    """The picture of the first answer to a graph that walks a wrong arm to its end and deletes it, if there is one."""
+    for samples in sorted(results.glob("*/bc/*/*/samples.jsonl")):
+        task = samples.relative_to(results).parts[0]
+        questions = datasets.load(results / task / "data")[0]["test"]
+        for line in samples.read_text().splitlines():
+            record = json.loads(line)
+            prompt = questions[record["example"]]["prompt"]
+            actions = re.findall(r"<\w+>|.", record["rendered"])
+            if record["text"] == record["solution"] and walks_back(prompt, actions):
+                plot_dead_end(prompt, actions, DEAD_END_NOTE.format(task, record["decoding"]), DEAD_END)
+                return
+
+
+def walks_back(prompt: str, actions: Sequence[str]) -> bool:
+    """Whether the answer walks a whole arm to a dead end, deletes it, and walks another one without an error."""
+    found = steps(actions)
+    arms = {path[1:-1] for path in graph_paths(prompt) if path.startswith(prompt[0]) and path.endswith("X")}
+    return [step.deletes for step in found] == [False, True, False] and not found[1].before and found[1].text in arms
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 Writes results/reference/<scale>/: tables, figures, the map's pages, and provenance.json (commits, configuration,
 budgets, packages, machine, time spent); in overheads/ what steps and sampling cost, where that was measured; and
 results/reference/forest.png, the differences to MLE on all tasks. Of the default scale it keeps a trained model and an
-example of its typing, too (keep_example.py). In the README and docs/ it updates, between their
-markers, the short tables, what they support and the costs, and after the scale 'map' the quoted numbers of docs/map.md.
+example of its typing, too, and of the graphs a picture of a dead end (keep_example.py). In the README and docs/ it
+updates, between their markers, the short tables, what they support and the costs, and after the scale 'map' the quoted
+numbers of docs/map.md.
 Refuses results of uncommitted code, which nobody could trace.
 """
 
@@ -13,24 +14,19 @@ import shutil
 import sys
 from pathlib import Path
 
-from keep_example import keep_example
+from keep_example import keep_dead_end, keep_example
 
 from sequencematch import script
 from sequencematch.config.experiment import DEFAULT_SCALE, Config
 from sequencematch.config.load import load_config, scale_overlay
 from sequencematch.errors import UserError
-from sequencematch.results.forest import PRETRAINED, kept_results, plot_forest
-from sequencematch.results.quoted import quote_map
-from sequencematch.results.readme import OVERHEADS, answers, costs_in_short, differences, in_short, scale_in_short
+from sequencematch.results.forest import kept_results, over_tasks, plot_forest
+from sequencematch.results.map_page import quote_map
+from sequencematch.results.readme import GRAPHS, OVERHEADS, blocks
 from sequencematch.store import provenance
 from sequencematch.store.files import RECORD
 
-BEGIN, END = "<!-- tables: make reference -->", "<!-- end of tables -->"
 EXAMPLE = "mul/sm/eta=0.2/seed=1"  # the run whose model and typing are kept
-ANSWERS_BEGIN, ANSWERS_END = "<!-- answers: make reference -->", "<!-- end of answers -->"
-DIFFERENCES_BEGIN, DIFFERENCES_END = "<!-- differences: make reference -->", "<!-- end of differences -->"
-PRETRAINED_BEGIN, PRETRAINED_END = "<!-- pretrained: make reference -->", "<!-- end of pretrained -->"
-COSTS_BEGIN, COSTS_END = "<!-- overheads: make reference -->", "<!-- end of overheads -->"
 
 
 def main() -> None:
@@ -42,16 +38,14 @@ def main() -> None:
     kept = [*keep_tables(results, reference, config), *keep_overheads(results, reference, config)]
     if not kept:
         raise UserError(f"'{results}' holds no finished tables and no map: run make SCALE={scale} first")
-    write_between(BEGIN, END, in_short(reference.parent, DEFAULT_SCALE))
-    write_between(COSTS_BEGIN, COSTS_END, costs_in_short(reference.parent, DEFAULT_SCALE))
+    for name, text in blocks(reference.parent, DEFAULT_SCALE).items():
+        write_block(name, text)
     everything = kept_results(reference.parent, DEFAULT_SCALE)
-    write_between(ANSWERS_BEGIN, ANSWERS_END, "".join(f"- {sentence}\n" for sentence in answers(everything)))
-    write_between(DIFFERENCES_BEGIN, DIFFERENCES_END, f"{differences(everything)}\n")
-    if (reference.parent / PRETRAINED / "provenance.json").is_file():
-        write_between(PRETRAINED_BEGIN, PRETRAINED_END, scale_in_short(reference.parent / PRETRAINED))
-    plot_forest(everything, reference.parent / "forest.png")
+    plot_forest(everything, over_tasks(everything.values()), reference.parent / "forest.png")
     if scale == DEFAULT_SCALE and (results / EXAMPLE).is_dir():
         keep_example(results / EXAMPLE, results / "mul/data")
+    if scale == GRAPHS:
+        keep_dead_end(results)
     if scale == "map":
         for file, text in quote_map(Path("docs/map.md"), Path("docs/map_numbers.csv"), reference).items():
             file.write_text(text)
@@ -82,7 +76,8 @@ def keep_tables(results: Path, reference: Path, config: Config) -> list[Path]:
         "bits": digest() if config.jobs.kernels == "portable" else "",
         "seconds_of_all_jobs": round(sum(float(f.read_text().splitlines()[1].split("\t")[0]) for f in benchmarks)),
         "budgets": {name: run["budget"] for name, run in sorted(runs.items())},
-        "config": config.model_dump(mode="json"),
+        # Kept tables may have more seeds than `make` takes: make CONFIG="seeds=[1,2,3,4,5]"
+        "config": config.model_dump(mode="json") | {"seeds": sorted({run["seed"] for run in runs.values()})},
     }
     (reference / "provenance.json").write_text(json.dumps(content, indent=1) + "\n")
     return kept
@@ -126,11 +121,17 @@ def _replace(folder: Path, kept: list[Path], results: Path, commits: list[str]) 
         shutil.copy(file, folder)
 
 
-def write_between(begin: str, end: str, text: str) -> None:
-    """Put a text between its two markers, in the README or whichever page of docs/ has them."""
+def write_block(name: str, text: str) -> None:
+    """Put a text between the markers of a block, in the README or whichever pages of docs/ have them."""
+    begin, end = markers(name)
     for page in documents_with(begin):
         before, _, rest = page.read_text().partition(begin)
         page.write_text(before + begin + "\n" + seen_from(page, text) + end + rest.partition(end)[2])
+
+
+def markers(name: str) -> tuple[str, str]:
+    """The lines between which a block stands."""
+    return f"<!-- {name}: make reference -->", f"<!-- end of {name} -->"
 
 
 def seen_from(page: Path, text: str) -> str:

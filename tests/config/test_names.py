@@ -47,9 +47,9 @@ def a_map(**changes):
         ({"seeds": [10**200]}, "seeds holds a number of 201 digits"),
         (
             {"methods": {"MLE": METHOD}},
-            "methods.MLE: it differs from 'mle' in case alone, as folders may not",
+            "methods.MLE: it differs from 'mle' only in case, and some file systems ignore case",
         ),
-        ({"tables": {"Table6": TABLE}}, "tables.Table6: it differs from 'table6' in case alone"),
+        ({"tables": {"Table6": TABLE}}, "tables.Table6: it differs from 'table6' only in case"),
         ({"tables": {"table6": {"title": "half \ud800"}}}, "tables.table6.title is 'half \\ud800', which holds a"),
     ],
     ids=str,
@@ -59,7 +59,7 @@ def test_names_that_cannot_be_folders_or_rules_are_refused(overlay, sentence):
 
 
 def test_the_rules_of_the_workflow_are_reserved():
-    files = [ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]
+    files = [ROOT / "workflow/Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]
     assert {name for file in files for name in re.findall(r"^rule (\w+):", file.read_text(), re.M)} == set(RULES)
 
 

@@ -1,6 +1,7 @@
 """The JSON schema that editors read: it is the one of today's settings, and agrees with the configuration files."""
 
 import json
+import re
 
 import pytest
 import yaml
@@ -24,9 +25,10 @@ def test_the_kept_schema_is_that_of_the_settings():
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
-def test_every_file_names_the_schema_and_agrees_with_it(file):
-    first, text = file.read_text().splitlines()[0], file.read_text()
-    assert (file.parent / first.removeprefix("# yaml-language-server: $schema=")).resolve() == FILE
+def test_every_file_agrees_with_the_schema_and_names_no_other(file):
+    text = file.read_text()
+    for named in re.findall(r"^# yaml-language-server: \$schema=(\S+)$", text, re.M):
+        assert (file.parent / named).resolve() == FILE
     assert mistake(yaml.safe_load(text)) is None
 
 

@@ -12,29 +12,14 @@ from sequencematch.config.experiment import DEFAULT_SCALE
 from sequencematch.config.load import load_config
 from sequencematch.errors import UserError
 from sequencematch.results.estimates import Effect, Estimate, Place
-from sequencematch.results.forest import PRETRAINED, kept_results
-from sequencematch.results.quoted import quote_map, with_numbers
-from sequencematch.results.readme import answers, costs_in_short, differences, in_short, scale_in_short
+from sequencematch.results.map_page import quote_map, with_numbers
+from sequencematch.results.readme import blocks
 from sequencematch.store.files import read_csv
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "workflow"))
 
-from keep_reference import (  # noqa: E402
-    ANSWERS_BEGIN,
-    ANSWERS_END,
-    BEGIN,
-    COSTS_BEGIN,
-    COSTS_END,
-    DIFFERENCES_BEGIN,
-    DIFFERENCES_END,
-    END,
-    PRETRAINED_BEGIN,
-    PRETRAINED_END,
-    check_current,
-    documents_with,
-    seen_from,
-)
+from keep_reference import check_current, documents_with, markers, seen_from  # noqa: E402
 
 KEPT = ROOT / "results/reference"
 
@@ -42,15 +27,8 @@ KEPT = ROOT / "results/reference"
 def test_the_documents_show_the_kept_tables(monkeypatch):
     """The README, or the page of docs/ that has the markers."""
     monkeypatch.chdir(ROOT)
-    everything = kept_results(KEPT, DEFAULT_SCALE)
-    bullets = "".join(f"- {sentence}\n" for sentence in answers(everything))
-    for begin, end, text in (
-        (BEGIN, END, in_short(KEPT, DEFAULT_SCALE)),
-        (ANSWERS_BEGIN, ANSWERS_END, bullets),
-        (DIFFERENCES_BEGIN, DIFFERENCES_END, f"{differences(everything)}\n"),
-        (PRETRAINED_BEGIN, PRETRAINED_END, scale_in_short(KEPT / PRETRAINED)),
-        (COSTS_BEGIN, COSTS_END, costs_in_short(KEPT, DEFAULT_SCALE)),
-    ):
+    for name, text in blocks(KEPT, DEFAULT_SCALE).items():
+        begin, end = markers(name)
         pages = documents_with(begin)
         assert pages
         for page in pages:
@@ -104,9 +82,7 @@ def test_the_page_of_the_map_says_what_the_kept_map_says():
     page, numbers = ROOT / "docs/map.md", ROOT / "docs/map_numbers.csv"
     for file, text in quote_map(page, numbers, KEPT / "map").items():
         assert file.read_text() == text
-    prose = re.sub(r"<!-- map: make reference -->.*<!-- end of map -->|```.*?```", "", page.read_text(), flags=re.S)
-    assert "<!--" not in prose
-    signed = Counter(re.findall(r"(?<![\w.])[+-]\d+\.\d", prose))
+    signed = Counter(re.findall(r"(?<![\w.])[+-]\d+\.\d", page.read_text()))
     placed = Counter(row["number"].strip("*") for row in read_csv(numbers))
     assert signed.total() > 10 and not signed - placed, "a difference without its place"
 

@@ -9,17 +9,13 @@ from PIL import Image
 
 from sequencematch.cli import main
 from sequencematch.errors import UserError
-from sequencematch.results.rollout_figure import Typed, kinds_and_texts, shown
+from sequencematch.results.rollout_figure import graph_paths, left, shown, steps
 from sequencematch.store.files import read_json
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "workflow"))
 
 import keep_example as kept  # noqa: E402
-
-
-def typed(*actions: str) -> Typed:
-    return Typed("What is 15 times -3? Solution:", actions, [1.0] * len(actions))
 
 
 def test_the_command_of_the_readme_types_what_it_shows(monkeypatch, capsys):
@@ -31,26 +27,26 @@ def test_the_command_of_the_readme_types_what_it_shows(monkeypatch, capsys):
     assert "<bkspc>" in printed and printed.splitlines()[-1] == chosen["answer"]
     assert kept.good(found := kept.typed_of_chosen(), chosen["answer"])
     page = (ROOT / "README.md").read_text()
-    assert kept.with_example(page, kept.command(), found) == page
+    assert kept.with_example(page, kept.command(), chosen["prompt"], found) == page
     assert "".join(f"    {line}\n" for line in printed.splitlines()) in page
 
 
 def test_a_good_example_corrects_a_mistake():
-    corrected = typed("-", "4", "6", "<bkspc>", "5", "<eos>")
-    assert kept.good(corrected, "-45") and shown(corrected.actions) == "-46⌫5"
+    corrected = ["-", "4", "6", "<bkspc>", "5", "<eos>"]
+    assert kept.good(corrected, "-45") and shown(corrected) == "-46⌫5"
     assert not kept.good(corrected, "-46")
-    assert not kept.good(typed("-", "4", "5", "<eos>"), "-45")
-    assert not kept.good(typed("-", "4", "<bkspc>", "4", "5", "<eos>"), "-45"), "the deleted token was right"
-    assert not kept.good(typed("-", "4", "6", "<bkspc>", "5"), "-45"), "cut off"
+    assert not kept.good(["-", "4", "5", "<eos>"], "-45")
+    assert not kept.good(["-", "4", "<bkspc>", "4", "5", "<eos>"], "-45"), "the deleted token was right"
+    assert not kept.good(["-", "4", "6", "<bkspc>", "5"], "-45"), "cut off"
     with pytest.raises(UserError, match="answered by 45: choose another question"):
-        kept.check(typed("4", "5", "<eos>"), "45")
+        kept.check("q", ["4", "5", "<eos>"], "45")
 
 
 def test_the_seed_with_the_latest_mistake_is_chosen(monkeypatch):
     drawn = {
-        0: typed("4", "5", "<eos>"),
-        1: typed("6", "<bkspc>", "4", "5", "<eos>"),
-        2: typed("4", "6", "<bkspc>", "5", "<eos>"),
+        0: ["4", "5", "<eos>"],
+        1: ["6", "<bkspc>", "4", "5", "<eos>"],
+        2: ["4", "6", "<bkspc>", "5", "<eos>"],
     }
     monkeypatch.setattr(kept, "SEEDS", range(3))
     monkeypatch.setattr(kept, "corrected", lambda *_: [{"prompt": "q ", "solution": "45"}])
@@ -61,13 +57,23 @@ def test_the_seed_with_the_latest_mistake_is_chosen(monkeypatch):
         kept.choose(Path("run"), Path("data"))
 
 
-def test_each_action_leaves_a_text():
-    actions = ["4", "6", "<bkspc>", "5", "<eos>"]
-    kinds, texts = zip(*kinds_and_texts(actions), strict=True)
-    assert texts == ("4", "46", "4", "45", "45")
-    assert [kind.split(",")[-1].split()[0] for kind in kinds] == ["written", "deleted", "⌫", "written", "written"]
-    with pytest.raises(ValueError, match="action 0 deletes"):
-        kinds_and_texts(["<bkspc>"])
+def test_steps_are_runs_of_writing_and_of_deleting():
+    first, second, third = steps(["1", "4", "3", "<bkspc_2>", "2", "<eos>"])
+    assert (first.before, first.changed) == ("", [("1", False), ("4", True), ("3", True)])
+    assert second.deletes and (second.before, second.text) == ("1", "43")
+    assert (third.before, third.text, third.deletes) == ("1", "2", False)
+    assert left(["4", "6", "<bkspc>", "5", "<eos>"]) == "45" and left(["4", "<bkspc>"]) == ""
+    with pytest.raises(ValueError, match="action 1 deletes"):
+        steps(["4", "<bkspc_2>"])
+
+
+def test_a_dead_end_is_a_whole_wrong_arm_that_is_deleted():
+    prompt = "5:52|43|51|2G|79|3X|9G|14="
+    assert graph_paths(prompt) == ["52G", "5143X", "79G"]
+    assert kept.walks_back(prompt, [*"143", *["<bkspc>"] * 3, "2", "<eos>"])
+    assert kept.walks_back(prompt, [*"143", "<bkspc_3>", "2", "<eos>"])
+    for other in (["1", "<bkspc>", "2"], ["2"], [*"143", "<bkspc>", "3"], [*"79", "<bkspc_2>", "2"]):
+        assert not kept.walks_back(prompt, other)
 
 
 @pytest.mark.slow

@@ -1,18 +1,29 @@
 """The sentences and the table of differences that answer whether SequenceMatch helps: what the intervals support."""
 
-from support.score_tables import BC, MUL, SM, a_table
+from dataclasses import replace
+
+from support.score_tables import BC, MUL, SM, a_table, estimate
 
 from sequencematch.results.forest import results_of
-from sequencematch.results.readme import answers, differences
+from sequencematch.results.readme import answers, dead_ends, differences
 
 
 def test_the_sentences_follow_the_intervals():
-    worse, better, equal = answers(results_of([MUL], "default"))
-    assert worse == ("**SM is never significantly better than MLE.** It is significantly worse with sampling on mul.")
-    assert better == (
-        "**BC is significantly better than MLE** with greedy decoding on mul. It is never significantly worse."
-    )
-    assert equal == "**SM and BC do not differ significantly** (1 comparison)."
+    """MUL has no rule when greedy, so that nothing is said of one."""
+    better, worse, equal = answers(results_of([MUL], "default"))
+    assert better == "**A learned deletion gains** with greedy decoding on mul (BC +15.0)."
+    assert worse == "**It loses** with sampling on mul (SM -15.0)."
+    assert equal == "**SequenceMatch vs. behavioural cloning:** significantly different in none of 1 comparisons."
+
+
+def test_a_learned_deletion_beats_the_rule_where_its_whole_interval_is_above():
+    found = {(SM, "sampled", "mle"): (0.2, 0.4), (BC, "sampled", "mle"): (0.0, 0.2)}
+    beaten, equal = a_table("dead_ends", found, rule=0.1), a_table("sums", found, rule=0.2)
+    first, second = answers(results_of([beaten, equal], "default"))
+    gains = "**A learned deletion gains what no rule gains**"
+    assert first == f"{gains} with sampling on dead ends (SM +30.0, takeback rule +10.0)."
+    assert second.startswith("**It gains no more than the takeback rule")
+    assert second.endswith("with sampling on sums (SM +30.0, takeback rule +20.0).")
 
 
 def test_comparisons_under_a_rule_are_left_out():
@@ -23,12 +34,21 @@ def test_comparisons_under_a_rule_are_left_out():
 
 def test_differences_are_points_in_bold_where_they_are_significant():
     bleu = a_table("translation", {(SM, "greedy", "mle"): (-3.0, 1.0), (BC, "sampled", "mle"): (-0.02, -0.01)}, "bleu")
-    grid = differences(results_of([MUL, bleu], "default", pretrained={"mul": MUL}))
+    grid = differences(results_of([MUL, bleu], "default"), ("bc", "sm"))
     assert grid.rows == [
-        ["mul", "BC, η = 0.2", "-", "**+15.0**", "-"],
-        ["mul", "SM, η = 0.2", "**-15.0**", "-", "-"],
-        ["translation", "BC, η = 0.2", "**0.0**", "-", "-"],
-        ["translation", "SM, η = 0.2", "-", "-1.0", "-"],
-        ["mul (pretrained)", "BC, η = 0.2", "-", "**+15.0**", "-"],
-        ["mul (pretrained)", "SM, η = 0.2", "**-15.0**", "-", "-"],
+        ["mul", "sampled", "50.0", "-", "**-15.0**", "**+10.0**"],
+        ["mul", "greedy", "50.0", "**+15.0**", "-", "-"],
+        ["mul", "perturbed at 0.1", "50.0", "-", "-", "-"],
+        ["translation", "sampled", "0.5", "**0.0**", "-", "-"],
+        ["translation", "greedy", "0.5", "-", "-1.0", "-"],
+        ["translation", "perturbed at 0.1", "0.5", "-", "-", "-"],
     ]
+
+
+def test_the_costs_of_an_answer_stand_beside_its_accuracy():
+    table = a_table("graphs", {})
+    costs = {"pushes_per_sequence": 7.25, "pops_per_sequence": 3.0}
+    cells = [*table.cells, *(estimate(BC, "sampled", name, mean) for name, mean in costs.items())]
+    first, _, third, _ = dead_ends([replace(table, cells=cells), table]).rows[:4]
+    assert first[:3] == ["graphs", "MLE", "50.0"] and third[2] == "50.0 (7.2 + 3.0)" and third[4] == "-"
+    assert [row[1] for row in dead_ends([table, table]).rows].count("MLE") == 1

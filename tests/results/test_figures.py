@@ -12,14 +12,13 @@ from sequencematch.results.estimates import REFERENCE, Effect, Estimate, Place, 
 from sequencematch.results.figures import Dot, Panel, plot_dots, plot_scores, plot_texts, text_panels
 from sequencematch.results.forest import plot_forest, results_of
 from sequencematch.results.learning_curves import Curve, plot_learning_curves
-from sequencematch.results.map_figures import plot_axis, plot_cost, plot_summary
+from sequencematch.results.map_page import plot_axis, plot_cost, plot_summary
 from sequencematch.results.masks import plot_masks
 from sequencematch.results.measured import Measured, Value
 from sequencematch.results.motivating_example import plot_motivating_example
-from sequencematch.results.rollout_figure import Typed, plot_typed
-from sequencematch.results.series import RULE, colours_of, dashes_of
+from sequencematch.results.rollout_figure import plot_dead_end, plot_typed
 from sequencematch.results.theme import DPI
-from sequencematch.results.variants import Variant
+from sequencematch.results.variants import RULE, Variant, colours_of, dashes_of
 from sequencematch.settings.map import Map, readings_of
 
 LONG = "Table 99: a title that goes on and on, as titles do (generated phrases; the paper has opus_books)" * 2
@@ -114,7 +113,7 @@ KINDS = {
     "scores": lambda path: plot_scores(a_table(), LONG, path),
     "texts": lambda path: plot_texts(a_table(metric="mauve"), LONG, path),
     "forest": lambda path: plot_forest(
-        results_of([a_table(), a_table("a_task_with_a_rather_long_name")], "default"), path
+        results_of([a_table(), a_table("a_task_with_a_rather_long_name")], "default"), [], path
     ),
     "axis": lambda path: plot_axis(a_map()[0], "an_axis", a_map()[1], 3, path),
     "summary": lambda path: plot_summary(*a_map(), 3, path),
@@ -127,8 +126,9 @@ KINDS = {
         {v: (9, [Removal(k, True) for k in range(30)]) for v in VARIANTS}, path, known=True
     ),
     "masks": lambda path: plot_masks(traced(), path),
-    "typed": lambda path: plot_typed(
-        Typed(LONG, [*"-468", "<bkspc>", "<bkspc>", *"5 m", "<eos>"], [0.5] * 10), LONG, path
+    "typed": lambda path: plot_typed(LONG, [*"-468", "<bkspc>", "<bkspc>", *"5 m", "<eos>"], LONG, path),
+    "dead end": lambda path: plot_dead_end(
+        "5:52|43|51|2G|3X|14|79|98|8G=", [*"143", *["<bkspc>"] * 3, "2", "<eos>"], LONG, path
     ),
     "one panel": lambda path: plot_dots([Panel("p", "x", [Dot("a", "A", 1, 0, 2, "#0072b2")])], LONG, LONG, path),
 }

@@ -54,9 +54,9 @@ def copy_tree(target):
     return target
 
 
-def snakemake(tree, *words):
+def snakemake(tree, *words, env=None):
     command = [sys.executable, "-m", "snakemake", "--cores", "2", *words]
-    done = subprocess.run(command, cwd=tree, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, env=env)
     # Snakemake's first line names the profile that it has found.
     done.stderr = re.sub(r"^Using .*profile.*\n", "", done.stderr)
     return done

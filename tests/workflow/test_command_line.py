@@ -123,14 +123,15 @@ def test_help_lists_every_target():
         assert target in done.stdout
 
 
-@pytest.mark.parametrize("words", [["--snakefile"], ["--directory"]], ids=["another Snakefile", "another folder"])
-def test_snakemake_from_elsewhere_says_where_to_stand(words, tmp_path):
-    """Scripts and settings are named from the project's folder, so it is the only place to run from."""
-    inside = words == ["--directory"]
-    words = [*words, str(tmp_path if inside else ROOT / "Snakefile")]
-    command = [sys.executable, "-m", "snakemake", *words, "--cores", "1", "--dry-run"]
-    done = subprocess.run(command, cwd=ROOT if inside else tmp_path, capture_output=True, text=True)
-    assert done.returncode == 1 and done.stdout == ""
-    assert done.stderr.splitlines()[-1] == (
-        f"error: run Snakemake in the project's folder, where its Snakefile is: cd {ROOT}"
-    )
+@pytest.mark.slow
+@pytest.mark.parametrize("snakefile", ["Snakefile", "workflow/Snakefile"])
+def test_from_another_folder_results_go_there_and_the_rest_is_the_project_s(snakefile, tmp_path):
+    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / snakefile, "--cores", "2"]
+    words = ["results/smoke/figures/rules.dot", "results/smoke/text/data", "--config", "scale=smoke"]
+    done = subprocess.run([*command, *words], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "workflow specific profile" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".snakemake", "results"]
+    inside = [*command, "--directory", tmp_path, "--dry-run", *words]
+    again = subprocess.run(inside, cwd=ROOT, capture_output=True, text=True)
+    assert again.returncode == 0 and "Nothing to be done" in again.stdout + again.stderr, again.stdout + again.stderr

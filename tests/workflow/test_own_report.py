@@ -3,6 +3,8 @@
 import pytest
 from support.workflow import copy_tree, snakemake
 
+from sequencematch.store.provenance import describe
+
 SIX = "Table six </script><script>alert(1)</script>"
 TITLES = ("Table six ", "Table eight, by its title", "Costs, by their title", "divergence")
 CONFIG = (
@@ -18,11 +20,13 @@ def test_files_are_listed_by_title_below_a_description(tmp_path):
     tree, words = copy_tree(tmp_path), ("table6", "table8", "map", "table4")
     done = snakemake(tree, *words, "--config", *CONFIG)
     assert done.returncode == 0, done.stdout + done.stderr
-    done = snakemake(tree, *words, "--report", "own.html", "--config", *CONFIG)
+    report = ("--report", "own.html", "--report-metadata", "workflow/captions/metadata.yaml")
+    done = snakemake(tree, *words, *report, "--config", *CONFIG)
     assert done.returncode == 0, done.stdout + done.stderr
     page = (tree / "own.html").read_text()
     assert "<script>alert" not in page and "Table six </script>" not in page
     assert "An independent reproduction of" in page
+    assert "arXiv:2306.05426" in page and describe()["machine"] in page
     for title in TITLES:
         assert title in page
     for name in ("table8.html", "table4.png", "divergence.png"):

@@ -381,7 +381,7 @@ def test_another_tracker_reruns_nothing(plan):
 
 
 def test_a_changed_command_reruns_its_rule(tree, plan):
-    with edited(tree / "workflow/rules/sample.smk", by=lambda text: text.replace("src/score.py", "src/./score.py")):
+    with edited(tree / "workflow/rules/sample.smk", by=lambda text: text.replace("score {params", "./score {params")):
         found = plan()
     assert found.keys() == with_readers({"score", "draw_rules"})  # the graph is drawn of that file
     assert found["score"]["causes"] == ["the rule's command changed"]

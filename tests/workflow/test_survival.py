@@ -179,7 +179,7 @@ def test_every_rule_keeps_a_log_and_a_benchmark_and_tries_again():
     for name, text in rules.items():
         for directive in ("log", "benchmark", "conda", "threads", "resources", "params"):
             assert re.search(rf"^    {directive}:", text, re.M), f"rule {name} has no {directive}"
-        assert re.search(r"> \{log\} 2>&1\"$", text.rstrip()), f"rule {name} does not write its log"
+        assert re.search(r"^        (command|training)\(", text, re.M), f"rule {name} does not write its log"
         assert re.search(r"^        \*\*JOBS\.resources\(", text, re.M), f"rule {name} asks for no resources"
         assert "tasks=" not in text, f"rule {name}: SLURM would start it more than once per GPU"
 

@@ -75,7 +75,7 @@ def main() -> None:
     if (reference / "provenance.json").is_file():
         from sequencematch.training.bits import rounding  # imports torch
 
-        print(rounding(reference))
+        print(rounding(reference) or "(kept without a digest of bits)")
     if damage:
         raise UserError("delete what is damaged and run make again")
 

@@ -118,7 +118,7 @@ def row(workflow: Workflow, rule: str, concerned: dict[Cause, set[Job]]) -> tupl
     """A rule, its jobs, their time and its causes in words."""
     told: dict[tuple, tuple[list[str], set[Job]]] = {}
     for cause, jobs in concerned.items():
-        # Results differ from job to job: what is said of them is said once, and of all these jobs.
+        # Merge causes about result files: list each once for all jobs.
         whom = None if cause.subject.startswith("results/") else frozenset(jobs)
         subjects, among = told.setdefault((cause.sentence, whom), ([], set()))
         subjects.append(cause.subject)

@@ -1,9 +1,26 @@
 # What the rules of all stages share: the jobs of the configuration, how the shell starts them, what they ask for.
 
-JOBS = Jobs(CONFIG)
+# Results and records go to the working folder. Scripts and documents are the project's: in its own folder by relative
+# paths; elsewhere scripts by a resource, which Snakemake does not compare. So a project that moves makes nothing again.
+INSIDE = PROJECT.samefile(".")
+JOBS = Jobs(CONFIG, {} if INSIDE else {"scripts": shlex.quote(str(PROJECT / "src"))})
 RESULTS = JOBS.folder
 # A pattern of the tasks whose samples a model judges. Without names it matches nothing.
 TEXT_TASKS = "|".join(JOBS.judged_tasks) or "(?!)"
+
+
+def project(file):
+    """A file of the project, as an input."""
+    return file if INSIDE else str(PROJECT / file)
+
+
+def command(words, start="OMP_NUM_THREADS={threads} python"):
+    """The command of a rule: the name of its script and its options. What is printed goes to the log."""
+    script, options = " ".join(words.split()).split(" ", 1)
+    return f"{start} {'src' if INSIDE else '{resources.scripts}'}/{script}.py {options} > {{log}} 2>&1"
+
+
+training = partial(command, start="OMP_NUM_THREADS={threads} {resources.launcher}")
 
 # What the commands of rules say by {resources}: results do not depend on it, and Snakemake compares the resources of a
 # finished job with nothing, while it makes results again if a command or a parameter changed.
@@ -21,7 +38,7 @@ if CONFIG.tracker != "none":
 if not any(str(method) == "conda" for method in workflow.deployment_settings.deployment_method):
     # Under workflow/launcher/run.py the jobs of this machine share one import of torch and transformers; a cluster's do not.
     shared = "SEQUENCEMATCH_RUN_PID" in os.environ and not workflow.remote_exec
-    first = [f"{workflow.basedir}/workflow/launcher/warm"] if shared else []
+    first = [str(PROJECT / "workflow/launcher/warm")] if shared else []
     if shared:
         snakemake_internals.count_workers()
     first.append(str(Path(sys.executable).parent))
@@ -32,6 +49,6 @@ snakemake_internals.share_one_gpu(workflow)
 # For the report: its figures, their tasks, and the files that define the rules.
 FIGURES = ("learning_curves", "masks", "backspaces")
 RULE_FILES = [
-    "Snakefile",
-    *sorted(f"workflow/rules/{file.name}" for file in Path(workflow.current_basedir).glob("*.smk")),
+    project(f"workflow/{file}")
+    for file in ("Snakefile", *sorted(f"rules/{f.name}" for f in (PROJECT / "workflow/rules").glob("*.smk")))
 ]

@@ -20,8 +20,7 @@ rule make_dataset:
     params:
         call=rule_parameter(JOBS.dataset_script, JOBS.dataset_options),
     shell:
-        "OMP_NUM_THREADS={threads} python src/{params.call[script]}.py {params.call[options]}"
-        " --output {output.data} > {log} 2>&1"
+        command("{params.call[script]} {params.call[options]} --output {output.data}")
 
 
 rule train_tokenizer:
@@ -44,8 +43,7 @@ rule train_tokenizer:
     params:
         call=rule_parameter("train_tokenizer", JOBS.tokenizer_options),
     shell:
-        "OMP_NUM_THREADS={threads} python src/train_tokenizer.py {params.call[options]}"
-        " --data {input.data} --output {output.tokenizer} > {log} 2>&1"
+        command("train_tokenizer {params.call[options]} --data {input.data} --output {output.tokenizer}")
 
 
 rule encode_examples:
@@ -68,8 +66,8 @@ rule encode_examples:
     params:
         call=rule_parameter("encode_examples", JOBS.examples_options),
     shell:
-        "OMP_NUM_THREADS={threads} python src/encode_examples.py {params.call[options]}"
-        " --data {input.data} --tokenizer {input.tokenizer} --output {output.examples} > {log} 2>&1"
+        command("""encode_examples {params.call[options]} --data {input.data} --tokenizer {input.tokenizer}
+            --output {output.examples}""")
 
 
 rule inject_noise:
@@ -91,6 +89,5 @@ rule inject_noise:
     params:
         call=rule_parameter("inject_noise", JOBS.noise_options, JOBS.injected_unused),
     shell:
-        "OMP_NUM_THREADS={threads} python src/inject_noise.py {params.call[options]} --eta {wildcards.eta}"
-        " --seed {wildcards.seed} --examples {input.examples} --tokenizer {input.tokenizer}"
-        " --output {output.noised} > {log} 2>&1"
+        command("""inject_noise {params.call[options]} --eta {wildcards.eta} --seed {wildcards.seed}
+            --examples {input.examples} --tokenizer {input.tokenizer} --output {output.noised}""")

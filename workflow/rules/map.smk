@@ -1,10 +1,6 @@
 # The map: the scores of a default cell and of the cells around it, at scales that have a map.
 
 
-localrules:
-    make_map,
-
-
 rule make_map:
     input:
         metrics=JOBS.map_metrics,
@@ -20,6 +16,7 @@ rule make_map:
         "<logs>/make_map.log",
     benchmark:
         "<benchmarks>/make_map.tsv"
+    localrule: True
     conda:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads
@@ -28,4 +25,4 @@ rule make_map:
     params:
         call=rule_parameter("make_map", JOBS.map_options),
     shell:
-        "OMP_NUM_THREADS={threads} python src/make_map.py {params.call[options]} --output {output.folder} > {log} 2>&1"
+        command("make_map {params.call[options]} --output {output.folder}")

@@ -3,12 +3,6 @@
 # MKL_NUM_THREADS is set too: Snakemake sets it to the job's cores, and torch reads it first.
 
 
-localrules:
-    make_overhead_table,
-    make_benchmark_table,
-    plot_growth,
-
-
 rule measure_overheads:
     input:
         network=JOBS.overhead_network_files,
@@ -27,9 +21,11 @@ rule measure_overheads:
     params:
         call=rule_parameter("measure_overheads", JOBS.overhead_options),
     shell:
-        "OMP_NUM_THREADS={resources.torch_threads} MKL_NUM_THREADS={resources.torch_threads}"
-        " python src/measure_overheads.py --part {wildcards.part} {params.call[options]}"
-        " --output {output.measured} --gpus {resources.gpu} > {log} 2>&1"
+        command(
+            """measure_overheads --part {wildcards.part} {params.call[options]} --output {output.measured}
+            --gpus {resources.gpu}""",
+            start="OMP_NUM_THREADS={resources.torch_threads} MKL_NUM_THREADS={resources.torch_threads} python",
+        )
 
 
 rule make_overhead_table:
@@ -53,6 +49,7 @@ rule make_overhead_table:
         "<logs>/overheads/{overhead}/table.log",
     benchmark:
         "<benchmarks>/overheads/{overhead}/table.tsv"
+    localrule: True
     conda:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads
@@ -61,9 +58,8 @@ rule make_overhead_table:
     params:
         call=rule_parameter("make_overhead_table", JOBS.overhead_title),
     shell:
-        "OMP_NUM_THREADS={threads} python src/make_overhead_table.py --measured {input.measured}"
-        " --table {wildcards.overhead} {params.call[options]} --csv {output.csv} --markdown {output.markdown}"
-        " --figure {output.figure} > {log} 2>&1"
+        command("""make_overhead_table --measured {input.measured} --table {wildcards.overhead} {params.call[options]}
+            --csv {output.csv} --markdown {output.markdown} --figure {output.figure}""")
 
 
 rule make_benchmark_table:
@@ -81,6 +77,7 @@ rule make_benchmark_table:
         "<logs>/overheads/{overhead}/{part}_table.log",
     benchmark:
         "<benchmarks>/overheads/{overhead}/{part}_table.tsv"
+    localrule: True
     conda:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads
@@ -89,8 +86,8 @@ rule make_benchmark_table:
     params:
         call=rule_parameter("make_benchmark_table"),
     shell:
-        "OMP_NUM_THREADS={threads} python src/make_benchmark_table.py --measured {input.measured}"
-        " --benchmark {wildcards.part} --csv {output.csv} --markdown {output.markdown} > {log} 2>&1"
+        command("""make_benchmark_table --measured {input.measured} --benchmark {wildcards.part} --csv {output.csv}
+            --markdown {output.markdown}""")
 
 
 rule plot_growth:
@@ -107,6 +104,7 @@ rule plot_growth:
         "<logs>/overheads/{overhead}/plot_growth.log",
     benchmark:
         "<benchmarks>/overheads/{overhead}/plot_growth.tsv"
+    localrule: True
     conda:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads
@@ -115,5 +113,4 @@ rule plot_growth:
     params:
         call=rule_parameter("plot_growth"),
     shell:
-        "OMP_NUM_THREADS={threads} python src/plot_growth.py --measured {input.measured} --output {output.figure}"
-        " > {log} 2>&1"
+        command("plot_growth --measured {input.measured} --output {output.figure}")

@@ -1,11 +1,7 @@
 # Stage 0: files out of packages, in corpora/, which the scales share; models, pairs and documents made of them.
 
 
-# These rules run where Snakemake runs, because a cluster's nodes may have no network.
-localrules:
-    fetch_package,
-
-
+# It runs where Snakemake runs, because a cluster's nodes may have no network.
 rule fetch_package:
     output:
         files=directory("corpora/{package}/files"),
@@ -13,6 +9,7 @@ rule fetch_package:
         "<logs>/sources/{package}/fetch_package.log",
     benchmark:
         "<benchmarks>/sources/{package}/fetch_package.tsv"
+    localrule: True
     conda:
         "../../envs/data.yaml"
     threads: 1
@@ -21,7 +18,7 @@ rule fetch_package:
     params:
         call=rule_parameter("fetch_package", JOBS.package_options),
     shell:
-        "OMP_NUM_THREADS={threads} python src/fetch_package.py {params.call[options]} --output {output.files} > {log} 2>&1"
+        command("fetch_package {params.call[options]} --output {output.files}")
 
 
 rule convert_model:
@@ -41,15 +38,14 @@ rule convert_model:
     params:
         call=rule_parameter("convert_model", JOBS.conversion_options),
     shell:
-        "OMP_NUM_THREADS={threads} python src/convert_model.py {params.call[options]}"
-        " --files {input.files} --output {output.model} > {log} 2>&1"
+        command("convert_model {params.call[options]} --files {input.files} --output {output.model}")
 
 
 rule extract_pairs:
     input:
         files="corpora/{package}/files",
     output:
-        pairs="corpora/{package}/pairs.tsv",
+        pairs=ensure("corpora/{package}/pairs.tsv", non_empty=True),
     log:
         "<logs>/sources/{package}/extract_pairs.log",
     benchmark:
@@ -62,15 +58,14 @@ rule extract_pairs:
     params:
         call=rule_parameter("extract_pairs", JOBS.pairs_options),
     shell:
-        "OMP_NUM_THREADS={threads} python src/extract_pairs.py {params.call[options]}"
-        " --files {input.files} --output {output.pairs} > {log} 2>&1"
+        command("extract_pairs {params.call[options]} --files {input.files} --output {output.pairs}")
 
 
 rule extract_documents:
     input:
         files="corpora/{package}/files",
     output:
-        documents="corpora/{package}/documents.jsonl",
+        documents=ensure("corpora/{package}/documents.jsonl", non_empty=True),
     log:
         "<logs>/sources/{package}/extract_documents.log",
     benchmark:
@@ -83,5 +78,4 @@ rule extract_documents:
     params:
         call=rule_parameter("extract_documents"),
     shell:
-        "OMP_NUM_THREADS={threads} python src/extract_documents.py"
-        " --files {input.files} --output {output.documents} > {log} 2>&1"
+        command("extract_documents --files {input.files} --output {output.documents}")

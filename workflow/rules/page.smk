@@ -1,14 +1,6 @@
 # Stage 5: one page about everything, and the figures that only this page has.
 
 
-localrules:
-    plot_learning_curves,
-    plot_masks,
-    plot_backspaces,
-    draw_rules,
-    make_report,
-
-
 rule plot_learning_curves:
     input:
         metrics=JOBS.task_metrics,
@@ -24,6 +16,7 @@ rule plot_learning_curves:
         "<logs>/figures/{task}/plot_learning_curves.log",
     benchmark:
         "<benchmarks>/figures/{task}/plot_learning_curves.tsv"
+    localrule: True
     conda:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads
@@ -32,8 +25,7 @@ rule plot_learning_curves:
     params:
         call=rule_parameter("plot_learning_curves"),
     shell:
-        "OMP_NUM_THREADS={threads} python src/plot_learning_curves.py --metrics {input.metrics} --base {input.base}"
-        " --output {output.figure} > {log} 2>&1"
+        command("plot_learning_curves --metrics {input.metrics} --base {input.base} --output {output.figure}")
 
 
 rule plot_masks:
@@ -51,6 +43,7 @@ rule plot_masks:
         "<logs>/figures/{task}/plot_masks.log",
     benchmark:
         "<benchmarks>/figures/{task}/plot_masks.tsv"
+    localrule: True
     conda:
         "../../envs/train.yaml"
     threads: CONFIG.jobs.report.threads
@@ -59,8 +52,7 @@ rule plot_masks:
     params:
         call=rule_parameter("plot_masks"),
     shell:
-        "OMP_NUM_THREADS={threads} python src/plot_masks.py --noised {input.noised} --tokenizer {input.tokenizer}"
-        " --output {output.figure} > {log} 2>&1"
+        command("plot_masks --noised {input.noised} --tokenizer {input.tokenizer} --output {output.figure}")
 
 
 rule plot_backspaces:
@@ -79,6 +71,7 @@ rule plot_backspaces:
         "<logs>/figures/{task}/plot_backspaces.log",
     benchmark:
         "<benchmarks>/figures/{task}/plot_backspaces.tsv"
+    localrule: True
     conda:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads
@@ -87,8 +80,8 @@ rule plot_backspaces:
     params:
         call=rule_parameter("plot_backspaces"),
     shell:
-        "OMP_NUM_THREADS={threads} python src/plot_backspaces.py --metrics {input.metrics}"
-        " --examples {input.examples} --tokenizer {input.tokenizer} --output {output.figure} > {log} 2>&1"
+        command("""plot_backspaces --metrics {input.metrics} --examples {input.examples} --tokenizer {input.tokenizer}
+            --output {output.figure}""")
 
 
 # The rule files are inputs, because the graph changes with them.
@@ -101,6 +94,7 @@ rule draw_rules:
         "<logs>/figures/draw_rules.log",
     benchmark:
         "<benchmarks>/figures/draw_rules.tsv"
+    localrule: True
     conda:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads
@@ -110,7 +104,7 @@ rule draw_rules:
     params:
         call=rule_parameter("draw_rules", JOBS.graph_options),
     shell:
-        "OMP_NUM_THREADS={threads} python src/draw_rules.py --config {resources.changes} --output {output.graph} > {log} 2>&1"
+        command("draw_rules --config {resources.changes} --output {output.graph}")
 
 
 rule make_report:
@@ -122,14 +116,15 @@ rule make_report:
         motivating_example="<results>/figures/motivating_example.png",
         examples=expand("<results>/{task}/examples", task=JOBS.table_tasks),
         rules="<results>/figures/rules.dot",
-        departures="docs/departures.md",
-        errata="docs/errata.md",
+        departures=project("docs/departures.md"),
+        errata=project("docs/errata.md"),
     output:
         page=report("<results>/report.html", caption="../captions/page.rst", category="Page"),
     log:
         "<logs>/make_report.log",
     benchmark:
         "<benchmarks>/make_report.tsv"
+    localrule: True
     conda:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads
@@ -138,6 +133,6 @@ rule make_report:
     params:
         call=rule_parameter("make_report", JOBS.report_options),
     shell:
-        "OMP_NUM_THREADS={threads} python src/make_report.py {params.call[options]} --metrics {input.metrics}"
-        " --tables {input.tables} --rule-graph {input.rules} --departures {input.departures} --errata {input.errata}"
-        " --output {output.page} > {log} 2>&1"
+        command("""make_report {params.call[options]} --metrics {input.metrics} --tables {input.tables}
+            --rule-graph {input.rules} --departures {input.departures:q} --errata {input.errata:q}
+            --output {output.page}""")

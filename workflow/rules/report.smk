@@ -1,11 +1,6 @@
 # Stage 4: tables and figures. Each takes seconds, so it is made where Snakemake runs, on a cluster too.
 
 
-localrules:
-    make_table,
-    plot_motivating_example,
-
-
 rule make_table:
     input:
         metrics=JOBS.table_metrics,
@@ -34,6 +29,7 @@ rule make_table:
         "<logs>/tables/{table}.log",
     benchmark:
         "<benchmarks>/tables/{table}.tsv"
+    localrule: True
     conda:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads
@@ -42,9 +38,9 @@ rule make_table:
     params:
         call=rule_parameter("make_table", JOBS.title_option),
     shell:
-        "OMP_NUM_THREADS={threads} python src/make_table.py --table {wildcards.table} {params.call[options]}"
-        " --metrics {input.metrics} --shown {input.shown} --csv {output.csv} --markdown {output.markdown}"
-        " --html {output.html} --figure {output.figure} > {log} 2>&1"
+        command("""make_table --table {wildcards.table} {params.call[options]} --metrics {input.metrics}
+            --shown {input.shown} --csv {output.csv} --markdown {output.markdown} --html {output.html}
+            --figure {output.figure}""")
 
 
 rule plot_motivating_example:
@@ -59,6 +55,7 @@ rule plot_motivating_example:
         "<logs>/figures/plot_motivating_example.log",
     benchmark:
         "<benchmarks>/figures/plot_motivating_example.tsv"
+    localrule: True
     conda:
         "../../envs/report.yaml"
     threads: CONFIG.jobs.report.threads
@@ -67,4 +64,4 @@ rule plot_motivating_example:
     params:
         call=rule_parameter("plot_motivating_example"),
     shell:
-        "OMP_NUM_THREADS={threads} python src/plot_motivating_example.py --output {output.figure} > {log} 2>&1"
+        command("plot_motivating_example --output {output.figure}")

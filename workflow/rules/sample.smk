@@ -25,10 +25,9 @@ rule sample:
     params:
         call=rule_parameter("sample", JOBS.sample_options),
     shell:
-        "OMP_NUM_THREADS={threads} python src/sample.py {params.call[options]} --seed {wildcards.seed}"
-        " --model {input.model} --examples {input.examples} --tokenizer {input.tokenizer} --policy {input.policy}"
-        " --output {output.samples} --repair {output.repair} --showcase {output.shown}"
-        " --gpus {resources.gpu} > {log} 2>&1"
+        command("""sample {params.call[options]} --seed {wildcards.seed} --model {input.model}
+            --examples {input.examples} --tokenizer {input.tokenizer} --policy {input.policy} --output {output.samples}
+            --repair {output.repair} --showcase {output.shown} --gpus {resources.gpu}""")
 
 
 rule judge:
@@ -57,9 +56,9 @@ rule judge:
     params:
         call=rule_parameter("judge", JOBS.judge_options),
     shell:
-        "OMP_NUM_THREADS={threads} python src/judge.py {params.call[options]}"
-        " --samples {input.samples} --model {input.model} --examples {input.examples} --tokenizer {input.tokenizer}"
-        " --output {output.judged} --gpus {resources.gpu} > {log} 2>&1"
+        command("""judge {params.call[options]} --samples {input.samples} --model {input.model}
+            --examples {input.examples} --tokenizer {input.tokenizer} --output {output.judged}
+            --gpus {resources.gpu}""")
 
 
 rule score:
@@ -85,5 +84,5 @@ rule score:
     params:
         call=rule_parameter("score", JOBS.run_options),
     shell:
-        "OMP_NUM_THREADS={threads} python src/score.py {params.call[options]} --samples {input.samples}"
-        " --repair {input.repair} --model {input.model} --examples {input.examples} --output {output.metrics} > {log} 2>&1"
+        command("""score {params.call[options]} --samples {input.samples} --repair {input.repair} --model {input.model}
+            --examples {input.examples} --output {output.metrics}""")

@@ -21,9 +21,8 @@ rule pretrain_base:
     params:
         call=rule_parameter("pretrain_base", JOBS.base_options),
     shell:
-        "OMP_NUM_THREADS={threads} {resources.launcher} src/pretrain_base.py {params.call[options]} --seed {wildcards.seed}"
-        " --noised {input.noised} --tokenizer {input.tokenizer} --output {output.model}"
-        " --gpus {resources.gpu} > {log} 2>&1"
+        training("""pretrain_base {params.call[options]} --seed {wildcards.seed} --noised {input.noised}
+            --tokenizer {input.tokenizer} --output {output.model} --gpus {resources.gpu}""")
 
 
 rule pretrain_bc:
@@ -46,9 +45,10 @@ rule pretrain_bc:
     params:
         call=rule_parameter("pretrain_bc", JOBS.bc_options),
     shell:
-        "OMP_NUM_THREADS={threads} {resources.launcher} src/pretrain_bc.py {params.call[options]} --seed {wildcards.seed}"
-        " --noised {input.noised} --tokenizer {input.tokenizer} --initial {input.initial} --output {output.model}"
-        " --gpus {resources.gpu} > {log} 2>&1"
+        training(
+            """pretrain_bc {params.call[options]} --seed {wildcards.seed} --noised {input.noised}
+            --tokenizer {input.tokenizer} --initial {input.initial} --output {output.model} --gpus {resources.gpu}"""
+        )
 
 
 rule finetune:
@@ -71,6 +71,7 @@ rule finetune:
     params:
         call=rule_parameter("finetune", JOBS.finetune_options),
     shell:
-        "OMP_NUM_THREADS={threads} {resources.launcher} src/finetune.py {params.call[options]} --seed {wildcards.seed}"
-        " --noised {input.noised} --tokenizer {input.tokenizer} --initial {input.initial} --output {output.model}"
-        " --gpus {resources.gpu} > {log} 2>&1"
+        training(
+            """finetune {params.call[options]} --seed {wildcards.seed} --noised {input.noised}
+            --tokenizer {input.tokenizer} --initial {input.initial} --output {output.model} --gpus {resources.gpu}"""
+        )

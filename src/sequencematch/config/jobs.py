@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 from sequencematch.config.experiment import Config
@@ -56,10 +56,11 @@ def rule_parameter(
 
 
 class Jobs:
-    """The jobs of a configuration, whose results are in ``folder``."""
+    """The jobs of a configuration, whose results are in ``folder``; ``common``: resources that all of them have."""
 
-    def __init__(self, config: Config):
+    def __init__(self, config: Config, common: Mapping[str, Any] = MappingProxyType({})):
         self.config = config
+        self.common = common
         self.folder = f"results/{config.scale}"
         families = {name: task.data.family for name, task in config.tasks.items()}
         self.judged_tasks = [name for name, family in families.items() if FAMILIES[family].judged]
@@ -72,7 +73,7 @@ class Jobs:
         def growing(what: str) -> Callable[..., int]:
             return lambda wildcards, attempt: getattr(job, what) * attempt
 
-        return {"mem_mb": growing("mem_mb"), "runtime": growing("runtime"), "gpu": job.gpu}
+        return {"mem_mb": growing("mem_mb"), "runtime": growing("runtime"), "gpu": job.gpu, **self.common}
 
     def _settings(self, wildcards: Wildcards, sections: Mapping[str, Collection[str] | None]) -> str:
         """The options for a job's settings: of each section named, all (None), or those listed."""

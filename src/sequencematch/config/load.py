@@ -14,6 +14,7 @@ from sequencematch.settings.explain import sentence, unknown
 from sequencematch.store.files import read_text, reason
 
 MOST_BYTES, MOST_VALUES = 2**20, 100_000  # of a configuration file
+PROJECT, DATA = Path(__file__).resolve().parents[3], "workflow/scales/"  # files that scales bring are below DATA
 
 
 def scale_overlay(folder: Path, name: str | None) -> list[Path]:
@@ -61,7 +62,9 @@ def load_config(*sources: Path | tuple[str, dict]) -> Config:
     file, the key, its value and what is allowed.
     """
     named = [
-        (source[0], _with_nulls(source[1])) if isinstance(source, tuple) else (str(source), read_yaml(Path(source)))
+        (source[0], _with_nulls(source[1]))
+        if isinstance(source, tuple)
+        else (str(source), _from_here(read_yaml(Path(source))))
         for source in sources
     ]
     merged: dict = {}
@@ -127,6 +130,16 @@ class _UniqueKeys(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, f"{key!r} occurs here twice", key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+def _from_here(value):
+    """The settings of a file, with the paths of the project's own data as they are from the working folder."""
+    if isinstance(value, dict):
+        return {key: _from_here(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_from_here(inner) for inner in value]
+    foreign = isinstance(value, str) and value.startswith(DATA) and not Path(value).exists()
+    return str(PROJECT / value) if foreign else value
 
 
 def _merge(below: dict, above: dict) -> dict:

@@ -71,7 +71,8 @@ def _check_distinct(names: Iterable[str], group: tuple, write: Write) -> None:
         other = seen.setdefault(name.casefold(), name)
         if other != name:
             raise UserError(
-                f"{write((*group, name))}: it differs from '{other}' in case alone, as folders may not; rename it"
+                f"{write((*group, name))}: it differs from '{other}' only in case, and some file systems ignore case; "
+                "rename it"
             )
 
 

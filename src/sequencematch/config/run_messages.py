@@ -42,6 +42,7 @@ def _agreement(results: Path, made: Iterable[Path]) -> list[str]:
     if not (kept / "provenance.json").is_file() or not any((kept / f"{file.stem}.csv").is_file() for file in made):
         return []
     # In a process of its own, which imports torch for the digest of bits.
-    command = [sys.executable, "workflow/compare_results.py", str(results), str(kept), "--brief"]
+    script = Path(__file__).parents[3] / "workflow/compare_results.py"
+    command = [sys.executable, str(script), str(results), str(kept), "--brief"]
     done = subprocess.run(command, capture_output=True, text=True)
     return [*done.stdout.splitlines(), "(make compare lists them)"] if done.returncode == 0 else []

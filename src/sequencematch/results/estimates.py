@@ -106,11 +106,15 @@ class Estimate:
 
     @property
     def in_points(self) -> "Estimate":
-        """A score in points: accuracy in per cent, BLEU as it is."""
+        """A score in points: accuracy in per cent, BLEU as it is. The paper's number too."""
         factor = 100 if self.quantity == "accuracy" else 1
-        numbers = {name: getattr(self, name) for name in (*STATISTICS, "error")}
-        scaled: dict[str, Any] = {name: None if value is None else factor * value for name, value in numbers.items()}
-        return replace(self, quantity="points", **scaled)
+
+        def scaled(found: Any, names: Sequence[str]) -> dict[str, Any]:
+            numbers = {name: getattr(found, name) for name in names}
+            return {name: None if value is None else factor * value for name, value in numbers.items()}
+
+        paper = self.paper and replace(self.paper, **scaled(self.paper, ("value", "spread")))
+        return replace(self, quantity="points", paper=paper, **scaled(self, (*STATISTICS, "error")))
 
     @property
     def name(self) -> str:

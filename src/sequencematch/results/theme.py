@@ -112,9 +112,9 @@ def _parts(figure) -> str:
     return ' data-parts="' + " ".join(",".join(f"{number:.1f}" for number in view) for view in views) + '"'
 
 
-def title(figure, text: str, note: str = "") -> None:
+def title(figure, text: str, note: str = "", size: float = 9.5) -> None:
     """A title at the top left and a note below it, both wrapped to the figure's width; the figure grows by both."""
-    made = figure.suptitle("", x=0.01, ha="left", fontsize=9.5)
+    made = figure.suptitle("", x=0.01, ha="left", fontsize=size)
     for columns in range(150, 20, -5):
         lines = [*textwrap.wrap(text, columns), *textwrap.wrap(note, columns)]
         made.set_text("\n".join(lines))

@@ -219,6 +219,6 @@ class Source(Section):
                 raise ValueError(f"inside holds {path!r}, but must name paths inside the package")
 
 
-# What tells which file a package is, and what the scripts that make a dataset read of a source.
+# Fields that identify a package's file; fields that the make_* scripts read.
 OF_PACKAGE = {"kind", "client", "name", "version", "sha256", "inside", "licence"}
 OF_CORPUS = set(Source.model_fields) - {"client", "version", "sha256", "inside", "bos"}

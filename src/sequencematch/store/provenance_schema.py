@@ -21,7 +21,7 @@ class _Stage(_Part):
 
 
 class _Facts(_Part):
-    """What is read of these files; anything may be absent, and what no reader knows may be there."""
+    """The fields that we read. All are optional; other fields are ignored."""
 
     stage: _Stage | None = None
     settings: dict[str, Any] | None = None
