@@ -1,4 +1,4 @@
-"""Spend a method's budget: MLE and ULS from the base model, BC and SequenceMatch from BC's k steps."""
+"""Spend a method's budget: from BC's k steps or, where a loss does not continue them, from the base."""
 
 from sequencematch import script
 from sequencematch.settings.losses import LOSSES
@@ -18,7 +18,7 @@ def main() -> None:
     from sequencematch.training.job import Settings, load_initial, run_stage
     from sequencematch.training.schedule import Stage
 
-    start = schedule.pretrain_steps if loss.noised else 0
+    start = schedule.pretrain_steps if loss.continues_bc else 0
     stage = Stage(args.loss, start, schedule.steps, schedule.decay_start, schedule.steps)
     run_stage(args, stage, load_initial(args, stage), Settings(optimiser, schedule, objective, rollouts))
 

@@ -20,9 +20,8 @@ from sequencematch import script
 from sequencematch.config.experiment import DEFAULT_SCALE, Config
 from sequencematch.config.load import load_config, scale_overlay
 from sequencematch.errors import UserError
-from sequencematch.results.forest import kept_results, plot_forest
-from sequencematch.results.pooled import over_tasks
-from sequencematch.results.quoted import quote_map
+from sequencematch.results.forest import kept_results, over_tasks, plot_forest
+from sequencematch.results.map_page import quote_map
 from sequencematch.results.readme import GRAPHS, OVERHEADS, blocks
 from sequencematch.store import provenance
 from sequencematch.store.files import RECORD
@@ -77,7 +76,8 @@ def keep_tables(results: Path, reference: Path, config: Config) -> list[Path]:
         "bits": digest() if config.jobs.kernels == "portable" else "",
         "seconds_of_all_jobs": round(sum(float(f.read_text().splitlines()[1].split("\t")[0]) for f in benchmarks)),
         "budgets": {name: run["budget"] for name, run in sorted(runs.items())},
-        "config": config.model_dump(mode="json"),
+        # Kept tables may have more seeds than `make` takes: make CONFIG="seeds=[1,2,3,4,5]"
+        "config": config.model_dump(mode="json") | {"seeds": sorted({run["seed"] for run in runs.values()})},
     }
     (reference / "provenance.json").write_text(json.dumps(content, indent=1) + "\n")
     return kept

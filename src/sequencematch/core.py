@@ -135,20 +135,18 @@ class _Tree:
                 stack.append(len(token))
                 token.append(action)
                 end.append(None)
-            elif (left := len(stack) + growth(action, bkspc)) >= self.prompt_length:
-                for node in stack[left:]:
-                    end[node] = len(token)
-                del stack[left:]
             else:
-                raise ValueError("<bkspc> cannot remove a prompt token")
+                self.pop_to(len(stack) + growth(action, bkspc))
             state.append(stack[-1])
         return state
 
-    def back_to_prompt(self) -> None:
-        """Pop all tokens after the prompt."""
-        for node in self.stack[self.prompt_length :]:
+    def pop_to(self, left: int) -> None:
+        """Pop all nodes of the stack but the first ``left``. Raises ValueError for a node of the prompt."""
+        if left < self.prompt_length:
+            raise ValueError("<bkspc> cannot remove a prompt token")
+        for node in self.stack[left:]:
             self.end[node] = len(self.token)
-        del self.stack[self.prompt_length :]
+        del self.stack[left:]
 
 
 def state_tree(rows: Sequence[Sequence[Trajectory]], bkspc: int, pad: int = 0) -> tuple[Inputs, list[StateIndex]]:
@@ -157,7 +155,8 @@ def state_tree(rows: Sequence[Sequence[Trajectory]], bkspc: int, pad: int = 0) -
     Each row lists its trajectories (data alone, or data and rollout); the k-th of every row come back
     as ``StateIndex`` k. Between two trajectories the stack is popped back to the prompt, so the
     prompt is encoded once. A node's state never changes, so ``<bkspc>`` adds no node: the action
-    after it is taken in the state of a node that exists already.
+    after it is taken in the state of a node that exists already. Given a ``bkspc`` above all actions, deletions are
+    pushed like tokens: they are kept.
 
     Raises ValueError where trajectories of a row differ in prompt, the prompt is empty, or
     ``<bkspc>`` would remove a prompt token.
@@ -167,16 +166,16 @@ def state_tree(rows: Sequence[Sequence[Trajectory]], bkspc: int, pad: int = 0) -
         tree = _Tree(_shared_prompt(row))
         states = []
         for trajectory in row:
-            tree.back_to_prompt()
+            tree.pop_to(tree.prompt_length)
             states.append(tree.walk(trajectory.actions, bkspc))
         trees.append(tree)
         walks.append(states)
     length = max(len(tree.token) for tree in trees)
     inputs = Inputs(
         token=_padded([tree.token for tree in trees], length, pad),
-        position=_padded([tree.position for tree in trees], length, 0),
+        position=_padded([tree.position for tree in trees], length),
         # A live node is seen by all that follow; padding (end 0) is seen by none.
-        end=_padded([[length if e is None else e for e in tree.end] for tree in trees], length, 0),
+        end=_padded([[length if e is None else e for e in tree.end] for tree in trees], length),
     )
     return inputs, _trajectories(rows, walks)
 
@@ -234,7 +233,7 @@ def _shared_prompt(row: Sequence[Trajectory]) -> Sequence[int]:
     return prompt
 
 
-def _padded(rows: Sequence[Sequence[int]], length: int, value: int) -> Tensor:
+def _padded(rows: Sequence[Sequence[int]], length: int, value: int = 0) -> Tensor:
     lengths = np.array([len(row) for row in rows])
     table = np.full((len(rows), length), value)
     table[np.arange(length) < lengths[:, None]] = np.fromiter(chain.from_iterable(rows), np.int64, lengths.sum())
@@ -248,10 +247,10 @@ def _trajectories(rows: Sequence[Sequence[Trajectory]], states: Sequence[Sequenc
         longest = max(len(t.actions) for t in column)
         batches.append(
             StateIndex(
-                state=_padded([walk + [walk[-1]] * (longest + 1 - len(walk)) for walk in walks], longest + 1, 0),
-                action=_padded([t.actions for t in column], longest, 0),
-                taken=_padded([[1] * len(t.actions) for t in column], longest, 0).bool(),
-                imitated=_padded([t.imitated for t in column], longest, 0).bool(),
+                state=_padded([walk + [walk[-1]] * (longest + 1 - len(walk)) for walk in walks], longest + 1),
+                action=_padded([t.actions for t in column], longest),
+                taken=_padded([[1] * len(t.actions) for t in column], longest).bool(),
+                imitated=_padded([t.imitated for t in column], longest).bool(),
                 ended=torch.tensor([t.ended for t in column]),
             )
         )

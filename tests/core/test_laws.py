@@ -42,10 +42,10 @@ def mdp(request):
     return TokenMDP(request.param)
 
 
-def random_batch(deletions, rows=12):
-    """Logits, and the scores of data and rollouts as functions of them."""
+def random_batch(deletions, rows=12, kept=False):
+    """Logits, and the scores of data and rollouts as functions of them. kept: deletions are inputs, too."""
     rng = random.Random(11)
-    inputs, batches = state_tree([random_row(rng, deletions=deletions) for _ in range(rows)], BKSPC)
+    inputs, batches = state_tree([random_row(rng, deletions=deletions) for _ in range(rows)], BKSPC + kept * deletions)
     assert deletions == 1 or any((states.action > BKSPC).any() for states in batches)
     logits = 2 * torch.randn(*inputs.token.shape, BKSPC + deletions)
     return logits.requires_grad_(), batches
@@ -80,10 +80,11 @@ def test_law_1_small_alpha_is_behavioural_cloning(divergence, deletions):
         assert error(1e-6) == pytest.approx(error(1e-3) / 1000, rel=0.1)
 
 
-def test_law_2_the_discounted_value_bracket_is_the_first_value(deletions):
+@pytest.mark.parametrize("kept", [False, True])
+def test_law_2_the_discounted_value_bracket_is_the_first_value(deletions, kept):
     """On any trajectory that ended, sum_i gamma^i (V(s_i) - gamma V(s_{i+1})) + gamma^N V(s_N) = V(s_0) (C.3); on one
     that was cut off the last term is missing."""
-    logits, batches = random_batch(deletions)
+    logits, batches = random_batch(deletions, kept=kept)
     for scores in (score(logits, trajectories, deletions) for trajectories in batches):
         for gamma in (0.3, 0.95, 0.999):
             objective = Objective(gamma=gamma)

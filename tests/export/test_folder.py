@@ -390,6 +390,9 @@ def test_bad_exports_are_refused_in_a_sentence(tmp_path):
     trained_folder(tmp_path / "checkpoint")
     (tmp_path / "other").mkdir()
     (tmp_path / "other/thesis.tex").write_text("")
+    trained_folder(tmp_path / "kept", history="keep")
+    with pytest.raises(UserError, match="reads deleted tokens"):
+        export_model(tmp_path / "kept", tmp_path / "out")
     with pytest.raises(UserError, match="no trained policy"):
         export_model(tmp_path / "other", tmp_path / "out")
     with pytest.raises(UserError, match="without adapters"):

@@ -1,9 +1,11 @@
 """The sentences and the table of differences that answer whether SequenceMatch helps: what the intervals support."""
 
-from support.score_tables import BC, MUL, SM, a_table
+from dataclasses import replace
+
+from support.score_tables import BC, MUL, SM, a_table, estimate
 
 from sequencematch.results.forest import results_of
-from sequencematch.results.readme import answers, differences
+from sequencematch.results.readme import answers, dead_ends, differences
 
 
 def test_the_sentences_follow_the_intervals():
@@ -41,3 +43,12 @@ def test_differences_are_points_in_bold_where_they_are_significant():
         ["translation", "greedy", "0.5", "-", "-1.0", "-"],
         ["translation", "perturbed at 0.1", "0.5", "-", "-", "-"],
     ]
+
+
+def test_the_costs_of_an_answer_stand_beside_its_accuracy():
+    table = a_table("graphs", {})
+    costs = {"pushes_per_sequence": 7.25, "pops_per_sequence": 3.0}
+    cells = [*table.cells, *(estimate(BC, "sampled", name, mean) for name, mean in costs.items())]
+    first, _, third, _ = dead_ends([replace(table, cells=cells), table]).rows[:4]
+    assert first[:3] == ["graphs", "MLE", "50.0"] and third[2] == "50.0 (7.2 + 3.0)" and third[4] == "-"
+    assert [row[1] for row in dead_ends([table, table]).rows].count("MLE") == 1

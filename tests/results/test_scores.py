@@ -133,6 +133,14 @@ def test_repair_that_was_not_measured_has_no_section(make):
     assert "## Deletions in decoding" in page
 
 
+def test_a_method_that_keeps_deletions_stands_beside_others_without_repair_rates(make):
+    kept = [metrics("keep", 0.2, seed, "1110" * 50) | {"repair": {}} for seed in (1, 2)]
+    done, folder = make([*RUNS, *kept])
+    assert done.returncode == 0, done.stderr
+    page = (folder / "markdown").read_text()
+    assert page.count("| Keep, η = 0.2 |") > 1 and "repair rate" in page.lower()
+
+
 def test_dagger_is_written_as_its_authors_do(make):
     done, folder = make([*RUNS, *(metrics("dagger", 0.2, seed, "1110" * 50) for seed in (1, 2))])
     page = (folder / "markdown").read_text()

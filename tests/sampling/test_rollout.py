@@ -56,7 +56,17 @@ def policy_of_several_deletions():
     return a_policy(deletions=3)
 
 
-@pytest.mark.parametrize("build", [a_policy, policy_of_several_deletions, eager_policy, gpt2_policy])
+def keeping_policy():
+    return a_policy(deletions=3, history="keep")
+
+
+def rewinding_policy():
+    return a_policy(history="rewind")
+
+
+@pytest.mark.parametrize(
+    "build", [a_policy, policy_of_several_deletions, eager_policy, gpt2_policy, keeping_policy, rewinding_policy]
+)
 @pytest.mark.parametrize("perturbed", [False, True])
 def test_cached_states_equal_full_recomputation(build, perturbed):
     policy, prompts = build(), some_prompts(40)

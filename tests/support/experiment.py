@@ -122,11 +122,10 @@ def make_inputs(root: Path) -> None:
 
 def finetune_options(root: Path, output: Path, loss: str = "sm") -> dict:
     """The options of ``finetune`` on that experiment, checkpoints beside the output."""
-    clean = not LOSSES[loss].noised
     return {
         "loss": loss,
-        "noised": root / ("noised-0" if clean else "noised-0.2"),
-        "initial": root / ("base" if clean else "pretrain_bc"),
+        "noised": root / ("noised-0.2" if LOSSES[loss].noised else "noised-0"),
+        "initial": root / ("pretrain_bc" if LOSSES[loss].continues_bc else "base"),
         "tokenizer": root / "tokenizer",
         "output": output,
         "resume": output.with_name(output.name + "-resume"),

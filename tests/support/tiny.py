@@ -27,9 +27,11 @@ def randomised(policy, seed=0):
     return policy
 
 
-def a_policy(vocabulary=12, backspace=True, seed=0, deletions=1):
+def a_policy(vocabulary=12, backspace=True, seed=0, deletions=1, history="erase"):
     model = SMALL.model_copy(update={"deletions": deletions})
     policy = new_policy(model, vocabulary, {"bos": BOS, "eos": EOS, "pad": PAD}, backspace, seed)
+    if history != "erase":
+        policy.keep(history)
     return randomised(policy, seed)
 
 
@@ -47,7 +49,7 @@ def trajectories(prompts, rollouts):
 def recomputed(policy, prompts, rollouts):
     """Without a cache: log pi [B, T] of the actions taken, and logits [A] of the states it was done in."""
     policy.eval()
-    inputs, (batch,) = core.state_tree(trajectories(prompts, rollouts), policy.bkspc)
+    inputs, (batch,) = policy.tree(trajectories(prompts, rollouts))
     logits = policy(inputs)
     scores = core.score(logits, batch, policy.deletions)
     states = [[logits[b, s] for s in batch.state[b, : len(r.actions)]] for b, r in enumerate(rollouts)]

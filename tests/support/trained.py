@@ -16,11 +16,17 @@ SHAPE = Model(layers=2, width=32, heads=2, context=64)
 
 
 def trained_folder(
-    folder: Path, model: Model = SHAPE, backspace: bool = True, tokenizer: Tokenizer | None = None
+    folder: Path,
+    model: Model = SHAPE,
+    backspace: bool = True,
+    tokenizer: Tokenizer | None = None,
+    history: str = "erase",
 ) -> tuple[Policy, Tokenizer]:
     """Write a model folder whose policy deletes often; returns what it holds."""
     tokenizer = tokenizer or train_tokenizer(TEXTS)
     policy = new_policy(model, tokenizer.size, tokenizer.special_ids, backspace, seed=0).eval()
+    if history != "erase":
+        policy.keep(history)
     with torch.no_grad():
         for parameter in policy.parameters():
             if parameter.requires_grad and (parameter.dim() > 1 or parameter is policy.bkspc_row):

@@ -23,7 +23,8 @@ CLEAN, NOISED = (
 
 
 def check(train, validation, loss="mle", context=100, max_actions=1):
-    policy = SimpleNamespace(backspace=LOSSES[loss].backspace, bkspc=BKSPC, deletions=1, context=context)
+    inputs = BKSPC + (LOSSES[loss].history != "erase")
+    policy = SimpleNamespace(backspace=LOSSES[loss].backspace, bkspc=BKSPC, inputs=inputs, deletions=1, context=context)
     corpora = Corpus([[example] for example in train], "d"), Corpus([validation], "d")
     check_data(Path("noised"), loss, policy, corpora, Rollouts(max_actions=max_actions))
 
@@ -45,9 +46,12 @@ def test_no_more_tokens_are_deleted_at_once_than_the_model_can():
         check([CLEAN], [twice], "bc")
 
 
-def test_deleted_tokens_take_no_room_in_the_context():
+def test_deleted_tokens_take_no_room_in_the_context_unless_they_are_kept():
     deep = Trajectory(prompt=[1], actions=[4, 5, 6, BKSPC, BKSPC, BKSPC, 2], imitated=[True] * 7)
     check([deep], [CLEAN], "bc", context=4)
+    check([deep], [CLEAN], "keep", context=8)
+    with pytest.raises(UserError, match="'noised' reaches 8 tokens, more than the model's context of 7"):
+        check([deep], [CLEAN], "keep", context=7)
     with pytest.raises(UserError, match="'noised' reaches 4 tokens, more than the model's context of 3"):
         check([deep], [CLEAN], "bc", context=3)
     with pytest.raises(UserError, match="reaches 4 tokens"):

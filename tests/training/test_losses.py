@@ -5,9 +5,10 @@ import math
 import pytest
 import torch
 
+from sequencematch import core
 from sequencematch.core import Normaliser, Trajectory, prompt_index, score, state_tree
 from sequencematch.settings.training import Objective
-from sequencematch.training.losses import FUNCTIONS, Scored, ScoredBatch
+from sequencematch.training.losses import FUNCTIONS, Scored, ScoredBatch, core_objective
 
 BKSPC = 7
 ROWS = [
@@ -15,6 +16,10 @@ ROWS = [
     Trajectory(prompt=[1], actions=[6, 2], imitated=[True] * 2),
 ]
 NORMALISER = Normaliser(trajectories=2, length=2.5, cloned=2.5)
+
+
+def test_the_objective_has_the_same_defaults_in_the_library_and_in_the_configuration():
+    assert core_objective(Objective()) == core.Objective()
 
 
 def scored(logits):

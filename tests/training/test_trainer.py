@@ -164,12 +164,12 @@ def test_data_are_those_of_the_step_or_of_the_rollouts_prompts(inputs, monkeypat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("loss", ["mle", "uls", "iq", "bc", "sm", "dagger"])
+@pytest.mark.parametrize("loss", LOSSES)
 def test_every_method_learns_and_reports(inputs, finetuned, loss):
     with (finetuned(loss) / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [int(row["step"]) for row in rows][-1] == TINY["steps"]
-    initial = inputs / ("pretrain_bc" if LOSSES[loss].noised else "base")
+    initial = inputs / ("pretrain_bc" if LOSSES[loss].continues_bc else "base")
     with (initial / "metrics.csv").open() as file:
         before = float(list(csv.DictReader(file))[-1]["validation_loss"])
     assert float(rows[-1]["validation_loss"]) < before - 0.3

@@ -191,7 +191,7 @@ class Config(Section):
 
     def starts_from_bc(self, task: str, method: str) -> bool:
         """Whether a method starts from the k steps of BC, instead of the base model."""
-        return self.loss_of(method).noised and self.settings(task)["schedule"].pretrain_steps > 0
+        return self.loss_of(method).continues_bc and self.settings(task)["schedule"].pretrain_steps > 0
 
     def etas_of(self, method: str) -> tuple[float, ...]:
         """The noise levels that a method is trained at: only 0 if it trains on clean data."""

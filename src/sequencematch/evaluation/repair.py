@@ -30,14 +30,15 @@ def repair(
     """The content of repair.json: under ``answers``, the answers to every kind of corruption.
 
     The completions of the evaluated split are corrupted; of passages, the last token of each prompt is corrupted too,
-    as in table 8. A policy without ``<bkspc>`` has no answers. proposer: folder of the policy that
-    proposes wrong tokens of the kind 'model'.
+    as in table 8. A policy without ``<bkspc>`` has no answers. Those of a policy that keeps deletions are not measured:
+    it would read an error before every token, which neither training nor sampling shows it. proposer: folder of the
+    policy that proposes wrong tokens of the kind 'model'.
     """
     examples = splits[settings.split]
     if not FAMILIES[family].reference:
         examples = [with_last_of_prompt(example) for example in examples]
     found = {}
-    for kind in settings.corruptions if policy.backspace else ():
+    for kind in settings.corruptions if policy.backspace and policy.history == "erase" else ():
         weights = model_noise(tokenizer, proposer) if kind == "model" else KINDS[kind](tokenizer, splits["train"])
         noised = noise_split(examples, 1.0, 1, weights, tokenizer.bkspc, (seed, "evaluation", kind))
         columns = zip(noised["prompt"], noised["actions"], noised["imitated"], strict=True)

@@ -45,6 +45,11 @@ def export_model(checkpoint: Path, output: Path, form: str = "merged", metrics: 
     policy, model = load_policy(checkpoint)
     tokenizer = load_tokenizer(checkpoint)
     tokenizer.check_belongs(policy.bkspc, checkpoint, checkpoint)
+    if policy.history != "erase":
+        raise UserError(
+            f"the model in '{checkpoint}' reads deleted tokens (loss {policy.history}), which no export can: it is "
+            "sampled by sequencematch sample"
+        )
     if form == "adapter" and not model.lora_rank:
         raise UserError(f"the model in '{checkpoint}' was trained without adapters: export it with --form merged")
     trained = read_facts(checkpoint, "get the model again") if (checkpoint / FILE).exists() else {}

@@ -12,7 +12,7 @@ kernels: ``Whole``, ``Blocks`` (CPU) and ``Flex`` (CUDA). Layers that attend to 
 within it, however many deleted ones lie between (``Sight.within``).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -46,30 +46,32 @@ def use_state_tree(lm) -> None:
     lm.set_attn_implementation(STATE_TREE)
 
 
-def hidden_states(lm, inputs: Inputs, cache=None) -> Tensor:
+def hidden_states(lm, inputs: Inputs, cache=None, embed: Callable[[Tensor], Tensor] | None = None) -> Tensor:
     """Last hidden states [B, Q, d] of a causal LM at its ``inputs`` [B, Q].
 
     With a ``cache`` (a transformers ``Cache``) ``inputs.mask`` is [B, Q, K], K being the cache's length; it may be left
-    out where all rows read from position 0 on, or the same position and Q = 1. Raises UserError for an attention
+    out where all rows read from position 0 on, or the same position and Q = 1. embed: the embeddings of tokens, if not
+    the network's own. Raises UserError for an attention
     implementation whose handling of dense masks is not known to be right.
     """
     token, position = inputs.token, inputs.position
     options = {"past_key_values": cache, "use_cache": cache is not None}
     if lm.config._attn_implementation != STATE_TREE:
         mask = attention_mask(inputs.dense_mask(), lm.config._attn_implementation, lm.dtype)
-        return _last(lm, token, position, attention_mask=mask, **options)
+        return _last(lm, token, position, embed, attention_mask=mask, **options)
     kernel = choose_kernel(inputs, lm.dtype)
     if isinstance(kernel, Reordered):
         token, position = (kernel.permuted(t) for t in (token, position))
     # A family that drops ``visible`` on its way meets a mask that fits no scores: it fails, and is not silently wrong.
     nothing = token.new_empty(0, 0, 0, 0, dtype=torch.bool)
     sight = Sight(inputs, kernel, lm.dtype, cached=cache is not None)
-    hidden = _last(lm, token, position, attention_mask=nothing, visible=sight, **options)
+    hidden = _last(lm, token, position, embed, attention_mask=nothing, visible=sight, **options)
     return kernel.restored(hidden) if isinstance(kernel, Reordered) else hidden
 
 
-def _last(lm, token: Tensor, position: Tensor, **options) -> Tensor:
-    return lm.get_decoder()(input_ids=token, position_ids=position, **options).last_hidden_state
+def _last(lm, token: Tensor, position: Tensor, embed, **options) -> Tensor:
+    given = {"input_ids": token} if embed is None else {"inputs_embeds": embed(token)}
+    return lm.get_decoder()(**given, position_ids=position, **options).last_hidden_state
 
 
 def attention_mask(allowed: Tensor, implementation: str, dtype: torch.dtype) -> Tensor:

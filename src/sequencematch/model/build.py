@@ -309,6 +309,7 @@ def save_policy(policy: Policy, model: Model, folder: Path) -> None:
         "vocabulary": policy.bkspc,
         "special_ids": {"bos": config.bos_token_id, "eos": config.eos_token_id, "pad": config.pad_token_id},
         "backspace": policy.backspace,
+        **({} if policy.history == "erase" else {"history": policy.history}),
         **({} if model.source == "scratch" else {"files": policy.origin}),
     }
     (folder / "policy.json").write_text(json.dumps(description, indent=2) + "\n")
@@ -324,6 +325,8 @@ def load_policy(folder: Path, backspace: bool | None = None) -> tuple[Policy, Mo
     tensors, model, saved = read_tensors(folder, description), description.model, description.backspace
     special_ids = description.special_ids.model_dump()
     policy = new_policy(model, description.vocabulary, special_ids, saved if backspace is None else backspace, seed=0)
+    if description.history != "erase":
+        policy.keep(description.history)
     check_same(policy.origin, description.files, model, folder)
     try:
         missing, unexpected = policy.load_state_dict(tensors, strict=False)

@@ -13,7 +13,6 @@ from torch import Tensor
 from transformers.cache_utils import Cache, StaticLayer
 
 from sequencematch.core import Inputs
-from sequencematch.model.attention import hidden_states
 
 
 @dataclass
@@ -68,14 +67,16 @@ class StateCache(Cache):
         self._place = _Place()
         super().__init__(layer_class_to_replicate=partial(_Layer, rows, length, self._place))
 
-    def push(self, rows: slice, token: Tensor, first: Tensor) -> None:
-        """One forward pass: token int64 [n, Q] become the entries of ``rows`` at positions first int64 [n] and after.
+    def push(self, rows: slice, token: Tensor, first: Tensor, position: Tensor | None = None) -> None:
+        """One forward pass: token int64 [n, Q] become the entries of ``rows`` at places first int64 [n] and after.
 
-        Each token sees the entries of its row at or below its own position. Padding is on the right: the entries that
-        it leaves above a row's depth are never seen, and later pushes overwrite them.
+        position: the tokens' positions int64 [n, Q], if they are not their places. Each token sees the entries of its
+        row at or below its own place. Padding is on the right: the entries that it leaves above a row's depth are never
+        seen, and later pushes overwrite them.
         """
         place, device, length = self._place, token.device, token.shape[1]
-        position = first[:, None] + torch.arange(length, device=device)
+        index = first[:, None] + torch.arange(length, device=device)
+        position = index if position is None else position
         lowest, highest = torch.stack(first.aminmax()).tolist()
         place.rows, place.depth = rows, highest + length
         if lowest == highest and (
@@ -83,9 +84,9 @@ class StateCache(Cache):
         ):  # all rows at the same depth: no mask, written in one piece
             place.index, allowed = (slice(None), slice(lowest, place.depth)), None
         else:
-            place.index = torch.arange(len(first), device=device)[:, None], position
-            allowed = torch.arange(place.depth, device=device) <= position[..., None]
-        hidden = hidden_states(self.policy.lm, Inputs(token=token, position=position, mask=allowed), self)[:, None]
+            place.index = torch.arange(len(first), device=device)[:, None], index
+            allowed = torch.arange(place.depth, device=device) <= index[..., None]
+        hidden = self.policy.encode(Inputs(token=token, position=position, mask=allowed), self)[:, None]
         if self.hidden is None:
             self.hidden = hidden.new_zeros(self._rows, 1, self.length, hidden.shape[-1])
         _written(self.hidden, hidden, place)

@@ -5,7 +5,7 @@ tensors must fit the network described, and the folder cannot allow code to run.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import psutil
 import torch
@@ -41,6 +41,7 @@ class Description(BaseModel):
     vocabulary: int = Field(ge=1, le=2**24)
     special_ids: SpecialIds
     backspace: bool
+    history: Literal["erase", "keep", "rewind"] = "erase"
     #: Of a pretrained network: the files of its folder by digest (none on the hub). Older folders do not say.
     files: dict[str, str] | None = None
 

@@ -7,12 +7,14 @@ by ``score``, at the actions that were taken.
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from sequencematch.core import Inputs, Scores, StateIndex
+from sequencematch.core import Inputs, Scores, StateIndex, Trajectory, state_tree
 from sequencematch.data.tokenizer import learned_deletions
+from sequencematch.errors import UserError
 from sequencematch.model.attention import hidden_states
 from sequencematch.model.projection import States, values_and_logits
 
@@ -29,13 +31,15 @@ class Policy(nn.Module):
     ``context``: the longest sequence it takes, in tokens; at first what the network's configuration says. ``origin``:
     the files that a pretrained network was loaded from, by digest (``origin.network_files``). ``has_learned``: the
     network is an exported model's, whose last tokens are deletions: as many as they are, their rows become the
-    policy's, and the vocabulary is again that of training.
+    policy's, and the vocabulary is again that of training. ``history``: what the network reads of deleted tokens
+    (``keep``).
     """
 
     def __init__(self, lm, backspace: bool, deletions: int = 1):
         super().__init__()
         self.lm = lm
         self.backspace = backspace
+        self.history = "erase"
         self.context: int = lm.config.max_position_embeddings
         self.origin: dict[str, str] = {}
         unembedding = lm.get_output_embeddings().weight.detach()
@@ -56,6 +60,34 @@ class Policy(nn.Module):
         nn.init.zeros_(last.bias)
         self.offset = nn.Sequential(first, nn.GELU(), last)
 
+    def keep(self, history: str) -> None:
+        """Let every action be an input token, read by plain causal attention: deleted tokens stay visible.
+
+        ``keep``: positions count actions. ``rewind``: they count live tokens, so a deletion has the position of the
+        token that becomes the last live one. A deletion's embedding starts at the mean of the vocabulary's. Raises
+        UserError for ``rewind`` in a network whose layers see a window of positions.
+        """
+        if history == "rewind" and getattr(self.lm.config, "sliding_window", None):
+            raise UserError("positions that count live tokens do not fit a network with a sliding window: choose keep")
+        embedding = self.lm.get_input_embeddings().weight.detach()
+        self.history = history
+        self.bkspc_input = nn.Parameter(embedding.float().mean(0).repeat(self.deletions, 1))
+
+    @property
+    def inputs(self) -> int:
+        """Ids below this are inputs of the network: the vocabulary's, and those of deletions that are kept."""
+        return self.bkspc + (0 if self.history == "erase" else self.deletions)
+
+    def tree(self, rows: Sequence[Sequence[Trajectory]]) -> tuple[Inputs, list[StateIndex]]:
+        """``core.state_tree`` of rows as this policy reads them. Kept deletions are pushed like tokens."""
+        inputs, states = state_tree(rows, self.inputs)
+        if self.history == "rewind":
+            position = inputs.position.clone()
+            for column in states:  # s_0 is at the prompt's last token
+                position.scatter_(1, column.state, column.state[:, :1] + column.live(self.bkspc))
+            inputs = replace(inputs, position=position)
+        return inputs, states
+
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
@@ -66,9 +98,15 @@ class Policy(nn.Module):
         """The actions that delete 1, 2, ... tokens."""
         return list(range(self.bkspc, self.bkspc + self.deletions))
 
-    def encode(self, inputs: Inputs) -> Tensor:
-        """Hidden states [B, L, d] at the input positions."""
-        return hidden_states(self.lm, inputs)
+    def encode(self, inputs: Inputs, cache=None) -> Tensor:
+        """Hidden states [B, L, d] at the input positions; ``cache`` as ``attention.hidden_states`` takes it."""
+        return hidden_states(self.lm, inputs, cache, None if self.history == "erase" else self._embedded)
+
+    def _embedded(self, token: Tensor) -> Tensor:
+        """The embeddings [B, L, d] of tokens and deletions."""
+        vocabulary = self.lm.get_input_embeddings()(token.clamp_max(self.bkspc - 1))
+        kept = self.bkspc_input[(token - self.bkspc).clamp_min(0)].to(vocabulary.dtype)
+        return torch.where((token < self.bkspc)[..., None], vocabulary, kept)
 
     def logits(self, hidden: Tensor, position: Tensor) -> Tensor:
         """l(a|s), float32 [..., A], A = vocabulary + deletions, at hidden states [..., d] of positions [...].

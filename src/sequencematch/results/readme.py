@@ -16,9 +16,10 @@ from sequencematch.results.forest import (
     is_of_validation,
     kept_results,
     of_rule,
+    over_tasks,
+    pooled_sentences,
     to_mle,
 )
-from sequencematch.results.pooled import over_tasks, pooled_sentences
 from sequencematch.results.quantities import key
 from sequencematch.results.variants import Variant
 from sequencematch.results.words import (
@@ -50,6 +51,7 @@ def blocks(kept: Path, main: str) -> dict[str, str]:
         "answers": "".join(f"- {sentence}\n" for sentence in answers(ours)),
         "differences": f"{differences(ours, COMPARED)}\n",
         "all differences": f"{differences(results, DRAWN)}\n",
+        "dead ends": f"{dead_ends([table for table in results.values() if table.scale == GRAPHS])}\n",
         "tables": in_short(kept, main),
         "overheads": costs_in_short(kept, main),
     }
@@ -139,6 +141,29 @@ def differences(results: Mapping[str, Table], methods: Collection[str]) -> Grid:
             cells = [signed_bold(cell) for cell in (*learned, of_rule(table, decoding))]
             rows.append([row, decoding_label(decoding), plain(score.in_points if score else None), *cells])
     return Grid(["task", "decoding", "MLE", *labels, "takeback rule"], rows)
+
+
+# What an answer to a graph is worth and costs, decoded in these ways.
+WAYS = ("sampled", "greedy", "greedy+memory", "memory", "takeback_ratio=0.3", "best_of=2")
+
+
+def dead_ends(tables: Sequence[Table]) -> Grid:
+    """Accuracy in points, and in brackets tokens written and deletions, by task and method; MLE of the first task."""
+    rows = []
+    for table in tables:
+        for variant in table.variants:
+            if variant == BASELINE and rows:
+                continue
+            cells = []
+            for way in WAYS:
+                score, *costs = (
+                    table.find(variant, way, quantity)
+                    for quantity in (table.metric, "pushes_per_sequence", "pops_per_sequence")
+                )
+                written = " + ".join(f"{cost.mean:.1f}" for cost in costs if cost and cost.mean)
+                cells.append(plain(score.in_points) + f" ({written})" * bool(written) if score else "-")
+            rows.append([table.task, variant.label, *cells])
+    return Grid(["task", "method", *map(decoding_label, WAYS)], rows)
 
 
 # ---- tables -----------------------------------------------------------------------------------------

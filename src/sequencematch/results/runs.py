@@ -164,9 +164,9 @@ class Comparison:
     def probabilities(self, variant: Variant, kind: str, side: str) -> np.ndarray | None:
         """P(<bkspc>) after ``corrupted`` or ``clean`` tokens, float [S, questions measured in every seed].
 
-        kind: of corruption. None for a policy without <bkspc>.
+        kind: of corruption. None for a policy without <bkspc>, or where it was not measured.
         """
-        if any(metrics["repair"] is None for metrics in self.runs[variant]):
+        if any(kind not in (metrics["repair"] or {}) for metrics in self.runs[variant]):
             return None
         measured = [metrics["repair"][kind]["per_example"][side] for metrics in self.runs[variant]]
         shared = sorted(set.intersection(*map(set, measured)), key=int)
@@ -257,7 +257,8 @@ def _check_same_evaluation(first: tuple[Path, dict], other: tuple[Path, dict]) -
     (first_path, ours), (other_path, theirs) = first, other
     peers = (ours["repair"] is None) == (theirs["repair"] is None)
     decodings = [[name for name in run["decodings"] if _is_shared(name, peers)] for run in (ours, theirs)]
-    corruptions = [list(run["repair"] or ()) if peers else [] for run in (ours, theirs)]
+    measured = ours["repair"] and theirs["repair"]  # empty where deletions are kept
+    corruptions = [list(run["repair"]) if measured else [] for run in (ours, theirs)]
     for what, (a, b) in (("decodings", decodings), ("corruptions", corruptions)):
         if set(a) != set(b):
             raise UserError(

@@ -2,7 +2,8 @@
 
 Every forward pass pushes one token in every row. Between two passes, each row draws actions until one of them is a
 push. A pop, of one token or several, only goes back to a state whose hidden state is kept (``cache.StateCache``), and
-the row draws again from that state. Rows that end make room for waiting prompts.
+the row draws again from that state. A policy that keeps deletions (``Policy.keep``) feeds them as it does tokens. Rows
+that end make room for waiting prompts.
 """
 
 from bisect import bisect_left
@@ -75,8 +76,8 @@ class Counts:
 
     prefills: forward passes over prompts and given beginnings; forwards: all other forward passes; tokens: tokens fed
     to these others, over all rows; pushes, pops: actions taken. Each push is fed once, unless it ends its trajectory
-    (``<eos>``, or the last action allowed). Pops are never fed. So always ``tokens == pushes - (trajectories whose last
-    action is a push)``.
+    (``<eos>``, or the last action allowed). Pops are fed only if they are kept. Otherwise ``tokens == pushes -
+    (trajectories whose last action is a push)``.
     """
 
     prefills: int = 0
@@ -168,12 +169,13 @@ def _inference(policy: Policy) -> Iterator[None]:
 class _Sampler:
     """The trajectories under way. Row i of every array, and of the cache, is one of them, for i below ``active``.
 
-    item: index of the prompt; boundary: position of its last token; depth: position of the last live token; taken:
-    number of actions so far; all int64 [batch]. action, log_policy: the actions taken, [batch, max_actions]. uniform,
-    perturbation_draws: the random numbers of each action, and of each replacement. written, lag: log pi of each live
-    token after the prompt, and how far it was below the likeliest token's; both are kept only if the decoding needs
-    them, and are 0 for tokens of ``begun``. live: the live tokens after the prompt; deleted: what was deleted after the
-    first n of them, by n (both with ``memory`` alone). ``texts``: the prompts, each with its given beginning.
+    item: index of the prompt; boundary: position of its last token; depth: position of the last live token; first:
+    place in the cache of the state before the first action; taken: number of actions so far; all int64 [batch]. action,
+    log_policy: the actions taken, [batch, max_actions]. uniform, perturbation_draws: the random numbers of each action,
+    and of each replacement. written, lag: log pi of each live token after the prompt, and how far it was below the
+    likeliest token's; both are kept only if the decoding needs them, and are 0 for tokens of ``begun``. live: the live
+    tokens after the prompt; deleted: what was deleted after the first n of them, by n (both with ``memory`` alone).
+    ``texts``: the prompts, each with its given beginning.
     """
 
     def __init__(self, policy, prompts, begun, decoding, streams, batch, perturbation, watch=None, forced=None):
@@ -196,7 +198,7 @@ class _Sampler:
         self.final = np.zeros(self.bkspc + policy.deletions, bool)  # which actions end a trajectory
         self.final[list(eos_ids(policy))] = True
         shape = self.batch, decoding.max_actions
-        self.item, self.boundary, self.depth, self.taken = np.zeros((4, self.batch), np.int64)
+        self.item, self.boundary, self.depth, self.first, self.taken = np.zeros((5, self.batch), np.int64)
         self.action, self.log_policy, self.uniform = np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape)
         self.perturbation_draws = np.zeros((*shape, 2) if perturbation else (self.batch, 0))
         self.written = np.zeros((self.batch, max(map(len, begun), default=0) + decoding.max_actions))
@@ -204,7 +206,7 @@ class _Sampler:
         self.live = np.zeros(self.written.shape, np.int64)
         self.deleted = np.empty(self.batch, object)
         self.ahead = np.empty(self.batch, object)
-        numbers = (self.item, self.boundary, self.depth, self.taken)
+        numbers = (self.item, self.boundary, self.depth, self.first, self.taken)
         drawn = self.action, self.log_policy, self.uniform, self.perturbation_draws
         self.arrays = (*numbers, *drawn, self.written, self.lag, self.live, self.deleted, self.ahead)
         longest = max(map(len, self.texts), default=0)
@@ -228,7 +230,7 @@ class _Sampler:
     def _begin(self, rows: slice, items: list[int]) -> None:
         self.item[rows], self.taken[rows], self.written[rows], self.lag[rows] = items, 0, 0, 0
         self.boundary[rows] = [len(self.prompts[k]) - 1 for k in items]
-        self.depth[rows] = [len(self.texts[k]) - 1 for k in items]
+        self.depth[rows] = self.first[rows] = [len(self.texts[k]) - 1 for k in items]
         n, streams = self.decoding.max_actions, [self.streams[k] for k in items]
         self.uniform[rows] = uniforms(streams, n)
         for row, k in enumerate(items, rows.start):
@@ -250,7 +252,7 @@ class _Sampler:
             self.counts.pushes += len(pop) - pops
             over = self.final[action] | (self.taken[drawing] == self.decoding.max_actions)
             ended[drawing[over]] = True
-            drawing = drawing[pop & ~over]
+            drawing = drawing[(action >= self.policy.inputs) & ~over]
         rollouts = self._rollouts(np.flatnonzero(ended))
         self._close(ended)
         self._feed()
@@ -268,7 +270,7 @@ class _Sampler:
         """The next action of each of these rows. It is recorded with its log pi(a|s)."""
         depth, taken = self.depth[rows], self.taken[rows]
         live = depth - self.boundary[rows]
-        logits = self.cache.preferences(self._tensor(rows), self._tensor(depth))
+        logits = self.cache.preferences(self._tensor(rows), self._tensor(self._places(rows)))
         ruled_out = too_many(self._tensor(live), self.policy.deletions)
         logits[:, self.bkspc :].masked_fill_(ruled_out, -torch.inf)
         surprise, lag = NOTHING, NOTHING
@@ -307,6 +309,10 @@ class _Sampler:
             for item, a in zip(self.item[rows].tolist(), action.tolist(), strict=True):
                 self.watch(item, a)
         return action
+
+    def _places(self, rows: np.ndarray) -> np.ndarray:
+        """Where the cache holds the states of these rows: by live tokens or, where deletions are kept, by actions."""
+        return self.depth[rows] if self.policy.history == "erase" else self.first[rows] + self.taken[rows]
 
     def _looked_ahead(self, rows: np.ndarray, live: np.ndarray, logits: Tensor) -> list[int]:
         """The action of each of these rows: the best token in its state, or the deletion of one that is not."""
@@ -367,7 +373,11 @@ class _Sampler:
             return
         rows = np.arange(self.active)
         token = self.action[rows, self.taken[rows] - 1]
-        self.cache.push(slice(self.active), self._tensor(token)[:, None], self._tensor(self.depth[rows]))
+        places = self._places(rows)
+        position = self.depth[rows] if self.policy.history == "rewind" else places
+        self.cache.push(
+            slice(self.active), self._tensor(token)[:, None], self._tensor(places), self._tensor(position)[:, None]
+        )
         self.counts.forwards += 1
         self.counts.tokens += self.active
 

@@ -15,14 +15,20 @@ Settings = Mapping[str, Collection[str] | None]
 INTERVALS = frozenset({"metrics_every", "validate_every", "checkpoint_every"})
 CLEAN = INTERVALS | {"steps", "decay_start"}
 NOISED = CLEAN | {"pretrain_steps", "bkspc_start"}
+KEPT: Settings = {
+    "optimiser": None,
+    "schedule": CLEAN | {"bkspc_start"},
+    "objective": {"imitate_noise", "imitate_prompt"},
+}
 
 
 @dataclass(frozen=True)
 class Loss:
     """A loss by its properties.
 
-    title: its name in words. noised: whether it trains on noised data, at every noise level, and starts from the k
-    steps of BC; otherwise it trains on clean data, from the base model. backspace: whether its policy has ``<bkspc>``.
+    title: its name in words. noised: whether it trains on noised data, at every noise level; otherwise it trains on
+    clean data. backspace: whether its policy has ``<bkspc>``. history: what the policy reads of deleted tokens
+    (``Policy.keep``); ``erase`` is nothing, as in the paper.
     rollouts: whether it also trains on rollouts. relabels: whether the expert relabels them, which needs a reference
     completion. reads: the settings that ``finetune`` needs for it.
     """
@@ -33,6 +39,12 @@ class Loss:
     rollouts: bool
     reads: Settings
     relabels: bool = False
+    history: str = "erase"
+
+    @property
+    def continues_bc(self) -> bool:
+        """Whether it starts from the k steps of BC; otherwise from the base model."""
+        return self.noised and self.history == "erase"
 
     @property
     def plain(self) -> bool:
@@ -107,6 +119,22 @@ LOSSES = {
             "rollouts": None,
         },
         relabels=True,
+    ),
+    "keep": Loss(
+        "behavioural cloning that keeps deleted tokens as inputs",
+        noised=True,
+        backspace=True,
+        rollouts=False,
+        reads=KEPT,
+        history="keep",
+    ),
+    "rewind": Loss(
+        "behavioural cloning that keeps deleted tokens, at the positions of live ones",
+        noised=True,
+        backspace=True,
+        rollouts=False,
+        reads=KEPT,
+        history="rewind",
     ),
 }
 

@@ -83,9 +83,9 @@ class Order:
             yield int(self._permutation(epoch)[offset]), epoch
 
 
-def nodes(trajectory: Trajectory, bkspc: int) -> int:
-    """Tokens that a state tree of the trajectory encodes: its prompt, and all that was pushed."""
-    return len(trajectory.prompt) + sum(action < bkspc for action in trajectory.actions)
+def nodes(trajectory: Trajectory, inputs: int) -> int:
+    """Nodes of a state tree of the trajectory: its prompt, and the actions that are inputs (``Policy.inputs``)."""
+    return len(trajectory.prompt) + sum(action < inputs for action in trajectory.actions)
 
 
 class Batches:
@@ -99,7 +99,7 @@ class Batches:
         return [self.corpus.example(item, epoch) for item, epoch in self.order.slice(step * self.size, self.size)]
 
 
-def by_length(rows: Sequence[Row], bkspc: int, share_prompts: bool) -> list[Row]:
+def by_length(rows: Sequence[Row], inputs: int, share_prompts: bool) -> list[Row]:
     """The rows of an effective batch, short ones first, so that its micro-batches hold little padding.
 
     A batch's gradient is a sum over its rows, so their order changes nothing else. With ``share_prompts`` off, data and
@@ -107,9 +107,9 @@ def by_length(rows: Sequence[Row], bkspc: int, share_prompts: bool) -> list[Row]
     """
 
     def tokens(row: Row) -> int:
-        return sum(nodes(trajectory, bkspc) for trajectory in row)
+        return sum(nodes(trajectory, inputs) for trajectory in row)
 
     if share_prompts:
         return sorted(rows, key=tokens)
-    columns = [sorted(column, key=lambda trajectory: nodes(trajectory, bkspc)) for column in zip(*rows, strict=True)]
+    columns = [sorted(column, key=lambda trajectory: nodes(trajectory, inputs)) for column in zip(*rows, strict=True)]
     return list(zip(*columns, strict=True))

@@ -49,7 +49,7 @@ def clean_states(policy: Policy, corpus: Corpus) -> tuple[torch.Tensor, torch.Te
     policy.eval()
     hidden, value = [], []
     for trajectory in corpus.draws[0][:EXAMPLES]:
-        inputs, (index,) = core.state_tree([(trajectory,)], policy.bkspc)
+        inputs, (index,) = policy.tree([(trajectory,)])
         clean = index.taken & index.imitated & (index.action < policy.bkspc) & (index.live(policy.bkspc)[:, :-1] > 0)
         states = index.state[:, :-1][clean].to(policy.device)
         found = policy.encode(inputs.to(policy.device))[0, states]

@@ -28,7 +28,7 @@ def check_data(noised: Path | str, loss: str, policy: Policy, corpora: tuple[Cor
             f"the examples in '{noised}' delete {largest - policy.bkspc + 1} tokens at once, and the model at most "
             f"{policy.deletions} (model.deletions): noise them again for this model"
         )
-    longest = max((_longest_state(t, policy.bkspc, policy.context) for t in _trajectories(corpora)), default=0)
+    longest = max((_longest_state(t, policy.inputs, policy.context) for t in _trajectories(corpora)), default=0)
     if longest > policy.context:
         raise UserError(
             f"an example in '{noised}' reaches {longest} tokens, more than the model's context of {policy.context}: "
@@ -47,9 +47,9 @@ def _trajectories(corpora: tuple[Corpus, ...]) -> Iterator[Trajectory]:
     return (trajectory for corpus in corpora for draw in corpus.draws for trajectory in draw)
 
 
-def _longest_state(trajectory: Trajectory, bkspc: int, enough: int) -> int:
+def _longest_state(trajectory: Trajectory, inputs: int, enough: int) -> int:
     """The longest state in tokens; if prompt + actions <= ``enough``, that sum, without counting."""
     prompt, actions = len(trajectory.prompt), trajectory.actions
     if prompt + len(actions) <= enough:
         return prompt + len(actions)
-    return prompt + max(accumulate((growth(action, bkspc) for action in actions), initial=0))
+    return prompt + max(accumulate((growth(action, inputs) for action in actions), initial=0))

@@ -74,7 +74,15 @@ def scratch_or_pretrained(args: argparse.Namespace) -> Start:
 def load_initial(args: argparse.Namespace, stage: Stage) -> Start:
     """The policy that a later stage starts from, with ``<bkspc>`` if its loss needs it."""
     join(args.gpus)
+    history = LOSSES[stage.loss].history
     policy, model = load_policy(args.initial, backspace=LOSSES[stage.loss].backspace)
+    if policy.history != history:
+        if _has_bkspc(args.initial):
+            raise UserError(
+                f"the model in '{args.initial}' has learned <bkspc> in another way ({policy.history}) than the loss "
+                f"{stage.loss} teaches it ({history}): start from the base model"
+            )
+        policy.keep(history)
     initial = read_facts(args.initial, "train it again", "base_steps", "steps")
     return Start(policy, model, initial["steps"] if stage.start == 0 else initial["base_steps"], args.initial)
 

@@ -93,6 +93,8 @@ FUNCTIONS: dict[str, Callable[[ScoredBatch, Normaliser, Objective, float], tuple
     "bc": _cloning,
     "sm": _sequence_match,
     "dagger": _dagger,
+    "keep": _cloning,
+    "rewind": _cloning,
 }
 
 
@@ -106,7 +108,7 @@ def score_rows(policy: Policy, rows: Sequence[Row], prompts: bool = False) -> li
 
     prompts: whether to add a column with the prompts as trajectories.
     """
-    inputs, states = core.state_tree(rows, policy.bkspc)
+    inputs, states = policy.tree(rows)
     if prompts:
         states = [*states, core.prompt_index(rows)]
     scores = policy.score(inputs, states)

@@ -176,7 +176,7 @@ class Trainer:
             group["lr"] = rate
         self.optimiser.zero_grad()
         sums = {"loss": 0.0}
-        share = self.processes.share(by_length(rows, self.policy.bkspc, run.rollouts.share_prompts))
+        share = self.processes.share(by_length(rows, self.policy.inputs, run.rollouts.share_prompts))
         for start in range(0, len(share), run.optimiser.micro_batch):
             scored = self._score(share[start : start + run.optimiser.micro_batch], run.objective.imitate_prompt)
             loss, parts = FUNCTIONS[self.stage.loss](scored, normaliser, run.objective, beta)

@@ -174,7 +174,7 @@ class SequenceMatchTrainer(Trainer):
         normaliser = Normaliser(
             trajectories=len(rows), length=self.length, cloned=self.cloned, model_transitions=transitions
         )
-        ordered, size = by_length(rows, self.policy.bkspc, share_prompts=False), self.args.train_batch_size
+        ordered, size = by_length(rows, self.policy.inputs, share_prompts=False), self.args.train_batch_size
         batches = [(ordered[start : start + size], normaliser) for start in range(0, len(ordered), size)]
         return batches, torch.tensor(len(rows))
 
