@@ -7,8 +7,7 @@ from pydantic import ValidationError
 from sequencematch import script
 from sequencematch.errors import UserError
 from sequencematch.results.estimates import map_csv
-from sequencematch.results.map_figures import plot_axis, plot_cost, plot_summary
-from sequencematch.results.map_page import map_page
+from sequencematch.results.map_page import map_page, plot_axis, plot_cost, plot_summary
 from sequencematch.results.measure import finished, measure_map, reader
 from sequencematch.settings.map import Map, readings_of
 from sequencematch.store import provenance

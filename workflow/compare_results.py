@@ -16,6 +16,8 @@ def main() -> None:
     if len(sys.argv) < 3:
         raise UserError("name the folders of the results and of the kept ones: make compare SCALE=default")
     results, reference = map(Path, sys.argv[1:3])
+    if not (reference / "provenance.json").is_file():
+        raise UserError(f"no results of '{reference.name}' are kept: compare a scale in results/reference")
     for line in agreement(results, reference):
         if "--brief" not in sys.argv or not line.startswith("  outside"):
             print(line)

@@ -12,7 +12,7 @@ from sequencematch.config.experiment import DEFAULT_SCALE
 from sequencematch.config.load import load_config
 from sequencematch.errors import UserError
 from sequencematch.results.estimates import Effect, Estimate, Place
-from sequencematch.results.quoted import quote_map, with_numbers
+from sequencematch.results.map_page import quote_map, with_numbers
 from sequencematch.results.readme import blocks
 from sequencematch.store.files import read_csv
 

@@ -39,7 +39,7 @@ from sequencematch.results.estimates import STATISTICS, csv_text, read_table
 from sequencematch.results.measured import read_measured
 from sequencematch.results.metrics import read_budget, read_judged, read_older_errors, read_repair, read_samples
 from sequencematch.results.metrics_file import read_metrics
-from sequencematch.results.report_facts import times
+from sequencematch.results.report_page import times
 from sequencematch.results.runs import read_training
 from sequencematch.results.showcase import read_shown
 from sequencematch.script import parser

@@ -12,14 +12,13 @@ from sequencematch.results.estimates import REFERENCE, Effect, Estimate, Place, 
 from sequencematch.results.figures import Dot, Panel, plot_dots, plot_scores, plot_texts, text_panels
 from sequencematch.results.forest import plot_forest, results_of
 from sequencematch.results.learning_curves import Curve, plot_learning_curves
-from sequencematch.results.map_figures import plot_axis, plot_cost, plot_summary
+from sequencematch.results.map_page import plot_axis, plot_cost, plot_summary
 from sequencematch.results.masks import plot_masks
 from sequencematch.results.measured import Measured, Value
 from sequencematch.results.motivating_example import plot_motivating_example
 from sequencematch.results.rollout_figure import plot_dead_end, plot_typed
-from sequencematch.results.series import RULE, colours_of, dashes_of
 from sequencematch.results.theme import DPI
-from sequencematch.results.variants import Variant
+from sequencematch.results.variants import RULE, Variant, colours_of, dashes_of
 from sequencematch.settings.map import Map, readings_of
 
 LONG = "Table 99: a title that goes on and on, as titles do (generated phrases; the paper has opus_books)" * 2

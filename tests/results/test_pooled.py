@@ -6,7 +6,7 @@ import pytest
 from support.score_tables import BC, LOW, SM, a_table
 
 from sequencematch.results.estimates import read_table, scores_csv
-from sequencematch.results.pooled import over_tasks, pooled_sentences
+from sequencematch.results.forest import over_tasks, pooled_sentences
 
 
 def task(name: str, sm: float, metric: str = "accuracy", **changes):

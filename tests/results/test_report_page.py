@@ -13,9 +13,8 @@ from support.smoke import run_smoke
 
 from sequencematch.data.examples import load_examples
 from sequencematch.data.tokenizer import load_tokenizer
-from sequencematch.results.html import render
-from sequencematch.results.pages import Page
-from sequencematch.results.report_facts import duration
+from sequencematch.results.pages import Page, render
+from sequencematch.results.report_page import duration
 from sequencematch.results.rule_graph import draw_rule_graph, read_rule_graph, reduced
 from sequencematch.results.runs import Run, evaluated_split
 from sequencematch.results.showcase import marked

@@ -8,7 +8,7 @@ import sys
 import pytest
 from support.workflow import ROOT
 
-PROFILES = sorted(file.parent for file in ROOT.glob("**/profiles/*/config.yaml") if ".venv" not in file.parts)
+PROFILES = sorted(file.parent for file in ROOT.glob("profiles/*/config.yaml"))
 NAMES = [
     "rerun_triggers",
     "rerun_incomplete",

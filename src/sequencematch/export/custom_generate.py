@@ -30,8 +30,8 @@ from transformers.generation.streamers import BaseStreamer
 from transformers.utils import ModelOutput
 
 # Settings of a generation config that this loop does not support. It refuses them unless they are off.
-UNHEEDED = ("num_beams", "num_beam_groups", "penalty_alpha", "dola_layers", "prompt_lookup_num_tokens", "constraints")
-UNHEEDED += ("force_words_ids", "guidance_scale", "watermarking_config", "token_healing")
+UNHEEDED: tuple[str, ...] = ("num_beams", "num_beam_groups", "penalty_alpha", "dola_layers", "prompt_lookup_num_tokens")
+UNHEEDED += ("constraints", "force_words_ids", "guidance_scale", "watermarking_config", "token_healing")
 UNHEEDED += ("output_attentions", "output_hidden_states", "output_scores", "output_logits")
 # Arguments that change how fast ``generate`` is, or nothing here, but not what it returns.
 HARMLESS = ("token_type_ids", "trust_remote_code", "synced_gpus", "use_model_defaults")

@@ -11,9 +11,8 @@ from pathlib import Path
 from sequencematch.results.estimates import REFERENCE, Estimate, Table
 from sequencematch.results.quantities import describe
 from sequencematch.results.quantities import key as key_of
-from sequencematch.results.series import colours_of
 from sequencematch.results.theme import INK, SOFT, canvas, drawing, key, legend, title, to_svg, wrapped
-from sequencematch.results.variants import Variant
+from sequencematch.results.variants import Variant, colours_of
 from sequencematch.results.words import capital, decoding_label, sample_size, without_marks
 
 ACROSS = 3  # panels side by side

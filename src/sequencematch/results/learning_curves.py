@@ -8,9 +8,8 @@ import numpy as np
 
 from sequencematch.errors import UserError
 from sequencematch.results.runs import Run, read_training
-from sequencematch.results.series import colours_of, dashes_of
 from sequencematch.results.theme import OLIVE, drawing, key, legend
-from sequencematch.results.variants import Variant
+from sequencematch.results.variants import Variant, colours_of, dashes_of
 
 # Columns of metrics.csv worth a panel, each with its heading; what no run has is left out.
 BASE = "base"

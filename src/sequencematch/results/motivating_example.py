@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sequencematch.results.series import DASHES
 from sequencematch.results.theme import BLUE, GREEN, GREY, ORANGE, drawing, key, legend, title
+from sequencematch.results.variants import DASHES
 
 # Lengths n, leaks eps (one of the two is an array), and the label of the curve.
 Curves = list[tuple]

@@ -16,9 +16,10 @@ from sequencematch.results.forest import (
     is_of_validation,
     kept_results,
     of_rule,
+    over_tasks,
+    pooled_sentences,
     to_mle,
 )
-from sequencematch.results.pooled import over_tasks, pooled_sentences
 from sequencematch.results.quantities import key
 from sequencematch.results.variants import Variant
 from sequencematch.results.words import (
