@@ -53,8 +53,11 @@ def test_dagger_is_drawn_where_a_table_has_it():
 
 def test_the_pooled_difference_is_a_row_of_its_own():
     line = replace(estimate(SM, "perturbed", "points", 12.0, 0.0, 10.0, 14.0, ("mle", "perturbed")), n=2)
-    results = results_of([a_table("mul", {(SM, "perturbed=0.1", "mle"): (0.1, 0.2)})], "default")
-    assert dots(forest_panels(results, [line]))["perturbed at 0.1", POOLED, "SM"] == (12, 10, 14)
+    tables = [a_table(task, {(SM, "perturbed=0.1", "mle"): (0.1, 0.2)}) for task in ("mul", "sums")]
+    found = dots(forest_panels(results_of(tables, "default"), [line]))
+    assert found["perturbed at 0.1", POOLED, "SM"] == (12, 10, 14)
+    fewer = dots(forest_panels(results_of(tables, "default"), [replace(line, n=1)]))
+    assert ("perturbed at 0.1", POOLED, "SM") not in fewer, "not of all tasks"
 
 
 def test_the_caption_has_the_sizes():

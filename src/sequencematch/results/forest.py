@@ -1,6 +1,7 @@
 """Does SequenceMatch help? Paired differences to MLE on every task, as one forest plot, and pooled."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -89,10 +90,12 @@ def forest_panels(results: Mapping[str, Table], lines: Sequence[Estimate]) -> li
     for column in COLUMNS:
         decodings = {row: name for row, table in results.items() if (name := decoding_of(table, column))}
         dots = [dot for row, name in decodings.items() for dot in _dots(row, results[row], name)]
+        of_method = Counter(dot.series for dot in dots)
         dots += [
             dot_of(line, POOLED, line.variant.label, METHODS[line.variant.method])
             for line in lines
             if line.decoding == column and line.against and line.against.method == BASELINE.method
+            if line.n == of_method[line.variant.label]  # all tasks of the panel: earlier files cannot be pooled
         ]
         if dots:
             panels.append(Panel(" / ".join(map(decoding_label, dict.fromkeys(decodings.values()))), AXIS, dots, 0.0))
