@@ -5,6 +5,7 @@ import os
 import string
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import tokenizers
@@ -16,6 +17,7 @@ from sequencematch.data.examples import Example
 from sequencematch.data.noise import KINDS
 from sequencematch.data.tokenizer import (
     Tokenizer,
+    learned_deletions,
     load_tokenizer,
     pretrained_tokenizer,
     train_byte_tokenizer,
@@ -381,3 +383,11 @@ def test_rules_that_make_far_more_of_a_text_are_refused(tmp_path, part):
     setattr(fast, part, kinds.Sequence([kinds.Replace("a", "aa")] * 40))
     with pytest.raises(UserError, match="characters for one"):
         saved(fast, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("named", "count"),
+    [(9, 1), ([8, 9], 2), (8, 0), ([9, 8], 0), (None, 0), ("9", 0), ([], 0), ([*range(10)], 0), ([*range(-1, 10)], 0)],
+)
+def test_learned_deletions_are_the_last_of_ten_rows(named, count):
+    assert learned_deletions(SimpleNamespace(bkspc_token_id=named), 10) == count

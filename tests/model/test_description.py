@@ -7,6 +7,7 @@ import time
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from support.malicious import add_code
 from support.tiny import SMALL, a_policy
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -127,15 +128,7 @@ def test_a_folder_cannot_consent_for_its_reader(tmp_path, monkeypatch):
     folder.mkdir()
     save_policy(new_policy(plain, 0, {}, backspace=True, seed=0), plain, folder)
     assert json.loads((folder / "policy.json").read_text())["model"]["trust_remote_code"]
-    config = json.loads((network / "config.json").read_text()) | {"model_type": "strange"}
-    config["auto_map"] = {"AutoConfig": "strange.StrangeConfig", "AutoModelForCausalLM": "strange.Strange"}
-    (network / "config.json").write_text(json.dumps(config))
-    (network / "strange.py").write_text(
-        "from transformers import LlamaConfig, LlamaForCausalLM\n"
-        f"open({str(trace)!r}, 'w').close()\n"
-        "class StrangeConfig(LlamaConfig):\n    model_type = 'strange'\n"
-        "class Strange(LlamaForCausalLM):\n    config_class = StrangeConfig\n"
-    )
+    add_code(network, trace)
     said = json.loads((folder / "policy.json").read_text())  # as a stranger would have written it
     (folder / "policy.json").write_text(json.dumps(said | {"files": network_files(str(network))}))
     monkeypatch.delenv(CONSENT, raising=False)

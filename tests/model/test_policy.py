@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 import torch
+from support.malicious import add_code
 from support.networks import BKSPC, BOS, random_row, tiny_llama, tiny_policy
 from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -198,21 +199,13 @@ def test_code_that_comes_with_a_model_runs_only_where_the_settings_say_so(tmp_pa
     monkeypatch.syspath_prepend(tmp_path / "modules")
     folder, trace = tmp_path / "model", tmp_path / "it ran"
     a_folder(folder, "llama")
-    config = json.loads((folder / "config.json").read_text()) | {"model_type": "foreign"}
-    config["auto_map"] = {"AutoConfig": "foreign.ForeignConfig", "AutoModelForCausalLM": "foreign.Foreign"}
-    (folder / "config.json").write_text(json.dumps(config))
-    (folder / "foreign.py").write_text(
-        "from transformers import LlamaConfig, LlamaForCausalLM\n"
-        f"open({str(trace)!r}, 'w').close()\n"
-        "class ForeignConfig(LlamaConfig):\n    model_type = 'foreign'\n"
-        "class Foreign(LlamaForCausalLM):\n    config_class = ForeignConfig\n"
-    )
+    add_code(folder, trace)
     for load in (new_policy_of, pretrained_tokenizer):
         with pytest.raises(UserError, match="Python code that comes with it.*model.trust_remote_code to true"):
             load(str(folder))
     assert not trace.exists()
     policy = new_policy_of(str(folder), trust_remote_code=True)
-    assert trace.exists() and type(policy.lm).__name__ == "Foreign"
+    assert trace.exists() and type(policy.lm).__name__ == "Strange"
 
 
 def new_policy_of(source: str, **settings):

@@ -54,16 +54,14 @@ def _check_names(config: Config, write: Write) -> None:
                 raise UserError(f"{write((group, name))}: this name is taken by a folder of the results; rename it")
     for name, task in config.tasks.items():
         source = getattr(task.data, "source", None)
-        if source is not None and source not in config.sources:
-            raise UserError(unknown(f"{write(('tasks', name, 'data', 'source'))}: '{source}'", source, config.sources))
+        if source is not None:
+            _check_known(write(("tasks", name, "data", "source")), source, config.sources)
     for name in config.overheads.keys() & config.tables.keys():
         raise UserError(f"{write(('overheads', name))}: tables has an entry of that name; rename one of them")
     for name, table in config.tables.items():
-        if table.task not in config.tasks:
-            raise UserError(unknown(f"{write(('tables', name, 'task'))}: '{table.task}'", table.task, config.tasks))
+        _check_known(write(("tables", name, "task")), table.task, config.tasks)
         for method in table.methods:
-            if method not in config.methods:
-                raise UserError(unknown(f"{write(('tables', name, 'methods'))}: '{method}'", method, config.methods))
+            _check_known(write(("tables", name, "methods")), method, config.methods)
             family = config.tasks[table.task].data.family
             if config.loss_of(method).relabels and not FAMILIES[family].reference:
                 raise UserError(
@@ -84,15 +82,13 @@ def _check_map(config: Config, described: Map, write: Write) -> None:
         if name.casefold() in MAP_RESERVED:
             raise UserError(f"{place}: this name is taken by another figure of the map; rename it")
         for cell in axis.cells:
-            for group in ("task", "method", "decoding"):
+            named: dict[str, Collection[str]] = {"task": config.tasks, "method": config.methods, "decoding": ()}
+            for group, known in named.items():
                 given, here = getattr(cell, group), f"{place}, cell '{cell.at}'.{group}"
                 for role in given if isinstance(given, dict) else ():
                     _check_known(here, role, described.methods)
-                for value in given.values() if isinstance(given, dict) else [given]:
-                    if group == "task":
-                        _check_known(here, value, config.tasks)
-                    if group == "method":
-                        _check_known(here, value, config.methods)
+                for value in (given.values() if isinstance(given, dict) else [given]) if known else ():
+                    _check_known(here, value, known)
         try:
             readings = readings_of(described.model_copy(update={"axes": {name: axis}}), config.noiseless)
         except ValueError as error:

@@ -32,7 +32,7 @@ def learned_deletions(config, rows: int) -> int:
     """How many of a network's rows, the last ones, are deletions by its configuration: it is an exported model's."""
     named = getattr(config, "bkspc_token_id", None)
     ids = named if isinstance(named, list) else [named]
-    return len(ids) if ids == list(range(rows - len(ids), rows)) else 0
+    return len(ids) if len(ids) < rows and ids == list(range(rows - len(ids), rows)) else 0
 
 
 class Tokenizer:
