@@ -20,7 +20,7 @@ def test_a_learned_deletion_beats_the_rule_where_its_whole_interval_is_above():
     found = {(SM, "sampled", "mle"): (0.2, 0.4), (BC, "sampled", "mle"): (0.0, 0.2)}
     beaten, equal = a_table("dead_ends", found, rule=0.1), a_table("sums", found, rule=0.2)
     first, second = answers(results_of([beaten, equal], "default"))
-    gains = "**A learned deletion gains what no rule gains**"
+    gains = "**A learned deletion gains more than the takeback rule**"
     assert first == f"{gains} with sampling on dead ends (SM +30.0, takeback rule +10.0)."
     assert second.startswith("**It gains no more than the takeback rule")
     assert second.endswith("with sampling on sums (SM +30.0, takeback rule +20.0).")

@@ -100,11 +100,11 @@ def test_scripts_refuse_inputs_that_do_not_belong_together(inputs, tmp_path):
     assert failed.returncode == 1 and failed.stderr.count("error: ") == 1, failed.stderr
     assert "belong to different experiments" in failed.stderr or "was not made with the tokenizer" in failed.stderr
     assert not files["output"].exists()
-    record = json.loads((tmp_path / "base.provenance.json").read_text())
+    record = json.loads((inputs / "base.provenance.json").read_text())
     record["inputs"]["tokenizer"] = provenance.identity(tmp_path / "tokenizer2")
-    shutil.copytree(tmp_path / "base", tmp_path / "foreign")
+    shutil.copytree(inputs / "base", tmp_path / "foreign")
     (tmp_path / "foreign.provenance.json").write_text(json.dumps(record))
-    given |= {"tokenizer": tmp_path / "tokenizer", "policy": tmp_path / "foreign"}
+    given |= {"tokenizer": inputs / "tokenizer", "policy": tmp_path / "foreign"}
     failed = run("sample", **given, **files, max_actions=4, seed=1, check=False)
     assert failed.stderr.startswith(f"error: '{tmp_path / 'foreign'}' was not made with the tokenizer"), failed.stderr
     second = {"data": tmp_path / "data2", "tokenizer": tmp_path / "tokenizer2"}

@@ -81,7 +81,7 @@ def answers(results: Mapping[str, Table]) -> list[str]:
     alone, shared = [g for g in ruled if g.beats_rule], [g for g in ruled if not g.beats_rule]
     worse = [gain for gain in found if gain.worst.significant and gain.worst.mean < 0]
     verdicts = (
-        ("gains what no rule gains", _where(alone)),
+        ("gains more than the takeback rule", _where(alone)),
         ("gains no more than the takeback rule, which needs no training,", _where(shared)),
         ("gains", _where([gain for gain in better if not gain.rule])),
         ("loses", _where(worse, losing=True)),
