@@ -31,6 +31,7 @@ def metrics(method: str, eta: float, seed: int, correct: str, **changes) -> dict
         "accuracy": correct.count("1") / len(correct),
         "n": len(correct),
         "correct": correct,
+        "pushes_per_sequence": 3.0,
         "pops_per_sequence": 0.5 * seed if backspace else 0.0,
         "wrong_pop_share": 0.25 if backspace else None,
         "cut_off_share": 0.0,

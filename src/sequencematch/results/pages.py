@@ -52,7 +52,7 @@ AT_ONCE = (
     "The last token of a prompt was replaced by a random one; the policy of the first seed went on from there, "
     "sampled at temperature 1. These are the first prompts of the split, not picked."
 )
-DELETIONS = ("pops_per_sequence", "deletions_per_sequence", "wrong_pop_share", "cut_off_share")
+DELETIONS = ("pushes_per_sequence", "pops_per_sequence", "deletions_per_sequence", "wrong_pop_share", "cut_off_share")
 COMPARED = ("mauve", "held_out_nll")  # in words, of text
 
 

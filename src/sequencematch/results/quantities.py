@@ -28,7 +28,7 @@ QUANTITIES = {
     "chrf": Quantity("chrF", digits=2, top=100, by_seed=True),
     "repair_rate": Quantity("repair rate", top=1),
     "false_alarm_rate": Quantity("false-alarm rate", top=1),
-    "pushes_per_sequence": Quantity("tokens written per answer", digits=2),
+    "pushes_per_sequence": Quantity("tokens written per answer", digits=2, by_seed=True),
     "pops_per_sequence": Quantity("deletions per sequence", by_seed=True),
     "deletions_per_sequence": Quantity("deleting actions per sequence", by_seed=True),  # of several tokens at once
     "wrong_pop_share": Quantity("deletions of a wrong token", top=1, by_seed=True),
