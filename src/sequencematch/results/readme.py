@@ -149,7 +149,7 @@ WAYS = ("sampled", "greedy", "greedy+memory", "memory", "takeback_ratio=0.3", "b
 
 def dead_ends(tables: Sequence[Table]) -> Grid:
     """Accuracy in points, and in brackets tokens written and deletions, by task and method; MLE of the first task."""
-    rows = []
+    rows: list[list[str]] = []
     for table in tables:
         for variant in table.variants:
             if variant == BASELINE and rows:
