@@ -15,6 +15,8 @@ from sequencematch.errors import UserError
 from sequencematch.evaluation.repair import repair
 from sequencematch.model.build import load_policy, save_policy
 from sequencematch.model.policy import Policy
+from sequencematch.sampling.decoding import Decoding
+from sequencematch.sampling.rollout import sample
 from sequencematch.settings.evaluation import Evaluation
 from sequencematch.settings.losses import LOSSES
 from sequencematch.training.job import load_initial
@@ -101,3 +103,8 @@ def test_positions_of_live_tokens_and_a_sliding_window_are_refused():
 
 def test_its_answers_to_noise_at_every_token_are_not_measured():
     assert repair(kept_policy("keep"), {"test": []}, "arithmetic", Evaluation(), None, 1, None)["corruptions"] == {}
+
+
+def test_lookahead_is_refused_because_no_deletion_leads_back():
+    with pytest.raises(UserError, match="lookahead needs states that a deletion leads back to"):
+        sample(kept_policy("keep"), [[1]], Decoding(4, temperature=0, lookahead=0.75), [0], 1)

@@ -137,6 +137,10 @@ def _check(
     policy: Policy, prompts: Sequence[Sequence[int]], begun: Sequence[Sequence[int]], decoding: Decoding
 ) -> None:
     context, bkspc = policy.context, policy.bkspc
+    if decoding.lookahead and policy.history != "erase":
+        raise UserError(
+            "lookahead needs states that a deletion leads back to, so it does not fit a model that keeps them"
+        )
     for k, (prompt, beginning) in enumerate(zip(prompts, begun, strict=True)):
         if not len(prompt):
             raise ValueError("a rollout needs at least one prompt token (<bos>): its first state")
