@@ -139,7 +139,7 @@ def _check(
     context, bkspc = policy.context, policy.bkspc
     if decoding.lookahead and policy.history != "erase":
         raise UserError(
-            "lookahead needs states that a deletion leads back to, so it does not fit a model that keeps them"
+            "lookahead needs states that a deletion leads back to: it does not fit a model that keeps tokens"
         )
     for k, (prompt, beginning) in enumerate(zip(prompts, begun, strict=True)):
         if not len(prompt):
