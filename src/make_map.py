@@ -8,7 +8,7 @@ from sequencematch import script
 from sequencematch.errors import UserError
 from sequencematch.results.estimates import map_csv
 from sequencematch.results.map_page import map_page, plot_axis, plot_cost, plot_summary
-from sequencematch.results.measure import finished, measure_map, reader
+from sequencematch.results.measure_map import finished, measure_map, reader
 from sequencematch.settings.map import Map, readings_of
 from sequencematch.store import provenance
 from sequencematch.store.files import atomic_folder, write_text_atomically

@@ -17,7 +17,7 @@ from sequencematch.config.load import load_config, scale_overlay
 from sequencematch.errors import UserError
 from sequencematch.results.estimates import map_csv
 from sequencematch.results.map_page import glance, map_page
-from sequencematch.results.measure import differences, finished, measure_map, reader
+from sequencematch.results.measure_map import differences, finished, measure_map, reader
 from sequencematch.settings.map import Map, Side, column_of, readings_of
 
 MAP = {

@@ -12,7 +12,7 @@ from pathlib import Path
 from sequencematch.errors import UserError
 from sequencematch.results.estimates import LEVEL, Effect, Place, csv_text, read_map
 from sequencematch.results.figures import Dot, Panel, plot_dots
-from sequencematch.results.measure import differences
+from sequencematch.results.measure_map import differences
 from sequencematch.results.pages import Page
 from sequencematch.results.theme import GRID, SOFT, drawing, key, legend, title
 from sequencematch.results.variants import RULE, colours_of
