@@ -417,7 +417,7 @@ REWORDED = [
     ("settings/training.py", 'setting(0.95, "discount"', 'setting(0.96, "discount"', TRAINING | COSTS),
     ("settings/losses.py", "maximum likelihood", "greatest likelihood", set()),
     ("store/hub.py", "is made by Python code", "is made by code", set()),
-    ("results/quantities.py", '"repair rate"', '"rate of repair"', WORDS),  # a table shows it
+    ("results/quantities.py", '"repair rate"', '"rate of repair"', SCORES),  # a table shows it
 ]
 
 
