@@ -115,8 +115,8 @@ def test_a_tokenizer_without_the_needed_tokens(checkpoint, tmp_path, capsys):
 
 
 def test_a_prompt_that_does_not_fit(checkpoint, capsys):
-    assert "65 tokens (<bos> included)" in error(capsys, "sample", checkpoint[0], "7" * 64)
-    assert "lower --max-actions" in error(capsys, "sample", checkpoint[0], "7" * 60, "--max-actions", 9)
+    assert "prompt 0 (65 tokens) and max_actions" in error(capsys, "sample", checkpoint[0], "7" * 64)
+    assert "lower max_actions" in error(capsys, "sample", checkpoint[0], "7" * 60, "--max-actions", 9)
     assert "'ö' of the text" in error(capsys, "sample", checkpoint[0], "Lösung:")
 
 
