@@ -76,7 +76,10 @@ def test_two_processes_do_what_one_does_and_take_up_what_one_left(inputs, finetu
     ("change", "sentence"),
     [
         ({"learning_rate": 1e30}, "error: training diverged at step"),
-        ({"batch": 1, "micro_batch": 1}, "error: optimiser.batch (1) holds 1 rows of sm, fewer than processes (2)"),
+        (
+            {"batch": 1, "micro_batch": 1},
+            "error: optimiser.batch (1) gives sm fewer rows (1) than there are processes (2)",
+        ),
         ({"initial": "nowhere"}, "error: no trained policy in 'nowhere'"),
         ({"concurrent": True}, "error: rollouts.concurrent needs training by one process, not by 2"),
     ],

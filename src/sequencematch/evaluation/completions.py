@@ -52,30 +52,34 @@ def complete(
             procedure = replace(procedure, attempts=settings.answers)
         drawn = _answers_drawn(policy, examples, procedure, settings.batch, seed, tokenizer)
         for i, (example, rollouts) in enumerate(zip(examples, drawn, strict=True)):
-            texts = [core.live_tokens(example.prompt, rollout.actions, policy.bkspc) for rollout in rollouts]
-            given = range(len(rollouts)) if several else [choose(rollouts, texts, procedure.choice)]
-            for answer, chosen in enumerate(given):
-                rollout, live = rollouts[chosen], texts[chosen]
-                finished = rollout.finished
-                if not FAMILIES[family].reference:
-                    finished = finished or len(live) >= len(example.completion)
-                    live = live[: len(example.completion)]
-                removed = removals(rollout.actions, example.completion, policy.bkspc)
-                written = [rollout] if several else rollouts
-                yield {
-                    "decoding": name,
-                    "example": i,
-                    "answer": answer,
-                    "actions": rollout.actions,
-                    "text": tokenizer.decode(live),
-                    "rendered": tokenizer.render(rollout.actions),
-                    "solution": example.text,
-                    "finished": finished,
-                    "pushes": sum(action < policy.bkspc for each in written for action in each.actions),
-                    "pops": len(removed),
-                    "deletions": sum(action >= policy.bkspc for action in rollout.actions),
-                    "wrong_pops": sum(removal.wrong for removal in removed),
-                }
+            for answer, tried in enumerate([[rollout] for rollout in rollouts] if several else [rollouts]):
+                found = _record(policy, example, family, tried, procedure.choice, tokenizer)
+                yield {"decoding": name, "example": i, "answer": answer} | found
+
+
+def _record(
+    policy: Policy, example: Example, family: str, tried: Sequence[Rollout], choice: str, tokenizer: Tokenizer
+) -> dict:
+    """What is recorded of the answer that is chosen among those ``tried``."""
+    texts = [core.live_tokens(example.prompt, rollout.actions, policy.bkspc) for rollout in tried]
+    chosen = choose(tried, texts, choice)
+    rollout, live = tried[chosen], texts[chosen]
+    finished = rollout.finished
+    if not FAMILIES[family].reference:
+        finished = finished or len(live) >= len(example.completion)
+        live = live[: len(example.completion)]
+    removed = removals(rollout.actions, example.completion, policy.bkspc)
+    return {
+        "actions": rollout.actions,
+        "text": tokenizer.decode(live),
+        "rendered": tokenizer.render(rollout.actions),
+        "solution": example.text,
+        "finished": finished,
+        "pushes": sum(action < policy.bkspc for each in tried for action in each.actions),
+        "pops": len(removed),
+        "deletions": sum(action >= policy.bkspc for action in rollout.actions),
+        "wrong_pops": sum(removal.wrong for removal in removed),
+    }
 
 
 def _answers_drawn(

@@ -90,8 +90,8 @@ class Trainer:
         self.batch = run.optimiser.batch // (2 if self.loss.relabels else 1)
         if self.batch < self.processes.count:
             raise UserError(
-                f"optimiser.batch ({run.optimiser.batch}) holds {self.batch} rows of {self.stage.loss}, fewer than "
-                f"processes ({self.processes.count}): raise it, or lower jobs.train.gpu, so that each has a row"
+                f"optimiser.batch ({run.optimiser.batch}) gives {self.stage.loss} fewer rows ({self.batch}) than there "
+                f"are processes ({self.processes.count}): raise it, or lower jobs.train.gpu, so that each has a row"
             )
         self.accelerator = tracked_accelerator(run)
         self.policy.to(self.accelerator.device)
