@@ -7,7 +7,7 @@
 # make why         what would run and because of which file or setting, and how long it took the last time; runs nothing
 # make status      which jobs are running, how far each is, and its newest metrics
 # make PROFILE=slurm   the same on a cluster: slurm or generic (profiles/, docs/clusters.md)
-# make gpu-check   what a machine with a GPU adds, in pieces of minutes; ARGS=--dry-run lists them (docs/paper_scale.md)
+# make gpu-check   what a machine with a GPU adds; again, where it was stopped (docs/paper_scale.md)
 # make verify      check the results of SCALE against their records: damaged, or of other code or settings?
 # make compare     does your run of SCALE agree with the kept one? which estimates and verdicts do not
 # make test        set up, check style and types, run the tests (about ten minutes on 2 cores)
@@ -53,6 +53,7 @@ BIN := .venv/bin
 SETUP := .venv/installed
 RUN = $(BIN)/python workflow/launcher/run.py
 OPTIONS = $(if $(GPUS),--resources gpu=$(GPUS)) $(CHANGES) $(ARGS)
+DRY = $(filter -n --dry-run,$(ARGS))
 CHANGES = --config scale=$(SCALE) $(if $(NAME),name=$(NAME)) $(CONFIG)
 OWN_REPORT = results/$(or $(NAME),$(SCALE))/snakemake_report.html
 TARGETS := all table5 table6 table7 table8 divergences motivating_example overheads table3 table4
@@ -89,7 +90,7 @@ status: check-arguments $(SETUP)
 # Snakemake's own report cannot be written about what a dry run did not make.
 report: check-arguments $(SETUP)
 	@$(RUN) $@ --profile profiles/$(PROFILE) \
-		$(if $(filter -n --dry-run,$(ARGS)),,--report $(OWN_REPORT) --report-after-run --report-metadata workflow/captions/metadata.yaml) $(OPTIONS)
+		$(if $(DRY),,--report $(OWN_REPORT) --report-after-run --report-metadata workflow/captions/metadata.yaml) $(OPTIONS)
 
 setup: $(SETUP)
 
@@ -103,7 +104,9 @@ $(SETUP): pyproject.toml requirements.lock
 	@touch $@
 
 gpu-check: check-arguments $(SETUP)
-	@$(BIN)/python workflow/gpu_check.py $(ARGS)
+	$(if $(DRY),,$(BIN)/python -m pytest -q -m cuda tests/model)
+	@$(RUN) overheads --profile profiles/$(PROFILE) --config scale=paper $(ARGS)
+	@$(RUN) table6 table7 divergences --profile profiles/$(PROFILE) --config scale=gpu $(ARGS)
 
 verify: check-arguments $(SETUP)
 	@$(BIN)/python workflow/launcher/verify.py $(CHANGES)
@@ -122,8 +125,8 @@ test-packages:
 	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends slurm-wlm munge chromium
 
 lint: $(SETUP)
-	$(BIN)/ruff check src tests workflow trials examples
-	$(BIN)/ruff format --check src tests workflow trials examples
+	$(BIN)/ruff check src tests workflow examples
+	$(BIN)/ruff format --check src tests workflow examples
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow/Snakefile workflow/rules

@@ -13,12 +13,10 @@ def main() -> None:
     args = parser.parse_args()
 
     from sequencematch.model.gguf_file import convert
-    from sequencematch.store import provenance
     from sequencematch.store.files import atomic_folder
 
     with atomic_folder(args.output) as folder:
         convert(args.files, folder, args.bos)
-    provenance.record(args, args.output)
 
 
 if __name__ == "__main__":

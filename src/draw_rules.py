@@ -6,7 +6,6 @@ from pathlib import Path
 
 from sequencematch import script
 from sequencematch.errors import UserError
-from sequencematch.store import provenance
 from sequencematch.store.files import write_text_atomically
 
 
@@ -23,7 +22,6 @@ def main() -> None:
     if done.returncode:
         raise UserError(f"Snakemake could not draw its rules: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
     write_text_atomically(args.output, done.stdout)
-    provenance.record(args, args.output)
 
 
 if __name__ == "__main__":

@@ -58,7 +58,6 @@ def main() -> None:
         "data_digest": source["digest"],
     }
     save(splits, args.output, facts | provenance.describe())
-    provenance.record(args, args.output)
 
 
 if __name__ == "__main__":

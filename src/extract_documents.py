@@ -13,13 +13,11 @@ def main() -> None:
     args = parser.parse_args()
 
     from sequencematch.data.tagged import extract_documents
-    from sequencematch.store import provenance
     from sequencematch.store.files import write_json_lines
 
     documents = extract_documents(args.files)
     write_json_lines(args.output, ({"text": document} for document in documents))
     print(f"{len(documents)} documents", file=sys.stderr)
-    provenance.record(args, args.output)
 
 
 if __name__ == "__main__":

@@ -19,14 +19,12 @@ def main() -> None:
     args = parser.parse_args()
 
     from sequencematch.data.markup import extract_pairs
-    from sequencematch.store import provenance
     from sequencematch.store.files import write_text_atomically
 
     pairs, left_out = extract_pairs(args.files, args.pages)
     write_text_atomically(args.output, "".join(f"{first}\t{second}\n" for first, second in pairs))
     counts = ", ".join(f"{count} {what}" for what, count in left_out.items())
     print(f"{len(pairs)} pairs; left out: {counts}", file=sys.stderr)
-    provenance.record(args, args.output)
 
 
 if __name__ == "__main__":

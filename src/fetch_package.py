@@ -16,13 +16,11 @@ def main() -> None:
     package = settings_from(args, Source, OF_PACKAGE)
 
     from sequencematch.data.packages import downloaded, unpack
-    from sequencematch.store import provenance
     from sequencematch.store.files import atomic_folder
 
     file = downloaded(package)
     with atomic_folder(args.output) as folder:
         unpack(file, package, folder)
-    provenance.record(args, args.output)
 
 
 if __name__ == "__main__":

@@ -65,7 +65,6 @@ def main() -> None:
         "injected": {name: sum(i.count(False) for i in split["imitated"]) for name, split in splits.items()},
     }
     save(splits, args.output, facts | provenance.describe())
-    provenance.record(args, args.output)
 
 
 if __name__ == "__main__":

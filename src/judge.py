@@ -60,7 +60,6 @@ def main() -> None:
     policy = load_policy(args.model)[0].to(device)
     prompts, real = [example.prompt for example in examples], [example.completion for example in examples]
     write_json(args.output, judge_run(judge, policy, prompts, real, sampled, evaluation.batch))
-    provenance.record(args, args.output)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ def main() -> None:
     workers = int(os.environ.get("OMP_NUM_THREADS", 1))  # processes that draw questions; they change no question
     splits = generate(data, workers)
     save(splits, args.output, {"settings": data.model_dump()} | provenance.describe())
-    provenance.record(args, args.output)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ from sequencematch import script
 from sequencematch.results.costs import BENCHMARKS, measure_parts, parts_page
 from sequencematch.results.estimates import costs_csv
 from sequencematch.results.measured import read_measured
-from sequencematch.store import provenance
 from sequencematch.store.files import write_text_atomically
 
 
@@ -21,7 +20,6 @@ def main() -> None:
     costs = measure_parts(measured, benchmark.baseline)
     write_text_atomically(args.csv, costs_csv(costs, args.benchmark))
     write_text_atomically(args.markdown, parts_page(costs, args.benchmark, measured.caption).markdown())
-    provenance.record(args, args.csv, args.markdown)
 
 
 if __name__ == "__main__":

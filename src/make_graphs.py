@@ -18,7 +18,6 @@ def main() -> None:
 
     splits, facts = generate(data)
     save(splits, args.output, {"settings": data.model_dump()} | facts | provenance.describe())
-    provenance.record(args, args.output)
 
 
 if __name__ == "__main__":

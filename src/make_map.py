@@ -10,7 +10,6 @@ from sequencematch.results.estimates import map_csv
 from sequencematch.results.map_page import map_page, plot_axis, plot_cost, plot_summary
 from sequencematch.results.measure_map import finished, measure_map, reader
 from sequencematch.settings.map import Map, readings_of
-from sequencematch.store import provenance
 from sequencematch.store.files import atomic_folder, write_text_atomically
 
 
@@ -47,7 +46,6 @@ def main() -> None:
         plot_cost(described, found, folder / "cost.png")
         for name in dict.fromkeys(reading.axis for reading in readings):
             plot_axis(described, name, found, len(args.seeds), folder / f"{name}.png")
-    provenance.record(args, args.output)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from sequencematch.results.costs import measure_steps, steps_page
 from sequencematch.results.estimates import costs_csv
 from sequencematch.results.measured import read_measured
 from sequencematch.results.paper import FILE, read_reported
-from sequencematch.store import provenance
 from sequencematch.store.files import write_text_atomically
 
 
@@ -28,7 +27,6 @@ def main() -> None:
     plot_parts(costs, title, args.figure)
     write_text_atomically(args.csv, costs_csv(costs, args.table))
     write_text_atomically(args.markdown, steps_page(title, costs, measured).markdown())
-    provenance.record(args, args.csv, args.markdown, args.figure)
 
 
 if __name__ == "__main__":

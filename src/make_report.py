@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from sequencematch import script
-from sequencematch.store import provenance
 from sequencematch.store.files import write_text_atomically
 
 
@@ -26,7 +25,6 @@ def main() -> None:
         args.results, args.metrics, dict(zip(args.tables, args.titles, strict=True)), args.rule_graph, docs
     )
     write_text_atomically(args.output, render_page(sources))
-    provenance.record(args, args.output)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from sequencematch.results.pages import Page, scores_page, shown_of, texts_page
 from sequencematch.results.paper import FILE, read_reported
 from sequencematch.results.runs import Comparison, read_comparison
 from sequencematch.settings.families import FAMILIES
-from sequencematch.store import provenance
 from sequencematch.store.files import write_text_atomically
 
 
@@ -51,7 +50,6 @@ def main() -> None:
     write_text_atomically(args.csv, scores_csv(table))
     write_text_atomically(args.markdown, page.markdown())
     write_text_atomically(args.html, page.html())
-    provenance.record(args, args.csv, args.markdown, args.html, args.figure)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,6 @@ def main() -> None:
     save(
         {name: columns(pairs) for name, pairs in splits.items()}, args.output, settings | facts | provenance.describe()
     )
-    provenance.record(args, args.output)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from sequencematch import script
 from sequencematch.settings.model import Model
 from sequencematch.settings.options import add_settings, settings_from
 from sequencematch.settings.overheads import MEASUREMENTS, Overhead
-from sequencematch.store import provenance
 
 
 def main() -> None:
@@ -27,7 +26,6 @@ def main() -> None:
 
     check_gpus(args.gpus)
     write_measured(MEASURE[args.part](model, settings), args.output)
-    provenance.record(args, args.output)
 
 
 if __name__ == "__main__":

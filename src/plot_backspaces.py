@@ -38,7 +38,6 @@ def main() -> None:
     shown = {v: c for v, c in counted.items() if v.eta} or counted
     # A free continuation has no wrong tokens: it need not equal the reference.
     plot_backspaces(shown, args.output, known=FAMILIES[facts["family"]].reference)
-    provenance.record(args, args.output)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from pathlib import Path
 from sequencematch import script
 from sequencematch.results.cost_figures import plot_growth
 from sequencematch.results.measured import read_measured
-from sequencematch.store import provenance
 
 
 def main() -> None:
@@ -14,7 +13,6 @@ def main() -> None:
     parser.add_argument("--output", type=script.output, required=True, help="figure to write (PNG)")
     args = parser.parse_args()
     plot_growth(read_measured(args.measured), "A gradient step over lengths and batches", args.output)
-    provenance.record(args, args.output)
 
 
 if __name__ == "__main__":

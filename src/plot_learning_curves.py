@@ -5,7 +5,6 @@ from pathlib import Path
 from sequencematch import script
 from sequencematch.results.learning_curves import base_curve, curve_of, plot_learning_curves
 from sequencematch.results.runs import read_runs
-from sequencematch.store import provenance
 
 
 def main() -> None:
@@ -16,7 +15,6 @@ def main() -> None:
     args = parser.parse_args()
     curves = [*map(base_curve, args.base), *map(curve_of, read_runs(args.metrics))]
     plot_learning_curves(curves, args.output)
-    provenance.record(args, args.output)
 
 
 if __name__ == "__main__":

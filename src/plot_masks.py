@@ -4,7 +4,6 @@ from pathlib import Path
 
 from sequencematch import script
 from sequencematch.errors import UserError
-from sequencematch.store import provenance
 
 
 def main() -> None:
@@ -26,7 +25,6 @@ def main() -> None:
         prompt, actions = shorten(*parts)
         if BKSPC in actions:
             plot_masks(trace(prompt, actions), args.output)
-            provenance.record(args, args.output)
             return
     raise UserError(f"no example in '{args.noised}' has a backspace: name noised examples of a higher eta")
 

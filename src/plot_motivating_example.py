@@ -2,7 +2,6 @@
 
 from sequencematch import script
 from sequencematch.errors import UserError
-from sequencematch.store import provenance
 
 
 def main() -> None:
@@ -31,7 +30,6 @@ def main() -> None:
     from sequencematch.results.motivating_example import plot_motivating_example
 
     plot_motivating_example(args.lengths, args.leaks, args.output)
-    provenance.record(args, args.output)
 
 
 if __name__ == "__main__":

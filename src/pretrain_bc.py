@@ -21,4 +21,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    script.run(main)
+    script.run(main, records=False)

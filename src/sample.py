@@ -60,7 +60,6 @@ def main() -> None:
     errors = older_errors(policy, examples, splits["train"], *asked)
     write_json(args.repair, answers | {"older_errors": errors})
     write_json_lines(args.showcase, table_8_examples(policy, examples, family, evaluation, args.seed, tokenizer))
-    provenance.record(args, args.output, args.repair, args.showcase)
 
 
 if __name__ == "__main__":

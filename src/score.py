@@ -4,7 +4,6 @@ from pathlib import Path
 
 from sequencematch import script
 from sequencematch.results.metrics import score
-from sequencematch.store import provenance
 from sequencematch.store.files import write_json
 
 
@@ -24,7 +23,6 @@ def main() -> None:
     args = parser.parse_args()
     run = {name: getattr(args, name) for name in ("scale", "task", "method", "eta", "seed")}
     write_json(args.output, score(run, args.samples, args.repair, args.model, args.examples, args.judged))
-    provenance.record(args, args.output)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,6 @@ def main() -> None:
         model = settings_from(args, Model, PRETRAINED)
 
     from sequencematch.data.tokenizer import pretrained_tokenizer, train_byte_tokenizer, train_tokenizer
-    from sequencematch.store import provenance
     from sequencematch.store.datasets import load
     from sequencematch.store.files import atomic_folder
 
@@ -46,7 +45,6 @@ def main() -> None:
             tokenizer = train_tokenizer(texts)
     with atomic_folder(args.output) as folder:
         tokenizer.save(folder)
-    provenance.record(args, args.output)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from typing import NoReturn
 
 from sequencematch import kernels
 from sequencematch.errors import UserError
-from sequencematch.store.provenance import output
+from sequencematch.store.provenance import output, record
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 # Errors of the machine, in words. Any other OSError is a mistake in the program and keeps its traceback.
@@ -63,6 +63,8 @@ PATIENCE = 20
 # Variables that a launcher of several processes sets, and the one that shows that it did.
 PROCESS_VARIABLES = {"RANK": 0, "LOCAL_RANK": 0, "WORLD_SIZE": 1}
 LAUNCHED = "TORCHELASTIC_RUN_ID"
+# What this process was asked for: its options, and the outputs among them.
+_parsed: list[tuple[argparse.Namespace, list[Path]]] = []
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -79,12 +81,13 @@ class Parser(argparse.ArgumentParser):
             self.register("type", kind, plain(kind))
 
     def parse_args(self, *arguments, **options):
-        """The options; an output is no other option's path."""
+        """The options; an output is no other option's path. ``run`` writes the outputs' records."""
         found = super().parse_args(*arguments, **options)
         paths = {a: os.path.abspath(v) for a in self._actions if isinstance(v := getattr(found, a.dest, None), Path)}
         for one in (action for action in paths if action.type is output):
             for other in (action for action in paths if action is not one and paths[action] == paths[one]):
                 self.error(f"{one.option_strings[0]} and {(other.option_strings or [other.dest])[0]} are one path")
+        _parsed.append((found, [getattr(found, action.dest) for action in paths if action.type is output]))
         return found
 
     def error(self, message: str) -> NoReturn:
@@ -176,11 +179,12 @@ def add_initial_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--initial", type=Path, required=True, help="model folder to start from")
 
 
-def run(main: Callable[[], None], threads: int | None = 1) -> None:
+def run(main: Callable[[], None], threads: int | None = 1, records: bool = True) -> None:
     """Run a script's ``main``; what the user can fix becomes one sentence on stderr and exit status 1.
 
-    threads: of torch, unless OMP_NUM_THREADS is set, as it is in the workflow's jobs; None: torch decides. In a small
-    model, threads on all cores wait for each other.
+    records: write the record of each output that the options name; otherwise ``main`` does. threads: of torch, unless
+    OMP_NUM_THREADS is set, as it is in the workflow's jobs; None: torch decides. In a small model, threads on all cores
+    wait for each other.
 
     Where several processes fail for the same reason, the first one says so. The others wait, and are ended by its end.
     """
@@ -189,7 +193,10 @@ def run(main: Callable[[], None], threads: int | None = 1) -> None:
     kernels.choose("native" if _native(sys.argv[1:]) else "portable")  # the same
     try:
         check_packages()
+        _parsed.clear()
         main()
+        for args, outputs in _parsed if records else ():
+            record(args, *outputs)
         sys.stdout.flush()
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)

@@ -123,7 +123,7 @@ CHECKS = [
     (r"make .*model=\{source: /(models|path)/.*", elsewhere),
     (r"make( .*)?", make),
     (r"\.venv/bin/sequencematch (sample|trace|export) .*", run),
-    (r"\.venv/bin/python (src|workflow|trials)/\w+\.py --help|\.venv/bin/python workflow/uses\.py", run),
+    (r"\.venv/bin/python (src|workflow)/\w+\.py --help|\.venv/bin/python workflow/uses\.py", run),
     (r"\.venv/bin/python examples/\w+\.py", run),
     (r"\.venv/bin/python -m pytest .*", collect),
     (r"\.venv/bin/snakemake( .*)?--unlock", run),

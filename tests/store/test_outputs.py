@@ -15,10 +15,7 @@ from sequencematch.errors import UserError
 from sequencematch.store import provenance
 from sequencematch.store.files import atomic_folder, write_text_atomically
 
-SCRIPTS = [
-    *sorted((ROOT / "src").glob("*.py")),
-    *(file for file in sorted((ROOT / "trials").glob("*.py")) if '"--output"' in file.read_text()),
-]
+SCRIPTS = sorted((ROOT / "src").glob("*.py"))
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ sys.exit()
 
 
 def load_script(path):
-    """A script as a module: ``load_script("trials/measure_repair.py")``. It finds the modules beside it."""
+    """A script as a module: ``load_script("src/finetune.py")``. It finds the modules beside it."""
     file = ROOT / path
     if str(file.parent) not in sys.path:
         sys.path.append(str(file.parent))

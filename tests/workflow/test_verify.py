@@ -73,5 +73,5 @@ def test_every_script_leaves_a_record():
     scripts = sorted((reduced.ROOT / "src").glob("*.py"))
     assert len(scripts) >= 15
     for script in scripts:
-        recorded = re.search(r"provenance\.record\(args, |run_stage\(args", script.read_text())
+        recorded = re.search(r"script\.run\(main\)\n|run_stage\(args", script.read_text())
         assert recorded, f"{script} leaves no record"

@@ -36,14 +36,14 @@ rule make_overhead_table:
             "<results>/overheads/{overhead}.csv",
             caption="../captions/costs.rst",
             category="Costs",
-            labels=JOBS.titled_costs("numbers"),
+            labels=JOBS.titled("numbers"),
         ),
         markdown="<results>/overheads/{overhead}.md",
         figure=report(
             "<results>/overheads/{overhead}.png",
             caption="../captions/costs.rst",
             category="Costs",
-            labels=JOBS.titled_costs("figure"),
+            labels=JOBS.titled("figure"),
         ),
     log:
         "<logs>/overheads/{overhead}/table.log",
@@ -70,7 +70,7 @@ rule make_benchmark_table:
             "<results>/overheads/{overhead}_{part}.csv",
             caption="../captions/costs.rst",
             category="Costs",
-            labels=JOBS.titled_costs("numbers of {part}"),
+            labels=JOBS.titled("numbers of {part}"),
         ),
         markdown="<results>/overheads/{overhead}_{part}.md",
     log:
@@ -98,7 +98,7 @@ rule plot_growth:
             "<results>/overheads/{overhead}_growth.png",
             caption="../captions/costs.rst",
             category="Costs",
-            labels=JOBS.titled_costs("figure of growth"),
+            labels=JOBS.titled("figure of growth"),
         ),
     log:
         "<logs>/overheads/{overhead}/plot_growth.log",

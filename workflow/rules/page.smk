@@ -4,7 +4,7 @@
 rule plot_learning_curves:
     input:
         metrics=JOBS.task_metrics,
-        base=JOBS.base_models,
+        base=expand("<results>/{{task}}/base/seed={seed}/model", seed=CONFIG.seeds),
     output:
         figure=report(
             "<results>/figures/learning_curves/{task}.svg",
@@ -109,9 +109,9 @@ rule draw_rules:
 
 rule make_report:
     input:
-        metrics=JOBS.metrics_of_tables(),
+        metrics=JOBS.metrics_of(CONFIG.tables),
         tables=expand("<results>/tables/{table}.csv", table=CONFIG.tables),
-        shown=JOBS.shown_of_tables,
+        shown=JOBS.shown_of(CONFIG.tables),
         figures=expand("<results>/figures/{kind}/{task}.svg", kind=FIGURES, task=JOBS.table_tasks),
         motivating_example="<results>/figures/motivating_example.png",
         examples=expand("<results>/{task}/examples", task=JOBS.table_tasks),

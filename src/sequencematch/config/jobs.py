@@ -5,11 +5,11 @@ a changed setting reruns exactly the jobs that read it.
 """
 
 import shlex
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType, SimpleNamespace
-from typing import Any
+from types import MappingProxyType
+from typing import Any, cast
 
 from sequencematch.config.experiment import Config
 from sequencematch.settings.data import OF_CORPUS, OF_EXAMPLES, OF_PACKAGE, OF_TOKENIZER
@@ -77,13 +77,12 @@ class Jobs:
 
     def _settings(self, wildcards: Wildcards, sections: Mapping[str, Collection[str] | None]) -> str:
         """The options for a job's settings: of each section named, all (None), or those listed."""
-        in_force: Mapping[str, Any] = self.config.settings(wildcards.task, wildcards.get("method"))
+        in_force = self.in_force(wildcards)
         return " ".join(options(in_force[section], only) for section, only in sections.items())
 
-    def _of(self, wildcards: Wildcards, section: str) -> Any:
-        """The settings of a section in force for a task."""
-        in_force: Mapping[str, Any] = self.config.settings(wildcards.task)
-        return in_force[section]
+    def in_force(self, wildcards: Wildcards) -> Mapping[str, Any]:
+        """The settings in force for a job, by section."""
+        return cast(Mapping[str, Any], self.config.settings(wildcards.task, wildcards.get("method")))
 
     # Packages
 
@@ -112,7 +111,7 @@ class Jobs:
 
     def network_files(self, wildcards: Wildcards) -> list[str]:
         """The files of a task's pretrained network on this machine."""
-        return self._network_files(self._of(wildcards, "model").source)
+        return self._network_files(self.in_force(wildcards)["model"].source)
 
     def tokenizer_files(self, wildcards: Wildcards) -> list[str]:
         """The files of its tokenizer: all of them but the weights."""
@@ -120,7 +119,7 @@ class Jobs:
 
     def judge_files(self, wildcards: Wildcards) -> list[str]:
         """The files of the pretrained network that judges a task's texts."""
-        return self._network_files(self.config.settings(wildcards.task, wildcards.method)["evaluation"].judge)
+        return self._network_files(self.in_force(wildcards)["evaluation"].judge)
 
     def overhead_network_files(self, wildcards: Wildcards) -> list[str]:
         """The files of the pretrained network that an overhead table is measured on."""
@@ -130,13 +129,13 @@ class Jobs:
 
     def dataset_script(self, wildcards: Wildcards) -> str:
         """The name of the script that makes a task's data, by the family of the task."""
-        return f"make_{self._of(wildcards, 'data').family}"
+        return f"make_{self.in_force(wildcards)['data'].family}"
 
     def dataset_options(self, wildcards: Wildcards) -> str:
         """The settings that determine the rows of a task: its own, and those of its corpus."""
-        source, data = self.config.source(wildcards.task), self._of(wildcards, "data")
-        corpus = [] if source is None else [options(source, OF_CORPUS)]
-        return " ".join([options(data, type(data).model_fields.keys() - OF_TOKENIZER - OF_EXAMPLES), *corpus])
+        source, data = self.config.source(wildcards.task), self.in_force(wildcards)["data"]
+        own = options(data, type(data).model_fields.keys() - OF_TOKENIZER - OF_EXAMPLES)
+        return f"{own} {options(source, OF_CORPUS)}" if source else own
 
     def corpus_files(self, wildcards: Wildcards) -> list[str]:
         """The files on this machine that a task's corpus is read from."""
@@ -149,20 +148,19 @@ class Jobs:
 
     def tokenizer_options(self, wildcards: Wildcards) -> str:
         """The settings of the tokenizer. A pretrained model brings its own."""
-        model, data = self._of(wildcards, "model"), self._of(wildcards, "data")
+        model = self.in_force(wildcards)["model"]
         if model.source != "scratch":
             return options(model, {"source", "revision", "trust_remote_code"})
-        return f"{options(model, {'source'})} {options(data, OF_TOKENIZER)}"
+        return self._settings(wildcards, {"model": {"source"}, "data": OF_TOKENIZER})
 
     def examples_options(self, wildcards: Wildcards) -> str:
         """The settings of the encoding. The context is left out for a pretrained model, whose tokenizer knows it."""
-        model, data = self._of(wildcards, "model"), self._of(wildcards, "data")
-        context = options(model, {"context"} if model.source == "scratch" else set())
-        return f"{options(data, OF_EXAMPLES)} {context}"
+        context = {"context"} if self.in_force(wildcards)["model"].source == "scratch" else set()
+        return self._settings(wildcards, {"data": OF_EXAMPLES, "model": context})
 
     def injected_policy(self, wildcards: Wildcards) -> str | list:
         """The model that writes wrong tokens, if one does. Clean data (eta 0) have none."""
-        by_model = wildcards.eta != "0" and self._of(wildcards, "noise").by_model
+        by_model = wildcards.eta != "0" and self.in_force(wildcards)["noise"].by_model
         return self.base_model(wildcards) if by_model else []
 
     def injected_unused(self, wildcards: Wildcards) -> Collection[str]:
@@ -236,7 +234,7 @@ class Jobs:
 
         Empty if the settings name a judge.
         """
-        if self.config.settings(wildcards.task, wildcards.method)["evaluation"].judge:
+        if self.in_force(wildcards)["evaluation"].judge:
             return []
         seed = self.config.seed_after(int(wildcards.seed))
         return f"{self.folder}/{wildcards.task}/{self.config.judge_method}/eta=0/seed={seed}/model"
@@ -247,34 +245,46 @@ class Jobs:
         chosen = self._settings(wildcards, {"evaluation": {"split", "batch", "judge"}})
         return f"{chosen} {f'--judge-model {own}' if own else ''} {self._kernels}".rstrip()
 
-    def judged(self, wildcards: Wildcards) -> str | list:
+    def judged(self, wildcards: Wildcards) -> list[str]:
         """A run's judged.json, if a model judges its samples."""
         run = "{task}/{method}/eta={eta}/seed={seed}".format(**wildcards)
-        return f"{self.folder}/{run}/judged.json" if wildcards.task in self.judged_tasks else []
+        return [f"{self.folder}/{run}/judged.json"] if wildcards.task in self.judged_tasks else []
 
     def run_options(self, wildcards: Wildcards) -> str:
         """The names of a run, which its scores carry, and the file of its judge."""
         names = {"scale": self.config.scale} | {name: wildcards[name] for name in ("task", "method", "eta", "seed")}
-        names |= {"judged": self.judged(wildcards)} if self.judged(wildcards) else {}
-        return " ".join(f"--{name} {value}" for name, value in names.items())
+        words = [f"--{name} {value}" for name, value in names.items()]
+        return " ".join([*words, *(f"--judged {file}" for file in self.judged(wildcards))])
 
     # Tables, the map and the report
 
-    def table_metrics(self, wildcards: Wildcards) -> list[str]:
-        """The scores of every run that a table compares."""
-        table = self.config.tables[wildcards.table]
-        return [
+    def metrics_of(self, tables: Iterable[str]) -> list[str]:
+        """The scores of every run that some tables compare, each once."""
+        found = [
             f"{self.folder}/{table.task}/{method}/eta={eta:g}/seed={seed}/metrics.json"
+            for table in map(self.config.tables.__getitem__, tables)
             for method in table.methods
             for eta in self.config.etas_of(method)
             for seed in self.config.seeds
         ]
+        return list(dict.fromkeys(found))
+
+    def table_metrics(self, wildcards: Wildcards) -> list[str]:
+        """The scores of every run that a table compares."""
+        return self.metrics_of([wildcards.table])
+
+    def task_metrics(self, wildcards: Wildcards) -> list[str]:
+        """The scores of the runs that a task's tables compare."""
+        return self.metrics_of(name for name, table in self.config.tables.items() if table.task == wildcards.task)
+
+    def shown_of(self, tables: Iterable[str]) -> list[str]:
+        """Of text: what each run of some tables wrote after damaged prompts, in the same order."""
+        judged = [name for name in tables if self.config.tables[name].task in self.judged_tasks]
+        return [str(Path(metrics).with_name("shown.jsonl")) for metrics in self.metrics_of(judged)]
 
     def table_shown(self, wildcards: Wildcards) -> list[str]:
-        """Of text: what each of those runs wrote after damaged prompts, in the same order."""
-        if self.config.tables[wildcards.table].task not in self.judged_tasks:
-            return []
-        return [str(Path(metrics).with_name("shown.jsonl")) for metrics in self.table_metrics(wildcards)]
+        """The same of one table."""
+        return self.shown_of([wildcards.table])
 
     def table_files(self, table: str) -> list[str]:
         """The files of a table: its numbers, its page, its figure."""
@@ -285,12 +295,9 @@ class Jobs:
         return f"--title {shlex.quote(self.config.tables[wildcards.table].title)}"
 
     def titled(self, form: str) -> Callable[[Wildcards], dict[str, str]]:
-        """The labels of a table's file in Snakemake's report: the table's title, and the form of the file."""
-        return lambda wildcards: {"table": label(self.config.tables[wildcards.table].title), "form": form}
-
-    def titled_costs(self, form: str) -> Callable[[Wildcards], dict[str, str]]:
-        """The same labels for the files of an overhead table."""
-        return lambda wildcards: {"table": label(self.config.overheads[wildcards.overhead].title), "form": form}
+        """The labels of the file of a table, or of an overhead table, in Snakemake's report: its title and its form."""
+        titles = {name: table.title for name, table in {**self.config.tables, **self.config.overheads}.items()}
+        return lambda wildcards: {"table": label(titles[wildcards.get("table") or wildcards.overhead]), "form": form}
 
     def titled_axis(self, wildcards: Wildcards) -> dict[str, str]:
         """The labels of a figure of the map: the title of its axis, or its own name."""
@@ -308,29 +315,10 @@ class Jobs:
         words = ["--map", described, "--noiseless", *self.config.noiseless]
         return shlex.join([*words, "--results", self.folder, "--seeds", *map(str, self.config.seeds)])
 
-    def metrics_of_tables(self, task: str | None = None) -> list[str]:
-        """The scores of every run of the tables, or of those that compare methods on ``task``."""
-        tables = [name for name, table in self.config.tables.items() if task in (None, table.task)]
-        found = (self.table_metrics(SimpleNamespace(table=name)) for name in tables)
-        return list(dict.fromkeys(path for paths in found for path in paths))
-
-    def shown_of_tables(self, wildcards: Wildcards) -> list[str]:
-        """What the runs of all tables of text wrote after damaged prompts."""
-        found = (self.table_shown(SimpleNamespace(table=name)) for name in self.config.tables)
-        return list(dict.fromkeys(path for paths in found for path in paths))
-
     def report_options(self, wildcards: Wildcards) -> str:
         """The folder of results, and the headings of the tables in their order."""
         titles = [table.title for table in self.config.tables.values()]
         return shlex.join(["--results", self.folder, "--titles", *titles])
-
-    def task_metrics(self, wildcards: Wildcards) -> list[str]:
-        """The metrics files of the runs that a task's tables compare."""
-        return self.metrics_of_tables(wildcards.task)
-
-    def base_models(self, wildcards: Wildcards) -> list[str]:
-        """The base models of a task, one for each seed."""
-        return [f"{self.folder}/{wildcards.task}/base/seed={seed}/model" for seed in self.config.seeds]
 
     def noisiest_examples(self, wildcards: Wildcards) -> str:
         """The noised examples of the first seed at the highest noise level."""
@@ -362,14 +350,10 @@ class Jobs:
         """The files of an overhead table."""
         return [f"{self.folder}/overheads/{name}.{kind}" for kind in ("csv", "md", "png")]
 
-    def overhead_parts(self, name: str) -> list[str]:
-        """The parts that are measured for an overhead table, in addition to its steps."""
-        measured = self.config.overheads[name].measured
-        return [*(["growth"] if measured.contexts else []), *(["masking"] if measured.masked else []), *measured.parts]
-
     def overhead_files(self, name: str) -> list[str]:
-        """The table and the benchmarks of parts that its settings ask for."""
-        parts = self.overhead_parts(name)
+        """The table, and the benchmarks of the parts that its settings ask for in addition to its steps."""
+        measured = self.config.overheads[name].measured
+        parts = [*(["growth"] if measured.contexts else []), *(["masking"] if measured.masked else []), *measured.parts]
         files = [f"{self.folder}/overheads/{name}_{part}.{kind}" for part in parts for kind in ("csv", "md")]
         figure = [f"{self.folder}/overheads/{name}_growth.png"] if "growth" in parts else []
         return [*self.overhead_table_files(name), *files, *figure]

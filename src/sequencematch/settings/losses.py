@@ -15,31 +15,38 @@ Settings = Mapping[str, Collection[str] | None]
 INTERVALS = frozenset({"metrics_every", "validate_every", "checkpoint_every"})
 CLEAN = INTERVALS | {"steps", "decay_start"}
 NOISED = CLEAN | {"pretrain_steps", "bkspc_start"}
-KEPT: Settings = {
-    "optimiser": None,
-    "schedule": CLEAN | {"bkspc_start"},
-    "objective": {"imitate_noise", "imitate_prompt"},
-}
+CLONED = {"imitate_noise", "imitate_prompt"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Loss:
     """A loss by its properties.
 
-    title: its name in words. noised: whether it trains on noised data, at every noise level; otherwise it trains on
-    clean data. backspace: whether its policy has ``<bkspc>``. history: what the policy reads of deleted tokens
-    (``Policy.keep``); ``erase`` is nothing, as in the paper.
-    rollouts: whether it also trains on rollouts. relabels: whether the expert relabels them, which needs a reference
-    completion. reads: the settings that ``finetune`` needs for it.
+    title: its name in words. noised: whether it trains on noised data, at every noise level, and its policy has
+    ``<bkspc>``; otherwise it trains on clean data, without. history: what the policy reads of deleted tokens
+    (``Policy.keep``); ``erase`` is nothing, as in the paper. rollouts: whether it also trains on rollouts. relabels:
+    whether the expert relabels them, which needs a reference completion. schedule, objective: the settings of these
+    sections that ``finetune`` needs for it.
     """
 
     title: str
-    noised: bool
-    backspace: bool
-    rollouts: bool
-    reads: Settings
+    noised: bool = False
+    rollouts: bool = False
     relabels: bool = False
     history: str = "erase"
+    schedule: Collection[str] = frozenset(CLEAN)
+    objective: Collection[str] = frozenset({"imitate_prompt"})
+
+    @property
+    def reads(self) -> Settings:
+        """The settings that ``finetune`` needs for it: all of the optimiser, and of rollouts if it has some."""
+        reads: Settings = {"optimiser": None, "schedule": self.schedule, "objective": self.objective}
+        return {**reads, "rollouts": None} if self.rollouts else reads
+
+    @property
+    def backspace(self) -> bool:
+        """Whether its policy has ``<bkspc>``: clean data do not show it."""
+        return self.noised
 
     @property
     def continues_bc(self) -> bool:
@@ -49,92 +56,45 @@ class Loss:
     @property
     def plain(self) -> bool:
         """Whether it trains an ordinary language model: on clean data alone, without ``<bkspc>``."""
-        return not (self.noised or self.backspace or self.rollouts)
+        return not (self.noised or self.rollouts)
 
     @property
     def annealed(self) -> bool:
         """Whether it is mixed with BC, whose weight beta falls during training."""
-        schedule = self.reads["schedule"]
-        return schedule is None or "beta_final" in schedule
+        return "beta_final" in self.schedule
 
 
+SCHEDULE_OF_SM = NOISED | {"beta_final", "beta_steps"}
+OBJECTIVE_OF_SM = CLONED | {"divergence", "alpha", "gamma", "weighting", "c", "beta_mix", "js_delta", "value_from"}
+OBJECTIVE_OF_ULS = {"imitate_prompt", "uls_ngram", "uls_weight"}
+KEPT = CLEAN | {"bkspc_start"}
 LOSSES = {
-    "mle": Loss(
-        "maximum likelihood",
-        noised=False,
-        backspace=False,
-        rollouts=False,
-        reads={"optimiser": None, "schedule": CLEAN, "objective": {"imitate_prompt"}},
-    ),
-    "uls": Loss(
-        "unlikelihood",
-        noised=False,
-        backspace=False,
-        rollouts=True,
-        reads={
-            "optimiser": None,
-            "schedule": CLEAN,
-            "objective": {"imitate_prompt", "uls_ngram", "uls_weight"},
-            "rollouts": None,
-        },
-    ),
-    "iq": Loss(
-        "maximum likelihood with squared rewards",
-        noised=False,
-        backspace=False,
-        rollouts=False,
-        reads={"optimiser": None, "schedule": CLEAN, "objective": {"imitate_prompt", "gamma", "iq_weight"}},
-    ),
-    "bc": Loss(
-        "behavioural cloning",
-        noised=True,
-        backspace=True,
-        rollouts=False,
-        reads={"optimiser": None, "schedule": NOISED, "objective": {"imitate_noise", "imitate_prompt"}},
-    ),
-    "sm": Loss(
-        "SequenceMatch",
-        noised=True,
-        backspace=True,
-        rollouts=True,
-        reads={
-            "optimiser": None,
-            "schedule": NOISED | {"beta_final", "beta_steps"},
-            "objective": {
-                *("divergence", "alpha", "gamma", "weighting", "c", "beta_mix", "js_delta", "value_from"),
-                *("imitate_noise", "imitate_prompt"),
-            },
-            "rollouts": None,
-        },
-    ),
+    "mle": Loss(title="maximum likelihood"),
+    "uls": Loss(title="unlikelihood", rollouts=True, objective=OBJECTIVE_OF_ULS),
+    "iq": Loss(title="maximum likelihood with squared rewards", objective={"imitate_prompt", "gamma", "iq_weight"}),
+    "bc": Loss(title="behavioural cloning", noised=True, schedule=NOISED, objective=CLONED),
+    "sm": Loss(title="SequenceMatch", noised=True, rollouts=True, schedule=SCHEDULE_OF_SM, objective=OBJECTIVE_OF_SM),
     "dagger": Loss(
-        "imitation of the expert's answers to the policy's own rollouts",
+        title="imitation of the expert's answers to the policy's own rollouts",
         noised=True,
-        backspace=True,
         rollouts=True,
-        reads={
-            "optimiser": None,
-            "schedule": NOISED,
-            "objective": {"imitate_noise", "imitate_prompt"},
-            "rollouts": None,
-        },
         relabels=True,
+        schedule=NOISED,
+        objective=CLONED,
     ),
     "keep": Loss(
-        "behavioural cloning that keeps deleted tokens as inputs",
+        title="behavioural cloning that keeps deleted tokens as inputs",
         noised=True,
-        backspace=True,
-        rollouts=False,
-        reads=KEPT,
         history="keep",
+        schedule=KEPT,
+        objective=CLONED,
     ),
     "rewind": Loss(
-        "behavioural cloning that keeps deleted tokens, at the positions of live ones",
+        title="behavioural cloning that keeps deleted tokens, at the positions of live ones",
         noised=True,
-        backspace=True,
-        rollouts=False,
-        reads=KEPT,
         history="rewind",
+        schedule=KEPT,
+        objective=CLONED,
     ),
 }
 
