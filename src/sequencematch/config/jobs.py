@@ -296,7 +296,8 @@ class Jobs:
 
     def titled(self, form: str) -> Callable[[Wildcards], dict[str, str]]:
         """The labels of the file of a table, or of an overhead table, in Snakemake's report: its title and its form."""
-        titles = {name: table.title for name, table in {**self.config.tables, **self.config.overheads}.items()}
+        titles = {name: table.title for name, table in self.config.tables.items()}
+        titles |= {name: table.title for name, table in self.config.overheads.items()}
         return lambda wildcards: {"table": label(titles[wildcards.get("table") or wildcards.overhead]), "form": form}
 
     def titled_axis(self, wildcards: Wildcards) -> dict[str, str]:
