@@ -9,7 +9,7 @@ import torch
 from hypothesis import settings
 from support import reduced
 from support.experiment import finetune_options, make_inputs, run
-from support.smoke import WORKFLOW, run_smoke
+from support.smoke import run_smoke
 from support.workflow import ROOT
 
 from sequencematch import kernels
@@ -66,14 +66,14 @@ def finetuned(once, inputs):
 
 
 @pytest.fixture(scope="session")
-def undisturbed(once):
+def uninterrupted(once):
     """The reduced plan (reduced.py), run on this machine without interruption."""
 
     def make(tree):
         done = reduced.run(reduced.make_tree(tree))
         assert done.returncode == 0, done.stdout + done.stderr
 
-    return once("undisturbed", make)
+    return once("uninterrupted", make)
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +81,8 @@ def smoke(once):
     """The project with its smoke scale finished."""
 
     def make(tree):
-        for part in WORKFLOW:
+        reduced.make_tree(tree)
+        for part in ("trials", "examples", "tests", "README.md"):  # documents name them
             (tree / part).symlink_to(ROOT / part)
         done = run_smoke(tree, "all")
         assert done.returncode == 0, done.stdout + done.stderr

@@ -27,16 +27,10 @@ def copy(tmp_path_factory):
     return folder
 
 
-def test_the_library_keeps_to_its_layers(copy):
-    done = lint_imports(copy)
-    assert done.returncode == 0, done.stdout
-
-
 @pytest.mark.parametrize(
     ("module", "line", "contract"),
     [
         ("data/noise.py", "from sequencematch.model.policy import Policy", "Imports point one way"),
-        ("data/noise.py", "from sequencematch.results.variants import Variant", "Imports point one way"),
         ("store/hub.py", "def f():\n    from sequencematch.settings.data import Text", "Imports point one way"),
         ("odd/lonely.py", "LINE = 1", "Imports point one way"),
         ("results/paper.py", "import torch", "without torch"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from support.networks import BOS, EOS, TOKENS, tiny_llama
+from support.workflow import ROOT
 
 import sequencematch
 from sequencematch.core import Normaliser, Trajectory
@@ -18,7 +19,6 @@ from sequencematch.settings.training import Objective
 from sequencematch.training.batches import Corpus
 from sequencematch.training.losses import FUNCTIONS, score_batch
 
-ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "tests/examples"
 PACKAGE = Path(sequencematch.__file__).parent
 

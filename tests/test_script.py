@@ -155,19 +155,6 @@ def test_nobody_reads_on(tmp_path):
     assert (done.stdout, done.stderr) == ("w", "")
 
 
-def test_a_real_full_disk(tmp_path):
-    """/dev/full refuses every write, as a full disk does."""
-    script = tmp_path / "fill.py"
-    script.write_text(
-        "from sequencematch import script\n"
-        "def main():\n    with open('/dev/full', 'wb', buffering=0) as file:\n        file.write(b'x')\n"
-        "script.run(main)\n"
-    )
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True)
-    assert done.returncode == 1 and done.stdout == ""
-    assert done.stderr.startswith("error: ") and "disk is full" in done.stderr and done.stderr.count("\n") == 1
-
-
 @pytest.mark.parametrize(
     ("module", "extra"), [("peft", "qlora"), ("matplotlib.pyplot", "report"), ("datasets", "pipeline")]
 )

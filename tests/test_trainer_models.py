@@ -10,10 +10,6 @@ from transformers import (
     AutoTokenizer,
     GPT2Config,
     GPT2LMHeadModel,
-    OPTConfig,
-    OPTForCausalLM,
-    Starcoder2Config,
-    Starcoder2ForCausalLM,
 )
 
 from sequencematch import SequenceMatchTrainer, Trajectory, UserError, state_tree
@@ -113,35 +109,6 @@ def test_adapters_that_would_be_lost_are_refused(tmp_path):
             SequenceMatchTrainer(peft.get_peft_model(lm, config), arguments(tmp_path), ROWS, processing_class=tokenizer)
 
 
-def with_dropout(kind, tokenizer):
-    torch.manual_seed(0)
-    size = {"vocab_size": len(tokenizer), "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
-    if kind == "gpt2":
-        return GPT2LMHeadModel(GPT2Config(n_embd=32, n_layer=2, n_head=2, n_positions=64, **size))
-    if kind == "opt":
-        shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "ffn_dim": 64}
-        return OPTForCausalLM(
-            OPTConfig(max_position_embeddings=64, word_embed_proj_dim=32, dropout=0.1, **shape, **size)
-        )
-    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-    dropout = {"residual_dropout": 0.1, "embedding_dropout": 0.1, "attention_dropout": 0.1, "num_key_value_heads": 2}
-    return Starcoder2ForCausalLM(Starcoder2Config(max_position_embeddings=64, **shape, **dropout, **size))
-
-
-@pytest.mark.parametrize("kind", ["gpt2", "opt", "starcoder2"])
-def test_a_network_with_dropout_is_what_its_folder_is(tmp_path, kind):
-    _, tokenizer = a_model_and_its_tokenizer(tmp_path / "tokenizer")
-    lm = with_dropout(kind, tokenizer)
-    lm.save_pretrained(tmp_path / "folder")
-    losses = []
-    for model in (str(tmp_path / "folder"), lm.train()):
-        trainer = SequenceMatchTrainer(model, arguments(tmp_path / "o"), ROWS, processing_class=tokenizer)
-        trainer.policy.train()
-        with torch.no_grad():
-            losses += [trainer._scored(first_rows(trainer)).data.scores.log_policy for _ in range(2)]
-    assert all(torch.equal(losses[0], other) for other in losses[1:])
-
-
 @pytest.mark.parametrize("tied", [True, False])
 def test_a_saved_folder_is_trained_on_with_the_bkspc_that_it_has_learned(tmp_path, tied):
     lm, tokenizer = a_model_and_its_tokenizer(tmp_path / "model", tie_word_embeddings=tied)
@@ -160,3 +127,17 @@ def test_a_saved_folder_is_trained_on_with_the_bkspc_that_it_has_learned(tmp_pat
     for one, other in zip(*(log_policies(network, trainer) for network in networks), strict=True):
         assert torch.equal(one, other)
     assert AutoTokenizer.from_pretrained(second).get_vocab() == AutoTokenizer.from_pretrained(first).get_vocab()
+
+
+def test_a_network_with_dropout_is_what_its_folder_is(tmp_path):
+    _, tokenizer = a_model_and_its_tokenizer(tmp_path / "tokenizer")
+    size = {"vocab_size": len(tokenizer), "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    lm = GPT2LMHeadModel(GPT2Config(n_embd=32, n_layer=2, n_head=2, n_positions=64, **size))
+    lm.save_pretrained(tmp_path / "folder")
+    losses = []
+    for model in (str(tmp_path / "folder"), lm.train()):
+        trainer = SequenceMatchTrainer(model, arguments(tmp_path / "o"), ROWS, processing_class=tokenizer)
+        trainer.policy.train()
+        with torch.no_grad():
+            losses += [trainer._scored(first_rows(trainer)).data.scores.log_policy for _ in range(2)]
+    assert all(torch.equal(losses[0], other) for other in losses[1:])

@@ -1,6 +1,5 @@
 """``SequenceMatchTrainer``: the losses of the pipeline's own loop, TRL's formats of data, and a folder that loads."""
 
-import csv
 import re
 import shutil
 
@@ -18,6 +17,7 @@ from sequencematch.data.tokenizer import load_tokenizer
 from sequencematch.model.build import load_policy
 from sequencematch.model.policy import trained_tensors
 from sequencematch.settings.training import Optimiser
+from sequencematch.store.files import read_csv
 from sequencematch.training.batches import load_corpora
 from sequencematch.training.bkspc_start import start_bkspc
 from sequencematch.training.schedule import Stage
@@ -29,8 +29,8 @@ FENCE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 @pytest.mark.slow
 @pytest.mark.parametrize("micro", [8, 4])
 def test_losses_are_those_of_the_pipeline(inputs, finetuned, micro, tmp_path):
-    with (finetuned("sm") / "metrics.csv").open() as file:
-        expected = {int(row["step"]): float(row["loss"]) for row in csv.DictReader(file)}
+    metrics = read_csv(finetuned("sm") / "metrics.csv")
+    expected = {int(row["step"]): float(row["loss"]) for row in metrics}
     tokenizer = load_tokenizer(inputs / "tokenizer")
     corpora = load_corpora(inputs / "noised-0.2", tokenizer.special_ids["eos"])
     policy, _ = load_policy(inputs / "base", backspace=True)

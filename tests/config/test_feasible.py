@@ -60,34 +60,6 @@ def test_a_model_that_is_not_there_is_refused_before_anything_runs(tmp_path, sec
     assert "GGUF files cannot be trained" in refusal({section: {key: str(tmp_path / "gguf")}})
 
 
-@pytest.mark.parametrize(
-    ("overlay", "sentence"),
-    [
-        (
-            {"rollouts": {"generate": 2, "seen": 3}},
-            "rollouts.generate (2) times rollouts.seen (3) must be at least optimiser.batch (64)",
-        ),
-        ({"jobs": {"train": {"gpu": 99}}}, "optimiser.batch is 64, but must be at least jobs.train.gpu (99)"),
-        ({"rollouts": {"temperature": 1e-38}}, "rollouts.temperature: 1e-38 is too small to divide by"),
-        (
-            {"evaluation": {"decodings": ["rejection=0.2+takeback=0.1"]}},
-            "'takeback=0.1' does not go with what is named before it",
-        ),
-        (
-            {"evaluation": {"decodings": ["rejection=0.2+takeback_ratio=0.1"]}},
-            "'takeback_ratio=0.1' does not go with what is named before it",
-        ),
-        (
-            {"evaluation": {"decodings": ["temperature=1e-38"]}},
-            "temperature= takes no number below 1e-6",
-        ),
-    ],
-    ids=str,
-)
-def test_what_cannot_work_is_refused(overlay, sentence):
-    assert sentence in refusal(overlay)
-
-
 def test_a_language_whose_tokenizer_is_missing_is_refused_with_the_configuration(monkeypatch, tmp_path):
     monkeypatch.setattr("sequencematch.results.bleu.find_spec", lambda module: None)
     (tmp_path / "a.tsv").write_text("a\tb\n")
@@ -111,3 +83,14 @@ def test_a_number_is_told_back_in_a_form_that_is_accepted(kind, written):
                 return  # out of bounds, or '+' joins two decodings
             name = str(error).split("'")[3]
     raise AssertionError(f"{name} is refused although it was proposed")
+
+
+def test_the_file_that_is_to_blame_is_that_of_the_value():
+    for overlay, sentence in (
+        ({"jobs": {"train": {"gpu": 99}}}, "optimiser.batch is 64, but must be at least jobs.train.gpu (99)"),
+        (
+            {"tasks": {"translation": {"data": {"languages": ["en", "de"]}}}},
+            "sources.phrases: 'phrases' generates pairs in en and fr, not in en and de",
+        ),
+    ):
+        assert refusal(overlay).startswith(f"{BASE}: {sentence}")

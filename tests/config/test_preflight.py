@@ -4,19 +4,18 @@ import os
 import subprocess
 import sys
 from collections import namedtuple
-from pathlib import Path
 
 import httpx2
 import huggingface_hub
 import pytest
 from huggingface_hub import errors
+from support.workflow import ROOT
 
 from sequencematch.config import preflight
 from sequencematch.config.load import load_config, scale_overlay
 from sequencematch.config.preflight import Planned, Reference, disk_needed, hub_problem, problems, references
 from sequencematch.errors import UserError
 
-ROOT = Path(__file__).parents[2]
 LLAMA = Reference("model", "model.source", "meta-llama/Llama-2-7b-hf", "main")
 OPUS = Reference("dataset", "sources.opus", "Helsinki-NLP/opus_books", "1f9f619")
 TOKEN = "hf_secretsecretsecret"

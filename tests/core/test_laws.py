@@ -26,9 +26,7 @@ def float64():
     torch.set_default_dtype(torch.float32)
 
 
-# --------------------------------------------------------------------------------------------------
-# Laws 1-3: on trajectories with mistakes, repairs and padding
-# --------------------------------------------------------------------------------------------------
+# ---- Laws 1-3: on trajectories with mistakes, repairs and padding ------------------------------------
 
 
 @pytest.fixture(params=[1, 3])
@@ -112,9 +110,7 @@ def test_law_3_a_state_s_constant_moves_its_value_alone(deletions):
     assert (sequence_match(*after, chi2) - sequence_match(*before, chi2)).abs() > 0.1
 
 
-# --------------------------------------------------------------------------------------------------
-# Law 4: r and Q
-# --------------------------------------------------------------------------------------------------
+# ---- Law 4: r and Q ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("gamma", [0.5, 0.95])
@@ -147,9 +143,7 @@ def test_law_4_rewards_and_logits_determine_each_other(gamma, mdp):
     assert (printed - q).abs().max() > 0.1
 
 
-# --------------------------------------------------------------------------------------------------
-# Law 5: what maximising J finds
-# --------------------------------------------------------------------------------------------------
+# ---- Law 5: what maximising J finds ------------------------------------------------------------------
 
 
 def f_divergence(name, p, q):
@@ -249,9 +243,7 @@ def test_law_5_maximising_j_recovers_the_data_policy(demonstrations, divergence,
     assert errors[1] / errors[0] < 0.2 and errors[2] / errors[1] == pytest.approx(0.1, rel=0.2)
 
 
-# --------------------------------------------------------------------------------------------------
-# Laws 6 and 7
-# --------------------------------------------------------------------------------------------------
+# ---- Laws 6 and 7 ------------------------------------------------------------------------------------
 
 
 def exact_j(mdp, table, data_policy, objective):

@@ -11,9 +11,7 @@ from support.networks import BKSPC, BOS, EOS, TOKENS, ExactNetwork, noised_traje
 from sequencematch import core
 from sequencematch.core import Normaliser, Objective, Trajectory, algorithm_2, live_tokens, score, state_tree
 
-# --------------------------------------------------------------------------------------------------
-# What each state attends to
-# --------------------------------------------------------------------------------------------------
+# ---- what each state attends to ----------------------------------------------------------------------
 
 
 def stacks(trajectory):
@@ -114,9 +112,7 @@ def test_a_noise_insertion_costs_one_node_or_two_positions(steps):
     assert algorithm_2([row], BKSPC)[0].token.shape == (1, n + 2 * k)
 
 
-# --------------------------------------------------------------------------------------------------
-# Loss and gradients
-# --------------------------------------------------------------------------------------------------
+# ---- loss and gradients ------------------------------------------------------------------------------
 
 # js_delta bounds js's slope at 10: at 99, its default, float32 loses two digits whatever the masking.
 OBJECTIVES = [
@@ -211,9 +207,7 @@ def test_padding_changes_nothing(encode):
     assert_same(network, padded, alone, 1e-10)
 
 
-# --------------------------------------------------------------------------------------------------
-# Bad input
-# --------------------------------------------------------------------------------------------------
+# ---- bad input ---------------------------------------------------------------------------------------
 
 
 def actions(prompt, taken):

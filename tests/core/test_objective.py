@@ -44,9 +44,7 @@ def normaliser_of(data, model):
     )
 
 
-# --------------------------------------------------------------------------------------------------
-# Sums
-# --------------------------------------------------------------------------------------------------
+# ---- sums --------------------------------------------------------------------------------------------
 
 
 def naive_halves(logits, states, actions, imitated, ended, objective):
@@ -266,9 +264,7 @@ def test_prompt_positions_are_in_no_sum(objective):
     assert reached[:s_0].eq(0).all() and reached[s_0] > 0
 
 
-# --------------------------------------------------------------------------------------------------
-# Gradients, precision, accumulation
-# --------------------------------------------------------------------------------------------------
+# ---- gradients, precision, accumulation --------------------------------------------------------------
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -328,9 +324,7 @@ def test_scores_of_half_precision_logits_are_float32(dtype):
     assert score(logits, data).value.dtype == torch.float64
 
 
-# --------------------------------------------------------------------------------------------------
-# Repeated n-grams
-# --------------------------------------------------------------------------------------------------
+# ---- repeated n-grams --------------------------------------------------------------------------------
 
 
 @given(st.lists(st.lists(st.integers(0, 2), max_size=12), min_size=1, max_size=3), st.integers(1, 4))
@@ -347,17 +341,3 @@ def test_repeated_ngrams_is_the_naive_loop(rows, n):
                 expected[b][place] = True
             seen.add(gram)
     assert core.repeated_ngrams(trajectories, n).tolist() == expected
-
-
-def test_padding_repeats_nothing():
-    """Padding's zeros are no 0-grams of a trajectory that ends in zeros."""
-    taken = torch.tensor([[True, True, False, False]])
-    ended = torch.tensor([False])
-    trajectories = StateIndex(
-        state=torch.zeros(1, 5, dtype=torch.long),
-        action=torch.zeros(1, 4, dtype=torch.long),
-        taken=taken,
-        imitated=taken,
-        ended=ended,
-    )
-    assert core.repeated_ngrams(trajectories, 1).tolist() == [[False, True, False, False]]

@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,9 +40,7 @@ def wrong_tokens(kind: str, example: Example, position: int, count: int = 2000) 
     return [draw_wrong(example.completion, w, position, generator("draw", i)) for i in range(count)]
 
 
-# --------------------------------------------------------------------------------------------------
-# Injection
-# --------------------------------------------------------------------------------------------------
+# ---- injection ---------------------------------------------------------------------------------------
 
 tokens = st.integers(3, BKSPC - 1)
 
@@ -113,9 +110,7 @@ def test_no_noise_where_only_the_true_token_is_left():
     assert draw_wrong(example.completion, only, 1, generator(0)) == example.completion[0]
 
 
-# --------------------------------------------------------------------------------------------------
-# Kinds
-# --------------------------------------------------------------------------------------------------
+# ---- kinds -------------------------------------------------------------------------------------------
 
 
 def assert_drawn_as(draws: list[int], expected: dict[int, float]) -> None:
@@ -152,9 +147,7 @@ def test_unigram_noise_is_as_frequent_as_in_training():
     assert_drawn_as(wrong_tokens("unigram", example, 0), counts)
 
 
-# --------------------------------------------------------------------------------------------------
-# Splits
-# --------------------------------------------------------------------------------------------------
+# ---- splits ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -185,11 +178,7 @@ def test_an_example_is_noised_alike_whatever_stands_beside_it():
     assert few["actions"] == all_of_them["actions"][:5] + all_of_them["actions"][300:305]
 
 
-# --------------------------------------------------------------------------------------------------
-# The commands
-# --------------------------------------------------------------------------------------------------
-
-SOURCE = Path(__file__).parents[2] / "src"
+# ---- the commands ------------------------------------------------------------------------------------
 
 
 def test_from_questions_to_noised_actions(tmp_path):

@@ -12,9 +12,7 @@ import zipfile
 import pytest
 from support.experiment import SOURCE
 from support.packages import deb, npm_package, sha256, tar, wheel
-from support.workflow import ROOT
 
-from sequencematch.config.load import load_config
 from sequencematch.data.packages import file_name, unpack
 from sequencematch.errors import UserError
 from sequencematch.settings.data import Source
@@ -199,25 +197,6 @@ def test_a_link_is_named_with_the_file_that_it_leads_to(tmp_path):
     file = npm_package(tmp_path / "a.tgz", FILES)
     said = refusal(file, "npm", tmp_path, inside=("package/*.txt", "package/link"))
     assert said.endswith("holds package/link as a link to /etc/passwd: name that file in the source's inside")
-
-
-@pytest.mark.parametrize(
-    ("wrong", "sentence"),
-    [
-        ({"name": "--index-url"}, "'--index-url' is no name of a package"),
-        ({"name": "../tiny"}, "'../tiny' is no name of a package"),
-        ({"version": ">=1"}, "'>=1' is no version of a package: give one exact version"),
-        ({"sha256": "abc"}, "sha256 is 'abc', but must be 64 hexadecimal digits in lower case"),
-        ({"licence": ""}, "a source of kind 'package' needs licence"),
-        ({"inside": ["../x"]}, "inside holds '../x', but must name paths inside the package"),
-    ],
-)
-def test_a_package_that_cannot_be_is_refused_with_the_configuration(wrong, sentence):
-    source = {"kind": "package", "client": "npm", "name": "tiny", "version": "1.0", "sha256": "0" * 64}
-    source |= {"inside": ["a"], "licence": "ours"} | wrong
-    with pytest.raises(UserError) as caught:
-        load_config(ROOT / "config.yaml", ("overlay", {"sources": {"mine": source}}))
-    assert str(caught.value) == f"overlay: sources.mine: {sentence}"
 
 
 def test_names_of_kept_files_are_plain():

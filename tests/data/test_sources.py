@@ -13,11 +13,9 @@ import datasets
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.experiment import SOURCE, command, run
+from support.experiment import command, run
 from support.workflow import PARTS, ROOT
 
-from sequencematch.config.checks import check_files
-from sequencematch.config.load import load_config
 from sequencematch.data import documents, pairs, sources
 from sequencematch.data.documents import read_documents
 from sequencematch.data.pairs import read_pairs
@@ -25,7 +23,6 @@ from sequencematch.data.sources import LONGEST_LINE
 from sequencematch.data.splits import make_splits
 from sequencematch.errors import UserError
 from sequencematch.settings.data import Dataset, Source, Text, Translation
-from sequencematch.store.code_digest import import_closure
 from sequencematch.store.datasets import load
 from sequencematch.store.files import SMALL
 
@@ -54,9 +51,7 @@ def hub_folder(folder, splits, configuration="default"):
     return folder
 
 
-# --------------------------------------------------------------------------------------------------
-# Reading
-# --------------------------------------------------------------------------------------------------
+# ---- reading -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("form", ["aligned", "aligned.gz", "tsv", "tsv.gz", "jsonl", "nested.jsonl.gz"])
@@ -72,12 +67,6 @@ def test_pairs_are_the_same_from_every_form_of_file(tmp_path, form):
             lines = (json.dumps({"id": "x", "translation": row}) for row in rows)
         named = [text_file(tmp_path / f"a.{form}", lines, opened)]
     assert read_pairs(files(*named), EN_FR) == {"train": PAIRS}
-
-
-def test_pairs_of_several_files_follow_one_another(tmp_path):
-    first = text_file(tmp_path / "a.tsv", map("\t".join, PAIRS[:5]))
-    second = text_file(tmp_path / "b.jsonl", [json.dumps({"en": en, "fr": fr}) for en, fr in PAIRS[5:]])
-    assert read_pairs(files(first, second), EN_FR) == {"train": PAIRS}
 
 
 def test_a_separator_starts_documents_and_keeps_its_line(tmp_path):
@@ -138,9 +127,7 @@ def test_a_stream_is_read_only_as_far_as_needed():
     assert len(taken) == 2 * (13 + 2) - 1  # what stands in test does not count
 
 
-# --------------------------------------------------------------------------------------------------
-# Splits
-# --------------------------------------------------------------------------------------------------
+# ---- splits ------------------------------------------------------------------------------------------
 
 rows = st.lists(st.tuples(st.sampled_from("abcdefghij"), st.integers(0, 3)), min_size=20, max_size=60)
 
@@ -203,9 +190,7 @@ def test_too_few_and_a_changed_corpus_are_one_sentence():
     make_splits({"train": list(map(str, range(12)))}, sizes, Source(name="x", digest=facts["source_digest"]), str)
 
 
-# --------------------------------------------------------------------------------------------------
-# What is wrong with a corpus
-# --------------------------------------------------------------------------------------------------
+# ---- what is wrong with a corpus ---------------------------------------------------------------------
 
 
 DEEP = b'{"en": ' + b"[" * 100_000 + b"]" * 100_000 + b', "fr": "x"}\n'
@@ -337,33 +322,6 @@ def test_a_wrong_file_of_documents_is_named_with_its_line(tmp_path):
         read_documents(files("a.pdf"))
 
 
-@pytest.mark.parametrize(
-    ("source", "sentence"),
-    [
-        ({"kind": "generated", "name": "phrase"}, "generator of pairs 'phrase' is unknown; did you mean 'phrases'?"),
-        ({"kind": "files", "train": ["a.txt"]}, "no pairs can be read from a.txt: name two aligned texts, or .tsv"),
-        ({"kind": "files", "train": ["a.tsv"], "test": ["a.tsv", "b", "c"]}, "no pairs can be read from a.tsv, b, c"),
-    ],
-)
-def test_a_source_that_cannot_serve_is_refused_with_the_configuration(source, sentence):
-    overlay = {"sources": {"mine": source}, "tasks": {"translation": {"data": {"source": "mine"}}}}
-    with pytest.raises(UserError) as caught:
-        load_config(ROOT / "config.yaml", ("overlay", overlay))
-    assert str(caught.value).startswith(f"overlay: sources.mine: {sentence}")
-    assert str(caught.value).endswith("(task translation)")
-    with pytest.raises(UserError, match="'phrases' generates pairs in en and fr, not in en and de"):
-        load_config(ROOT / "config.yaml", ("o", {"tasks": {"translation": {"data": {"languages": ["en", "de"]}}}}))
-
-
-def test_a_missing_file_is_named_before_anything_runs(tmp_path):
-    overlay = {"sources": {"mine": {"kind": "files", "train": [str(tmp_path / "a.tsv")]}}}
-    config = load_config(ROOT / "config.yaml", ("overlay", overlay))
-    check_files(config)  # no task needs it
-    overlay["tasks"] = {"translation": {"data": {"source": "mine"}}}
-    with pytest.raises(UserError, match=r"a.tsv' is not there: task translation needs it \(sources.mine\)"):
-        check_files(load_config(ROOT / "config.yaml", ("overlay", overlay)))
-
-
 def test_an_unreachable_hub_is_one_sentence_without_secrets(tmp_path, monkeypatch):
     """Through the real command, offline; then with an error that quotes what it should not."""
     secret = "hf_abcdefghijklmnop"
@@ -422,9 +380,7 @@ def test_the_revision_is_what_is_asked_of_the_hub(monkeypatch):
     ]
 
 
-# --------------------------------------------------------------------------------------------------
-# The commands
-# --------------------------------------------------------------------------------------------------
+# ---- the commands ------------------------------------------------------------------------------------
 
 
 def test_from_files_to_a_dataset(tmp_path):
@@ -448,13 +404,6 @@ def test_from_files_to_a_dataset(tmp_path):
     failed = run("make_translation", **options, source_digest="0" * 64, output=tmp_path / "no", check=False)
     assert (failed.returncode, failed.stderr.count("\n")) == (1, 1) and "digest" in failed.stderr
     assert not (tmp_path / "no").exists()
-
-
-@pytest.mark.parametrize("family", ["arithmetic", "translation", "text"])
-def test_the_code_behind_one_family_is_not_that_of_the_others(family):
-    own = {"arithmetic": {"arithmetic.py"}, "translation": {"pairs.py"}, "text": {"documents.py"}}
-    names = {file.name for file in import_closure(SOURCE / f"make_{family}.py")}
-    assert names & set.union(*own.values()) == own[family]
 
 
 @pytest.mark.slow

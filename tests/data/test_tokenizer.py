@@ -193,9 +193,7 @@ def test_rendered_actions_keep_characters_of_several_tokens():
     assert tokenizer.render(actions) == "née<bkspc><bkspc>e<eos>"
 
 
-# --------------------------------------------------------------------------------------------------
-# Other people's tokenizers
-# --------------------------------------------------------------------------------------------------
+# ---- other people's tokenizers -----------------------------------------------------------------------
 
 
 def a_model(folder, *, rows=300, tokens=("<eos>",), eos="<eos>", edit=lambda fast: None, **config):

@@ -86,13 +86,16 @@ def follow(command: Command, tree: Path) -> None:
     assert (tree / shlex.split(local(command))[-1]).is_file()
 
 
+def known(command: Command, tree: Path) -> str:
+    """Make knows the target; what it would run."""
+    planned = subprocess.run(["make", "-n", *shlex.split(command.words)[1:]], cwd=ROOT, capture_output=True, text=True)
+    assert planned.returncode == 0 and "check_make_arguments.py '" not in planned.stdout, planned.stdout
+    return planned.stdout
+
+
 def make(command: Command, tree: Path) -> None:
     """The target exists; where it runs the workflow, Snakemake plans what make would run."""
-    planned = subprocess.run(["make", "-n", *shlex.split(command.words)[1:]], cwd=ROOT, capture_output=True, text=True)
-    assert planned.returncode == 0 and "workflow/launcher/check_make_arguments.py '" not in planned.stdout, (
-        planned.stdout + planned.stderr
-    )
-    for line in planned.stdout.replace("\\\n", " ").splitlines():
+    for line in known(command, tree).replace("\\\n", " ").splitlines():
         if match := re.match(r"\S*python workflow/launcher/run\.py (.*)", line):
             words = re.sub(r"--report \S+ --report-after-run", "", match[1])
             shell(f"{sys.executable} -m snakemake {words} --cores 2 --dry-run", tree)
@@ -111,16 +114,8 @@ def offered(command: Command, tree: Path) -> None:
     assert all((tree / word).is_file() for word in words if word.endswith(".py"))
 
 
-def elsewhere(command: Command, tree: Path) -> None:
-    """It names a folder of the reader's machine: make knows the target."""
-    planned = subprocess.run(["make", "-n", *shlex.split(command.words)[1:]], cwd=ROOT, capture_output=True, text=True)
-    assert planned.returncode == 0 and "workflow/launcher/check_make_arguments.py '" not in planned.stdout, (
-        planned.stdout + planned.stderr
-    )
-
-
 CHECKS = [
-    (r"make .*model=\{source: /(models|path)/.*", elsewhere),
+    (r"make .*model=\{source: /(models|path)/.*", known),
     (r"make( .*)?", make),
     (r"\.venv/bin/sequencematch (sample|trace|export) .*", run),
     (r"\.venv/bin/python (src|workflow)/\w+\.py --help|\.venv/bin/python workflow/uses\.py", run),
@@ -151,15 +146,6 @@ def test_there_are_commands_to_check():
 def test_every_command_is_covered_by_a_check():
     unknown = [f"{command.where}: {command.words}" for command in ALL if check_of(command) is None]
     assert unknown == []
-
-
-def test_a_new_kind_of_command_is_noticed(tmp_path):
-    (tmp_path / "new.md").write_text("Text, `make no_such_target`:\n\n    frobnicate --all  # and why\n    make all\n")
-    found = list(commands(tmp_path / "new.md"))
-    assert [command.words for command in found] == ["make no_such_target", "frobnicate --all", "make all"]
-    assert [check_of(command) for command in found] == [make, None, make]
-    with pytest.raises(AssertionError, match="no_such_target"):
-        make(found[0], tmp_path)
 
 
 @pytest.mark.slow

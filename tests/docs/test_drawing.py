@@ -2,13 +2,10 @@
 
 import re
 from itertools import pairwise
-from pathlib import Path
 
-from support.workflow import copy_tree, snakemake
+from support.workflow import ROOT, copy_tree, snakemake
 
 from sequencematch.results.rule_graph import read_rule_graph
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_the_arrows_of_the_readme_are_those_of_the_workflow(tmp_path):

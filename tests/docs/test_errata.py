@@ -1,15 +1,13 @@
 """Errata of the appendix that no other test holds (docs/errata.md lists them all): the printed forms, refuted."""
 
 import re
-from pathlib import Path
 
 import pytest
 import torch
 from support.token_mdp import ABSORBING, STATES, TokenMDP, policy_of
+from support.workflow import ROOT
 
 from sequencematch.results.paper import read_reported
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_every_erratum_names_a_test_that_exists():

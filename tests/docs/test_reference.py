@@ -4,9 +4,9 @@ import json
 import re
 import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
+from support.workflow import ROOT
 
 from sequencematch.config.experiment import DEFAULT_SCALE
 from sequencematch.config.load import load_config
@@ -16,10 +16,9 @@ from sequencematch.results.map_page import quote_map, with_numbers
 from sequencematch.results.readme import blocks
 from sequencematch.store.files import read_csv
 
-ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "workflow"))
 
-from keep_reference import check_current, documents_with, markers, seen_from  # noqa: E402
+from keep_reference import check_current, documents_with, markers, seen_from
 
 KEPT = ROOT / "results/reference"
 

@@ -234,8 +234,8 @@ def test_shown_are_the_first_examples_with_their_last_token_wrong(run):
         assert record["wrong"] != record["true"]
         assert record["pieces"][0][0] == record["wrong"]
         assert record["answered_at_once"] == record["rendered"].startswith(record["wrong"] + "<bkspc>")
-        typed = "".join(text for text, _ in record["pieces"])
-        assert typed == re.sub("<(bkspc|eos|bos|pad)>", "", record["rendered"])
+        written = "".join(text for text, _ in record["pieces"])
+        assert written == re.sub("<(bkspc|eos|bos|pad)>", "", record["rendered"])
         gone = record["pieces"][0][1] == "deleted"
         assert gone or not record["answered_at_once"]
     assert {record["answered_at_once"] for record in records} == {True, False}

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from support.workflow import ROOT
 
 from sequencematch.cli import main
 from sequencematch.errors import UserError
 from sequencematch.results.rollout_figure import graph_paths, left, shown, steps
 from sequencematch.store.files import read_json
 
-ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "workflow"))
 
-import keep_example as kept  # noqa: E402
+import keep_example as kept
 
 
 def test_the_command_of_the_readme_types_what_it_shows(monkeypatch, capsys):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from support.malicious import add_code
 from support.networks import BKSPC, BOS, random_row, tiny_llama, tiny_policy
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoModelForCausalLM
 
 from sequencematch import core
 from sequencematch.data.tokenizer import pretrained_tokenizer
@@ -147,58 +147,12 @@ def test_adapters_keep_the_bits_that_small_updates_need(pretrained):
     assert policy.eval()(some_inputs()).isfinite().all()
 
 
-ARCHITECTURES = {
-    "llama": {},
-    "mistral": {},
-    "qwen2": {},
-    "gpt2": {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64},
-    "gpt_neox": {},
-    "cohere": {},
-    "bloom": {"n_layer": 2, "n_head": 2},
-}
-REFUSED = {"cohere": r"\(cohere\) cannot be trained here.*as Llama", "bloom": "no attention mask of ours.*as Llama"}
-
-
-def a_folder(folder: Path, kind: str) -> str:
-    """A tiny pretrained model of an architecture, in a local folder."""
-    shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2}
-    shape |= {"intermediate_size": 24, "max_position_embeddings": 64, "initializer_range": 0.3}
-    specials = {"bos_token_id": BOS, "eos_token_id": 2, "pad_token_id": 0}
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(kind, vocab_size=BKSPC, **(ARCHITECTURES[kind] or shape), **specials)
-    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
-    return str(folder)
-
-
-@pytest.mark.parametrize("kind", ARCHITECTURES)
-def test_an_architecture_either_does_what_the_method_asks_or_is_refused(tmp_path, kind):
-    model = Model(source=a_folder(tmp_path, kind))
-    if kind in REFUSED:
-        with pytest.raises(UserError, match=REFUSED[kind]):
-            new_policy(model, BKSPC, SPECIALS, backspace=True, seed=0)
-        return
-    policy = randomised(new_policy(model, BKSPC, SPECIALS, backspace=True, seed=0))
-    rows = [random_row(Random(seed)) for seed in range(3)]
-    assert torch.equal(*(policy.train()(core.state_tree(rows, BKSPC)[0]) for _ in range(2)))  # no dropout
-    # What was sampled through the rewinding cache has the log-probabilities that the state tree gives it.
-    prompts = [[BOS, 3, 4], [BOS]] * 4
-    rollouts, counts = sample(policy, prompts, Decoding(12, bkspc_bias=2.0), streams=range(8), batch=4)
-    assert counts.pops > 5
-    taken = [
-        [core.Trajectory(prompt=p, actions=r.actions, imitated=[True] * len(r.actions))]
-        for p, r in zip(prompts, rollouts, strict=True)
-    ]
-    (scored,) = score_rows(policy.eval(), taken)
-    for row, rollout in zip(scored.scores.log_policy.tolist(), rollouts, strict=True):
-        assert row[: len(rollout.actions)] == pytest.approx(rollout.log_policy, abs=1e-4)
-
-
 def test_code_that_comes_with_a_model_runs_only_where_the_settings_say_so(tmp_path, monkeypatch):
     """A folder whose ``auto_map`` names a Python file that leaves a trace when it runs."""
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
     monkeypatch.syspath_prepend(tmp_path / "modules")
     folder, trace = tmp_path / "model", tmp_path / "it ran"
-    a_folder(folder, "llama")
+    tiny_llama().save_pretrained(folder)
     add_code(folder, trace)
     for load in (new_policy_of, pretrained_tokenizer):
         with pytest.raises(UserError, match="Python code that comes with it.*model.trust_remote_code to true"):

@@ -1,6 +1,5 @@
 """Several processes do what one does: same rollouts, same sums, checkpoints that any number of them can take up."""
 
-import csv
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from support.experiment import SOURCE, command, finetune_options, launched, run
 
 from sequencematch.model.processes import lone_device
 from sequencematch.script import processes
+from sequencematch.store.files import read_csv
 
 # Runs a script whose optimiser kills its process at the 13th step.
 KILLED = """
@@ -26,12 +26,6 @@ torch.optim.AdamW.step = killing
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
-
-
-def rows(model: Path) -> list[dict]:
-    """The metrics file of a model folder."""
-    with (model / "metrics.csv").open() as file:
-        return list(csv.DictReader(file))
 
 
 def checkpoint(folder: Path) -> tuple[str, dict]:
@@ -62,7 +56,9 @@ def test_two_processes_do_what_one_does_and_take_up_what_one_left(inputs, finetu
         done = launched(command("finetune", **options), count)
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("continuing from step 20") == 1
-        for row, expected in zip(rows(options["output"]), rows(whole), strict=True):
+        for row, expected in zip(
+            *(read_csv(model / "metrics.csv") for model in (options["output"], whole)), strict=True
+        ):
             for name, value in expected.items():
                 assert row[name] == value or float(row[name]) == pytest.approx(float(value), rel=1e-3, abs=1e-4)
         for file in ("lm.safetensors", "actions.safetensors"):

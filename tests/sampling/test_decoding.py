@@ -11,13 +11,9 @@ from transformers.generation import MinPLogitsWarper, TemperatureLogitsWarper, T
 from sequencematch.evaluation.procedures import parse_decoding
 from sequencematch.sampling.decoding import Decoding, action_probabilities, inverse_cdf
 from sequencematch.settings.decoding_names import (
-    CHOICES,
-    KINDS_OF_WRONG,
     PLAIN,
-    VALUED,
     combined,
     concerns_backspace,
-    decoding_options,
     without_backspace,
 )
 
@@ -123,15 +119,6 @@ def test_decodings_join_in_one_way():
     assert without_backspace("bkspc_masked") == without_backspace("surprise=1") == "sampled"
 
 
-def test_min_p_keeps_exactly_what_is_likely_enough():
-    plain = action_probabilities(some_logits(), torch.zeros(64, 1).bool(), Decoding(1))
-    probability = action_probabilities(some_logits(), torch.zeros(64, 1).bool(), Decoding(1, min_p=0.2))
-    likely = plain >= 0.2 * plain.amax(-1, keepdim=True)
-    assert torch.equal(probability > 0, likely) and not likely.all() and (likely.sum(-1) > 1).any()
-    kept = plain * likely
-    torch.testing.assert_close(probability, kept / kept.sum(-1, keepdim=True))
-
-
 def test_rejection_is_what_an_imitator_of_noised_data_would_do():
     """Noised data are simulated, and how often the state after each token is answered by <bkspc> is counted."""
     eta, size, n = 0.5, 6, 400_000
@@ -200,11 +187,6 @@ def test_a_bad_name_is_one_sentence(name, words):
     with pytest.raises(ValueError, match=re.escape(words)) as caught:
         parse_decoding(name, 1)
     assert str(caught.value).count("\n") == 0
-
-
-def test_the_bounds_cover_every_field_named():
-    assert set(VALUED) - {*KINDS_OF_WRONG, *CHOICES} <= set(Decoding.__annotations__)
-    assert all(decoding_options(name).keys() <= set(Decoding.__annotations__) for name in PLAIN)
 
 
 EXTREMES = [

@@ -1,6 +1,5 @@
 """Rollouts drawn beside training: bounded and recorded staleness, the same bits always, and no process left behind."""
 
-import csv
 import os
 import signal
 import subprocess
@@ -14,11 +13,13 @@ import pytest
 import torch
 from support.experiment import ROLLOUTS, SOURCE, command, finetune_options, run
 from support.training import KILLER, a_run
+from support.workflow import wait_for
 
 from sequencematch.errors import UserError
 from sequencematch.model.build import load_policy
 from sequencematch.model.policy import trained_tensors
 from sequencematch.settings.training import Rollouts
+from sequencematch.store.files import read_csv
 from sequencematch.training.replay import ReplayBuffer
 from sequencematch.training.schedule import Stage
 from sequencematch.training.trainer import Trainer
@@ -125,8 +126,7 @@ def test_a_killed_run_resumes_to_the_same_bits(inputs, tmp_path):
 
 def rows(folder):
     """What the metrics file says, save what differs from run to run."""
-    with (folder / "metrics.csv").open() as file:
-        return [{name: value for name, value in row.items() if name != "rollout_wait"} for row in csv.DictReader(file)]
+    return [{k: v for k, v in row.items() if k != "rollout_wait"} for row in read_csv(folder / "metrics.csv")]
 
 
 # ---- ends --------------------------------------------------------------------------------------------
@@ -157,7 +157,7 @@ def test_whatever_ends_training_ends_the_process_too(inputs, tmp_path):
         runs[ending] = subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, preexec_fn=heed)
     try:
         for ending, trainer in runs.items():
-            wait_for(partial(checkpoints, tmp_path / f"{ending.name}-resume"))
+            wait_for(partial(checkpoints, tmp_path / f"{ending.name}-resume"), 120)
             processes = psutil.Process(trainer.pid).children(recursive=True)
             assert processes
             trainer.send_signal(ending)
@@ -184,10 +184,3 @@ def alive(process):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-def wait_for(condition, seconds=120):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.1)

@@ -90,13 +90,6 @@ def test_greedy_takes_the_most_likely_action(policy):
             assert action == int(allowed.argmax())
 
 
-@pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_a_policy_without_backspace_never_pops(temperature):
-    policy = a_policy(backspace=False)
-    rollouts, counts = sample(policy, some_prompts(30), Decoding(20, temperature), range(30), 8)
-    assert counts.pops == 0 and all(policy.bkspc not in r.actions for r in rollouts)
-
-
 def test_greedy_without_backspace_is_transformers_generate():
     policy, prompts = a_policy(backspace=False, seed=3), some_prompts(30)
     rollouts, _ = sample(policy, prompts, Decoding(12, temperature=0), range(30), 8)

@@ -3,11 +3,11 @@
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.workflow import ROOT
 
 from sequencematch import script
 from sequencematch.config.load import load_config
@@ -21,7 +21,6 @@ from sequencematch.settings.options import add_settings, escaped, option, option
 from sequencematch.settings.overheads import Overhead
 from sequencematch.settings.training import Objective, Optimiser, Rollouts, Schedule
 
-ROOT = Path(__file__).parents[2]
 SECTIONS = [Arithmetic, Translation, Text, Noise, Model, Optimiser, Schedule, Objective, Rollouts, Evaluation, Overhead]
 
 

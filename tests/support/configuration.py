@@ -1,13 +1,11 @@
 """The project's configuration files, and what they refuse."""
 
-from pathlib import Path
-
 import pytest
 
 from sequencematch.config.load import load_config
 from sequencematch.errors import UserError
+from support.workflow import ROOT
 
-ROOT = Path(__file__).parents[2]
 BASE = ROOT / "config.yaml"
 SCALES = ROOT / "workflow" / "scales"
 

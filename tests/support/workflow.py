@@ -1,6 +1,7 @@
 """Copies of the project in which Snakemake runs, with stubs instead of scripts."""
 
 import importlib.util
+import json
 import re
 import shutil
 import subprocess
@@ -67,3 +68,45 @@ def wait_for(condition, seconds=60):
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+# Plans again and again in one process: starting Snakemake takes longer than a plan.
+PLANNER = """
+import json, sys
+sys.path.insert(0, "workflow/launcher")
+import why
+
+for line in sys.stdin:
+    with why.planned(json.loads(line)) as workflow:
+        rules = {
+            rule: {
+                "jobs": len(set().union(*causes.values())),
+                "causes": sorted({cause.sentence.format(cause.subject) for cause in causes}),
+            }
+            for rule, causes in why.causes_by_rule(workflow).items()
+        }
+    print(json.dumps(rules), flush=True)
+"""
+
+
+class Planner:
+    """The plan for targets of a tree: of each rule that would run, the number of jobs and the causes."""
+
+    def __init__(self, tree, targets, config):
+        self.targets, self.config = targets, config
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self.process = subprocess.Popen([sys.executable, "-c", PLANNER], cwd=tree, text=True, **pipes)
+
+    def __call__(self, *words, config=()):
+        asked = [*self.targets, *words, "--config", *self.config, *config]
+        print(json.dumps(asked), file=self.process.stdin, flush=True)
+        line = self.process.stdout.readline()
+        assert line, "planning failed; its error is above"
+        return json.loads(line)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.wait()

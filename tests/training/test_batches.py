@@ -90,9 +90,7 @@ def test_means_of_a_corpus():
     assert (source.length, source.cloned(False), source.cloned(True)) == (3.0, 2.5, 3.5)
 
 
-# --------------------------------------------------------------------------------------------------
-# Fairness, on real noised data, in the order in which training sees it
-# --------------------------------------------------------------------------------------------------
+# ---- fairness, on real noised data, in the order in which training sees it ---------------------------
 
 
 def products(n: int, rng: random.Random) -> list[tuple[list[int], list[int]]]:

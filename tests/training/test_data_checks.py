@@ -4,9 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import torch
 from support.experiment import TINY, finetune_options, run
-from transformers import AutoConfig, AutoModelForCausalLM
 
 from sequencematch.core import Trajectory
 from sequencematch.errors import UserError
@@ -77,32 +75,3 @@ def test_a_stage_on_noised_data_ends_in_one_sentence(inputs, tmp_path, script):
     failed = run(script, **options, check=False)
     assert failed.returncode == 1 and "trains on clean ones" in failed.stderr and "Traceback" not in failed.stderr
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.slow
-def test_data_longer_than_a_bounded_context_is_refused_before_training(inputs, tmp_path):
-    """The network promises 64 positions, but a window that its attention does not tell bounds them to 20."""
-    torch.manual_seed(0)
-    shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2}
-    window = {"use_sliding_window": True, "sliding_window": 20, "max_window_layers": 1}
-    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 8}
-    config = AutoConfig.for_model(
-        "qwen2_moe",
-        **{"vocab_size": 200, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0, "initializer_range": 0.3},
-        **{"intermediate_size": 24, "max_position_embeddings": 64, "shared_expert_intermediate_size": 8},
-        **(shape | window | experts),
-    )
-    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "model")
-    run("train_tokenizer", data=inputs / "data", output=tmp_path / "own")
-    for file in (tmp_path / "own").iterdir():
-        (tmp_path / "model" / file.name).write_bytes(file.read_bytes())
-    source = {"model.source": tmp_path / "model"}
-    tokenizer, examples, noised = (tmp_path / name for name in ("tokenizer", "examples", "noised"))
-    run("train_tokenizer", data="unread", output=tokenizer, **source)
-    run("encode_examples", data=inputs / "data", tokenizer=tokenizer, output=examples)
-    run("inject_noise", examples=examples, tokenizer=tokenizer, output=noised, eta=0, seed=1)
-    files = {"noised": noised, "tokenizer": tokenizer, "output": tmp_path / "out", "resume": tmp_path / "resume"}
-    failed = run("pretrain_base", **files, **TINY, source=tmp_path / "model", seed=1, check=False)
-    assert failed.returncode == 1 and "more than the model's context of 20" in failed.stderr, failed.stderr
-    assert failed.stderr.count("error: ") == 1 and "Traceback" not in failed.stderr
-    assert not (tmp_path / "out").exists() and not (tmp_path / "resume").exists()

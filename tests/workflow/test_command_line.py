@@ -21,16 +21,37 @@ def test_plain_snakemake_finds_what_results_rely_on(monkeypatch):
     for option in ("profile", "max_jobs_per_timespan"):  # the latter is an object without equality
         del plain[option], ours[option]
     assert plain == ours
-    assert plain["rerun_incomplete"] and plain["keep_going"] and plain["max_checksum_file_size"] == 10**9
 
 
-@pytest.mark.parametrize(("name", "executor"), [("slurm", "slurm"), ("generic", "cluster-generic")])
-def test_a_profile_of_a_cluster_is_not_limited_by_the_default_one(name, executor, monkeypatch):
+OTHERWISE = """
+rerun-triggers: [mtime]
+rerun-incomplete: false
+ignore-incomplete: true
+keep-incomplete: true
+touch: true
+max-checksum-file-size: 1
+"""
+
+
+@pytest.mark.parametrize(("name", "executor"), [("default", None), ("slurm", "slurm"), ("generic", "cluster-generic")])
+def test_profiles_state_what_results_rely_on_whatever_another_of_the_user_says(name, executor, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
+    (tmp_path / "config.yaml").write_text(OTHERWISE)
+    monkeypatch.setenv("SNAKEMAKE_PROFILE", str(tmp_path))
+    assert parsed("--cores", "2")["profile"] == [str(tmp_path)]
     chosen = parsed("--profile", f"profiles/{name}")
-    assert (chosen["executor"], chosen["jobs"], chosen["cores"]) == (executor, 100, None)
-    assert not chosen["resources"]
-    assert chosen["latency_wait"] == 60 and chosen["rerun_incomplete"]
+    assert {str(trigger) for trigger in chosen["rerun_triggers"]} == {
+        "code",
+        "input",
+        "mtime",
+        "params",
+        "software-env",
+    }
+    assert chosen["rerun_incomplete"] and chosen["max_checksum_file_size"] == 10**9
+    assert not any(chosen[option] for option in ("ignore_incomplete", "keep_incomplete", "touch"))
+    if executor:  # nor is it limited by the default profile
+        assert (chosen["executor"], chosen["jobs"], chosen["cores"]) == (executor, 100, None)
+        assert chosen["latency_wait"] == 60 and not chosen["resources"]
 
 
 LAST = """
@@ -43,17 +64,8 @@ onsuccess:
 
 
 @pytest.mark.slow
-def test_no_timer_wakes_the_scheduler(tmp_path):
-    tree = copy_tree(tmp_path)
-    with (tree / "Snakefile").open("a") as file:
-        file.write(LAST)
-    done = snakemake(tree, "table6", "--config", "scale=smoke")
-    assert done.returncode == 0, done.stderr
-    assert "LIMITER None\nTIMERS 0\n" in done.stdout
-
-
-@pytest.mark.slow
 def test_changed_settings_have_a_name_of_their_own_or_say_what_they_replace(tmp_path):
+    """And no timer wakes the scheduler."""
     tree = copy_tree(tmp_path)
     first = snakemake(tree, "table6", "--config", "scale=smoke")
     assert first.returncode == 0, first.stderr
@@ -65,8 +77,10 @@ def test_changed_settings_have_a_name_of_their_own_or_say_what_they_replace(tmp_
     named = snakemake(tree, *changed, "name=try1")
     assert named.returncode == 0 and "will be replaced" not in named.stderr
     assert "  results/try1/tables/table6.md\n" in named.stdout and table.stat().st_mtime_ns == before
+    with (tree / "Snakefile").open("a") as file:
+        file.write(LAST)
     unnamed = snakemake(tree, *changed)
-    assert unnamed.returncode == 0
+    assert unnamed.returncode == 0 and "LIMITER None\nTIMERS 0\n" in unnamed.stdout
     assert "results in results/smoke/ will be replaced" in unnamed.stderr and "make NAME=try1" in unnamed.stderr
     assert table.stat().st_mtime_ns > before
 

@@ -1,6 +1,5 @@
 """What is wrong with a checkout or its records, through the real command: one sentence, before anything runs."""
 
-import fcntl
 import os
 import shutil
 import subprocess
@@ -91,21 +90,21 @@ def test_results_closed_to_writing_are_one_sentence(tree, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("content", [b"", b"[]", b"null", b"[" * 10**5, b"\xff", b'{"version": "x", "params": 7}'])
-def test_damaged_metadata_does_no_harm(tree, content):
+def test_damaged_metadata_does_no_harm(tree):
     """They say what made each result: without them it would count as up to date, so it is made again."""
     assert make(tree).returncode == 0
-    for file in (tree / ".snakemake/metadata").iterdir():
-        file.write_bytes(content)
-    done = make(tree)
-    assert done.returncode == 0 and "Traceback" not in done.stdout + done.stderr
-    for result in ("results/smoke/mul/data", TARGET):
-        assert f"record of '{result}' is damaged; it will be made again" in done.stderr
-    assert "2 of 2 steps (100%) done" in done.stdout + done.stderr
+    for contents in ((b"", b"[]"), (b"null", b"[" * 10**5), (b"\xff", b'{"version": "x", "params": 7}')):
+        for file, content in zip((tree / ".snakemake/metadata").iterdir(), contents, strict=True):
+            file.write_bytes(content)
+        done = make(tree)
+        assert done.returncode == 0 and "Traceback" not in done.stdout + done.stderr
+        for result in ("results/smoke/mul/data", TARGET):
+            assert f"record of '{result}' is damaged; it will be made again" in done.stderr
+        assert "2 of 2 steps (100%) done" in done.stdout + done.stderr
     assert "Nothing to be done" in make(tree).stderr
 
 
-@pytest.mark.parametrize("name", ["a{seed}", "{", "b}{0}"])
+@pytest.mark.parametrize("name", ["a{seed}", "b}{0}"])
 def test_braces_in_the_path_are_one_sentence(tmp_path, name):
     tree = tmp_path / name
     tree.mkdir()
@@ -144,13 +143,12 @@ def test_a_run_can_be_started_while_the_one_before_it_ends(tree):
     assert done.returncode == 0, done.stderr
     # Another test's run may still be ending, on a busy machine.
     assert f"ending process {process.pid}," not in done.stderr and "another run" not in done.stderr
-    with (tree / ".snakemake/run.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        assert "another run is going on" in make(tree).stderr
 
 
-@pytest.mark.parametrize("word", ["seeds", "=3", "1=2", "a b=3", ""])
-@pytest.mark.parametrize("script", ["run", "why", "verify"])
+SLIPS = ["seeds", "=3", "1=2", "a b=3", ""]
+
+
+@pytest.mark.parametrize(("script", "word"), [("why", ""), ("verify", "=3"), *(("run", word) for word in SLIPS)])
 def test_what_is_no_setting_is_one_sentence(tree, script, word):
     words = [sys.executable, f"workflow/launcher/{script}.py", "all", "--config", "scale=smoke", word]
     done = subprocess.run(words, cwd=tree, capture_output=True, text=True)

@@ -1,6 +1,5 @@
 """The paper's scale: its constants, its memory arithmetic, and its whole path on a tiny Llama."""
 
-import csv
 import json
 import re
 import shlex
@@ -21,6 +20,7 @@ from sequencematch.config.load import load_config, scale_overlay
 from sequencematch.data.tokenizer import SPECIALS, Tokenizer
 from sequencematch.model.build import adapt
 from sequencematch.model.parameters import count_parameters
+from sequencematch.store.files import read_csv
 
 ARITHMETIC = ("mul", "add_or_sub_in_base", "list_prime_factors")
 TRAINING_EXAMPLES = {"mul": 5000, "add_or_sub_in_base": 5000, "list_prime_factors": 50_000}
@@ -176,11 +176,8 @@ def test_the_whole_path_on_a_tiny_llama_by_one_process_and_by_two(tiny_llama_fol
     words = [str(tmp_path / word) if word.startswith(("src/", "results/")) else word for word in words]
     done = launched([sys.executable, *words], 2)
     assert done.returncode == 0, done.stderr
-    for row, expected in zip(rows(tmp_path / "output"), rows(model), strict=True):
+    for row, expected in zip(
+        *(read_csv(folder / "metrics.csv") for folder in (tmp_path / "output", model)), strict=True
+    ):
         assert float(row["loss"]) == pytest.approx(float(expected["loss"]), rel=0.01)
         assert float(row["gradient_norm"]) == pytest.approx(float(expected["gradient_norm"]), rel=0.1)
-
-
-def rows(model: Path) -> list[dict]:
-    with (model / "metrics.csv").open() as file:
-        return list(csv.DictReader(file))

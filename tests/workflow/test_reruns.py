@@ -5,7 +5,6 @@ that read it. Jobs that follow from those need no line.
 """
 
 import contextlib
-import json
 import os
 import shutil
 import subprocess
@@ -14,14 +13,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support.workflow import PARTS, copy_tree, snakemake, wait_for
+from support.workflow import PARTS, ROOT, Planner, copy_tree, snakemake, wait_for
 
 from sequencematch.config.experiment import SECTIONS, Config
 from sequencematch.settings.data import Arithmetic, Source, Text, Translation
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 TARGETS = ("all", "report", "overheads", "map")
 # One seed and one noise level; a table of each family, one method of every loss.
 CONFIG = (
@@ -97,7 +95,6 @@ ELSEWHERE_RUN = {"fetch_package", "convert_model", "extract_pairs", "extract_doc
 # Groups of scripts for the table below.
 EVERY = JOBS.keys() - {"make_dataset"} | DATASET_SCRIPTS.keys()
 DATA = {*DATASET_SCRIPTS}
-CORPORA = {"make_translation", "make_text"}
 TRAINING = {"pretrain_base", "pretrain_bc", "finetune"}
 COSTS = {"measure_overheads"}  # what times it
 NETWORK = TRAINING | {"sample", "judge"} | COSTS  # what runs the model
@@ -105,7 +102,6 @@ COST_TABLES = {"make_overhead_table", "make_benchmark_table", "plot_growth"}
 WORDS = {"make_table", "make_map", "make_report"} | COST_TABLES  # what writes names and numbers
 SCORES = WORDS | {"plot_learning_curves", "plot_backspaces"}  # what reads scores
 CURVES = {"plot_learning_curves", "plot_backspaces"}
-FIGURES = WORDS | CURVES | {"plot_masks", "plot_motivating_example"}
 OPTIONS = DATA | NETWORK | {"train_tokenizer", "encode_examples", "inject_noise"}  # what takes settings as options
 TOKENS = NETWORK | {"encode_examples", "inject_noise", "plot_masks", "plot_backspaces", "make_report"}
 
@@ -116,6 +112,7 @@ USED_BY = {
     "core.py": NETWORK | {"plot_masks"},
     "data/arms.py": {"inject_noise", "sample"} | COSTS,
     "data/noise.py": {"inject_noise", "sample"} | COSTS,
+    "data/pairs.py": {"make_translation"},
     "export/custom_generate.py": set(),
     "model/likely_noise.py": {"sample"},
     "results/bleu.py": WORDS | CURVES | {"score"},
@@ -131,9 +128,8 @@ USED_BY = {
     "trace.py": {"plot_masks"},
 }
 
-# Sections of the configuration (those of a task's data by their families), changes one by one, and the numbers of jobs
-# that read each; 0 stands at a rule that reads what those make, but none of what is made anew. Last, where they are
-# not all, the families of the tasks concerned: the others have a value of their own, or no use for it.
+# Section (of a task's data: its family), changes one by one, jobs that read each. 0: a downstream rule that does not
+# rerun. Last field: families concerned (default: all).
 ALL_TRAINING = {"pretrain_base": 3, "pretrain_bc": 3, "finetune": 8}
 CLEAN = {"pretrain_base": 0}  # base models are trained on sequences without noise
 ROWS = {"make_dataset": 1}
@@ -246,44 +242,6 @@ def with_readers(rules, families=FAMILIES, spared=()):
     return reached
 
 
-# Plans again and again in one process: starting Snakemake takes longer than a plan.
-PLANNER = """
-import json, sys
-sys.path.insert(0, "workflow/launcher")
-import why
-
-for line in sys.stdin:
-    with why.planned(json.loads(line)) as workflow:
-        rules = {
-            rule: {
-                "jobs": len(set().union(*causes.values())),
-                "causes": sorted({cause.sentence.format(cause.subject) for cause in causes}),
-            }
-            for rule, causes in why.causes_by_rule(workflow).items()
-        }
-    print(json.dumps(rules), flush=True)
-"""
-
-
-class Planner:
-    """The plan for a tree: of each rule that would run, the number of jobs and the causes."""
-
-    def __init__(self, tree):
-        self.tree = tree
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        self.process = subprocess.Popen([sys.executable, "-c", PLANNER], cwd=tree, text=True, **pipes)
-
-    def __call__(self, *words, config=()):
-        print(json.dumps([*TARGETS, *words, "--config", *CONFIG, *config]), file=self.process.stdin, flush=True)
-        line = self.process.stdout.readline()
-        assert line, "planning failed; its error is above"
-        return json.loads(line)
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
-
-
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
     """A tree in which everything has been made (by stubs)."""
@@ -295,10 +253,9 @@ def tree(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def plan(tree):
-    planner = Planner(tree)
-    assert planner() == {}
-    yield planner
-    planner.close()
+    with Planner(tree, TARGETS, CONFIG) as planner:
+        assert planner() == {}
+        yield planner
 
 
 @contextlib.contextmanager
@@ -348,21 +305,15 @@ def test_real_dry_runs_plan_the_same(tree, plan):
         assert counts == {rule: found["jobs"] for rule, found in plan().items()} != {}
 
 
-@pytest.mark.parametrize("name", sorted(USED_BY))
+EDITS = {f"sequencematch/{name}": users for name, users in USED_BY.items()} | {f"{s}.py": {s} for s in sorted(EVERY)}
+
+
+@pytest.mark.parametrize("name", EDITS)
 def test_an_edited_file_reruns_the_rules_whose_scripts_use_it(tree, plan, name):
-    with edited(tree / "src/sequencematch" / name):
+    with edited(tree / "src" / name):
         found = plan()
-    assert found.keys() == with_readers(rules_of(USED_BY[name]), families_of(USED_BY[name]))
-    cause = f"src/sequencematch/{name} changed"
-    assert {rule for rule in found if cause in found[rule]["causes"]} == rules_of(USED_BY[name])
-
-
-@pytest.mark.parametrize("script", sorted(EVERY))
-def test_an_edited_script_reruns_its_rule(tree, plan, script):
-    with edited(tree / "src" / f"{script}.py"):
-        found = plan()
-    assert found.keys() == with_readers(rules_of({script}), families_of({script}))
-    assert {rule for rule in found if f"src/{script}.py changed" in found[rule]["causes"]} == rules_of({script})
+    assert found.keys() == with_readers(rules_of(EDITS[name]), families_of(EDITS[name]))
+    assert {rule for rule in found if f"src/{name} changed" in found[rule]["causes"]} == rules_of(EDITS[name])
 
 
 @pytest.mark.parametrize("line", CHANGES, ids=lambda line: f"{line[0]} {line[1]}")
@@ -469,20 +420,19 @@ def test_an_edited_environment_reruns_the_rules_that_run_in_it(tmp_path, monkeyp
     conda = ("--software-deployment-method", "conda")
     done = snakemake(tree, *TARGETS, *conda, "--config", *CONFIG)
     assert done.returncode == 0, done.stdout + done.stderr
-    plan = Planner(tree)
-    assert plan(*conda) == {}
-    for environment, rules in {
-        "data": {"make_dataset", "train_tokenizer", "encode_examples"},
-        "train": {"inject_noise", "sample", "plot_masks"} | TRAINING | COSTS,
-        "judge": {"judge"},
-        "report": SCORES | COST_TABLES | {"score", "draw_rules", "plot_motivating_example"},
-    }.items():
-        with edited(tree / f"envs/{environment}.yaml", by=lambda text: text.replace("numpy==", "numpy>=")):
-            found = plan(*conda)
-        assert found.keys() == with_readers(rules, families_of(rules))
-        cause = f"envs/{environment}.yaml, or how it is deployed, changed"
-        assert {rule for rule in found if cause in found[rule]["causes"]} == rules
-    plan.close()
+    with Planner(tree, (*TARGETS, *conda), CONFIG) as plan:
+        assert plan() == {}
+        for environment, rules in {
+            "data": {"make_dataset", "train_tokenizer", "encode_examples"},
+            "train": {"inject_noise", "sample", "plot_masks"} | TRAINING | COSTS,
+            "judge": {"judge"},
+            "report": SCORES | COST_TABLES | {"score", "draw_rules", "plot_motivating_example"},
+        }.items():
+            with edited(tree / f"envs/{environment}.yaml", by=lambda text: text.replace("numpy==", "numpy>=")):
+                found = plan()
+            assert found.keys() == with_readers(rules, families_of(rules))
+            cause = f"envs/{environment}.yaml, or how it is deployed, changed"
+            assert {rule for rule in found if cause in found[rule]["causes"]} == rules
 
 
 def why(tree, *config, targets=TARGETS):
@@ -519,13 +469,6 @@ def test_make_why_names_files_settings_and_missing_results_and_what_they_cost(tr
     assert lines[-1].startswith(
         "19 jobs would run: about 5 min on 2 cores by their last runs, and 1 job not measured yet."
     )
-
-
-def test_make_why_tells_bad_settings_in_one_sentence(tree):
-    command = [sys.executable, "workflow/launcher/why.py", "--config", "scale=smoke", "objective={gama: 0.5}"]
-    done = subprocess.run(command, cwd=tree, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "error: command line: objective.gama is unknown; did you mean 'gamma'?\n"
 
 
 def status(tree):

@@ -42,19 +42,22 @@ def cluster(tmp_path_factory):
 
 
 @pytest.mark.long
-def test_the_smoke_scale_ends_with_the_same_bits_as_on_this_machine(cluster, smoke, tmp_path):
-    """Every rule, every table; two runs of a group at a time, because the node has two cores."""
+def test_a_seed_of_the_smoke_scale_ends_with_the_same_bits_as_on_this_machine(cluster, smoke, tmp_path):
+    """Every rule; two runs of a group at a time, because the node has two cores."""
     tree = reduced.make_tree(tmp_path)
     words = (*PROFILE, *HERE, "--group-components", "evaluate=2")
-    done = reduced.run(tree, *words, target="all", settings=["scale=smoke"])
+    done = reduced.run(tree, *words, target="all", settings=["scale=smoke", "seeds=[1]"])
     assert done.returncode == 0, done.stdout + done.stderr
     made, expected = reduced.content(tree), reduced.content(smoke)
-    assert len(made) > 100 and made == expected
+    # Tables, and the judge's verdicts on texts, are of all seeds.
+    runs = {name for name in made if "/seed=1/" in name and not ("/text/" in name and name.endswith("metrics.json"))}
+    assert len(runs) > 50 and all(made[name] == expected[name] for name in runs)
+    assert any(name.startswith("results/smoke/tables/table8") for name in made)
 
 
 @pytest.mark.long
 def test_jobs_that_are_cancelled_or_run_out_of_time_come_back_and_end_with_the_same_bits(
-    cluster, undisturbed, tmp_path
+    cluster, uninterrupted, tmp_path
 ):
     """BC's job is cancelled, SequenceMatch's overruns its minute; both go on from their checkpoints, given two."""
     tree = reduced.make_tree(tmp_path)
@@ -80,7 +83,7 @@ def test_jobs_that_are_cancelled_or_run_out_of_time_come_back_and_end_with_the_s
     for method in ("bc", "sm"):
         log = tree / reduced.RESULTS / f"logs/mul/{method}/eta=0.2/seed=1/finetune.log"
         assert "continuing from step 21" in log.read_text()
-    assert reduced.content(tree) == reduced.content(undisturbed)
+    assert reduced.content(tree) == reduced.content(uninterrupted)
 
 
 @pytest.mark.long

@@ -1,6 +1,5 @@
 """The smoke scale for real: every script, run as `make` runs it, and the tables checked against their source."""
 
-import csv
 import json
 import os
 import shlex
@@ -10,17 +9,15 @@ import sys
 import pytest
 from support.smoke import run_smoke
 
+from sequencematch.store.files import read_csv
+
 
 @pytest.mark.slow
 def test_tables_say_what_the_samples_say(smoke):
     runs = sorted((smoke / "results/smoke/mul").glob("*/eta=*/seed=*/samples.jsonl"))
     assert len(runs) == 2 * 4  # two seeds of mle, bc, sm and sm_js
-    with (smoke / "results/smoke/tables/table6.csv").open() as file:
-        table = {
-            (r["method"], float(r["eta"]), r["decoding"]): r
-            for r in csv.DictReader(file)
-            if r["quantity"] == "accuracy"
-        }
+    cells = read_csv(smoke / "results/smoke/tables/table6.csv")
+    table = {(c["method"], float(c["eta"]), c["decoding"]): c for c in cells if c["quantity"] == "accuracy"}
     by_variant = {}
     for file in runs:
         method, eta = file.parts[-4], float(file.parts[-3].removeprefix("eta="))

@@ -30,7 +30,7 @@ MOMENTS = [
 
 
 @pytest.mark.long
-def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(undisturbed, tmp_path):
+def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(uninterrupted, tmp_path):
     tree = reduced.make_tree(tmp_path)
     run = start(tree)
     for pattern, victim in MOMENTS:
@@ -46,7 +46,7 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(undisturbe
     run.wait(120)
     done = reduced.run(tree)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert reduced.content(tree) == reduced.content(undisturbed)
+    assert reduced.content(tree) == reduced.content(uninterrupted)
     leftovers = [file for file in (tree / reduced.RESULTS).rglob(".*") if file.suffix in (".partial", ".replaced")]
     assert not leftovers and not list((tree / reduced.RESULTS / RESUME).rglob("*.pt"))
 
@@ -88,7 +88,7 @@ def tmpfs(folder, options):
 
 
 @pytest.mark.long
-def test_a_full_disk_costs_nothing_that_was_done(undisturbed, tmp_path):
+def test_a_full_disk_costs_nothing_that_was_done(uninterrupted, tmp_path):
     """It fills up while the run goes on: what is too small from the start is told before."""
     tree = reduced.make_tree(tmp_path)
     with tmpfs(tree / "results", "size=60M"), (tree / "told").open("w+") as told:
@@ -101,11 +101,11 @@ def test_a_full_disk_costs_nothing_that_was_done(undisturbed, tmp_path):
         assert process.returncode == 1 and "Traceback" not in words
         assert "error: writing the results failed, the disk is full; fix that and run this again" in words
         before = reduced.content(tree)
-        assert before and before.items() <= reduced.content(undisturbed).items()
+        assert before and before.items() <= reduced.content(uninterrupted).items()
         filler.unlink()
         done = reduced.run(tree)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert reduced.content(tree) == reduced.content(undisturbed)
+        assert reduced.content(tree) == reduced.content(uninterrupted)
 
 
 @pytest.mark.slow
@@ -142,16 +142,15 @@ def test_temporary_files_without_a_place_end_in_one_sentence_or_do_no_harm(tmp_p
     ("damaged", "named", "target"),
     [
         ("mul/examples/train/*.arrow", "the dataset in '{}' is damaged", "noised/eta=0/seed=1"),
-        ("mul/tokenizer/tokenizer.json", "tokenizer.json' was changed .*: delete '{}'", "noised/eta=0/seed=1"),
         ("mul/base/seed=1/model/lm.safetensors", "was changed .*: delete '{}'", "pretrain_bc/eta=0.2/seed=1/model"),
         ("mul/sm/eta=0.2/seed=1/samples.jsonl", "'{}'", "sm/eta=0.2/seed=1/metrics.json"),
     ],
 )
-def test_a_truncated_file_is_named_and_made_again_once_deleted(undisturbed, tmp_path, damaged, named, target):
+def test_a_truncated_file_is_named_and_made_again_once_deleted(uninterrupted, tmp_path, damaged, named, target):
     """The job that reads it fails in one sentence with what to delete; the run after that finishes."""
     tree = reduced.make_tree(tmp_path)
     results = tree / reduced.RESULTS
-    subprocess.run(["cp", "-a", undisturbed / "results", undisturbed / ".snakemake", tree], check=True)
+    subprocess.run(["cp", "-a", uninterrupted / "results", uninterrupted / ".snakemake", tree], check=True)
     (file,) = results.glob(damaged)
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     again = ("--forcerun", str(reduced.RESULTS / "mul" / target))
@@ -162,7 +161,7 @@ def test_a_truncated_file_is_named_and_made_again_once_deleted(undisturbed, tmp_
     subprocess.run(["rm", "-r", tree / match[1]], check=True)
     done = reduced.run(tree, *again)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert reduced.content(tree) == reduced.content(undisturbed)
+    assert reduced.content(tree) == reduced.content(uninterrupted)
 
 
 def shell_rules():

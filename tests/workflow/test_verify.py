@@ -21,9 +21,9 @@ def verify(tree, settings=reduced.SETTINGS):
 
 
 @pytest.fixture
-def tree(undisturbed, tmp_path):
+def tree(uninterrupted, tmp_path):
     """A copy of finished results."""
-    subprocess.run(["cp", "-a", undisturbed / "results", undisturbed / ".snakemake", tmp_path], check=True)
+    subprocess.run(["cp", "-a", uninterrupted / "results", uninterrupted / ".snakemake", tmp_path], check=True)
     return reduced.make_tree(tmp_path)
 
 

@@ -5,11 +5,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
+from support.workflow import wait_for
 
 from sequencematch.config.snakemake_internals import count_workers
 
@@ -37,10 +37,7 @@ def warm(tmp_path_factory):
     (folder / "scripts" / "script.py").write_text(SCRIPT)
     owner = subprocess.Popen(["sleep", "600"])
     environment = os.environ | {"SEQUENCEMATCH_RUN_PID": str(owner.pid), "SEQUENCEMATCH_PYTHON": sys.executable}
-    end = time.monotonic() + 120
-    while '"warm": true' not in job(folder, environment).stdout:  # the first ones start cold
-        assert time.monotonic() < end
-        time.sleep(0.5)
+    wait_for(lambda: '"warm": true' in job(folder, environment).stdout, 120)  # the first ones start cold
     yield folder, environment
     owner.kill()
     owner.wait()
@@ -52,17 +49,12 @@ def job(folder, environment, *arguments):
 
 
 @pytest.mark.slow
-def test_a_job_has_its_own_arguments_environment_folder_and_output(warm):
+def test_a_job_has_its_own_arguments_environment_folder_output_and_status(warm):
     folder, environment = warm
     done = job(folder, environment | {"VALUE": "seven"})
     assert done.returncode == 0 and done.stderr == "to stderr\n"
     assert f'"folder": "{folder}"' in done.stdout and '"value": "seven"' in done.stdout
     assert '"argv": ["scripts/script.py"]' in done.stdout and '"here": "beside"' in done.stdout
-
-
-@pytest.mark.slow
-def test_a_job_ends_with_its_own_status(warm):
-    folder, environment = warm
     assert job(folder, environment, "3").returncode == 3
     failed = job(folder, environment, "error: a sentence")
     assert (failed.returncode, failed.stderr) == (1, "to stderr\nerror: a sentence\n")
@@ -161,10 +153,3 @@ def test_no_secret_of_the_shell_goes_through_the_server(warm):
     words = [SHIM, "scripts/show.py"]
     done = subprocess.run(words, cwd=folder, env=environment | secrets, capture_output=True, text=True)
     assert done.stdout == "['HF_TOKEN']\n"  # a gated model is loaded with it
-
-
-def wait_for(condition, seconds=20):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)

@@ -20,39 +20,6 @@ from support.workflow import ROOT, copy_tree, snakemake, wait_for
 
 from sequencematch.store.code_digest import SOURCE, import_closure
 
-ALL_JOBS = {
-    "make_dataset": 4,  # mul, translation, text, phrases
-    "train_tokenizer": 4,
-    "encode_examples": 4,
-    "inject_noise": 14,  # eta 0 and 0.2 (0 alone for phrases), two seeds
-    "pretrain_base": 8,
-    "pretrain_bc": 6,
-    "finetune": 18,  # mle, bc, sm, sm_js of mul; mle, sm of translation and text; mle of phrases
-    "sample": 18,
-    "judge": 4,
-    "score": 18,
-    "make_table": 5,
-    "plot_motivating_example": 1,
-    "all": 1,
-}
-
-
-def planned(tree):
-    """Rule names and job counts of a dry run of the smoke scale."""
-    done = snakemake(tree, "--dry-run", "--config", "scale=smoke")
-    assert done.returncode == 0, done.stdout + done.stderr
-    listed = re.search(r"Job stats:\n.*?\n-+ .*?\n(.*?)total", done.stdout + done.stderr, re.S)
-    return {line.split()[0]: int(line.split()[1]) for line in listed[1].splitlines()} if listed else {}
-
-
-@pytest.mark.slow
-def test_what_is_planned_is_made_and_then_nothing_is_left_to_do(tmp_path):
-    tree = copy_tree(tmp_path)
-    assert planned(tree) == ALL_JOBS
-    done = snakemake(tree, "--config", "scale=smoke")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert planned(tree) == {}
-
 
 @pytest.mark.slow
 def test_a_killed_run_is_taken_up_again_without_help(tmp_path):
@@ -104,56 +71,37 @@ def test_every_scale_has_a_plan(scale, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("config", "sentence"),
-    [
-        ("scale=smokee", "error: scale 'smokee' is unknown; did you mean 'smoke'?"),
-        ("etas=[1.5]", "error: command line: etas is '1.5', but must be a list, each a number above 0 and below 1"),
-        ("rollouts={buffer: 8}", "rollouts.buffer is 8, but must be at least optimiser.batch (64)"),
-    ],
-)
-def test_bad_configuration_ends_the_real_command_in_one_sentence(config, sentence, tmp_path):
-    """One of each kind; ``tests/config/refusals.txt`` has all that is refused."""
-    tree = copy_tree(tmp_path)
-    done = snakemake(tree, "--config", config)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
-    assert done.stderr.startswith("error: ") and sentence in done.stderr
-    assert not (tree / "results").exists()
+@pytest.mark.parametrize("command", [("-m", "snakemake"), ("workflow/launcher/why.py",)])
+def test_bad_configuration_ends_the_real_command_in_one_sentence(command, tmp_path):
+    """``tests/config/refusals.txt`` has all that is refused."""
+    words = [sys.executable, *command, "--cores", "2", "--config", "scale=smoke", "objective={gama: 0.5}"]
+    done = subprocess.run(words, cwd=copy_tree(tmp_path), capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1:] == ["error: command line: objective.gama is unknown; did you mean 'gamma'?"]
+    assert done.stderr.count("\n") <= 2 and not (tmp_path / "results").exists()  # the first names the profile
 
 
 def pins(requirements):
     return dict(re.fullmatch(r"([\w-]+)==(\S+)", requirement).groups() for requirement in requirements)
 
 
-def test_the_lock_alone_holds_exact_versions():
+def requirements():
+    """What pyproject.toml declares, extras included."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"]
-    declared = [Requirement(words) for words in [*project["dependencies"], *chain(*extras.values())]]
+    return [Requirement(w) for w in (*project["dependencies"], *chain(*project["optional-dependencies"].values()))]
+
+
+def test_the_lock_alone_holds_exact_versions():
     lines = (ROOT / "requirements.lock").read_text().splitlines()
     locked = pins(line for line in lines if not line.startswith("#"))
-    for requirement in declared:
+    for requirement in requirements():
         assert not any(part.operator == "==" for part in requirement.specifier), f"{requirement} belongs to the lock"
-        if requirement.name != project["name"]:
+        if requirement.name != "sequencematch":
             assert requirement.specifier.contains(locked[requirement.name.lower()]), requirement
     assert not [name for name in locked if "nvidia" in name or "cuda" in name or "+" in locked[name]]
     for file in (ROOT / "envs").glob("*.yaml"):
         packages = next(d["pip"] for d in yaml.safe_load(file.read_text())["dependencies"] if isinstance(d, dict))
         assert {name.lower(): version for name, version in pins(packages).items()}.items() <= locked.items()
-
-
-def test_every_import_of_the_library_is_declared():
-    """By the base, or by one of the extras."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = {
-        Requirement(words).name.lower()
-        for words in [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
-    }
-    declared.add("pydantic-core")  # pydantic asks for an exact version of it
-    providers = metadata.packages_distributions()
-    for script in (file.stem for file in (ROOT / "src").glob("*.py")):
-        for module in third_party_imports(script):
-            names = {name.lower().replace("_", "-") for name in providers[module]}
-            assert names & declared, f"src/{script}.py imports {module}, which pyproject.toml does not declare"
 
 
 DATASET_SCRIPTS = ("make_arithmetic", "make_translation", "make_text")
@@ -197,8 +145,10 @@ def third_party_imports(script):
     return modules - sys.stdlib_module_names - {"sequencematch"}
 
 
-def test_environments_hold_what_their_scripts_import():
+def test_what_scripts_import_is_declared_and_in_their_environments():
+    """Declared by the base of pyproject.toml, or by one of its extras."""
     distributions = metadata.packages_distributions()
+    declared = {requirement.name.lower() for requirement in requirements()} | {"pydantic-core"}  # pydantic pins that
     by_environment = scripts_by_environment()
     assert set(by_environment) == {file.name for file in (ROOT / "envs").glob("*.yaml")}
     for environment, scripts in by_environment.items():
@@ -208,3 +158,4 @@ def test_environments_hold_what_their_scripts_import():
             for module in sorted(third_party_imports(script)):
                 names = {name.lower().replace("_", "-") for name in distributions[module]}
                 assert names & there, f"envs/{environment} lacks {module}, which src/{script}.py imports"
+                assert names & declared, f"src/{script}.py imports {module}, which pyproject.toml does not declare"
