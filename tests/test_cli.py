@@ -225,13 +225,3 @@ def test_trace_prints_both_forms(checkpoint, capsys):
 @pytest.mark.parametrize(("prompt", "actions"), [("<bos>", "5 <bkspc_2>"), ("", "5"), ("<bos> <bkspc>", "5")])
 def test_what_cannot_be_traced(capsys, prompt, actions):
     assert "<bkspc>" in error(capsys, "trace", prompt, actions)
-
-
-def test_help_is_instant():
-    """No heavy import stands between the user and --help."""
-    code = (
-        "import sys\nfrom sequencematch.cli import main\n"
-        "try: main(['--help'])\nexcept SystemExit: print({'torch', 'transformers', 'datasets'} & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "set()"

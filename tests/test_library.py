@@ -49,12 +49,14 @@ def loaded_after(code: str) -> set[str]:
     heavy = "torch transformers datasets snakemake peft matplotlib accelerate pydantic safetensors"
     probe = f"import sys\n{code}\nprint(*(set({heavy.split()!r}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
-    return set(done.stdout.split())
+    return set(done.stdout.splitlines()[-1].split())
 
 
 def test_imports_are_light():
     assert loaded_after("import sequencematch") == set()
     assert loaded_after("from sequencematch import state_tree, algorithm_2, sequence_match, Objective") == {"torch"}
+    assert not loaded_after("from sequencematch.cli import main\ntry: main(['-h'])\nexcept SystemExit: print()")
+    assert not loaded_after("import sequencematch.data.tokenizer") & {"torch", "transformers"}
     with_sampler = loaded_after("from sequencematch import sample, Policy, Decoding")
     assert not with_sampler & {"datasets", "snakemake", "peft", "matplotlib"}
 

@@ -115,57 +115,33 @@ def test_the_file_blamed_is_the_one_that_says_it(tmp_path):
         load_config(BASE, first, second)
 
 
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("a: 1\nb: 2\na: 3\n", "line 3: not valid YAML ('a' occurs here twice)"),
-        ("a:\n  b: 1\n  b: 1\n", "line 3: not valid YAML ('b' occurs here twice)"),
-        ("a: [1\nb: 2\n", "line 2: not valid YAML"),
-        ("a: !!python/object/apply:os.getcwd []\n", "not valid YAML"),
-        ("- a\n", "holds no settings (key: value)"),
-    ],
-)
-def test_a_file_that_is_no_safe_mapping_is_refused(tmp_path, text, sentence):
-    file = tmp_path / "x.yaml"
-    file.write_text(text)
-    with pytest.raises(UserError) as caught:
-        read_yaml(file)
-    assert str(caught.value).startswith(str(file)) and sentence in str(caught.value)
-
-
 DEEP = "a: " + "[" * 10**5
 EXPLODING = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
     f"{after}: &{after} [{', '.join([f'*{name}'] * 9)}]\n" for name, after in zip("abcdefgh", "bcdefghi", strict=True)
 )
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "? [a, b]\n: 1\n",
-        "? {a: b}\n: 1\n",
-        "? 2001-01-01\n: 1\n",
-        "a: &x {b: *x}\n",
-        "a: &x [*x]\n",
-        EXPLODING,
-        DEEP,
-        "a: 2001-99-99\n",
-        "a: !!int x\n",
-        "a: !!timestamp x\n",
-        "a: !!binary x\n",
-        "<<: 3\n",
-        "a: *nowhere\n",
-        "a: \x00\n",
-        "%YAML 9.9\n--- a\n",
-        "a: 1\n---\nb: 2\n",
-    ],
-)
+NO_PLAIN_MAPPING = {
+    "a: 1\nb: 2\na: 3\n": "line 3: not valid YAML ('a' occurs here twice)",
+    "a:\n  b: 1\n  b: 1\n": "line 3: not valid YAML ('b' occurs here twice)",
+    "a: [1\nb: 2\n": "line 2: not valid YAML",
+    "a: !!python/object/apply:os.getcwd []\n": "not valid YAML",
+    "- a\n": "holds no settings (key: value)",
+    **dict.fromkeys(("? [a, b]\n: 1\n", "? {a: b}\n: 1\n", "? 2001-01-01\n: 1\n", "<<: 3\n", "a: *nowhere\n"), ""),
+    **dict.fromkeys(("a: &x {b: *x}\n", "a: &x [*x]\n", EXPLODING, DEEP, "a: 2001-99-99\n", "a: !!int x\n"), ""),
+    **dict.fromkeys(("a: !!timestamp x\n", "a: !!binary x\n", "a: \x00\n", "%YAML 9.9\n--- a\n"), ""),
+    "a: 1\n---\nb: 2\n": "",
+}
+
+
+@pytest.mark.parametrize("text", NO_PLAIN_MAPPING, ids=lambda text: text[:30])
 def test_yaml_that_is_no_plain_mapping_is_one_sentence(tmp_path, text):
     file = tmp_path / "x.yaml"
     file.write_text(text)
     with pytest.raises(UserError) as caught:
         load_config(BASE, file)
-    assert str(caught.value).startswith(f"{file}") and "\n" not in str(caught.value)
+    said = str(caught.value)
+    assert said.startswith(str(file)) and NO_PLAIN_MAPPING[text] in said and "\n" not in said
 
 
 @pytest.mark.parametrize("null", ["null", "~", None])

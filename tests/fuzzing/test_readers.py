@@ -1,6 +1,7 @@
 """Every reader of a file, the configuration and options, driven by mutated valid ones: the content or a UserError.
 
-The corpus holds tokens that mutations insert (``tokens.txt``), and files that broke a reader once (``<reader>-*``).
+The corpus holds tokens that mutations insert (``tokens.txt``), files that broke a reader once (``<reader>-*``), and
+changes of valid files that are refused (``refused.txt``).
 """
 
 import gzip
@@ -55,6 +56,8 @@ from sequencematch.training.checkpoints import load_checkpoint
 
 CORPUS = Path(__file__).parent / "corpus"
 TOKENS = [line.encode() for line in (CORPUS / "tokens.txt").read_text().splitlines()]
+REFUSED = [line.split(": ", 1) for line in (CORPUS / "refused.txt").read_text().splitlines() if ": {" in line]
+NOTHING = (b"", b"{", b"{}", b"[]", b"null", b"\0" * 8, b"\xff" * 100, b"[" * 10**5, b"\x10" + b"\0" * 7 + b"{" * 16)
 MEMORY = 2**20  # KiB by which reading a small file may raise this process's peak
 PATIENCE = 20  # seconds that reading a small file may take on a machine that does other things too
 
@@ -342,8 +345,8 @@ def drive(folder: Path, name: str, seconds: float) -> None:
             try_to_read(folder, target, read, mutated(original, changes))
 
     try:
-        for kept in sorted(CORPUS.glob(f"{name}-*")):
-            try_to_read(folder, target, read, kept.read_bytes())
+        for kept in (*NOTHING, *(file.read_bytes() for file in sorted(CORPUS.glob(f"{name}-*")))):
+            try_to_read(folder, target, read, kept)
         mutation()
     finally:
         (folder / target).write_bytes(original)
@@ -359,3 +362,23 @@ def offline(monkeypatch):
 def test_nothing_but_a_user_error_comes_out(valid, name, seconds):
     READERS[name][1](valid)  # otherwise a reader would refuse all mutations for the same reason
     drive(valid, name, seconds / len(READERS))
+
+
+def changed(content, change):
+    """A JSON value with a change, inside groups too."""
+    if not isinstance(content, dict) or not isinstance(change, dict):
+        return change
+    return content | {name: changed(content.get(name), value) for name, value in change.items()}
+
+
+@pytest.mark.parametrize(("name", "change"), REFUSED)
+def test_absurd_values_are_refused_soon_in_one_sentence(valid, name, change):
+    target, read = READERS[name]
+    original = (valid / target).read_bytes()
+    try:
+        (valid / target).write_text(json.dumps(changed(json.loads(original), json.loads(change))))
+        with patience(5), pytest.raises(UserError) as caught:
+            read(valid)
+        assert "\n" not in str(caught.value)
+    finally:
+        (valid / target).write_bytes(original)

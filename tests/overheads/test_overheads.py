@@ -1,6 +1,5 @@
 """What steps and sampling cost: rows do what they say, parts are the step, and tables say what was measured."""
 
-import csv
 import json
 import os
 import subprocess
@@ -25,13 +24,13 @@ from sequencematch.overheads.steps import (
     sample_rewinding,
 )
 from sequencematch.results.costs import masking_verdicts, measure_parts, measure_steps, parts_of, step_verdicts
-from sequencematch.results.estimates import costs_csv
 from sequencematch.results.measured import Measured, Value, read_measured, write_measured
 from sequencematch.results.paper import read_reported
 from sequencematch.sampling.decoding import Decoding
 from sequencematch.settings.losses import LOSSES
 from sequencematch.settings.model import Model
 from sequencematch.settings.overheads import Overhead
+from sequencematch.store.files import read_csv
 from sequencematch.training.losses import FUNCTIONS
 
 CASE = Case(prompt=6, continuation=20, batch=3)
@@ -233,26 +232,10 @@ def test_a_measurement_reads_back_and_damage_is_told(tmp_path):
 
 # ---- the scripts -------------------------------------------------------------------------------------
 
-TINY = {
-    **{
-        "geometries": ["6+10", "4+8"],
-        "vocabulary": 50,
-        "repeats": 2,
-        "sampling_repeats": 1,
-        "batch": 2,
-        "generate": 4,
-        "pops": 0.3,
-    },
-    **{
-        "layers": 1,
-        "width": 16,
-        "heads": 2,
-        "context": 64,
-        "contexts": [16, 32],
-        "batches": [1, 2],
-        "masked": [16, 32],
-    },
-}
+
+TINY = {"geometries": ["6+10", "4+8"], "vocabulary": 50, "repeats": 2, "sampling_repeats": 1, "batch": 2}
+TINY |= {"generate": 4, "pops": 0.3, "layers": 1, "width": 16, "heads": 2, "context": 64}
+TINY |= {"contexts": [16, 32], "batches": [1, 2], "masked": [16, 32]}
 
 
 @pytest.mark.slow
@@ -262,17 +245,11 @@ def test_from_measurement_to_table_and_figure(tmp_path):
     run("make_overhead_table", measured=tmp_path / "steps", table="t", title="T", compared="arithmetic", **named)
     assert named["figure"].read_bytes().startswith(b"\x89PNG")
     page = named["markdown"].read_text()
-    for words in (
-        "# T",
-        "6 + 10 tokens, batch 2",
-        "4 + 8 tokens, batch 2",
-        "| SM, as in the paper |",
-        "weights are random",
-    ):
+    for words in ("# T", "6 + 10 tokens, batch 2", "4 + 8 tokens", "| SM, as in the paper |", "weights are random"):
         assert words in page
     assert page.count("*met*") + page.count("*not met*") == 2 * 2 * 3
-    with named["csv"].open() as file:
-        cells = {(c["case"], c["row"], c["quantity"]): c for c in csv.DictReader(file)}
+    cells = {(c["case"], c["row"], c["quantity"]): c for c in read_csv(named["csv"])}
+    assert {cell["table"] for cell in cells.values()} == {"t"}
     case = "6 + 10 tokens, batch 2"
     assert float(cells[case, "mle", "tokens"]["median"]) == 2 * 16
     assert cells[case, "sm", "step_ratio"]["paper_value"] == "1.75"
@@ -329,13 +306,6 @@ def test_bad_options_end_in_one_sentence(tmp_path, options, sentence):
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert done.stderr.startswith("error: ") and sentence in done.stderr
     assert not (tmp_path / "m").exists()
-
-
-def test_the_csv_names_its_table():
-    lines = costs_csv(measure_steps(measured(), [], ""), "table3").splitlines()
-    assert lines[0] == "table,case,row,quantity,median,low,high,ratio,paper_value" and lines[1].startswith(
-        "table3,c,mle,"
-    )
 
 
 def test_a_measurement_has_the_threads_of_a_training_job(tmp_path):

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from dataclasses import replace
+from functools import partial
 from itertools import accumulate
 
 import pytest
@@ -52,24 +53,20 @@ def policy():
 # ---- against full recomputation ---------------------------------------------------------------------
 
 
-def policy_of_several_deletions():
-    return a_policy(deletions=3)
+BUILDS = {
+    "plain": a_policy,
+    "several deletions": partial(a_policy, deletions=3),
+    "eager": eager_policy,
+    "gpt2": gpt2_policy,
+    "keep": partial(a_policy, deletions=3, history="keep"),
+    "rewind": partial(a_policy, history="rewind"),
+}
 
 
-def keeping_policy():
-    return a_policy(deletions=3, history="keep")
-
-
-def rewinding_policy():
-    return a_policy(history="rewind")
-
-
-@pytest.mark.parametrize(
-    "build", [a_policy, policy_of_several_deletions, eager_policy, gpt2_policy, keeping_policy, rewinding_policy]
-)
+@pytest.mark.parametrize("name", BUILDS)
 @pytest.mark.parametrize("perturbed", [False, True])
-def test_cached_states_equal_full_recomputation(build, perturbed):
-    policy, prompts = build(), some_prompts(40)
+def test_cached_states_equal_full_recomputation(name, perturbed):
+    policy, prompts = BUILDS[name](), some_prompts(40)
     perturbation = Perturbation(0.5, [range(3, 12)] * 40) if perturbed else None
     rollouts, counts = sample(policy, prompts, POPPING, range(40), 7, perturbation)
     assert counts.pops > 20  # or the test says nothing about rewinding

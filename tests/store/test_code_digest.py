@@ -53,33 +53,28 @@ def test_the_closure_has_lazy_and_indirect_imports_and_packages_passed_through(t
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("module", ["script.py", "pack/used.py", "pack/deep.py", "pack/lazy.py"])
-def test_code_within_reach_counts(digest, module):
-    assert digest(changes={module: FILES[module] + "more = 5\n"}) != digest()
+@pytest.mark.parametrize(
+    ("entry", "file", "counts"),
+    [
+        *(("script.py", module, True) for module in ("script.py", "pack/used.py", "pack/deep.py", "pack/lazy.py")),
+        *(("script.py", "pack/unused.py", False), ("other.py", "pack/unused.py", True)),
+        # Files that a module names, and others.
+        *(("reader.py", "table.csv", True), ("reader.py", "forms/page.html", True), ("reader.py", "untold.csv", False)),
+        *(("other.py", "table.csv", False), ("other.py", "forms/page.html", False)),
+    ],
+)
+def test_what_is_within_reach_counts_and_nothing_else(digest, entry, file, counts):
+    assert (digest(entry, {file: FILES[file] + "more = 5\n"}) != digest(entry)) == counts
 
 
-def test_code_out_of_reach_does_not(digest):
-    changes = {"pack/unused.py": "w = 30\n"}
-    assert digest(changes=changes) == digest()
-    assert digest("other.py", changes) != digest("other.py")
-
-
-def test_a_module_known_to_be_unused_does_not(digest):
-    changes = {"pack/lazy.py": "x = 20\n"}
-    assert digest(changes=changes, unused=["pack.lazy"]) == digest(unused=["pack.lazy"])
+def test_a_module_known_to_be_unused_does_not_count(digest):
+    assert digest(changes={"pack/lazy.py": "x = 20\n"}, unused=["pack.lazy"]) == digest(unused=["pack.lazy"])
 
 
 def test_an_unused_module_that_does_not_exist_is_an_error(digest):
     """A renamed module would otherwise count again, without a word."""
     with pytest.raises(ValueError, match="'pack.lzy', said to be unused by script.py, is not a module"):
         digest(unused=["pack.lzy"])
-
-
-@pytest.mark.parametrize(("file", "counts"), [("table.csv", True), ("forms/page.html", True), ("untold.csv", False)])
-def test_files_that_a_module_names_count_and_others_do_not(digest, file, counts):
-    changed = digest("reader.py", {file: FILES[file] + "more"})
-    assert (changed != digest("reader.py")) == counts
-    assert digest("other.py", {file: FILES[file] + "more"}) == digest("other.py")
 
 
 def test_the_checkout_path_comments_docstrings_and_formatting_do_not(digest):

@@ -138,9 +138,8 @@ def test_help_lists_every_target():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("snakefile", ["Snakefile", "workflow/Snakefile"])
-def test_from_another_folder_results_go_there_and_the_rest_is_the_project_s(snakefile, tmp_path):
-    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / snakefile, "--cores", "2"]
+def test_from_another_folder_results_go_there_and_the_rest_is_the_project_s(tmp_path):
+    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--cores", "2"]
     words = ["results/smoke/figures/rules.dot", "results/smoke/text/data", "--config", "scale=smoke"]
     done = subprocess.run([*command, *words], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

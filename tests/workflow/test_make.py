@@ -42,29 +42,19 @@ def test_results_of_no_scale_are_never_deleted(tree, scale):
     assert there(tree) == before
 
 
-def test_a_scale_in_the_environment_is_held_to_the_same(tree):
+def test_a_scale_of_the_environment_or_of_a_file_is_held_to_the_same(tree):
+    (tree / "workflow/scales/reference.yaml").write_text("scale: reference\n")
     before = there(tree)
     assert make(tree, "clean-results", SCALE="../../x", PATH="/usr/bin:/bin").returncode == 2
+    assert make(tree, "clean-results", "SCALE=reference").returncode == 2
     assert there(tree) == before
 
 
-def test_a_scale_named_like_the_kept_reference_is_none(tree):
-    (tree / "workflow/scales/reference.yaml").write_text("scale: reference\n")
-    assert make(tree, "clean-results", "SCALE=reference").returncode == 2
-    assert "project/results/reference/kept" in there(tree)
-
-
-@pytest.mark.parametrize("scale", ["default", "smoke"])
-def test_results_of_a_scale_are_deleted_and_no_others(tree, scale):
-    before = there(tree)
-    assert make(tree, "clean-results", f"SCALE={scale}").returncode == 0
-    assert set(before) - set(there(tree)) == {f"project/results/{scale}/kept"}
-
-
-def test_results_of_a_name_are_deleted_and_no_others(tree):
-    before = there(tree)
-    assert make(tree, "clean-results", "NAME=try1").stdout == "removed results/try1\n"
-    assert set(before) - set(there(tree)) == {"project/results/try1/kept"}
+@pytest.mark.parametrize("word", ["SCALE=default", "SCALE=smoke", "NAME=try1"])
+def test_results_of_a_scale_or_a_name_are_deleted_and_no_others(tree, word):
+    before, name = there(tree), word.partition("=")[2]
+    assert make(tree, "clean-results", word).stdout == f"removed results/{name}\n"
+    assert set(before) - set(there(tree)) == {f"project/results/{name}/kept"}
 
 
 @pytest.mark.parametrize(
