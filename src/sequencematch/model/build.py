@@ -310,6 +310,7 @@ def save_policy(policy: Policy, model: Model, folder: Path) -> None:
         "special_ids": {"bos": config.bos_token_id, "eos": config.eos_token_id, "pad": config.pad_token_id},
         "backspace": policy.backspace,
         **({} if policy.history == "erase" else {"history": policy.history}),
+        **({} if policy.head is None else {"head": True}),
         **({} if model.source == "scratch" else {"files": policy.origin}),
     }
     (folder / "policy.json").write_text(json.dumps(description, indent=2) + "\n")
@@ -327,6 +328,8 @@ def load_policy(folder: Path, backspace: bool | None = None) -> tuple[Policy, Mo
     policy = new_policy(model, description.vocabulary, special_ids, saved if backspace is None else backspace, seed=0)
     if description.history != "erase":
         policy.keep(description.history)
+    if description.head:
+        policy.add_head()
     check_same(policy.origin, description.files, model, folder)
     try:
         missing, unexpected = policy.load_state_dict(tensors, strict=False)

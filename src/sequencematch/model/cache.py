@@ -96,6 +96,11 @@ class StateCache(Cache):
         assert self.hidden is not None, "push comes first"
         return self.policy.preferences(self.hidden[rows, 0, position])
 
+    def stays(self, rows: Tensor, position: Tensor) -> Tensor:
+        """``Policy.stays`` of each state, float32 [n], at rows and positions int64 [n]. No forward pass."""
+        assert self.hidden is not None, "push comes first"
+        return self.policy.stays(self.hidden[rows, 0, position])
+
     def move(self, source: Tensor, target: Tensor) -> None:
         """Copy the stacks in rows ``source`` to rows ``target``, both int64 [n]."""
         for store in (self.hidden, *(s for layer in self.layers for s in (layer.keys, layer.values))):

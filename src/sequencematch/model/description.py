@@ -42,6 +42,7 @@ class Description(BaseModel):
     special_ids: SpecialIds
     backspace: bool
     history: Literal["erase", "keep", "rewind"] = "erase"
+    head: bool = False
     #: Of a pretrained network: the files of its folder by digest (none on the hub). Older folders do not say.
     files: dict[str, str] | None = None
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from sequencematch.core import Inputs, Scores, StateIndex, Trajectory, state_tree
 from sequencematch.data.tokenizer import learned_deletions
@@ -32,7 +33,7 @@ class Policy(nn.Module):
     the files that a pretrained network was loaded from, by digest (``origin.network_files``). ``has_learned``: the
     network is an exported model's, whose last tokens are deletions: as many as they are, their rows become the
     policy's, and the vocabulary is again that of training. ``history``: what the network reads of deleted tokens
-    (``keep``).
+    (``keep``). ``head``: the deletion head of a frozen network, if it has one (``training.deletion_head``).
     """
 
     def __init__(self, lm, backspace: bool, deletions: int = 1):
@@ -59,6 +60,21 @@ class Policy(nn.Module):
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         self.offset = nn.Sequential(first, nn.GELU(), last)
+        self.head: nn.Sequential | None = None
+
+    def add_head(self) -> None:
+        """Add an untrained deletion head: b(s x) = sigmoid(MLP(h(s x))), about .12 at first. Lookahead reads it."""
+        width = self.lm.config.hidden_size
+        first, last = nn.Linear(width, width // 2), nn.Linear(width // 2, 1)
+        nn.init.zeros_(last.weight)
+        nn.init.constant_(last.bias, -2.0)
+        self.head = nn.Sequential(first, nn.GELU(), last).to(self.device)
+
+    def stays(self, hidden: Tensor) -> Tensor:
+        """log(1 - b), float32 [...], of the last tokens of states with hidden states [..., d]; 0 without a head."""
+        if self.head is None:
+            return hidden.new_zeros(hidden.shape[:-1], dtype=torch.float32)
+        return F.logsigmoid(-self.head(hidden.float()))[..., 0]
 
     def keep(self, history: str) -> None:
         """Let every action be an input token, read by plain causal attention: deleted tokens stay visible.

@@ -1,12 +1,13 @@
 """Greedy decoding that looks one token ahead, and deletes what it should not have written.
 
 Each of the likeliest few tokens x in a state s has a value: log pi(x|s) as long as it was not written, and then
-log pi(x|s) + weight * max_y log pi(y|s x) over tokens y. The best one is written. A written token that is not the best
+log pi(x|s) + weight * max_y log pi(y|s x) over tokens y, and where the policy has a deletion head (``Policy.head``)
+log(1 - b(s x)) more. The best one is written. A written token that is not the best
 any more is deleted, and its value is remembered. As values only fall, the token that stays is the one that would be the
 best if all of the few had been written. But a second one is only written where it may be better than the first.
 
-Every token written costs a forward pass, whether it stays or not; what ends a sequence has no token after it. (Not in
-the paper.)
+Every token written costs a forward pass, whether it stays or not; what ends a sequence has no token after it, and is
+never deleted. (Not in the paper.)
 """
 
 FEW = 3  # on validation translations five gave the same BLEU
@@ -28,7 +29,7 @@ class Lookahead:
         self.hoped[live], self.known[live] = dict(zip(tokens, log_policy, strict=True)), {}
 
     def stays(self, live: int, token: int, log_policy: float) -> bool:
-        """Whether the last of ``live`` tokens stays, whose log pi was ``log_policy``."""
+        """Whether the last of ``live`` tokens stays, whose log pi (and log(1 - b)) was ``log_policy``."""
         likeliest = max(self.hoped[live].values())
         value = self.known[live - 1].setdefault(token, log_policy + self.weight * likeliest)
         return value >= max((self.hoped[live - 1] | self.known[live - 1]).values())

@@ -321,13 +321,15 @@ class _Sampler:
     def _looked_ahead(self, rows: np.ndarray, live: np.ndarray, logits: Tensor) -> list[int]:
         """The action of each of these rows: the best token in its state, or the deletion of one that is not."""
         few = logits.log_softmax(-1)[:, : self.bkspc].topk(min(FEW, self.bkspc))
+        kept = self.cache.stays(self._tensor(rows), self._tensor(self._places(rows))).tolist()
         last = np.where(self.taken[rows] > 0, self.action[rows, self.taken[rows] - 1], -1)
         actions = []
-        for row, n, token, *likeliest in zip(rows, live, last, few.indices.tolist(), few.values.tolist(), strict=True):
+        found = zip(rows, live, last, kept, few.indices.tolist(), few.values.tolist(), strict=True)
+        for row, n, token, stay, *likeliest in found:
             ahead, written = self.ahead[row], 0 <= token < self.bkspc
             if token < self.bkspc:  # no deletion, which leads back to what is known
                 ahead.arrive(n, *likeliest)
-            stays = not written or ahead.stays(n, token, self.written[row, n - 1])
+            stays = not written or ahead.stays(n, token, self.written[row, n - 1] + stay)
             actions.append(ahead.best(n) if stays else self.bkspc)
         return actions
 
