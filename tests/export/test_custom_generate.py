@@ -4,6 +4,7 @@ The loop knows no cache, no batch and no mask. So whatever families hide in thei
 compared with what the network itself computes.
 """
 
+import copy
 import itertools
 import math
 from dataclasses import dataclass, field
@@ -12,11 +13,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from support.networks import tiny_llama, tiny_policy
 from support.workflow import ROOT
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, LogitsProcessorList, StaticCache
 from transformers.generation import logits_process as processors
 
+from sequencematch import core
 from sequencematch.export import custom_generate
 from sequencematch.export.custom_generate import BackspaceStreamer, generate
 from sequencematch.sampling.rollout import Decoding, sample
@@ -493,6 +496,90 @@ def test_the_folder_works_in_plain_transformers(lm, capsys):
     assert shown.count("⌫") == (found.actions == DELETED).sum() > 0
     torch.manual_seed(0)
     assert torch.equal(lm.generate(**batch(PROMPTS[:1]), **options), found.sequences)
+
+
+# ---- lookahead -----------------------------------------------------------------------------------------
+
+
+def a_head(width=16):
+    torch.manual_seed(3)
+    return {"0.weight": torch.randn(8, width), "0.bias": torch.zeros(8),
+            "2.weight": torch.randn(1, 8), "2.bias": torch.tensor([-2.0])}  # fmt: skip
+
+
+def with_the_best_continuations(lm, prompt, weight, head, longest=12):
+    """The tokens that stay if all of the likeliest three are tried everywhere; each pass reads the whole text."""
+    unembedded = []
+
+    def log_p(live):
+        lm.get_output_embeddings().register_forward_pre_hook(lambda _, read: unembedded.append(read[0][0, -1]))
+        with torch.no_grad():
+            return lm(input_ids=torch.tensor([[*prompt, *live]]), use_cache=False).logits[0, -1].log_softmax(-1)
+
+    def value(live, token, log_policy):
+        if token == 2:
+            return float(log_policy)
+        ahead, kept = log_p([*live, token]).max(), 0.0
+        if head:
+            inner = torch.nn.functional.gelu(head["0.weight"] @ unembedded[-1] + head["0.bias"])
+            kept = torch.nn.functional.logsigmoid(-(head["2.weight"] @ inner + head["2.bias"]))
+        return float(log_policy + kept + weight * ahead)
+
+    live = []
+    while 2 not in live and len(live) < longest:
+        now = log_p(live)
+        live.append(max(now.topk(3).indices.tolist(), key=lambda token: value(live, token, now[token])))
+    return live
+
+
+@pytest.mark.parametrize("head", [None, a_head()], ids=["", "head"])
+@pytest.mark.parametrize("family", ["llama", "gemma2", "gpt2", "opt"])
+def test_lookahead_keeps_the_best_continuations(family, head):
+    lm = network(family)
+    options = {"max_new_tokens": 48, "return_dict_in_generate": True, "lookahead": 0.75}
+    found = generate(model=lm, **batch(), **options, deletion_head=head)
+    assert (found.actions == DELETED).any()
+    for b, prompt in enumerate(PROMPTS):
+        actions = [action for action in found.actions[b].tolist() if action >= 0]
+        best = with_the_best_continuations(lm, prompt, 0.75, head)
+        # What is written last may not have been deleted yet, where actions ran out.
+        kept = list(core.live_tokens(prompt, actions, DELETED))[: len(best)]
+        assert kept == best or (2 not in kept and kept[:-1] == best[: len(kept) - 1])
+
+
+@pytest.mark.parametrize("head", [False, True])
+def test_lookahead_takes_the_actions_of_the_librarys_decoding(head, tmp_path):
+    policy = tiny_policy()
+    policy.backspace = False
+    if head:
+        policy.add_head()
+        torch.nn.init.normal_(policy.head[2].weight)
+        save_file(policy.head.state_dict(), tmp_path / "head.safetensors")
+    expected, counts = sample(policy, PROMPTS, Decoding(40, 0.0, lookahead=0.75), range(len(PROMPTS)), batch=2)
+    calls, options = [], {"max_new_tokens": 40, "eos_token_id": 2, "pad_token_id": 0, "return_dict_in_generate": True}
+    options |= {"lookahead": 0.75, "deletion_head": tmp_path / "head.safetensors" if head else None}
+    found = generate(model=policy.lm, **batch(), **options)
+    for b, rollout in enumerate(expected):
+        assert found.actions[b, : len(rollout.actions)].tolist() == rollout.actions
+    assert counts.pops
+    # A deletion costs no pass: as many as tokens were written in the longest row, the last one excepted.
+    handle = policy.lm.register_forward_pre_hook(lambda *_: calls.append(1))
+    (actions,) = generate(model=policy.lm, **batch(PROMPTS[:1]), **options).actions.tolist()
+    handle.remove()
+    assert len(calls) == sum(action < policy.bkspc for action in actions)
+
+
+def test_lookahead_repairs_drafts_and_is_read_from_the_generation_config(lm):
+    draft = [3, 4, 5, 6, 7, 8]
+    options = {"max_new_tokens": 40, "draft_ids": [draft] * 3, "return_dict_in_generate": True}
+    asked = generate(model=lm, **batch(), **options, lookahead=0.75)
+    assert (asked.actions == DELETED).sum() > 3
+    config = copy.deepcopy(lm.generation_config)
+    config.lookahead = 0.75
+    assert torch.equal(generate(model=lm, **batch(), **options, generation_config=config).actions, asked.actions)
+    for wrong in ({"lookahead": -1.0}, {"lookahead": 0.75, "takeback": 0.1}, {"lookahead": 0.75, "do_sample": True}):
+        with pytest.raises(ValueError, match="lookahead"):
+            generate(model=lm, **batch(), **wrong)
 
 
 def test_a_learned_backspace_gives_way_to_the_rule(numbers):

@@ -2,32 +2,35 @@
 
 There are two ways. A model trained with SequenceMatch (arXiv 2306.05426) has one more output, ``<bkspc>``. It is drawn
 like a token, and deletes the last one; further outputs (``<bkspc_2>``, ...) delete several. For every other model there
-is a rule (``takeback``, ``takeback_ratio``): a token that was too unlikely where it was written is deleted, and the
-model draws again.
+are rules. ``takeback``, ``takeback_ratio``: a token that was too unlikely where it was written is deleted, and the
+model draws again. ``lookahead``: a token is deleted if another one has a better continuation.
 
 This file needs only torch and transformers. As ``custom_generate/generate.py`` of a folder it replaces
 ``model.generate``: for a model loaded from there with ``trust_remote_code=True``, or for any call ``model.generate(...,
 custom_generate=folder, trust_remote_code=True)``.
 
-A deletion costs no forward pass, because the logits of the state it returns to were kept. Row b's token at live
-position p is in column p of the cache. So the next token overwrites a deleted one, and masks count live positions.
+A deletion costs no forward pass, because the logits of the state it returns to were kept. Every other action costs its
+row one, whether its token stays or not. Row b's token at live position p is in column p of the cache. So the next token
+overwrites a deleted one, and masks count live positions.
 """
 
 import inspect
 import math
-from collections.abc import Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import count, takewhile
+from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 from transformers.cache_utils import Cache, StaticLayer
 from transformers.generation.logits_process import LogitsProcessorList
 from transformers.generation.streamers import BaseStreamer
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, cached_file
 
 # Settings of a generation config that this loop does not support. It refuses them unless they are off.
 UNHEEDED: tuple[str, ...] = ("num_beams", "num_beam_groups", "penalty_alpha", "dola_layers", "prompt_lookup_num_tokens")
@@ -37,6 +40,8 @@ UNHEEDED += ("output_attentions", "output_hidden_states", "output_scores", "outp
 HARMLESS = ("token_type_ids", "trust_remote_code", "synced_gpus", "use_model_defaults")
 CACHES = (None, "dynamic", "dynamic_full", "static")
 STRIDE = 128  # a dynamic cache grows by this many columns
+FEW = 3  # candidates of lookahead at a place
+HEAD = "deletion_head.safetensors"  # beside a model's weights
 
 
 @dataclass
@@ -116,6 +121,8 @@ def generate(
     bkspc_bias: float = 0.0,
     takeback: float = 0.0,
     takeback_ratio: float = 0.0,
+    lookahead: float | None = None,
+    deletion_head: str | Path | Mapping[str, Tensor] | None = None,
     draft_ids: Tensor | Sequence[Sequence[int]] | None = None,
     **kwargs,
 ) -> Tensor | BackspaceOutput:
@@ -127,6 +134,16 @@ def generate(
     place, a token that was the only choice, and the end of a sequence. If only the model writes, the rule truncates the
     distribution that tokens are drawn from (``takeback_ratio`` as ``min_p`` does). Its use is the repair of tokens that
     the model did not choose.
+
+    lookahead: mu, with greedy decoding, for any model. Each of the likeliest three tokens x in a state s has the value
+    log p(x|s) until it is written, and then log p(x|s) + mu max_y log p(y|s x). The best is written, and a written
+    token that is not the best any more is deleted; what is known of it is remembered. So the best of the three stays,
+    and the others are only written where they may be better. The end of a sequence is never deleted. Processors count
+    here: p is the model's own, after them. Default: ``lookahead`` in the generation config, or 0 (off).
+
+    deletion_head: tensors (``0.weight``, ``0.bias``, ``2.weight``, ``2.bias``) or their file: an MLP on the last hidden
+    state, whose sigmoid b says whether the last token should be deleted. Lookahead adds log(1 - b) to a value. Default:
+    the file ``deletion_head.safetensors`` beside the model, if it is there.
 
     draft_ids: such tokens, for each prompt its own (int64 [B, D], or lists; at either end, padding tokens and numbers
     below 0 are left out). They are written one by one instead of what the model draws. After a deletion the model draws
@@ -158,6 +175,11 @@ def generate(
     for name, value in (("takeback", takeback), ("takeback_ratio", takeback_ratio)):
         if not 0 <= value < 1:
             raise ValueError(f"{name} is a share of probability, from 0 (off) to below 1, not {value}")
+    weight = next((w for w in (lookahead, getattr(config, "lookahead", None)) if w is not None), 0.0)
+    if not 0 <= weight < math.inf or (weight and (takeback or takeback_ratio)):
+        raise ValueError(f"lookahead is a weight, 0 (off) or more, and goes with no other rule; not {weight}")
+    if weight and config.do_sample and config.temperature != 0:
+        raise ValueError("lookahead chooses the best token, and draws none: set do_sample=False")
     device = model.get_input_embeddings().weight.device
     prompt = prompt.to(device)
     model._prepare_special_tokens(config, attention_mask is not None, device=device)
@@ -168,7 +190,7 @@ def generate(
         raise ValueError("sampling with deletions needs prompts of at least one token that is no padding")
     limit = _max_actions(model, config, named_length, max(map(len, texts)), prompt.shape[1])
 
-    rule = _Rule(takeback, takeback_ratio)
+    rule = _Rule(takeback, takeback_ratio, weight)
     outputs = model.get_output_embeddings().weight.shape[0]
     learned = _learned(model, config, tokenizer, bkspc_token_id, outputs, needed=not rule)
     bkspc = learned or [outputs]
@@ -176,9 +198,11 @@ def generate(
     if streamer is not None and hasattr(streamer, "bkspc"):
         streamer.bkspc = bkspc
     rows = [_Row(text, draft[::-1]) for text, draft in zip(texts, drafts, strict=True) for _ in range(copies)]
-    choose = _Choice(model, config, learned, bkspc_bias, rule, rows, limit, logits_processor, prefix_allowed_tokens_fn)
+    change = logits_processor, prefix_allowed_tokens_fn
+    choose = _Choice(model, config, learned, bkspc[0], bkspc_bias, rule, rows, limit, *change)
     stop = _Stop(model, config, stopping_criteria, tokenizer, prompt.repeat_interleave(copies, 0))
-    store = _Store(model, rows, limit if config.cache_implementation == "static" else None)
+    head = _head(model, deletion_head) if weight else None
+    store = _Store(model, rows, limit if config.cache_implementation == "static" else None, head)
     if streamer is not None:
         streamer.put(prompt.cpu())
     with _sampling(model):
@@ -296,10 +320,10 @@ def _error(model, length: int) -> float:
     for token in text[-4:]:
         for row in rows:
             row.tokens.append(text[0])
-        store.read_last(keep_states=True)
+        store.read_last()
         for row in rows:
             row.tokens[-1] = token
-        store.read_last(keep_states=True)
+        store.read_last()
     found = torch.stack([rows[0].states[n] for n in range(5)]).float()
     return float((found - expected).abs().max() / expected.std())
 
@@ -334,6 +358,20 @@ def _max_actions(model, config, named_length: int | None, longest: int, width: i
             f"prompt and max_new_tokens come to {longest + limit}"
         )
     return limit
+
+
+def _head(model, given) -> dict[str, Tensor] | None:
+    """The tensors of a deletion head: those given, or of the file beside the model, which is looked for once."""
+    if isinstance(given, Mapping):
+        return {name: tensor.to(model.device) for name, tensor in given.items()}
+    found = model.__dict__.setdefault("_deletion_heads", {})
+    if given not in found:
+        file, place = given, model.name_or_path
+        if file is None and place:
+            absent = {f"_raise_exceptions_for_{what}": False for what in ("missing_entries", "connection_errors")}
+            file = cached_file(place, HEAD, **absent, _raise_exceptions_for_gated_repo=False)
+        found[given] = file and load_file(file)
+    return found[given] and _head(model, found[given])
 
 
 def _learned(model, config, tokenizer, given, outputs: int, needed: bool) -> list[int]:
@@ -380,13 +418,14 @@ def _sampling(model):
 
 @dataclass
 class _Rule:
-    """Which tokens are deleted, by their probability and by its ratio to the likeliest token's."""
+    """Which tokens are deleted: by their probability, its ratio to the likeliest token's, or what comes after them."""
 
     least: float
     ratio: float
+    lookahead: float
 
     def __bool__(self) -> bool:
-        return bool(self.least or self.ratio)
+        return bool(self.least or self.ratio or self.lookahead)
 
     def forbids(self, log_policy: float, likeliest: float) -> bool:
         bars = [math.log(self.least)] if self.least else []
@@ -406,10 +445,31 @@ class _Row:
         self.log_policy: list[float] = []
         self.deleted = False  # by the last action
         self.done = False
+        # Of lookahead, by the number of live tokens: log p of the likeliest few, and the values of those written.
+        self.hoped: dict[int, dict[int, float]] = {}
+        self.known: dict[int, dict[int, float]] = {}
+        self.stays = 0.0  # log(1 - b) of the last token read
 
     @property
     def state(self) -> Tensor:
         return self.states[len(self.tokens)]
+
+    def best(self, live: int) -> tuple[int, float]:
+        """The best of the likeliest few tokens after ``live`` tokens, and its value."""
+        return max((self.hoped[live] | self.known[live]).items(), key=lambda item: item[1])
+
+    def looked_ahead(self, few: dict[int, float], weight: float) -> int | None:
+        """The best token in a state whose likeliest ``few`` have these log p; None deletes the last token instead."""
+        live = len(self.tokens)
+        if not self.deleted:  # a deletion leads back to what is known
+            self.hoped[live], self.known[live] = few, {}
+            if live:
+                token, known = self.tokens[-1], self.known[live - 1]
+                log_p = self.hoped[live - 1].get(token, self.log_policy[-1])
+                value = known.setdefault(token, log_p + self.stays + weight * max(few.values()))
+                if value < self.best(live - 1)[1]:
+                    return None
+        return self.draft.pop() if self.draft and not self.deleted else self.best(live)[0]
 
 
 def _run(rows: list[_Row], store: "_Store", choose: "_Choice", stop: "_Stop", limit: int, bkspc, streamer) -> None:
@@ -438,14 +498,17 @@ def _run(rows: list[_Row], store: "_Store", choose: "_Choice", stop: "_Stop", li
         stop(rows)
         if all(row.done for row in rows):
             return
-        store.read_last(keep_states=not choose.rule)
+        store.read_last(keep_states=1 if choose.rule.lookahead else None if not choose.rule else 0)
 
 
 class _Choice:
     """The next action of a row: its number, its log pi(a|s), and whether the rule takes it back."""
 
-    def __init__(self, model, config, learned: list[int], bias: float, rule: _Rule, rows, limit, processors, allowed):
+    def __init__(
+        self, model, config, learned, deletion: int, bias: float, rule: _Rule, rows, limit, processors, allowed
+    ):
         self.learned, self.bias, self.rule, self.rows, self.limit = learned, bias, rule, rows, limit
+        self.deletion = deletion
         # transformers' own processor would count live tokens, up to its default length.
         self.last, config.forced_eos_token_id = _ids(config.forced_eos_token_id), None
         self.greedy = not config.do_sample or config.temperature == 0
@@ -474,7 +537,11 @@ class _Choice:
         logits = torch.stack([row.state for row in rows]).float()
         for k, action in enumerate(self.learned):  # no action where no more than k tokens are live
             logits[torch.tensor([len(row.tokens) <= k for row in rows]), action] = -torch.inf
-        probability = self._probabilities(logits, rows, drawing)
+        normaliser = logits.logsumexp(-1)
+        scores = self._scores(logits, rows, drawing)
+        if self.rule.lookahead:
+            return self._looked_ahead(rows, logits - normaliser[:, None], scores - normaliser[:, None])
+        probability = self._probabilities(scores)
         # Inverse of the cumulated distribution: one random number decides one action.
         numbers = uniform(drawing, [len(row.actions) for row in rows]).to(probability.device).double()[:, None]
         cumulated = probability.cumsum(-1, dtype=torch.float64)
@@ -484,7 +551,6 @@ class _Choice:
         for k, row in enumerate(rows):
             if row.draft and not row.deleted:
                 drawn[k], sole[k] = row.draft.pop(), False
-        normaliser = logits.logsumexp(-1)
         log_policy = (logits.gather(1, drawn)[:, 0] - normaliser).tolist()
         actions = drawn[:, 0].tolist()
         forbidden = [False] * len(rows)
@@ -497,8 +563,19 @@ class _Choice:
             ]
         return list(zip(actions, log_policy, forbidden, strict=True))
 
-    def _probabilities(self, logits: Tensor, rows: list[_Row], drawing: list[int]) -> Tensor:
-        """The distribution over actions, [n, A], after the bias and all logits processors."""
+    def _looked_ahead(self, rows: list[_Row], log_policy: Tensor, scores: Tensor) -> list[tuple[int, float, bool]]:
+        """The best token of each row, or the deletion of one that is not; log pi [n, A] and after processors."""
+        few = scores.topk(min(FEW, scores.shape[1] - len(self.learned)))
+        chosen = []
+        for row, own, *likeliest in zip(rows, log_policy, few.indices.tolist(), few.values.tolist(), strict=True):
+            forced = self.last and len(row.actions) == self.limit - 1
+            best = dict(zip(*likeliest, strict=True))
+            token = likeliest[0][0] if forced else row.looked_ahead(best, self.rule.lookahead)
+            chosen.append((self.deletion, 0.0, False) if token is None else (token, float(own[token]), False))
+        return chosen
+
+    def _scores(self, logits: Tensor, rows: list[_Row], drawing: list[int]) -> Tensor:
+        """The logits [n, A] after the bias and all logits processors."""
         scores = logits.clone()
         scores[:, self.learned] += -torch.inf if self.rule else self.bias
         if self.by_row[0]:
@@ -511,6 +588,10 @@ class _Choice:
                 scores[k, self.last] = 0.0
         for processor in self.for_all:
             scores = processor(None, scores)
+        return scores
+
+    def _probabilities(self, scores: Tensor) -> Tensor:
+        """The distribution over actions, [n, A], of scores."""
         if scores.device.type == "mps":  # which has no float64
             scores = scores.cpu()
         if self.greedy:
@@ -582,11 +663,12 @@ class _Layer(StaticLayer):
 class _Store(Cache):
     """What the model has read of each row, and the forward passes that read more.
 
-    limit: the most tokens to come, where room for all is made at once.
+    limit: the most tokens to come, where room for all is made at once. head: of deletions, if there is one.
     """
 
-    def __init__(self, model, rows: list[_Row], limit: int | None):
+    def __init__(self, model, rows: list[_Row], limit: int | None, head: dict[str, Tensor] | None = None):
         self.model, self.rows, self.limit, self.place = model, rows, limit, _Place(torch.empty(0))
+        self.head, self.hidden = head, torch.empty(0)
         self.windows = _windows(model)
         self.selects = "logits_to_keep" in inspect.signature(model.forward).parameters
         super().__init__(layer_class_to_replicate=partial(_Layer, self.place))
@@ -600,15 +682,42 @@ class _Store(Cache):
         for row, state in zip(self.rows, logits[torch.arange(len(logits), device=logits.device), place], strict=True):
             row.states[0] = state
 
-    def read_last(self, keep_states: bool) -> None:
-        """One forward pass over the last token of every row; those that are done read what is never seen."""
+    def read_last(self, keep_states: int | None = None) -> None:
+        """One forward pass over the last token of every row; those that are done read what is never seen.
+
+        keep_states: how many states are kept before the new one (default: all).
+        """
         token = self._tensor([[(row.tokens or row.text)[-1]] for row in self.rows])
         position = self._tensor([[len(row.text) + len(row.tokens) - 1] for row in self.rows])
         logits = self._read(token, position, self._tensor([0]))
         for row, state in zip(self.rows, logits[:, 0], strict=True):
-            if row.done or not keep_states:
+            if row.done or keep_states == 0:
                 row.states.clear()
+            elif keep_states:
+                row.states.pop(len(row.tokens) - keep_states - 1, None)
             row.states[len(row.tokens)] = state
+        if self.head is not None:
+            for row, stays in zip(self.rows, self._stays(), strict=True):
+                row.stays = stays
+
+    def _stays(self) -> list[float]:
+        """log(1 - b) of each row's last token."""
+        head = {name: tensor.float() for name, tensor in (self.head or {}).items()}
+        inner = F.gelu(F.linear(self.hidden[:, -1].float(), head["0.weight"], head["0.bias"]))
+        return F.logsigmoid(-F.linear(inner, head["2.weight"], head["2.bias"]))[:, 0].tolist()
+
+    @contextmanager
+    def _watched(self):
+        """What the unembedding reads meanwhile is kept in ``hidden``."""
+
+        def keep(module, inputs):
+            self.hidden = inputs[0]
+
+        handle = self.model.get_output_embeddings().register_forward_pre_hook(keep)
+        try:
+            yield
+        finally:
+            handle.remove()
 
     def _read(self, token: Tensor, position: Tensor, kept: Tensor) -> Tensor:
         """Logits [B, k, A] at the k places ``kept`` of tokens int64 [B, Q], written at their positions int64 [B, Q]."""
@@ -616,14 +725,15 @@ class _Store(Cache):
         place.columns, place.depth = position, int(position.max()) + 1
         room = place.depth + self.limit if self.limit is not None else -(-place.depth // STRIDE) * STRIDE
         place.room = max(place.room, room if self.limit is None or not place.room else 0)
-        logits = self.model(
-            input_ids=token,
-            attention_mask=self._mask(position),
-            position_ids=position,
-            past_key_values=self,
-            use_cache=True,
-            **({"logits_to_keep": kept} if self.selects else {}),
-        ).logits
+        with nullcontext() if self.head is None else self._watched():
+            logits = self.model(
+                input_ids=token,
+                attention_mask=self._mask(position),
+                position_ids=position,
+                past_key_values=self,
+                use_cache=True,
+                **({"logits_to_keep": kept} if self.selects else {}),
+            ).logits
         return logits if self.selects else logits[:, kept]
 
     def _mask(self, position: Tensor) -> Tensor | dict[str, Tensor]:

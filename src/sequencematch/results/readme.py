@@ -33,6 +33,7 @@ from sequencematch.results.words import (
     sides,
     signed,
     signed_bold,
+    span,
 )
 from sequencematch.settings.decoding_names import without_rule
 from sequencematch.store.files import read_json
@@ -53,6 +54,7 @@ def blocks(kept: Path, main: str) -> dict[str, str]:
         "differences": f"{differences({row: ours[row] for row in SHOWN if row in ours}, COMPARED)}\n",
         "all differences": f"{differences(results, DRAWN)}\n",
         "dead ends": f"{dead_ends([table for table in results.values() if table.scale == GRAPHS])}\n",
+        "lookahead": f"{looked_ahead([table for table in results.values() if table.scale in (main, GRAPHS)])}\n",
         "tables": in_short(kept, main),
         "overheads": costs_in_short(kept, main),
     }
@@ -165,6 +167,27 @@ def dead_ends(tables: Sequence[Table]) -> Grid:
                 cells.append(plain(score.in_points) + f" ({written})" * bool(written) if score else "-")
             rows.append([table.task, variant.label, *cells])
     return Grid(["task", "method", *map(decoding_label, WAYS)], rows)
+
+
+AHEAD = "greedy+lookahead=0.75"
+# What is compared with the row above it: by a paired difference of this name.
+STEPS = (("greedy", BASELINE, ""), (AHEAD, BASELINE, "_minus_mle[greedy]"), (AHEAD, Variant("head", 0.0), "_minus_mle"))
+
+
+def looked_ahead(tables: Sequence[Table]) -> Grid:
+    """Greedy decoding of MLE, with lookahead, and with its deletion head: points, gain over the row above, tokens."""
+    rows = []
+    for table in tables:
+        for decoding, variant, against in STEPS if table.find(BASELINE, AHEAD, table.metric) else ():
+            score, gain, tokens = (
+                table.find(variant, decoding, name)
+                for name in (table.metric, f"{table.metric}{against}", "pushes_per_sequence")
+            )
+            if score and gain and tokens:
+                shown = [signed_bold(gain.in_points), span(gain.in_points)] if against else ["", ""]
+                way = f"{variant.label}, {decoding_label(decoding)}"
+                rows.append([table.task, way, plain(score.in_points), *shown, f"{tokens.mean:.2f}"])
+    return Grid(["task", "decoding", "points", "more than above", "95% interval", "tokens per answer"], rows)
 
 
 # ---- tables -----------------------------------------------------------------------------------------
