@@ -21,11 +21,11 @@ def main() -> None:
     settings.check_fits(model)
 
     from sequencematch.model.processes import check_gpus
-    from sequencematch.overheads.measure import MEASURE
+    from sequencematch.overheads.measure import measure
     from sequencematch.results.measured import write_measured
 
     check_gpus(args.gpus)
-    write_measured(MEASURE[args.part](model, settings), args.output)
+    write_measured(measure(args.part, model, settings), args.output)
 
 
 if __name__ == "__main__":

@@ -20,35 +20,19 @@ __version__ = "0.1.0"
 
 # Imported by name: the statement ``from sequencematch.core import ...`` would import torch here and now.
 _MODULES = {
-    "core": (
-        "DIVERGENCES",
-        "Trajectory",
-        "Inputs",
-        "Normaliser",
-        "Objective",
-        "Scores",
-        "StateIndex",
-        "algorithm_2",
-        "behavioural_cloning",
-        "data_objective",
-        "live_tokens",
-        "rewards",
-        "rollout_objective",
-        "score",
-        "sequence_match",
-        "state_tree",
-    ),
-    "sampling.decoding": ("Decoding",),
-    "errors": ("UserError",),
-    "export.folder": ("export_model",),
-    "data.noise": ("inject",),
-    "model.build": ("load_policy",),
-    "model.policy": ("Policy",),
-    "sampling.rollout": ("Rollout", "sample"),
-    "transformers_trainer.arguments": ("SequenceMatchConfig",),
-    "transformers_trainer.trainer": ("SequenceMatchTrainer",),
+    "core": "DIVERGENCES Trajectory Inputs Normaliser Objective Scores StateIndex algorithm_2 behavioural_cloning "
+    "data_objective live_tokens rewards rollout_objective score sequence_match state_tree",
+    "sampling.decoding": "Decoding",
+    "errors": "UserError",
+    "export.folder": "export_model",
+    "data.noise": "inject",
+    "model.build": "load_policy",
+    "model.policy": "Policy",
+    "sampling.rollout": "Rollout sample",
+    "transformers_trainer.arguments": "SequenceMatchConfig",
+    "transformers_trainer.trainer": "SequenceMatchTrainer",
 }
-_HOME = {name: module for module, names in _MODULES.items() for name in names}
+_HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 __all__ = ["__version__", *_HOME]
 

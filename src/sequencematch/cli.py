@@ -17,6 +17,20 @@ from sequencematch.store.hub import trust_code
 
 MOST_ACTIONS = 8192  # where none are named: a folder may promise any context
 MARK = "⌫"  # how a deletion is shown as it happens
+# The numbers that ``sample`` takes: their kind, bounds, default and meaning.
+NUMBERS: dict[str, tuple[type, float, float, float | None, str]] = {
+    "--max-actions": (int, 1, 10**6, None, f"actions (default: all that fit, up to {MOST_ACTIONS:,})"),
+    "--temperature": (float, 0.001, 1000, 1.0, "0 is greedy"),
+    "--top-p": (float, 1e-6, 1, 1.0, "nucleus mass; 1 is off"),
+    "--top-k": (int, 0, 10**9, 0, "actions kept; 0 is all"),
+    "--bkspc-bias": (float, -1000, 1000, 0.0, "added to the logit of <bkspc>"),
+    "--takeback-ratio": (
+        *(float, 0, 0.999, 0.0),
+        "delete tokens less likely than X times the likeliest at their place (such as 0.3), whatever the model has "
+        "learned; 0 is off",
+    ),
+    "--seed": (int, -(2**63), 2**63 - 1, 0, "the same seed draws the same actions"),
+}
 RED, DIM, PLAIN = "\x1b[31m", "\x1b[2m", "\x1b[0m"
 
 
@@ -50,35 +64,10 @@ def _add_sample(commands) -> None:
         "prompt", type=_text, metavar="PROMPT", help='for instance "In base 7, what is 25 + 3? Solution:"'
     )
     command.add_argument("--json", action="store_true", help="print actions, final text and log-probabilities")
-    command.add_argument(
-        "--max-actions",
-        type=_number(int, 1, 10**6),
-        metavar="N",
-        help=f"actions (default: all that fit, up to {MOST_ACTIONS:,})",
-    )
-    command.add_argument("--temperature", type=_temperature, default=1.0, metavar="X", help="0 is greedy")
-    command.add_argument(
-        "--top-p", type=_number(float, 1e-6, 1), default=1.0, metavar="X", help="nucleus mass; 1 is off"
-    )
-    command.add_argument("--top-k", type=_number(int, 0, 10**9), default=0, metavar="N", help="actions kept; 0 is all")
-    command.add_argument(
-        "--bkspc-bias", type=_number(float, -1000, 1000), default=0.0, metavar="X", help="added to the logit of <bkspc>"
-    )
-    command.add_argument(
-        "--takeback-ratio",
-        type=_number(float, 0, 0.999),
-        default=0.0,
-        metavar="X",
-        help="delete tokens less likely than X times the likeliest at their place (such as 0.3), whatever the model "
-        "has learned; 0 is off",
-    )
-    command.add_argument(
-        "--seed",
-        type=_number(int, -(2**63), 2**63 - 1),
-        default=0,
-        metavar="N",
-        help="the same seed draws the same actions",
-    )
+    for name, (kind, least, most, default, meaning) in NUMBERS.items():
+        number = _temperature if name == "--temperature" else _number(kind, least, most)
+        letter = "N" if kind is int else "X"
+        command.add_argument(name, type=number, default=default, metavar=letter, help=meaning)
     _add_trust_option(command)
     command.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps (default: cpu)")
     command.set_defaults(run=_sample)

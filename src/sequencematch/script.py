@@ -21,27 +21,17 @@ from sequencematch.errors import UserError
 from sequencematch.store.provenance import output, record
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
-# Errors of the machine, in words. Any other OSError is a mistake in the program and keeps its traceback.
-REFUSED = {
+# Errors of the machine. Any other OSError is a mistake in the program and keeps its traceback. They are told in the
+# system's words, where these do not say more.
+TOLD = {
     errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EROFS: "the file system is read-only",
     errno.EFBIG: "the file is larger than the limit",
-    errno.EACCES: "permission denied",
-    errno.EPERM: "permission denied",
-    errno.EIO: "the disk or the network failed",
-    errno.ESTALE: "the network file system lost it",
-    errno.ENODEV: "the device is gone",
-    errno.ENXIO: "the device is gone",
-    errno.ENOTDIR: "a part of its path is no folder",
-    errno.EISDIR: "it is a folder",
-    errno.EEXIST: "something else is there",
-    errno.ENOTEMPTY: "something else is there",
-    errno.ENAMETOOLONG: "its name is too long",
-    errno.ELOOP: "its links lead in a circle",
     errno.EMFILE: "too many files are open (see ulimit -n)",
-    errno.ENFILE: "too many files are open on this machine",
     errno.EAGAIN: "too many processes or threads (see ulimit -u)",
+}
+REFUSED = {
+    *(*TOLD, *FULL, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOTDIR),
+    *(errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.ELOOP, errno.ENFILE),
 }
 MEMORY = (
     "the memory is used up: use smaller batches (optimiser.micro_batch, rollouts.generate, evaluation.batch), fewer "
@@ -69,7 +59,7 @@ _parsed: list[tuple[argparse.Namespace, list[Path]]] = []
 
 def parser(description: str) -> argparse.ArgumentParser:
     """A parser that prints ``description`` as written and takes no abbreviated options."""
-    return Parser(description=description, formatter_class=Help, allow_abbrev=False)
+    return Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
 
 
 class Parser(argparse.ArgumentParser):
@@ -117,16 +107,6 @@ def plain(kind: type) -> Callable:
 
     convert.__name__ = kind.__name__
     return convert
-
-
-class Help(argparse.RawDescriptionHelpFormatter):
-    """A help that names the value of each setting in config.yaml."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        value = configured(action)
-        if value is None or action.help is None:
-            return action.help
-        return f"{action.help.removesuffix(')')}; config.yaml: {value or 'nothing'})".replace("%", "%%")
 
 
 def configured(action: argparse.Action) -> str | None:
@@ -190,7 +170,8 @@ def run(main: Callable[[], None], threads: int | None = 1, records: bool = True)
     """
     if threads is not None:
         os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # read when torch is imported, in ``main``
-    kernels.choose("native" if _native(sys.argv[1:]) else "portable")  # the same
+    native = "--kernels=native" in sys.argv or ("--kernels", "native") in pairwise(sys.argv)
+    kernels.choose("native" if native else "portable")  # the same
     try:
         check_packages()
         _parsed.clear()
@@ -210,10 +191,6 @@ def run(main: Callable[[], None], threads: int | None = 1, records: bool = True)
         if words is None:
             raise
         sys.exit(f"error: {printable(words)}")
-
-
-def _native(words: list[str]) -> bool:
-    return "--kernels=native" in words or ("--kernels", "native") in pairwise(words)
 
 
 def printable(words: str) -> str:
@@ -299,6 +276,5 @@ def check_temporary() -> None:
 def _refusal(code: int | None, file: str | None) -> str:
     where = f"'{os.fsdecode(file)}'" if isinstance(file, str | bytes | os.PathLike) else "the results"
     verb = "writing" if code in FULL else "using"
-    return (
-        f"{verb} {where} failed, {REFUSED.get(code or 0, os.strerror(code or 0).lower())}; fix that and run this again"
-    )
+    told = TOLD.get(code or 0, os.strerror(code or 0).lower())
+    return f"{verb} {where} failed, {told}; fix that and run this again"

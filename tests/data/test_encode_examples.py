@@ -123,10 +123,10 @@ def with_normalizer(normalizer):
 @pytest.mark.parametrize("family", [Arithmetic(), Translation()])
 def test_what_a_tokenizer_makes_of_an_answer_is_what_answers_are_compared_with(normalizer, text, kept, family):
     tokenizer = with_normalizer(normalizer)
-    split = encode_split("test", [{"prompt": "q: ", "completion": text, "base": 10}] * 2, tokenizer, family, None)
-    (example, _) = split.examples
+    rows = [{"prompt": "q: ", "completion": text, "base": 10}] * 2
+    (example, _), _, altered = encode_split("test", rows, tokenizer, family, None)
     assert example.text == kept == tokenizer.decode(example.completion)  # a right answer counts as right
-    assert split.altered == {1: (text, kept), 2: (text, kept)}
+    assert altered == {1: (text, kept), 2: (text, kept)}
     assert (
         encode_split("test", [{"prompt": "q", "completion": kept.strip(), "base": 10}], TOKENIZER, family, None)[2]
         == {}

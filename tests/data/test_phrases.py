@@ -224,7 +224,7 @@ def parse(english: str, french: str) -> tuple[str, dict, dict]:
 def test_no_sentence_comes_twice_and_few_are_drawn_again(pairs):
     drawn = (module.Draw(0, index) for index in range(COUNT))
     assert len({english for english, _ in pairs}) == COUNT
-    assert len({draw.one(module.TEMPLATES)(draw).en for draw in drawn}) > 0.99 * COUNT
+    assert len({module.TEMPLATES[draw.integer(0, len(FRAMES) - 1)](draw).en for draw in drawn}) > 0.99 * COUNT
     assert len({french for _, french in pairs}) > 0.99 * COUNT
 
 
@@ -383,7 +383,8 @@ def test_all_numbers_and_ordinals_that_occur():
 
 
 def test_an_exhausted_grammar_says_so(monkeypatch):
-    monkeypatch.setattr(module, "TEMPLATES", [lambda draw: Pair(*draw.one([("one", "un"), ("two", "deux")]))])
+    monkeypatch.setitem(module.TABLES, "pairs", [("one", "un"), ("two", "deux")])
+    monkeypatch.setattr(module, "TEMPLATES", [lambda draw: Pair(*draw.one("pairs"))])
     stream = phrases(0)
     assert {next(stream), next(stream)} == {("One", "Un"), ("Two", "Deux")}
     with pytest.raises(UserError, match="about 2 sentences"):

@@ -240,7 +240,7 @@ def test_a_lone_surrogate_is_named_in_every_family_and_from_the_hub(tmp_path):
     failed = run("make_text", source_kind="files", source_train=half, output=tmp_path / "out", check=False)
     assert failed.returncode == 1 and failed.stderr.startswith("error: ") and failed.stderr.count("\n") == 1
     with pytest.raises(UserError, match="name, row 1: 'text' has half a character"):
-        list(documents._hub_documents([{"text": "a\udfff"}], "name"))
+        list(documents._texts([(1, {"text": "a\udfff"})], "name, row"))
 
 
 @pytest.mark.parametrize("ends", [b"\n", b"\r\n"])
@@ -255,7 +255,7 @@ def test_a_byte_order_mark_is_no_part_of_a_text(tmp_path, ends):
         (tmp_path / f"a.{side}").write_bytes(codecs.BOM_UTF8 + word + ends)
     for names in (["a.tsv"], ["a.tsv.gz"], ["a.jsonl"], ["a.en", "a.fr"]):
         assert read_pairs(files(*(tmp_path / name for name in names)), EN_FR) == {"train": [("one", "un")]}
-    assert list(documents._hub_documents([{"text": "\ufeffone"}], "name")) == ["one"]
+    assert list(documents._texts([(1, {"text": "\ufeffone"})], "name, row")) == ["one"]
 
 
 @pytest.mark.parametrize("name", ["a.tsv", "a.jsonl", "a.tsv.gz"])

@@ -17,7 +17,7 @@ from sequencematch.settings.evaluation import Evaluation
 from sequencematch.settings.explain import allowed
 from sequencematch.settings.model import Model
 from sequencematch.settings.noise import Noise
-from sequencematch.settings.options import add_settings, escaped, option, options, settings_from, unescaped
+from sequencematch.settings.options import add_settings, option, options, settings_from
 from sequencematch.settings.overheads import Overhead
 from sequencematch.settings.training import Objective, Optimiser, Rollouts, Schedule
 
@@ -132,13 +132,13 @@ def test_a_wrong_value_is_named_with_what_is_allowed(words, section, sentence):
     assert str(caught.value) == sentence
 
 
-def test_help_states_bounds_meaning_and_the_value_of_the_configuration(capsys):
+def test_help_states_bounds_and_meaning_and_has_an_example_with_the_values_of_the_configuration(capsys):
     with pytest.raises(SystemExit):
         parse(["--help"], Objective)
     text = capsys.readouterr().out
     words = " ".join(text.split())
-    assert "--objective.gamma X discount (a number above 0 and below 1; config.yaml: 0.95)" in words
-    assert "(one of kl, js, chi2, chi2_mixture, mle; config.yaml: chi2_mixture)" in words
+    assert "--objective.gamma X discount (a number above 0 and below 1)" in words
+    assert "(one of kl, js, chi2, chi2_mixture, mle)" in words
     example = shlex.split(text.split("example:\n")[1].replace("\\\n", " "))
     configured = load_config(ROOT / "config.yaml").objective
     assert parse(example[2:], Objective) == [configured]  # after "python" and the script
@@ -155,11 +155,3 @@ def test_every_script_shows_an_example_that_its_parser_takes():
         done = subprocess.run([sys.executable, file], capture_output=True, text=True)
         required = done.stderr.partition("required: ")[2].partition(" (see")[0].split(", ") if done.returncode else []
         assert set(filter(None, required)) <= given, file.name
-
-
-@pytest.mark.parametrize("title", ["</script><script>alert(1)</script>", "a < b", "it's <b>", "$(x) \\ <", "plain"])
-def test_what_is_handed_to_a_report_holds_no_tag_and_reaches_the_script_unchanged(title):
-    words = escaped(f"--title {shlex.quote(title)}")
-    assert "<" not in words and unescaped(words) == f"--title {shlex.quote(title)}"
-    done = subprocess.run(["bash", "-c", f"printf '%s|' {words}"], capture_output=True, text=True)
-    assert done.stdout == f"--title|{title}|"

@@ -11,8 +11,6 @@ import psutil
 import pytest
 from support.workflow import wait_for
 
-from sequencematch.config.snakemake_internals import count_workers
-
 SHIM = Path(__file__).parents[2] / "workflow/launcher/warm/python"
 SCRIPT = """
 import json, os, sys
@@ -73,33 +71,6 @@ def test_a_killed_job_leaves_no_process_behind(warm):
     client.send_signal(signal.SIGKILL)
     client.wait()
     wait_for(lambda: not psutil.pid_exists(worker) or psutil.Process(worker).status() == psutil.STATUS_ZOMBIE)
-
-
-@pytest.mark.slow
-def test_benchmarks_measure_the_process_that_works(warm, monkeypatch):
-    from snakemake import benchmark
-
-    folder, environment = warm
-    work = "import time; kept = bytearray(2 * 10**8)\nwhile time.process_time() < 3: pass\ntime.sleep(2)"
-    (folder / "scripts/heavy.py").write_text(work)
-    monkeypatch.chdir(folder)
-
-    def measured():
-        # As a rule's command: more than one, so that the job is a child of the shell.
-        client = subprocess.Popen(["bash", "-c", f"true; {SHIM} scripts/heavy.py; true"], env=environment)
-        with benchmark.benchmarked(client.pid) as record:
-            assert client.wait() == 0
-            left = list((folder / ".snakemake/warm").glob(f"{client.pid}-*"))
-        return record, len(left), any(file.exists() for file in left)
-
-    without, _, _ = measured()
-    assert without.max_rss < 100 and without.cpu_time < 1  # MB, seconds
-    monkeypatch.setattr(benchmark, "BenchmarkTimer", benchmark.BenchmarkTimer)  # restored after the test
-    count_workers()
-    record, workers, left = measured()
-    assert workers == 1 and not left
-    assert record.max_rss > 300 and record.cpu_time >= 3  # torch is in its memory too
-    assert record.max_pss == "NA"
 
 
 @pytest.mark.slow

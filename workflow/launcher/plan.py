@@ -17,7 +17,6 @@ from snakemake.utils import available_cpu_count
 from snakemake.workflow import Workflow
 
 from sequencematch.settings.explain import unknown
-from sequencematch.settings.options import unescaped
 
 
 @contextmanager
@@ -76,7 +75,7 @@ def options_of(call: dict) -> dict[str, str]:
     """The options of a parameter ``call`` by name, without their dashes."""
     options: dict[str, list[str]] = {}
     name = ""
-    for word in shlex.split(unescaped(call["options"])):
+    for word in shlex.split(call["options"]):
         if word.startswith("--"):
             name, _, value = word.removeprefix("--").partition("=")
             options[name] = [value] if value else []

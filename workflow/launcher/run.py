@@ -8,6 +8,7 @@ recognised by their name, which begins with a digest of this folder.
 
 import argparse
 import base64
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -214,14 +215,6 @@ def is_snakemake(words: list[str]) -> bool:
     return started[:2] == ["-m", "snakemake"] or Path(*started[:1]).name == "snakemake"
 
 
-def is_over(process: psutil.Process) -> bool:
-    """Whether a process has ended, even if its parent has not read its exit status yet."""
-    try:
-        return process.status() == psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return True
-
-
 def end_jobs(jobs: list[psutil.Process]) -> None:
     """Kill what an earlier run left running. Outputs are atomic and training resumes, so nothing is lost.
 
@@ -229,13 +222,10 @@ def end_jobs(jobs: list[psutil.Process]) -> None:
     """
     _, jobs = psutil.wait_procs(jobs, timeout=PATIENCE)
     for job in jobs:
-        if is_over(job):
-            continue
-        print(f"ending process {job.pid}, left behind by an earlier run", file=sys.stderr)
-        try:
-            job.kill()
-        except psutil.NoSuchProcess:
-            continue
+        with contextlib.suppress(psutil.Error):  # it has ended by now
+            if job.status() != psutil.STATUS_ZOMBIE:  # its parent has not read its exit status yet
+                print(f"ending process {job.pid}, left behind by an earlier run", file=sys.stderr)
+                job.kill()
     psutil.wait_procs(jobs, timeout=10)
 
 

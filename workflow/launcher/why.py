@@ -153,11 +153,9 @@ def listed(names) -> str:
 
 def time_of(jobs: set[Job]) -> str:
     """The time that jobs took when they last ran, in words."""
-    times = [seconds(job) for job in jobs]
-    known = [time for time in times if time is not None]
-    if not known:
-        return "not measured yet"
-    return in_words(sum(known)) + (f", {len(times) - len(known)} not measured yet" if len(known) < len(times) else "")
+    known = [time for time in map(seconds, jobs) if time is not None]
+    rest = f", {len(jobs) - len(known)} not measured yet" if len(known) < len(jobs) else ""
+    return in_words(sum(known)) + rest if known else "not measured yet"
 
 
 def in_total(workflow: Workflow) -> str:

@@ -39,8 +39,6 @@ if not any(str(method) == "conda" for method in workflow.deployment_settings.dep
     # Under workflow/launcher/run.py the jobs of this machine share one import of torch and transformers; a cluster's do not.
     shared = "SEQUENCEMATCH_RUN_PID" in os.environ and not workflow.remote_exec
     first = [str(PROJECT / "workflow/launcher/warm")] if shared else []
-    if shared:
-        snakemake_internals.count_workers()
     first.append(str(Path(sys.executable).parent))
     os.environ.update(PATH=os.pathsep.join([*first, os.environ.get("PATH", os.defpath)]))
 

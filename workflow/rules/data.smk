@@ -18,7 +18,7 @@ rule make_dataset:
     resources:
         **JOBS.resources("data"),
     params:
-        call=rule_parameter(JOBS.dataset_script, JOBS.dataset_options),
+        call=rule_parameter(lambda w: f"make_{CONFIG.tasks[w.task].data.family}", JOBS.dataset_options),
     shell:
         command("{params.call[script]} {params.call[options]} --output {output.data}")
 
@@ -87,7 +87,7 @@ rule inject_noise:
     resources:
         **JOBS.resources("data"),
     params:
-        call=rule_parameter("inject_noise", JOBS.noise_options, JOBS.injected_unused),
+        call=rule_parameter("inject_noise", JOBS.noise_options, lambda w: () if JOBS.injected_policy(w) else MODEL_CODE),
     shell:
         command("""inject_noise {params.call[options]} --eta {wildcards.eta} --seed {wildcards.seed}
             --examples {input.examples} --tokenizer {input.tokenizer} --output {output.noised}""")

@@ -5,7 +5,7 @@
 
 rule measure_overheads:
     input:
-        network=JOBS.overhead_network_files,
+        network=lambda w: JOBS.files_of(CONFIG.overhead_settings(w.overhead)[1].source),
     output:
         measured=directory("<results>/overheads/{overhead}/{part}"),
     log:

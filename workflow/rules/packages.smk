@@ -16,7 +16,7 @@ rule fetch_package:
     resources:
         **JOBS.resources("data"),
     params:
-        call=rule_parameter("fetch_package", JOBS.package_options),
+        call=rule_parameter("fetch_package", lambda w: options(CONFIG.sources[w.package], OF_PACKAGE)),
     shell:
         command("fetch_package {params.call[options]} --output {output.files}")
 
@@ -36,7 +36,9 @@ rule convert_model:
     resources:
         **JOBS.resources("train") | {"gpu": 0},
     params:
-        call=rule_parameter("convert_model", JOBS.conversion_options),
+        call=rule_parameter(
+            "convert_model", lambda w: f"--bos {shlex.quote(bos)}" if (bos := CONFIG.sources[w.package].bos) else ""
+        ),
     shell:
         command("convert_model {params.call[options]} --files {input.files} --output {output.model}")
 
@@ -56,7 +58,7 @@ rule extract_pairs:
     resources:
         **JOBS.resources("data"),
     params:
-        call=rule_parameter("extract_pairs", JOBS.pairs_options),
+        call=rule_parameter("extract_pairs", lambda w: shlex.join(["--pages", *CONFIG.sources[w.package].inside])),
     shell:
         command("extract_pairs {params.call[options]} --files {input.files} --output {output.pairs}")
 

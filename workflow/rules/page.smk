@@ -30,7 +30,7 @@ rule plot_learning_curves:
 
 rule plot_masks:
     input:
-        noised=JOBS.noisiest_examples,
+        noised=f"<results>/{{task}}/noised/eta={max(CONFIG.etas):g}/seed={CONFIG.seeds[0]}",
         tokenizer="<results>/{task}/tokenizer",
     output:
         figure=report(
@@ -84,6 +84,9 @@ rule plot_backspaces:
             --output {output.figure}""")
 
 
+TITLES = [table.title for table in CONFIG.tables.values()]
+
+
 # The rule files are inputs, because the graph changes with them.
 rule draw_rules:
     input:
@@ -131,7 +134,7 @@ rule make_report:
     resources:
         **JOBS.resources("report"),
     params:
-        call=rule_parameter("make_report", JOBS.report_options),
+        call=rule_parameter("make_report", lambda w: shlex.join(["--results", RESULTS, "--titles", *TITLES])),
     shell:
         command("""make_report {params.call[options]} --metrics {input.metrics} --tables {input.tables}
             --rule-graph {input.rules} --departures {input.departures:q} --errata {input.errata:q}

@@ -3,8 +3,8 @@
 
 rule make_table:
     input:
-        metrics=JOBS.table_metrics,
-        shown=JOBS.table_shown,
+        metrics=lambda w: JOBS.metrics_of([w.table]),
+        shown=lambda w: JOBS.shown_of([w.table]),
     output:
         csv=report(
             "<results>/tables/{table}.csv",
@@ -36,7 +36,7 @@ rule make_table:
     resources:
         **JOBS.resources("report"),
     params:
-        call=rule_parameter("make_table", JOBS.title_option),
+        call=rule_parameter("make_table", lambda w: f"--title {shlex.quote(CONFIG.tables[w.table].title)}"),
     shell:
         command("""make_table --table {wildcards.table} {params.call[options]} --metrics {input.metrics}
             --shown {input.shown} --csv {output.csv} --markdown {output.markdown} --html {output.html}

@@ -6,7 +6,7 @@ rule sample:
         model="<results>/{task}/{method}/eta={eta}/seed={seed}/model",
         examples="<results>/{task}/examples",
         tokenizer="<results>/{task}/tokenizer",
-        policy=JOBS.base_model,
+        policy="<results>/{task}/base/seed={seed}/model",
     output:
         samples="<results>/{task}/{method}/eta={eta}/seed={seed}/samples.jsonl",
         repair="<results>/{task}/{method}/eta={eta}/seed={seed}/repair.json",
@@ -37,7 +37,7 @@ rule judge:
         examples="<results>/{task}/examples",
         tokenizer="<results>/{task}/tokenizer",
         judge=JOBS.judge_model,
-        network=JOBS.judge_files,
+        network=lambda w: JOBS.files_of(JOBS.in_force(w)["evaluation"].judge),
     output:
         judged="<results>/{task}/{method}/eta={eta}/seed={seed}/judged.json",
     log:

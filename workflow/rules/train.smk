@@ -5,7 +5,7 @@ rule pretrain_base:
     input:
         noised="<results>/{task}/noised/eta=0/seed={seed}",
         tokenizer="<results>/{task}/tokenizer",
-        network=JOBS.network_files,
+        network=lambda w: JOBS.files_of(JOBS.in_force(w)["model"].source),
     output:
         model=directory("<results>/{task}/base/seed={seed}/model"),
     log:
@@ -19,7 +19,7 @@ rule pretrain_base:
         **JOBS.resources("train"),
         launcher=LAUNCHER,
     params:
-        call=rule_parameter("pretrain_base", JOBS.base_options),
+        call=rule_parameter("pretrain_base", lambda w: JOBS.training_options(w, {"model": None, **BASE_READS})),
     shell:
         training("""pretrain_base {params.call[options]} --seed {wildcards.seed} --noised {input.noised}
             --tokenizer {input.tokenizer} --output {output.model} --gpus {resources.gpu}""")
@@ -43,7 +43,7 @@ rule pretrain_bc:
         **JOBS.resources("train"),
         launcher=LAUNCHER,
     params:
-        call=rule_parameter("pretrain_bc", JOBS.bc_options),
+        call=rule_parameter("pretrain_bc", lambda w: JOBS.training_options(w, BC_READS)),
     shell:
         training(
             """pretrain_bc {params.call[options]} --seed {wildcards.seed} --noised {input.noised}

@@ -8,25 +8,17 @@ import itertools
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from sequencematch.config.experiment import SECTIONS, Config, InForce, Task
 from sequencematch.config.feasible import check_feasible
 from sequencematch.config.names import check_names
 from sequencematch.data import documents, pairs
-from sequencematch.errors import UserError
+from sequencematch.errors import UserError, at
 from sequencematch.settings.data import Language, Translation
 from sequencematch.settings.decoding_names import decoding_options
-from sequencematch.settings.explain import sentence, unknown
+from sequencematch.settings.explain import unknown, validated
 from sequencematch.settings.families import FAMILIES
 from sequencematch.settings.map import Map, readings_of
 from sequencematch.settings.model import Model
-
-# Names that folders of the results have, next to those of tasks and next to those of methods; and names that figures of
-# the map have, next to those of its axes.
-TASK_RESERVED = ("tables", "overheads", "figures", "map", "logs", "benchmarks")
-METHOD_RESERVED = ("data", "tokenizer", "examples", "noised", "base", "pretrain_bc")
-MAP_RESERVED = ("map", "summary", "cost")
 
 # The settings of the schedule that fine-tuning alone reads, so that methods may differ in them.
 OF_FINE_TUNING = {"beta_final", "beta_steps"}
@@ -48,10 +40,6 @@ def check(config: Config, write: Write) -> None:
 
 
 def _check_names(config: Config, write: Write) -> None:
-    for group, reserved in (("tasks", TASK_RESERVED), ("methods", METHOD_RESERVED)):
-        for name in getattr(config, group):
-            if name.casefold() in reserved:
-                raise UserError(f"{write((group, name))}: this name is taken by a folder of the results; rename it")
     for name, task in config.tasks.items():
         source = getattr(task.data, "source", None)
         if source is not None:
@@ -79,8 +67,6 @@ def _check_map(config: Config, described: Map, write: Write) -> None:
     _check_known(write(("map", "task")), described.task, config.tasks)
     for name, axis in described.axes.items():
         place = write(("map", "axes", name))
-        if name.casefold() in MAP_RESERVED:
-            raise UserError(f"{place}: this name is taken by another figure of the map; rename it")
         for cell in axis.cells:
             named: dict[str, Collection[str]] = {"task": config.tasks, "method": config.methods, "decoding": ()}
             for group, known in named.items():
@@ -118,15 +104,10 @@ def _check_known(place: str, name: str, known: Collection[str]) -> None:
 def _check_overhead(config: Config, name: str, write: Write) -> None:
     """Check the network of an overhead table, with its overrides, and that the sequences fit it."""
     values = config.model.model_dump() | config.overheads[name].model
-    try:
-        Model.model_validate(values)
-    except ValidationError as error:
-        raise UserError(sentence(error, Model, lambda place: write(("overheads", name, "model", *place)))) from None
+    validated(Model, values, lambda place: write(("overheads", name, "model", *place)))
     measured, model = config.overhead_settings(name)
-    try:
+    with at(write(("overheads", name))):
         measured.check_fits(model)
-    except UserError as error:
-        raise UserError(f"{write(('overheads', name))}: {error}") from None
 
 
 def check_files(config: Config) -> None:
@@ -166,10 +147,7 @@ def _check_settings(config: Config, task: str, method: str | None, write: Write)
     for section, model in SECTIONS.items():
         values = getattr(config, section).model_dump() | getattr(config.tasks[task], section)
         values |= getattr(overrides, section, {})
-        try:
-            model.model_validate(values)
-        except ValidationError as error:
-            raise UserError(sentence(error, model, write_override)) from None
+        validated(model, values, write_override)
 
     shared = set(getattr(overrides, "schedule", {})) - OF_FINE_TUNING if method else set()
     if shared:

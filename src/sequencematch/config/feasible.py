@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 
 from sequencematch.config.experiment import Config, InForce
-from sequencematch.errors import UserError
+from sequencematch.errors import UserError, at
 from sequencematch.results.bleu import check_language
 from sequencematch.settings.data import Translation
 from sequencematch.settings.losses import LOSSES
@@ -31,18 +31,13 @@ def check_feasible(
     places = {say("model", "source"): model.source, say("evaluation", "judge"): evaluation.judge}
     for place, source in places.items():
         if source not in ("", SCRATCH) and source not in config.made:
-            _explained(f"{place} (task {task})", check_source, "model", source)
+            with at(f"{place} (task {task})"):
+                check_source("model", source)
     if isinstance(data, Translation):
-        _explained(write(("tasks", task, "data", "languages")), check_language, data.languages[-1])
+        with at(write(("tasks", task, "data", "languages"))):
+            check_language(data.languages[-1])
     _check_lengths(task, in_force, write, say)
     _check_batches(config, task, method, in_force, say)
-
-
-def _explained(place: str, check: Callable[..., None], *arguments: str) -> None:
-    try:
-        check(*arguments)
-    except UserError as error:
-        raise UserError(f"{place}: {error}") from None
 
 
 def _check_lengths(task: str, in_force: InForce, write: Callable[[tuple], str], say: WriteInForce) -> None:
@@ -95,9 +90,9 @@ def context_of(source: str, revision: str) -> int | None:
         return None  # the job that loads the model says what is wrong
     inner = values.get("text_config")
     for group in (values, inner if isinstance(inner, dict) else {}):
-        for key in CONTEXT:
-            if isinstance(group.get(key), int) and not isinstance(group[key], bool) and group[key] > 0:
-                return group[key]
+        for value in map(group.get, CONTEXT):
+            if isinstance(value, int) and value is not True and value > 0:
+                return value
     return None
 
 

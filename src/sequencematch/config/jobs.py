@@ -12,11 +12,10 @@ from types import MappingProxyType
 from typing import Any, cast
 
 from sequencematch.config.experiment import Config
-from sequencematch.settings.data import OF_CORPUS, OF_EXAMPLES, OF_PACKAGE, OF_TOKENIZER
+from sequencematch.settings.data import OF_CORPUS, OF_EXAMPLES, OF_TOKENIZER
 from sequencematch.settings.evaluation import Evaluation
 from sequencematch.settings.families import FAMILIES
-from sequencematch.settings.losses import BASE_READS, BC_READS
-from sequencematch.settings.options import escaped, label, options
+from sequencematch.settings.options import options
 from sequencematch.store.code_digest import SOURCE, code_digests
 
 Wildcards = Any  # Snakemake's: a name's value as an attribute and by get()
@@ -50,7 +49,7 @@ def rule_parameter(
 
     def parameter(wildcards: Wildcards) -> dict[str, Any]:
         name = script(wildcards) if callable(script) else script
-        return {"script": name, "options": escaped(of_job(wildcards)), "code": digests(name, tuple(unused(wildcards)))}
+        return {"script": name, "options": of_job(wildcards), "code": digests(name, tuple(unused(wildcards)))}
 
     return parameter
 
@@ -84,22 +83,9 @@ class Jobs:
         """The settings in force for a job, by section."""
         return cast(Mapping[str, Any], self.config.settings(wildcards.task, wildcards.get("method")))
 
-    # Packages
+    # Networks
 
-    def package_options(self, wildcards: Wildcards) -> str:
-        """Which package it is, and what is wanted of it."""
-        return options(self.config.sources[wildcards.package], OF_PACKAGE)
-
-    def conversion_options(self, wildcards: Wildcards) -> str:
-        """The name of the ``<bos>`` token that the converted model gets, if its source states one."""
-        bos = self.config.sources[wildcards.package].bos
-        return f"--bos {shlex.quote(bos)}" if bos else ""
-
-    def pairs_options(self, wildcards: Wildcards) -> str:
-        """The pages inside a package that pairs are read from."""
-        return shlex.join(["--pages", *self.config.sources[wildcards.package].inside])
-
-    def _network_files(self, source: str) -> list[str]:
+    def files_of(self, source: str) -> list[str]:
         """What a model named by path is read from: its files, or the folder that a rule makes.
 
         Empty for models of the hub.
@@ -109,27 +95,13 @@ class Jobs:
         files = Path(source).rglob("*") if source and source != "scratch" else []
         return sorted(str(file) for file in files if file.is_file() and not file.name.startswith("."))
 
-    def network_files(self, wildcards: Wildcards) -> list[str]:
-        """The files of a task's pretrained network on this machine."""
-        return self._network_files(self.in_force(wildcards)["model"].source)
-
     def tokenizer_files(self, wildcards: Wildcards) -> list[str]:
         """The files of its tokenizer: all of them but the weights."""
-        return [file for file in self.network_files(wildcards) if Path(file).suffix not in WEIGHTS]
-
-    def judge_files(self, wildcards: Wildcards) -> list[str]:
-        """The files of the pretrained network that judges a task's texts."""
-        return self._network_files(self.in_force(wildcards)["evaluation"].judge)
-
-    def overhead_network_files(self, wildcards: Wildcards) -> list[str]:
-        """The files of the pretrained network that an overhead table is measured on."""
-        return self._network_files(self.config.overhead_settings(wildcards.overhead)[1].source)
+        return [
+            file for file in self.files_of(self.in_force(wildcards)["model"].source) if Path(file).suffix not in WEIGHTS
+        ]
 
     # Data
-
-    def dataset_script(self, wildcards: Wildcards) -> str:
-        """The name of the script that makes a task's data, by the family of the task."""
-        return f"make_{self.in_force(wildcards)['data'].family}"
 
     def dataset_options(self, wildcards: Wildcards) -> str:
         """The settings that determine the rows of a task: its own, and those of its corpus."""
@@ -163,17 +135,13 @@ class Jobs:
         by_model = wildcards.eta != "0" and self.in_force(wildcards)["noise"].by_model
         return self.base_model(wildcards) if by_model else []
 
-    def injected_unused(self, wildcards: Wildcards) -> Collection[str]:
-        """Modules that noise injection imports and does not use: those of the model, unless a model proposes tokens."""
-        return () if self.injected_policy(wildcards) else MODEL_CODE
-
     def noise_options(self, wildcards: Wildcards) -> str:
         """The settings of the noise and of deletions, and the policy that writes wrong tokens. Clean data read none."""
         if wildcards.eta == "0":
             return ""
         policy = self.injected_policy(wildcards)
         read = {"noise": None, "model": {"deletions"}}
-        return f"{self._settings(wildcards, read)} {f'--policy {policy} {self._kernels}' if policy else ''}"
+        return f"{self._settings(wildcards, read)} {f'--policy {policy} {self.kernels}' if policy else ''}"
 
     # Training
 
@@ -187,34 +155,26 @@ class Jobs:
             return f"{self.folder}/{wildcards.task}/pretrain_bc/eta={wildcards.eta}/seed={wildcards.seed}/model"
         return self.base_model(wildcards)
 
-    def base_options(self, wildcards: Wildcards) -> str:
-        """The settings of a base model's training."""
-        return f"{self._settings(wildcards, {'model': None, **BASE_READS})} {self._run_options(wildcards)}"
-
-    def bc_options(self, wildcards: Wildcards) -> str:
-        """The settings of the first k steps of BC."""
-        return f"{self._settings(wildcards, BC_READS)} {self._run_options(wildcards)}"
-
     def finetune_options(self, wildcards: Wildcards) -> str:
         """The loss of a method, and the settings that this loss reads."""
         loss, reads = self.config.methods[wildcards.method].loss, self.config.loss_of(wildcards.method).reads
-        return f"--loss {loss} {self._settings(wildcards, reads)} {self._run_options(wildcards)}"
+        return f"--loss {loss} {self.training_options(wildcards, reads)}"
 
-    @property
-    def _kernels(self) -> str:
-        """The kernels of the CPU where they are not the default. They change bits, so they are among the options."""
-        chosen = self.config.jobs.kernels
-        return "" if chosen == "portable" else f"--kernels {chosen}"
+    def training_options(self, wildcards: Wildcards, reads: Mapping[str, Collection[str] | None]) -> str:
+        """The settings that a training reads, the kernels, and the folder in which it keeps its checkpoints.
 
-    def _run_options(self, wildcards: Wildcards) -> str:
-        """The kernels, and the folder in which training keeps its checkpoints.
-
-        It is not declared as an output, because Snakemake deletes outputs before each attempt.
+        The folder is not declared as an output, because Snakemake deletes outputs before each attempt.
         """
         method = wildcards.get("method", "pretrain_bc" if wildcards.get("eta") else "base")
         level = f"eta={wildcards.eta}/" if wildcards.get("eta") else ""
         resume = f"--resume {self.folder}/.resume/{wildcards.task}/{method}/{level}seed={wildcards.seed}"
-        return f"{self._kernels} {resume}".strip()
+        return " ".join(filter(None, [self._settings(wildcards, reads), self.kernels, resume]))
+
+    @property
+    def kernels(self) -> str:
+        """The kernels of the CPU where they are not the default. They change bits, so they are among the options."""
+        chosen = self.config.jobs.kernels
+        return "" if chosen == "portable" else f"--kernels {chosen}"
 
     # Samples and scores
 
@@ -227,7 +187,7 @@ class Jobs:
         unread = {"judge"} if wildcards.task in self.judged_tasks else {"judge", "shown"}
         kind = {"kind"} if evaluation.uses_training_noise else set()
         chosen = options(evaluation, set(Evaluation.model_fields) - unread)
-        return f"{chosen} {self._settings(wildcards, {'noise': kind})} {self._kernels}".rstrip()
+        return f"{chosen} {self._settings(wildcards, {'noise': kind})} {self.kernels}".rstrip()
 
     def judge_model(self, wildcards: Wildcards) -> str | list:
         """The model of the next seed that judges a run, so that no model judges its own samples.
@@ -243,7 +203,7 @@ class Jobs:
         """The settings, and the judge if it is one of the task's own models."""
         own = self.judge_model(wildcards)
         chosen = self._settings(wildcards, {"evaluation": {"split", "batch", "judge"}})
-        return f"{chosen} {f'--judge-model {own}' if own else ''} {self._kernels}".rstrip()
+        return f"{chosen} {f'--judge-model {own}' if own else ''} {self.kernels}".rstrip()
 
     def judged(self, wildcards: Wildcards) -> list[str]:
         """A run's judged.json, if a model judges its samples."""
@@ -269,10 +229,6 @@ class Jobs:
         ]
         return list(dict.fromkeys(found))
 
-    def table_metrics(self, wildcards: Wildcards) -> list[str]:
-        """The scores of every run that a table compares."""
-        return self.metrics_of([wildcards.table])
-
     def task_metrics(self, wildcards: Wildcards) -> list[str]:
         """The scores of the runs that a task's tables compare."""
         return self.metrics_of(name for name, table in self.config.tables.items() if table.task == wildcards.task)
@@ -282,48 +238,15 @@ class Jobs:
         judged = [name for name in tables if self.config.tables[name].task in self.judged_tasks]
         return [str(Path(metrics).with_name("shown.jsonl")) for metrics in self.metrics_of(judged)]
 
-    def table_shown(self, wildcards: Wildcards) -> list[str]:
-        """The same of one table."""
-        return self.shown_of([wildcards.table])
-
     def table_files(self, table: str) -> list[str]:
         """The files of a table: its numbers, its page, its figure."""
         return [f"{self.folder}/tables/{table}.{kind}" for kind in ("csv", "md", "html", "png")]
-
-    def title_option(self, wildcards: Wildcards) -> str:
-        """The heading of a table."""
-        return f"--title {shlex.quote(self.config.tables[wildcards.table].title)}"
 
     def titled(self, form: str) -> Callable[[Wildcards], dict[str, str]]:
         """The labels of the file of a table, or of an overhead table, in Snakemake's report: its title and its form."""
         titles = {name: table.title for name, table in self.config.tables.items()}
         titles |= {name: table.title for name, table in self.config.overheads.items()}
-        return lambda wildcards: {"table": label(titles[wildcards.get("table") or wildcards.overhead]), "form": form}
-
-    def titled_axis(self, wildcards: Wildcards) -> dict[str, str]:
-        """The labels of a figure of the map: the title of its axis, or its own name."""
-        axis = self.config.map.axes.get(wildcards.figure) if self.config.map else None
-        return {"figure": label(axis.title) if axis else wildcards.figure}
-
-    def map_metrics(self, wildcards: Wildcards) -> list[str]:
-        """The scores of every run that the map compares."""
-        runs = dict.fromkeys(side.run for reading in self.config.map_readings for side in reading.sides.values())
-        return [f"{self.folder}/{run}/seed={seed}/metrics.json" for run in runs for seed in self.config.seeds]
-
-    def map_options(self, wildcards: Wildcards) -> str:
-        """The map, and the part of the configuration that it reads. The runs' files follow from them."""
-        described = self.config.map.model_dump_json(exclude_defaults=True) if self.config.map else "{}"
-        words = ["--map", described, "--noiseless", *self.config.noiseless]
-        return shlex.join([*words, "--results", self.folder, "--seeds", *map(str, self.config.seeds)])
-
-    def report_options(self, wildcards: Wildcards) -> str:
-        """The folder of results, and the headings of the tables in their order."""
-        titles = [table.title for table in self.config.tables.values()]
-        return shlex.join(["--results", self.folder, "--titles", *titles])
-
-    def noisiest_examples(self, wildcards: Wildcards) -> str:
-        """The noised examples of the first seed at the highest noise level."""
-        return f"{self.folder}/{wildcards.task}/noised/eta={max(self.config.etas):g}/seed={self.config.seeds[0]}"
+        return lambda wildcards: {"table": titles[wildcards.get("table") or wildcards.overhead], "form": form}
 
     def graph_options(self, wildcards: Wildcards) -> str:
         """The part of the configuration that decides which rules exist and which rules read their results.
@@ -340,7 +263,7 @@ class Jobs:
 
     def overhead_options(self, wildcards: Wildcards) -> str:
         """What an overhead table measures, and the network."""
-        return " ".join([*map(options, self.config.overhead_settings(wildcards.overhead)), self._kernels]).rstrip()
+        return " ".join([*map(options, self.config.overhead_settings(wildcards.overhead)), self.kernels]).rstrip()
 
     def overhead_title(self, wildcards: Wildcards) -> str:
         """The heading of an overhead table, and what it compares."""

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
-from pydantic import ValidationError
 
 from sequencematch.config.checks import check
 from sequencematch.config.experiment import DEFAULT_SCALE, Config
 from sequencematch.errors import UserError
-from sequencematch.settings.explain import sentence, unknown
+from sequencematch.settings.explain import unknown, validated
 from sequencematch.store.files import read_text, reason
 
 MOST_BYTES, MOST_VALUES = 2**20, 100_000  # of a configuration file
@@ -74,10 +73,7 @@ def load_config(*sources: Path | tuple[str, dict]) -> Config:
     def write(place: tuple) -> str:
         return f"{_origin(named, place)}: {'.'.join(map(str, place))}"
 
-    try:
-        config = Config.model_validate(merged)
-    except ValidationError as error:
-        raise UserError(sentence(error, Config, write)) from None
+    config = validated(Config, merged, write)
     check(config, write)
     return config
 

@@ -1,6 +1,7 @@
 """Checks of names and numbers that become folders, files and rules: each must be unique and valid there."""
 
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from sequencematch.config.experiment import Config
@@ -21,7 +22,21 @@ RULES = (
 REFERENCE = "reference"  # the folder of kept tables, among those of the scales
 # A scale is a folder alone, so it may have the name of the rule that it is made for.
 SCALE_RESERVED = {REFERENCE, *RULES} - {"map"}
-TABLE_RESERVED = {REFERENCE, *RULES}
+OF_A_RULE = {REFERENCE, *RULES}, "a rule of the workflow has this name; rename the table"
+# Names that other folders, rules and figures have, by the part of the configuration, and why they are reserved.
+RESERVED: dict[str, tuple[Collection[str], str]] = {
+    "tasks": (
+        ("tables", "overheads", "figures", "map", "logs", "benchmarks"),
+        "this name is taken by a folder of the results; rename it",
+    ),
+    "methods": (
+        ("data", "tokenizer", "examples", "noised", "base", "pretrain_bc"),
+        "this name is taken by a folder of the results; rename it",
+    ),
+    "tables": OF_A_RULE,
+    "overheads": OF_A_RULE,
+    "axes": (("map", "summary", "cost"), "this name is taken by another figure of the map; rename it"),
+}
 LONGEST_NAME = 100  # characters; a file's name has 255 at most, and more than one name may be in it
 
 
@@ -29,19 +44,23 @@ def check_names(config: Config, write: Write) -> None:
     """Raises UserError if a name is too long, reserved or another one on disk, or a number loses digits in a path."""
     if config.scale.casefold() in SCALE_RESERVED:
         raise UserError(f"{write(('scale',))} is '{config.scale}', a name with another meaning: rename the scale")
-    for tables in ("tables", "overheads"):
-        for name in getattr(config, tables):
-            if name.casefold() in TABLE_RESERVED:
-                raise UserError(f"{write((tables, name))}: a rule of the workflow has this name; rename the table")
     if len(config.scale) > LONGEST_NAME:
         raise UserError(f"{write(('scale',))} is a name of {len(config.scale)} characters, but may have {LONGEST_NAME}")
     for group, names in _groups(config):
+        reserved, why = RESERVED.get(group[-1], ((), ""))
+        seen: dict[str, str] = {}
         for name in names:
             if len(name) > LONGEST_NAME:
+                shown = f"{write((*group, name[:20]))}..."
+                raise UserError(f"{shown} is a name of {len(name)} characters, but may have {LONGEST_NAME}")
+            if name.casefold() in reserved:
+                raise UserError(f"{write((*group, name))}: {why}")
+            other = seen.setdefault(name.casefold(), name)
+            if other != name:  # one folder on some file systems (macOS, Windows)
                 raise UserError(
-                    f"{write((*group, name[:20]))}... is a name of {len(name)} characters, but may have {LONGEST_NAME}"
+                    f"{write((*group, name))}: it differs from '{other}' only in case, and some file systems ignore "
+                    "case; rename it"
                 )
-        _check_distinct(names, group, write)
     for place, eta in _etas(config):
         if float(f"{eta:g}") != eta:
             raise UserError(
@@ -61,21 +80,6 @@ def _groups(config: Config) -> Iterator[tuple[tuple, list[str]]]:
         yield ("map", "axes"), list(config.map.axes)
 
 
-def _check_distinct(names: Iterable[str], group: tuple, write: Write) -> None:
-    """Check that names differ by more than case.
-
-    Otherwise they are one folder on some file systems (macOS, Windows).
-    """
-    seen: dict[str, str] = {}
-    for name in names:
-        other = seen.setdefault(name.casefold(), name)
-        if other != name:
-            raise UserError(
-                f"{write((*group, name))}: it differs from '{other}' only in case, and some file systems ignore case; "
-                "rename it"
-            )
-
-
 def _etas(config: Config) -> Iterator[tuple[tuple, float]]:
     yield from ((("etas",), eta) for eta in config.etas)
     if config.map:
@@ -85,12 +89,18 @@ def _etas(config: Config) -> Iterator[tuple[tuple, float]]:
 
 
 def _check_characters(values: Any, place: tuple, write: Write) -> None:
-    """Check that no text has half a character or a zero byte, which no file and no command can hold."""
+    """Check that no text has half a character or a zero byte, which no file and no command can hold.
+
+    Nor what would end the script of Snakemake's report, which shows titles and commands as they are.
+    """
     if isinstance(values, dict):
         for key, value in values.items():
             _check_characters(value, (*place, key), write)
     elif isinstance(values, list | tuple):
         for value in values:
             _check_characters(value, place, write)
-    elif isinstance(values, str) and any(c == "\0" or "\ud800" <= c <= "\udfff" for c in values):
-        raise UserError(f"{write(place)} is {values[:40]!r}, which holds a character that no file can: correct it")
+    elif isinstance(values, str) and (wrong := re.search("[\0\ud800-\udfff]|</script|<!--", values, re.IGNORECASE)):
+        what = (
+            "a character that no file can" if len(wrong[0]) == 1 else f"{wrong[0]!r}, which would end a report's page"
+        )
+        raise UserError(f"{write(place)} is {values[:40]!r}, which holds {what}: correct it")

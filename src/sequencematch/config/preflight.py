@@ -58,7 +58,7 @@ def problems(jobs: Sequence[Planned], config: Config, results: Path, gpus: int |
     access = [problem for reference in references(jobs, config) if (problem := hub_problem(reference))]
     # How much is written depends on the shape of the model, which must be at hand for that.
     disk = [] if access else _disk_problems(jobs, config, results)
-    memory = [*_memory_problems(jobs), *_network_problems(jobs, config)]
+    memory = _memory_problems(jobs, config)
     return [*_tracker_problems(jobs, config), *_gpu_problems(jobs, config, gpus), *memory, *disk, *access]
 
 
@@ -108,21 +108,16 @@ def _gpu_problems(jobs: Sequence[Planned], config: Config, allowed: int | None) 
             )
 
 
-def _memory_problems(jobs: Sequence[Planned]) -> Iterator[str]:
-    present = psutil.virtual_memory().total // MEGABYTE
-    asked = {job.rule: job.mem_mb for job in jobs}
-    too_much = {rule: mem_mb for rule, mem_mb in asked.items() if mem_mb > present}
+def _memory_problems(jobs: Sequence[Planned], config: Config) -> Iterator[str]:
+    """Jobs that ask for more than this machine has, and networks that its CPU cannot train whatever jobs ask for."""
+    present = psutil.virtual_memory().total
+    too_much = {job.rule: job.mem_mb for job in jobs if job.mem_mb > present // MEGABYTE}
     if too_much:
         rules = ", ".join(f"{rule} {mem_mb}" for rule, mem_mb in sorted(too_much.items()))
         yield (
-            f"this machine has {present} MB of memory, and single jobs ask for more ({rules}): run on a larger one, or "
-            "lower jobs.*.mem_mb if you know that less will do"
+            f"this machine has {present // MEGABYTE} MB of memory, and single jobs ask for more ({rules}): run on a "
+            "larger one, or lower jobs.*.mem_mb if you know that less will do"
         )
-
-
-def _network_problems(jobs: Sequence[Planned], config: Config) -> Iterator[str]:
-    """Networks from scratch that cannot be trained on this machine's CPU, whatever their jobs ask for."""
-    present = psutil.virtual_memory().total
     for task in _tasks(jobs, TRAINING) if not config.jobs.train.gpu else ():
         model = config.settings(task)["model"]
         needed = trained_parameters(model) * (WEIGHT + STATE) if model.source == "scratch" else 0
@@ -179,18 +174,13 @@ def trained_parameters(model: Model) -> int:
 
 def references(jobs: Sequence[Planned], config: Config) -> list[Reference]:
     """What ``jobs`` will take from the hub, each once: models, and data where a task's source lies there."""
-    found = [
-        Reference("model", "model.source", model.source, model.revision)
-        for model in _models(jobs, config)
-        if model.source != "scratch" and not _is_path(model.source)
-    ]
+    models = [config.settings(task)["model"] for task in _tasks(jobs, LOADING)]
+    found = [Reference("model", "model.source", model.source, model.revision) for model in models]
     for task in _tasks(jobs, ("make_dataset",)):
         data = config.tasks[task].data
-        if not isinstance(data, Language):
-            continue
-        source = config.sources[data.source]
-        if source.kind == "hub" and not _is_path(source.name):
+        if isinstance(data, Language) and (source := config.sources[data.source]).kind == "hub":
             found.append(Reference("dataset", f"sources.{data.source}", source.name, source.revision))
+    found = [one for one in found if one.name != "scratch" and not _is_path(one.name)]
     return list(dict.fromkeys(found))
 
 
@@ -229,14 +219,10 @@ def hub_problem(reference: Reference) -> str | None:
     return None
 
 
-def _models(jobs: Sequence[Planned], config: Config) -> list[Model]:
-    return [config.settings(task)["model"] for task in _tasks(jobs, LOADING)]
-
-
 def _tasks(jobs: Sequence[Planned], rules: Collection[str]) -> list[str]:
     return list(dict.fromkeys(job.task for job in jobs if job.task is not None and job.rule in rules))
 
 
 def _is_path(source: str) -> bool:
     """Whether the name of a model or data set is a folder's, not one of the hub (``owner/name`` or ``name``)."""
-    return source != "scratch" and (os.path.isdir(source) or source[:1] in "/.~" or source.count("/") > 1)
+    return os.path.isdir(source) or source[:1] in "/.~" or source.count("/") > 1

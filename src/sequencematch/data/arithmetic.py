@@ -8,9 +8,10 @@ import importlib
 import random
 import re
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, fields
 from functools import cache, partial
+from itertools import count
 
 import numpy as np
 
@@ -27,17 +28,6 @@ class Asked:
 
     operands: str
     base: int = 10
-
-
-@dataclass(frozen=True)
-class Task:
-    """A module of the generator (``topic__name``), and how to read its questions.
-
-    ``read`` says what a question asks; None leaves the question out.
-    """
-
-    module: str
-    read: Callable[[str], Asked | None]
 
 
 def read_mul(question: str) -> Asked:
@@ -64,10 +54,12 @@ def read_list_prime_factors(question: str) -> Asked:
     return Asked(number[0])
 
 
-TASKS = {
-    "add_or_sub_in_base": Task("arithmetic__add_or_sub_in_base", read_add_or_sub_in_base),
-    "mul": Task("arithmetic__mul", read_mul),
-    "list_prime_factors": Task("numbers__list_prime_factors", read_list_prime_factors),
+# By name: the module of the generator (``topic__name``), and what says what one of its questions asks; None leaves the
+# question out.
+TASKS: dict[str, tuple[str, Callable[[str], Asked | None]]] = {
+    "add_or_sub_in_base": ("arithmetic__add_or_sub_in_base", read_add_or_sub_in_base),
+    "mul": ("arithmetic__mul", read_mul),
+    "list_prime_factors": ("numbers__list_prime_factors", read_list_prime_factors),
 }
 
 
@@ -129,28 +121,20 @@ def _split(pool, data: Arithmetic) -> dict[str, list[Question]]:
 
 
 def _columns(examples: list[Question]) -> dict[str, list]:
-    rows = [asdict(example) for example in examples]
-    return {column: [row[column] for row in rows] for column in rows[0]}
+    return {field.name: [getattr(example, field.name) for example in examples] for field in fields(Question)}
 
 
-# --------------------------------------------------------------------------------------------------
-# Draws: each index of the stream is one call of the generator, seeded by the index
-# --------------------------------------------------------------------------------------------------
+# ---- Draws: each index of the stream is one call of the generator, seeded by the index ----
 
 
 def _batches_of_draws(data: Arithmetic, workers: int) -> Iterator[list[Question]]:
     """Endless batches of consecutive draws. Their size depends on the sizes asked for, not on the workers."""
     size = max(1024, (data.train + data.validation + data.test) // 4)
-    with ProcessPoolExecutor(workers) as executor:
-        start = 0
-        while True:
-            yield list(_draws(executor, data, range(start, start + size)))
-            start += size
-
-
-def _draws(executor: Executor, data: Arithmetic, indices: range) -> Iterator[Question]:
     draw = partial(_draw, data.generator, data.entropy, data.seed)
-    return filter(None, executor.map(draw, indices, chunksize=128))
+    with ProcessPoolExecutor(workers) as executor:
+        for start in count(step=size):
+            found = executor.map(draw, range(start, start + size), chunksize=128)
+            yield [question for question in found if question is not None]
 
 
 def _draw(generator: str, entropy: tuple[float, float], seed: int, index: int) -> Question | None:
@@ -160,7 +144,7 @@ def _draw(generator: str, entropy: tuple[float, float], seed: int, index: int) -
     np.random.seed(stream % 2**32)
     problem = _module(generator, entropy)()
     question, solution = str(problem.question), str(problem.answer)
-    asked = TASKS[generator].read(question)
+    asked = TASKS[generator][1](question)
     if asked is None:
         return None
     return Question(question, solution, f"{question} Solution: ", solution, asked.base, asked.operands)
@@ -173,5 +157,5 @@ def _module(generator: str, entropy: tuple[float, float]) -> Callable:
     moved = importlib.import_module("sympy.solvers.diophantine.diophantine")
     vars(importlib.import_module("sympy.solvers.diophantine"))["base_solution_linear"] = moved.base_solution_linear
     modules = importlib.import_module("mathematics_dataset.modules.modules")
-    topic, name = TASKS[generator].module.split("__")
+    topic, name = TASKS[generator][0].split("__")
     return modules.train(lambda _: entropy)[topic][name]

@@ -22,7 +22,7 @@ def read_documents(source: Source) -> dict[str, Iterable[str]]:
         return {"train": GENERATORS[source.name]()}
     if source.kind == "hub":
         rows = hub_rows(source, streaming=True)
-        return {split: _hub_documents(rows[split], source.name) for split in rows}
+        return {split: _texts(enumerate(rows[split], start=1), f"{source.name}, row") for split in rows}
     return {split: list(_file_documents(files, source.separator)) for split, files in source.files.items()}
 
 
@@ -45,18 +45,19 @@ def _python_topics() -> list[str]:
 GENERATORS: dict[str, Callable[[], list[str]]] = {"python_topics": _python_topics}
 
 
-def _hub_documents(rows: Iterable[dict], name: str) -> Iterator[str]:
-    for number, row in enumerate(rows, start=1):
-        text = text_at(row, "text", f"{name}, row {number}")
-        if text.strip():
-            yield text
+def _texts(rows: Iterable[tuple[int, dict]], where: str) -> Iterator[str]:
+    """The texts of numbered rows ``{"text": text}``. Those without text are left out."""
+    found = (text_at(row, "text", f"{where} {number}") for number, row in rows)
+    return filter(str.strip, found)
 
 
 def _file_documents(files: Sequence[str], separator: str) -> Iterator[str]:
     """The documents of all files. Those without text are left out."""
     for file in files:
-        texts = _json_documents(file) if kind_of(file) == ".jsonl" else _parts(file, separator)
-        yield from (text for text in texts if text.strip())
+        if kind_of(file) == ".jsonl":
+            yield from _texts(read_json_lines(file), f"{file}, line")
+        else:
+            yield from filter(str.strip, _parts(file, separator))
 
 
 def _parts(file: str, separator: str) -> Iterator[str]:
@@ -80,8 +81,3 @@ def _found(separator: str, line: str, where: str) -> bool:
         ) from None
     except regex.error as error:
         raise UserError(f"the source's separator {separator!r} is not a regular expression ({error})") from None
-
-
-def _json_documents(file: str) -> Iterator[str]:
-    for number, row in read_json_lines(file):
-        yield text_at(row, "text", f"{file}, line {number}")

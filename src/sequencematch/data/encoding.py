@@ -7,7 +7,6 @@ decoded reference. A tokenizer that loses characters of a question or an answer 
 import math
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 from sequencematch.data.examples import Example
 from sequencematch.data.tokenizer import Tokenizer
@@ -72,26 +71,16 @@ ENCODINGS: dict[bool, tuple[Callable[..., list[Example]], str, str]] = {
 }
 
 
-class Encoded(NamedTuple):
-    """A split: its examples, the number of rows without any, and the rows that the tokenizer changes.
-
-    altered: by the number of the row (from 1), the beginning of its text before and after.
-    """
-
-    examples: list[Example]
-    left_out: int
-    altered: dict[int, tuple[str, str]]
-
-
 def encode_split(
     name: str,
     rows: Sequence[Mapping],
     tokenizer: Tokenizer,
     settings: Dataset,
     context: int | None,
-) -> Encoded:
-    """A split as examples.
+) -> tuple[list[Example], int, dict[int, tuple[str, str]]]:
+    """A split as examples; the number of rows without any; the rows that the tokenizer changes.
 
+    Of the latter, by their number (from 1), the beginning of the text before and after.
     context: the most tokens the model takes, if that is known. Raises UserError with the first row that has more
     tokens, or characters that the tokenizer loses. Raises UserError if a split has no example.
     """
@@ -119,4 +108,4 @@ def encode_split(
             f"no row of split '{name}' gives an example: all {left_out} are {why.format(settings)}; "
             "change these settings of the task's data, or its source"
         )
-    return Encoded(examples, left_out, altered)
+    return examples, left_out, altered

@@ -46,11 +46,10 @@ def generate(data: Graphs) -> tuple[dict[str, dict[str, list]], dict]:
     """
     source = Source(kind="generated", name="graphs")
     rows, facts = make_splits({"train": _questions(data)}, data, source, key=lambda row: row.graph)
-    return {name: _columns(split) for name, split in rows.items()}, facts
-
-
-def _columns(rows: list[Question]) -> dict[str, list]:
-    return {name: list(column) for name, column in zip(Question._fields, zip(*rows, strict=True), strict=True)}
+    return {
+        name: {field: [getattr(row, field) for row in split] for field in Question._fields}
+        for name, split in rows.items()
+    }, facts
 
 
 def _questions(data: Graphs) -> Iterator[Question]:
@@ -59,7 +58,9 @@ def _questions(data: Graphs) -> Iterator[Question]:
     for i in range(DRAWS * (data.train + data.validation + data.test)):
         rng = generator(data.seed, "graph", i)
         graph = _graph(data, rng)
-        edges = _edges(graph)
+        marks = GOAL + DEAD_END * (data.arms - 1)
+        paths = [graph.start + arm + mark for arm, mark in zip(graph.arms, marks, strict=True)]
+        edges = [source + target for path in paths for source, target in pairwise(path)]
         order = rng.permutation(len(edges))
         prompt = f"{graph.start}:{'|'.join(edges[k] for k in order)}="
         if prompt not in seen:
@@ -72,9 +73,3 @@ def _graph(data: Graphs, rng) -> Graph:
     shortest, longest = data.arm_lengths
     start = next(nodes)
     return Graph(start, tuple("".join(islice(nodes, n)) for n in rng.integers(shortest, longest + 1, data.arms)))
-
-
-def _edges(graph: Graph) -> list[str]:
-    marks = GOAL + DEAD_END * (len(graph.arms) - 1)
-    paths = [graph.start + arm + mark for arm, mark in zip(graph.arms, marks, strict=True)]
-    return [source + target for path in paths for source, target in pairwise(path)]

@@ -183,9 +183,7 @@ def _continued(
     }
 
 
-# --------------------------------------------------------------------------------------------------
-# Kinds: each makes the weights from the tokenizer and the clean training split (``model.likely_noise`` has one more)
-# --------------------------------------------------------------------------------------------------
+# ---- Kinds: weights from the tokenizer and the clean training split (``model.likely_noise`` has one more) ----
 
 
 def task_noise(tokenizer: Tokenizer, train: Sequence[Example]) -> Weights:
@@ -196,7 +194,6 @@ def task_noise(tokenizer: Tokenizer, train: Sequence[Example]) -> Weights:
 
     def weights(batch):
         for example in batch:
-            places = np.zeros((len(example.completion), tokenizer.size))
             places = np.zeros((len(example.completion), tokenizer.size))
             places[:, digit_ids(tokenizer, example.base)] = 1
             nodes = [] if example.base else nodes_by_place(tokenizer, example)
@@ -244,13 +241,9 @@ KINDS = {"task": task_noise, "random": random_noise, "unigram": unigram_noise}
 
 def _same_everywhere(row: np.ndarray, tokenizer: Tokenizer) -> Weights:
     row[never_written(tokenizer)] = 0
-    return lambda batch: (_everywhere(row, example) for example in batch)
+    return lambda batch: (np.broadcast_to(row, (len(example.completion), len(row))) for example in batch)
 
 
 def never_written(tokenizer: Tokenizer) -> list[int]:
     """Ids that noise never writes: special tokens, and ids that no token has."""
     return sorted(set(range(tokenizer.size)) - set(tokenizer.ordinary_ids))
-
-
-def _everywhere(row: np.ndarray, example: Example) -> np.ndarray:
-    return np.broadcast_to(row, (len(example.completion), len(row)))

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from sequencematch.errors import UserError
 from sequencematch.settings.data import Source
@@ -105,7 +105,8 @@ def matching_files(folder: Path, pattern: str) -> list[Path]:
 
 def _download(package: Source, partial: Path, file: Path) -> Path:
     """The one file that the client writes into an empty folder."""
-    command = CLIENTS[package.client].command(package)
+    client = CLIENTS[package.client]
+    command = [*client.command, f"{package.name}{client.joint}{package.version}"]
     remedy = f"put the package's file there by hand, as '{file}' (SHA-256 {package.sha256})"
     what = f"cannot download {package.name} {package.version}"
     try:
@@ -132,19 +133,6 @@ def _check(found: Path, package: Source, file: Path) -> None:
             f"the file of {package.name} {package.version} has the SHA-256 {digest}, and its source says "
             f"{package.sha256}: put the right file there, as '{file}', or correct the source"
         )
-
-
-def _pip(package: Source) -> list[str]:
-    options = ["--quiet", "--no-deps", "--only-binary", ":all:", "--disable-pip-version-check"]
-    return [sys.executable, "-m", "pip", "download", *options, f"{package.name}=={package.version}"]
-
-
-def _npm(package: Source) -> list[str]:
-    return ["npm", "pack", f"{package.name}@{package.version}"]
-
-
-def _apt(package: Source) -> list[str]:
-    return ["apt-get", "download", f"{package.name}={package.version}"]
 
 
 def _of_zip(file: Path) -> Iterator[Member]:
@@ -205,20 +193,18 @@ def _of_deb(file: Path) -> Iterator[Member]:
     raise ValueError("it holds no data.tar")
 
 
-class Client:
+class Client(NamedTuple):
     """How packages of one kind are downloaded, and what is in them."""
 
-    def __init__(
-        self,
-        suffix: str,
-        command: Callable[[Source], list[str]],
-        members: Callable[[Path], Iterable[Member]],
-    ):
-        self.suffix, self.command, self.members = suffix, command, members
+    suffix: str
+    command: list[str]
+    joint: str  # between name and version
+    members: Callable[[Path], Iterable[Member]]
 
 
+PIP = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
 CLIENTS = {
-    "pip": Client(".whl", _pip, _of_zip),
-    "npm": Client(".tgz", _npm, _of_tar),
-    "deb": Client(".deb", _apt, _of_deb),
+    "pip": Client(".whl", [*PIP, "--disable-pip-version-check"], "==", _of_zip),
+    "npm": Client(".tgz", ["npm", "pack"], "@", _of_tar),
+    "deb": Client(".deb", ["apt-get", "download"], "=", _of_deb),
 }

@@ -10,18 +10,8 @@ from sequencematch.settings.explain import unknown
 
 Pair = tuple[str, str]
 SEPARATOR = " Translation: "
-ROWS = (
-    ".tsv",
-    ".jsonl",
-    ".json",
-    ".csv",
-    ".ndjson",
-    ".parquet",
-    ".arrow",
-    ".xml",
-    ".xlsx",
-    ".tmx",
-)  # no texts line by line
+# Kinds of files that hold rows, and no texts line by line.
+ROWS = set(".tsv .jsonl .json .csv .ndjson .parquet .arrow .xml .xlsx .tmx".split())
 # Words that a table's first line has instead of a sentence.
 HEADER = set("source target src tgt trg sentence translation original text english french german spanish".split())
 
@@ -45,7 +35,12 @@ def read_pairs(source: Source, data: Translation) -> dict[str, Iterable[Pair]]:
         return {"train": GENERATORS[source.name](data.seed)}
     if source.kind == "hub":
         rows = hub_rows(source, streaming=False)
-        return {split: list(_hub_pairs(rows[split], source.name, data.languages)) for split in rows}
+        numbered = {split: enumerate(rows[split], start=1) for split in rows}
+        read = {
+            split: [_pair_of(row, data.languages, f"{source.name}, row {number}") for number, row in found]
+            for split, found in numbered.items()
+        }
+        return {split: [pair for pair in found if all(pair)] for split, found in read.items()}  # no empty sides
     return {split: list(_file_pairs(files, data.languages)) for split, files in source.files.items()}
 
 
@@ -75,14 +70,6 @@ def _phrases(seed: int) -> Iterator[Pair]:
 
 # By name: endless distinct pairs in English and French, from a seed.
 GENERATORS: dict[str, Callable[[int], Iterator[Pair]]] = {"phrases": _phrases}
-
-
-def _hub_pairs(rows: Iterable[dict], name: str, languages: Sequence[str]) -> Iterator[Pair]:
-    """Pairs of rows ``{"translation": {language: text}}``. Pairs with an empty side are left out."""
-    for number, row in enumerate(rows, start=1):
-        pair = _pair_of(row, languages, f"{name}, row {number}")
-        if all(pair):
-            yield pair
 
 
 def _file_pairs(files: Sequence[str], languages: Sequence[str]) -> Iterator[Pair]:

@@ -6,20 +6,16 @@ is given here. All other words are our own, in the tables of ``phrase_words.txt`
 
 import re
 import unicodedata
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from babel import Locale
 from babel.numbers import get_currency_name
 from num2words import num2words
 
 EN, FR = Locale("en"), Locale("fr")
-
-T = TypeVar("T")
-TABLES = Path(__file__).with_name("phrase_words.txt").read_text(encoding="utf-8")
 
 
 class Pair(NamedTuple):
@@ -29,9 +25,7 @@ class Pair(NamedTuple):
     fr: str
 
 
-# --------------------------------------------------------------------------------------------------
-# Rules
-# --------------------------------------------------------------------------------------------------
+# ---- Rules ----
 
 
 def vowel(word: str) -> bool:
@@ -74,9 +68,7 @@ def ordinal(value: int) -> Pair:
     return Pair(num2words(value, lang="en", to="ordinal"), "première" if value == 1 else french)
 
 
-# --------------------------------------------------------------------------------------------------
-# CLDR's names, with what French grammar asks for
-# --------------------------------------------------------------------------------------------------
+# ---- CLDR's names, with what French grammar asks for ----
 
 
 @dataclass(frozen=True)
@@ -128,7 +120,6 @@ COUNTRIES = [
 
 LANGUAGE_CODES = """ar be bg bn br bs ca cs cy da de el en eo es et eu fa fi fr ga gl hr hu hy id is it ja ka kk ko la
     lt lv mk mn mt my nl no pl pt ro ru sk sl sq sr sv sw ta th tr uk uz vi wo zh zu"""
-LANGUAGES = [Pair(EN.languages[code], FR.languages[code]) for code in LANGUAGE_CODES.split()]
 
 
 @dataclass(frozen=True)
@@ -151,15 +142,9 @@ CURRENCY_CODES = {
     "m": "ARS AUD BRL CAD CHF CLP EUR HUF JPY KES KRW MAD MXN PLN RUB THB TND USD ZAR",
     "f": "CZK DKK EGP GBP IDR INR ISK NOK PKR SEK UAH",
 }
-CURRENCIES = [Currency(code, gender) for gender, codes in CURRENCY_CODES.items() for code in codes.split()]
-
-MONTHS = [Pair(EN.months["format"]["wide"][month], FR.months["format"]["wide"][month]) for month in range(1, 13)]
-WEEKDAYS = [Pair(EN.days["format"]["wide"][day], FR.days["format"]["wide"][day]) for day in range(7)]
 
 
-# --------------------------------------------------------------------------------------------------
-# Our own words
-# --------------------------------------------------------------------------------------------------
+# ---- Our own words ----
 
 
 class Noun(NamedTuple):
@@ -214,31 +199,35 @@ class Measure(NamedTuple):
     unit: str
 
 
-def _table(kind: Callable[..., T], name: str) -> list[T]:
-    """The table of that name in ``phrase_words.txt``: one ``kind`` a line, its fields parted by ``|``."""
-    _, _, after = TABLES.partition(f"[{name}]\n")
-    return [kind(*(cell.strip() for cell in row.split("|"))) for row in after.partition("\n\n")[0].splitlines()]
+KINDS: dict[str, type] = {
+    "things": Countable,
+    "adjectives": Adjective,
+    "owners": Owner,
+    "relatives": Noun,
+    "writings": Noun,
+    "houses": Noun,
+    "measures": Measure,
+}
 
 
-THINGS = _table(Countable, "things")
-ADJECTIVES = _table(Adjective, "adjectives")
-OWNERS = _table(Owner, "owners")
-RELATIVES = _table(Noun, "relatives")
+def _tables() -> dict[str, list[Any]]:
+    """The tables of ``phrase_words.txt`` by name: a word or pair of words a line, its fields parted by ``|``."""
+    text = Path(__file__).with_name("phrase_words.txt").read_text(encoding="utf-8")
+    found = {}
+    for table in text.strip().split("\n\n"):
+        name, *rows = table.splitlines()
+        kind = KINDS.get(name.strip("[]"), Pair)
+        found[name.strip("[]")] = [kind(*(cell.strip() for cell in row.split("|"))) for row in rows]
+    return found
 
-PEOPLE = [owner.of(relative) for owner in OWNERS for relative in RELATIVES]
 
-WRITINGS = _table(Noun, "writings")
-HOUSES = _table(Noun, "houses")
-
-STATES = [Pair("open", "ouvert"), Pair("closed", "fermé")]  # of a house, to be agreed
-
-PASSAGES = _table(Pair, "passages")
-GROUPS = _table(Pair, "groups")
-KNOWING = _table(Pair, "knowing")
-EVENTS = _table(Pair, "events")
-
-BOUNDS = [Pair("starts", "commence"), Pair("ends", "se termine")]  # of an event
-
-MEASURES = _table(Measure, "measures")
-BUYERS = _table(Pair, "buyers")
-SELLERS = _table(Pair, "sellers")
+# All that a sentence draws from, by name.
+TABLES = _tables()
+TABLES |= {
+    "people": [owner.of(relative) for owner in TABLES["owners"] for relative in TABLES["relatives"]],
+    "countries": COUNTRIES,
+    "languages": [Pair(EN.languages[code], FR.languages[code]) for code in LANGUAGE_CODES.split()],
+    "currencies": [Currency(code, gender) for gender, codes in CURRENCY_CODES.items() for code in codes.split()],
+    "months": [Pair(EN.months["format"]["wide"][n], FR.months["format"]["wide"][n]) for n in range(1, 13)],
+    "weekdays": [Pair(EN.days["format"]["wide"][n], FR.days["format"]["wide"][n]) for n in range(7)],
+}

@@ -20,52 +20,21 @@ millions; the smallest template alone has half a million.
 
 import datetime
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import count
-from typing import TypeVar
+from typing import Any
 
 from babel.dates import format_date, format_skeleton, format_time
 from babel.numbers import format_currency, format_percent
 from babel.units import format_unit
 
-from sequencematch.data.phrase_words import (
-    ADJECTIVES,
-    BOUNDS,
-    BUYERS,
-    COUNTRIES,
-    CURRENCIES,
-    EN,
-    EVENTS,
-    FR,
-    GROUPS,
-    HOUSES,
-    KNOWING,
-    LANGUAGES,
-    MEASURES,
-    MONTHS,
-    PASSAGES,
-    PEOPLE,
-    SELLERS,
-    STATES,
-    THINGS,
-    WEEKDAYS,
-    WRITINGS,
-    Countable,
-    Pair,
-    agreed,
-    elided,
-    number,
-    ordinal,
-    out_of,
-)
+from sequencematch.data.phrase_words import EN, FR, TABLES, Countable, Pair, agreed, elided, number, ordinal, out_of
 from sequencematch.errors import UserError
 from sequencematch.seeding import generator
 
 PATIENCE = 10_000  # draws in a row without a new sentence after which the grammar counts as exhausted
-DAYS = [datetime.date(2027, 1, 1) + datetime.timedelta(days=days) for days in range(365)]  # any year will do
+TABLES["days"] = [datetime.date(2027, 1, 1) + datetime.timedelta(days=days) for days in range(365)]  # any year will do
 PLAIN = str.maketrans({"\u00a0": " ", "\u202f": " ", "’": "'"})
-
-T = TypeVar("T")
 
 
 class Draw:
@@ -78,13 +47,13 @@ class Draw:
         """An integer of low .. high, both included."""
         return int(self._random.integers(low, high + 1))
 
-    def one(self, table: Sequence[T]) -> T:
+    def one(self, table: str) -> Any:
         """One entry of a table, all equally likely."""
-        return table[self.integer(0, len(table) - 1)]
+        return TABLES[table][self.integer(0, len(TABLES[table]) - 1)]
 
-    def two(self, table: Sequence[T]) -> list[T]:
+    def two(self, table: str) -> list[Any]:
         """Two different entries, in either order."""
-        return [table[place] for place in self._random.choice(len(table), 2, replace=False)]
+        return [TABLES[table][place] for place in self._random.choice(len(TABLES[table]), 2, replace=False)]
 
     def date(self, first_year: int, last_year: int) -> datetime.date:
         """A date from the first day of ``first_year`` to the last of ``last_year``, all equally likely."""
@@ -107,7 +76,7 @@ def phrases(seed: int) -> Iterator[tuple[str, str]]:
     fruitless = 0
     for index in count():
         draw = Draw(seed, index)
-        english, french = map(_finished, draw.one(TEMPLATES)(draw))
+        english, french = map(_finished, TEMPLATES[draw.integer(0, len(TEMPLATES) - 1)](draw))
         if english not in seen:
             seen.add(english)
             fruitless = 0
@@ -121,9 +90,7 @@ def _finished(sentence: str) -> str:
     return (sentence[0].upper() + sentence[1:]).translate(PLAIN)
 
 
-# --------------------------------------------------------------------------------------------------
-# Slots of more than one word
-# --------------------------------------------------------------------------------------------------
+# ---- Slots of more than one word ----
 
 
 def _first(french_date: str) -> str:
@@ -146,26 +113,19 @@ def _measure(value: float, unit: str) -> Pair:
     return Pair(*(format_unit(value, unit, "long", locale=locale) for locale in (EN, FR)))
 
 
-def _one_such(draw: Draw, thing: Countable) -> Pair:
-    """A thing and an adjective, without article: gray suitcase, valise grise."""
-    adjective = draw.one(ADJECTIVES)
-    return Pair(f"{adjective.en} {thing.en}", f"{thing.fr} {adjective.agreed(thing.gender)}")
+def _such(draw: Draw, thing: Countable, plural: bool = False) -> Pair:
+    """A thing or things and an adjective, without article: gray suitcase, valises grises."""
+    adjective = draw.one("adjectives")
+    english, french = (thing.en_plural, thing.fr_plural) if plural else (thing.en, thing.fr)
+    return Pair(f"{adjective.en} {english}", f"{french} {adjective.agreed(thing.gender, plural)}")
 
 
-def _some_such(draw: Draw, thing: Countable) -> Pair:
-    """Things and an adjective, without article: gray suitcases, valises grises."""
-    adjective = draw.one(ADJECTIVES)
-    return Pair(f"{adjective.en} {thing.en_plural}", f"{thing.fr_plural} {adjective.agreed(thing.gender, True)}")
-
-
-# --------------------------------------------------------------------------------------------------
-# Templates: each draws its slots and returns an English and a French sentence
-# --------------------------------------------------------------------------------------------------
+# ---- Templates: each draws its slots and returns an English and a French sentence ----
 
 
 def fare(draw: Draw) -> Pair:
-    day, passage, country = _date(draw.date(2020, 2039), "full"), draw.one(PASSAGES), draw.one(COUNTRIES).plain
-    price = draw.one(CURRENCIES).amount(draw.integer(2, 99))
+    day, passage, country = _date(draw.date(2020, 2039), "full"), draw.one("passages"), draw.one("countries").plain
+    price = draw.one("currencies").amount(draw.integer(2, 99))
     return Pair(
         f"On {day.en}, {passage.en} to {country.en} costs {price.en}.",
         f"Le {day.fr}, {passage.fr} pour {country.fr} coûte {price.fr}.",
@@ -173,7 +133,7 @@ def fare(draw: Draw) -> Pair:
 
 
 def birth(draw: Draw) -> Pair:
-    person, day, country = draw.one(PEOPLE), _date(draw.date(1930, 2005), "long"), draw.one(COUNTRIES).within
+    person, day, country = draw.one("people"), _date(draw.date(1930, 2005), "long"), draw.one("countries").within
     return Pair(
         f"{person.en} was born on {day.en}, and lives {country.en}.",
         f"{person.fr} est {agreed('né', person.gender)} le {day.fr} et vit {country.fr}.",
@@ -181,8 +141,8 @@ def birth(draw: Draw) -> Pair:
 
 
 def speakers(draw: Draw) -> Pair:
-    country, share, language = draw.one(COUNTRIES).within, draw.integer(2, 99) / 100, draw.one(LANGUAGES)
-    group, know = draw.one(GROUPS), draw.one(KNOWING)
+    country, share, language = draw.one("countries").within, draw.integer(2, 99) / 100, draw.one("languages")
+    group, know = draw.one("groups"), draw.one("knowing")
     return Pair(
         f"{country.en}, {format_percent(share, locale=EN)} of the {group.en} {know.en} {language.en}.",
         f"{country.fr}, {format_percent(share, locale=FR)} des {group.fr} {know.fr} {elided('le', language.fr)}.",
@@ -190,8 +150,8 @@ def speakers(draw: Draw) -> Pair:
 
 
 def appointment(draw: Draw) -> Pair:
-    event, person, bound, time = draw.one(EVENTS), draw.one(PEOPLE), draw.one(BOUNDS), draw.time()
-    weekday = draw.one(WEEKDAYS)
+    event, person, bound, time = draw.one("events"), draw.one("people"), draw.one("bounds"), draw.time()
+    weekday = draw.one("weekdays")
     return Pair(
         f"{event.en} with {person.en} {bound.en} at {time.en} on {weekday.en}.",
         f"{event.fr} avec {person.fr} {bound.fr} {weekday.fr} à {time.fr}.",
@@ -199,8 +159,8 @@ def appointment(draw: Draw) -> Pair:
 
 
 def size(draw: Draw) -> Pair:
-    thing, person, said = draw.one(THINGS), draw.one(PEOPLE), draw.one(MEASURES)
-    such, amount = _one_such(draw, thing), _measure(draw.integer(11, 399) / 10, said.unit)
+    thing, person, said = draw.one("things"), draw.one("people"), draw.one("measures")
+    such, amount = _such(draw, thing), _measure(draw.integer(11, 399) / 10, said.unit)
     the_such = elided("la" if thing.gender == "f" else "le", such.fr)
     return Pair(
         f"{person.en}'s {such.en} {said.en.format(amount.en)}.",
@@ -209,9 +169,9 @@ def size(draw: Draw) -> Pair:
 
 
 def purchase(draw: Draw) -> Pair:
-    buyer, (many, one) = draw.one(BUYERS), draw.two(THINGS)
-    count, some, other = number(draw.integer(2, 20), many.gender), _some_such(draw, many), _one_such(draw, one)
-    price, currency = draw.integer(200, 9999) / 100, draw.one(["EUR", "USD"])
+    buyer, (many, one) = draw.one("buyers"), draw.two("things")
+    count, some, other = number(draw.integer(2, 20), many.gender), _such(draw, many, plural=True), _such(draw, one)
+    price, currency = draw.integer(200, 9999) / 100, ("EUR", "USD")[draw.integer(0, 1)]
     return Pair(
         f"{buyer.en} bought {count.en} {some.en} and a {other.en} for {format_currency(price, currency, locale=EN)}.",
         f"{buyer.fr} acheté {count.fr} {some.fr} et {number(1, one.gender).fr} {other.fr} pour "
@@ -220,8 +180,8 @@ def purchase(draw: Draw) -> Pair:
 
 
 def race(draw: Draw) -> Pair:
-    person, place, month = draw.one(PEOPLE), ordinal(draw.integer(1, 99)), draw.one(MONTHS)
-    country = draw.one(COUNTRIES).within
+    person, place, month = draw.one("people"), ordinal(draw.integer(1, 99)), draw.one("months")
+    country = draw.one("countries").within
     return Pair(
         f"{person.en} finished in {place.en} place in the {month.en} race {country.en}.",
         f"{person.fr} a terminé à la {place.fr} place de la course {elided('de', month.fr)} {country.fr}.",
@@ -229,8 +189,8 @@ def race(draw: Draw) -> Pair:
 
 
 def exchange(draw: Draw) -> Pair:
-    month, year = draw.one(MONTHS), draw.integer(1999, 2024)
-    one, other = (currency.amount(draw.integer(2, 99)) for currency in draw.two(CURRENCIES))
+    month, year = draw.one("months"), draw.integer(1999, 2024)
+    one, other = (currency.amount(draw.integer(2, 99)) for currency in draw.two("currencies"))
     return Pair(
         f"In {month.en} {year}, {one.en} were worth {other.en}.",
         f"En {month.fr} {year}, {one.fr} valaient {other.fr}.",
@@ -238,8 +198,8 @@ def exchange(draw: Draw) -> Pair:
 
 
 def opening(draw: Draw) -> Pair:
-    first, last = map(_day, sorted(draw.two(DAYS)))
-    house, state, weekday = draw.one(HOUSES), draw.one(STATES), draw.one(WEEKDAYS)
+    first, last = map(_day, sorted(draw.two("days")))
+    house, state, weekday = draw.one("houses"), draw.one("states"), draw.one("weekdays")
     return Pair(
         f"From {first.en} to {last.en}, {house.en} is {state.en} on {weekday.en}s.",
         f"Du {first.fr} au {last.fr}, {house.fr} est {agreed(state.fr, house.gender)} le {weekday.fr}.",
@@ -247,7 +207,7 @@ def opening(draw: Draw) -> Pair:
 
 
 def translation(draw: Draw) -> Pair:
-    writing, (source, target), person = draw.one(WRITINGS), draw.two(LANGUAGES), draw.one(PEOPLE)
+    writing, (source, target), person = draw.one("writings"), draw.two("languages"), draw.one("people")
     year = draw.integer(1950, 2024)
     translated = agreed("traduit", writing.gender)
     return Pair(
@@ -257,7 +217,7 @@ def translation(draw: Draw) -> Pair:
 
 
 def climate(draw: Draw) -> Pair:
-    month, country = draw.one(MONTHS), draw.one(COUNTRIES).within
+    month, country = draw.one("months"), draw.one("countries").within
     degrees = _measure(draw.integer(20, 399) / 10, "temperature-celsius")
     return Pair(
         f"In {month.en}, the average temperature {country.en} is {degrees.en}.",
@@ -266,7 +226,7 @@ def climate(draw: Draw) -> Pair:
 
 
 def journey(draw: Draw) -> Pair:
-    start, end = draw.two(COUNTRIES)
+    start, end = draw.two("countries")
     hours, minutes = (
         _measure(draw.integer(2, 47), "duration-hour"),
         _measure(5 * draw.integer(1, 11), "duration-minute"),
@@ -278,8 +238,8 @@ def journey(draw: Draw) -> Pair:
 
 
 def question(draw: Draw) -> Pair:
-    thing, person, country = draw.one(THINGS), draw.one(PEOPLE), draw.one(COUNTRIES).within
-    such, month = _some_such(draw, thing), draw.one(MONTHS)
+    thing, person, country = draw.one("things"), draw.one("people"), draw.one("countries").within
+    such, month = _such(draw, thing, plural=True), draw.one("months")
     pronoun = "elle" if person.gender == "f" else "il"
     return Pair(
         f"How many {such.en} did {person.en} buy {country.en} in {month.en}?",
@@ -289,7 +249,12 @@ def question(draw: Draw) -> Pair:
 
 
 def shortage(draw: Draw) -> Pair:
-    seller, such, time, weekday = draw.one(SELLERS), _some_such(draw, draw.one(THINGS)), draw.time(), draw.one(WEEKDAYS)
+    seller, such, time, weekday = (
+        draw.one("sellers"),
+        _such(draw, draw.one("things"), plural=True),
+        draw.time(),
+        draw.one("weekdays"),
+    )
     return Pair(
         f"{seller.en} {such.en} before {time.en} on {weekday.en}s.",
         f"{seller.fr} {elided('de', such.fr)} le {weekday.fr} avant {time.fr}.",
@@ -297,18 +262,6 @@ def shortage(draw: Draw) -> Pair:
 
 
 TEMPLATES = [
-    fare,
-    birth,
-    speakers,
-    appointment,
-    size,
-    purchase,
-    race,
-    exchange,
-    opening,
-    translation,
-    climate,
-    journey,
-    question,
-    shortage,
+    *(fare, birth, speakers, appointment, size, purchase, race),
+    *(exchange, opening, translation, climate, journey, question, shortage),
 ]

@@ -9,6 +9,7 @@ import os
 import re
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -34,41 +35,33 @@ def read_lines(file: Path | str) -> Iterator[tuple[int, str]]:
         try:
             packed = path.suffix.lower() == ".gz"
             stream = io.BufferedReader(Unpacked(path, gzip.open(raw))) if packed else raw  # noqa: SIM115 (raw is closed)
-            yield from _texts(path, _bounded(path, stream))
+            yield from _texts(path, stream)
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise UserError(f"'{path}' is not a valid gzip file ({error}): get it again") from None
 
 
-def _bounded(path: Path, stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Number and bytes of each line."""
+def _texts(path: Path, stream: IO[bytes]) -> Iterator[tuple[int, str]]:
     for number in itertools.count(1):
         line = stream.readline(LONGEST_LINE + 1)
         if not line:
             return
+        where = f"{path}, line {number}"
         if len(line) > LONGEST_LINE:
+            raise UserError(f"{where}: it has more than {LONGEST_LINE:,} bytes, so this is not a text file")
+        if number == 1 and b"\r" in line.rstrip(b"\r\n") and not line.endswith(b"\n"):
             raise UserError(
-                f"{path}, line {number}: it has more than {LONGEST_LINE:,} bytes, so this is not a text file"
+                f"'{path}' ends its lines with a carriage return alone (CR, as on old Macs), so it is a single line "
+                "here: convert its line ends, for instance by tr '\\r' '\\n'"
             )
-        yield number, line
-
-
-def _texts(path: Path, lines: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, str]]:
-    first = list(itertools.islice(lines, 2))
-    if len(first) == 1 and b"\r" in first[0][1].rstrip(b"\r\n"):
-        raise UserError(
-            f"'{path}' ends its lines with a carriage return alone (CR, as on old Macs), so it is a single line here: "
-            "convert its line ends, for instance by tr '\\r' '\\n'"
-        )
-    for number, line in itertools.chain(first, lines):
         try:
             text = line.decode("utf-8")
         except UnicodeDecodeError as error:
             raise UserError(
-                f"{path}, line {number}: byte {error.start + 1} is not UTF-8 (0x{line[error.start]:02x}): "
+                f"{where}: byte {error.start + 1} is not UTF-8 (0x{line[error.start]:02x}): "
                 f"convert the file to UTF-8{' from UTF-16' if line.startswith(UTF_16) else ''}"
             ) from None
         if "\0" in text:
-            raise UserError(f"{path}, line {number}: a zero byte, so this is not UTF-8 text: convert the file to UTF-8")
+            raise UserError(f"{where}: a zero byte, so this is not UTF-8 text: convert the file to UTF-8")
         yield number, text.removeprefix(BOM).rstrip("\r\n")
 
 
@@ -131,23 +124,19 @@ def hub_rows(source: Source, streaming: bool) -> dict[str, Iterator[dict]]:
     return {split: rows(split) for split in SPLITS if split in found}
 
 
-class _explained:
+@contextmanager
+def _explained(source: Source) -> Iterator[None]:
     """Turn the libraries' many errors into one sentence without tokens or passwords."""
-
-    def __init__(self, source: Source):
-        self.source = source
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, traceback) -> None:
-        if error is None or isinstance(error, (UserError, MemoryError)) or not isinstance(error, Exception):
-            return
-        reason = (str(error).strip().splitlines() or [kind.__name__])[0]
+    try:
+        yield
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:
         secrets = [value for name, value in os.environ.items() if "TOKEN" in name and value]
         pattern = "|".join([r"hf_\w+", r"(?<=//)[^/\s]+@", *map(re.escape, secrets)])
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"cannot read '{self.source.name}' from the hub ({re.sub(pattern, '...', reason)}): check its name, "
+            f"cannot read '{source.name}' from the hub ({re.sub(pattern, '...', said)}): check its name, "
             "configuration and revision, your connection and access, or use a source of kind 'files' (your own copy) "
             "or 'generated'"
         ) from error

@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from sequencematch.errors import UserError
@@ -51,12 +50,14 @@ def _read_pools(
         enough = sum(getattr(sizes, split) for split in ([*held_out, name] if name == "train" else [name]))
         pool = pools[name] = {}
         left_out[name] = 0
-        for row in _as_far_as_needed(given[name], partial(_has, pool, enough)):
+        for row in given[name]:
             digest.update(json.dumps([name, row], ensure_ascii=False).encode())
             if key(row) in before:
                 left_out[name] += 1
             else:
                 pool.setdefault(key(row), []).append(row)
+            if isinstance(given[name], Iterator) and len(pool) >= enough:  # it may be endless
+                break
         before |= pool.keys()
     return pools, left_out, digest.hexdigest()
 
@@ -72,18 +73,6 @@ def _choose(pools: dict[str, dict[str, list[Row]]], sizes: Dataset, key: Callabl
         for row in chosen[name] if name not in pools else ():
             del pool[key(row)]
     return chosen
-
-
-def _has(pool: Sized, enough: int) -> bool:
-    return len(pool) >= enough
-
-
-def _as_far_as_needed(rows: Iterable[Row], enough: Callable[[], bool]) -> Iterator[Row]:
-    """All rows of a list; of an iterator, which may be endless, rows until there are ``enough``."""
-    for row in rows:
-        yield row
-        if isinstance(rows, Iterator) and enough():
-            return
 
 
 def _check_sizes(chosen: Mapping[str, list], sizes: Dataset) -> None:

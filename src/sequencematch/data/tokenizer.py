@@ -334,8 +334,6 @@ def _text(token: str | dict | None) -> str | None:
 
 
 def _whole(value: int | float | None) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value != int(value)):
         raise TypeError(f"{value!r} is no whole number")
-    return int(value)
+    return None if value is None else int(value)

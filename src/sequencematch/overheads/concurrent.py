@@ -52,12 +52,11 @@ def _run(mode: str, model: Model, settings: Overhead, case: Case, folder: Path) 
     policy = rebuild()
     many = Case(case.prompt, case.continuation, max(256, case.batch))
     rows = make_data(many, policy.bkspc, policy.bkspc, settings.eta, settings.pops).clean
+    one = Trajectory(prompt=rows[0].prompt, actions=rows[0].actions[:1], imitated=[True])
     return Run(
         policy=policy,
         train=Corpus([rows], "random tokens"),
-        validation=Corpus(
-            [[Trajectory(prompt=rows[0].prompt, actions=rows[0].actions[:1], imitated=[True])]], "random tokens"
-        ),
+        validation=Corpus([[one]], "random tokens"),
         stage=Stage(MODES[mode], 0, *[1000 * STEPS] * 3),  # more than are timed
         optimiser=Optimiser(batch=case.batch, micro_batch=case.batch, learning_rate=1e-6),
         schedule=Schedule(),

@@ -36,6 +36,11 @@ from sequencematch.store import provenance
 GROWING = ("mle", "bc", "sm_paper", "sm", "sm_shared")  # rows that are measured over lengths and batches
 BENCHMARK_REPEATS, GROWTH_REPEATS = 5, 3
 
+MASKED = {
+    "algorithm_2": Row("bc", score_copies, copied_tokens),
+    "state_tree": Row("bc", score_trees, tree_tokens),
+}
+
 # A piece of work that can be timed. A call does it once, and returns quantities by name.
 Work = Callable[[], dict[str, float]]
 
@@ -55,22 +60,32 @@ def in_turn(works: Mapping[str, Work], repeats: int, case: str, warm: bool = Tru
     progress.close()
 
 
-def measure_steps(model: Model, settings: Overhead) -> Measured:
-    """Steps in parts, generations, tokens and memory of every row, at every geometry."""
-    cases = [Case(*parse_geometry(geometry), settings.batch) for geometry in settings.geometries]
-    prepare_forks()
-    values = [
-        Value(case.name, row, "peak_memory", None, peak_memory(model, settings, row, case))
-        for case in cases
-        for row in ROWS
-    ]
+def measure(part: str, model: Model, settings: Overhead) -> Measured:
+    """What one part of an overhead table is made from (``PARTS``)."""
+    memory = list(_memory(model, settings)) if part == "steps" else []  # before this process computes anything
     bench = new_bench(model, settings)
-    for case in cases:
+    values = [*memory, *PARTS[part](bench)]
+    return Measured(values, facts(bench) | ({"threads": 1} if part == "concurrent" else {}))
+
+
+def _cases(settings: Overhead) -> list[Case]:
+    return [Case(*parse_geometry(geometry), settings.batch) for geometry in settings.geometries]
+
+
+def _memory(model: Model, settings: Overhead) -> Iterator[Value]:
+    prepare_forks()
+    for case in _cases(settings):
+        yield from (Value(case.name, row, "peak_memory", None, peak_memory(model, settings, row, case)) for row in ROWS)
+
+
+def steps(bench: Bench) -> Iterator[Value]:
+    """Steps in parts, generations and tokens of every row, at every geometry."""
+    for case in _cases(bench.settings):
         data = bench.data(case)
-        values += _tokens(bench, data, case)
-        values += in_turn({row: partial(bench.step, ROWS[row], data) for row in ROWS}, settings.repeats, case.name)
-        values += _generations(bench, case)
-    return Measured(values, facts(bench, model))
+        yield from _tokens(bench, data, case)
+        works = {row: partial(bench.step, how, data) for row, how in ROWS.items()}
+        yield from in_turn(works, bench.settings.repeats, case.name)
+        yield from _generations(bench, case)
 
 
 def _generations(bench: Bench, case: Case) -> Iterator[Value]:
@@ -78,81 +93,66 @@ def _generations(bench: Bench, case: Case) -> Iterator[Value]:
 
     There is no warm-up run, because generations are long.
     """
-    rows_of = {
-        how.sample: [row for row in ROWS if ROWS[row].sample is how.sample] for how in ROWS.values() if how.sample
-    }
-    works = {rows[0]: partial(_generation, bench, rows[0], case) for rows in rows_of.values()}
-    sharing = {rows[0]: rows for rows in rows_of.values()}
+    sharing: dict[Callable, list[str]] = {}
+    for row, how in ROWS.items():
+        if how.sample:
+            sharing.setdefault(how.sample, []).append(row)
+    works = {rows[0]: partial(bench.generation, draw, case) for draw, rows in sharing.items()}
+    rows_of = {rows[0]: rows for rows in sharing.values()}
     for value in in_turn(works, bench.settings.sampling_repeats, case.name, warm=False):
-        yield from (replace(value, row=row) for row in sharing[value.row])
+        yield from (replace(value, row=row) for row in rows_of[value.row])
 
 
-def _generation(bench: Bench, row: str, case: Case) -> dict[str, float]:
-    return {"generation": bench.generation(row, case)}
-
-
-def measure_growth(model: Model, settings: Overhead) -> Measured:
+def growth(bench: Bench) -> Iterator[Value]:
     """The step of each row over contexts, and over batches at the shortest context."""
+    settings = bench.settings
     contexts = [Case(length // 4, length - length // 4, settings.batch) for length in sorted(settings.contexts)]
     batches = [replace(contexts[0], batch=batch) for batch in settings.batches] if contexts else []
-    bench = new_bench(model, settings)
-    values: list[Value] = []
     for case in dict.fromkeys([*contexts, *batches]):
-        data, length = bench.data(case), case.prompt + case.continuation
-        values += [Value(case.name, "", "context", None, length), Value(case.name, "", "batch", None, case.batch)]
-        values += _tokens(bench, data, case)
+        data = bench.data(case)
+        yield Value(case.name, "", "context", None, case.prompt + case.continuation)
+        yield Value(case.name, "", "batch", None, case.batch)
+        yield from _tokens(bench, data, case)
         works = {row: partial(bench.step, ROWS[row], data) for row in GROWING}
-        values += in_turn(works, GROWTH_REPEATS, case.name, warm=case == contexts[0])
-    return Measured(values, facts(bench, model))
+        yield from in_turn(works, GROWTH_REPEATS, case.name, warm=case == contexts[0])
 
 
-def measure_masking(model: Model, settings: Overhead) -> Measured:
+def masking(bench: Bench) -> Iterator[Value]:
     """A step of BC on noised data, by Algorithm 2 and by state trees, with everything else equal.
 
     Also measures the bytes of their masks.
     """
-    bench = new_bench(model, settings)
-    values: list[Value] = []
-    rows = {
-        "algorithm_2": Row("bc", score_copies, copied_tokens),
-        "state_tree": Row("bc", score_trees, tree_tokens),
-    }
-    for length in settings.masked:
-        case = Case(4, length - 4, max(1, max(settings.masked) // length))
-        data = bench.data(case)
-        noised = [(row,) for row in data.noised]
+    lengths, bkspc = bench.settings.masked, bench.policy.bkspc
+    for length in lengths:
+        data = bench.data(Case(4, length - 4, max(1, max(lengths) // length)))
         masks = {
-            "algorithm_2": core.algorithm_2(data.noised, bench.policy.bkspc)[0].mask,
-            "state_tree": core.state_tree(noised, bench.policy.bkspc)[0].end,
+            "algorithm_2": core.algorithm_2(data.noised, bkspc)[0].mask,
+            "state_tree": core.state_tree([(row,) for row in data.noised], bkspc)[0].end,
         }
-        values += [
-            Value(f"{length}", row, "mask_bytes", None, mask.nbytes) for row, mask in masks.items() if mask is not None
-        ]
-        works = {row: partial(bench.step, how, data) for row, how in rows.items()}
-        values += in_turn(works, BENCHMARK_REPEATS, f"{length}")
-    return Measured(values, facts(bench, model))
+        for row, mask in masks.items():
+            if mask is not None:
+                yield Value(f"{length}", row, "mask_bytes", None, mask.nbytes)
+        works = {row: partial(bench.step, how, data) for row, how in MASKED.items()}
+        yield from in_turn(works, BENCHMARK_REPEATS, f"{length}")
 
 
-def measure_projection(model: Model, settings: Overhead) -> Measured:
+def projection(bench: Bench) -> Iterator[Value]:
     """A step of BC by state trees: with all logits computed at once, and as in training."""
-    case = Case(*parse_geometry(settings.geometries[0]), settings.batch)
-    bench = new_bench(model, settings)
+    case = _cases(bench.settings)[0]
+    rows = {"all_logits": MASKED["state_tree"], "training": ROWS["bc"]}
     data = bench.data(case)
-    rows = {"all_logits": Row("bc", score_trees, tree_tokens), "training": ROWS["bc"]}
     works = {row: partial(bench.step, how, data) for row, how in rows.items()}
-    return Measured(list(in_turn(works, BENCHMARK_REPEATS, case.name)), facts(bench, model))
+    return in_turn(works, BENCHMARK_REPEATS, case.name)
 
 
-def measure_sampling(model: Model, settings: Overhead) -> Measured:
+def sampling(bench: Bench) -> Iterator[Value]:
     """Tokens per second of our sampler and of transformers' ``generate``: same network, batch, lengths, temperature 1.
 
     Without pops, there are two cases. In the first, all rows end together. In the second, there are four batches of
     prompts and so many tokens count as ``<eos>`` that a row ends after half the continuation on average. With pops,
     only our sampler runs. Its forward passes are counted, and must be as ``rollout.Counts`` says.
     """
-    bench = new_bench(model, settings)
-    values: list[Value] = []
-    case = Case(*parse_geometry(settings.geometries[0]), settings.batch)
+    case = _cases(bench.settings)[0]
     prompts = [list(prompt) for prompt in bench.prompts(case)]
     few = max(1, round(2 * bench.policy.bkspc / case.continuation))
     ends = list(range(SPECIAL_IDS["eos"], SPECIAL_IDS["eos"] + few))
@@ -165,22 +165,30 @@ def measure_sampling(model: Model, settings: Overhead) -> Measured:
             "generate": partial(_by_generate, bench, many, case.continuation, eos),
             "ours": partial(_by_sample, bench, many, Decoding(case.continuation), eos, backspace=False),
         }
-        values += in_turn(works, settings.repeats, name)
+        yield from in_turn(works, bench.settings.repeats, name)
     pops = partial(_by_sample, bench, prompts, bench.decoding(case, prompts), None, backspace=True)
-    values += in_turn({"ours": pops}, 1, f"a share of {settings.pops:g} are pops")
-    return Measured(values, facts(bench, model))
+    yield from in_turn({"ours": pops}, 1, f"a share of {bench.settings.pops:g} are pops")
 
 
-def measure_concurrent(model: Model, settings: Overhead) -> Measured:
+def concurrent(bench: Bench) -> Iterator[Value]:
     """A training step without rollouts (MLE), with rollouts drawn between steps, and with concurrent rollouts.
 
     The trainer itself is measured, at the last geometry, with one thread for each process.
     """
-    case = Case(*parse_geometry(settings.geometries[-1]), settings.batch)
-    bench = new_bench(model, settings)
-    with trainers(bench.policy, model, settings, case) as runs:
+    case = _cases(bench.settings)[-1]
+    with trainers(bench.policy, bench.model, bench.settings, case) as runs:
         works = {mode: partial(timed_steps, run) for mode, run in runs.items()}
-        return Measured(list(in_turn(works, BENCHMARK_REPEATS, case.name)), facts(bench, model) | {"threads": 1})
+        yield from in_turn(works, BENCHMARK_REPEATS, case.name)
+
+
+PARTS = {
+    "steps": steps,
+    "growth": growth,
+    "masking": masking,
+    "projection": projection,
+    "sampling": sampling,
+    "concurrent": concurrent,
+}
 
 
 def _by_generate(bench: Bench, prompts: Sequence[list[int]], longest: int, eos: list[int] | None) -> dict[str, float]:
@@ -230,7 +238,7 @@ def _tokens(bench: Bench, data: Data, case: Case) -> Iterator[Value]:
         yield Value(case.name, name, "tokens", None, tokens)
 
 
-def facts(bench: Bench, model: Model) -> dict:
+def facts(bench: Bench) -> dict:
     """Facts about the network, the machine and the settings."""
     about = provenance.describe()
     cuda = bench.policy.device.type == "cuda"
@@ -242,17 +250,7 @@ def facts(bench: Bench, model: Model) -> dict:
         "machine": about["machine"],
         "commit": about["commit"][:12] + (" with uncommitted changes" if about["uncommitted_changes"] else ""),
         "steps_per_sample": bench.settings.steps_per_sample,
-        "random_weights": model.source == "scratch",
-        "model": model.model_dump(),
+        "random_weights": bench.model.source == "scratch",
+        "model": bench.model.model_dump(),
         "settings": bench.settings.model_dump(),
     }
-
-
-MEASURE = {
-    "steps": measure_steps,
-    "growth": measure_growth,
-    "masking": measure_masking,
-    "projection": measure_projection,
-    "sampling": measure_sampling,
-    "concurrent": measure_concurrent,
-}

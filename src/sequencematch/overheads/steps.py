@@ -44,9 +44,7 @@ OBJECTIVE, BETA = Objective(), 0.2
 Batch = Sequence[tuple[Trajectory, ...]]
 
 
-# --------------------------------------------------------------------------------------------------
-# Cases: what a step works on
-# --------------------------------------------------------------------------------------------------
+# ---- Cases: what a step works on ----
 
 
 @dataclass(frozen=True)
@@ -103,9 +101,7 @@ def make_data(case: Case, vocabulary: int, bkspc: int, eta: float, pops: float) 
     )
 
 
-# --------------------------------------------------------------------------------------------------
-# Rows: how a step is done
-# --------------------------------------------------------------------------------------------------
+# ---- Rows: how a step is done ----
 
 
 def tree_tokens(row: Sequence[Trajectory], bkspc: int) -> int:
@@ -210,9 +206,7 @@ ROWS = {
 }
 
 
-# --------------------------------------------------------------------------------------------------
-# A step in parts
-# --------------------------------------------------------------------------------------------------
+# ---- A step in parts ----
 
 
 @dataclass
@@ -304,9 +298,7 @@ def timed_step(policy: Policy, optimiser, row: Row, data: Data, bfloat16: bool =
     }
 
 
-# --------------------------------------------------------------------------------------------------
-# What is measured
-# --------------------------------------------------------------------------------------------------
+# ---- What is measured ----
 
 
 @dataclass
@@ -316,7 +308,7 @@ class Bench:
     policy: Policy
     optimiser: torch.optim.Optimizer
     settings: Overhead
-    bfloat16: bool
+    model: Model
 
     def data(self, case: Case) -> Data:
         """Random trajectories of the case's size."""
@@ -325,21 +317,19 @@ class Bench:
 
     def step(self, row: Row, data: Data) -> dict[str, float]:
         """Seconds of one gradient step, by part."""
-        return timed_step(self.policy, self.optimiser, row, data, self.bfloat16)
+        return timed_step(self.policy, self.optimiser, row, data, self.model.precision == "bfloat16")
 
-    def generation(self, row: str, case: Case) -> float:
-        """Seconds that a generation of G rollouts takes."""
+    def generation(self, draw: Callable, case: Case) -> dict[str, float]:
+        """Seconds that a generation of G rollouts takes, drawn as a row draws them (``Row.sample``)."""
         prompts = self.prompts(case)
         decoding = self.decoding(case, prompts)
         streams = [stable_seed("overhead", k) for k in range(len(prompts))]
-        draw = ROWS[row].sample
-        assert draw is not None, f"{row} has no rollouts"
         self.policy.eval()
         start = now(self.policy)
         draw(self.policy, prompts, decoding, streams)
         seconds = now(self.policy) - start
         self.policy.train()
-        return seconds
+        return {"generation": seconds}
 
     def prompts(self, case: Case) -> list[Sequence[int]]:
         """G prompts."""
@@ -363,8 +353,7 @@ def new_bench(model: Model, settings: Overhead) -> Bench:
     policy = on_accelerator(new_policy(model, settings.vocabulary, SPECIAL_IDS, backspace=True, seed=0))
     policy.lm.config.eos_token_id = None
     policy.train()
-    optimiser = new_optimiser(policy, OPTIMISER)
-    return Bench(policy, optimiser, settings, model.precision == "bfloat16")
+    return Bench(policy, new_optimiser(policy, OPTIMISER), settings, model)
 
 
 TINY = Model(layers=1, width=8, heads=2), Overhead(), "sm", Case(2, 2, 1)

@@ -10,8 +10,6 @@ from sequencematch.settings.section import Count, Name, Rows, Section, Size, set
 
 # What nodes of graphs may be called: characters that the tokenizer does not join to words, as it does Latin letters.
 LABELS = "123456789αβγδεζηθικλμνξοπρστυφχψω"
-
-
 MOST_DIGITS = 100  # of the numbers in generated questions
 
 

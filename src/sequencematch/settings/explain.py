@@ -1,11 +1,15 @@
 """Error messages about settings: one sentence with what is wrong and what would be right."""
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import NoneType, UnionType
-from typing import get_args, get_origin
+from typing import TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+
+from sequencematch.errors import UserError
+
+Group = TypeVar("Group", bound=BaseModel)
 
 BOUNDS = {
     "minimum": "at least",
@@ -21,6 +25,14 @@ KINDS = {"integer": "an integer", "number": "a number", "string": "text", "boole
 def allowed(model: type[BaseModel], name: str) -> str:
     """The values a field of ``model`` takes, in words: ``a number above 0 and below 1``."""
     return _allowed(model.model_json_schema()["properties"][name])
+
+
+def validated(model: type[Group], values: Mapping, write: Callable[[tuple], str]) -> Group:
+    """The group of settings. Raises UserError with the first problem; ``write`` names places."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise UserError(sentence(error, model, write)) from None
 
 
 def sentence(error: ValidationError, model: type[BaseModel], write: Callable[[tuple], str]) -> str:

@@ -9,10 +9,8 @@ import shlex
 from collections.abc import Collection
 from typing import TypeVar, get_args
 
-from pydantic import ValidationError
-
 from sequencematch.errors import UserError
-from sequencematch.settings.explain import allowed, sentence
+from sequencematch.settings.explain import allowed, validated
 from sequencematch.settings.section import Section
 
 SomeSection = TypeVar("SomeSection", bound=Section)
@@ -43,16 +41,13 @@ def settings_from(
     needed: names of those that must be given (default: all). Others have the default of their class, and the script
     does not read them. Raises UserError naming the option, its value and what is allowed.
     """
-    given = {name: getattr(args, name_of) for name, name_of in _names(section) if hasattr(args, name_of)}
+    given = {n: vars(args)[key] for n in _variable(section) if (key := f"{section.group()}.{n}") in vars(args)}
     missing = [name for name in _variable(section, needed) if name not in given]
     if len(missing) == 1:
         raise UserError(f"{option(section, missing[0])} is missing: it must be {allowed(section, missing[0])}")
     if missing:
         raise UserError(f"{', '.join(option(section, n) for n in missing)} are missing: give each a value (see --help)")
-    try:
-        return section.model_validate(given)
-    except ValidationError as error:
-        raise UserError(sentence(error, section, lambda at: option(section, at[0]) if at else "")) from None
+    return validated(section, given, lambda place: option(section, place[0]) if place else "")
 
 
 def options(section: Section, only: Collection[str] | None = None) -> str:
@@ -75,35 +70,7 @@ def option(section: type[Section], name: str) -> str:
     return f"--{section.group()}.{name}"
 
 
-def _names(section: type[Section]) -> list[tuple[str, str]]:
-    """The settings of a section, and the name of each in the parsed arguments."""
-    return [(name, option(section, name).removeprefix("--")) for name in _variable(section)]
-
-
 def _variable(section: type[Section], only: Collection[str] | None = None) -> list[str]:
     """The names of a section's settings that can be chosen: those with one possible value, as a family, cannot."""
     fields = section.model_fields.items()
     return [n for n, field in fields if len(get_args(field.annotation)) != 1 and (only is None or n in only)]
-
-
-# A "<" in quoted text, written so that the shell alone turns it into one: Snakemake's report shows commands inside a
-# <script>, which a title such as "</script>" would end.
-LESS = "'$'\\x3c''"
-
-
-def escaped(words: str) -> str:
-    """A quoted command line without any visible ``<``."""
-    return words.replace("<", LESS)
-
-
-def label(title: str) -> str:
-    """A title that looks the same and holds no tag: a joiner without width stands after each ``<``.
-
-    Snakemake writes the labels of its report into a script as they are, where ``</script>`` would end it.
-    """
-    return title.replace("<", "<\u2060")
-
-
-def unescaped(words: str) -> str:
-    """The command line that was ``escaped``."""
-    return words.replace(LESS, "<")

@@ -34,9 +34,7 @@ SMALL = 2**26  # bytes
 LONGEST_NUMBER = 200  # digits of a whole number in JSON; one of 309 is no float
 
 
-# --------------------------------------------------------------------------------------------------
-# Writing
-# --------------------------------------------------------------------------------------------------
+# ---- Writing ----
 
 
 def check_place(text: str | Path) -> None:
@@ -134,9 +132,7 @@ def write_json_lines(path: Path | str, records: Iterable[dict]) -> None:
     write_text_atomically(path, "".join(json.dumps(record, allow_nan=False) + "\n" for record in records))
 
 
-# --------------------------------------------------------------------------------------------------
-# Reading
-# --------------------------------------------------------------------------------------------------
+# ---- Reading ----
 
 
 @contextmanager
@@ -293,9 +289,7 @@ def _content(path: Path | str, remedy: str, most: int) -> bytes:
     return content
 
 
-# --------------------------------------------------------------------------------------------------
-# Digests
-# --------------------------------------------------------------------------------------------------
+# ---- Digests ----
 
 
 def record_of(output: Path) -> Path:

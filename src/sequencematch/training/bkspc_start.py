@@ -8,7 +8,7 @@ from sequencematch import core
 from sequencematch.model.policy import Policy
 from sequencematch.training.batches import Corpus
 
-EXAMPLES = 128  # validation trajectories that the row is fitted on
+EXAMPLES = 128  # validation examples that the row is fitted on
 RIDGE = 1e-3  # of the mean square of the hidden states: keeps the row small in directions that no state has
 
 
