@@ -15,7 +15,6 @@ from sequencematch.store.datasets import load, save
 
 TOKENIZER = train_byte_tokenizer(["the cat sleeps and the dog sleeps", "le chat dort et le chien dort"] * 5, 290)
 BOS, EOS = TOKENIZER.special_ids["bos"], TOKENIZER.special_ids["eos"]
-SIZES = {"train": 200, "validation": 4, "test": 3}
 
 
 @given(st.text(), st.integers(2, 9), st.integers(1, 9))
@@ -58,20 +57,18 @@ def make(root, family, rows, *, vocabulary=300, **options):
     return run("encode_examples", **files, **options, check=False)
 
 
-def test_arithmetic_through_the_commands(tmp_path):
-    run("make_arithmetic", generator="mul", entropy=(1, 2), **SIZES, output=tmp_path / "data")
-    run("train_tokenizer", data=tmp_path / "data", output=tmp_path / "tokenizer")
-    files = {"data": tmp_path / "data", "tokenizer": tmp_path / "tokenizer", "output": tmp_path / "examples"}
-    run("encode_examples", **files, context=128)
-    (data, source), (examples, facts) = load(tmp_path / "data"), load_examples(tmp_path / "examples")
-    tokenizer = load_tokenizer(tmp_path / "tokenizer")
-    assert (facts["family"], facts["counts"], facts["data_digest"]) == ("arithmetic", SIZES, source["digest"])
+def test_arithmetic_through_the_commands(inputs, tmp_path):
+    files = {"data": inputs / "data", "tokenizer": inputs / "tokenizer"}
+    (data, source), (examples, facts) = load(inputs / "data"), load_examples(inputs / "examples")
+    tokenizer = load_tokenizer(inputs / "tokenizer")
+    counts = {"train": 200, "validation": 40, "test": 40}
+    assert (facts["family"], facts["counts"], facts["data_digest"]) == ("arithmetic", counts, source["digest"])
     for name, split in data.items():
         for row, example in zip(split, examples[name], strict=True):
             assert example.prompt == tokenizer.prompt(row["prompt"])
             assert example.completion == tokenizer.completion(row["solution"])
             assert (example.base, example.text) == (10, row["solution"])
-    failed = run("encode_examples", **files | {"output": tmp_path / "no"}, context=4, check=False)
+    failed = run("encode_examples", **files, output=tmp_path / "no", context=4, check=False)
     assert (failed.returncode, failed.stderr.count("\n")) == (1, 1) and "row 1 of split 'train'" in failed.stderr
 
 

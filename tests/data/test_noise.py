@@ -15,6 +15,7 @@ from sequencematch.data.examples import Example
 from sequencematch.data.noise import KINDS, draw_mistakes, draw_wrong, inject, noise_split, with_mistakes
 from sequencematch.data.tokenizer import train_tokenizer
 from sequencematch.seeding import generator
+from sequencematch.settings.noise import Noise
 from sequencematch.store.datasets import load
 
 TOKENIZER = train_tokenizer(["In base 7, what is 12 - -3? Solution: ", "0123456789"])
@@ -181,29 +182,21 @@ def test_an_example_is_noised_alike_whatever_stands_beside_it():
 # ---- the commands ------------------------------------------------------------------------------------
 
 
-def test_from_questions_to_noised_actions(tmp_path):
-    run("make_arithmetic", generator="mul", train=60, validation=10, test=10, output=tmp_path / "data")
-    run("train_tokenizer", data=tmp_path / "data", output=tmp_path / "tokenizer")
-    tokenizer = tmp_path / "tokenizer"
-    run("encode_examples", data=tmp_path / "data", tokenizer=tokenizer, output=tmp_path / "examples")
-    noised = {"examples": tmp_path / "examples", "tokenizer": tokenizer, "seed": 1, "draws": 2}
-    for eta, name in ((0.3, "a"), (0.3, "b"), (0, "clean")):
-        run("inject_noise", **noised, eta=eta, output=tmp_path / name)
-    (a, facts), (b, _), (without, _) = (load(tmp_path / name) for name in ("a", "b", "clean"))
+def test_from_questions_to_noised_actions(inputs, tmp_path):
+    noised = {"examples": inputs / "examples", "tokenizer": inputs / "tokenizer", "seed": 1}
+    run("inject_noise", **noised, eta=0.2, output=tmp_path / "again")
+    folders = (inputs / "noised-0.2", tmp_path / "again", inputs / "noised-0")
+    (a, facts), (b, _), (without, _) = map(load, folders)
     assert {name: split.to_dict() for name, split in a.items()} == {name: split.to_dict() for name, split in b.items()}
-    assert {name: len(split) for name, split in a.items()} == {"train": 120, "validation": 10}
-    assert {name: len(split) for name, split in without.items()} == {"train": 60, "validation": 10}
+    assert {name: len(split) for name, split in a.items()} == {"train": 200 * Noise().draws, "validation": 40}
+    assert {name: len(split) for name, split in without.items()} == {"train": 200, "validation": 40}
     assert all(all(imitated) for imitated in without["train"]["imitated"])
     assert facts["injected"]["train"] == sum(imitated.count(False) for imitated in a["train"]["imitated"]) > 0
-    assert facts["examples_digest"] == json.loads((tmp_path / "examples/provenance.json").read_text())["digest"]
+    assert facts["examples_digest"] == json.loads((inputs / "examples/provenance.json").read_text())["digest"]
 
     for options, sentence in (
         ({"eta": 1}, "--eta 1: the noise level must lie in [0, 1)"),
-        ({"eta": -0.1}, "--eta -0.1: the noise level must lie in [0, 1)"),
-        ({"eta": 0.1, "kind": "model"}, "needs a trained policy"),
         ({"eta": 0.1, "rest": "model"}, "needs a trained policy"),
-        ({"eta": 0.1, "run": "some"}, "--noise.run is 'some', but must be a number at least 1 or all"),
-        ({"eta": 0.1, "kind": "salt"}, "--noise.kind is 'salt', but must be one of"),
     ):
         failed = run("inject_noise", **noised, **options, output=tmp_path / "refused", check=False)
         assert (failed.returncode, failed.stderr.count("\n")) == (1, 1)

@@ -1,12 +1,11 @@
 """Settings as options of a command line."""
 
 import shlex
-import subprocess
-import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.experiment import parser_of
 from support.workflow import ROOT
 
 from sequencematch import script
@@ -49,6 +48,7 @@ def test_a_setting_that_is_needed_and_not_given_is_an_error(section):
         parse([], section)
 
 
+@settings(max_examples=60)
 @given(st.data())
 def test_a_command_line_carries_settings_unchanged(data):
     """Through the shell's quoting, for any value of any type: text, numbers, tuples, truth values."""
@@ -144,14 +144,10 @@ def test_help_states_bounds_and_meaning_and_has_an_example_with_the_values_of_th
     assert parse(example[2:], Objective) == [configured]  # after "python" and the script
 
 
-@pytest.mark.slow
-def test_every_script_shows_an_example_that_its_parser_takes():
-    """All options that must be given, with the values of config.yaml where it has some."""
-    for file in sorted((ROOT / "src").glob("*.py")):
-        shown = subprocess.run([sys.executable, file, "--help"], capture_output=True, text=True, check=True).stdout
-        example = shlex.split(shown.split("example:\n")[1].replace("\\\n", " "))
-        assert example[:2] == ["python", f"src/{file.name}"]
-        given = {word for word in example if word.startswith("--")}
-        done = subprocess.run([sys.executable, file], capture_output=True, text=True)
-        required = done.stderr.partition("required: ")[2].partition(" (see")[0].split(", ") if done.returncode else []
-        assert set(filter(None, required)) <= given, file.name
+@pytest.mark.parametrize("file", sorted((ROOT / "src").glob("*.py")), ids=lambda file: file.stem)
+def test_every_script_shows_an_example_with_the_options_that_must_be_given(file):
+    """With the values of config.yaml where it has some."""
+    parser = parser_of(file)
+    example = shlex.split(parser.format_help().split("example:\n")[1].replace("\\\n", " "))
+    assert example[:2] == ["python", f"src/{file.name}"]
+    assert {name for action in parser._actions if action.required for name in action.option_strings} <= {*example}

@@ -2,12 +2,12 @@
 
 import argparse
 import os
-import runpy
 import socket
 import subprocess
 import sys
 
 import pytest
+from support.experiment import parser_of
 from support.workflow import ROOT
 
 from sequencematch import script
@@ -118,21 +118,9 @@ def test_no_file_beside_a_result_is_touched(folder):
 
 
 @pytest.mark.parametrize("file", SCRIPTS, ids=lambda file: file.name)
-def test_every_script_asks_for_its_outputs_so(file, monkeypatch):
+def test_every_script_asks_for_its_outputs_so(file):
     """All options that name something to write, found by what their help says."""
-
-    class Stop(Exception):
-        pass
-
-    def stop(parser, *_):
-        raise Stop([action for action in parser._actions if " to write" in (action.help or "")])
-
-    monkeypatch.setattr(script.Parser, "parse_args", stop)
-    monkeypatch.setattr(script, "run", lambda main, **_: main())
-    monkeypatch.setattr(sys, "path", [str(file.parent), *sys.path])
-    with pytest.raises(Stop) as stopped:
-        runpy.run_path(str(file), run_name="__main__")
-    (actions,) = stopped.value.args
+    actions = [action for action in parser_of(file)._actions if " to write" in (action.help or "")]
     assert actions and all(action.type is script.output for action in actions)
 
 

@@ -1,12 +1,15 @@
 """A tiny experiment on disk, and the scripts as a user runs them."""
 
 import os
-import re
+import runpy
 import subprocess
 import sys
 from functools import cache
 from pathlib import Path
 
+import pytest
+
+from sequencematch.script import Parser
 from sequencematch.settings.data import Arithmetic, Graphs, Language, Source, Text, Translation
 from sequencematch.settings.evaluation import Evaluation
 from sequencematch.settings.losses import LOSSES
@@ -76,10 +79,27 @@ def command(script: str, *arguments, **options) -> list[str]:
 @cache
 def _taken(script: str) -> frozenset[str]:
     """The settings that a script takes as options."""
-    shown = subprocess.run(
-        [sys.executable, SOURCE / f"{script}.py", "--help"], capture_output=True, text=True, check=True
-    )
-    return frozenset(re.findall(r"--\w+\.\w+", shown.stdout))
+    actions = parser_of(SOURCE / f"{script}.py")._actions
+    return frozenset(name for action in actions for name in action.option_strings if "." in name)
+
+
+def parser_of(file: Path) -> Parser:
+    """The parser of a script, which is run, in this process, until it asks for its options."""
+
+    class Stop(Exception):
+        pass
+
+    def stop(parser, *_):
+        raise Stop(parser)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Parser, "parse_args", stop)
+        patch.setattr("sequencematch.script.run", lambda main, **_: main())
+        patch.setattr(sys, "path", [str(file.parent), *sys.path])
+        patch.setattr(sys, "argv", [str(file)])
+        with pytest.raises(Stop) as stopped:
+            runpy.run_path(str(file), run_name="__main__")
+    return stopped.value.args[0]
 
 
 def _words(value) -> list[str]:
