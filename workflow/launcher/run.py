@@ -40,13 +40,9 @@ SNAKEMAKE = [sys.executable, "-m", "snakemake"]
 PATIENCE = 3  # seconds in which what is ending ends
 # Of a record of Snakemake's, what must be of a certain type.
 RECORD = {
-    "input": list,
-    "log": list,
-    "params": list,
+    **dict.fromkeys(("input", "log", "params"), list),
     "input_checksums": dict,
-    "rule": str,
-    "code": str,
-    "shellcmd": str,
+    **dict.fromkeys(("rule", "code", "shellcmd"), str),
 }
 KEPT = ("metadata", "incomplete", "locks", "log")  # folders of Snakemake's records
 PROFILES = Path(__file__).parents[2] / "profiles"

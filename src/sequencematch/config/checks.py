@@ -5,16 +5,15 @@ Every check raises UserError with the file and key of the mistake. ``write`` nam
 """
 
 import itertools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from pathlib import Path
 
-from sequencematch.config.experiment import SECTIONS, Config, InForce, Task
-from sequencematch.config.feasible import check_feasible
+from sequencematch.config.experiment import SECTIONS, Config
+from sequencematch.config.feasible import check_in_force, check_perturbed
 from sequencematch.config.names import check_names
 from sequencematch.data import documents, pairs
 from sequencematch.errors import UserError, at
 from sequencematch.settings.data import Language, Translation
-from sequencematch.settings.decoding_names import decoding_options
 from sequencematch.settings.explain import unknown, validated
 from sequencematch.settings.families import FAMILIES
 from sequencematch.settings.map import Map, readings_of
@@ -24,7 +23,6 @@ from sequencematch.settings.model import Model
 OF_FINE_TUNING = {"beta_final", "beta_steps"}
 
 Write = Callable[[tuple], str]
-WriteInForce = Callable[[str, str], str]
 
 
 def check(config: Config, write: Write) -> None:
@@ -81,19 +79,7 @@ def _check_map(config: Config, described: Map, write: Write) -> None:
             raise UserError(f"{place}: {error}") from None
         for reading in readings:
             for side in reading.sides.values():
-                _check_perturbed([side.decoding], config.tasks[side.task], f"{place}, cell '{reading.at}'")
-
-
-def _check_perturbed(decodings: Sequence[str], task: Task, place: str) -> None:
-    """Only some families have wrong tokens of their own, such as another digit."""
-    if FAMILIES[task.data.family].task_noise:
-        return
-    for name in decodings:
-        if "perturbed_task" in decoding_options(name):
-            raise UserError(
-                f"{place}: '{name}' has no meaning in a task of {task.data.family}: "
-                "choose perturbed_random or perturbed_model"
-            )
+                check_perturbed([side.decoding], config.tasks[side.task], f"{place}, cell '{reading.at}'")
 
 
 def _check_known(place: str, name: str, known: Collection[str]) -> None:
@@ -157,52 +143,4 @@ def _check_settings(config: Config, task: str, method: str | None, write: Write)
             f"{' and '.join(sorted(OF_FINE_TUNING))}"
         )
 
-    def write_in_force(section: str, key: str) -> str:
-        """The place that gives a setting its value here."""
-        chosen = [("methods", method), ("tasks", task)] if method else [("tasks", task)]
-        says = [place for place in chosen if key in getattr(getattr(config, place[0])[place[1]], section, {})]
-        return write((*(says[0] if says else ()), section, key))
-
-    in_force = config.settings(task, method)
-    buffer, batch = in_force["rollouts"].buffer, in_force["optimiser"].batch
-    if buffer < batch:
-        raise UserError(
-            f"{write_in_force('rollouts', 'buffer')} is {buffer}, but must be at least optimiser.batch ({batch}), "
-            f"or no batch can be drawn from it (task {task})"
-        )
-    if in_force["rollouts"].concurrent and config.jobs.train.gpu > 1:
-        raise UserError(
-            f"{write_in_force('rollouts', 'concurrent')} is true, but training then takes one process, and "
-            f"jobs.train.gpu is {config.jobs.train.gpu}, one process each: set one of them to false or 1 (task {task})"
-        )
-    check_feasible(config, task, method, write, write_in_force)
-    _check_evaluation(config, task, in_force, write_in_force)
-    family = in_force["data"].family
-    if in_force["noise"].kind == "task" and not FAMILIES[family].task_noise:
-        raise UserError(
-            f"{write_in_force('noise', 'kind')} is 'task', but must be one of random, unigram, model in a task of "
-            f"{family} (task {task})"
-        )
-
-
-def _check_evaluation(config: Config, task: str, in_force: InForce, write_in_force: WriteInForce) -> None:
-    """Check that the measurements exist in the task's family."""
-    data, evaluation = in_force["data"], in_force["evaluation"]
-    if "task" in evaluation.corruptions and not FAMILIES[data.family].task_noise:
-        raise UserError(
-            f"{write_in_force('evaluation', 'corruptions')} holds 'task', but may hold random, unigram and model alone "
-            f"in a task of {data.family} (task {task})"
-        )
-    _check_perturbed(evaluation.decodings, config.tasks[task], write_in_force("evaluation", "decodings"))
-    if not FAMILIES[data.family].judged:
-        return
-    if evaluation.max_actions < data.lengths[1]:
-        raise UserError(
-            f"{write_in_force('evaluation', 'max_actions')} is {evaluation.max_actions}, but must be at least "
-            f"data.continuation ({data.lengths[1]}), and more, so that deletions leave as many tokens (task {task})"
-        )
-    if not evaluation.judge and config.judge_method is None:
-        raise UserError(
-            f"{write_in_force('evaluation', 'judge')} is empty, and no method has the loss mle, whose models would "
-            f"judge text: name a causal LM, or add such a method (task {task})"
-        )
+    check_in_force(config, task, method, write)

@@ -39,33 +39,33 @@ def distinct(values: tuple) -> tuple:
     return values
 
 
-class Task(Section):
-    """A task: its data, the decodings it is sampled with, and the settings that differ from the configuration's."""
+class Overriding(Section):
+    """Settings that differ from the configuration's, of the sections that fine-tuning and what follows it read."""
+
+    optimiser: Overrides = {}
+    schedule: Overrides = {}
+    objective: Overrides = {}
+    rollouts: Overrides = {}
+    evaluation: Overrides = {}
+
+
+class Task(Overriding):
+    """A task: its data, and the settings that differ from the configuration's."""
 
     data: Union[*TAGGED] = Field(  # type: ignore[valid-type]
         discriminator=Discriminator(_family), description="the task's examples, of one family"
     )
     noise: Overrides = {}
     model: Overrides = {}
-    optimiser: Overrides = {}
-    schedule: Overrides = {}
-    objective: Overrides = {}
-    rollouts: Overrides = {}
-    evaluation: Overrides = {}
 
 
-class Method(Section):
+class Method(Overriding):
     """A loss with its own settings.
 
     The stages before fine-tuning are shared by all methods, so a method cannot override their settings.
     """
 
     loss: Literal[*LOSSES] = Field(description="what the method minimises")  # type: ignore[valid-type]
-    optimiser: Overrides = {}
-    schedule: Overrides = {}
-    objective: Overrides = {}
-    rollouts: Overrides = {}
-    evaluation: Overrides = {}
 
 
 class Table(Section):

@@ -1,32 +1,35 @@
-"""Faults of a configuration that would otherwise end a job after hours: lengths, models, batches."""
+"""Checks of the settings in force for a job: what does not fit together, and what would end the job after hours."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
-from sequencematch.config.experiment import Config, InForce
+from sequencematch.config.experiment import Config, InForce, Task
 from sequencematch.errors import UserError, at
 from sequencematch.results.bleu import check_language
 from sequencematch.settings.data import Translation
-from sequencematch.settings.losses import LOSSES
+from sequencematch.settings.decoding_names import decoding_options
+from sequencematch.settings.families import FAMILIES
 from sequencematch.store.files import read_json
 from sequencematch.store.hub import check_source
 from sequencematch.store.untrusted_config import MOST_BYTES
 
-WriteInForce = Callable[[str, str], str]
+Write = Callable[[tuple], str]
 SCRATCH = "scratch"
 # What families of models call the number of positions.
 CONTEXT = ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "seq_length", "n_ctx")
 
 
-def check_feasible(
-    config: Config, task: str, method: str | None, write: Callable[[tuple], str], say: WriteInForce
-) -> None:
-    """Raises UserError if the settings in force for a task's jobs, or for those of one of its methods, cannot work.
-
-    write: names a place of the configuration; say: the place that gives a setting its value here.
-    """
+def check_in_force(config: Config, task: str, method: str | None, write: Write) -> None:
+    """Raises UserError if the settings in force for a task's jobs, or for those of one of its methods, cannot work."""
     in_force = config.settings(task, method)
+
+    def say(section: str, key: str) -> str:
+        """The place that gives a setting its value here."""
+        chosen = [("methods", method), ("tasks", task)] if method else [("tasks", task)]
+        says = [place for place in chosen if key in getattr(getattr(config, place[0])[place[1]], section, {})]
+        return write((*(says[0] if says else ()), section, key))
+
     data, model, evaluation = in_force["data"], in_force["model"], in_force["evaluation"]
     places = {say("model", "source"): model.source, say("evaluation", "judge"): evaluation.judge}
     for place, source in places.items():
@@ -36,12 +39,22 @@ def check_feasible(
     if isinstance(data, Translation):
         with at(write(("tasks", task, "data", "languages"))):
             check_language(data.languages[-1])
-    _check_lengths(task, in_force, write, say)
-    _check_batches(config, task, method, in_force, say)
+    for section, key, words in [
+        *_unfit_lengths(in_force),
+        *_unfit_training(config, method, in_force),
+        *_unfit(config, in_force),
+    ]:
+        place = say(section, key) if key else f"{write(('tasks', task, section))}:"
+        raise UserError(f"{place} {words} (task {task})")
+    check_perturbed(evaluation.decodings, config.tasks[task], say("evaluation", "decodings"))
 
 
-def _check_lengths(task: str, in_force: InForce, write: Callable[[tuple], str], say: WriteInForce) -> None:
-    """That the longest sequences fit the model's context, as far as the lengths and the context are known."""
+# Each fault: the section, the key (empty: the section itself), and what is wrong with it.
+Faults = Iterator[tuple[str, str, str]]
+
+
+def _unfit_lengths(in_force: InForce) -> Faults:
+    """The longest sequences that do not fit the model's context, as far as the lengths and the context are known."""
     model = in_force["model"]
     scratch = model.source == SCRATCH
     context = model.context if scratch else context_of(model.source, model.revision)
@@ -50,31 +63,57 @@ def _check_lengths(task: str, in_force: InForce, write: Callable[[tuple], str], 
     held = f"model.context ({context}) holds" if scratch else f"the context of {model.source} ({context} tokens) holds"
     prompt, completion = in_force["data"].lengths
     if prompt + completion > context:
-        raise UserError(
-            f"{write(('tasks', task, 'data'))}: a prompt of {prompt} tokens and {completion} to come after it "
-            f"are more than {held}"
-        )
+        yield "data", "", f"a prompt of {prompt} tokens and {completion} to come after it are more than {held}"
     for section in ("rollouts", "evaluation"):
-        if prompt + in_force[section].max_actions > context:
-            raise UserError(
-                f"{say(section, 'max_actions')} is {in_force[section].max_actions}, but must be at most "
-                f"{context - prompt}: {held} the prompt too (task {task})"
-            )
+        actions = in_force[section].max_actions  # type: ignore[literal-required]
+        if prompt + actions > context:
+            words = f"is {actions}, but must be at most {context - prompt}: {held} the prompt too"
+            yield section, "max_actions", words
 
 
-def _check_batches(config: Config, task: str, method: str | None, in_force: InForce, say: WriteInForce) -> None:
+def _unfit_training(config: Config, method: str | None, in_force: InForce) -> Faults:
     batch, rollouts, gpus = in_force["optimiser"].batch, in_force["rollouts"], config.jobs.train.gpu
+    at_least = f"must be at least optimiser.batch ({batch}), or"
+    if rollouts.buffer < batch:
+        yield "rollouts", "buffer", f"is {rollouts.buffer}, but {at_least} no batch can be drawn from it"
+    if rollouts.concurrent and gpus > 1:
+        words = f"is true, but training then takes one process, and jobs.train.gpu is {gpus}, one process each"
+        yield "rollouts", "concurrent", f"{words}: set one of them to false or 1"
     if batch < gpus:
-        raise UserError(
-            f"{say('optimiser', 'batch')} is {batch}, but must be at least jobs.train.gpu ({gpus}), so that each "
-            f"process has a row of every batch (task {task})"
-        )
-    trained_on_rollouts = method is not None and LOSSES[config.methods[method].loss].rollouts
-    if trained_on_rollouts and rollouts.generate * rollouts.seen < batch:
-        raise UserError(
-            f"{say('rollouts', 'generate')} ({rollouts.generate}) times rollouts.seen ({rollouts.seen}) must be at "
-            f"least optimiser.batch ({batch}), or rollouts would be generated more than once a step (task {task})"
-        )
+        words = f"is {batch}, but must be at least jobs.train.gpu ({gpus})"
+        yield "optimiser", "batch", f"{words}, so that each process has a row of every batch"
+    if method and config.loss_of(method).rollouts and rollouts.generate * rollouts.seen < batch:
+        words = f"({rollouts.generate}) times rollouts.seen ({rollouts.seen}) {at_least}"
+        yield "rollouts", "generate", f"{words} rollouts would be generated more than once a step"
+
+
+def _unfit(config: Config, in_force: InForce) -> Faults:
+    """What does not exist in the task's family."""
+    data, evaluation = in_force["data"], in_force["evaluation"]
+    family = FAMILIES[data.family]
+    here = f"in a task of {data.family}"
+    if "task" in evaluation.corruptions and not family.task_noise:
+        yield "evaluation", "corruptions", f"holds 'task', but may hold random, unigram and model alone {here}"
+    if in_force["noise"].kind == "task" and not family.task_noise:
+        yield "noise", "kind", f"is 'task', but must be one of random, unigram, model {here}"
+    if family.judged and evaluation.max_actions < data.lengths[1]:
+        words = f"is {evaluation.max_actions}, but must be at least data.continuation ({data.lengths[1]})"
+        yield "evaluation", "max_actions", f"{words}, and more, so that deletions leave as many tokens"
+    if family.judged and not evaluation.judge and config.judge_method is None:
+        words = "is empty, and no method has the loss mle, whose models would judge text"
+        yield "evaluation", "judge", f"{words}: name a causal LM, or add such a method"
+
+
+def check_perturbed(decodings: Sequence[str], task: Task, place: str) -> None:
+    """Raises UserError for decodings that need noise of the kind 'task', where the task's family has none."""
+    if FAMILIES[task.data.family].task_noise:
+        return
+    for name in decodings:
+        if "perturbed_task" in decoding_options(name):
+            raise UserError(
+                f"{place}: '{name}' has no meaning in a task of {task.data.family}: "
+                "choose perturbed_random or perturbed_model"
+            )
 
 
 @cache

@@ -78,16 +78,8 @@ def _start_server() -> None:
     environment["OMP_NUM_THREADS"] = "1"  # no thread may run when a process is forked
     command = [os.environ["SEQUENCEMATCH_PYTHON"], __file__, "--serve"]
     # The server keeps the lock for as long as it lives.
-    nothing = subprocess.DEVNULL
-    subprocess.Popen(
-        command,
-        env=environment,
-        pass_fds=[lock],
-        start_new_session=True,
-        stdin=nothing,
-        stdout=nothing,
-        stderr=nothing,
-    )
+    nothing = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    subprocess.Popen(command, env=environment, pass_fds=[lock], start_new_session=True, **nothing)  # type: ignore[call-overload]
 
 
 def serve() -> None:
