@@ -26,12 +26,13 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 TOLD = {
     errno.ENOSPC: "the disk is full",
     errno.EFBIG: "the file is larger than the limit",
+    **dict.fromkeys((errno.EEXIST, errno.ENOTEMPTY), "something else is there"),
     errno.EMFILE: "too many files are open (see ulimit -n)",
     errno.EAGAIN: "too many processes or threads (see ulimit -u)",
 }
 REFUSED = {
     *(*TOLD, *FULL, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOTDIR),
-    *(errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.ELOOP, errno.ENFILE),
+    *(errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ENFILE),
 }
 MEMORY = (
     "the memory is used up: use smaller batches (optimiser.micro_batch, rollouts.generate, evaluation.batch), fewer "

@@ -39,15 +39,6 @@ def refused(tree, *before, **environment):
 
 
 @pytest.mark.slow
-def test_a_title_stands_raw_in_no_command(tree):
-    """Commands are part of Snakemake's report, inside a <script>."""
-    title = "tables={table6: {title: '</script><b>'}}"
-    done = snakemake(tree, "--dry-run", "--printshellcmds", "--config", "scale=smoke", title)
-    assert done.returncode == 0, done.stderr
-    commands = [line for line in (done.stdout + done.stderr).splitlines() if "src/make_table.py" in line]
-    assert any("x3c" in line for line in commands) and not any("</script>" in line for line in commands)
-
-
 def a_file(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("x")
