@@ -156,7 +156,8 @@ def test_nobody_reads_on(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("module", "extra"), [("peft", "qlora"), ("matplotlib.pyplot", "report"), ("datasets", "pipeline")]
+    ("module", "extra"),
+    [("peft", "qlora"), ("matplotlib.pyplot", "report"), ("datasets", "pipeline"), ("gguf", "pretrained")],
 )
 def test_a_package_of_an_extra_that_is_missing_is_named_with_the_extra(module, extra, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)

@@ -202,15 +202,6 @@ def test_masks_of_blocks_are_linear_in_length_and_few():
     assert masked < computed / 20
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_nodes_that_live_long_see_no_brief_one(seed):
-    """What the parts of long-lived nodes rest on: the brief ones are not among their keys."""
-    inputs = encoded(seed)
-    short, _ = attention.brief(inputs.end, 5)
-    seen = inputs.dense_mask() & short[:, None, :] & ~short[:, :, None]
-    assert not seen.any() and short.any() and (~short).any()
-
-
 @pytest.mark.parametrize("size", [4, 16, 64])
 @pytest.mark.parametrize("seed", range(3))
 def test_the_block_mask_of_flex_says_what_the_dense_mask_says(size, seed):

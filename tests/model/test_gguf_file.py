@@ -254,12 +254,3 @@ def test_what_cannot_be_converted_is_one_sentence(files, tmp_path):
     done = run("--files", tmp_path, "--output", tmp_path / "model")
     assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith("error: cannot load the model in ")
     assert not (tmp_path / "model").exists()
-
-
-def test_a_missing_gguf_package_is_asked_for_by_name(files, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "gguf", None)
-    with pytest.raises(ModuleNotFoundError) as caught:
-        convert(files, tmp_path)
-    from sequencematch.script import explanation
-
-    assert explanation(caught.value) == "this needs the package 'gguf': pip install 'sequencematch[pretrained]'"

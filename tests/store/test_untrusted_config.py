@@ -39,14 +39,10 @@ def refusal(folder, load=the_network):
 PICTURES = {
     "gemma3": {"text_config": SHAPE, "vision_config": {}},
     "llava": {"text_config": SHAPE | {"model_type": "llama"}, "vision_config": {"model_type": "clip_vision_model"}},
-    "qwen2_5_vl": {"text_config": SHAPE, "vision_config": {"depth": 1}},
     "qwen2_audio": {"text_config": SHAPE, "audio_config": {}},
-    "mllama": {"text_config": SHAPE, "vision_config": {}},
-    "mistral3": {"text_config": SHAPE | {"model_type": "mistral"}, "vision_config": {"model_type": "pixtral"}},
     "idefics": SHAPE | {"vision_config": {}},
     "fuyu": SHAPE | {"text_config": {}},
     "qwen": SHAPE | {"visual": {"layers": 2}},
-    "of_tomorrow": SHAPE | {"text_config": {}, "video_config": {}},
     "with_code": SHAPE | {"text_config": {}, "speech_config": {}, "auto_map": {"AutoConfig": "its.Own"}},
 }
 
