@@ -101,10 +101,13 @@ def test_the_lock_alone_holds_exact_versions():
     assert not [name for name in locked if "nvidia" in name or "cuda" in name or "+" in locked[name]]
     for file in (ROOT / "envs").glob("*.yaml"):
         packages = next(d["pip"] for d in yaml.safe_load(file.read_text())["dependencies"] if isinstance(d, dict))
-        assert {name.lower(): version for name, version in pins(packages).items()}.items() <= locked.items()
+        pinned = {name.lower(): version for name, version in pins(packages).items()}
+        assert pinned.items() <= locked.items()
+        here = {name.lower().replace("_", "-") for name in pinned}
+        assert not required(pinned) - here, f"{file.name} leaves open what its packages ask for"
 
 
-DATASET_SCRIPTS = ("make_arithmetic", "make_translation", "make_text")
+DATASET_SCRIPTS = ("make_arithmetic", "make_translation", "make_text", "make_graphs")
 
 
 def scripts_by_environment():
@@ -113,8 +116,8 @@ def scripts_by_environment():
     for file in (ROOT / "workflow/rules").glob("*.smk"):
         for rule in re.split(r"^rule ", file.read_text(), flags=re.M)[1:]:
             environment = re.search(r"envs/(\w+\.yaml)", rule)[1]
-            named = re.search(r"call=rule_parameter\((JOBS\.\w+|\"\w+\")", rule)[1]
-            scripts = DATASET_SCRIPTS if named == "JOBS.dataset_script" else [named.strip('"')]
+            named = re.search(r"call=rule_parameter\(\s*(lambda|\"\w+\")", rule)[1]
+            scripts = DATASET_SCRIPTS if named == "lambda" else [named.strip('"')]
             found.setdefault(environment, set()).update(scripts)
     return found
 
@@ -127,7 +130,8 @@ def required(distributions):
         if name not in found:
             found.add(name)
             try:
-                waiting += [r for r in metadata.requires(name) or () if "extra ==" not in r]
+                asked = map(Requirement, metadata.requires(name) or ())
+                waiting += [str(r) for r in asked if r.marker is None or r.marker.evaluate({"extra": ""})]
             except metadata.PackageNotFoundError:
                 continue  # of another platform
     return found
