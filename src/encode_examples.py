@@ -26,7 +26,6 @@ def main() -> None:
     from sequencematch.data.encoding import encode_split
     from sequencematch.data.examples import columns
     from sequencematch.data.tokenizer import load_tokenizer
-    from sequencematch.store import provenance
     from sequencematch.store.datasets import load, save
 
     data, source = load(args.data)
@@ -57,7 +56,7 @@ def main() -> None:
         "altered": altered,
         "data_digest": source["digest"],
     }
-    save(splits, args.output, facts | provenance.describe())
+    save(splits, args.output, facts)
 
 
 if __name__ == "__main__":

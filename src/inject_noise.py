@@ -64,7 +64,7 @@ def main() -> None:
         "examples_digest": source["digest"],
         "injected": {name: sum(i.count(False) for i in split["imitated"]) for name, split in splits.items()},
     }
-    save(splits, args.output, facts | provenance.describe())
+    save(splits, args.output, facts)
 
 
 if __name__ == "__main__":

@@ -15,12 +15,11 @@ def main() -> None:
     data = settings_from(args, Arithmetic)
 
     from sequencematch.data.arithmetic import generate
-    from sequencematch.store import provenance
     from sequencematch.store.datasets import save
 
     workers = int(os.environ.get("OMP_NUM_THREADS", 1))  # processes that draw questions; they change no question
     splits = generate(data, workers)
-    save(splits, args.output, {"settings": data.model_dump()} | provenance.describe())
+    save(splits, args.output, {"settings": data.model_dump()})
 
 
 if __name__ == "__main__":

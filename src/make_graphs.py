@@ -13,11 +13,10 @@ def main() -> None:
     data = settings_from(args, Graphs)
 
     from sequencematch.data.graphs import generate
-    from sequencematch.store import provenance
     from sequencematch.store.datasets import save
 
     splits, facts = generate(data)
-    save(splits, args.output, {"settings": data.model_dump()} | facts | provenance.describe())
+    save(splits, args.output, {"settings": data.model_dump()} | facts)
 
 
 if __name__ == "__main__":

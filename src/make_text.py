@@ -17,14 +17,11 @@ def main() -> None:
 
     from sequencematch.data.documents import read_documents
     from sequencematch.data.splits import make_splits
-    from sequencematch.store import provenance
     from sequencematch.store.datasets import save
 
     splits, facts = make_splits(read_documents(source), data, source, key=lambda document: document)
     settings = {"settings": data.model_dump(include={"family"} | READ), "source": source.model_dump(include=OF_CORPUS)}
-    save(
-        {name: {"text": texts} for name, texts in splits.items()}, args.output, settings | facts | provenance.describe()
-    )
+    save({name: {"text": texts} for name, texts in splits.items()}, args.output, settings | facts)
 
 
 if __name__ == "__main__":

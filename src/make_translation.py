@@ -17,14 +17,11 @@ def main() -> None:
 
     from sequencematch.data.pairs import columns, read_pairs
     from sequencematch.data.splits import make_splits
-    from sequencematch.store import provenance
     from sequencematch.store.datasets import save
 
     splits, facts = make_splits(read_pairs(source, data), data, source, key=lambda pair: pair[0])
     settings = {"settings": data.model_dump(include={"family"} | READ), "source": source.model_dump(include=OF_CORPUS)}
-    save(
-        {name: columns(pairs) for name, pairs in splits.items()}, args.output, settings | facts | provenance.describe()
-    )
+    save({name: columns(pairs) for name, pairs in splits.items()}, args.output, settings | facts)
 
 
 if __name__ == "__main__":

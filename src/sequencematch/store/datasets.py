@@ -8,23 +8,24 @@ import datasets
 
 from sequencematch.errors import UserError
 from sequencematch.store.files import atomic_folder, check_regular, reason, write_json
+from sequencematch.store.provenance import describe
 from sequencematch.store.provenance_schema import FILE as PROVENANCE
 from sequencematch.store.provenance_schema import read_facts
 
 datasets.disable_progress_bars()
 
 
-def save(splits: dict[str, dict[str, list]], folder: Path | str, provenance: dict) -> None:
+def save(splits: dict[str, dict[str, list]], folder: Path | str, facts: dict) -> None:
     """Write splits (name -> column -> values) as a ``DatasetDict``, atomically, replacing an earlier one.
 
-    provenance.json holds ``provenance`` plus ``counts`` (rows of each split) and ``digest`` (of the content).
+    provenance.json holds ``facts``, those of any result, ``counts`` (rows of each split) and ``digest`` (of the rows).
     """
     tables = {name: datasets.Dataset.from_dict(columns) for name, columns in splits.items()}
     dataset = datasets.DatasetDict(tables)
     counts = {name: len(split) for name, split in dataset.items()}
     with atomic_folder(folder) as partial:
         dataset.save_to_disk(partial)
-        write_json(partial / PROVENANCE, provenance | {"counts": counts, "digest": digest(dataset)})
+        write_json(partial / PROVENANCE, facts | describe() | {"counts": counts, "digest": digest(dataset)})
 
 
 def load(folder: Path | str) -> tuple[datasets.DatasetDict, dict]:
