@@ -23,6 +23,7 @@ from sequencematch.export.prompts import complete_prompts, real_prompt
 from sequencematch.export.target import check_target, write_manifest
 from sequencematch.model.build import load_policy
 from sequencematch.model.policy import Policy
+from sequencematch.sampling.lookahead import WEIGHT
 from sequencematch.sampling.rollout import eos_ids
 from sequencematch.settings.model import Model
 from sequencematch.store.files import atomic_folder, read_json, write_json
@@ -81,6 +82,9 @@ def write_network(policy: Policy, tokenizer: Tokenizer, folder: Path, adapter: M
     _generation_config(policy, tokenizer).save_pretrained(folder)
     if policy.backspace:
         save_file(_state(policy.offset), folder / "offset.safetensors")
+    if policy.head is not None:
+        save_file(_state(policy.head), folder / custom_generate.HEAD)
+    if policy.backspace or policy.head is not None:
         (folder / "custom_generate").mkdir(exist_ok=True)
         shutil.copyfile(custom_generate.__file__, folder / "custom_generate" / "generate.py")
 
@@ -198,6 +202,8 @@ def _generation_config(policy: Policy, tokenizer: Tokenizer):
         eos_token_id=one_or_all(eos),
         pad_token_id=tokenizer.special_ids["pad"],
     )
+    if policy.head is not None:
+        config.do_sample, config.lookahead = False, WEIGHT
     if policy.backspace:
         config.suppress_tokens = policy.deletion_ids
         config.bkspc_token_id = one_or_all(policy.deletion_ids)

@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from sequencematch.results.theme import BLUE, CRIMSON, GREEN, GREY, OLIVE, ORANGE, PURPLE
 from sequencematch.settings.losses import LOSSES
 
-WRITTEN = {"dagger": "DAgger", "keep": "Keep", "rewind": "Rewind"}  # names that are not written in capitals alone
+WRITTEN = {
+    "dagger": "DAgger",
+    "head": "Head",
+    "keep": "Keep",
+    "rewind": "Rewind",
+}  # names that are not written in capitals alone
 METHOD_ORDER = tuple(LOSSES)  # a method without settings of its own has the name of its loss
 
 

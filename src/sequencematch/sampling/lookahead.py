@@ -10,6 +10,7 @@ Every token written costs a forward pass, whether it stays or not; what ends a s
 never deleted. (Not in the paper.)
 """
 
+WEIGHT = 0.75  # of the token after a candidate, where a deletion head is trained
 FEW = 3  # on validation translations five gave the same BLEU
 
 

@@ -25,14 +25,16 @@ class Loss:
     title: its name in words. noised: whether it trains on noised data, at every noise level, and its policy has
     ``<bkspc>``; otherwise it trains on clean data, without. history: what the policy reads of deleted tokens
     (``Policy.keep``); ``erase`` is nothing, as in the paper. rollouts: whether it also trains on rollouts. relabels:
-    whether the expert relabels them, which needs a reference completion. schedule, objective: the settings of these
-    sections that ``finetune`` needs for it.
+    whether the expert relabels them, which needs a reference completion. head: whether a deletion head is trained at
+    the end, on the network that is then frozen. schedule, objective: the settings of these sections that ``finetune``
+    needs for it.
     """
 
     title: str
     noised: bool = False
     rollouts: bool = False
     relabels: bool = False
+    head: bool = False
     history: str = "erase"
     schedule: Collection[str] = frozenset(CLEAN)
     objective: Collection[str] = frozenset({"imitate_prompt"})
@@ -55,8 +57,8 @@ class Loss:
 
     @property
     def plain(self) -> bool:
-        """Whether it trains an ordinary language model: on clean data alone, without ``<bkspc>``."""
-        return not (self.noised or self.rollouts)
+        """Whether it trains an ordinary language model and no more: on clean data alone, without ``<bkspc>``."""
+        return not (self.noised or self.rollouts or self.head)
 
     @property
     def annealed(self) -> bool:
@@ -70,6 +72,7 @@ OBJECTIVE_OF_ULS = {"imitate_prompt", "uls_ngram", "uls_weight"}
 KEPT = CLEAN | {"bkspc_start"}
 LOSSES = {
     "mle": Loss(title="maximum likelihood"),
+    "head": Loss(title="maximum likelihood, then a deletion head on the frozen network", head=True),
     "uls": Loss(title="unlikelihood", rollouts=True, objective=OBJECTIVE_OF_ULS),
     "iq": Loss(title="maximum likelihood with squared rewards", objective={"imitate_prompt", "gamma", "iq_weight"}),
     "bc": Loss(title="behavioural cloning", noised=True, schedule=NOISED, objective=CLONED),

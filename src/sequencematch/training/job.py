@@ -31,8 +31,9 @@ from sequencematch.training.batches import load_corpora
 from sequencematch.training.bkspc_start import start_bkspc
 from sequencematch.training.checkpoints import discard_checkpoints, save_tensors
 from sequencematch.training.data_checks import check_data
+from sequencematch.training.deletion_head import train_head
 from sequencematch.training.schedule import Stage
-from sequencematch.training.trainer import METRICS, Run, train, write_metrics
+from sequencematch.training.trainer import METRICS, VALIDATION_EXAMPLES, Run, train, write_metrics
 
 # Variable of the environment that names the tracker: no option, because no result depends on it.
 TRACKER = "SEQUENCEMATCH_TRACKER"
@@ -98,6 +99,10 @@ def run_stage(args: argparse.Namespace, stage: Stage, start: Start, settings: Se
     metrics, optimiser_state = train(run)
     processes = Processes()
     if processes.first:
+        if LOSSES[stage.loss].head:
+            examples = run.train.draws[0], run.validation.draws[0][:VALIDATION_EXAMPLES]
+            losses = train_head(run.policy, *examples, args.seed, settings.optimiser.micro_batch)[-1]
+            metrics[-1] |= {f"head_{name}": value for name, value in losses.items()}
         with atomic_folder(args.output) as folder:
             save_policy(run.policy, start.model, folder)
             tokenizer.save(folder)

@@ -88,6 +88,7 @@ def _sequence_match(batch, normaliser, settings, beta):
 # the settings and beta to a loss and to sums of what the metrics file reports.
 FUNCTIONS: dict[str, Callable[[ScoredBatch, Normaliser, Objective, float], tuple[Tensor, Sums]]] = {
     "mle": _cloning,
+    "head": _cloning,  # and then training/deletion_head.py
     "uls": _unlikelihood,
     "iq": _inverse_soft_q,
     "bc": _cloning,

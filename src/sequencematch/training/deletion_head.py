@@ -1,0 +1,124 @@
+"""A deletion head on a frozen network: which of its own likeliest tokens should be deleted?
+
+At each place of an example, the network's likeliest few tokens x in the state s are candidates. Lookahead gives each
+the value log pi(x|s) + weight * max_y log pi(y|s x), and the head adds log(1 - b(s x)), which it reads off the hidden
+state after x. It is trained so that the best candidate is the example's own token: the errors are those that this
+network makes. Its hidden states are computed once, nothing passes back through it, and log pi does not change. (Not in
+the paper.)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sequencematch.core import Trajectory
+from sequencematch.model.policy import Policy
+from sequencematch.sampling.lookahead import FEW, WEIGHT
+from sequencematch.sampling.rollout import eos_ids
+from sequencematch.seeding import generator
+
+EXAMPLES, EPOCHS, BATCH, RATE = 6000, 6, 256, 3e-3  # examples read; passes over their places, places per step, AdamW's
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """Places of examples, N, with the K likeliest tokens at each, of which one is the example's own.
+
+    hidden: float32 [N, K, d], after each candidate. value: float32 [N, K], its value by lookahead. judged: bool [N, K],
+    whether the head adds to it; False for what ends a sequence. own: int64 [N], which one is the example's token.
+    """
+
+    hidden: Tensor
+    value: Tensor
+    judged: Tensor
+    own: Tensor
+
+    def loss(self, policy: Policy, places: Tensor | slice = slice(None)) -> Tensor:
+        """Mean -log of the probability of the example's token, candidates being as likely as exp(value)."""
+        value = self.value[places] + policy.stays(self.hidden[places]) * self.judged[places]
+        return F.cross_entropy(value, self.own[places])
+
+
+@torch.no_grad()
+def choices(policy: Policy, examples: Sequence[Trajectory], batch: int, weight: float = WEIGHT) -> Choices:
+    """The places of clean examples at which the network's likeliest few tokens include the example's own.
+
+    Two passes over each example: one finds the candidates, one reads them all as branches of a state tree.
+    """
+    found = [_choices(policy, examples[k : k + batch], weight) for k in range(0, len(examples), batch)]
+    return Choices(**{name: torch.cat([vars(part)[name] for part in found]) for name in vars(found[0])})
+
+
+def _choices(policy: Policy, examples: Sequence[Trajectory], weight: float) -> Choices:
+    inputs, (states,) = policy.tree([[example] for example in examples])
+    rows = torch.arange(len(examples), device=policy.device)[:, None]
+    states = states.to(policy.device)
+    log_policy = _log_policy(policy, policy.encode(inputs.to(policy.device))[rows, states.state[:, :-1]])
+    few = log_policy.topk(FEW)
+    among = (few.indices == states.action[..., None]).any(-1) & states.taken
+    trees, nodes = zip(*map(_branched, examples, few.indices.tolist(), [policy.bkspc] * len(examples)), strict=True)
+    inputs, (states,) = policy.tree([[tree] for tree in trees])
+    hidden = policy.encode(inputs.to(policy.device))
+    row, place = among.nonzero(as_tuple=True)
+    index = torch.tensor([nodes[b][t] for b, t in zip(row.tolist(), place.tolist(), strict=True)], device=row.device)
+    hidden = hidden[row[:, None], states.state.to(row.device)[row[:, None], index]]
+    token = few.indices[row, place]
+    judged = ~torch.isin(token, token.new_tensor(sorted(eos_ids(policy))))
+    ahead = torch.stack([_log_policy(policy, h).amax(-1) for h in hidden.unbind(1)], 1)
+    value = few.values[row, place] + weight * ahead * judged
+    actions = torch.tensor([examples[b].actions[t] for b, t in zip(row.tolist(), place.tolist(), strict=True)])
+    own = (token == actions.to(token)[:, None]).int().argmax(1)
+    return Choices(hidden=hidden.float(), value=value, judged=judged, own=own)
+
+
+def _log_policy(policy: Policy, hidden: Tensor) -> Tensor:
+    """log pi of the vocabulary's tokens."""
+    return policy.preferences(hidden).log_softmax(-1)[..., : policy.bkspc]
+
+
+def _branched(example: Trajectory, few: list[list[int]], bkspc: int) -> tuple[Trajectory, list[list[int]]]:
+    """An example in which every other candidate is written and deleted before its own token.
+
+    Also, for each place, after how many actions its candidates stand, in their order.
+    """
+    actions: list[int] = []
+    after = []
+    for token, candidates in zip(example.actions, few, strict=False):
+        others = [x for x in candidates if x != token]
+        written = {x: len(actions) + 2 * k + 1 for k, x in enumerate(others)}
+        actions += [action for x in others for action in (x, bkspc)]
+        actions.append(token)
+        after.append([written.get(x, len(actions)) for x in candidates])
+    return Trajectory(prompt=example.prompt, actions=actions, imitated=[True] * len(actions)), after
+
+
+def train_head(
+    policy: Policy, train: Sequence[Trajectory], validation: Sequence[Trajectory], seed: int, batch: int = 32
+) -> list[dict]:
+    """Give a policy a deletion head, trained on the first ``EXAMPLES`` of ``train``. Returns each epoch's losses.
+
+    train, validation: clean examples. Raises ValueError where the network's likeliest tokens never include theirs.
+    """
+    policy.eval()
+    torch.manual_seed(seed)
+    policy.add_head()
+    assert policy.head is not None
+    learned, held_out = choices(policy, train[:EXAMPLES], batch), choices(policy, validation, batch)
+    optimiser = torch.optim.AdamW(policy.head.parameters(), lr=RATE, weight_decay=0.01)
+    rows = []
+    for epoch in range(EPOCHS):
+        order = torch.from_numpy(generator(seed, "head", epoch).permutation(len(learned.own))).to(policy.device)
+        losses = []
+        for places in order.split(BATCH):
+            optimiser.zero_grad()
+            loss = learned.loss(policy, places)
+            loss.backward()
+            optimiser.step()
+            losses.append(loss.item())
+        with torch.no_grad():
+            validation_loss = held_out.loss(policy).item()
+        rows.append({"loss": sum(losses) / len(losses), "validation_loss": validation_loss})
+    return rows
