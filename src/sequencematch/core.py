@@ -279,11 +279,13 @@ def prompt_index(rows: Sequence[Sequence[Trajectory]]) -> PromptIndex:
 class Scores:
     """Along B trajectories of at most T actions, in float32 or better.
 
-    logit: [B, T], l(a_i|s_i); value: [B, T+1], V(s_0) .. V(s_N), with V(s_N) repeated as padding;
+    logit: [B, T], l(a_i|s_i); mean_logit: [B, T], the mean of l(.|s_i) over the vocabulary, deletions left out;
+    value: [B, T+1], V(s_0) .. V(s_N), with V(s_N) repeated as padding;
     taken, imitated: bool [B, T], ended: bool [B], as in ``StateIndex``.
     """
 
     logit: Tensor
+    mean_logit: Tensor
     value: Tensor
     taken: Tensor
     imitated: Tensor
@@ -318,6 +320,7 @@ def score(logits: Tensor, states: StateIndex, deletions: int = 1) -> Scores:
     state = states.state
     return Scores(
         logit=logits[rows, state[:, :-1], states.action],
+        mean_logit=logits[..., :bkspc].mean(-1)[rows, state[:, :-1]],
         value=values[rows, state, states.live(bkspc).clamp_max(deletions)],
         taken=states.taken,
         imitated=states.imitated,
@@ -486,9 +489,15 @@ def transition_weights(scores: Scores, objective: Objective) -> Tensor:
     return torch.cat([taken * g**steps, tail], dim=1)
 
 
-def behavioural_cloning(scores: Scores) -> Tensor:
-    """- sum of log pi(a_i|s_i) over imitated actions: BC on noised data, MLE on clean data."""
-    return -torch.where(scores.imitated, scores.log_policy, 0.0).sum()
+def behavioural_cloning(scores: Scores, smoothing: float = 0.0) -> Tensor:
+    """- sum of log pi(a_i|s_i) over imitated actions: BC on noised data, MLE on clean data.
+
+    smoothing: the share of each target that is spread evenly over the vocabulary (label smoothing; not in the paper).
+    """
+    log_policy = scores.log_policy
+    if smoothing:
+        log_policy = torch.lerp(log_policy, scores.mean_logit - scores.value[:, :-1], smoothing)
+    return -torch.where(scores.imitated, log_policy, 0.0).sum()
 
 
 def data_objective(scores: Scores, objective: Objective) -> Tensor:

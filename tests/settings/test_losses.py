@@ -40,6 +40,7 @@ CHANGED = {
         "uls_ngram": 2,
         "uls_weight": 3.0,
         "iq_weight": 0.7,
+        "label_smoothing": 0.1,
     },
     "rollouts": {
         "buffer": 40,

@@ -145,7 +145,9 @@ def flat(batch, requires_grad):
     shape = batch.taken.shape
     logit = torch.zeros(shape, dtype=torch.float64, requires_grad=requires_grad)
     value = torch.zeros(shape[0], shape[1] + 1, dtype=torch.float64, requires_grad=requires_grad)
-    return Scores(logit=logit, value=value, taken=batch.taken, imitated=batch.imitated, ended=batch.ended)
+    return Scores(
+        logit=logit, mean_logit=logit, value=value, taken=batch.taken, imitated=batch.imitated, ended=batch.ended
+    )
 
 
 def derivatives(trainer: Trainer, steps: int):

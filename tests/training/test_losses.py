@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
 from sequencematch import core
 from sequencematch.core import Normaliser, Trajectory, prompt_index, score, state_tree
@@ -69,6 +70,20 @@ def test_it_knows_the_level_of_the_logits_and_maximum_likelihood_does_not(shift)
     _, shifted = loss(random_logits(shift), gamma=1 - 1e-7)
     assert math.isclose(undiscounted["squared_reward"], shifted["squared_reward"], rel_tol=1e-4)
     assert not math.isclose(before["squared_reward"], after["squared_reward"], rel_tol=1e-2)
+
+
+@pytest.mark.parametrize("method", ["mle", "bc"])
+def test_a_smoothed_label_is_cross_entropy_with_a_share_on_every_token(method):
+    """torch's own label smoothing, over the vocabulary (a policy of MLE has no deletion)."""
+    logits = random_logits()
+    found, _ = FUNCTIONS[method](scored(logits), NORMALISER, Objective(label_smoothing=0.3), 0.0)
+    rows = [
+        (logits[b, len(row.prompt) - 1 + i, :BKSPC], action)
+        for b, row in enumerate(ROWS)
+        for i, action in enumerate(row.actions)
+    ]
+    inputs, targets = torch.stack([row for row, _ in rows]), torch.tensor([action for _, action in rows])
+    assert torch.isclose(found, cross_entropy(inputs, targets, reduction="sum", label_smoothing=0.3) / 5)
 
 
 def passages(logits):

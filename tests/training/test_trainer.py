@@ -119,6 +119,25 @@ def test_a_stage_has_its_own_weight_decay(inputs):
     assert any(not torch.equal(plain[name], decayed[name]) for name in plain)
 
 
+def test_dropout_is_of_training_alone_and_repeats(inputs):
+    def trained(dropout):
+        policy, _ = load_policy(inputs / "base", backspace=False)
+        settings = Optimiser(batch=8, micro_batch=8, warmup=1, dropout=dropout)
+        train(a_run(inputs, policy, Stage("mle", 0, 3, 3, 3), optimiser=settings))
+        return policy
+
+    def equal(one, other):
+        return all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+    policy, again, without = trained(0.5), trained(0.5), trained(0.0)
+    assert equal(policy, again) and not equal(policy, without)
+    token = torch.arange(5)[None]
+    policy.eval()
+    assert torch.equal(policy.lm(token).logits, policy.lm(token).logits)
+    policy.train()
+    assert not torch.equal(policy.lm(token).logits, policy.lm(token).logits)
+
+
 @pytest.mark.parametrize("loss", ["mle", "iq", "bc", "sm", "uls", "dagger"])
 def test_accumulation_changes_nothing(inputs, loss):
     def trained(micro_batch):

@@ -166,7 +166,7 @@ SETTINGS = [
     ("model", "gradient_checkpointing: true", {"pretrain_base": 3} | ALL_COSTS),
     ("optimiser", "batch: 128", {"pretrain_base": 2, "pretrain_bc": 2, "finetune": 7}, MATHS | TEXTS),
     ("optimiser", "micro_batch: 16", {"pretrain_base": 2, "pretrain_bc": 2, "finetune": 7}, MATHS | TEXTS),
-    ("optimiser", "learning_rate: 0.1; weight_decay: 0.2; clip: 2; warmup: 3", ALL_TRAINING),
+    ("optimiser", "learning_rate: 0.1; weight_decay: 0.2; clip: 2; warmup: 3; dropout: 0.1", ALL_TRAINING),
     ("schedule", "base_steps: 5", {"pretrain_base": 3}),
     ("schedule", "pretrain_steps: 5", {"pretrain_bc": 3, "finetune": 5}),  # not mle and uls
     ("schedule", "steps: 9; decay_start: 5", {"pretrain_bc": 3, "finetune": 8}),
@@ -181,6 +181,7 @@ SETTINGS = [
     ("objective", "c: 0.25; beta_mix: 0.25; js_delta: 0.25", {"finetune": 3}),
     ("objective", "imitate_noise: true", {"pretrain_bc": 3, "finetune": 5}),
     ("objective", "uls_ngram: 4; uls_weight: 0.5", {"finetune": 1, "make_map": 0}, MATHS),
+    ("objective", "label_smoothing: 0.1", ALL_TRAINING),
     ("objective", "iq_weight: 0.5", {}, set()),  # no table of the smoke scale has this loss
     ("rollouts", "buffer: 201; seen: 3; share_prompts: true", {"finetune": 4}),
     ("rollouts", "generate: 33", {"finetune": 3}, MATHS),

@@ -171,12 +171,14 @@ class Policy(nn.Module):
                 live = distinct.live(states, self.bkspc)
                 for k, deletion in enumerate(bkspc.unbind(-1), start=1):
                     value = torch.where(live < k, value, torch.logaddexp(value, deletion))
+            mean = hidden @ head.weight.float().mean(0) + offset + (0.0 if head.bias is None else head.bias.mean())
             deletion = bkspc[distinct.state, (distinct.action - self.bkspc).clamp_min(0)]
             logit = torch.where(distinct.action >= self.bkspc, deletion, logit) + offset[distinct.state]
             value = value + offset
         return [
             Scores(
                 logit=logit[taken],
+                mean_logit=mean[index[:, :-1]],
                 value=value[index],
                 **{name: getattr(column, name).to(self.device) for name in ("taken", "imitated", "ended")},
             )

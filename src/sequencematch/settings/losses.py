@@ -15,7 +15,9 @@ Settings = Mapping[str, Collection[str] | None]
 INTERVALS = frozenset({"metrics_every", "validate_every", "checkpoint_every"})
 CLEAN = INTERVALS | {"steps", "decay_start"}
 NOISED = CLEAN | {"pretrain_steps", "bkspc_start"}
-CLONED = {"imitate_noise", "imitate_prompt"}
+# What imitation reads, which is a part of every loss; and that of noised data.
+CLONING = frozenset({"imitate_prompt", "label_smoothing"})
+CLONED = CLONING | {"imitate_noise"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +39,7 @@ class Loss:
     head: bool = False
     history: str = "erase"
     schedule: Collection[str] = frozenset(CLEAN)
-    objective: Collection[str] = frozenset({"imitate_prompt"})
+    objective: Collection[str] = CLONING
 
     @property
     def reads(self) -> Settings:
@@ -68,13 +70,13 @@ class Loss:
 
 SCHEDULE_OF_SM = NOISED | {"beta_final", "beta_steps"}
 OBJECTIVE_OF_SM = CLONED | {"divergence", "alpha", "gamma", "weighting", "c", "beta_mix", "js_delta", "value_from"}
-OBJECTIVE_OF_ULS = {"imitate_prompt", "uls_ngram", "uls_weight"}
+OBJECTIVE_OF_ULS = CLONING | {"uls_ngram", "uls_weight"}
 KEPT = CLEAN | {"bkspc_start"}
 LOSSES = {
     "mle": Loss(title="maximum likelihood"),
     "head": Loss(title="maximum likelihood, then a deletion head on the frozen network", head=True),
     "uls": Loss(title="unlikelihood", rollouts=True, objective=OBJECTIVE_OF_ULS),
-    "iq": Loss(title="maximum likelihood with squared rewards", objective={"imitate_prompt", "gamma", "iq_weight"}),
+    "iq": Loss(title="maximum likelihood with squared rewards", objective=CLONING | {"gamma", "iq_weight"}),
     "bc": Loss(title="behavioural cloning", noised=True, schedule=NOISED, objective=CLONED),
     "sm": Loss(title="SequenceMatch", noised=True, rollouts=True, schedule=SCHEDULE_OF_SM, objective=OBJECTIVE_OF_SM),
     "dagger": Loss(

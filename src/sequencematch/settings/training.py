@@ -19,6 +19,7 @@ class Optimiser(Section):
     weight_decay: float = setting(0.0, "AdamW's decoupled weight decay", ge=0)
     clip: float = setting(1.0, "largest gradient norm", gt=0)
     warmup: Natural = setting(100, "steps of linear warm-up")
+    dropout: float = setting(0.0, "share of the embeddings' and the MLPs' outputs that a step sets to 0", ge=0, lt=1)
 
     @model_validator(mode="after")
     def _whole_micro_batches(self):
@@ -74,6 +75,9 @@ class Objective(Section):
     )
     imitate_noise: bool = setting(False, "also imitate the injected wrong tokens (a departure; see README)")
     imitate_prompt: bool = setting(False, "MLE and BC also imitate the prompt's tokens (the paper does for text)")
+    label_smoothing: float = setting(
+        0.0, "share of each imitated action that is spread evenly over the vocabulary", ge=0, lt=1
+    )
     uls_ngram: Count = setting(3, "length of the repeated n-grams that unlikelihood penalises")
     uls_weight: float = setting(1.0, "weight of the unlikelihood term", ge=0)
     iq_weight: float = setting(0.1, "weight of the squared rewards beside maximum likelihood", ge=0)

@@ -33,9 +33,9 @@ class ScoredBatch:
 
 
 def _cloning(batch, normaliser, settings, beta):
-    loss = core.behavioural_cloning(batch.data.scores)
+    loss = core.behavioural_cloning(batch.data.scores, settings.label_smoothing)
     if batch.prompts is not None:
-        loss = loss + core.behavioural_cloning(batch.prompts.scores)
+        loss = loss + core.behavioural_cloning(batch.prompts.scores, settings.label_smoothing)
     loss = loss / normaliser.cloning
     return loss, {"bc_loss": loss.item()}
 

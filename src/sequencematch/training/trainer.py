@@ -17,6 +17,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.tracking import GeneralTracker
 from accelerate.utils import LoggerType
+from torch import nn
 from tqdm import tqdm
 
 from sequencematch import core
@@ -25,6 +26,7 @@ from sequencematch.errors import UserError
 from sequencematch.model.policy import Policy, trained_tensors
 from sequencematch.model.processes import Processes
 from sequencematch.sampling.producer import Background, InProcess, Producer
+from sequencematch.seeding import stable_seed
 from sequencematch.settings.losses import LOSSES
 from sequencematch.settings.training import Objective, Optimiser, Rollouts, Schedule
 from sequencematch.store.files import write_text_atomically
@@ -104,6 +106,8 @@ class Trainer:
         self.batches = Batches(run.train, self.batch, run.seed, "examples")
         self.length, self.cloned = run.train.length, run.train.cloned(run.objective.imitate_prompt)
         self.rollouts = self._rollout_schedule() if self.loss.rollouts else None
+        if run.optimiser.dropout:
+            drop_outputs(self.policy, run.optimiser.dropout)
         self.step = self.stage.start
         self.metrics: list[dict] = []
         self.window: list[dict] = []
@@ -175,6 +179,7 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.zero_grad()
+        torch.manual_seed(stable_seed(run.seed, "dropout", self.step, self.processes.rank))
         sums = {"loss": 0.0}
         share = self.processes.share(by_length(rows, self.policy.inputs, run.rollouts.share_prompts))
         for start in range(0, len(share), run.optimiser.micro_batch):
@@ -278,6 +283,15 @@ class Trainer:
         self.metrics, self.window = state["metrics"], state["window"]
         if self.processes.first:
             print(f"continuing from step {self.step}")
+
+
+def drop_outputs(policy: Policy, rate: float) -> None:
+    """Let training set a share of the outputs of embeddings and MLPs to 0, and scale up the others (dropout)."""
+    dropout = nn.Dropout(rate)
+    embeddings = policy.lm.get_input_embeddings()
+    for name, module in policy.lm.named_modules():
+        if module is embeddings or name.endswith(".mlp"):
+            module.register_forward_hook(lambda module, _, output: dropout(output) if module.training else output)
 
 
 def tracked_accelerator(run: Run) -> Accelerator:
