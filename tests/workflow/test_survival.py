@@ -115,7 +115,7 @@ def test_results_that_cannot_be_written_are_named_before_any_job_starts(tmp_path
         done = reduced.run(tree)
     assert done.returncode == 1 and "rule make_dataset:" not in done.stdout + done.stderr
     assert done.stderr.splitlines()[-1] == (
-        "error: writing 'results/smoke' failed, the file system is read-only; fix that and run this again"
+        "error: writing 'results/smoke' failed, read-only file system; fix that and run this again"
     )
 
 
