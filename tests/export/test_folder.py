@@ -273,6 +273,29 @@ def test_the_same_tokens_end_a_sequence(tmp_path, named):
     assert {found} if isinstance(found, int) else set(found) == eos_ids(policy) | {tokenizer.special_ids["eos"]}
 
 
+def test_a_deletion_head_is_exported_and_read(tmp_path):
+    """The folder says by itself what our lookahead with the head does, which differs from what it does without."""
+    policy, tokenizer = trained_folder(tmp_path / "checkpoint", backspace=False)
+    policy.add_head()
+    torch.nn.init.normal_(policy.head[2].weight)
+    save_policy(policy, SHAPE, tmp_path / "checkpoint")
+    export_model(tmp_path / "checkpoint", tmp_path / "exported")
+    model, fast = (kind.from_pretrained(tmp_path / "exported") for kind in (AutoModelForCausalLM, AutoTokenizer))
+    prompts = [tokenizer.prompt(text) for text in PROMPTS]
+
+    def ours():
+        found, _ = sample(policy, prompts, Decoding(24, 0.0, lookahead=0.75), range(len(prompts)), batch=2)
+        return [rollout.actions for rollout in found]
+
+    with_head = ours()
+    given = fast(PROMPTS, return_tensors="pt", padding=True)
+    found = custom_generate.generate(model=model, **given, max_new_tokens=24, return_dict_in_generate=True)
+    for row, actions in zip(found.actions.tolist(), with_head, strict=True):
+        assert row[: len(actions)] == actions
+    policy.head = None
+    assert ours() != with_head
+
+
 def test_a_model_without_backspace_is_exported_plain(tmp_path):
     policy, tokenizer = trained_folder(tmp_path / "mle", backspace=False)
     export_model(tmp_path / "mle", tmp_path / "out")

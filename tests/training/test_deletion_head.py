@@ -7,6 +7,7 @@ from support.networks import tiny_policy
 
 from sequencematch import core
 from sequencematch.core import Trajectory
+from sequencematch.errors import UserError
 from sequencematch.model.build import load_policy
 from sequencematch.sampling.lookahead import FEW, WEIGHT
 from sequencematch.training.deletion_head import choices, train_head
@@ -66,6 +67,16 @@ def test_a_head_learns_and_the_network_does_not_change(policy):
     head = {name: tensor.clone() for name, tensor in policy.head.state_dict().items()}
     train_head(policy, given, given, seed=1)
     assert all(torch.equal(tensor, head[name]) for name, tensor in policy.head.state_dict().items())
+
+
+def test_a_network_that_never_finds_the_examples_tokens_is_refused(policy):
+    prompt = [1, 3]
+    inputs, _ = core.state_tree([[Trajectory(prompt=prompt, actions=[], imitated=[])]], policy.bkspc)
+    with torch.no_grad():
+        unlikely = int(policy.preferences(policy.encode(inputs)[0, -1])[: policy.bkspc].argmin())
+    given = [Trajectory(prompt=prompt, actions=[unlikely], imitated=[True])]
+    with pytest.raises(UserError, match="more steps"):
+        train_head(policy, given, given, seed=1)
 
 
 @pytest.mark.slow

@@ -186,24 +186,20 @@ def _save_adapter(policy: Policy, model: Model, folder: Path) -> None:
 def _generation_config(policy: Policy, tokenizer: Tokenizer):
     """Sampling as in training: temperature 1, the whole distribution, the same tokens that end a sequence.
 
-    The ordinary loop of ``generate`` cannot delete a token, so it suppresses deletions. Our loop reads
-    ``bkspc_token_id``.
+    A model with a deletion head is decoded greedily, with lookahead, which alone reads the head. The ordinary loop of
+    ``generate`` cannot delete a token, so it suppresses deletions. Our loop reads ``bkspc_token_id``.
     """
     from transformers import GenerationConfig
 
     eos = sorted(eos_ids(policy) | {tokenizer.special_ids["eos"]})  # type: ignore[type-var]
+    drawn = {"do_sample": True, "temperature": 1.0, "top_p": 1.0, "top_k": 0}
     config = GenerationConfig(
-        do_sample=True,
-        temperature=1.0,
-        top_p=1.0,
-        top_k=0,
+        **(drawn if policy.head is None else {"do_sample": False, "lookahead": WEIGHT}),
         max_length=policy.context,
         bos_token_id=tokenizer.special_ids["bos"],
         eos_token_id=one_or_all(eos),
         pad_token_id=tokenizer.special_ids["pad"],
     )
-    if policy.head is not None:
-        config.do_sample, config.lookahead = False, WEIGHT
     if policy.backspace:
         config.suppress_tokens = policy.deletion_ids
         config.bkspc_token_id = one_or_all(policy.deletion_ids)

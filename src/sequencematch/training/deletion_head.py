@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sequencematch.core import Trajectory
+from sequencematch.errors import UserError
 from sequencematch.model.policy import Policy
 from sequencematch.sampling.lookahead import FEW, WEIGHT
 from sequencematch.sampling.rollout import eos_ids
@@ -63,14 +64,14 @@ def _choices(policy: Policy, examples: Sequence[Trajectory], weight: float) -> C
     inputs, (states,) = policy.tree([[tree] for tree in trees])
     hidden = policy.encode(inputs.to(policy.device))
     row, place = among.nonzero(as_tuple=True)
-    index = torch.tensor([nodes[b][t] for b, t in zip(row.tolist(), place.tolist(), strict=True)], device=row.device)
+    places = list(zip(row.tolist(), place.tolist(), strict=True))
+    index = row.new_tensor([nodes[b][t] for b, t in places]).view(-1, FEW)  # of places there may be none
     hidden = hidden[row[:, None], states.state.to(row.device)[row[:, None], index]]
     token = few.indices[row, place]
     judged = ~torch.isin(token, token.new_tensor(sorted(eos_ids(policy))))
     ahead = torch.stack([_log_policy(policy, h).amax(-1) for h in hidden.unbind(1)], 1)
     value = few.values[row, place] + weight * ahead * judged
-    actions = torch.tensor([examples[b].actions[t] for b, t in zip(row.tolist(), place.tolist(), strict=True)])
-    own = (token == actions.to(token)[:, None]).int().argmax(1)
+    own = (token == token.new_tensor([examples[b].actions[t] for b, t in places])[:, None]).int().argmax(1)
     return Choices(hidden=hidden.float(), value=value, judged=judged, own=own)
 
 
@@ -100,13 +101,18 @@ def train_head(
 ) -> list[dict]:
     """Give a policy a deletion head, trained on the first ``EXAMPLES`` of ``train``. Returns each epoch's losses.
 
-    train, validation: clean examples. Raises ValueError where the network's likeliest tokens never include theirs.
+    train, validation: clean examples. Raises UserError where the network's likeliest tokens never include theirs.
     """
     policy.eval()
     torch.manual_seed(seed)
     policy.add_head()
     assert policy.head is not None
     learned, held_out = choices(policy, train[:EXAMPLES], batch), choices(policy, validation, batch)
+    if not (len(learned.own) and len(held_out.own)):
+        raise UserError(
+            f"no token of the examples is among the {FEW} that the network finds likeliest, so a deletion head has "
+            "nothing to choose between: train the network for more steps"
+        )
     optimiser = torch.optim.AdamW(policy.head.parameters(), lr=RATE, weight_decay=0.01)
     rows = []
     for epoch in range(EPOCHS):

@@ -286,7 +286,10 @@ class Trainer:
 
 
 def drop_outputs(policy: Policy, rate: float) -> None:
-    """Let training set a share of the outputs of embeddings and MLPs to 0, and scale up the others (dropout)."""
+    """Let training set a share of the outputs of embeddings and MLPs to 0, and scale up the others (dropout).
+
+    Only modules called ``mlp`` are found, as Llama, Qwen, Gemma and GPT-2 call theirs. (Not in the paper.)
+    """
     dropout = nn.Dropout(rate)
     embeddings = policy.lm.get_input_embeddings()
     for name, module in policy.lm.named_modules():
