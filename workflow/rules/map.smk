@@ -16,9 +16,7 @@ rule make_map:
             patterns=["{figure}.png"],
             caption="../captions/map.rst",
             category="Map",
-            labels=lambda w: {
-                "figure": CONFIG.map.axes[w.figure].title if w.figure in CONFIG.map.axes else w.figure
-            },
+            labels=lambda w: {"figure": CONFIG.map.axes[w.figure].title if w.figure in CONFIG.map.axes else w.figure},
         ),
     log:
         "<logs>/make_map.log",
