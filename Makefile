@@ -56,7 +56,7 @@ OPTIONS = $(if $(GPUS),--resources gpu=$(GPUS)) $(CHANGES) $(ARGS)
 DRY = $(filter -n --dry-run,$(ARGS))
 CHANGES = --config scale=$(SCALE) $(if $(NAME),name=$(NAME)) $(CONFIG)
 OWN_REPORT = results/$(or $(NAME),$(SCALE))/snakemake_report.html
-TARGETS := all table5 table6 table7 table8 divergences motivating_example overheads table3 table4
+TARGETS := all table5 deletion_head table6 table7 table8 divergences motivating_example overheads table3 table4
 
 OTHERS := map report gpu-check why status setup verify compare test test-all test-packages lint site reference clean-results clean-setup help
 

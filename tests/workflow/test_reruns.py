@@ -26,7 +26,7 @@ CONFIG = (
     "scale=smoke",
     "seeds=[1]",
     "tables={table5: {methods: [bc]}, table6: {methods: [mle, uls, bc, sm]}, table8: {methods: [sm]}, "
-    "phrases: {task: translation, methods: [bc]}}",
+    "phrases: {task: translation, methods: [bc]}, deletion_head: null}",
     "rollouts={buffer: 200}",
 )
 JOBS = {
