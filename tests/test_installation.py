@@ -66,7 +66,7 @@ def test_the_wheel_holds_the_library_without_the_reproduction(wheel):
     files = [name.split("/") for name in zipfile.ZipFile(wheel).namelist() if name.startswith("sequencematch/")]
     assert {folder for _, folder, *below in files if below} == LIBRARY
     beside = {"/".join(below) for _, *below in files if not below[-1].endswith(".py")}
-    assert beside == {"py.typed", "__init__.pyi", "data/phrase_words.txt"}
+    assert beside == {"py.typed", "__init__.pyi", "data/phrase_words.txt", "export/model_card.md.j2"}
 
 
 @pytest.mark.long
