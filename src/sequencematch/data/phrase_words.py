@@ -1,7 +1,7 @@
 """The words of ``phrases``: tables of English and French words, and the French rules for joining them.
 
 Names of countries, languages, currencies, months and weekdays are CLDR's. CLDR does not have the gender of names, so it
-is given here. All other words are our own, in the tables of ``phrase_words.txt``.
+stands beside their codes in ``phrase_words.txt``. All other words are our own, and stand there too.
 """
 
 import re
@@ -103,23 +103,12 @@ class Country:
         return Pair(f"from {self.en}", f"{contracted} {self.fr}")
 
 
-COUNTRY_CODES = {
-    "le": """AF AO AZ BD BJ BR BW CA CL CM CR DK EC GA GB GH HN IQ IR JP KE KH KW KZ LA LB LK LU MA ME ML MX MZ NE NG
-        NI NP PA PE PK PT PY QA RW SD SN TD TG UG UY UZ VE VN YE ZW""",
-    "la": """AL AM AR AT AU BE BG BO CH CI CN CO CZ DE DZ EE EG ES ET FI FR GE GN GR HR HU ID IE IN IS IT JM JO KR LT
-        LV LY MN MR MY NA NO NZ PL RO RS RU SE SI SK SY TH TN TR TZ UA ZA ZM""",
-    "les": "AE BS MV NL PH US",
-    "": "CU CY DJ MC MG MT SG TW",
-}
 WITH_THE = {"AE", "BS", "GB", "MV", "NL", "PH", "US"}  # English: the Netherlands
-COUNTRIES = [
-    Country(("the " if code in WITH_THE else "") + EN.territories[code], FR.territories[code], article)
-    for article, codes in COUNTRY_CODES.items()
-    for code in codes.split()
-]
 
-LANGUAGE_CODES = """ar be bg bn br bs ca cs cy da de el en eo es et eu fa fi fr ga gl hr hu hy id is it ja ka kk ko la
-    lt lv mk mn mt my nl no pl pt ro ru sk sl sq sr sv sw ta th tr uk uz vi wo zh zu"""
+
+def country(code: str, article: str) -> Country:
+    """The country of a code of CLDR."""
+    return Country(("the " if code in WITH_THE else "") + EN.territories[code], FR.territories[code], article)
 
 
 @dataclass(frozen=True)
@@ -136,12 +125,6 @@ class Currency:
             f"{words.en} {get_currency_name(self.code, value, EN)}",
             f"{words.fr} {get_currency_name(self.code, value, FR)}",
         )
-
-
-CURRENCY_CODES = {
-    "m": "ARS AUD BRL CAD CHF CLP EUR HUF JPY KES KRW MAD MXN PLN RUB THB TND USD ZAR",
-    "f": "CZK DKK EGP GBP IDR INR ISK NOK PKR SEK UAH",
-}
 
 
 # ---- Our own words ----
@@ -191,6 +174,13 @@ class Owner(NamedTuple):
         return Noun(f"{self.en} {relative.en}", f"{french} {relative.fr}", relative.gender)
 
 
+class Codes(NamedTuple):
+    """Codes of CLDR, and what they have in common: a French article of countries, a gender of currencies."""
+
+    common: str
+    codes: str
+
+
 class Measure(NamedTuple):
     """What is said of a thing with an amount of a unit of CLDR."""
 
@@ -207,6 +197,9 @@ KINDS: dict[str, type] = {
     "writings": Noun,
     "houses": Noun,
     "measures": Measure,
+    "countries": Codes,
+    "languages": Codes,
+    "currencies": Codes,
 }
 
 
@@ -218,6 +211,10 @@ def _tables() -> dict[str, list[Any]]:
         name, *rows = table.splitlines()
         kind = KINDS.get(name.strip("[]"), Pair)
         found[name.strip("[]")] = [kind(*(cell.strip() for cell in row.split("|"))) for row in rows]
+    found["countries"] = [country(code, row.common) for row in found["countries"] for code in row.codes.split()]
+    found["currencies"] = [Currency(code, row.common) for row in found["currencies"] for code in row.codes.split()]
+    codes = [code for row in found["languages"] for code in row.codes.split()]
+    found["languages"] = [Pair(EN.languages[code], FR.languages[code]) for code in codes]
     return found
 
 
@@ -225,9 +222,6 @@ def _tables() -> dict[str, list[Any]]:
 TABLES = _tables()
 TABLES |= {
     "people": [owner.of(relative) for owner in TABLES["owners"] for relative in TABLES["relatives"]],
-    "countries": COUNTRIES,
-    "languages": [Pair(EN.languages[code], FR.languages[code]) for code in LANGUAGE_CODES.split()],
-    "currencies": [Currency(code, gender) for gender, codes in CURRENCY_CODES.items() for code in codes.split()],
     "months": [Pair(EN.months["format"]["wide"][n], FR.months["format"]["wide"][n]) for n in range(1, 13)],
     "weekdays": [Pair(EN.days["format"]["wide"][n], FR.days["format"]["wide"][n]) for n in range(7)],
 }
