@@ -7,7 +7,7 @@ The public surface, all of it importable from here (``__init__.pyi`` says the sa
   its parts ``rewards``, ``data_objective``, ``rollout_objective``, ``DIVERGENCES``;
 - models: ``Policy`` around any causal LM of transformers, ``load_policy``, ``export_model``;
 - sampling: ``sample``, ``Decoding``, ``Rollout``; ``inject`` puts mistakes and their repair into data;
-- training: ``SequenceMatchTrainer`` and ``SequenceMatchConfig``, on ``transformers.Trainer``;
+- training: ``SequenceMatchTrainer`` and ``SequenceMatchConfig``, on ``transformers.Trainer``; ``train_deletion_head``;
 - ``UserError``: what the user can fix, in one sentence.
 
 A name's module is imported when the name is first used: ``import sequencematch`` alone imports nothing, the
@@ -30,6 +30,7 @@ _MODULES = {
     "model.policy": "Policy",
     "sampling.rollout": "Rollout sample",
     "transformers_trainer.arguments": "SequenceMatchConfig",
+    "transformers_trainer.deletion_head": "train_deletion_head",
     "transformers_trainer.trainer": "SequenceMatchTrainer",
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}

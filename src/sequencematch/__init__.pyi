@@ -23,6 +23,7 @@ from sequencematch.sampling.decoding import Decoding as Decoding
 from sequencematch.sampling.rollout import Rollout as Rollout
 from sequencematch.sampling.rollout import sample as sample
 from sequencematch.transformers_trainer.arguments import SequenceMatchConfig as SequenceMatchConfig
+from sequencematch.transformers_trainer.deletion_head import train_deletion_head as train_deletion_head
 from sequencematch.transformers_trainer.trainer import SequenceMatchTrainer as SequenceMatchTrainer
 
 __version__: str

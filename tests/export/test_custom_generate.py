@@ -580,6 +580,9 @@ def test_lookahead_repairs_drafts_and_is_read_from_the_generation_config(lm):
     for wrong in ({"lookahead": -1.0}, {"lookahead": 0.75, "takeback": 0.1}, {"lookahead": 0.75, "do_sample": True}):
         with pytest.raises(ValueError, match="lookahead"):
             generate(model=lm, **batch(), **wrong)
+    for other in (a_head(width=24), {}):
+        with pytest.raises(ValueError, match="hidden states have 16 numbers"):
+            generate(model=lm, **batch(), lookahead=0.75, deletion_head=other)
 
 
 def test_a_learned_backspace_gives_way_to_the_rule(numbers):

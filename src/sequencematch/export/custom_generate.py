@@ -363,6 +363,12 @@ def _max_actions(model, config, named_length: int | None, longest: int, width: i
 def _head(model, given) -> dict[str, Tensor] | None:
     """The tensors of a deletion head: those given, or of the file beside the model, which is looked for once."""
     if isinstance(given, Mapping):
+        width = model.get_output_embeddings().weight.shape[1]
+        if given.keys() != {"0.weight", "0.bias", "2.weight", "2.bias"} or given["0.weight"].shape[1] != width:
+            raise ValueError(
+                f"the deletion head is not one of {type(model).__name__}, whose hidden states have {width} numbers: "
+                "give the head that was trained for this model"
+            )
         return {name: tensor.to(model.device) for name, tensor in given.items()}
     found = model.__dict__.setdefault("_deletion_heads", {})
     if given not in found:

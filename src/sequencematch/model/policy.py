@@ -59,7 +59,7 @@ class Policy(nn.Module):
         first, last = nn.Linear(width + 1, OFFSET_WIDTH), nn.Linear(OFFSET_WIDTH, 1)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
-        self.offset = nn.Sequential(first, nn.GELU(), last)
+        self.offset = nn.Sequential(first, nn.GELU(), last).to(rows.device)
         self.head: nn.Sequential | None = None
 
     def add_head(self) -> None:

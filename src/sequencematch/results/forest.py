@@ -30,18 +30,28 @@ def results_of(tables: Iterable[Table], main: str) -> dict[str, Table]:
     chosen: dict[str, Table] = {}
     for table in tables:
         if table.metric and {"mle", "bc"} <= {variant.method for variant in table.variants}:
-            label = table.task.replace("_", " ")
-            named = table.scale == main or table.task.startswith(table.scale)
-            chosen.setdefault(label if named else f"{label} ({table.scale})", table)
+            chosen.setdefault(row_of(table, main), table)
     return chosen
 
 
+def row_of(table: Table, main: str) -> str:
+    """The label of a table's row: its task, and a scale other than ``main``."""
+    label = table.task.replace("_", " ")
+    named = table.scale == main or table.task.startswith(table.scale)
+    return label if named else f"{label} ({table.scale})"
+
+
 def kept_results(kept: Path, main: str) -> dict[str, Table]:
+    """Of ``kept_tables``, those with a score of MLE and BC, by the label of their row."""
+    return results_of(kept_tables(kept, main), main)
+
+
+def kept_tables(kept: Path, main: str) -> list[Table]:
     """The tables in a folder of kept scales, ``main`` first, without trials and without what is ``UNFAIR``."""
     results = [f for f in kept.iterdir() if f.is_dir() and f.name not in UNFAIR and not is_of_validation(f)]
     folders = sorted(results, key=lambda folder: (folder.name != main, folder.name))
     files = [file for folder in folders for file in sorted(folder.glob("*.csv")) if file.stem != MAP]
-    return results_of(map(read_table, files), main)
+    return [read_table(file) for file in files]
 
 
 def is_of_validation(reference: Path) -> bool:

@@ -14,10 +14,12 @@ from sequencematch.results.forest import (
     decoding_of,
     drawn,
     is_of_validation,
-    kept_results,
+    kept_tables,
     of_rule,
     over_tasks,
     pooled_sentences,
+    results_of,
+    row_of,
     to_mle,
 )
 from sequencematch.results.quantities import key
@@ -38,7 +40,8 @@ from sequencematch.results.words import (
 from sequencematch.settings.decoding_names import without_rule
 from sequencematch.store.files import read_json
 
-GRAPHS, FEW = "graphs", "few"  # the scales of dead ends, and of few examples and many epochs
+# The scales of dead ends, of few examples and many epochs, and of real translations.
+GRAPHS, FEW, CAPTIONS = "graphs", "few", "multi30k"
 SHOWN = ("translation", "mul", "graphs")  # the tasks of the README's table; docs/results.md has all
 
 
@@ -47,14 +50,15 @@ SHOWN = ("translation", "mul", "graphs")  # the tasks of the README's table; doc
 
 def blocks(kept: Path, main: str) -> dict[str, str]:
     """What stands between the markers of the README and of docs/, by the name of the marker."""
-    results = kept_results(kept, main)
+    tables = kept_tables(kept, main)
+    results = results_of(tables, main)
     ours = {row: table for row, table in results.items() if table.scale in (main, GRAPHS, FEW)}
     return {
         "answers": "".join(f"- {sentence}\n" for sentence in answers(ours)),
         "differences": f"{differences({row: ours[row] for row in SHOWN if row in ours}, COMPARED)}\n",
         "all differences": f"{differences(results, DRAWN)}\n",
         "dead ends": f"{dead_ends([table for table in results.values() if table.scale == GRAPHS])}\n",
-        "lookahead": f"{looked_ahead([table for table in results.values() if table.scale in (main, GRAPHS)])}\n",
+        "lookahead": f"{looked_ahead([table for table in tables if table.scale in (main, GRAPHS, CAPTIONS)], main)}\n",
         "tables": in_short(kept, main),
         "overheads": costs_in_short(kept, main),
     }
@@ -173,14 +177,20 @@ def dead_ends(tables: Sequence[Table]) -> Grid:
 
 AHEAD = "greedy+lookahead=0.75"
 # What is compared with the row above it: by a paired difference of this name.
-STEPS = (("greedy", BASELINE, ""), (AHEAD, BASELINE, "_minus_mle[greedy]"), (AHEAD, Variant("head", 0.0), "_minus_mle"))
+HEAD = Variant("head", 0.0)
+STEPS = (("greedy", BASELINE, ""), (AHEAD, BASELINE, "_minus_mle[greedy]"), (AHEAD, HEAD, "_minus_mle"))
 
 
-def looked_ahead(tables: Sequence[Table]) -> Grid:
-    """Greedy decoding of MLE, with lookahead, and with its deletion head: points, gain over the row above, tokens."""
+def looked_ahead(tables: Sequence[Table], main: str) -> Grid:
+    """Greedy decoding of MLE, with lookahead, and with its deletion head: points, gain over the row above, tokens.
+
+    Of several tables of a task, the one with a head.
+    """
+    measured = [table for table in tables if table.find(BASELINE, AHEAD, table.metric)]
+    chosen = {row_of(table, main): table for table in sorted(measured, key=lambda table: HEAD in table.variants)}
     rows = []
-    for table in tables:
-        for decoding, variant, against in STEPS if table.find(BASELINE, AHEAD, table.metric) else ():
+    for row, table in chosen.items():
+        for decoding, variant, against in STEPS:
             score, gain, tokens = (
                 table.find(variant, decoding, name)
                 for name in (table.metric, f"{table.metric}{against}", "pushes_per_sequence")
@@ -188,7 +198,7 @@ def looked_ahead(tables: Sequence[Table]) -> Grid:
             if score and gain and tokens:
                 shown = [signed_bold(gain.in_points), span(gain.in_points)] if against else ["", ""]
                 way = f"{variant.label}, {decoding_label(decoding)}"
-                rows.append([table.task, way, plain(score.in_points), *shown, f"{tokens.mean:.2f}"])
+                rows.append([row, way, plain(score.in_points), *shown, f"{tokens.mean:.2f}"])
     return Grid(["task", "decoding", "points", "more than above", "95% interval", "tokens per answer"], rows)
 
 

@@ -99,22 +99,25 @@ def _branched(example: Trajectory, few: list[list[int]], bkspc: int) -> tuple[Tr
 def train_head(
     policy: Policy, train: Sequence[Trajectory], validation: Sequence[Trajectory], seed: int, batch: int = 32
 ) -> list[dict]:
-    """Give a policy a deletion head, trained on the first ``EXAMPLES`` of ``train``. Returns each epoch's losses.
+    """Give a policy a deletion head, trained on the first ``EXAMPLES`` of ``train``.
 
-    train, validation: clean examples. Raises UserError where the network's likeliest tokens never include theirs.
+    train, validation: clean examples. Returns the losses without a head, then those of each epoch. Raises UserError
+    where the network's likeliest tokens never include the examples'.
     """
     policy.eval()
-    torch.manual_seed(seed)
-    policy.add_head()
-    assert policy.head is not None
+    policy.head = None
     learned, held_out = choices(policy, train[:EXAMPLES], batch), choices(policy, validation, batch)
     if not (len(learned.own) and len(held_out.own)):
         raise UserError(
             f"no token of the examples is among the {FEW} that the network finds likeliest, so a deletion head has "
             "nothing to choose between: train the network for more steps"
         )
+    with torch.no_grad():
+        rows = [{"loss": learned.loss(policy).item(), "validation_loss": held_out.loss(policy).item()}]
+    torch.manual_seed(seed)
+    policy.add_head()
+    assert policy.head is not None
     optimiser = torch.optim.AdamW(policy.head.parameters(), lr=RATE, weight_decay=0.01)
-    rows = []
     for epoch in range(EPOCHS):
         order = torch.from_numpy(generator(seed, "head", epoch).permutation(len(learned.own))).to(policy.device)
         losses = []
