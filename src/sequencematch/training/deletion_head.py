@@ -9,6 +9,7 @@ the paper.)
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -21,7 +22,9 @@ from sequencematch.sampling.lookahead import FEW, WEIGHT
 from sequencematch.sampling.rollout import eos_ids
 from sequencematch.seeding import generator
 
-EXAMPLES, EPOCHS, BATCH, RATE = 6000, 6, 256, 3e-3  # examples read; passes over their places, places per step, AdamW's
+# Tokens of examples that are read at most (of each, FEW hidden states are kept); passes over them, places per step,
+# AdamW's learning rate.
+TOKENS, EPOCHS, BATCH, RATE = 200_000, 6, 256, 3e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,17 +99,23 @@ def _branched(example: Trajectory, few: list[list[int]], bkspc: int) -> tuple[Tr
     return Trajectory(prompt=example.prompt, actions=actions, imitated=[True] * len(actions)), after
 
 
+def _first(examples: Sequence[Trajectory]) -> list[Trajectory]:
+    """As many of the first examples as have ``TOKENS`` tokens together."""
+    read = accumulate(len(example.actions) for example in examples)
+    return [example for example, tokens in zip(examples, read, strict=True) if tokens <= TOKENS]
+
+
 def train_head(
     policy: Policy, train: Sequence[Trajectory], validation: Sequence[Trajectory], seed: int, batch: int = 32
 ) -> list[dict]:
-    """Give a policy a deletion head, trained on the first ``EXAMPLES`` of ``train``.
+    """Give a policy a deletion head, trained on the first ``TOKENS`` of ``train``.
 
     train, validation: clean examples. Returns the losses without a head, then those of each epoch. Raises UserError
     where the network's likeliest tokens never include the examples'.
     """
     policy.eval()
     policy.head = None
-    learned, held_out = choices(policy, train[:EXAMPLES], batch), choices(policy, validation, batch)
+    learned, held_out = (choices(policy, _first(examples), batch) for examples in (train, validation))
     if not (len(learned.own) and len(held_out.own)):
         raise UserError(
             f"no token of the examples is among the {FEW} that the network finds likeliest, so a deletion head has "

@@ -40,6 +40,7 @@ def train_deletion_head(
         special = tokenizer_of(processing_class, policy).special_ids
         encoder = RowEncoder(processing_class, special["bos"], special["eos"], policy.bkspc, eos_ids(policy))
         found = [(example.prompt, example.completion) for example in encoder.examples(pairs, policy.context)]
+        config.eos_token_id = sorted(encoder.ends)  # a chat template may end its turns by a token of its own
         texts = [Trajectory(prompt=p, actions=a, imitated=[True] * len(a)) for p, a in found]
         train = [text for k, text in enumerate(texts) if k % HELD_OUT]
         if not train:
