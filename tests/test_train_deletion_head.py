@@ -52,7 +52,6 @@ def test_the_example_of_the_page_runs(tmp_path, monkeypatch):
         "texts": [prompt + answer for prompt, answer in SUMS],
         "prompt": tokenizer("3 + 4 = ", return_tensors="pt"),
     }
-    del names["prompt"]["token_type_ids"]
     exec(example, names)
     saved = load_file(tmp_path / "model/deletion_head.safetensors")
     assert all(torch.equal(tensor, names["head"][name]) for name, tensor in saved.items())
