@@ -6,14 +6,12 @@ import pytest
 import torch
 from support.networks import BKSPC, random_row, random_trajectory, tiny_llama
 
-from sequencematch.core import Inputs, Trajectory, algorithm_2, live_tokens, state_tree
+from sequencematch.core import Trajectory, algorithm_2, live_tokens, state_tree
 from sequencematch.errors import UserError
 from sequencematch.model import attention
 from sequencematch.model.attention import (
     STATE_TREE,
     Blocks,
-    Flex,
-    Reordered,
     Whole,
     choose_kernel,
     hidden_states,
@@ -86,7 +84,7 @@ def test_other_implementations_are_refused_in_one_sentence(implementation):
     assert "\n" not in str(refusal.value)
 
 
-# ---- the three kernels of our own implementation -----------------------------------------------------
+# ---- the kernels of our own implementation -----------------------------------------------------------
 
 
 def encoded(seed: int, longest: int = 40, rows: int = 3, trajectories: int = 2):
@@ -99,43 +97,29 @@ def encoded(seed: int, longest: int = 40, rows: int = 3, trajectories: int = 2):
     return state_tree(chosen, BKSPC)[0]
 
 
-def outputs_and_gradients(attend, inputs, heads=4, key_heads=2, dtype=torch.float32, device="cpu"):
+def outputs_and_gradients(attend, inputs, heads=4, key_heads=2):
     """What ``attend`` makes of random queries, keys and values, and the gradients; padding's queries left out."""
     torch.manual_seed(0)
-    shape = (len(inputs.token), heads, inputs.token.shape[1], 16)
-    tensors = [
-        torch.randn(s[0], s[2], s[1], s[3], dtype=dtype, device=device).transpose(1, 2).requires_grad_()
-        for s in (shape, *[(shape[0], key_heads, *shape[2:])] * 2)
+    rows, length = inputs.token.shape
+    tensors = [  # as networks hand them over: transposed views
+        torch.randn(rows, length, n, 16, dtype=torch.float64).transpose(1, 2).requires_grad_()
+        for n in (heads, key_heads, key_heads)
     ]
     out = attend(*tensors)
-    real = (inputs.end > 0).to(device)[:, :, None, None]
-    upstream = torch.randn(out.shape, dtype=dtype, device=device)
+    real = (inputs.end > 0)[:, :, None, None]
+    upstream = torch.randn(out.shape, dtype=torch.float64)
     gradients = torch.autograd.grad((out * upstream * real).sum(), tensors)
     return [(out * real).detach(), *gradients]
 
 
-class Attention(torch.nn.Module):
-    """What the kernels ask of the layer that calls them."""
-
-    num_key_value_groups = 2
-    is_causal = True
-
-
-def by(kernel):
-    """The kernel's attention on tensors in the inputs' order, whatever its own."""
-
-    def moved(tensor):
-        order = kernel.order[:, None, :, None].expand(-1, tensor.shape[1], -1, tensor.shape[3])
-        padding = (0, 0, 0, kernel.order.shape[1] - kernel.length)
-        # As networks hand them over: a transposed view.
-        moved = torch.nn.functional.pad(tensor, padding).gather(2, order)
-        return moved.transpose(1, 2).contiguous().transpose(1, 2)
+def by(blocks):
+    """The attention of ``Blocks`` on tensors in the inputs' order."""
 
     def attend(*tensors):
-        if not isinstance(kernel, Reordered):
-            return kernel.attend(Attention(), *tensors, {"scaling": 0.3})
-        out = kernel.attend(Attention(), *map(moved, tensors), {"scaling": 0.3})
-        return kernel.restored(out.flatten(2)).unflatten(2, out.shape[2:])
+        order = blocks.order[:, None, :, None]
+        moved = (tensor.gather(2, order.expand_as(tensor)).transpose(1, 2).contiguous() for tensor in tensors)
+        out = blocks.attend(None, *(tensor.transpose(1, 2) for tensor in moved), {"scaling": 0.3})
+        return blocks.restored(out.flatten(2)).unflatten(2, out.shape[2:])
 
     return attend
 
@@ -157,8 +141,8 @@ def by_definition(mask):
 def test_blocks_attend_as_defined(size, seed, causal, monkeypatch):
     monkeypatch.setattr(attention, "CAUSAL_BLOCK", causal)
     inputs = encoded(seed)
-    found = outputs_and_gradients(by(Blocks(inputs.end, size)), inputs, dtype=torch.float64)
-    expected = outputs_and_gradients(by_definition(inputs.dense_mask()), inputs, dtype=torch.float64)
+    found = outputs_and_gradients(by(Blocks(inputs.end, size)), inputs)
+    expected = outputs_and_gradients(by_definition(inputs.dense_mask()), inputs)
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
 
@@ -202,74 +186,6 @@ def test_masks_of_blocks_are_linear_in_length_and_few():
     assert masked < computed / 20
 
 
-@pytest.mark.parametrize("size", [4, 16, 64])
-@pytest.mark.parametrize("seed", range(3))
-def test_the_block_mask_of_flex_says_what_the_dense_mask_says(size, seed):
-    """Block map and mask function together, in the inputs' own order; and nothing is left without a key."""
-    inputs = encoded(seed)
-    rows, length = inputs.token.shape
-    kernel = Flex(inputs.end, size)
-    mask = kernel.block_mask
-    n = kernel.order.shape[1]
-    whole, partial = torch.zeros(2, rows, n // size, n // size, dtype=torch.bool)
-    for kinds, counts, indices in (
-        (partial, mask.kv_num_blocks, mask.kv_indices),
-        (whole, mask.full_kv_num_blocks, mask.full_kv_indices),
-    ):
-        for b in range(rows):
-            for i in range(n // size):
-                kinds[b, i, indices[b, 0, i, : counts[b, 0, i]].long()] = True
-    assert not (whole & partial).any()
-    b, q, k = torch.meshgrid(torch.arange(rows), torch.arange(n), torch.arange(n), indexing="ij")
-    whole, partial = (kinds.repeat_interleave(size, 1).repeat_interleave(size, 2) for kinds in (whole, partial))
-    seen = whole | (partial & mask.mask_mod(b, 0, q, k))
-    assert seen.any(-1).all()
-    place = kernel.place
-    of_inputs = torch.stack([seen[b][place[b]][:, place[b]] for b in range(rows)])
-    assert torch.equal(of_inputs, inputs.dense_mask())
-    hidden = torch.arange(rows * length).view(rows, length)
-    assert torch.equal(kernel.restored(kernel.permuted(hidden)[..., None])[..., 0], hidden)
-
-
-def test_live_nodes_first_leaves_most_blocks_whole():
-    """A noised sequence: one node in six is dead, so that in push order no block of the triangle would be whole."""
-    rng = random.Random(0)
-    actions = [a for _ in range(400) for a in ([3, BKSPC, 4] if rng.random() < 0.2 else [4])]
-    inputs, _ = state_tree([[Trajectory(prompt=[1], actions=actions, imitated=[True] * len(actions))]], BKSPC)
-    mask = Flex(inputs.end, 16).block_mask
-    whole, partial = mask.full_kv_num_blocks.sum().item(), mask.kv_num_blocks.sum().item()
-    assert whole > 2 * partial
-    in_push_order = attention.block_kinds(
-        torch.arange(480)[None],
-        torch.nn.functional.pad(inputs.end[:, :480], (0, max(0, 480 - inputs.end.shape[1]))),
-        16,
-    )[1].sum()
-    assert in_push_order < whole / 10
-
-
-@torch.no_grad()
-def test_flex_in_a_network_gives_the_hidden_states_of_the_dense_mask(monkeypatch):
-    """Order of nodes, padding and position ids; uncompiled, as there is none without CUDA."""
-    inputs = encoded(2)
-    expected = hidden_states(network("sdpa"), inputs)
-    monkeypatch.setattr(attention, "choose_kernel", lambda inputs, dtype: Flex(inputs.end, 16))
-    found = hidden_states(network(STATE_TREE), inputs)
-    real = inputs.end > 0
-    torch.testing.assert_close(found[real], expected[real], **TOLERANCE)
-
-
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-@pytest.mark.parametrize("key_heads", [4, 2])
-def test_flex_compiled_attends_as_defined_forward_and_backward(key_heads):
-    inputs = encoded(0, longest=300)
-    cuda = inputs.to(torch.device("cuda"))
-    found = outputs_and_gradients(by(Flex(cuda.end)), inputs, key_heads=key_heads, device="cuda")
-    expected = outputs_and_gradients(by_definition(cuda.dense_mask()), inputs, key_heads=key_heads, device="cuda")
-    for ours, theirs in zip(found, expected, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
-
-
 def test_what_is_chosen():
     """Causal without deletions whatever the length; one call where rows are short; blocks where they are long."""
     data = [[Trajectory(prompt=[1, 3], actions=[4] * n, imitated=[True] * n)] for n in (5, 9)]
@@ -305,25 +221,6 @@ def test_gradients_of_a_network_through_blocks_are_those_of_the_dense_mask(monke
     assert gradients[0].keys() == gradients[1].keys() and gradients[0]
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradient, gradients[1][name], rtol=1e-3, atol=1e-3)
-
-
-def test_memory_for_the_mask_is_linear_in_length():
-    """What is kept from the forward to the backward pass, but for queries, keys, values and outputs."""
-    kept = {}
-    for length in (512, 2048):
-        zeros = torch.zeros(1, length, dtype=torch.long)
-        inputs = Inputs(token=zeros, position=zeros, end=torch.arange(1, length + 1)[None])
-        sizes = []
-
-        def pack(tensor, sizes=sizes):
-            sizes.append(tensor.numel())
-            return tensor
-
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            tensors = [torch.zeros(1, 2, length, 16, requires_grad=True) for _ in range(3)]
-            by(choose_kernel(inputs, torch.float32))(*tensors)
-        kept[length] = sum(sizes)
-    assert kept[2048] == 4 * kept[512]
 
 
 def test_a_family_that_drops_what_may_be_seen_fails_aloud():

@@ -1,6 +1,5 @@
 """Values and logits without the logits' matrix: against its dense float64 form, in value, gradient and precision."""
 
-import shutil
 from random import Random
 
 import pytest
@@ -8,7 +7,6 @@ import torch
 from support.networks import BKSPC, random_row, tiny_policy
 
 from sequencematch import core
-from sequencematch.model import projection
 from sequencematch.model.projection import States, values_and_logits
 
 N, A, D = 37, 50, 12
@@ -73,25 +71,6 @@ def test_it_errs_no_more_than_the_dense_form_of_the_same_precision(dtype):
     assert ours[0].dtype == ours[1].dtype == torch.float32
     room = 1.0 if dtype == torch.bfloat16 else 1.5
     assert (errors(ours) <= room * errors(naive) + 1e-9).all()
-
-
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles for a CPU with g++")
-def test_fused_kernels_err_no_more_either(monkeypatch):
-    """What GPUs run, compiled for the CPU."""
-    monkeypatch.setattr(projection, "FUSED", ("cpu",))
-    kernels = projection._kernels(torch.zeros(1))
-    assert not {core.logsumexp, projection._weighted_softmax} & {*kernels}
-    test_it_is_the_dense_result_whatever_the_chunk(5)
-    test_it_errs_no_more_than_the_dense_form_of_the_same_precision(torch.bfloat16)
-
-
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-def test_kernels_compiled_for_a_gpu_err_no_more_either():
-    with torch.device("cuda"):
-        test_it_is_the_dense_result_whatever_the_chunk(5)
-        for dtype in (torch.float32, torch.bfloat16):
-            test_it_errs_no_more_than_the_dense_form_of_the_same_precision(dtype)
 
 
 def test_each_state_is_projected_once():

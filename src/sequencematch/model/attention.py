@@ -7,26 +7,24 @@ forward pass goes through ``hidden_states``, which gives each implementation the
 understands and refuses the ones it does not know.
 
 Networks that can are given an implementation of our own (``use_state_tree``). It reads what may be seen from an
-argument of the decoder call, ``visible``, so that no mask of L x L entries need exist, and attends by one of three
-kernels: ``Whole``, ``Blocks`` (CPU) and ``Flex`` (CUDA). Layers that attend to a sliding window see the live tokens
-within it, however many deleted ones lie between (``Sight.within``).
+argument of the decoder call, ``visible``, so that no mask of L x L entries need exist, and attends by one of two
+kernels: ``Whole``, and on CPUs ``Blocks``. Layers that attend to a sliding window see the live tokens within it,
+however many deleted ones lie between (``Sight.within``).
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from sequencematch.core import Inputs
 from sequencematch.errors import UserError
 
 STATE_TREE = "state_tree"
-BLOCK = 128  # nodes that Flex decides on together; up to this many are attended to in one call, on any device
+ONE_CALL = 128  # nodes that are attended to in one call, on any device
 CAUSAL_BLOCK = 128  # queries of one causal call: the kernel computes some of what is not causal, less in short calls
 CPU_BLOCK = 64  # nodes that are deleted within this many pushes attend in blocks of this size, on a CPU
 
@@ -60,13 +58,13 @@ def hidden_states(lm, inputs: Inputs, cache=None, embed: Callable[[Tensor], Tens
         mask = attention_mask(inputs.dense_mask(), lm.config._attn_implementation, lm.dtype)
         return _last(lm, token, position, embed, attention_mask=mask, **options)
     kernel = choose_kernel(inputs, lm.dtype)
-    if isinstance(kernel, Reordered):
+    if isinstance(kernel, Blocks):
         token, position = (kernel.permuted(t) for t in (token, position))
     # A family that drops ``visible`` on its way meets a mask that fits no scores: it fails, and is not silently wrong.
     nothing = token.new_empty(0, 0, 0, 0, dtype=torch.bool)
     sight = Sight(inputs, kernel, lm.dtype, cached=cache is not None)
     hidden = _last(lm, token, position, embed, attention_mask=nothing, visible=sight, **options)
-    return kernel.restored(hidden) if isinstance(kernel, Reordered) else hidden
+    return kernel.restored(hidden) if isinstance(kernel, Blocks) else hidden
 
 
 def _last(lm, token: Tensor, position: Tensor, embed, **options) -> Tensor:
@@ -114,7 +112,7 @@ class Sight:
     cached: whether the keys are a cache's, at positions 0, 1, ...; otherwise they are the inputs themselves.
     """
 
-    def __init__(self, inputs: Inputs, kernel: "Whole | Blocks | Flex", dtype: torch.dtype, cached: bool):
+    def __init__(self, inputs: Inputs, kernel: "Whole | Blocks", dtype: torch.dtype, cached: bool):
         self.inputs = inputs
         self.kernel = kernel
         self.dtype = dtype
@@ -128,7 +126,7 @@ class Sight:
         """
         if window not in self.windows:
             allowed = self._allowed(window, keys)
-            if isinstance(self.kernel, Reordered):
+            if isinstance(self.kernel, Blocks):
                 allowed = self.kernel.permuted_mask(allowed)
             self.windows[window] = Whole(_additive(allowed, self.dtype)[:, None])
         return self.windows[window]
@@ -149,7 +147,7 @@ class Sight:
 # --------------------------------------------------------------------------------------------------
 
 
-def choose_kernel(inputs: Inputs, dtype: torch.dtype) -> "Whole | Blocks | Flex":
+def choose_kernel(inputs: Inputs, dtype: torch.dtype) -> "Whole | Blocks":
     """The kernel for inputs: plain causal attention if nothing is ever deleted, one call if the inputs are short."""
     if inputs.mask is None and inputs.end is None:
         return Whole(None)
@@ -158,9 +156,7 @@ def choose_kernel(inputs: Inputs, dtype: torch.dtype) -> "Whole | Blocks | Flex"
         # Padding (end 0) is on the right, where no earlier position sees it.
         if bool((((end == length) | (end == 0)).all()) & (end.diff(dim=1) <= 0).all()):
             return Whole(None)
-        if length > BLOCK and end.is_cuda:
-            return Flex(end)
-        if length > BLOCK and end.device.type == "cpu":
+        if length > ONE_CALL and end.device.type == "cpu":
             return Blocks(end)
     return Whole(_additive(inputs.dense_mask(), dtype)[:, None])
 
@@ -181,20 +177,6 @@ class Whole:
         return sdpa_attention_forward(module, query, key, value, mask, **options)[0]
 
 
-def block_kinds(push: Tensor, end: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Which blocks of keys a block of queries sees in part or whole (first), and which in whole (second).
-
-    push, end: int64 [B, L], L a multiple of ``size``; query q sees key k where ``push[k] <= push[q] < end[k]``.
-    Both are bool [B, queries' blocks, keys' blocks], from each block's least and greatest numbers; the first may be
-    True where nothing is seen.
-    """
-    pushed, ended = (t.unflatten(1, (-1, size)) for t in (push, end))
-    first, last = pushed.amin(-1)[:, :, None], pushed.amax(-1)[:, :, None]  # of queries
-    earliest, latest = pushed.amin(-1)[:, None], pushed.amax(-1)[:, None]  # of keys
-    seen = (earliest <= last) & (ended.amax(-1)[:, None] > first)
-    return seen, (latest <= first) & (ended.amin(-1)[:, None] > last)
-
-
 def brief(end: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Which nodes are brief (bool [B, L]), and the ends of all nodes; live nodes end far beyond the row.
 
@@ -207,40 +189,6 @@ def brief(end: Tensor, size: int) -> tuple[Tensor, Tensor]:
     short = end - torch.arange(length, device=end.device) <= size
     long_deaths = end.new_zeros(len(end), length + size + 1).scatter_add_(1, end, (~short).long())
     return short & (long_deaths.gather(1, end) == 0), end
-
-
-class Reordered:
-    """Nodes that are not brief, followed by brief ones, both in order of push.
-
-    In push order, single deleted nodes would leave no block of keys that is seen as a whole. ``order``: [B, P], the
-    push of each place; rows are padded to a multiple of ``multiple``. ``end``: [B, P], in the new order.
-    """
-
-    def __init__(self, end: Tensor, size: int, multiple: int = 1):
-        self.length = end.shape[1]
-        short, end = brief(end, size)
-        padding = (0, -self.length % multiple)
-        self.order = F.pad(short, padding, value=True).byte().argsort(dim=1, stable=True)
-        self.place = self.order.argsort(dim=1)[:, : self.length]  # where each node went
-        self.end = F.pad(end, padding).gather(1, self.order)
-        self.long = short.logical_not().sum(1)  # [B]
-
-    def permuted(self, tensor: Tensor) -> Tensor:
-        """[B, L] in the kernel's order and padded, [B, P]."""
-        return F.pad(tensor, (0, self.order.shape[1] - self.length)).gather(1, self.order)
-
-    def permuted_mask(self, mask: Tensor) -> Tensor:
-        """bool [B, L, L] in the kernel's order and padded, [B, P, P]. Padding sees itself: a softmax needs a key."""
-        padding = self.order.shape[1] - self.length
-        mask = F.pad(mask, (0, padding, 0, padding))
-        mask = mask | torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
-        rows = mask.gather(1, self.order[:, :, None].expand_as(mask))
-        return rows.gather(2, self.order[:, None, :].expand_as(mask))
-
-    def restored(self, hidden: Tensor) -> Tensor:
-        """[B, P, d] in the inputs' order, [B, L, d]."""
-        places = self.place + self.order.shape[1] * torch.arange(len(hidden), device=hidden.device)[:, None]
-        return hidden.flatten(0, 1).index_select(0, places.flatten()).unflatten(0, places.shape)
 
 
 @dataclass(frozen=True)
@@ -257,8 +205,11 @@ class _Call:
     mask: Tensor | None = None
 
 
-class Blocks(Reordered):
+class Blocks:
     """Attention on a CPU: row by row, with calls without a mask wherever this is exact, whose outputs are combined.
+
+    Nodes that are not brief come first, then brief ones, both in order of push: in push order, single deleted nodes
+    would leave no block of keys that is seen as a whole. ``order``: [B, L], the push of each place.
 
     Nodes that are not brief are causal among themselves between two deletions (data nodes: up to the beginning of the
     rollout). Such a stretch sees all that is live before it, and itself. Brief nodes attend in blocks of ``size``,
@@ -267,10 +218,27 @@ class Blocks(Reordered):
     """
 
     def __init__(self, end: Tensor, size: int = CPU_BLOCK):
-        super().__init__(end, size)
-        real = (end > 0).sum(1)
-        rows = zip(self.order.numpy(), self.end.numpy(), self.long.tolist(), real.tolist(), strict=True)
+        real = (end > 0).sum(1).tolist()
+        short, end = brief(end, size)
+        self.order = short.byte().argsort(dim=1, stable=True)
+        self.place = self.order.argsort(dim=1)  # where each node went
+        long = short.logical_not().sum(1).tolist()
+        rows = zip(self.order.numpy(), end.gather(1, self.order).numpy(), long, real, strict=True)
         self.calls = [call for b, row in enumerate(rows) for call in _calls(slice(b, b + 1), *row, size)]
+
+    def permuted(self, tensor: Tensor) -> Tensor:
+        """[B, L] in the kernel's order."""
+        return tensor.gather(1, self.order)
+
+    def permuted_mask(self, mask: Tensor) -> Tensor:
+        """bool [B, L, L] in the kernel's order."""
+        rows = mask.gather(1, self.order[:, :, None].expand_as(mask))
+        return rows.gather(2, self.order[:, None, :].expand_as(mask))
+
+    def restored(self, hidden: Tensor) -> Tensor:
+        """[B, L, d] in the inputs' order."""
+        places = self.place + self.place.shape[1] * torch.arange(len(hidden))[:, None]
+        return hidden.flatten(0, 1).index_select(0, places.flatten()).unflatten(0, places.shape)
 
     def attend(self, module, query: Tensor, key: Tensor, value: Tensor, options: dict) -> Tensor:
         """Attention as transformers calls it: tensors [B, heads, L, d] to [B, L, heads, d]."""
@@ -360,55 +328,3 @@ class _BlockAttention(torch.autograd.Function):
             grad_key[there] += of_key
             grad_value[there] += of_value
         return *gradients, None, None
-
-
-class Flex(Reordered):
-    """FlexAttention on CUDA. Its block mask is computed from each block's least and greatest numbers.
-
-    Rows are padded to a multiple of the block, so that few lengths are compiled.
-    """
-
-    def __init__(self, end: Tensor, size: int = BLOCK):
-        from torch.nn.attention.flex_attention import BlockMask
-
-        super().__init__(end, size, multiple=size)
-        push, end = self.order, self.end
-        seen, whole = block_kinds(push, end, size)
-
-        def visible(b, h, q, k):
-            return (push[b, k] <= push[b, q]) & (push[b, q] < end[b, k])
-
-        self.block_mask = BlockMask.from_kv_blocks(
-            *(*_indices(seen & ~whole), *_indices(whole)),
-            BLOCK_SIZE=size,
-            mask_mod=visible,
-        )
-
-    def attend(self, module, query: Tensor, key: Tensor, value: Tensor, options: dict) -> Tensor:
-        """Attention as transformers calls it: tensors [B, heads, L, d] to [B, L, heads, d]."""
-        out = _flex_attention(query.is_cuda)(
-            query,
-            key,
-            value,
-            block_mask=self.block_mask,
-            scale=options.get("scaling"),
-            enable_gqa=key.shape[1] != query.shape[1],
-        )
-        return out.transpose(1, 2).contiguous()
-
-
-def _indices(chosen: Tensor) -> tuple[Tensor, Tensor]:
-    """How many blocks of keys each block of queries chose, int32 [B, 1, n], and which: the first in [B, 1, n, n]."""
-    order = chosen.logical_not().byte().argsort(dim=-1, stable=True)
-    return chosen.sum(-1, dtype=torch.int32)[:, None], order.to(torch.int32)[:, None]
-
-
-@lru_cache(maxsize=2)
-def _flex_attention(compiled: bool):
-    """FlexAttention, compiled once per shape; uncompiled it is slow and dense, for tests without a GPU."""
-    from torch.nn.attention.flex_attention import flex_attention
-
-    if not compiled:
-        return flex_attention
-    torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
-    return torch.compile(flex_attention, dynamic=False)

@@ -7,17 +7,17 @@ cache. Some change the logits after the last hidden state. Some compute somethin
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from sequencematch.core import Inputs, Trajectory, state_tree
+from sequencematch.core import Trajectory, state_tree
 from sequencematch.errors import UserError
-from sequencematch.model.attention import BLOCK
+from sequencematch.model.attention import ONE_CALL
 from sequencematch.model.cache import StateCache
 from sequencematch.model.policy import Policy
 from sequencematch.store.hub import FIT
+from sequencematch.store.untrusted_config import named_numbers
 
 # Largest error of a logit, in standard deviations of all of them: rounding, not a token more or less. In bfloat16
 # rounding alone gave 0.17 to 0.24 (SmolLM2-135M, in NF4 or not); a token too many gave 0.89 or more.
@@ -59,8 +59,8 @@ def check_fitness(policy: Policy, source: str) -> None:
 def _lengths(policy: Policy) -> list[int]:
     """Lengths of the texts to try, ascending: short ones, and up to and beyond each length that the network names."""
     named = [length for length in _named_lengths(policy) if length <= LONGEST]
-    # Beyond a block of nodes, attention takes another kernel.
-    tried = {BLOCK + SHORT, *(length - 1 for length in named), *(length + SHORT for length in named)}
+    # Beyond so many nodes, attention takes another kernel on a CPU.
+    tried = {ONE_CALL + SHORT, *(length - 1 for length in named), *(length + SHORT for length in named)}
     longest = policy.context - 1  # the text in the next row is a token longer
     shortest = min(SHORT, longest)
     return sorted(length for length in {shortest, *tried} if shortest <= length <= longest)
@@ -70,22 +70,10 @@ def _named_lengths(policy: Policy) -> list[int]:
     """Lengths below the context at which the network may change its computation, by its configuration."""
     found = {
         number
-        for name, number in _numbers(policy.lm.config.to_dict())
-        if any(part in name for part in LENGTHS) and number < policy.context
+        for name, number in named_numbers(policy.lm.config.to_dict())
+        if any(part in name for part in LENGTHS) and isinstance(number, int) and 0 < number < policy.context
     }
     return sorted(found)
-
-
-def _numbers(settings: Any, name: str = "") -> Iterator[tuple[str, int]]:
-    """The whole numbers above 0 in nested settings, with their names."""
-    if isinstance(settings, dict):
-        for key, value in settings.items():
-            yield from _numbers(value, str(key))
-    elif isinstance(settings, list | tuple):
-        for value in settings:
-            yield from _numbers(value, name)
-    elif isinstance(settings, int) and not isinstance(settings, bool) and settings > 0:
-        yield name, settings
 
 
 @contextmanager
@@ -164,8 +152,6 @@ def _by_tree(policy: Policy, text: list[int], deleted: int) -> Tensor:
     )
     assert inputs.end is not None
     live = (inputs.end[0] == inputs.token.shape[1]).nonzero()[:, 0]
-    if policy.device.type == "cuda" and inputs.token.shape[1] > BLOCK:  # not to compile a kernel for it
-        inputs = Inputs(token=inputs.token, position=inputs.position, mask=inputs.dense_mask())
     return policy(inputs.to(policy.device))[0, live, : policy.bkspc]
 
 

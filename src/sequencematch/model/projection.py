@@ -5,9 +5,8 @@ leads back to a state. The backward pass projects each chunk again. The gradient
 gradient of the value, plus the gradient of the logits of the actions taken.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -16,8 +15,6 @@ from sequencematch.core import StateIndex, logsumexp
 
 # Bytes of logits per chunk: small enough for a core's cache, or for the memory of a GPU.
 CHUNK = {"cpu": 2**20, "cuda": 2**28}
-# Devices on which the operations on logits are compiled to one kernel, because memory limits them.
-FUSED = ("cuda",)
 
 
 @dataclass(frozen=True)
@@ -98,24 +95,22 @@ class _Projection(torch.autograd.Function):
         exact = torch.float64 if hidden.dtype == torch.float64 else torch.float32
         value, logit = hidden.new_empty(len(hidden), dtype=exact), hidden.new_empty(len(state), dtype=exact)
         ctx.chunk, ctx.bounds = chunk, bounds
-        values, _ = _kernels(hidden)
         for rows, pairs in _chunks(ctx, len(hidden)):
             logits = _logits(hidden[rows], weight, bias)
             logit[pairs] = logits[state[pairs] - rows.start, action[pairs]]
-            value[rows] = values(logits)
+            value[rows] = logsumexp(logits)
         ctx.save_for_backward(hidden, weight, bias, state, action)
         return value, logit
 
     @staticmethod
     def backward(ctx, grad_value, grad_logit):
         hidden, weight, bias, state, action = ctx.saved_tensors
-        _, weighted_softmax = _kernels(hidden)
         of_hidden, of_weight, of_bias = ctx.needs_input_grad[:3]
         grad_hidden = torch.empty_like(hidden) if of_hidden else None
         grad_weight = torch.zeros_like(weight, dtype=grad_value.dtype) if of_weight else None
         grad_bias = torch.zeros_like(bias, dtype=grad_value.dtype) if of_bias else None
         for rows, pairs in _chunks(ctx, len(hidden)):
-            grad = weighted_softmax(_logits(hidden[rows], weight, bias), grad_value[rows])
+            grad = _logits(hidden[rows], weight, bias).softmax(1).mul_(grad_value[rows, None])
             grad.index_put_((state[pairs] - rows.start, action[pairs]), grad_logit[pairs], accumulate=True)
             if grad_hidden is not None:
                 grad_hidden[rows] = _product(grad, weight)
@@ -125,24 +120,6 @@ class _Projection(torch.autograd.Function):
                 grad_bias += grad.sum(0)
         cast = (None if g is None else g.to(t.dtype) for g, t in ((grad_weight, weight), (grad_bias, bias)))
         return grad_hidden, *cast, None, None, None, None
-
-
-def _weighted_softmax(logits: Tensor, weight: Tensor) -> Tensor:
-    """Weight [N] times softmax, row by row."""
-    return logits.softmax(1).mul_(weight[:, None])
-
-
-def _kernels(hidden: Tensor) -> tuple[Callable, Callable]:
-    """What turns logits into V, and into their gradient, on this device."""
-    if hidden.device.type in FUSED:
-        return _fused(logsumexp), _fused(_weighted_softmax)
-    return logsumexp, _weighted_softmax
-
-
-@lru_cache
-def _fused(function: Callable) -> Callable:
-    """The function compiled to one kernel that reads each number once, instead of once per operation."""
-    return torch.compile(function, dynamic=True)
 
 
 def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

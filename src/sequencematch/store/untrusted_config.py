@@ -54,7 +54,7 @@ def check_config(folder: Path) -> dict:
 
 def check_sizes(source: Path, config: dict) -> None:
     """Raises UserError where a size in ``config``, of the network in ``source``, is larger than any network has."""
-    for name, value in _named_numbers(config):
+    for name, value in named_numbers(config):
         most = next((most for pattern, most in SIZES if pattern.search(name)), None)
         if most is not None and value > most:
             raise UserError(
@@ -79,12 +79,13 @@ def _first(config: dict, names: tuple[str, ...]) -> int:
     return next((config[name] for name in names if isinstance(config.get(name), int)), 0)
 
 
-def _named_numbers(values: Any, name: str = "") -> Iterator[tuple[str, float]]:
+def named_numbers(values: Any, name: str = "") -> Iterator[tuple[str, float]]:
+    """The numbers in nested settings, with their names; those of a list have its name."""
     if isinstance(values, dict):
         for key, value in values.items():
-            yield from _named_numbers(value, key)
-    elif isinstance(values, list):
+            yield from named_numbers(value, str(key))
+    elif isinstance(values, list | tuple):
         for value in values:
-            yield from _named_numbers(value, name)
+            yield from named_numbers(value, name)
     elif isinstance(values, int | float) and not isinstance(values, bool):
         yield name, values
