@@ -5,29 +5,20 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import stats
 from support.experiment import run
+from support.proposer import BKSPC, TOKENIZER, clean
 
 from sequencematch.core import live_tokens
 from sequencematch.data.examples import Example
-from sequencematch.data.noise import KINDS, draw_mistakes, draw_wrong, inject, noise_split, with_mistakes
+from sequencematch.data.noise import KINDS, draw_mistakes, draw_wrong, noise_split, with_mistakes
 from sequencematch.data.tokenizer import train_tokenizer
 from sequencematch.seeding import generator
 from sequencematch.settings.noise import Noise
 from sequencematch.store.datasets import load
 
-TOKENIZER = train_tokenizer(["In base 7, what is 12 - -3? Solution: ", "0123456789"])
 SPECIALS = set(TOKENIZER.special_ids.values())
-BKSPC = TOKENIZER.bkspc
 P_VALUE = 1e-4  # the streams are fixed: a test that passes once passes always
-
-
-def clean(completion: str, base: int = 10, prompt: str = "what is 12 - -3? Solution: ") -> Example:
-    return Example(TOKENIZER.prompt(prompt), TOKENIZER.completion(completion), base, completion)
-
-
 TRAIN = [clean(text) for text in ("11", "1 2", "-123", "10", "111")]
 
 
@@ -43,43 +34,14 @@ def wrong_tokens(kind: str, example: Example, position: int, count: int = 2000) 
 
 # ---- injection ---------------------------------------------------------------------------------------
 
-tokens = st.integers(3, BKSPC - 1)
-
-
-@given(st.lists(tokens, min_size=1), st.floats(0, 0.99), st.integers(0, 2**32), st.data())
-def test_what_stands_in_the_end_is_the_clean_completion(completion, eta, seed, data):
-    wrong = [data.draw(st.none() | tokens.filter(lambda t, true=true: t != true)) for true in completion]
-    actions, imitated = inject(completion, eta, lambda i, rng: wrong[i], BKSPC, np.random.default_rng(seed))
-    assert live_tokens([1], actions, BKSPC) == completion
-    assert len(imitated) == len(actions)
-    # Read the actions back: each position is its token, or [the wrong token, <bkspc>, its token].
-    t = 0
-    for position, true in enumerate(completion):
-        if actions[t + 1 : t + 2] == [BKSPC]:
-            assert actions[t] == wrong[position]
-            assert imitated[t : t + 3] == [False, True, True]
-            t += 2
-        assert (actions[t], imitated[t]) == (true, True)
-        t += 1
-    assert t == len(actions)
-
 
 @pytest.mark.parametrize("eta", [0.0, 0.02, 0.2, 0.6])
 def test_rate_of_noise_is_eta_at_every_position(eta):
-    trials, length = 3000, 4
-    counts = np.zeros(length)
-    for i in range(trials):
-        _, imitated = inject([3, 4, 5, 2], eta, lambda position, rng: 9, BKSPC, generator("rate", i))
-        place = 0
-        for kept in imitated:
-            if not kept:
-                counts[place] += 1
-                place -= 1  # the repair and the true token follow at the same place
-            place += kept
-    noisy = int(counts.sum())
-    assert stats.binomtest(noisy, trials * length, eta).pvalue > P_VALUE
-    for count in counts:
-        assert stats.binomtest(int(count), trials, eta).pvalue > P_VALUE
+    trials = 3000
+    noisings = (draw_mistakes([3, 4, 5, 2], eta, lambda *_: 9, generator("rate", i)) for i in range(trials))
+    counts = Counter(mistake.position for mistakes in noisings for mistake in mistakes)
+    for position in range(4):
+        assert stats.binomtest(counts[position], trials, eta).pvalue > P_VALUE
 
 
 @pytest.mark.parametrize("run", [1.0, 3.0, "all"])
@@ -108,6 +70,7 @@ def test_no_noise_where_only_the_true_token_is_left():
     only = np.zeros((2, TOKENIZER.size))
     only[:, example.completion[0]] = 1
     assert draw_wrong(example.completion, only, 0, generator(0)) is None
+    assert draw_mistakes([3, 4], 0.99, lambda *_: None, generator(0)) == []
     assert draw_wrong(example.completion, only, 1, generator(0)) == example.completion[0]
 
 
@@ -127,7 +90,7 @@ def assert_drawn_as(draws: list[int], expected: dict[int, float]) -> None:
 
 @pytest.mark.parametrize("base", [2, 3, 7, 10])
 def test_task_noise_is_a_digit_below_the_base(base):
-    example = clean("-10", base)  # a sign, then digits, then <eos>
+    example = clean("-10", base=base)  # a sign, then digits, then <eos>
     digits = {TOKENIZER.id(str(digit)) for digit in range(base)}
     for position, true in enumerate(example.completion):
         assert_drawn_as(wrong_tokens("task", example, position), dict.fromkeys(digits - {true}, 1))

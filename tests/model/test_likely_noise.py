@@ -3,35 +3,22 @@
 import numpy as np
 import pytest
 import torch
+from support.proposer import BKSPC, TOKENIZER, clean, proposer_folder
 
 from sequencematch.core import Inputs
-from sequencematch.data.examples import Example
 from sequencematch.data.noise import draw_wrong, noise_split
 from sequencematch.data.tokenizer import train_tokenizer
 from sequencematch.errors import UserError
-from sequencematch.model.build import load_policy, new_policy, save_policy
+from sequencematch.model.build import load_policy
 from sequencematch.model.likely_noise import model_noise
 from sequencematch.seeding import generator
-from sequencematch.settings.model import Model
 
-TOKENIZER = train_tokenizer(["In base 7, what is 12 - -3? Solution: ", "0123456789"])
-BKSPC = TOKENIZER.bkspc
 NEVER = {*TOKENIZER.special_ids.values(), BKSPC}
-
-
-def clean(completion: str, prompt: str = "what is 12 - -3? Solution: ") -> Example:
-    return Example(TOKENIZER.prompt(prompt), TOKENIZER.completion(completion), 10, completion)
 
 
 @pytest.fixture(scope="module")
 def policy_folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("policy")
-    model = Model(layers=1, width=16, heads=2, context=64)
-    policy = new_policy(model, TOKENIZER.size, TOKENIZER.special_ids, backspace=True, seed=0)
-    with torch.no_grad():
-        policy.lm.get_output_embeddings().weight.mul_(40)  # sure of itself, as a trained one
-    save_policy(policy, model, folder)
-    return folder
+    return proposer_folder(tmp_path_factory.mktemp("policy"), unembedding=40)
 
 
 def test_wrong_tokens_are_what_the_policy_finds_likely(policy_folder):

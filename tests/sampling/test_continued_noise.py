@@ -3,39 +3,22 @@
 import numpy as np
 import pytest
 import torch
+from support.proposer import BKSPC, EOS, TOKENIZER, clean, proposer_folder
 
 from sequencematch.core import Inputs, live_tokens
 from sequencematch.data.examples import Example
 from sequencematch.data.noise import KINDS, Mistake, Opening, noise_split
-from sequencematch.data.tokenizer import train_tokenizer
-from sequencematch.model.build import load_policy, new_policy, save_policy
+from sequencematch.model.build import load_policy
 from sequencematch.sampling.continued_noise import policy_continuations
-from sequencematch.settings.model import Model
 
-TOKENIZER = train_tokenizer(["In base 7, what is 12 - -3? Solution: ", "0123456789"])
-BKSPC, EOS = TOKENIZER.bkspc, TOKENIZER.special_ids["eos"]
 WRONG = TOKENIZER.id("5")
-assert WRONG is not None
-
-
-def clean(completion: str) -> Example:
-    return Example(TOKENIZER.prompt("what is 12 - -3? "), TOKENIZER.completion(completion), 10, completion)
-
-
 EXAMPLES = [clean(f"{n} {n}") for n in range(300)]  # several batches
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A policy whose network prefers few tokens, <eos> among them, depending on the text so far."""
-    folder = tmp_path_factory.mktemp("policy")
-    model = Model(layers=1, width=16, heads=2, context=64)
-    policy = new_policy(model, TOKENIZER.size, TOKENIZER.special_ids, backspace=True, seed=0)
-    with torch.no_grad():
-        policy.lm.get_output_embeddings().weight.mul_(60)
-        policy.lm.get_input_embeddings().weight.mul_(20)
-    save_policy(policy, model, folder)
-    return folder
+    return proposer_folder(tmp_path_factory.mktemp("policy"), unembedding=60, embedding=20)
 
 
 def noised(folder, examples, run, bkspc=BKSPC):

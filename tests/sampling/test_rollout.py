@@ -14,7 +14,6 @@ from support.tiny import (
     POPPING,
     a_policy,
     chi_square_p,
-    depths,
     enumerated,
     randomised,
     recomputed,
@@ -76,17 +75,6 @@ def test_cached_states_equal_full_recomputation(name, perturbed):
         torch.testing.assert_close(sampled, row[: len(sampled)], atol=1e-5, rtol=0)
 
 
-def test_greedy_takes_the_most_likely_action(policy):
-    prompts = some_prompts(20)
-    rollouts, counts = sample(policy, prompts, Decoding(20, temperature=0), range(20), 6)
-    _, states = recomputed(policy, prompts, rollouts)
-    assert counts.pops > 0
-    for rollout, logits in zip(rollouts, states, strict=True):
-        for action, depth, state in zip(rollout.actions, depths(rollout, policy.bkspc), logits, strict=True):
-            allowed = state if depth else state[:-1]
-            assert action == int(allowed.argmax())
-
-
 def test_greedy_without_backspace_is_transformers_generate():
     policy, prompts = a_policy(backspace=False, seed=3), some_prompts(30)
     rollouts, _ = sample(policy, prompts, Decoding(12, temperature=0), range(30), 8)
@@ -122,34 +110,24 @@ def looped(policy, prompt, begun, decoding, stream):
 
 
 @pytest.mark.parametrize("deletions", [1, 3])
-def test_what_was_begun_is_live_and_may_be_taken_back(deletions):
-    policy = a_policy(deletions=deletions)
-    prompts, often = some_prompts(30), Decoding(20, bkspc_bias=3.0)
+@pytest.mark.parametrize(("memory", "temperature"), [(False, 1.0), (True, 1.0), (True, 0.0)])
+def test_actions_are_those_of_a_plain_loop(memory, temperature, deletions):
+    """What was begun is live and may be deleted; with memory, no deleted token is written at its place again."""
+    policy, prompts = a_policy(deletions=deletions), some_prompts(30)
+    decoding = Decoding(24, temperature, bkspc_bias=3.0, memory=memory)
     begun = [[3 + k % 9] * (k % 4) for k in range(30)]
-    rollouts, counts = sample(policy, prompts, often, range(30), 7, begun=begun)
-    for k, rollout in enumerate(rollouts):
-        assert rollout.actions == looped(policy, prompts[k], begun[k], often, k)
-        assert len(rollout.log_policy) == len(rollout.actions) <= often.max_actions
-    depth = [min(accumulate(core.growth(a, policy.bkspc) for a in r.actions)) for r in rollouts]
-    assert sum(d < 0 for d in depth) > 10  # some of what was begun was taken back ...
-    assert all(d >= -len(b) for d, b in zip(depth, begun, strict=True)) and -2 in depth  # ... and no prompt token
-    assert counts.pushes + counts.pops == sum(len(r.actions) for r in rollouts)
-    nothing, _ = sample(policy, prompts, often, range(30), 7, begun=[[]] * 30)
-    assert nothing == sample(policy, prompts, often, range(30), 7)[0]
-
-
-@pytest.mark.parametrize("deletions", [1, 3])
-@pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_memory_writes_no_deleted_token_at_its_place_again(temperature, deletions):
-    policy = a_policy(deletions=deletions)
-    prompts, decoding = some_prompts(30), Decoding(24, temperature, bkspc_bias=3.0, memory=True)
-    begun = [[3 + k % 9] * (k % 4) for k in range(30)]
-    rollouts, _ = sample(policy, prompts, decoding, range(30), 7, begun=begun)
+    rollouts, counts = sample(policy, prompts, decoding, range(30), 7, begun=begun)
     for k, rollout in enumerate(rollouts):
         assert rollout.actions == looped(policy, prompts[k], begun[k], decoding, k)
-    forgetful, _ = sample(policy, prompts, replace(decoding, memory=False), range(30), 7, begun=begun)
-    ended = [sum(r.finished for r in found) for found in (forgetful, rollouts)]
-    assert ended[0] < ended[1] or temperature
+        assert len(rollout.log_policy) == len(rollout.actions) and rollout.finished == (rollout.actions[-1] == EOS)
+    assert counts.pushes + counts.pops == sum(len(r.actions) for r in rollouts)
+    if not memory:
+        depth = [min(accumulate(core.growth(a, policy.bkspc) for a in r.actions)) for r in rollouts]
+        assert sum(d < 0 for d in depth) > 10  # some of what was begun was deleted
+        assert {rollout.finished for rollout in rollouts} == {True, False}
+    elif not temperature:
+        forgetful, _ = sample(policy, prompts, replace(decoding, memory=False), range(30), 7, begun=begun)
+        assert sum(r.finished for r in forgetful) < sum(r.finished for r in rollouts)
 
 
 @torch.no_grad()
@@ -220,24 +198,6 @@ def test_rollouts_do_not_depend_on_the_batch(policy):
     assert [r.actions for r in other] != [r.actions for r in alone]
 
 
-def test_backspace_never_removes_a_prompt_token(policy):
-    prompts = some_prompts(30)
-    rollouts, _ = sample(policy, prompts, Decoding(9, bkspc_bias=1000.0), range(30), 8)
-    for rollout in rollouts:  # whatever is pushed is taken back at once, and nothing else
-        assert all((a == policy.bkspc) == (t % 2 == 1) for t, a in enumerate(rollout.actions))
-        core.live_tokens([BOS], rollout.actions, policy.bkspc)  # raises where the prompt is touched
-
-
-def test_rollouts_end_with_eos_or_at_the_bound(policy):
-    rollouts, _ = sample(policy, some_prompts(200), Decoding(7), range(200), 32)
-    for rollout in rollouts:
-        assert rollout.finished == (rollout.actions[-1] == EOS)
-        assert EOS not in rollout.actions[:-1]
-        assert len(rollout.actions) == len(rollout.log_policy) <= 7
-        assert rollout.finished or len(rollout.actions) == 7
-    assert {r.finished for r in rollouts} == {True, False}
-
-
 def test_a_prompt_that_does_not_fit_is_refused_before_any_work(policy):
     prompts = [[BOS, 3], [BOS, *[3] * 30]]
     sample(policy, prompts, Decoding(17), range(2), 2)  # 31 + 17 tokens: just fits
@@ -296,16 +256,13 @@ def test_pops_cost_no_forward_pass(policy, batch):
 
 
 def test_waiting_prompts_replace_finished_rows_several_at_a_time(policy):
-    prompts, progress = some_prompts(100), []
-    rollouts, counts, shapes = counted(policy, prompts, 16, Decoding(20))
+    rollouts, counts, shapes = counted(policy, some_prompts(100), 16, Decoding(20))
     prefilled = [rows for rows, length in shapes if length > 1]
     assert sum(prefilled) == 100 and prefilled[0] == 16
     assert min(prefilled[:-1]) >= 4  # a quarter of the batch, save for the last ones waiting
     assert max(rows for rows, _ in shapes) == 16
     one_after_another = sum(max(len(r.actions) for r in rollouts[i : i + 16]) for i in range(0, 100, 16))
     assert counts.forwards < 0.8 * one_after_another
-    sample(policy, prompts, Decoding(20), range(100), 16, progress=progress.append)
-    assert sum(progress) == 100 and len(progress) > 3
 
 
 # ---- the policy is left as it was found -------------------------------------------------------------

@@ -209,24 +209,3 @@ def test_law_6b_no_first_value_is_pushed_on_average(make, value_from, tmp_path):
         assert abs(slopes[group].mean()) <= 3 * error + 1e-15
     if value_from == "data":
         assert np.abs(slopes).max() < 1e-12
-
-
-def test_padding_is_small_where_micro_batches_are_of_like_length():
-    """Sorting within the effective batch: below 10% of tokens at the lengths of phrases."""
-    source = noised(sentences)
-    rows = [(t,) for t in Batches(source, 64, 1, "examples")[0]]
-
-    def padding(ordered, size):
-        used = sum(nodes(row[0], BKSPC) for row in ordered)
-        parts = [ordered[start : start + size] for start in range(0, len(ordered), size)]
-        return 1 - used / sum(max(nodes(row[0], BKSPC) for row in part) * len(part) for part in parts)
-
-    assert padding(by_length(rows, BKSPC, False), 16) < 0.1 < padding(rows, 16)
-
-
-def test_several_rows_of_a_batch_keep_their_own_end():
-    rng = random.Random(1)
-    rows = [tuple(random_row(rng)) for _ in range(12)]
-    _, (data, _) = state_tree(rows, BKSPC)
-    assert data.ended.tolist() == [row[0].ended for row in rows]
-    assert 0 < data.ended.sum() < len(rows) and torch.equal(data.to(torch.device("cpu")).ended, data.ended)

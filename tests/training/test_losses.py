@@ -53,25 +53,6 @@ def test_it_is_the_equation():
     assert torch.isclose(found, -sum(likelihoods) / 5 + 0.5 * sum(squares) / 5)
 
 
-def test_without_weight_it_is_maximum_likelihood():
-    found, plain = random_logits(), random_logits()
-    loss(found, iq_weight=0.0)[0].backward()
-    FUNCTIONS["mle"](scored(plain), NORMALISER, Objective(), 0.0)[0].backward()
-    assert torch.equal(found.grad, plain.grad)
-
-
-@pytest.mark.parametrize("shift", [1.0, -2.0])
-def test_it_knows_the_level_of_the_logits_and_maximum_likelihood_does_not(shift):
-    """A constant added to all logits adds (1 - gamma) times it to every reward."""
-    _, before = loss(random_logits(), gamma=0.9)
-    _, after = loss(random_logits(shift), gamma=0.9)
-    assert math.isclose(before["bc_loss"], after["bc_loss"], rel_tol=1e-5)
-    _, undiscounted = loss(random_logits(), gamma=1 - 1e-7)
-    _, shifted = loss(random_logits(shift), gamma=1 - 1e-7)
-    assert math.isclose(undiscounted["squared_reward"], shifted["squared_reward"], rel_tol=1e-4)
-    assert not math.isclose(before["squared_reward"], after["squared_reward"], rel_tol=1e-2)
-
-
 @pytest.mark.parametrize("method", ["mle", "bc"])
 def test_a_smoothed_label_is_cross_entropy_with_a_share_on_every_token(method):
     """torch's own label smoothing, over the vocabulary (a policy of MLE has no deletion)."""

@@ -20,13 +20,6 @@ def entries(first, last, step=0):
     return [Entry(i, [i, i + 1], i % 2 == 0, step) for i in range(first, last)]
 
 
-def test_the_oldest_leave_first():
-    buffer = ReplayBuffer(5)
-    buffer.add(entries(0, 3))
-    buffer.add(entries(3, 7))
-    assert [entry.example for entry in buffer.entries] == [2, 3, 4, 5, 6]
-
-
 def test_draws_are_uniform_and_without_replacement():
     buffer = ReplayBuffer(10)
     buffer.add(entries(0, 10))
@@ -39,13 +32,6 @@ def test_draws_are_uniform_and_without_replacement():
     deviation = (3000 * 0.4 * 0.6) ** 0.5
     assert set(drawn) == set(range(10))
     assert all(abs(count - expected) < 4.5 * deviation for count in drawn.values())
-
-
-def test_a_buffer_with_too_few_rollouts_gives_no_batch():
-    buffer = ReplayBuffer(10)
-    buffer.add(entries(0, 3))
-    with pytest.raises(ValueError, match="larger"):
-        buffer.draw(4, RNG(0))
 
 
 def test_saved_and_loaded_it_draws_the_same():
@@ -82,21 +68,3 @@ def test_generations_come_at_the_interval_exactly_on_average(generate, seen, bat
     assert due[0] == 0
     assert all(k * interval <= step < k * interval + 1 for k, step in enumerate(due))
     assert len(due) * interval > 399  # none is missing at the end
-
-
-@pytest.mark.parametrize(("generate", "seen", "batch"), [(128, 8, 32), (10, 3, 12), (7, 8, 32)])
-def test_rollouts_are_seen_as_often_as_said(generate, seen, batch):
-    """Counted over the whole lives of rollouts in a full buffer."""
-    buffer, rng, counts, number = ReplayBuffer(4 * max(generate, batch)), RNG(0), Counter(), 0
-    interval = generation_interval(generate, seen, batch)
-    for step in range(int(60 * interval)):
-        while generation_due(step, interval) or len(buffer) < batch:
-            buffer.add(entries(number, number + generate, step))
-            number += generate
-            if len(buffer) >= batch:
-                break
-        counts.update(entry.example for entry in buffer.draw(batch, rng))
-    capacity = buffer.entries.maxlen
-    whole = range(2 * capacity, number - capacity)  # entered a full buffer, and have left it
-    mean = sum(counts[i] for i in whole) / len(whole)
-    assert mean == pytest.approx(seen, rel=0.05)

@@ -14,7 +14,6 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Protocol
 
 import torch
 from safetensors.torch import load, save
@@ -38,19 +37,6 @@ class Request:
         """The rollouts of the request, drawn from ``policy``."""
         rollouts, _ = sample(policy, self.prompts, self.decoding, self.streams, self.batch)
         return rollouts
-
-
-class Producer(Protocol):
-    """Draws the rollouts of one request at a time: ``ask`` starts, ``answer`` waits for them."""
-
-    def ask(self, request: Request) -> None:
-        """Start to draw the rollouts of ``request`` with the policy's present weights."""
-
-    def answer(self) -> list[Rollout]:
-        """The rollouts of the last request, after waiting for them."""
-
-    def close(self) -> None:
-        """End what runs in the background."""
 
 
 class InProcess:
@@ -116,6 +102,9 @@ class Background:
         self.process.kill()
         self.process.join()
         self.connection.close()
+
+
+Producer = InProcess | Background  # draws the rollouts of one request at a time: ``ask`` starts, ``answer`` waits
 
 
 def _background_device(device: torch.device) -> torch.device:

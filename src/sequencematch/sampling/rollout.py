@@ -94,7 +94,6 @@ def sample(
     streams: Sequence[int],
     batch: int,
     perturbation: Perturbation | None = None,
-    progress: Callable[[int], object] | None = None,
     watch: Callable[[int, int], object] | None = None,
     begun: Sequence[Sequence[int]] | None = None,
     forced: Sequence[Sequence[int]] | None = None,
@@ -103,8 +102,8 @@ def sample(
 
     streams: a seed per prompt. Action t of prompt k is decided by the t-th number of stream ``streams[k]``
     (``seeding.uniforms``). So rollouts depend neither on ``batch`` nor on the other prompts, unless rounding in a
-    batched product changes a draw. ``progress(n)`` is called when n more rollouts have ended, ``watch(k, action)`` for
-    each action of prompt k. The policy's mode (training, gradient checkpointing) is restored at the end.
+    batched product changes a draw. ``watch(k, action)`` is called for each action of prompt k. The policy's mode
+    (training, gradient checkpointing) is restored at the end.
 
     begun: for each prompt, tokens that are pushed after it before the policy acts. They are live, so the policy may
     delete them. They are not actions of the policy: ``Rollout``, ``Counts`` and ``max_actions`` do not count them.
@@ -126,10 +125,7 @@ def sample(
     with _inference(policy):
         while sampler.active or sampler.waiting:
             sampler.admit()
-            ended = sampler.act()
-            rollouts |= ended
-            if progress is not None and ended:
-                progress(len(ended))
+            rollouts |= sampler.act()
     return [rollouts[k] for k in range(len(prompts))], sampler.counts
 
 
