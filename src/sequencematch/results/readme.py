@@ -213,6 +213,7 @@ TABLE_COLUMNS = [
         for label, decoding in (
             ("sampled", "sampled"),
             ("greedy", "greedy"),
+            ("looking ahead", AHEAD),
             ("perturbed at 0.1", "perturbed=0.1"),
         )
     ),
