@@ -39,7 +39,7 @@ UNHEEDED += ("output_attentions", "output_hidden_states", "output_scores", "outp
 # Arguments that change how fast ``generate`` is, or nothing here, but not what it returns.
 HARMLESS = ("token_type_ids", "trust_remote_code", "synced_gpus", "use_model_defaults")
 CACHES = (None, "dynamic", "dynamic_full", "static")
-STRIDE = 128  # a dynamic cache grows by this many columns
+STRIDE = 128  # the cache grows by this many columns
 FEW = 3  # candidates of lookahead at a place
 HEAD = "deletion_head.safetensors"  # beside a model's weights
 
@@ -202,7 +202,7 @@ def generate(
     choose = _Choice(model, config, learned, bkspc[0], bkspc_bias, rule, rows, limit, *change)
     stop = _Stop(model, config, stopping_criteria, tokenizer, prompt.repeat_interleave(copies, 0))
     head = _head(model, deletion_head) if weight else None
-    store = _Store(model, rows, limit if config.cache_implementation == "static" else None, head)
+    store = _Store(model, rows, head)
     if streamer is not None:
         streamer.put(prompt.cpu())
     with _sampling(model):
@@ -259,7 +259,7 @@ def _refuse_unfit(model) -> None:
     name, kinds = type(model).__name__, set(_windows(model))
     fit = getattr(model, "_supports_attention_backend", False) and not getattr(model, "_is_stateful", False)
     positioned = "position_ids" in inspect.signature(model.forward).parameters
-    if model.config.is_encoder_decoder or not fit or not positioned or not kinds <= {"full", "sliding", "chunked"}:
+    if model.config.is_encoder_decoder or not fit or not positioned or not kinds <= {"full", "sliding"}:
         raise ValueError(f"{name} cannot be sampled with deletions: its layers do not take masks by position")
 
 
@@ -311,7 +311,7 @@ def _error(model, length: int) -> float:
     ids = max(1, model.get_output_embeddings().weight.shape[0] - 3)  # the first three are often special
     text = [3 + (7 * i * i + 3 * i) % ids for i in range(length)]
     rows = [_Row(text[:-4], []), _Row(text[:-5], [])]
-    store, attention = _Store(model, rows, None), model.config._attn_implementation
+    store, attention = _Store(model, rows), model.config._attn_implementation
     if length <= PROBED:  # a short text is read by the network's own attention
         model.set_attn_implementation("eager")
     expected = model(input_ids=store._tensor([text]), use_cache=False).logits[0, -5:].float()
@@ -329,13 +329,12 @@ def _error(model, length: int) -> float:
 
 
 def _windows(model) -> dict[str, tuple[str, int]]:
-    """How far back layers see: by their kind (full, sliding, chunked), its name in the config and a length, or 0."""
+    """How far back layers see: by their kind (full, sliding), its name in the config and a length, or 0."""
     config = model.config.get_text_config()
-    window = getattr(config, "sliding_window", None)
+    window = getattr(config, "sliding_window", None) or 0
     kinds = set(getattr(config, "layer_types", None) or ["sliding_attention" if window else "full_attention"])
-    lengths = {"sliding": window, "chunked": getattr(config, "attention_chunk_size", None)}
     short = {name: name.removesuffix("_attention") for name in kinds}
-    return {kind: (name, lengths.get(kind) or 0) for name, kind in short.items()}
+    return {kind: (name, window if kind == "sliding" else 0) for name, kind in short.items()}
 
 
 def _max_actions(model, config, named_length: int | None, longest: int, width: int) -> int:
@@ -621,8 +620,7 @@ class _Stop:
         """
         under_way = [b for b, row in enumerate(rows) if not row.done] if self.criteria else []
         for length in {len(rows[b].tokens) for b in under_way}:
-            cut = [row.tokens[:length] for row in rows]
-            completion = torch.tensor([[*tokens, *[0] * (length - len(tokens))] for tokens in cut]).to(self.prompt)
+            completion = _padded([row.tokens[:length] for row in rows], 0, self.prompt)
             ended = self.criteria(torch.cat([self.prompt, completion], dim=1), None).tolist()
             for b in under_way:
                 rows[b].done |= ended[b] and len(rows[b].tokens) == length
@@ -635,11 +633,10 @@ class _Stop:
 
 @dataclass
 class _Place:
-    """Where the running forward pass writes, int64 [B, Q], up to where it reads, and how much room there must be."""
+    """Where the running forward pass writes, int64 [B, Q], and up to where it reads."""
 
     columns: Tensor
     depth: int = 0
-    room: int = 0
 
 
 class _Layer(StaticLayer):
@@ -660,31 +657,28 @@ class _Layer(StaticLayer):
         return self.keys[:, :, : self.place.depth], self.values[:, :, : self.place.depth]
 
     def _written(self, store: Tensor, states: Tensor) -> Tensor:
-        store = F.pad(store, (0, 0, 0, self.place.room - store.shape[2]))
+        missing = -(-self.place.depth // STRIDE) * STRIDE - store.shape[2]
+        store = F.pad(store, (0, 0, 0, max(0, missing)))
         columns = self.place.columns.to(states.device)
         store[torch.arange(len(states), device=states.device)[:, None], :, columns] = states.transpose(1, 2)
         return store
 
 
 class _Store(Cache):
-    """What the model has read of each row, and the forward passes that read more.
+    """What the model has read of each row, and the forward passes that read more; ``head``: of deletions."""
 
-    limit: the most tokens to come, where room for all is made at once. head: of deletions, if there is one.
-    """
-
-    def __init__(self, model, rows: list[_Row], limit: int | None, head: dict[str, Tensor] | None = None):
-        self.model, self.rows, self.limit, self.place = model, rows, limit, _Place(torch.empty(0))
+    def __init__(self, model, rows: list[_Row], head: dict[str, Tensor] | None = None):
+        self.model, self.rows, self.place = model, rows, _Place(torch.empty(0))
         self.head, self.hidden = head, torch.empty(0)
         self.windows = _windows(model)
         self.selects = "logits_to_keep" in inspect.signature(model.forward).parameters
         super().__init__(layer_class_to_replicate=partial(_Layer, self.place))
 
     def read_prompts(self) -> None:
-        longest = max(len(row.text) for row in self.rows)
-        token = self._tensor([row.text + [0] * (longest - len(row.text)) for row in self.rows])
         ends = self._tensor([len(row.text) - 1 for row in self.rows])
+        token = _padded([row.text for row in self.rows], 0, ends)
         kept, place = ends.unique(return_inverse=True)
-        logits = self._read(token, torch.arange(longest, device=token.device).expand_as(token), kept)
+        logits = self._read(token, torch.arange(token.shape[1], device=token.device).expand_as(token), kept)
         for row, state in zip(self.rows, logits[torch.arange(len(logits), device=logits.device), place], strict=True):
             row.states[0] = state
 
@@ -727,10 +721,7 @@ class _Store(Cache):
 
     def _read(self, token: Tensor, position: Tensor, kept: Tensor) -> Tensor:
         """Logits [B, k, A] at the k places ``kept`` of tokens int64 [B, Q], written at their positions int64 [B, Q]."""
-        place = self.place
-        place.columns, place.depth = position, int(position.max()) + 1
-        room = place.depth + self.limit if self.limit is not None else -(-place.depth // STRIDE) * STRIDE
-        place.room = max(place.room, room if self.limit is None or not place.room else 0)
+        self.place.columns, self.place.depth = position, int(position.max()) + 1
         with nullcontext() if self.head is None else self._watched():
             logits = self.model(
                 input_ids=token,
@@ -744,15 +735,12 @@ class _Store(Cache):
 
     def _mask(self, position: Tensor) -> Tensor | dict[str, Tensor]:
         """What queries see, additive [B, 1, Q, depth]; by the kind of layer where there are several."""
-        column = torch.arange(self.place.depth, device=position.device)
-        behind = position[..., None] - column
+        behind = position[..., None] - torch.arange(self.place.depth, device=position.device)
         masks = {}
         for kind, (name, length) in self.windows.items():
             seen = behind >= 0
             if kind == "sliding":
                 seen &= behind < length
-            elif kind == "chunked":
-                seen &= column // length == position[..., None] // length
             hidden = torch.zeros(seen.shape, dtype=self.model.dtype, device=seen.device)
             masks[name] = hidden.masked_fill_(~seen, torch.finfo(hidden.dtype).min)[:, None]
         return masks if len(masks) > 1 else next(iter(masks.values()))
