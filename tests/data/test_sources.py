@@ -233,16 +233,6 @@ def test_a_wrong_file_of_pairs_is_named_with_its_line(tmp_path, name, content, s
     message.encode()
 
 
-def test_a_lone_surrogate_is_named_in_every_family_and_from_the_hub(tmp_path):
-    half = text_file(tmp_path / "a.jsonl", ['{"text": "whole"}', '{"text": "\\ud800"}'])
-    with pytest.raises(UserError, match="a.jsonl, line 2: 'text' has half a character"):
-        read_documents(files(half))
-    failed = run("make_text", source_kind="files", source_train=half, output=tmp_path / "out", check=False)
-    assert failed.returncode == 1 and failed.stderr.startswith("error: ") and failed.stderr.count("\n") == 1
-    with pytest.raises(UserError, match="name, row 1: 'text' has half a character"):
-        list(documents._texts([(1, {"text": "a\udfff"})], "name, row"))
-
-
 @pytest.mark.parametrize("ends", [b"\n", b"\r\n"])
 def test_a_byte_order_mark_is_no_part_of_a_text(tmp_path, ends):
     """Whatever the kind of file; also of the second file where two were joined into one."""
@@ -258,15 +248,10 @@ def test_a_byte_order_mark_is_no_part_of_a_text(tmp_path, ends):
     assert list(documents._texts([(1, {"text": "\ufeffone"})], "name, row")) == ["one"]
 
 
-@pytest.mark.parametrize("name", ["a.tsv", "a.jsonl", "a.tsv.gz"])
-def test_a_pipe_and_a_device_are_refused_at_once(tmp_path, name):
-    os.mkfifo(tmp_path / name)
-    with pytest.raises(UserError, match=f"{name}' is not a regular file"):
-        read_pairs(files(tmp_path / name), EN_FR)
-    (tmp_path / name).unlink()
-    (tmp_path / name).symlink_to("/dev/zero")
-    with pytest.raises(UserError, match=f"{name}' is not a regular file"):
-        read_pairs(files(tmp_path / name), EN_FR)
+def test_a_pipe_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "a.tsv")
+    with pytest.raises(UserError, match="a.tsv' is not a regular file"):
+        read_pairs(files(tmp_path / "a.tsv"), EN_FR)
 
 
 def test_files_without_end_are_refused_when_they_have_grown_too_much(tmp_path, monkeypatch):
@@ -344,19 +329,12 @@ def test_an_unreachable_hub_is_one_sentence_without_secrets(tmp_path, monkeypatc
     assert "(GET https://...host/x?a=... with ... failed)" in message and "\n" not in message
 
 
-def test_a_gated_set_an_unknown_revision_and_a_lost_connection_say_so(monkeypatch):
-    source = Source(kind="hub", name="a/b", revision="c")
-    for reason in ("Dataset 'a/b' is a gated dataset on the Hub.", "Revision 'c' doesn't exist for dataset 'a/b'"):
-        error = datasets.exceptions.DatasetNotFoundError(reason)
-        monkeypatch.setattr(datasets, "get_dataset_split_names", lambda *a, error=error, **b: throw(error))
-        with pytest.raises(UserError) as caught:
-            read_pairs(source, EN_FR)
-        assert f"({reason}): check its name, configuration and revision" in str(caught.value)
+def test_a_connection_that_is_lost_says_so(monkeypatch):
     monkeypatch.setattr(datasets, "get_dataset_split_names", lambda *a, **b: ["train"])
     lost = ({"text": str(i)} if i < 2 else throw(ConnectionError("connection lost")) for i in range(3))
     monkeypatch.setattr(datasets, "load_dataset", lambda *a, **b: lost)
-    with pytest.raises(UserError, match="cannot read 'a/b' from the hub .connection lost."):
-        list(read_documents(source)["train"])
+    with pytest.raises(UserError, match="cannot read 'a/b' from the hub .connection lost.: check its name"):
+        list(read_documents(Source(kind="hub", name="a/b", revision="c"))["train"])
 
 
 def throw(error):

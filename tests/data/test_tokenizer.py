@@ -9,7 +9,6 @@ import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sequencematch.data.arithmetic import TASKS, generate
 from sequencematch.data.examples import Example
 from sequencematch.data.noise import KINDS
 from sequencematch.data.tokenizer import (
@@ -22,7 +21,7 @@ from sequencematch.data.tokenizer import (
 )
 from sequencematch.errors import UserError
 from sequencematch.evaluation.completions import perturbations
-from sequencematch.settings.data import Arithmetic, Translation
+from sequencematch.settings.data import Translation
 
 ALPHABET = string.ascii_letters + string.digits + string.punctuation + " \n\té"
 TEXTS = ["What is the product of -1.5 and 20? Solution: ", "-30.0", ALPHABET]
@@ -74,13 +73,6 @@ def test_prompts_begin_and_completions_end(prompt, completion):
     assert TOKENIZER.decode(TOKENIZER.prompt(prompt) + TOKENIZER.completion(completion)) == prompt + completion
 
 
-def test_ids_and_backspace():
-    assert TOKENIZER.special_ids == {"pad": 0, "bos": 1, "eos": 2}
-    assert TOKENIZER.bkspc == TOKENIZER.size
-    two, three = TOKENIZER.encode("23")
-    assert TOKENIZER.render([two, TOKENIZER.bkspc, three, 2]) == "2<bkspc>3<eos>"
-
-
 def test_an_unknown_character_is_named():
     with pytest.raises(UserError, match="'ß'"):
         TOKENIZER.encode("3ß")
@@ -89,19 +81,6 @@ def test_an_unknown_character_is_named():
 def test_words_of_templates_and_single_digits():
     tokens = [TOKENIZER.decode([i]) for i in TOKENIZER.encode(TEXTS[0])]
     assert tokens == ["What ", "is ", "the ", "product ", "of ", *"-1.5", " and ", *"20", "? Solution: "]
-
-
-@pytest.mark.parametrize("task", TASKS)
-def test_sequences_are_short(task):
-    splits = generate(Arithmetic(generator=task, entropy=(1, 3), train=300, validation=20, test=20))
-    text = [p + c for p, c in zip(splits["train"]["prompt"], splits["train"]["completion"], strict=True)]
-    tokenizer = train_tokenizer(text)
-    for split in splits.values():
-        for prompt, completion in zip(split["prompt"], split["completion"], strict=True):
-            assert tokenizer.decode(tokenizer.prompt(prompt) + tokenizer.completion(completion)) == prompt + completion
-    lengths = [len(tokenizer.prompt(text)) + 1 for text in text]
-    assert 12 <= sum(lengths) / len(lengths) <= 18
-    assert max(map(len, text)) > 30  # of more than twice as many characters
 
 
 @pytest.mark.parametrize("tokenizer", [TOKENIZER, BYTES], ids=["words", "bytes"])

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -475,49 +473,3 @@ def test_metrics_of_another_run_are_refused(tmp_path, metrics, differs):
 
 
 # What somebody with transformers alone does with the folder.
-ELSEWHERE = """
-import sys, torch, importlib.util
-from transformers import AutoModelForCausalLM, AutoTokenizer
-folder = sys.argv[1]
-for absent in ("sequencematch", "peft", "datasets", "snakemake"):
-    assert importlib.util.find_spec(absent) is None, absent
-tokenizer = AutoTokenizer.from_pretrained(folder)
-model = AutoModelForCausalLM.from_pretrained(folder)
-bkspc = tokenizer.convert_tokens_to_ids("<bkspc>")
-prompt = tokenizer("What is 25 + 3? Solution: ", return_tensors="pt")
-torch.manual_seed(0)
-assert not (model.generate(**prompt) == bkspc).any()
-output = model.generate(**prompt, custom_generate=folder, trust_remote_code=True, return_dict_in_generate=True,
-                        bkspc_bias=2.0, num_return_sequences=8)
-assert (output.actions == bkspc).any() and not (output.sequences == bkspc).any()
-trusted = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True)
-trusted.generate(**prompt)
-with torch.no_grad():
-    torch.save(model(prompt["input_ids"]).logits[0], sys.argv[2])
-"""
-
-
-@pytest.mark.long
-def test_in_a_fresh_environment_with_transformers_alone(exported, tmp_path):
-    import torch as here
-    import transformers
-
-    policy, tokenizer, folder = exported
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
-    python = tmp_path / "venv/bin/python"
-    versions = [f"torch=={here.__version__.split('+')[0]}", f"transformers=={transformers.__version__}"]
-    lock = Path(__file__).resolve().parents[2] / "requirements.lock"
-    install = [python, "-m", "pip", "install", "--quiet", "--constraint", lock, *versions]
-    installed = subprocess.run(install, capture_output=True, text=True)
-    if installed.returncode:
-        pytest.skip(f"pip cannot install torch and transformers here: {installed.stderr.strip()[-300:]}")
-    done = subprocess.run(
-        [python, "-c", ELSEWHERE, folder, tmp_path / "logits.pt"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "HF_HUB_OFFLINE": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    logits, offset = training_logits(policy, tokenizer.prompt(PROMPTS[0]))
-    torch.testing.assert_close(torch.load(tmp_path / "logits.pt") + offset, logits, atol=1e-5, rtol=1e-5)
