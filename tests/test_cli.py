@@ -69,11 +69,6 @@ def test_deletions_are_visible(checkpoint, capsys, monkeypatch):
     assert output(capsys, *words).count("⌫") == deletions > 0
 
 
-def test_greedy_ignores_the_seed(checkpoint, capsys):
-    words = ("sample", checkpoint[0], PROMPT, "--temperature", 0)
-    assert output(capsys, *words, "--seed", 1) == output(capsys, *words, "--seed", 2)
-
-
 def test_any_model_takes_back_by_rule(tmp_path, capsys):
     """A network and a tokenizer that have never heard of <bkspc>."""
     tokenizer = train_tokenizer(TEXTS)
@@ -85,14 +80,6 @@ def test_any_model_takes_back_by_rule(tmp_path, capsys):
     assert output(capsys, *words).splitlines()[1] == found["text"]
     assert "no trained policy" in error(capsys, *words[:3])
     assert "cannot load" in error(capsys, "sample", tmp_path / "none", "x", "--takeback-ratio", 0.6)
-
-
-def test_the_rule_works_on_a_trained_model_too(checkpoint, capsys):
-    folder, policy, tokenizer = checkpoint
-    words = ("--json", "--seed", 5, "--max-actions", 20, "--takeback-ratio", 0.6)
-    found = json.loads(output(capsys, "sample", folder, PROMPT, *words))
-    (rollout,), _ = sample(policy, [tokenizer.prompt(PROMPT + " ")], Decoding(20, takeback_ratio=0.6), [5], batch=1)
-    assert found["action_ids"] == rollout.actions and policy.bkspc in rollout.actions
 
 
 def test_a_folder_that_is_no_checkpoint(tmp_path, capsys):
@@ -167,11 +154,6 @@ def test_a_terminal_without_the_characters(checkpoint):
     command = [sys.executable, "-m", "sequencematch.cli", "trace", "<bos> ö", "⌫"]
     done = subprocess.run(command, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"})
     assert done.returncode == 0 and b"\\xf6" in done.stdout
-
-
-def test_a_python_that_drops_docstrings():
-    command = [sys.executable, "-OO", "-m", "sequencematch.cli", "trace", "<bos>", "a"]
-    assert subprocess.run(command, capture_output=True).returncode == 0
 
 
 def test_a_trace_that_would_fill_the_memory(capsys):

@@ -11,7 +11,6 @@ import sys
 import tempfile
 import tomllib
 from importlib import metadata
-from pathlib import Path
 
 import pytest
 from support.workflow import ROOT
@@ -167,13 +166,6 @@ def test_a_package_of_an_extra_that_is_missing_is_named_with_the_extra(module, e
         script.run(lambda: __import__(module))
 
 
-def test_a_file_with_the_name_of_a_package_is_named(monkeypatch, tmp_path):
-    (tmp_path / "yaml.py").touch()
-    monkeypatch.delitem(sys.modules, "yaml", raising=False)
-    monkeypatch.syspath_prepend(tmp_path)
-    assert ended(lambda: None).startswith(f"error: '{tmp_path}/yaml.py' hides the package 'yaml': rename it")
-
-
 def test_each_module_of_an_extra_is_declared_there():
     providers = metadata.packages_distributions()
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
@@ -203,14 +195,3 @@ def test_numbers_of_options_are_as_people_write_them(kind, text, capsys):
         parser.parse_args([f"--n={text}"])
     assert f"invalid {kind.__name__} value" in capsys.readouterr().err
     assert parser.parse_args(["--n", "12"]).n == 12
-
-
-@pytest.mark.parametrize("other", ["--repair", "--model"])
-def test_an_output_is_no_other_options_path(tmp_path, capsys, other):
-    parser = script.parser("x")
-    parser.add_argument("--model", type=Path)
-    for name in ("--output", "--repair"):
-        parser.add_argument(name, type=script.output)
-    with pytest.raises(SystemExit):
-        parser.parse_args(["--output", str(tmp_path / "x/../a"), other, str(tmp_path / "a")])
-    assert f"error: --output and {other} are one path" in capsys.readouterr().err

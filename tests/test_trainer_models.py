@@ -4,13 +4,8 @@ import os
 
 import pytest
 import torch
-from support.rows import ROWS, a_model_and_its_tokenizer, arguments
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    GPT2Config,
-    GPT2LMHeadModel,
-)
+from support.rows import ROWS, a_model_and_its_tokenizer, a_trainer, arguments
+from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from sequencematch import SequenceMatchTrainer, Trajectory, UserError, state_tree
 
@@ -65,9 +60,8 @@ def test_adapters_of_peft_train_and_are_saved_merged(tmp_path, how):
 
 def test_deletions_of_several_tokens_are_trained_saved_and_trained_again(tmp_path):
     """Wrong tokens come in runs, so that the data delete them at once; the folder deletes as the policy does."""
-    lm, tokenizer = a_model_and_its_tokenizer(tmp_path / "model")
-    options = arguments(tmp_path / "o", max_steps=4, bc_steps=2, deletions=2, eta=0.5)
-    trainer = SequenceMatchTrainer(lm, options, ROWS, processing_class=tokenizer)
+    options = {"max_steps": 4, "bc_steps": 2, "deletions": 2, "eta": 0.5}
+    trainer = a_trainer(tmp_path, **options)
     policy, data = trainer.policy, {action for (row,) in first_rows(trainer) for action in row.actions}
     assert policy.deletion_ids == [policy.bkspc, policy.bkspc + 1] and data >= set(policy.deletion_ids)
     trainer.train()
@@ -78,12 +72,12 @@ def test_deletions_of_several_tokens_are_trained_saved_and_trained_again(tmp_pat
     )
     assert {*policy.deletion_ids} <= set(written.actions.flatten().tolist())
     assert (written.sequences < policy.bkspc).all()
-    again = SequenceMatchTrainer(str(tmp_path / "saved"), options, ROWS)
+    again = a_trainer(tmp_path, model=(str(tmp_path / "saved"), None), **options)
     torch.testing.assert_close(again.policy.state_dict(), policy.state_dict())
     assert first_rows(again) == first_rows(trainer)
     for model in (str(tmp_path / "saved"), policy):
         with pytest.raises(UserError, match="up to 2 tokens at once, and deletions is 1: set it to 2"):
-            SequenceMatchTrainer(model, arguments(tmp_path / "o"), ROWS, processing_class=tokenizer)
+            a_trainer(tmp_path, model=(model, trainer.processing_class))
 
 
 def test_a_folder_that_cannot_be_read_is_refused_before_its_tokenizer_is(tmp_path):
@@ -96,7 +90,6 @@ def test_a_folder_that_cannot_be_read_is_refused_before_its_tokenizer_is(tmp_pat
 
 
 def test_adapters_that_would_be_lost_are_refused(tmp_path):
-    lm, tokenizer = a_model_and_its_tokenizer(tmp_path / "model")
     kinds = {
         "use_dora": peft.LoraConfig(target_modules=["q_proj"], use_dora=True),
         "modules_to_save": peft.LoraConfig(target_modules=["q_proj"], modules_to_save=["lm_head"]),
@@ -104,21 +97,20 @@ def test_adapters_that_would_be_lost_are_refused(tmp_path):
         "peft_type PROMPT_TUNING": peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2),
     }
     for name, config in kinds.items():
-        lm, _ = a_model_and_its_tokenizer(tmp_path / "model")
+        lm, tokenizer = a_model_and_its_tokenizer(tmp_path / "model")
         with pytest.raises(UserError, match=name):
-            SequenceMatchTrainer(peft.get_peft_model(lm, config), arguments(tmp_path), ROWS, processing_class=tokenizer)
+            a_trainer(tmp_path, model=(peft.get_peft_model(lm, config), tokenizer))
 
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_a_saved_folder_is_trained_on_with_the_bkspc_that_it_has_learned(tmp_path, tied):
-    lm, tokenizer = a_model_and_its_tokenizer(tmp_path / "model", tie_word_embeddings=tied)
-    trainer = SequenceMatchTrainer(lm, arguments(tmp_path / "o"), ROWS, processing_class=tokenizer)
+    trainer = a_trainer(tmp_path, model=a_model_and_its_tokenizer(tmp_path / "model", tie_word_embeddings=tied))
     with torch.no_grad():
         trainer.policy.bkspc_row.normal_(0, 0.5)
         trainer.policy.offset[2].weight.normal_(0, 0.5)
     first, second, bkspc = tmp_path / "first", tmp_path / "second", trainer.policy.bkspc
     trainer.save_model(first)
-    again = SequenceMatchTrainer(str(first), arguments(tmp_path / "o"), ROWS)
+    again = a_trainer(tmp_path, model=(str(first), None))
     assert again.policy.bkspc == bkspc and again.policy.has_learned
     torch.testing.assert_close(again.policy.state_dict(), trainer.policy.state_dict())
     assert first_rows(again) == first_rows(trainer)
@@ -136,7 +128,7 @@ def test_a_network_with_dropout_is_what_its_folder_is(tmp_path):
     lm.save_pretrained(tmp_path / "folder")
     losses = []
     for model in (str(tmp_path / "folder"), lm.train()):
-        trainer = SequenceMatchTrainer(model, arguments(tmp_path / "o"), ROWS, processing_class=tokenizer)
+        trainer = a_trainer(tmp_path, model=(model, tokenizer))
         trainer.policy.train()
         with torch.no_grad():
             losses += [trainer._scored(first_rows(trainer)).data.scores.log_policy for _ in range(2)]

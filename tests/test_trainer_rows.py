@@ -1,11 +1,11 @@
 """Rows in TRL's formats: the ids of training are those that the saved tokenizer gives."""
 
 import pytest
-from support.rows import a_model_and_its_tokenizer, a_trainer, arguments
+from support.rows import a_model_and_its_tokenizer, a_trainer
 from tokenizers import processors
 from transformers import AutoTokenizer, GenerationConfig
 
-from sequencematch import SequenceMatchTrainer, UserError
+from sequencematch import UserError
 from sequencematch.model.policy import id_set
 
 TURN = "<|start|>{{ m['role'] }}: {{ m['content'] }}<|end|>\n"
@@ -52,7 +52,7 @@ FORMATS = {
 def test_the_saved_tokenizer_gives_the_ids_of_training(tmp_path, name, adds_bos):
     lm, tokenizer = chat_model(tmp_path / "model", adds_bos)
     row = FORMATS[name]
-    trainer = SequenceMatchTrainer(lm, arguments(tmp_path / "o", eta=0.0), [row], processing_class=tokenizer)
+    trainer = a_trainer(tmp_path, [row], model=(lm, tokenizer), eta=0.0)
     (trained,) = trainer.train_dataset.corpus.draws[0]
     trainer.save_model(tmp_path / "saved")
     saved = AutoTokenizer.from_pretrained(tmp_path / "saved")
@@ -64,16 +64,14 @@ def test_the_saved_tokenizer_gives_the_ids_of_training(tmp_path, name, adds_bos)
     assert trained.prompt == prompt
     if isinstance(row["prompt"], str):
         assert prompt == tokenizer(row["prompt"])["input_ids"]  # of the tokenizer that was given, too
-    again = SequenceMatchTrainer(str(tmp_path / "saved"), arguments(tmp_path / "o", eta=0.0), [row])
+    again = a_trainer(tmp_path, [row], model=(str(tmp_path / "saved"), None), eta=0.0)
     assert again.train_dataset.corpus.draws == trainer.train_dataset.corpus.draws
 
 
 def test_data_and_rollouts_end_by_the_turns_end(tmp_path):
     """The template ends a turn with a token that the network does not name; what follows it is left out."""
     lm, tokenizer = chat_model(tmp_path / "model")
-    trainer = SequenceMatchTrainer(
-        lm, arguments(tmp_path / "o", eta=0.0), [FORMATS["messages"]], processing_class=tokenizer
-    )
+    trainer = a_trainer(tmp_path, [FORMATS["messages"]], model=(lm, tokenizer), eta=0.0)
     (trained,) = trainer.train_dataset.corpus.draws[0]
     end = tokenizer.convert_tokens_to_ids("<|end|>")
     assert trained.actions[-1] == end and trained.actions.count(end) == 1
@@ -87,7 +85,7 @@ def test_rows_that_a_template_has_rendered_are_those_messages(tmp_path):
     text = {"prompt": "<bos>" + rendered(tokenizer, ASK), "completion": "two<|end|>\n"}
     tokenizer.chat_template = "<bos>" + TEMPLATE
     rows = [FORMATS["messages"], text]
-    trainer = SequenceMatchTrainer(lm, arguments(tmp_path / "o", eta=0.0), rows, processing_class=tokenizer)
+    trainer = a_trainer(tmp_path, rows, model=(lm, tokenizer), eta=0.0)
     messages, as_text = trainer.train_dataset.corpus.draws[0]
     assert (messages.prompt, messages.actions) == (as_text.prompt, as_text.actions)
     assert messages.prompt.count(1) == 1
@@ -97,7 +95,7 @@ def test_each_turn_of_the_assistant_is_an_example(tmp_path):
     lm, tokenizer = chat_model(tmp_path / "model")
     turns = [*assistant("two"), {"role": "user", "content": "three"}, *assistant("four")]
     rows = [{"prompt": ASK, "completion": turns}, {"prompt": [*ASK, *turns[:2]], "completion": turns[2:]}]
-    trainer = SequenceMatchTrainer(lm, arguments(tmp_path / "o", eta=0.0), rows, processing_class=tokenizer)
+    trainer = a_trainer(tmp_path, rows, model=(lm, tokenizer), eta=0.0)
     first, last, alone = trainer.train_dataset.corpus.draws[0]
     assert tokenizer.decode(first.actions) == "two<|end|>" and last == alone
     assert last.prompt[: len(first.prompt)] == first.prompt
@@ -108,8 +106,7 @@ def test_a_token_does_not_reach_over_the_end_of_a_prompt(tmp_path):
     lm, tokenizer = a_model_and_its_tokenizer(tmp_path / "model", ALPHABET, "assistant: two")
     tokenizer.chat_template = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}.{% endfor %}"
     tokenizer.chat_template += "{% if add_generation_prompt %}assistant:{% endif %}"
-    options = arguments(tmp_path / "o", eta=0.0)
-    trainer = SequenceMatchTrainer(lm, options, [FORMATS["messages"]], processing_class=tokenizer)
+    trainer = a_trainer(tmp_path, [FORMATS["messages"]], model=(lm, tokenizer), eta=0.0)
     (trained,) = trainer.train_dataset.corpus.draws[0]
     assert "assistant: " in tokenizer.get_vocab()
     assert trained.prompt == tokenizer("user: one.assistant:")["input_ids"]
@@ -128,10 +125,8 @@ def test_a_token_does_not_reach_over_the_end_of_a_prompt(tmp_path):
     ],
 )
 def test_rows_that_cannot_be_trained_on(tmp_path, row, sentence):
-    lm, tokenizer = chat_model(tmp_path / "model")
-    rows = [FORMATS["messages"], row]
     with pytest.raises(UserError, match=f"row 2 of the dataset: .*{sentence}"):
-        SequenceMatchTrainer(lm, arguments(tmp_path / "o"), rows, processing_class=tokenizer)
+        a_trainer(tmp_path, [FORMATS["messages"], row], model=chat_model(tmp_path / "model"))
 
 
 def test_messages_need_a_template(tmp_path):
@@ -144,4 +139,4 @@ def test_a_name_of_bkspc_that_is_taken_is_known_before_training(tmp_path):
     tokenizer.add_tokens(["<bkspc>", "more"])
     lm.resize_token_embeddings(len(tokenizer))
     with pytest.raises(UserError, match="named <bkspc>"):
-        SequenceMatchTrainer(lm, arguments(tmp_path / "o"), [FORMATS["texts"]], processing_class=tokenizer)
+        a_trainer(tmp_path, [FORMATS["texts"]], model=(lm, tokenizer))

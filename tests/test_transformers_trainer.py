@@ -69,9 +69,8 @@ def test_texts_in_the_format_of_trl_train_and_the_folder_loads(tmp_path):
     import datasets
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    lm, tokenizer = a_model_and_its_tokenizer(tmp_path)
     data = datasets.Dataset.from_list(ROWS)
-    trainer = SequenceMatchTrainer(lm, arguments(tmp_path / "o", max_steps=60), data, data, processing_class=tokenizer)
+    trainer = a_trainer(tmp_path, data, data, max_steps=60)
     before = trainer.evaluate()["eval_loss"]
     trainer.train()
     assert trainer.evaluate()["eval_loss"] < 0.7 * before
@@ -138,9 +137,8 @@ def test_trackers_by_name_and_callbacks(tmp_path, monkeypatch):
     ],
 )
 def test_data_that_cannot_be_trained_on_are_refused(tmp_path, rows, sentence):
-    lm, tokenizer = a_model_and_its_tokenizer(tmp_path)
     with pytest.raises(UserError, match=sentence):
-        SequenceMatchTrainer(lm, arguments(tmp_path), rows, processing_class=tokenizer)
+        a_trainer(tmp_path, rows)
 
 
 @pytest.mark.parametrize(
@@ -167,9 +165,8 @@ def test_data_that_cannot_be_trained_on_are_refused(tmp_path, rows, sentence):
     ],
 )
 def test_values_that_are_not_allowed_are_refused_before_training(tmp_path, options, sentence):
-    lm, tokenizer = a_model_and_its_tokenizer(tmp_path)
     with pytest.raises(UserError, match=sentence):
-        SequenceMatchTrainer(lm, arguments(tmp_path, **options), ROWS[:16], processing_class=tokenizer)
+        a_trainer(tmp_path, ROWS[:16], **options)
 
 
 @pytest.mark.parametrize(
@@ -220,11 +217,9 @@ def test_bf16_computes_the_network_in_bfloat16_and_the_loss_in_float32(tmp_path)
 
 
 def test_evaluation_is_a_mean_over_tokens_of_any_rows(tmp_path):
-    lm, tokenizer = a_model_and_its_tokenizer(tmp_path)
     losses = []
     for size in (1, 3, 64):
-        options = arguments(tmp_path / "o", per_device_eval_batch_size=size)
-        trainer = SequenceMatchTrainer(lm, options, ROWS, {"a": ROWS[:5], "b": ROWS[-7:]}, processing_class=tokenizer)
+        trainer = a_trainer(tmp_path, ROWS, {"a": ROWS[:5], "b": ROWS[-7:]}, per_device_eval_batch_size=size)
         found = trainer.evaluate()
         losses.append([found["eval_a_loss"], found["eval_b_loss"], trainer.evaluate(ROWS[:12])["eval_loss"]])
         losses[-1].append(trainer.predict(row for row in ROWS[:12]).metrics["test_loss"])
@@ -261,19 +256,16 @@ def test_a_run_resumes_to_the_same_bits(tmp_path):
         other = a_trainer(tmp_path, max_steps=8, bc_steps=2, **given)
         with pytest.raises(UserError, match="other data or settings of noise"):
             other.train(resume_from_checkpoint=str(tmp_path / "o/checkpoint-5"))
-    lm, tokenizer = a_model_and_its_tokenizer(tmp_path / "model", hidden_size=16)
-    options = arguments(tmp_path / "o", max_steps=8, bc_steps=2)
+    model = a_model_and_its_tokenizer(tmp_path / "model", hidden_size=16)
     with pytest.raises(UserError, match="of another model"):
-        SequenceMatchTrainer(lm, options, ROWS, processing_class=tokenizer).train(str(tmp_path / "o/checkpoint-5"))
+        a_trainer(tmp_path, model=model, max_steps=8, bc_steps=2).train(str(tmp_path / "o/checkpoint-5"))
     with pytest.raises(UserError, match="no checkpoint of SequenceMatchTrainer"):
         other.train(resume_from_checkpoint=str(tmp_path))
 
 
 def test_the_best_checkpoint_is_loaded_at_the_end(tmp_path):
-    lm, tokenizer = a_model_and_its_tokenizer(tmp_path / "model")
     best = {"eval_strategy": "steps", "eval_steps": 2, "save_steps": 2, "load_best_model_at_end": True}
-    options = arguments(tmp_path / "o", max_steps=6, bc_steps=4, lr_scheduler_type="constant", **best)
-    trainer = SequenceMatchTrainer(lm, options, ROWS, ROWS[:20], processing_class=tokenizer)
+    trainer = a_trainer(tmp_path, ROWS, ROWS[:20], max_steps=6, bc_steps=4, lr_scheduler_type="constant", **best)
     trainer.train()
     losses = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
     assert len(losses) == 3 and trainer.evaluate()["eval_loss"] == pytest.approx(min(losses), rel=1e-6)

@@ -11,7 +11,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from functools import cache
-from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
@@ -72,13 +71,10 @@ class Parser(argparse.ArgumentParser):
             self.register("type", kind, plain(kind))
 
     def parse_args(self, *arguments, **options):
-        """The options; an output is no other option's path. ``run`` writes the outputs' records."""
+        """The options. ``run`` writes the records of the outputs among them."""
         found = super().parse_args(*arguments, **options)
-        paths = {a: os.path.abspath(v) for a in self._actions if isinstance(v := getattr(found, a.dest, None), Path)}
-        for one in (action for action in paths if action.type is output):
-            for other in (action for action in paths if action is not one and paths[action] == paths[one]):
-                self.error(f"{one.option_strings[0]} and {(other.option_strings or [other.dest])[0]} are one path")
-        _parsed.append((found, [getattr(found, action.dest) for action in paths if action.type is output]))
+        outputs = [getattr(found, action.dest, None) for action in self._actions if action.type is output]
+        _parsed.append((found, [path for path in outputs if path is not None]))
         return found
 
     def error(self, message: str) -> NoReturn:
@@ -174,7 +170,6 @@ def run(main: Callable[[], None], threads: int | None = 1, records: bool = True)
     native = "--kernels=native" in sys.argv or ("--kernels", "native") in pairwise(sys.argv)
     kernels.choose("native" if native else "portable")  # the same
     try:
-        check_packages()
         _parsed.clear()
         main()
         for args, outputs in _parsed if records else ():
@@ -247,14 +242,6 @@ def processes() -> tuple[int, int]:
             f"unset {' '.join(PROCESS_VARIABLES)}, or start it with accelerate launch"
         )
     return numbers["RANK"], numbers["WORLD_SIZE"]
-
-
-def check_packages() -> None:
-    """Raises UserError where a file on the path has the name of a package that we import: Python takes it for it."""
-    for name in (*EXTRAS, "accelerate", "numpy", "psutil", "pydantic", "safetensors", "torch", "transformers"):
-        spec = find_spec(name)
-        if spec and spec.submodule_search_locations is None:
-            raise UserError(f"'{spec.origin}' hides the package '{name}': rename it, or take its folder off PYTHONPATH")
 
 
 def check_writable(folder: Path) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from markdown_it import MarkdownIt
-from support.workflow import ROOT
+from support.workflow import ROOT, Planner
 
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SHELL = ("sh", "bash", "console")
@@ -71,43 +71,42 @@ def shell(words: str, folder: Path) -> str:
     return done.stdout
 
 
-def run(command: Command, tree: Path) -> None:
+def run(command: Command, tree: Path, plan: Planner) -> None:
     """Cheap: for real, on the smoke scale."""
     shell(local(command), tree)
 
 
-def dry_run(command: Command, tree: Path) -> None:
+def dry_run(command: Command, tree: Path, plan: Planner) -> None:
     """Snakemake plans it."""
     shell(f"{local(command)} --dry-run", tree)
 
 
-def follow(command: Command, tree: Path) -> None:
+def follow(command: Command, tree: Path, plan: Planner) -> None:
     """The file that is to be watched is there."""
     assert (tree / shlex.split(local(command))[-1]).is_file()
 
 
-def known(command: Command, tree: Path) -> str:
+def known(command: Command, tree: Path, plan: Planner) -> str:
     """Make knows the target; what it would run."""
     planned = subprocess.run(["make", "-n", *shlex.split(command.words)[1:]], cwd=ROOT, capture_output=True, text=True)
     assert planned.returncode == 0 and "check_make_arguments.py '" not in planned.stdout, planned.stdout
     return planned.stdout
 
 
-def make(command: Command, tree: Path) -> None:
+def make(command: Command, tree: Path, plan: Planner) -> None:
     """The target exists; where it runs the workflow, Snakemake plans what make would run."""
-    for line in known(command, tree).replace("\\\n", " ").splitlines():
+    for line in known(command, tree, plan).replace("\\\n", " ").splitlines():
         if match := re.match(r"\S*python workflow/launcher/run\.py (.*)", line):
-            words = re.sub(r"--report \S+ --report-after-run", "", match[1])
-            shell(f"{sys.executable} -m snakemake {words} --cores 2 --dry-run", tree)
+            plan(*shlex.split(re.sub(r"--report \S+ --report-after-run", "", match[1])))
 
 
-def collect(command: Command, tree: Path) -> None:
+def collect(command: Command, tree: Path, plan: Planner) -> None:
     """The tests that are named exist."""
     named = [word for word in shlex.split(command.words) if word.startswith("tests/")]
     assert named and all((ROOT / word.partition("::")[0]).is_file() for word in named)
 
 
-def offered(command: Command, tree: Path) -> None:
+def offered(command: Command, tree: Path, plan: Planner) -> None:
     """It needs an account or several GPUs: the program, and the script that it is to start, are there."""
     words = [word.removeprefix(".venv/bin/") for word in shlex.split(command.words)]
     assert (Path(sys.executable).parent / words[0]).is_file()
@@ -148,10 +147,16 @@ def test_every_command_is_covered_by_a_check():
     assert unknown == []
 
 
+@pytest.fixture(scope="module")
+def plan(smoke_copy):
+    with Planner(smoke_copy) as planner:
+        yield planner
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [pytest.param(c, id=f"{c.where} {c.words}") for c in ONCE if check_of(c)])
-def test_every_command_works(command, smoke_copy):
-    check_of(command)(command, smoke_copy)
+def test_every_command_works(command, smoke_copy, plan):
+    check_of(command)(command, smoke_copy, plan)
 
 
 @pytest.mark.parametrize("file", DOCS, ids=lambda file: file.name)

@@ -3,17 +3,14 @@
 import ast
 import csv
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import pytest
 from markdown_it import MarkdownIt
-from support.workflow import PARTS, ROOT
+from support.workflow import PARTS, ROOT, launch
 
 PLACE = re.compile(r"# (in|above|new) (\w+)(?: of)? (\S+)\n")
 
@@ -70,14 +67,11 @@ def test_the_recipes_give_a_method_and_a_task_that_run(tmp_path):
     loss = [follow(block, tmp_path) for block in recipe("A loss")]
     family = [follow(block, tmp_path) for block in recipe("A family of tasks")]
     assert len(loss) == 6 and len(set(family)) == 5
-    environment = os.environ | {"PYTHONPATH": str(tmp_path / "src")}
     run = Path("results/smoke/reversal/focal/eta=0/seed=1")
 
     def make(target: str, focus: float) -> list[dict[str, str]]:
         settings = ["scale=smoke", f"objective={{focus: {focus}}}"]
-        command = [sys.executable, "workflow/launcher/run.py", str(run / target), "--cores", "2", "--config", *settings]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
-        assert done.returncode == 0, done.stdout + done.stderr
+        done = launch(tmp_path, str(run / target), config=settings, PYTHONPATH=str(tmp_path / "src"))
         assert ("rule finetune:" in done.stderr) and (("rule pretrain_base:" in done.stderr) == (focus == 2.0))
         with (tmp_path / run / "model/metrics.csv").open(newline="") as file:
             return [row for row in csv.DictReader(file) if row["loss"]]

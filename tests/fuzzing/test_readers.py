@@ -357,7 +357,7 @@ def offline(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
 
-@pytest.mark.parametrize("seconds", [45, pytest.param(180, marks=pytest.mark.long)])
+@pytest.mark.parametrize("seconds", [30, pytest.param(120, marks=pytest.mark.long)])
 @pytest.mark.parametrize("name", READERS)
 def test_nothing_but_a_user_error_comes_out(valid, name, seconds):
     READERS[name][1](valid)  # otherwise a reader would refuse all mutations for the same reason

@@ -3,6 +3,8 @@
 import sys
 
 import pytest
+import yaml
+from support.changes import SETTINGS
 from support.experiment import command, finetune_options
 from support.workflow import load_script
 
@@ -13,48 +15,11 @@ from sequencematch.training.losses import FUNCTIONS
 
 SECTIONS = (Optimiser, Schedule, Objective, Rollouts)
 # Another value for every setting but the optimiser's, which all losses read.
-CHANGED = {
-    "schedule": {
-        "base_steps": 11,
-        "pretrain_steps": 7,
-        "steps": 29,
-        "decay_start": 9,
-        "beta_final": 0.5,
-        "beta_steps": 3,
-        "bkspc_start": "noise",
-        "metrics_every": 3,
-        "validate_every": 9,
-        "checkpoint_every": 7,
-    },
-    "objective": {
-        "divergence": "kl",
-        "alpha": 0.5,
-        "gamma": 0.5,
-        "weighting": "uniform",
-        "value_from": "both",
-        "c": 0.25,
-        "beta_mix": 0.25,
-        "js_delta": 0.2,
-        "imitate_noise": True,
-        "imitate_prompt": True,
-        "uls_ngram": 2,
-        "uls_weight": 3.0,
-        "iq_weight": 0.7,
-        "label_smoothing": 0.1,
-    },
-    "rollouts": {
-        "buffer": 40,
-        "seen": 2,
-        "generate": 8,
-        "share_prompts": True,
-        "temperature": 0.5,
-        "top_p": 0.5,
-        "top_k": 2,
-        "max_actions": 9,
-        "concurrent": True,
-        "staleness": 3,
-    },
-}
+CHANGED = {}
+for name, values, _ in SETTINGS:
+    if name in ("schedule", "objective", "rollouts"):
+        CHANGED.setdefault(name, {}).update(yaml.safe_load(f"{{{values}}}"))
+CHANGED["schedule"]["bkspc_start"] = "noise"
 # Read under a condition: where rollouts are concurrent; where the k steps of BC were none.
 SOMETIMES = {"staleness", "bkspc_start"}
 

@@ -97,28 +97,7 @@ def test_only_the_settings_asked_for_become_options():
     ("words", "section", "sentence"),
     [
         ("--objective.gamma 1", Objective, "--objective.gamma is '1', but must be a number above 0 and below 1"),
-        ("--objective.alpha nan", Objective, "--objective.alpha is 'nan', but must be a number above 0"),
-        (
-            "--objective.divergence jss",
-            Objective,
-            "--objective.divergence is 'jss', but must be one of kl, js, chi2, chi2_mixture, mle",
-        ),
-        (
-            "--data.train 2.5",
-            Arithmetic,
-            "--data.train is '2.5', but must be an integer at least 1 and at most 100000000",
-        ),
         ("--data.entropy 1", Arithmetic, "--data.entropy has too few values: it must be 2 values, each a number"),
-        (
-            "--evaluation.decodings sampled top_p=1",
-            Evaluation,
-            "--evaluation.decodings: 'top_p=1' is no decoding: top_p= takes a number above 0 and below 1",
-        ),
-        (
-            "--evaluation.decodings greedy greedy",
-            Evaluation,
-            "--evaluation.decodings: greedy, greedy: each may occur once",
-        ),
         (
             "--optimiser.batch 32 --optimiser.micro_batch 5",
             Optimiser,

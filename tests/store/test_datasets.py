@@ -57,15 +57,6 @@ def test_missing(tmp_path):
         load(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("kept", [0.0, 0.3, 0.6, 0.9])
-def test_truncated_arrow_file(folder, kept):
-    file = arrow_file(folder)
-    content = file.read_bytes()
-    file.write_bytes(content[: int(kept * len(content))])
-    with pytest.raises(UserError, match="damaged|digest"):
-        load(folder)
-
-
 @pytest.mark.parametrize("pattern", ["train/*.arrow", "dataset_dict.json", "test/state.json", "provenance.json"])
 def test_missing_file(folder, pattern):
     (file,) = folder.glob(pattern)

@@ -1,12 +1,10 @@
 """A plan of few jobs that goes through every stage of training and ends in a table, run as `make` runs it."""
 
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
-from support.workflow import PARTS, ROOT
+from support.workflow import PARTS, ROOT, launch
 
 TABLE = "table6"
 # Steps are many enough to be interrupted, with a checkpoint after every third.
@@ -31,15 +29,9 @@ def make_tree(folder: Path) -> Path:
     return folder
 
 
-def command(*options: str, target: str = TABLE, settings=SETTINGS) -> list[str]:
-    """The command line that `make` would use."""
-    return [sys.executable, "workflow/launcher/run.py", target, *options, "--config", *settings]
-
-
-def run(tree: Path, *options: str, environment: dict | None = None, **choice) -> subprocess.CompletedProcess:
+def run(tree: Path, *options: str, target: str = TABLE, settings=SETTINGS, **how) -> subprocess.CompletedProcess:
     """Run the plan in ``tree`` to its end."""
-    words = command(*options, **choice)
-    return subprocess.run(words, cwd=tree, capture_output=True, text=True, env=os.environ | (environment or {}))
+    return launch(tree, target, *options, config=settings, **how)
 
 
 def content(tree: Path) -> dict[str, bytes]:

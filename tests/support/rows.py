@@ -29,6 +29,8 @@ def arguments(folder, **options):
     return SequenceMatchConfig(str(folder), per_device_train_batch_size=16, learning_rate=1e-2, **options)
 
 
-def a_trainer(folder, rows=None, **options):
-    lm, tokenizer = a_model_and_its_tokenizer(folder / "model")
-    return SequenceMatchTrainer(lm, arguments(folder / "o", **options), rows or ROWS, processing_class=tokenizer)
+def a_trainer(folder, rows=None, evaluated=None, model=None, **options):
+    """A trainer of sums, or of other rows, on ``model``: a network and its tokenizer."""
+    lm, tokenizer = model or a_model_and_its_tokenizer(folder / "model")
+    rows = ROWS if rows is None else rows
+    return SequenceMatchTrainer(lm, arguments(folder / "o", **options), rows, evaluated, processing_class=tokenizer)

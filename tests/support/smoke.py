@@ -3,9 +3,9 @@
 from pathlib import Path
 from subprocess import CompletedProcess
 
-from support import reduced
+from support.workflow import launch
 
 
-def run_smoke(tree: Path, target: str, *options: str) -> CompletedProcess:
+def run_smoke(tree: Path, target: str, *options: str, **how) -> CompletedProcess:
     """Run the workflow at its smoke scale in ``tree``."""
-    return reduced.run(tree, *options, target=target, settings=["scale=smoke"])
+    return launch(tree, target, *options, **how)

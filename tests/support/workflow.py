@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -55,12 +56,30 @@ def copy_tree(target):
     return target
 
 
-def snakemake(tree, *words, env=None):
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", *words]
-    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, env=env)
+def run_in(tree, command, status=0, **environment):
+    """Run a command in a tree, and hold it to its exit status (None: any)."""
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, env=os.environ | environment)
+    assert status in (None, done.returncode), done.stdout + done.stderr
+    return done
+
+
+def snakemake(tree, *words, config=(), **options):
+    """Run Snakemake in a tree; ``config``: the changes after ``--config``."""
+    words = [*words, *(["--config", *config] if config else [])]
+    done = run_in(tree, [sys.executable, "-m", "snakemake", "--cores", "2", *words], **options)
     # Snakemake's first line names the profile that it has found.
     done.stderr = re.sub(r"^Using .*profile.*\n", "", done.stderr)
     return done
+
+
+def launcher(*words, script="run", config=("scale=smoke",)):
+    """The command line by which ``make`` runs a script of the launcher."""
+    return [sys.executable, f"workflow/launcher/{script}.py", *words, "--config", *config]
+
+
+def launch(tree, *words, script="run", config=("scale=smoke",), **options):
+    """Run a script of the launcher in a tree."""
+    return run_in(tree, launcher(*words, script=script, config=config), **options)
 
 
 def wait_for(condition, seconds=60):
@@ -78,27 +97,32 @@ import why
 
 for line in sys.stdin:
     with why.planned(json.loads(line)) as workflow:
-        rules = {
-            rule: {
-                "jobs": len(set().union(*causes.values())),
-                "causes": sorted({cause.sentence.format(cause.subject) for cause in causes}),
-            }
-            for rule, causes in why.causes_by_rule(workflow).items()
-        }
+        rules = {}
+        for rule, causes in why.causes_by_rule(workflow).items():
+            jobs = {}
+            for cause, concerned in causes.items():
+                subject = cause.sentence.partition(" ")[0] if " -> " in cause.sentence else cause.sentence
+                if cause.sentence != why.AFTER:
+                    jobs.setdefault(cause.subject or subject, set()).update(concerned)
+            rules |= {rule: {name: len(concerned) for name, concerned in jobs.items()}} if jobs else {}
     print(json.dumps(rules), flush=True)
 """
 
 
 class Planner:
-    """The plan for targets of a tree: of each rule that would run, the number of jobs and the causes."""
+    """The plan for targets of a tree: by rule, what makes its jobs run again, and how many.
 
-    def __init__(self, tree, targets, config):
+    That is a setting or option, a file, or a sentence; not a rule that runs before, so what only follows is left out.
+    """
+
+    def __init__(self, tree, targets=(), config=()):
         self.targets, self.config = targets, config
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         self.process = subprocess.Popen([sys.executable, "-c", PLANNER], cwd=tree, text=True, **pipes)
 
     def __call__(self, *words, config=()):
-        asked = [*self.targets, *words, "--config", *self.config, *config]
+        changes = [*self.config, *config]
+        asked = [*self.targets, *words, *(["--config", *changes] if changes else [])]
         print(json.dumps(asked), file=self.process.stdin, flush=True)
         line = self.process.stdout.readline()
         assert line, "planning failed; its error is above"

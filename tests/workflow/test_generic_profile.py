@@ -1,11 +1,9 @@
 """The profile for other batch systems, with a `qsub` that runs each job in the background and notes its request."""
 
 import os
-import subprocess
-import sys
 
 import pytest
-from support.workflow import copy_tree
+from support.workflow import copy_tree, launch
 
 METRICS = "results/smoke/mul/mle/eta=0/seed=1/metrics.json"
 QSUB = """#!/bin/sh
@@ -23,11 +21,9 @@ def test_jobs_go_through_the_submit_script(tmp_path):
     for name, script in {"qsub": QSUB, "qdel": "#!/bin/sh\nkill $@\n"}.items():
         (tree / "bin" / name).write_text(script)
         (tree / "bin" / name).chmod(0o755)
-    words = [sys.executable, "workflow/launcher/run.py", METRICS, "--profile", "profiles/generic"]
-    words += ["--latency-wait", "5", "--config", "scale=smoke", "jobs={train: {gpu: 1, threads: 2}}"]
-    environment = os.environ | {"PATH": f"{tree / 'bin'}:{os.environ['PATH']}"}
-    done = subprocess.run(words, cwd=tree, capture_output=True, text=True, env=environment, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
+    words = (METRICS, "--profile", "profiles/generic", "--latency-wait", "5")
+    config, path = ["scale=smoke", "jobs={train: {gpu: 1, threads: 2}}"], f"{tree / 'bin'}:{os.environ['PATH']}"
+    launch(tree, *words, config=config, PATH=path)
     assert (tree / METRICS).exists()
     asked = (tree / "asked").read_text().splitlines()
     # Data with its tokenizer and examples; noise; base model; fine-tuning; samples with their scores.

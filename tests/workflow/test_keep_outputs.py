@@ -2,12 +2,10 @@
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from support.workflow import copy_tree
+from support.workflow import copy_tree, launch
 
 from sequencematch.config import keep_outputs
 
@@ -24,11 +22,6 @@ output.mkdir(parents=True, exist_ok=True) if not output.suffix else output.write
 ENDS = {"fails": "sys.exit('no')\n", "kills the run": "os.kill(int(os.environ['SEQUENCEMATCH_RUN_PID']), 9)\n"}
 
 
-def make(tree, *settings):
-    words = [sys.executable, "workflow/launcher/run.py", *TARGETS, "--config", "scale=smoke", *settings]
-    return subprocess.run(words, cwd=tree, capture_output=True, text=True)
-
-
 def content(tree):
     return {name: (tree / "results/smoke" / name).read_text() for name in OLD}
 
@@ -41,25 +34,23 @@ def content(tree):
 def test_results_that_a_run_does_not_replace_are_there_after_it(tmp_path, dying, end):
     tree = copy_tree(tmp_path)
     scripts = [tree / "src" / f"{name}.py" for name in SCRIPTS]
-    assert make(tree).returncode == 0
+    launch(tree, *TARGETS)
     before = content(tree)
     sound = {script: script.read_text() for script in scripts}
     for script in scripts:
         script.write_text(sound[script].replace('"stub"', '"new"'))
     (tree / "src" / f"{dying}.py").write_text(DYING + ENDS[end])
-    failed = make(tree)
-    assert failed.returncode == (1 if end == "fails" else -signal.SIGKILL), failed.stderr
+    launch(tree, *TARGETS, status=1 if end == "fails" else -signal.SIGKILL)
     if end == "fails":
         after = content(tree)
         assert set(after.values()) <= {"stub", "new"} and after != dict.fromkeys(after, "new")
         assert before.items() - after.items() == {(n, "stub") for n in after if after[n] == "new"}
         assert not (tree / "results/smoke" / keep_outputs.KEPT).exists()
     (tree / "src" / f"{dying}.py").write_text(sound[tree / "src" / f"{dying}.py"].replace('"stub"', '"new"'))
-    done = make(tree)
-    assert done.returncode == 0, done.stderr
+    launch(tree, *TARGETS)
     assert content(tree) == dict.fromkeys(OLD, "new")
     assert not (tree / "results/smoke" / keep_outputs.KEPT).exists()
-    assert "Nothing to be done" in make(tree).stderr
+    assert "Nothing to be done" in launch(tree, *TARGETS).stderr
 
 
 def test_links_are_put_back_whole_and_only_where_something_is_missing(tmp_path, monkeypatch):

@@ -1,6 +1,5 @@
 """The workflow used from another folder: as a module, and deployed from a host of git repositories."""
 
-import os
 import re
 import subprocess
 
@@ -51,7 +50,6 @@ def outer(tmp_path):
 def test_all_targets_can_be_asked_for_under_the_module_s_prefix(outer):
     named = [f"sequencematch_{target}" for target in TARGETS]
     done = snakemake(outer, "--dry-run", "--", *named)
-    assert done.returncode == 0, done.stdout + done.stderr
     rules = ("make_table", "make_report", "make_map", "measure_overheads", "finetune", "judge")
     assert all(f"rule sequencematch_{rule}:" in done.stdout + done.stderr for rule in rules)
 
@@ -59,7 +57,6 @@ def test_all_targets_can_be_asked_for_under_the_module_s_prefix(outer):
 @pytest.mark.slow
 def test_a_rule_outside_gets_what_the_module_makes(outer):
     done = snakemake(outer)
-    assert done.returncode == 0, done.stdout + done.stderr
     assert "train" in (outer / "mine.txt").read_text()
     assert "LIMITER None" in done.stdout  # the module's start was called
     assert sorted(path.name for path in outer.iterdir()) == [".snakemake", "Snakefile", "mine.txt", "results"]
@@ -81,11 +78,9 @@ def test_a_deployed_workflow_runs_the_code_of_its_tag(tmp_path):
     (here / "config/config.yaml").write_text(
         (ROOT / "config/config.yaml").read_text() + "tasks: {mul: {data: {train: 7}}}"
     )
-    environment = os.environ | {"XDG_CACHE_HOME": str(cache)}
     target = "results/smoke/text/data"  # its data are files of the workflow
-    done = snakemake(here, target, "--printshellcmds", "--config", "scale=smoke", env=environment)
+    done = snakemake(here, target, "--printshellcmds", config=["scale=smoke"], XDG_CACHE_HOME=str(cache))
     said = done.stdout + done.stderr
-    assert done.returncode == 0, said
     assert (here / target / "content").exists()
     assert re.search(
         r"python \S+/\.snakemake/project/[0-9a-f]{40}/src/make_text\.py .*/workflow/scales/smoke/hub", said

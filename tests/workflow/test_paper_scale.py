@@ -3,23 +3,22 @@
 import json
 import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-import tokenizers
 import torch
 from peft import LoraConfig
 from safetensors.torch import load_file
+from support import reduced
 from support.experiment import launched
-from support.workflow import PARTS, ROOT
+from support.workflow import ROOT, launch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from sequencematch.config.load import load_config, scale_overlay
-from sequencematch.data.tokenizer import SPECIALS, Tokenizer
+from sequencematch.data.tokenizer import train_byte_tokenizer
 from sequencematch.model.build import adapt
-from sequencematch.model.parameters import count_parameters
 from sequencematch.store.files import read_csv
 
 ARITHMETIC = ("mul", "add_or_sub_in_base", "list_prime_factors")
@@ -67,6 +66,16 @@ LLAMA_2_7B = LlamaConfig(
 )
 
 
+def count_parameters(config, lora_rank):
+    """Of a network without weights: all, those in linear layers but the unembedding, the others, LoRA's."""
+    with torch.device("meta"):
+        lm = LlamaForCausalLM(config)
+    layers = [m for m in lm.modules() if isinstance(m, torch.nn.Linear) and m is not lm.get_output_embeddings()]
+    network, linear = sum(p.numel() for p in lm.parameters()), sum(layer.weight.numel() for layer in layers)
+    adapters = sum(lora_rank * (layer.in_features + layer.out_features) for layer in layers)
+    return SimpleNamespace(network=network, linear=linear, other=network - linear, adapters=adapters)
+
+
 def test_parameters_are_counted_as_they_are_when_made():
     config = LlamaConfig(
         vocab_size=50, hidden_size=16, intermediate_size=40, num_hidden_layers=3, num_attention_heads=2
@@ -106,15 +115,8 @@ def test_the_numbers_of_the_documented_arithmetic():
 def tiny_llama_folder(tmp_path_factory) -> Path:
     """A Llama as the hub would deliver it, of a few thousand parameters, with more rows than tokens."""
     folder = tmp_path_factory.mktemp("tiny_llama")
-    fast = tokenizers.Tokenizer(tokenizers.models.BPE())
-    fast.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    fast.decoder = tokenizers.decoders.ByteLevel()
-    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
-    trainer = tokenizers.trainers.BpeTrainer(
-        vocab_size=300, special_tokens=list(SPECIALS.values()), initial_alphabet=alphabet, show_progress=False
-    )
-    fast.train_from_iterator(["What is the product of ? Solution: Calculate times Multiply and"] * 3, trainer)
-    tokenizer = Tokenizer(fast, SPECIALS)
+    text = "What is the product of ? Solution: Calculate times Multiply and"
+    tokenizer = train_byte_tokenizer([text] * 3, 300)
     tokenizer.save(folder)
     torch.manual_seed(0)
     config = LlamaConfig(
@@ -125,9 +127,7 @@ def tiny_llama_folder(tmp_path_factory) -> Path:
         num_attention_heads=2,
         max_position_embeddings=256,
         initializer_range=0.1,
-        bos_token_id=tokenizer.special_ids["bos"],
-        eos_token_id=tokenizer.special_ids["eos"],
-        pad_token_id=tokenizer.special_ids["pad"],
+        **{f"{name}_token_id": token for name, token in tokenizer.special_ids.items()},
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     return folder
@@ -150,12 +150,8 @@ SMALLER = [
 
 @pytest.mark.slow
 def test_the_whole_path_on_a_tiny_llama_by_one_process_and_by_two(tiny_llama_folder, tmp_path):
-    for part in PARTS:
-        (tmp_path / part).symlink_to(ROOT / part)
-    words = [f"model={{source: {tiny_llama_folder}}}", *SMALLER]
-    command = [sys.executable, "workflow/launcher/run.py", "table6", "--config", "scale=paper", *words]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    reduced.make_tree(tmp_path)
+    launch(tmp_path, "table6", config=["scale=paper", f"model={{source: {tiny_llama_folder}}}", *SMALLER])
     task = tmp_path / "results/paper/mul"
     model = task / "sm/eta=0.2/seed=1/model"
     assert json.loads((model / "policy.json").read_text())["model"]["quantise"] == "nf4"

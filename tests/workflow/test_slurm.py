@@ -9,7 +9,7 @@ import subprocess
 import pytest
 from support import reduced
 from support.slurm_cluster import missing, slurm_cluster
-from support.workflow import copy_tree, snakemake, wait_for
+from support.workflow import copy_tree, launch, launcher, snakemake, wait_for
 
 PROFILE = ("--profile", "profiles/slurm")
 # No accounting here, two cores, and no network between the node and the files.
@@ -46,8 +46,7 @@ def test_a_seed_of_the_smoke_scale_ends_with_the_same_bits_as_on_this_machine(cl
     """Every rule; two runs of a group at a time, because the node has two cores."""
     tree = reduced.make_tree(tmp_path)
     words = (*PROFILE, *HERE, "--group-components", "evaluate=2")
-    done = reduced.run(tree, *words, target="all", settings=["scale=smoke", "seeds=[1]"])
-    assert done.returncode == 0, done.stdout + done.stderr
+    launch(tree, "all", *words, config=["scale=smoke", "seeds=[1]"])
     made, expected = reduced.content(tree), reduced.content(smoke)
     # Tables, and the judge's verdicts on texts, are of all seeds.
     runs = {name for name in made if "/seed=1/" in name and not ("/text/" in name and name.endswith("metrics.json"))}
@@ -65,7 +64,7 @@ def test_jobs_that_are_cancelled_or_run_out_of_time_come_back_and_end_with_the_s
     (tree / "hold/sitecustomize.py").write_text(HOLD)
     environment = os.environ | {"PYTHONPATH": f"{tree / 'hold'}:{os.environ.get('PYTHONPATH', '')}"}
     settings = [*reduced.SETTINGS, "jobs={train: {runtime: 1}}"]
-    words = reduced.command(*PROFILE, *HERE, "--group-components", "evaluate=2", settings=settings)
+    words = launcher(reduced.TABLE, *PROFILE, *HERE, "--group-components", "evaluate=2", config=settings)
     with (tree / "output").open("w") as output:
         process = subprocess.Popen(words, cwd=tree, stdout=output, stderr=output, env=environment)
         try:
@@ -90,8 +89,7 @@ def test_jobs_that_are_cancelled_or_run_out_of_time_come_back_and_end_with_the_s
 def test_the_log_of_a_failed_job_is_shown(cluster, tmp_path):
     tree = copy_tree(tmp_path)
     (tree / "src/make_arithmetic.py").write_text("raise SystemExit('error: a sentence of the job')\n")
-    done = reduced.run(tree, *PROFILE, *HERE, target="results/smoke/mul/data", settings=["scale=smoke"])
-    assert done.returncode == 1
+    done = launch(tree, "results/smoke/mul/data", *PROFILE, *HERE, status=1)
     assert "\nerror: a sentence of the job\n" in done.stdout + done.stderr
 
 
@@ -102,7 +100,6 @@ def test_jobs_that_a_killed_run_left_in_the_queue_are_cancelled(cluster, tmp_pat
     for name in (f"sequencematch-{digest}_of_the_killed_run", "another"):
         subprocess.run(["sbatch", "--wrap", "sleep 600", "--job-name", name], cwd=tree, check=True)
     done = reduced.run(tree, *PROFILE, *HERE, "--dry-run")
-    assert done.returncode == 0, done.stdout + done.stderr
     assert re.match(r"cancelling SLURM job \d+, left behind by an earlier run\n", done.stderr)
     listed = subprocess.run(["squeue", "--noheader", "--format=%j"], capture_output=True, text=True).stdout.split()
     assert listed == ["another"]
@@ -122,15 +119,15 @@ STANDINS = {
 
 @pytest.fixture(scope="module")
 def refusing(tmp_path_factory):
-    """A tree whose scripts are stubs, and an environment whose SLURM refuses every job."""
+    """A tree whose scripts are stubs, with a SLURM in its bin/ that refuses every job."""
     tree = copy_tree(tmp_path_factory.mktemp("refusing"))
     (tree / "bin").mkdir()
     for name, script in STANDINS.items():
         (tree / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
         (tree / "bin" / name).chmod(0o755)
-    assert snakemake(tree, METRICS, "--config", "scale=smoke").returncode == 0
+    snakemake(tree, METRICS, config=["scale=smoke"])
     (tree / "results").rename(tree / "kept")
-    return tree, {"PATH": f"{tree / 'bin'}:{os.environ['PATH']}"}
+    return tree
 
 
 @pytest.mark.slow
@@ -144,15 +141,14 @@ def refusing(tmp_path_factory):
 )
 def test_requests_say_what_a_job_needs(refusing, rule, job, asked):
     """A GPU where one is needed and none elsewhere; for the second attempt, twice the memory and time."""
-    tree, environment = refusing
+    tree, path = refusing, f"{refusing / 'bin'}:{os.environ['PATH']}"
     # As finished, whatever a refused run before left unfinished.
     for folder in ("results", ".snakemake/incomplete"):
         shutil.rmtree(tree / folder, ignore_errors=True)
     subprocess.run(["cp", "-r", "--preserve", tree / "kept", tree / "results"], check=True)
     (tree / "asked").unlink(missing_ok=True)
     settings = ["scale=smoke", f"jobs={{{job}}}"]
-    done = reduced.run(tree, *PROFILE, "--forcerun", rule, environment=environment, target=METRICS, settings=settings)
-    assert done.returncode == 1
+    launch(tree, METRICS, *PROFILE, "--forcerun", rule, config=settings, status=1, PATH=path)
     requests = (tree / "asked").read_text().splitlines()
     assert all(re.search(rf"--comment rule_\w*{rule}", line) for line in requests)
     first, second = (line.split(" -p main ")[1].replace(f" -D {tree}", "").strip() for line in requests)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tomllib
+from functools import partial
 from importlib import metadata
 from itertools import chain
 
@@ -16,7 +17,7 @@ import psutil
 import pytest
 import yaml
 from packaging.requirements import Requirement
-from support.workflow import ROOT, copy_tree, snakemake, wait_for
+from support.workflow import ROOT, copy_tree, launch, launcher, snakemake, wait_for
 
 from sequencematch.store.code_digest import SOURCE, import_closure
 
@@ -25,13 +26,11 @@ from sequencematch.store.code_digest import SOURCE, import_closure
 def test_a_killed_run_is_taken_up_again_without_help(tmp_path):
     """SIGKILL leaves a lock, incomplete outputs and a job that goes on; the next run deals with all three."""
     tree = copy_tree(tmp_path)
-    command = [sys.executable, "workflow/launcher/run.py", "table6", "--cores", "2", "--config", "scale=smoke"]
     (tree / "wait").touch()
-    first = subprocess.Popen(command, cwd=tree, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    first = subprocess.Popen(launcher("table6"), cwd=tree, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_for((tree / "waiting").exists)
-    second = subprocess.run(command, cwd=tree, capture_output=True, text=True)
-    assert (second.returncode, second.stderr.count("\n")) == (1, 1)
-    assert second.stderr.startswith("error: another run is going on in this folder")
+    second = launch(tree, "table6", status=1)
+    assert second.stderr.count("\n") == 1 and second.stderr.startswith("error: another run is going on in this folder")
 
     jobs = [
         p for p in psutil.Process(first.pid).children(recursive=True) if "make_arithmetic.py" in " ".join(p.cmdline())
@@ -40,8 +39,7 @@ def test_a_killed_run_is_taken_up_again_without_help(tmp_path):
     first.wait()
     assert jobs and all(job.is_running() for job in jobs) and any((tree / ".snakemake" / "locks").iterdir())
     (tree / "wait").rename(tree / "waited")
-    third = subprocess.run(command, cwd=tree, capture_output=True, text=True)
-    assert third.returncode == 0, third.stdout + third.stderr
+    launch(tree, "table6")
     assert not any(job.is_running() and job.status() != psutil.STATUS_ZOMBIE for job in jobs)
     assert (tree / "results/smoke/tables/table6.csv").exists()
 
@@ -53,32 +51,21 @@ def test_a_job_with_several_gpus_starts_a_process_for_each(tmp_path):
     script = tree / "src" / "pretrain_base.py"
     record = 'import os, sys\nopen("process" + os.environ.get("RANK", ""), "w").write(" ".join(sys.argv))\n'
     script.write_text(record + script.read_text())
-    words = ["results/smoke/mul/base/seed=1/model", "--no-hooks", "--resources", "gpu=2", "--config", "scale=smoke"]
-    done = snakemake(tree, *words, "jobs={train: {gpu: 2}}")  # without the hook that looks for GPUs
-    assert done.returncode == 0, done.stdout + done.stderr
+    words = ["results/smoke/mul/base/seed=1/model", "--no-hooks", "--resources", "gpu=2"]
+    snakemake(tree, *words, config=["scale=smoke", "jobs={train: {gpu: 2}}"])  # without the hook that looks for GPUs
     assert sorted(file.name for file in tree.glob("process*")) == ["process0", "process1"]
     assert (tree / "process1").read_text().endswith("--gpus 2")
-    again = snakemake(tree, *words)
+    again = snakemake(tree, *words, config=["scale=smoke"])
     assert "Nothing to be done" in again.stdout + again.stderr
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scale", ["default", "gpu", "paper"])
-def test_every_scale_has_a_plan(scale, tmp_path):
-    done = snakemake(copy_tree(tmp_path), "--dry-run", "all", "--config", f"scale={scale}")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert f"results/{scale}/tables/table7.md" in done.stdout + done.stderr
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("command", [("-m", "snakemake"), ("workflow/launcher/why.py",)])
+@pytest.mark.parametrize("command", [snakemake, partial(launch, script="why")])
 def test_bad_configuration_ends_the_real_command_in_one_sentence(command, tmp_path):
     """``tests/config/refusals.txt`` has all that is refused."""
-    words = [sys.executable, *command, "--cores", "2", "--config", "scale=smoke", "objective={gama: 0.5}"]
-    done = subprocess.run(words, cwd=copy_tree(tmp_path), capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.splitlines()[-1:] == ["error: command line: objective.gama is unknown; did you mean 'gamma'?"]
-    assert done.stderr.count("\n") <= 2 and not (tmp_path / "results").exists()  # the first names the profile
+    done = command(copy_tree(tmp_path), config=["scale=smoke", "objective={gama: 0.5}"], status=1)
+    assert (done.stdout, done.stderr) == ("", "error: command line: objective.gama is unknown; did you mean 'gamma'?\n")
+    assert not (tmp_path / "results").exists()
 
 
 def pins(requirements):

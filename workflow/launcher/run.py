@@ -7,11 +7,9 @@ recognised by their name, which begins with a digest of this folder.
 """
 
 import argparse
-import base64
 import contextlib
 import fcntl
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -30,20 +28,9 @@ from sequencematch import script
 from sequencematch.config.keep_outputs import put_back_all
 from sequencematch.errors import UserError
 
-try:  # as soon as this module is imported: Snakemake, which `plan` imports next, would end with a traceback
-    script.check_packages()
-except UserError as error:
-    sys.exit(f"error: {error}")
-
 MARK = "SEQUENCEMATCH_RUN"
 SNAKEMAKE = [sys.executable, "-m", "snakemake"]
 PATIENCE = 3  # seconds in which what is ending ends
-# Of a record of Snakemake's, what must be of a certain type.
-RECORD = {
-    **dict.fromkeys(("input", "log", "params"), list),
-    "input_checksums": dict,
-    **dict.fromkeys(("rule", "code", "shellcmd"), str),
-}
 KEPT = ("metadata", "incomplete", "locks", "log")  # folders of Snakemake's records
 PROFILES = Path(__file__).parents[2] / "profiles"
 
@@ -81,43 +68,13 @@ def check_state(state: Path) -> None:
         for name in KEPT:
             (state / name).mkdir(exist_ok=True)
         (state / "run.lock").open("a").close()
-        unreadable = [path for path in [state, *state.iterdir()] if not os.access(path, os.R_OK | os.W_OK)]
     except OSError as error:
         if error.errno in script.FULL:
             raise
-        unreadable = [Path(error.filename or state)]
-    if unreadable:
         sys.exit(
-            f"error: '{unreadable[0]}', where Snakemake keeps its records, is damaged or closed to you: correct its "
+            f"error: '{error.filename}', where Snakemake keeps its records, is damaged or closed to you: correct its "
             "permissions, or remove .snakemake (results stay; what made them is then unknown, so make verify first)"
         )
-    for file in [path for path in (state / "metadata").rglob("*") if path.is_file()]:
-        if not is_record(file):
-            forget(file, state)
-
-
-def is_record(file: Path) -> bool:
-    """Whether Snakemake can read one of its records: what made a result."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        return all(isinstance(content.get(name), kind | None) for name, kind in RECORD.items())
-    except (ValueError, RecursionError, AttributeError):
-        return False
-
-
-def forget(file: Path, state: Path) -> None:
-    """Remove a damaged record and mark its result as unfinished, so that the result is made again."""
-    name = file.relative_to(state / "metadata")
-    marker = state / "incomplete" / name
-    marker.parent.mkdir(parents=True, exist_ok=True)
-    marker.write_text(json.dumps({"external_jobid": None}))
-    file.unlink()
-    encoded = "".join(name.parts).replace("@", "")
-    try:
-        result = base64.b64decode(encoded, validate=True).decode()
-    except ValueError:
-        result = encoded
-    print(f"warning: Snakemake's record of '{result}' is damaged; it will be made again", file=sys.stderr)
 
 
 def take_lock(file: Path) -> int:
@@ -159,7 +116,8 @@ def check_settings(words: list[str]) -> None:
     for word in words:
         given = word in ("--config", "-C") or (given and not word.startswith("-"))
         if given and word not in ("--config", "-C") and not re.fullmatch(r"[A-Za-z_]\w*=.*", word, re.DOTALL):
-            sys.exit(f"error: '{word}' is no setting: write name=value, for instance CONFIG=\"seeds=[1,2]\"")
+            example = "CONFIG=\"seeds=[7] 'objective={alpha: 0.1}'\""
+            sys.exit(f"error: '{word}' is no setting: write name=value, in quotes where it holds blanks: {example}")
 
 
 def slurm_prefix() -> str:
@@ -195,20 +153,11 @@ def environment(process: psutil.Process) -> dict[str, str]:
 
 
 def is_snakemake_here(process: psutil.Process) -> bool:
-    """Whether a process is a Snakemake that runs in this folder."""
+    """Whether a process is a Snakemake that runs in this folder: its program, or its module."""
     try:
-        return process.cwd() == os.getcwd() and is_snakemake(process.cmdline())
+        return process.cwd() == os.getcwd() and "snakemake" in [Path(word).name for word in process.cmdline()[:3]]
     except psutil.Error:
         return False
-
-
-def is_snakemake(words: list[str]) -> bool:
-    """Whether a command line starts Snakemake: its program, or its module.
-
-    Not every command line with that word does: the project's folder may have it in its name.
-    """
-    started = words[1:] if words and Path(words[0]).name.startswith("python") else words
-    return started[:2] == ["-m", "snakemake"] or Path(*started[:1]).name == "snakemake"
 
 
 def end_jobs(jobs: list[psutil.Process]) -> None:

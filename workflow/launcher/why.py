@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plan import counted, duration, in_words, is_started, options_of, planned, real_jobs, recorded_call, seconds
-from rich.console import Console
-from rich.table import Table
 from snakemake.jobs import Job
 from snakemake.workflow import Workflow
 
@@ -36,7 +34,8 @@ def main() -> None:
     with planned(sys.argv[1:]) as workflow:
         rules = causes_by_rule(workflow)
         if rules:
-            show([row(workflow, rule, concerned) for rule, concerned in rules.items()])
+            for rule, concerned in rules.items():
+                print(row(workflow, rule, concerned))
             print(in_total(workflow))
         else:
             print("Nothing would run.")
@@ -114,7 +113,7 @@ def changed_options(old: dict[str, str], new: dict[str, str]) -> Iterator[Cause]
                 yield Cause(sentence.replace("{", "{{").replace("}", "}}"))  # text in braces is no subject
 
 
-def row(workflow: Workflow, rule: str, concerned: dict[Cause, set[Job]]) -> tuple[str, str, str, str]:
+def row(workflow: Workflow, rule: str, concerned: dict[Cause, set[Job]]) -> str:
     """A rule, its jobs, their time and its causes in words."""
     told: dict[tuple, tuple[list[str], set[Job]]] = {}
     for cause, jobs in concerned.items():
@@ -128,7 +127,7 @@ def row(workflow: Workflow, rule: str, concerned: dict[Cause, set[Job]]) -> tupl
         sentence.format(listed(subjects)) + scope(workflow, rule, among) for (sentence, _), (subjects, among) in ordered
     ]
     jobs = set().union(*concerned.values())
-    return rule, counted(jobs, "job"), time_of(jobs), "; ".join(sentences)
+    return f"{rule} ({counted(jobs, 'job')}, {time_of(jobs)}): {'; '.join(sentences)}"
 
 
 def scope(workflow: Workflow, rule: str, jobs: set[Job]) -> str:
@@ -166,18 +165,6 @@ def in_total(workflow: Workflow) -> str:
     rest = f", and {counted(times.keys() - known, 'job')} not measured yet" if len(known) < len(times) else ""
     cores = workflow.global_resources["_cores"].value
     return f"{counted(times, 'job')} would run: about {least} on {cores} cores by their last runs{rest}."
-
-
-def show(rows: list[tuple[str, str, str, str]]) -> None:
-    """A table on a terminal; plain lines elsewhere."""
-    if not sys.stdout.isatty():
-        for rule, jobs, time, why in rows:
-            print(f"{rule} ({jobs}, {time}): {why}")
-        return
-    table = Table("rule", "", "time", "because", box=None, pad_edge=False)
-    for cells in rows:
-        table.add_row(*cells)
-    Console(highlight=False).print(table)
 
 
 if __name__ == "__main__":

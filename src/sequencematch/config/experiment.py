@@ -16,7 +16,7 @@ from sequencematch.settings.map import Map, Reading, readings_of
 from sequencematch.settings.model import Model
 from sequencematch.settings.noise import Noise
 from sequencematch.settings.overheads import Overhead
-from sequencematch.settings.section import Count, Eta, Name, Natural, Section, setting
+from sequencematch.settings.section import Count, Eta, Name, Natural, Section, Title, distinct, setting
 from sequencematch.settings.training import Objective, Optimiser, Rollouts, Schedule
 
 SECTIONS = {s.__name__.lower(): s for s in (Noise, Model, Optimiser, Schedule, Objective, Rollouts, Evaluation)}
@@ -30,13 +30,6 @@ def _family(data: Any) -> str | None:
 
 
 TAGGED = [Annotated[section, Tag(family)] for family, section in DATA.items()]
-
-
-def distinct(values: tuple) -> tuple:
-    """The values of a list. Raises ValueError where one occurs twice."""
-    if len(set(values)) < len(values):
-        raise ValueError(f"{list(values)} holds the same value twice; each one is a run of its own")
-    return values
 
 
 class Overriding(Section):
@@ -71,7 +64,7 @@ class Method(Overriding):
 class Table(Section):
     """A table of results: one task, and the methods it compares."""
 
-    title: str = Field(description="heading of the table")
+    title: Title = Field(description="heading of the table")
     task: str = Field(description="task whose runs are compared")
     methods: tuple[str, ...] = Field(min_length=1, description="methods compared, in this order")
 
@@ -81,7 +74,7 @@ class Table(Section):
 class OverheadTable(Section):
     """A table of what steps and sampling cost, with the network that they are measured on."""
 
-    title: str = Field(description="heading of the table")
+    title: Title = Field(description="heading of the table")
     compared: str = setting("", "task in paper_tables.csv whose numbers are printed for comparison")
     measured: Overhead = Field(description="what is measured, and how often")
     model: Overrides = {}

@@ -1,6 +1,5 @@
 """Reads the configuration of an experiment: a base file and overlays, merged key by key (null removes a key)."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,9 +48,7 @@ def run_name(name: object, scales: Path) -> str:
     taken = {DEFAULT_SCALE, "reference", *(file.stem for file in Path(scales).glob("*.yaml"))}
     if str(name) in taken:
         raise UserError(f"NAME is '{name}', which is taken by results of the project: choose another name")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", str(name)):
-        raise UserError(f"NAME is '{name}', but must consist of letters, digits, _ and - (it names a folder)")
-    return str(name)
+    return str(name)  # of what it may consist, the configuration says, whose ``scale`` it becomes
 
 
 def load_config(*sources: Path | tuple[str, dict]) -> Config:
@@ -84,8 +81,10 @@ def read_yaml(file: Path) -> dict:
         raise UserError(f"'{file}' does not exist")
     text = read_text(file, "write it again", MOST_BYTES)
     try:
-        _check_size(yaml.compose(text, Loader=yaml.SafeLoader))
-        values = yaml.load(text, Loader=_UniqueKeys)
+        loader = _UniqueKeys(text)
+        node = loader.get_single_node()
+        _check_size(node)
+        values = loader.construct_document(node) if node else None
     except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{file}, line {mark.line + 1}" if mark else str(file)

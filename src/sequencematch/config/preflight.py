@@ -3,32 +3,21 @@
 Only jobs that run here are checked. Jobs sent to other machines look for their GPUs when they start.
 """
 
-import os
-import shutil
-import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from importlib.util import find_spec
-from pathlib import Path
 
 import psutil
 
 from sequencematch.config.experiment import Config
-from sequencematch.errors import UserError
 from sequencematch.settings.data import Language
-from sequencematch.settings.model import Model
+from sequencematch.store.hub import is_path
 
 TRAINING = ("pretrain_base", "pretrain_bc", "finetune")
 # Stages whose jobs may ask for GPUs, and their rules.
 STAGES = {"train": (*TRAINING, "measure_overheads"), "sample": ("sample", "judge")}
 LOADING = (*TRAINING, "train_tokenizer", "sample", "judge")  # rules that read a pretrained model
 MEGABYTE = 10**6
-CLOCKS = 60  # seconds that the clocks of machines on one network may differ
-# Of a trained parameter: itself in float32, and with it AdamW's two averages.
-WEIGHT, STATE = 4, 12
-CHECKPOINTS = 3  # on disk at a time: two are kept while another one is written
-VOCABULARY = 2000  # more tokens than the tokenizers of the default scale have
 
 
 @dataclass(frozen=True)
@@ -50,32 +39,13 @@ class Reference:
     revision: str
 
 
-def problems(jobs: Sequence[Planned], config: Config, results: Path, gpus: int | None = None) -> list[str]:
+def problems(jobs: Sequence[Planned], config: Config, gpus: int | None = None) -> list[str]:
     """One sentence for every need of ``jobs`` that this machine does not meet.
 
-    results: the folder they write to; gpus: how many GPUs jobs may use at a time (None: no limit was given).
+    gpus: how many GPUs jobs may use at a time (None: no limit was given).
     """
     access = [problem for reference in references(jobs, config) if (problem := hub_problem(reference))]
-    # How much is written depends on the shape of the model, which must be at hand for that.
-    disk = [] if access else _disk_problems(jobs, config, results)
-    memory = _memory_problems(jobs, config)
-    return [*_tracker_problems(jobs, config), *_gpu_problems(jobs, config, gpus), *memory, *disk, *access]
-
-
-def check_dates(files: Iterable[str], now: float | None = None) -> None:
-    """Raises UserError if a file or folder that a job will read is dated in the future.
-
-    Snakemake discards the result of such a job, because it is older than its input, and does so at every run.
-    """
-    now = time.time() if now is None else now
-    for file in dict.fromkeys(files):
-        stamp = Path(file) / ".snakemake_timestamp"  # what Snakemake dates a folder by
-        dated = next((path.stat().st_mtime for path in (stamp, Path(file)) if path.exists()), now)
-        if dated > now + CLOCKS:
-            raise UserError(
-                f"'{file}' is dated {time.ctime(dated)}, in the future: correct this machine's clock, or date such "
-                f"files now: find '{Path(file).parts[0]}' -newermt now -exec touch {{}} +"
-            )
+    return [*_tracker_problems(jobs, config), *_gpu_problems(jobs, config, gpus), *_memory_problems(jobs), *access]
 
 
 def _tracker_problems(jobs: Sequence[Planned], config: Config) -> Iterator[str]:
@@ -108,8 +78,8 @@ def _gpu_problems(jobs: Sequence[Planned], config: Config, allowed: int | None) 
             )
 
 
-def _memory_problems(jobs: Sequence[Planned], config: Config) -> Iterator[str]:
-    """Jobs that ask for more than this machine has, and networks that its CPU cannot train whatever jobs ask for."""
+def _memory_problems(jobs: Sequence[Planned]) -> Iterator[str]:
+    """Jobs that ask for more than this machine has."""
     present = psutil.virtual_memory().total
     too_much = {job.rule: job.mem_mb for job in jobs if job.mem_mb > present // MEGABYTE}
     if too_much:
@@ -118,58 +88,6 @@ def _memory_problems(jobs: Sequence[Planned], config: Config) -> Iterator[str]:
             f"this machine has {present // MEGABYTE} MB of memory, and single jobs ask for more ({rules}): run on a "
             "larger one, or lower jobs.*.mem_mb if you know that less will do"
         )
-    for task in _tasks(jobs, TRAINING) if not config.jobs.train.gpu else ():
-        model = config.settings(task)["model"]
-        needed = trained_parameters(model) * (WEIGHT + STATE) if model.source == "scratch" else 0
-        if needed > present:
-            yield (
-                f"training the network of task {task} (model.layers {model.layers}, model.width {model.width}) needs "
-                f"about {_size(needed)} of memory, and this machine has {_size(present)}: choose a smaller one"
-            )
-
-
-def _disk_problems(jobs: Sequence[Planned], config: Config, results: Path) -> Iterator[str]:
-    needed = disk_needed(jobs, config)
-    place = next(folder for folder in [results.resolve(), *results.resolve().parents] if folder.exists())
-    free = shutil.disk_usage(place).free
-    if needed > free:
-        yield (
-            f"the results in '{results}' will need about {_size(needed)}, and {_size(free)} are free: make room, or "
-            "put a link to a larger disk in the place of 'results'"
-        )
-
-
-def _size(count: int) -> str:
-    """A number of bytes, for reading."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
-
-
-def disk_needed(jobs: Sequence[Planned], config: Config) -> int:
-    """Bytes that ``jobs`` will write, roughly.
-
-    The rule: a model folder holds its trained parameters in float32, that of ``pretrain_bc`` the optimiser's two
-    averages as well; one run at a time holds three checkpoints of all of these; any job writes a megabyte more.
-    """
-    total, largest = len(jobs) * MEGABYTE, 0
-    for job in jobs:
-        if job.rule in TRAINING:
-            trained = trained_parameters(config.settings(job.task)["model"])
-            total += trained * (STATE if job.rule == "pretrain_bc" else WEIGHT)
-            largest = max(largest, trained)
-    return total + CHECKPOINTS * STATE * largest
-
-
-@cache
-def trained_parameters(model: Model) -> int:
-    """How many parameters training changes, from the shape of the network alone."""
-    if model.source == "scratch":
-        return model.layers * 12 * model.width**2 + 2 * VOCABULARY * model.width
-    if _is_path(model.source) and not Path(model.source).exists():
-        return 0  # a rule will make the folder: its size is not known yet
-    from sequencematch.model.parameters import of_pretrained
-
-    sizes = of_pretrained(model)
-    return sizes.adapters if model.lora_rank else sizes.network
 
 
 def references(jobs: Sequence[Planned], config: Config) -> list[Reference]:
@@ -180,7 +98,7 @@ def references(jobs: Sequence[Planned], config: Config) -> list[Reference]:
         data = config.tasks[task].data
         if isinstance(data, Language) and (source := config.sources[data.source]).kind == "hub":
             found.append(Reference("dataset", f"sources.{data.source}", source.name, source.revision))
-    found = [one for one in found if one.name != "scratch" and not _is_path(one.name)]
+    found = [one for one in found if one.name != "scratch" and not is_path(one.name)]
     return list(dict.fromkeys(found))
 
 
@@ -221,8 +139,3 @@ def hub_problem(reference: Reference) -> str | None:
 
 def _tasks(jobs: Sequence[Planned], rules: Collection[str]) -> list[str]:
     return list(dict.fromkeys(job.task for job in jobs if job.task is not None and job.rule in rules))
-
-
-def _is_path(source: str) -> bool:
-    """Whether the name of a model or data set is a folder's, not one of the hub (``owner/name`` or ``name``)."""
-    return os.path.isdir(source) or source[:1] in "/.~" or source.count("/") > 1

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from sequencematch.settings.decoding_names import decoding_options, writes_training_noise
-from sequencematch.settings.section import Count, Natural, Section, Size, setting
+from sequencematch.settings.section import Count, Natural, Section, Size, distinct, setting
 
 
 class Evaluation(Section):
@@ -54,12 +54,7 @@ class Evaluation(Section):
             decoding_options(name)
         return names
 
-    @field_validator("decodings", "corruptions", "error_depths", "error_decodings")
-    @classmethod
-    def _distinct(cls, values):
-        if len(set(values)) < len(values):
-            raise ValueError(f"{', '.join(map(str, values))}: each may occur once")
-        return values
+    _distinct = field_validator("decodings", "corruptions", "error_depths", "error_decodings")(distinct)
 
     @property
     def uses_training_noise(self) -> bool:

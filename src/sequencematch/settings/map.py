@@ -13,7 +13,7 @@ from functools import cached_property
 from pydantic import Field, field_validator, model_validator
 
 from sequencematch.settings.decoding_names import combined, decoding_options, without_backspace
-from sequencematch.settings.section import Eta, Name, Section, setting
+from sequencematch.settings.section import Eta, Name, Section, Title, distinct, setting
 
 # Names of differences: sm_minus_mle; sm_minus_default is one to the default cell.
 MINUS, DEFAULT = "_minus_", "default"
@@ -34,22 +34,21 @@ class Cell(Section):
 class Axis(Section):
     """One axis of the map: what varies, and its cells."""
 
-    title: str = Field(description="what varies")
+    title: Title = Field(description="what varies")
     readings: tuple[str, ...] | None = setting(None, "decodings in which it is read (default: the map's)")
     cells: tuple[Cell, ...] = Field(min_length=1, description="places, in order; the default cell is one of them")
 
     @field_validator("cells")
     @classmethod
     def _distinct(cls, cells):
-        if len({cell.at for cell in cells}) < len(cells):
-            raise ValueError(f"{', '.join(cell.at for cell in cells)}: each place may occur once")
+        distinct(tuple(cell.at for cell in cells))
         return cells
 
 
 class Map(Section):
     """The map: its default cell, and the axes along which one thing at a time differs from it."""
 
-    title: str = Field(description="heading of the map")
+    title: Title = Field(description="heading of the map")
     task: str = Field(description="task of the default cell")
     eta: Eta = Field(description="noise level of the default cell")
     methods: dict[Name, str] = Field(min_length=2, description="roles that are compared, and the method of each")

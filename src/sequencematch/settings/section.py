@@ -7,7 +7,7 @@ Snakefile turns the configuration into the options of each rule (``Config.settin
 import re
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
@@ -29,6 +29,23 @@ def is_plain(value: object) -> bool:
     except ValueError:
         return True
     return bool(NUMBER.fullmatch(str(value)))
+
+
+def distinct(values: tuple) -> tuple:
+    """The values of a list. Raises ValueError where one occurs twice."""
+    if len(set(values)) < len(values):
+        raise ValueError(f"{', '.join(map(str, values))}: each may occur once")
+    return values
+
+
+def one_text(title: str) -> str:
+    """A title. Raises ValueError where it would end the script of Snakemake's report, which shows it as it is."""
+    if re.search("</script|<!--", title, re.IGNORECASE):
+        raise ValueError(f"{title[:40]!r} would end a report's page: correct it")
+    return title
+
+
+Title = Annotated[str, AfterValidator(one_text)]
 
 
 def setting(default, meaning: str, **bounds):

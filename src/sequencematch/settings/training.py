@@ -120,18 +120,16 @@ class Rollouts(Section):
     )
 
 
+TRAINING: tuple[type[Section], ...] = (Optimiser, Schedule, Objective, Rollouts)
+
+
 def add_training_settings(parser: argparse.ArgumentParser, reads: Settings | None = None) -> None:
     """Options for the settings of training that ``reads`` names by section (default: all of them)."""
-    for section in (Optimiser, Schedule, Objective, Rollouts):
+    for section in TRAINING:
         if reads is None or section.group() in reads:
             add_settings(parser, section, reads and reads[section.group()])
 
 
 def training_settings(args: argparse.Namespace, reads: Settings) -> tuple[Optimiser, Schedule, Objective, Rollouts]:
     """The settings of training in ``args``. Raises UserError where one that ``reads`` names is missing or wrong."""
-    return (
-        settings_from(args, Optimiser, reads.get("optimiser", ())),
-        settings_from(args, Schedule, reads.get("schedule", ())),
-        settings_from(args, Objective, reads.get("objective", ())),
-        settings_from(args, Rollouts, reads.get("rollouts", ())),
-    )
+    return tuple(settings_from(args, section, reads.get(section.group(), ())) for section in TRAINING)  # type: ignore[return-value]

@@ -26,13 +26,18 @@ def trust_code() -> None:
     os.environ[CONSENT] = "1"
 
 
+def is_path(source: str) -> bool:
+    """Whether the name of a model or data set is a folder's, not one of the hub (``owner/name`` or ``name``)."""
+    return os.path.isdir(source) or source.startswith((".", "/", "~")) or source.count("/") > 1
+
+
 def check_source(what: str, source: str) -> None:
     """Raises UserError if ``source`` can only be a path and is no folder, or is a folder without a sound model.
 
     what: the part (model, tokenizer) that is about to be loaded. Nothing is asked of the hub.
     """
     folder = Path(source)
-    if not folder.exists() and (source.startswith((".", "/", "~")) or source.count("/") > 1):
+    if not folder.exists() and is_path(source):
         raise UserError(
             f"cannot load the {what} of '{source}': there is no such folder (looked for in '{Path.cwd()}'); give the "
             "path of a model's folder, or its name on the hub (owner/name)"
