@@ -277,12 +277,6 @@ def test_a_pipe_in_a_local_folder_of_the_hubs_format_is_refused(tmp_path):
         read_documents(Source(kind="hub", name=str(folder)))
 
 
-def test_a_separator_that_backtracks_for_ever_is_given_up(tmp_path):
-    text_file(tmp_path / "a.txt", ["first", "a" * 200 + "!"])
-    with pytest.raises(UserError, match="a.txt, line 2: looking for the source's separator"):
-        read_documents(files(tmp_path / "a.txt", separator="(a|aa)+$"))
-
-
 def test_aligned_files_that_are_not(tmp_path):
     english, french = tmp_path / "a.en", tmp_path / "a.fr"
     text_file(english, ["one", "two", "three"])

@@ -1,15 +1,12 @@
 """Corpora of documents."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-
-import regex  # type: ignore[import-untyped]  # re cannot give up on a pattern that backtracks for ever
 
 from sequencematch.data.sources import hub_rows, kind_of, read_json_lines, read_lines, text_at
 from sequencematch.errors import UserError
 from sequencematch.settings.data import Source
 from sequencematch.settings.explain import unknown
-
-SEARCH_SECONDS = 1
 
 
 def read_documents(source: Source) -> dict[str, Iterable[str]]:
@@ -63,21 +60,9 @@ def _file_documents(files: Sequence[str], separator: str) -> Iterator[str]:
 def _parts(file: str, separator: str) -> Iterator[str]:
     """A plain text, cut before every line in which the separator is found. Without a separator, it is one document."""
     lines: list[str] = []
-    for number, line in read_lines(file):
-        if separator and lines and _found(separator, line, f"{file}, line {number}"):
+    for _, line in read_lines(file):
+        if separator and lines and re.search(separator, line):
             yield "\n".join(lines)
             lines = []
         lines.append(line)
     yield "\n".join(lines)
-
-
-def _found(separator: str, line: str, where: str) -> bool:
-    try:
-        return regex.search(separator, line, timeout=SEARCH_SECONDS) is not None
-    except TimeoutError:
-        raise UserError(
-            f"{where}: looking for the source's separator {separator!r} takes more than {SEARCH_SECONDS} s: "
-            "simplify it (repetitions inside repetitions, as in (a+)+, can take for ever)"
-        ) from None
-    except regex.error as error:
-        raise UserError(f"the source's separator {separator!r} is not a regular expression ({error})") from None
