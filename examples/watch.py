@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
 from sequencematch import export_model
-from sequencematch.results.masks import plot_masks
+from sequencematch.results.run_figures import plot_masks
 from sequencematch.results.theme import BLUE, GREY, INK, ORANGE, drawing, key, legend
 from sequencematch.trace import trace
 

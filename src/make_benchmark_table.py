@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from sequencematch import script
-from sequencematch.results.costs import BENCHMARKS, measure_parts, parts_page
-from sequencematch.results.estimates import costs_csv
+from sequencematch.results.estimates import Table, estimates_csv
+from sequencematch.results.measure import measure_parts
 from sequencematch.results.measured import read_measured
+from sequencematch.results.pages import parts_page
+from sequencematch.results.words import BENCHMARKS
 from sequencematch.store.files import write_text_atomically
 
 
@@ -18,7 +20,7 @@ def main() -> None:
     args = parser.parse_args()
     measured, benchmark = read_measured(args.measured), BENCHMARKS[args.benchmark]
     costs = measure_parts(measured, benchmark.baseline)
-    write_text_atomically(args.csv, costs_csv(costs, args.benchmark))
+    write_text_atomically(args.csv, estimates_csv(Table(args.benchmark, costs)))
     write_text_atomically(args.markdown, parts_page(costs, args.benchmark, measured.caption).markdown())
 
 

@@ -6,9 +6,10 @@ from pydantic import ValidationError
 
 from sequencematch import script
 from sequencematch.errors import UserError
-from sequencematch.results.estimates import map_csv
-from sequencematch.results.map_page import map_page, plot_axis, plot_cost, plot_summary
-from sequencematch.results.measure_map import finished, measure_map, reader
+from sequencematch.results.estimates import Table, estimates_csv
+from sequencematch.results.figures import plot_axis, plot_cost, plot_summary
+from sequencematch.results.measure import finished, measure_map, reader
+from sequencematch.results.pages import map_page
 from sequencematch.settings.map import Map, readings_of
 from sequencematch.store.files import atomic_folder, write_text_atomically
 
@@ -39,7 +40,7 @@ def main() -> None:
     found = measure_map(readings, reader(args.results, args.seeds))
     page = map_page(described, found, args.seeds, missing)
     with atomic_folder(args.output) as folder:
-        write_text_atomically(folder / "map.csv", map_csv(found, len(args.seeds)))
+        write_text_atomically(folder / "map.csv", estimates_csv(Table("map", found, seeds=len(args.seeds))))
         write_text_atomically(folder / "map.md", page.markdown())
         write_text_atomically(folder / "map.html", page.html())
         plot_summary(described, found, len(args.seeds), folder / "summary.png")

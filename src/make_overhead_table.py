@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from sequencematch import script
-from sequencematch.results.cost_figures import plot_parts
-from sequencematch.results.costs import measure_steps, steps_page
-from sequencematch.results.estimates import costs_csv
+from sequencematch.results.estimates import FILE, Table, estimates_csv, read_reported
+from sequencematch.results.figures import plot_parts
+from sequencematch.results.measure import measure_steps
 from sequencematch.results.measured import read_measured
-from sequencematch.results.paper import FILE, read_reported
+from sequencematch.results.pages import steps_page
 from sequencematch.store.files import write_text_atomically
 
 
@@ -25,7 +25,7 @@ def main() -> None:
     measured, title = read_measured(args.measured), args.title or args.table
     costs = measure_steps(measured, read_reported(args.paper), args.compared)
     plot_parts(costs, title, args.figure)
-    write_text_atomically(args.csv, costs_csv(costs, args.table))
+    write_text_atomically(args.csv, estimates_csv(Table(args.table, costs)))
     write_text_atomically(args.markdown, steps_page(title, costs, measured).markdown())
 
 

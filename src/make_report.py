@@ -18,7 +18,7 @@ def main() -> None:
     parser.add_argument("--output", type=script.output, required=True, help="page to write (HTML)")
     args = parser.parse_args()
 
-    from sequencematch.results.report_page import Sources, render_page
+    from sequencematch.results.report import Sources, render_page
 
     docs = {"departures": args.departures, "errata": args.errata}
     sources = Sources(

@@ -5,11 +5,10 @@ from pathlib import Path
 
 from sequencematch import script
 from sequencematch.errors import UserError
-from sequencematch.results.estimates import Table, scores_csv
+from sequencematch.results.estimates import FILE, Table, estimates_csv, read_reported
 from sequencematch.results.figures import plot_scores, plot_texts
 from sequencematch.results.measure import measure
 from sequencematch.results.pages import Page, scores_page, shown_of, texts_page
-from sequencematch.results.paper import FILE, read_reported
 from sequencematch.results.runs import Comparison, read_comparison
 from sequencematch.settings.families import FAMILIES
 from sequencematch.store.files import write_text_atomically
@@ -47,7 +46,7 @@ def main() -> None:
     table = measure(args.table, comparison, read_reported(args.paper))
     page_of = of_text if FAMILIES[comparison.family].judged else of_questions
     page = page_of(args, title, table, comparison)
-    write_text_atomically(args.csv, scores_csv(table))
+    write_text_atomically(args.csv, estimates_csv(table))
     write_text_atomically(args.markdown, page.markdown())
     write_text_atomically(args.html, page.html())
 

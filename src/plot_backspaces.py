@@ -18,10 +18,10 @@ def main() -> None:
 
     from sequencematch.data.examples import load_examples
     from sequencematch.data.tokenizer import load_tokenizer
-    from sequencematch.results.backspaces import plot_backspaces
     from sequencematch.results.deletions import Removal, removals
+    from sequencematch.results.estimates import Variant
+    from sequencematch.results.run_figures import plot_backspaces
     from sequencematch.results.runs import evaluated_split, read_records, read_runs
-    from sequencematch.results.variants import Variant
 
     provenance.check_one_tokenizer(args.tokenizer, args.examples)
     bkspc, (splits, facts) = load_tokenizer(args.tokenizer).bkspc, load_examples(args.examples)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sequencematch import script
-from sequencematch.results.cost_figures import plot_growth
+from sequencematch.results.figures import plot_growth
 from sequencematch.results.measured import read_measured
 
 

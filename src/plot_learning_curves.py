@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sequencematch import script
-from sequencematch.results.learning_curves import base_curve, curve_of, plot_learning_curves
+from sequencematch.results.run_figures import base_curve, curve_of, plot_learning_curves
 from sequencematch.results.runs import read_runs
 
 

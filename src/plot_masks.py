@@ -14,7 +14,7 @@ def main() -> None:
     args = parser.parse_args()
 
     from sequencematch.data.tokenizer import load_tokenizer
-    from sequencematch.results.masks import plot_masks, shorten
+    from sequencematch.results.run_figures import plot_masks, shorten
     from sequencematch.store.datasets import load
     from sequencematch.trace import BKSPC, trace
 

@@ -27,7 +27,7 @@ def main() -> None:
     if not all(0 < eps < 1 for eps in args.leaks):
         raise UserError("--leaks must lie strictly between 0 and 1: a model that never leaks has no divergence to show")
 
-    from sequencematch.results.motivating_example import plot_motivating_example
+    from sequencematch.results.run_figures import plot_motivating_example
 
     plot_motivating_example(args.lengths, args.leaks, args.output)
 

@@ -33,9 +33,9 @@ def copy(tmp_path_factory):
         ("data/noise.py", "from sequencematch.model.policy import Policy", "Imports point one way"),
         ("store/hub.py", "def f():\n    from sequencematch.settings.data import Text", "Imports point one way"),
         ("odd/lonely.py", "LINE = 1", "Imports point one way"),
-        ("results/paper.py", "import torch", "without torch"),
-        ("results/map_page.py", "from sequencematch.core import rewards", "without torch"),
-        ("results/variants.py", "from sequencematch.results.runs import Run", "No circles"),
+        ("results/estimates.py", "import torch", "without torch"),
+        ("results/figures.py", "from sequencematch.core import rewards", "without torch"),
+        ("results/estimates.py", "from sequencematch.results.runs import Run", "No circles"),
     ],
 )
 def test_an_import_that_the_layers_forbid_is_found(copy, module, line, contract):

@@ -17,7 +17,8 @@ from sequencematch import script
 from sequencematch.cli import load_checkpoint
 from sequencematch.errors import UserError
 from sequencematch.export.prompts import as_trained
-from sequencematch.results.rollout_figure import BKSPC, END, graph_paths, left, plot_dead_end, plot_typed, shown, steps
+from sequencematch.results.deletions import BKSPC, END, left, shown, steps
+from sequencematch.results.run_figures import graph_paths, plot_dead_end, plot_typed
 from sequencematch.sampling.rollout import Decoding, sample
 from sequencematch.store import datasets
 from sequencematch.store.files import read_json, write_json

@@ -20,9 +20,9 @@ from sequencematch import script
 from sequencematch.config.experiment import DEFAULT_SCALE, Config
 from sequencematch.config.load import load_config, scale_overlay
 from sequencematch.errors import UserError
-from sequencematch.results.forest import kept_results, over_tasks, plot_forest
-from sequencematch.results.map_page import quote_map
-from sequencematch.results.readme import GRAPHS, OVERHEADS, blocks
+from sequencematch.results.figures import plot_forest
+from sequencematch.results.measure import over_tasks
+from sequencematch.results.readme import GRAPHS, OVERHEADS, blocks, kept_results, quote_map
 from sequencematch.store import provenance
 from sequencematch.store.files import RECORD
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from support.workflow import ROOT, copy_tree, snakemake
 
-from sequencematch.results.rule_graph import read_rule_graph
+from sequencematch.results.report import read_rule_graph
 
 
 def test_the_arrows_of_the_readme_are_those_of_the_workflow(tmp_path):

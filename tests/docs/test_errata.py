@@ -7,7 +7,7 @@ import torch
 from support.token_mdp import ABSORBING, STATES, TokenMDP, policy_of
 from support.workflow import ROOT
 
-from sequencematch.results.paper import read_reported
+from sequencematch.results.estimates import read_reported
 
 
 def test_every_erratum_names_a_test_that_exists():

@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from support.workflow import ROOT
@@ -11,9 +12,8 @@ from support.workflow import ROOT
 from sequencematch.config.experiment import DEFAULT_SCALE
 from sequencematch.config.load import load_config
 from sequencematch.errors import UserError
-from sequencematch.results.estimates import Effect, Estimate, Place
-from sequencematch.results.map_page import quote_map, with_numbers
-from sequencematch.results.readme import blocks
+from sequencematch.results.estimates import Cell, Estimate, Place
+from sequencematch.results.readme import blocks, quote_map, with_numbers
 from sequencematch.store.files import read_csv
 
 sys.path.insert(0, str(ROOT / "workflow"))
@@ -93,9 +93,9 @@ def test_numbers_of_the_map_follow_it():
         "sm_minus_mle": Estimate(3.94, where=where, quantity="points", against=other, p_adjusted=0.01),
         "sm_minus_bc": Estimate(0.2, where=where, quantity="points", against=other, p_adjusted=0.5),
     }
-    effects = [Effect("eta", "0.2", "sampled", "sampled", name, estimate, {}) for name, estimate in found.items()]
+    effects = [replace(one, cell=Cell("eta", "0.2", "sampled", "sampled", roles)) for roles, one in found.items()]
     place = {"axis": "eta", "at": "0.2", "reading": "sampled"}
-    rows = [place | {"number": n, "quantity": q} for n, q in zip(("1", "-5.5", "**0.2**"), found, strict=True)]
+    rows = [place | {"number": n, "roles": q} for n, q in zip(("1", "-5.5", "**0.2**"), found, strict=True)]
     text, written = with_numbers("SM has 1.5, or 1, -5.5 so, **0.2**. 1", rows, effects)
     assert text == "SM has 1.5, or 70.1, **+3.9** so, +0.2. 1"
     assert [row["number"] for row in written] == ["70.1", "**+3.9**", "+0.2"]

@@ -10,7 +10,8 @@ from support.workflow import ROOT
 
 from sequencematch.cli import main
 from sequencematch.errors import UserError
-from sequencematch.results.rollout_figure import graph_paths, left, shown, steps
+from sequencematch.results.deletions import left, shown, steps
+from sequencematch.results.run_figures import graph_paths
 from sequencematch.store.files import read_json
 
 sys.path.insert(0, str(ROOT / "workflow"))

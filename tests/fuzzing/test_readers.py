@@ -36,13 +36,12 @@ from sequencematch.evaluation.judging import read_actions
 from sequencematch.export.target import check_target, write_manifest
 from sequencematch.model.build import load_policy, new_policy
 from sequencematch.model.gguf_file import convert
-from sequencematch.results.estimates import STATISTICS, csv_text, read_table
+from sequencematch.results.estimates import Estimate, Place, Reported, Table, estimates_csv, read_table
 from sequencematch.results.measured import read_measured
 from sequencematch.results.metrics import read_budget, read_judged, read_older_errors, read_repair, read_samples
-from sequencematch.results.metrics_file import read_metrics
-from sequencematch.results.report_page import times
-from sequencematch.results.runs import read_training
-from sequencematch.results.showcase import read_shown
+from sequencematch.results.pages import read_shown
+from sequencematch.results.report import times
+from sequencematch.results.runs import read_metrics, read_training
 from sequencematch.script import parser
 from sequencematch.settings.data import Source, Translation
 from sequencematch.settings.model import Model
@@ -92,13 +91,13 @@ SAMPLE = {"decoding": "sampled", "example": 0, "answer": 0, "text": "7", "soluti
 SAMPLE |= {"pushes": 3, "pops": 0, "deletions": 0, "wrong_pops": 0, "actions": [4, 2]}
 SHOWN = {"example": 0, "prompt": "p", "true": "a", "wrong": "b", "pieces": [["b", "kept"]]}
 SHOWN |= {"answered_at_once": True, "rendered": "b"}
-TABLE = {"table": "t", "scale": "s", "task": "k", "seeds": 1, "questions": 2, "method": "sm", "eta": 0.2}
-TABLE |= {"decoding": "d", "quantity": "q", **dict.fromkeys(STATISTICS, 1.0)}
-TABLE |= {"paper_value": 1.0, "paper_spread": "", "paper_source": "p", "paper_note": ""}
+PLACES = Place("k", "sm", 0.2, "d"), Place("k", "mle", 0.0, "d")
+PRINTED = Reported("p", "k", "sm", 0.2, "q", 1.0, None, "")
+TABLE = Table("t", [Estimate(1.0, 1.0, 1.0, 1.0, PLACES[0], "q", PLACES[1], paper=PRINTED)], "s", "k", 1, 2)
 TEXT = {
     "samples.jsonl": json.dumps(SAMPLE) + "\n",
     "shown.jsonl": json.dumps(SHOWN) + "\n",
-    "table.csv": csv_text([TABLE]),
+    "table.csv": estimates_csv(TABLE),
     "training/metrics.csv": "step,loss\n1,0.5\n",
     "measured/values.csv": "case,row,quantity,repeat,value\na,b,c,1,0.5\n",
     "benchmarks/sample.tsv": "s\th:m:s\n1.5\t0:00:01\n",

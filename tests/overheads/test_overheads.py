@@ -23,9 +23,10 @@ from sequencematch.overheads.steps import (
     sample_recomputing,
     sample_rewinding,
 )
-from sequencematch.results.costs import masking_verdicts, measure_parts, measure_steps, parts_of, step_verdicts
+from sequencematch.results.estimates import read_reported
+from sequencematch.results.measure import measure_parts, measure_steps, parts_of
 from sequencematch.results.measured import Measured, Value, read_measured, write_measured
-from sequencematch.results.paper import read_reported
+from sequencematch.results.words import masking_verdicts, step_verdicts
 from sequencematch.sampling.decoding import Decoding
 from sequencematch.settings.losses import LOSSES
 from sequencematch.settings.model import Model
@@ -248,13 +249,13 @@ def test_from_measurement_to_table_and_figure(tmp_path):
     for words in ("# T", "6 + 10 tokens, batch 2", "4 + 8 tokens", "| SM, as in the paper |", "weights are random"):
         assert words in page
     assert page.count("*met*") + page.count("*not met*") == 2 * 2 * 3
-    cells = {(c["case"], c["row"], c["quantity"]): c for c in read_csv(named["csv"])}
+    cells = {(c["task"], c["method"], c["quantity"]): c for c in read_csv(named["csv"])}
     assert {cell["table"] for cell in cells.values()} == {"t"}
     case = "6 + 10 tokens, batch 2"
-    assert float(cells[case, "mle", "tokens"]["median"]) == 2 * 16
+    assert float(cells[case, "mle", "tokens"]["mean"]) == 2 * 16
     assert cells[case, "sm", "step_ratio"]["paper_value"] == "1.75"
     assert cells["4 + 8 tokens, batch 2", "sm", "step_ratio"]["paper_value"] == ""
-    assert float(cells[case, "sm", "steps_per_sample"]["median"]) == 4 * 8 / 2
+    assert float(cells[case, "sm", "steps_per_sample"]["mean"]) == 4 * 8 / 2
     assert json.loads((tmp_path / "steps/facts.json").read_text())["device"] in ("CPU", *_gpus())
 
 

@@ -9,8 +9,8 @@ from support.score_tables import BC, MUL, SM
 from support.workflow import ROOT
 
 from sequencematch.config.run_messages import made
-from sequencematch.results.agreement import compare_tables
-from sequencematch.results.estimates import scores_csv
+from sequencematch.results.estimates import estimates_csv
+from sequencematch.results.readme import compare_tables
 
 
 def seen(cell, mean=None, p=None):
@@ -56,8 +56,8 @@ def test_the_command_says_whether_the_runs_are_a_repetition(tmp_path):
     results, kept = tmp_path / "default", tmp_path / "reference/default"
     (results / "tables").mkdir(parents=True)
     kept.mkdir(parents=True)
-    (results / "tables/table6.csv").write_text(scores_csv(run({(BC, "sampled", "accuracy"): (0.9,)})))
-    (kept / "table6.csv").write_text(scores_csv(run({})))
+    (results / "tables/table6.csv").write_text(estimates_csv(run({(BC, "sampled", "accuracy"): (0.9,)})))
+    (kept / "table6.csv").write_text(estimates_csv(run({})))
     name = "mul/bc/eta=0.2/seed=1"
     (kept / "provenance.json").write_text(json.dumps({"budgets": {name: {"steps": 880, "data_digest": "d"}}}))
     (results / name).mkdir(parents=True)

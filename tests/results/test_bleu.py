@@ -61,9 +61,3 @@ def test_unicode_forms_make_no_difference(hypothesis, reference):
 
     found = translation_scores(texts(hypothesis), texts(reference), "fr")
     assert found["bleu"] == pytest.approx(100) and found["chrf"] == pytest.approx(100)
-
-
-def test_french_is_scored_as_before():
-    found = translation_scores(FRENCH[::-1], FRENCH, "fr")
-    assert found["bleu"] == sacrebleu.corpus_bleu(FRENCH[::-1], [FRENCH]).score
-    assert "|tok:13a|" in found["signature"]["bleu"]

@@ -1,24 +1,40 @@
 """Every kind of figure: nothing is cut off or covered, widths that a page can show, and one colour per method."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from support.score_tables import estimate
 
-from sequencematch.results.backspaces import plot_backspaces
-from sequencematch.results.cost_figures import plot_growth, plot_parts
-from sequencematch.results.costs import LABELS
 from sequencematch.results.deletions import Removal
-from sequencematch.results.estimates import REFERENCE, Effect, Estimate, Place, Table
-from sequencematch.results.figures import Dot, Panel, plot_dots, plot_scores, plot_texts, text_panels
-from sequencematch.results.forest import plot_forest, results_of
-from sequencematch.results.learning_curves import Curve, plot_learning_curves
-from sequencematch.results.map_page import plot_axis, plot_cost, plot_summary
-from sequencematch.results.masks import plot_masks
+from sequencematch.results.estimates import REFERENCE, Cell, Estimate, Place, Table, Variant
+from sequencematch.results.figures import (
+    Dot,
+    Panel,
+    plot_axis,
+    plot_cost,
+    plot_dots,
+    plot_forest,
+    plot_growth,
+    plot_parts,
+    plot_scores,
+    plot_summary,
+    plot_texts,
+    text_panels,
+)
+from sequencematch.results.measure import results_of
 from sequencematch.results.measured import Measured, Value
-from sequencematch.results.motivating_example import plot_motivating_example
-from sequencematch.results.rollout_figure import plot_dead_end, plot_typed
-from sequencematch.results.theme import DPI
-from sequencematch.results.variants import RULE, Variant, colours_of, dashes_of
+from sequencematch.results.run_figures import (
+    Curve,
+    plot_backspaces,
+    plot_dead_end,
+    plot_learning_curves,
+    plot_masks,
+    plot_motivating_example,
+    plot_typed,
+)
+from sequencematch.results.theme import DPI, RULE, colours_of, looks_of
+from sequencematch.results.words import LABELS
 from sequencematch.settings.map import Map, readings_of
 
 LONG = "Table 99: a title that goes on and on, as titles do (generated phrases; the paper has opus_books)" * 2
@@ -40,10 +56,10 @@ def a_table(task="mul", metric="accuracy") -> Table:
             cells.append(estimate(variant, decoding, "perplexity", 20 + 7 * i + j, 0.3))
             cells.append(estimate(variant, decoding, "pops_per_sequence", 0.1 * j, 0.3))
     cells.append(estimate(REFERENCE, "", "perplexity", 21.0, 0.3))
-    return Table("table6", "default", task, 3, 400, cells)
+    return Table("table6", cells, "default", task, 3, 400)
 
 
-def a_map() -> tuple[Map, list[Effect]]:
+def a_map() -> tuple[Map, list[Estimate]]:
     cells = [
         {"at": "default cell"},
         {"at": "a cell with a rather long name, and a comma", "decoding": {"mle": "takeback=0.3"}},
@@ -71,9 +87,9 @@ def a_map() -> tuple[Map, list[Effect]]:
             }
             sides = reading.comparisons.get(quantity) or (reading.sides[quantity],)
             places = [Place(side.task, side.method, side.eta, side.decoding) for side in sides]
+            cell = Cell(reading.axis, reading.at, reading.name, reading.column, quantity, costs)
             one = Estimate(5.0 * i + k, 1.0, -3.0, 9.0 * i, places[0], "points", *places[1:], p=p, p_adjusted=p)
-            place = (reading.axis, reading.at, reading.name, reading.column)
-            found.append(Effect(*place, quantity, one, costs))
+            found.append(replace(one, cell=cell))
     return described, found
 
 
@@ -177,7 +193,7 @@ def test_a_method_has_one_colour_everywhere():
     assert all(few[method] == many[method] for method in few)
     assert len({many[method] for method in ("mle", "uls", "bc", "sm", "dagger", "sm_js", RULE)}) == 7
     lower, higher = Variant("sm", 0.02), Variant("sm", 0.2)
-    assert dashes_of([lower, higher]) == {lower: "dashed", higher: "solid"}
+    assert looks_of([lower, higher]) == {lower: (few["sm"], 1), higher: (few["sm"], 0)}
     assert set(LABELS) >= {"mle", "bc", "sm"}
 
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sequencematch.results.bleu import corpus_bleu, translation_scores
 from sequencematch.results.estimates import Estimate, Place
 from sequencematch.results.intervals import (
     SMALLEST_P,
@@ -126,27 +125,6 @@ def test_coverage_of_a_ratio_and_of_a_paired_difference():
         narrower += paired.high - paired.low < alone.high - alone.low
     assert narrower / trials > 0.8
     assert min(hits, hits_paired) / trials > 0.95 - 3 * np.sqrt(0.95 * 0.05 / trials)
-
-
-def test_bleu_of_every_draw_is_exact():
-    """One replicate, drawn by hand, is the BLEU of the drawn corpus."""
-    rng = np.random.default_rng(6)
-    words = np.array(["a", "b", "c", "d"])
-    references = [" ".join(rng.choice(words, 8)) for _ in range(12)]
-    translations = [" ".join(rng.choice(words, 8)) for _ in range(12)]
-    statistics = np.array(translation_scores(translations, references)["statistics"])
-    found = resampled_score(statistics[None], corpus_bleu)
-    draws = np.rint(resampled_draws(12)).astype(int)
-    for replicate in (0, 17, 3999):
-        drawn = np.repeat(np.arange(12), draws[replicate])
-        expected = translation_scores([translations[i] for i in drawn], [references[i] for i in drawn])["bleu"]
-        assert found.by_draw[replicate] == pytest.approx(expected)
-    assert found.by_seed == pytest.approx([translation_scores(translations, references)["bleu"]])
-
-
-def resampled_draws(questions: int) -> np.ndarray:
-    """How often each question is drawn [replicates, questions]: read off the means of unit vectors."""
-    return np.stack([resampled_mean(unit[None]).by_draw for unit in np.eye(questions)], axis=1) * questions
 
 
 def test_intervals_of_seeds_alone_are_students():

@@ -15,9 +15,9 @@ from support.workflow import ROOT, copy_tree, snakemake
 
 from sequencematch.config.load import load_config, scale_overlay
 from sequencematch.errors import UserError
-from sequencematch.results.estimates import map_csv
-from sequencematch.results.map_page import glance, map_page
-from sequencematch.results.measure_map import differences, finished, measure_map, reader
+from sequencematch.results.estimates import Table, estimates_csv
+from sequencematch.results.measure import comparisons, finished, measure_map, reader
+from sequencematch.results.pages import glance, map_page
 from sequencematch.settings.map import Map, Side, column_of, readings_of
 
 MAP = {
@@ -201,28 +201,28 @@ def measured(tmp_path):
 
 def test_what_was_planted_is_found_and_nothing_else_is(measured):
     _, _, found, _ = measured
-    compared = differences(found)
-    planted = [e for e in compared if e.quantity in ("sm_minus_mle", "sm_minus_bc") and e.column == "perturbed"]
+    compared = comparisons(found)
+    planted = [e for e in compared if e.cell.roles in ("sm_minus_mle", "sm_minus_bc") and e.cell.column == "perturbed"]
     assert len(planted) == 2 * 3 and len(compared) > 20
-    assert all(e.found.significant and e.found.mean == pytest.approx(15, abs=6) for e in planted)
-    assert not [e for e in compared if e.found.significant and e not in planted]
+    assert all(e.significant and e.mean == pytest.approx(15, abs=6) for e in planted)
+    assert not [e for e in compared if e.significant and e not in planted]
 
 
 def test_each_comparison_counts_once(measured):
     _, readings, found, _ = measured
     pairs = [pair for reading in readings for pair in reading.comparisons.values()]
-    assert len(differences(found)) == len(set(pairs)) < len(pairs) == sum(e.found.p is not None for e in found)
-    same = [e for e in found if e.quantity == "sm_minus_mle" and e.reading == "sampled" and e.at != "sums"]
-    default = [e for e in same if e.found.where.method == "sm"]
-    assert len(default) == 2 and len({(e.found.p, e.found.p_adjusted) for e in default}) == 1
+    assert len(comparisons(found)) == len(set(pairs)) < len(pairs) == sum(e.p is not None for e in found)
+    same = [e for e in found if e.cell.roles == "sm_minus_mle" and e.cell.reading == "sampled" and e.cell.at != "sums"]
+    default = [e for e in same if e.where.method == "sm"]
+    assert len(default) == 2 and len({(e.p, e.p_adjusted) for e in default}) == 1
 
 
 def test_the_csv_and_the_page_say_the_same(measured):
     described, _, found, _ = measured
-    rows = list(csv.DictReader(map_csv(found, 3).splitlines()))
+    rows = list(csv.DictReader(estimates_csv(Table("map", found, seeds=3)).splitlines()))
     assert len(rows) == len(found)
-    row = next(r for r in rows if (r["axis"], r["quantity"], r["reading"]) == ("task", "sm_minus_mle", "perturbed=0.1"))
-    assert (row["method"], row["eta"], row["task"]) == ("sm | mle", "0.2 | 0", "mul | mul")
+    row = next(r for r in rows if (r["axis"], r["roles"], r["reading"]) == ("task", "sm_minus_mle", "perturbed=0.1"))
+    assert [row[name] for name in ("method", "eta", "against_method", "against_eta")] == ["sm", "0.2", "mle", "0.0"]
     text = map_page(described, found, (1, 2, 3)).markdown()
     mean, low, high = (f"{float(row[name]):.1f}" for name in ("mean", "low", "high"))
     assert f"| **+{mean}** | {low} to {high} |" in text and float(row["p_corrected"]) < 0.05
@@ -232,9 +232,9 @@ def test_the_csv_and_the_page_say_the_same(measured):
     for _, column, *counts in glance(found).rows:
         counted[column] += sum(map(int, counts))
     said = f"{sum(counted.values())} paired comparisons were made. 6 of them are significant"
-    assert sum(counted.values()) == len(differences(found)) and said in text
+    assert sum(counted.values()) == len(comparisons(found)) and said in text
     lines = [line for line in text.partition("## All differences")[2].partition("## ")[0].splitlines() if "|" in line]
-    cells = dict.fromkeys((e.axis, e.at) for e in found)
+    cells = dict.fromkeys((e.cell.axis, e.cell.at) for e in found)
     assert len(lines) == 2 + len(cells) and f"**+{mean}**" in "".join(lines)
 
 
@@ -257,7 +257,7 @@ def test_the_script_writes_csv_page_and_a_figure_per_axis(measured):
     run("make_map", **words, output=root / "map")
     made = {file.name for file in (root / "map").iterdir()}
     assert made == {"map.csv", "map.md", "map.html", "summary.png", "cost.png", "task.png", "alpha.png", "bias.png"}
-    assert (root / "map/map.csv").read_text() == map_csv(found, 3)
+    assert (root / "map/map.csv").read_text() == estimates_csv(Table("map", found, seeds=3))
     assert all(file.read_bytes().startswith(b"\x89PNG") for file in (root / "map").glob("*.png"))
     done = run("make_map", **words | {"map": '{"title": "x"}'}, output=root / "other", check=False)
     assert (
@@ -277,7 +277,7 @@ def test_a_map_under_way_leaves_out_what_is_not_there_and_says_so(measured):
     assert {(row["axis"], row["at"]) for row in rows} == {(r.axis, r.at) for r in readings} - {("alpha", "js")}
     assert "\n\nNot yet measured: alpha (js).\n\n" in (root / "map/map.md").read_text()
     kept = measure_map(finished(readings, root, (1, 2, 3)), reader(root, (1, 2, 3)))
-    assert len(differences(kept)) < len(differences(found))  # the correction is for those that were made
+    assert len(comparisons(kept)) < len(comparisons(found))  # the correction is for those that were made
     for task in ("mul", "add_or_sub_in_base"):
         (root / task).rename(root / f"no_{task}")
     done = run("make_map", "--partial", **words, output=root / "none", check=False)
@@ -301,7 +301,7 @@ def test_the_smoke_map_says_what_the_samples_say(smoke_copy):
     assert done.returncode == 0, done.stdout + done.stderr
     results = smoke_copy / "results/smoke"
     with (results / "map/map.csv").open() as file:
-        rows = {(r["at"], r["reading"], r["quantity"]): r for r in csv.DictReader(file)}
+        rows = {(r["at"], r["reading"], r["roles"]): r for r in csv.DictReader(file)}
     means = {}
     for at, quantity, method in (("js", "sm", "sm_js"), ("js", "mle", "mle"), ("chi2 mixture", "sm", "sm")):
         eta = "0" if method == "mle" else "0.2"
@@ -334,6 +334,6 @@ def test_make_map_names_its_own_scale_unless_told_otherwise():
 
 def test_nothing_of_the_map_needs_torch_before_figures():
     code = (
-        "import sequencematch.results.map_page, sequencematch.config.experiment, sys; sys.exit('torch' in sys.modules)"
+        "import sequencematch.results.figures, sequencematch.config.experiment, sys; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

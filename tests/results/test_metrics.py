@@ -1,4 +1,7 @@
-"""From samples to metrics, through the real command: hand-computed numbers, and one sentence for bad input."""
+"""From samples to metrics, through the real command: hand-computed numbers, and one sentence for bad input.
+
+A metrics.json whose parts contradict each other, or whose values cannot be, is refused wherever it is read.
+"""
 
 import hashlib
 import json
@@ -11,8 +14,9 @@ import numpy as np
 import pytest
 import sacrebleu
 
+from sequencematch.errors import UserError
 from sequencematch.results.bleu import corpus_bleu, translation_scores
-from sequencematch.results.metrics_file import right_shares
+from sequencematch.results.runs import read_comparison, read_metrics, read_runs, right_shares
 from sequencematch.store.provenance import identity
 
 SCRIPT = Path(__file__).parents[2] / "src" / "score.py"
@@ -298,3 +302,74 @@ def test_edited_samples_are_not_scored(run, tmp_path):
     (tmp_path / "samples.jsonl.provenance.json").write_text(json.dumps(facts))
     done, _ = run()
     assert done.returncode == 1 and "samples.jsonl' was changed after it was written" in done.stderr
+
+
+# ---- metrics.json as it is read ---------------------------------------------------------------------
+
+ARITHMETIC = {
+    "n": 4,
+    "correct": "0110",
+    "accuracy": 0.5,
+    "pops_per_sequence": 0.5,
+    "wrong_pop_share": 0.5,
+    "cut_off_share": 0.25,
+}
+BLEU = translation_scores(["a b c d e", "f g h i j", "k", "l m"], ["a b c d e", "f g h x j", "k", "l n"])
+TRANSLATION = {"n": 4, **BLEU}
+REPAIR = {
+    "repair_rate": 0.4,
+    "false_alarm_rate": 0.1,
+    "per_example": {"corrupted": {"0": 0.3, "2": 0.5}, "clean": {"0": 0.1}},
+}
+
+
+def content(decoding, repair=REPAIR, **changes):
+    sound = {"method": "sm", "eta": 0.2, "seed": 1, "task": "mul", "scale": "s", "family": "arithmetic"}
+    return sound | {"decodings": {"sampled": decoding}, "repair": {"random": repair}} | changes
+
+
+SOUND = [content(ARITHMETIC), content(TRANSLATION, family="translation"), content(ARITHMETIC, repair=REPAIR)]
+CONTRADICTORY = [
+    content(ARITHMETIC | {"correct": "01"}),
+    content(ARITHMETIC | {"correct": "0112"}),
+    content(ARITHMETIC | {"accuracy": 0.75}),
+    content(ARITHMETIC | {"cut_off_share": 0.75}),
+    content(ARITHMETIC | {"pops_per_sequence": 0}),
+    content(ARITHMETIC | {"n": 0}),
+    content(ARITHMETIC | {"n": "4"}),
+    content(ARITHMETIC | {"n": 4.5}),
+    content(ARITHMETIC | {"accuracy": -0.5}),
+    content(ARITHMETIC | {"accuracy": "high"}),
+    content(ARITHMETIC | {"accuracy": True}),
+    content(TRANSLATION | {"n": 3}),
+    content(TRANSLATION | {"bleu": 99.0}),
+    content(TRANSLATION | {"chrf": 101.0}),
+    content(TRANSLATION | {"statistics": [[1] * 9] * 4}),
+    content(TRANSLATION | {"statistics": "1234"}),
+    content(ARITHMETIC, REPAIR | {"repair_rate": 0.9}),
+    content(ARITHMETIC, REPAIR | {"false_alarm_rate": 2}),
+    content(ARITHMETIC, decodings={"sampled": ARITHMETIC, "greedy": {"n": 5}}),
+    content(ARITHMETIC, decodings=[]),
+    content(ARITHMETIC, decodings={"sampled": None}),
+    content(ARITHMETIC, decodings={"<script>": ARITHMETIC}),
+    content(ARITHMETIC, held_out={"nll": 1.0, "per_example": [1.0]}),
+    content(ARITHMETIC, eta=1.5),
+    content(ARITHMETIC, seed="one"),
+    content(ARITHMETIC, family="poetry"),
+]
+
+
+@pytest.mark.parametrize("found", SOUND)
+def test_sound_metrics_come_back_as_they_are(tmp_path, found):
+    (tmp_path / "metrics.json").write_text(json.dumps(found))
+    assert read_metrics(tmp_path / "metrics.json") == found
+
+
+@pytest.mark.parametrize("found", CONTRADICTORY)
+def test_contradictory_metrics_are_refused_by_every_reader(tmp_path, found):
+    file = tmp_path / "metrics.json"
+    file.write_text(json.dumps(found))
+    for read in (read_metrics, lambda path: read_runs([path]), lambda path: read_comparison([path])):
+        with pytest.raises(UserError, match="holds no sound metrics") as caught:
+            read(file)
+        assert str(file) in str(caught.value) and "\n" not in str(caught.value)

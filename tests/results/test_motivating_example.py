@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sequencematch.results.motivating_example import chi2, kl
+from sequencematch.results.run_figures import chi2, kl
 
 SCRIPT = Path(__file__).parents[2] / "src" / "plot_motivating_example.py"
 LEFT = None  # the model has left the data's support

@@ -13,13 +13,11 @@ from support.smoke import run_smoke
 
 from sequencematch.data.examples import load_examples
 from sequencematch.data.tokenizer import load_tokenizer
-from sequencematch.results.pages import Page, render
-from sequencematch.results.report_page import duration
-from sequencematch.results.rule_graph import draw_rule_graph, read_rule_graph, reduced
+from sequencematch.results.estimates import Variant
+from sequencematch.results.pages import Page, marked, render
+from sequencematch.results.report import draw_rule_graph, read_rule_graph, reduced
 from sequencematch.results.runs import Run, evaluated_split
-from sequencematch.results.showcase import marked
-from sequencematch.results.variants import Variant
-from sequencematch.results.words import Grid
+from sequencematch.results.words import Grid, duration
 
 # --------------------------------------------------------------------------------------------------
 # Its parts
@@ -46,7 +44,7 @@ def test_a_page_stands_in_another_one_with_lower_headings():
 
 
 def test_the_split_is_the_one_that_was_sampled(tmp_path):
-    run = Run("text", Variant("sm", 0.2), 1, tmp_path, {})
+    run = Run("text", Variant("sm", 0.2), 1, tmp_path / "metrics.json", {})
     record = {
         "sha256": {},
         "commit": "abc",

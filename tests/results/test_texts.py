@@ -1,17 +1,12 @@
 """Table 8 through the real command: numbers, what is said in words, the shown examples, and every refusal."""
 
-import csv
 import json
-import subprocess
-import sys
 from functools import partial
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
+from support.tables import a_run, assert_refused, made, make_table
 
-SCRIPT = Path(__file__).parents[2] / "src" / "make_table.py"
-BUDGET = {"base_steps": 10, "steps": 20, "batch": 32, "model_digest": "m", "data_digest": "d", "questions_digest": "q"}
 DECODINGS = ("sampled", "temperature=0.9", "top_p=0.95", "min_p=0.05", "rejection=0.2")
 ABOUT_BKSPC = ("bkspc_masked", "bkspc_bias=-1", "bkspc_bias=1")
 SHOWN = {
@@ -36,7 +31,7 @@ def texts(perplexity: float) -> dict:
     return {"perplexity": perplexity, "entropy": {"1": 5.0, "2": 8.0, "3": 9.0}, "repetition": 0.1, "distinct": 0.6}
 
 
-def metrics(method: str, eta: float, seed: int, mauve: float, **changes) -> dict:
+def metrics(method: str, eta: float, seed: int, mauve: float) -> dict:
     """The metrics of a run whose MAUVE grows by 0.01 with each decoding."""
     backspace = method != "mle"
     decodings = {
@@ -51,23 +46,13 @@ def metrics(method: str, eta: float, seed: int, mauve: float, **changes) -> dict
     }  # fmt: skip
     rates = {"repair_rate": 0.6, "false_alarm_rate": 0.1}
     rates["per_example"] = {"corrupted": {"0": 0.5, "1": 0.7}, "clean": {"0": 0.1, "1": 0.1}}
-    return {
-        "scale": "smoke",
-        "task": "text",
-        "family": "text",
-        "method": method,
-        "eta": eta,
-        "seed": seed,
-        "decodings": decodings,
+    return a_run(method, eta, seed, decodings, task="text", family="text") | {
         "judge": {"model": f"mle/seed={3 - seed}", "description": "The MLE model of the next seed."},
         "held_out": {"nll": 3.5, "per_example": [3.0 + mauve, 3.5, 4.0 + 0.1 * seed, 3.4]},
         "held_out_given_no_deletion": {"nll": 3.4, "per_example": [3.0, 3.4, 3.9, 3.3]},
         "reference": texts(40.0 + seed),
         "repair": {"random": rates, "model": rates} if backspace else None,
-        "budget": BUDGET,
-        "commit": "abc",
-        "settings": {},
-    } | changes
+    }
 
 
 RUNS = [
@@ -77,21 +62,7 @@ RUNS = [
 ]
 
 
-def make_table(folder: Path, runs: list, shown=(SHOWN, KEPT), options=()) -> tuple[subprocess.CompletedProcess, Path]:
-    """Write the runs' files and make the table; the finished process, and the folder of the table's files."""
-    files = {"metrics": [], "shown": []}
-    for i, run in enumerate(runs):
-        lines = shown if run.get("repair") else ()
-        for kind, content in (
-            ("metrics", json.dumps(run)),
-            ("shown", "".join(line if isinstance(line, str) else json.dumps(line) + "\n" for line in lines)),
-        ):
-            files[kind].append(folder / f"{i}.{kind}")
-            files[kind][-1].write_text(content)
-    outputs = (f"--{kind}={folder / 'out' / kind}" for kind in ("csv", "markdown", "html", "figure"))
-    command = [sys.executable, SCRIPT, "--table=table8", "--title=Table 8: <bkspc> on text", *outputs]
-    command += ["--metrics", *files["metrics"], "--shown", *files["shown"], *options]
-    return subprocess.run(command, capture_output=True, text=True), folder / "out"
+TITLE = "--title=Table 8: <bkspc> on text"
 
 
 @pytest.fixture
@@ -99,42 +70,37 @@ def make(tmp_path):
     return partial(make_table, tmp_path)
 
 
+@pytest.fixture
+def made_of(tmp_path):
+    return partial(made, tmp_path, shown=(SHOWN, KEPT))
+
+
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
-    """The files made of RUNS: CSV rows by (method, eta, decoding, quantity), and the pages by kind."""
-    done, folder = make_table(tmp_path_factory.mktemp("table"), RUNS)
-    assert done.returncode == 0, done.stderr
-    assert (folder / "figure").read_bytes().startswith(b"\x89PNG")
-    rows = csv.DictReader((folder / "csv").open(newline=""))
-    cells = {tuple(row[name] for name in ("method", "eta", "decoding", "quantity")): row for row in rows}
-    return cells, {kind: (folder / kind).read_text() for kind in ("markdown", "html")}
+    """The cells of the table of RUNS, and its pages by kind."""
+    return made(tmp_path_factory.mktemp("table"), RUNS, TITLE, shown=(SHOWN, KEPT))
 
 
 def test_hand_computed_cells(table):
     cells, _ = table
-    mauve = cells["sm", "0.2", "top_p=0.95", "mauve"]
+    mauve = cells["sm", "top_p=0.95", "mauve"]
     assert float(mauve["mean"]) == pytest.approx(0.6165 + 0.02) and mauve["low"] == ""
-    assert float(cells["reference", "0.0", "", "perplexity"]["mean"]) == 41.5
-    assert float(cells["bc", "0.2", "sampled", "entropy[2]"]["mean"]) == 8
-    assert float(cells["sm", "0.2", "", "repair_rate[model]"]["mean"]) == pytest.approx(0.6)
-    assert ("mle", "0.0", "bkspc_masked", "mauve") not in cells and (
-        "mle",
-        "0.0",
-        "",
-        "repair_rate[model]",
-    ) not in cells
+    assert float(cells["reference", "", "perplexity"]["mean"]) == 41.5
+    assert float(cells["bc", "sampled", "entropy[2]"]["mean"]) == 8
+    assert float(cells["sm", "", "repair_rate[model]"]["mean"]) == pytest.approx(0.6)
+    assert ("mle", "bkspc_masked", "mauve") not in cells and ("mle", "", "repair_rate[model]") not in cells
 
 
 def test_differences_of_mauve_are_paired_by_seed(table):
     """SM - MLE is 0.101 and 0.102: Student's interval of two seeds reaches 12.7 standard errors, here 0.00635."""
     cells, _ = table
-    found = cells["sm", "0.2", "sampled", "mauve_minus_mle"]
+    found = cells["sm", "sampled", "mauve_minus_mle"]
     assert [float(found[name]) for name in ("mean", "low", "high")] == pytest.approx(
         [0.1015, 0.1015 - 12.706 * 0.0005, 0.1015 + 12.706 * 0.0005], abs=2e-6
     )
-    assert float(cells["sm", "0.2", "sampled", "mauve_minus_mle[top_p=0.95]"]["mean"]) == pytest.approx(0.0815)
-    assert float(cells["sm", "0.2", "sampled", "mauve_minus_sm[bkspc_masked]"]["mean"]) == pytest.approx(-0.05)
-    assert float(cells["sm", "0.2", "", "held_out_nll_minus_mle"]["mean"]) == pytest.approx(0.1015 / 4)
+    assert float(cells["sm", "sampled", "mauve_minus_mle[top_p=0.95]"]["mean"]) == pytest.approx(0.0815)
+    assert float(cells["sm", "sampled", "mauve_minus_sm[bkspc_masked]"]["mean"]) == pytest.approx(-0.05)
+    assert float(cells["sm", "", "held_out_nll_minus_mle"]["mean"]) == pytest.approx(0.1015 / 4)
 
 
 def test_pages_say_what_was_compared_and_what_it_supports(table):
@@ -193,28 +159,23 @@ def test_markdown_shows_every_backspace(table):
     assert "### SM, η = 0.2: 1 of 2 answered at once with `<bkspc>`\n" in text and "A <b>prompt</b> & its" in text
 
 
-def test_one_seed_has_no_interval(make):
-    done, folder = make([run for run in RUNS if run["seed"] == 1])
-    assert done.returncode == 0, done.stderr
-    text = (folder / "markdown").read_text()
+def test_one_seed_has_no_interval(made_of):
+    text = made_of([run for run in RUNS if run["seed"] == 1])[1]["markdown"]
     assert "MAUVE, SM vs. MLE: no interval from one seed (largest difference +0.101)." in text
 
 
-def test_without_backspace_there_is_nothing_to_show(make):
-    done, folder = make(RUNS[:2])
-    assert done.returncode == 0, done.stderr
-    assert "no method of this table has `<bkspc>`" in (folder / "markdown").read_text()
+def test_without_backspace_there_is_nothing_to_show(made_of):
+    assert "no method of this table has `<bkspc>`" in made_of(RUNS[:2])[1]["markdown"]
 
 
-def test_without_mauve_the_table_says_that_there_were_too_few_texts(make):
-    runs = [json.loads(json.dumps(run)) for run in RUNS]
+def test_without_mauve_the_table_says_that_there_were_too_few_texts(made_of):
+    runs = json.loads(json.dumps(RUNS))
     for run in runs:
         for decoding in run["decodings"].values():
             decoding["mauve"] = None
-    done, folder = make(runs)
-    assert done.returncode == 0, done.stderr
-    page = (folder / "markdown").read_text()
-    assert "| too few texts |" in page and "nan" not in page and ",mauve" not in (folder / "csv").read_text()
+    cells, page = made_of(runs)
+    assert "| too few texts |" in page["markdown"] and "nan" not in page["markdown"]
+    assert not [quantity for _, _, quantity in cells if quantity.startswith("mauve")]
 
 
 @pytest.mark.parametrize(
@@ -224,10 +185,8 @@ def test_without_mauve_the_table_says_that_there_were_too_few_texts(make):
         ({"shown": [SHOWN, '{"exam\n']}, "line 2 of"),
         ({"shown": [SHOWN | {"pieces": [["a", "gone"]]}]}, "a piece is ['a', 'gone']"),
         ({"shown": [{"example": 0}]}, "'prompt' is missing"),
-        ({"options": ["--shown", "one"]}, "give one of each per run"),
+        ({"shown": None}, "give one of each per run"),
     ],
 )
 def test_refusals_are_one_sentence_and_write_nothing(make, changes, said):
-    done, folder = make(**({"runs": RUNS} | changes))
-    assert done.returncode == 1 and not folder.exists()
-    assert done.stderr.startswith("error: ") and said in done.stderr and done.stderr.count("\n") == 1
+    assert_refused(*make(**({"runs": RUNS, "shown": (SHOWN, KEPT)} | changes)), said)

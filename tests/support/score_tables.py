@@ -1,7 +1,8 @@
 """Small tables of scores, and one with differences of every kind."""
 
-from sequencematch.results.estimates import Estimate, Place, Table
-from sequencematch.results.variants import Variant
+from dataclasses import replace
+
+from sequencematch.results.estimates import Estimate, Place, Table, Variant
 
 MLE, BC, SM, LOW = Variant("mle", 0.0), Variant("bc", 0.2), Variant("sm", 0.2), Variant("sm", 0.02)
 ORDER = (MLE, LOW, BC, SM)
@@ -23,7 +24,8 @@ def a_table(task, differences, metric="accuracy", scale="default", rule=None) ->
     if rule is not None:
         gain = (rule, 0.0, rule - 0.01, rule + 0.01)
         cells.append(estimate(MLE, "takeback_ratio=0.3", metric, *gain, ("mle", "sampled")))
-    return Table("table", scale, task, 3, 400, sorted(cells, key=lambda cell: ORDER.index(cell.variant)))
+    cells = [replace(cell, where=replace(cell.where, task=task)) for cell in cells]
+    return Table("table", sorted(cells, key=lambda cell: ORDER.index(cell.variant)), scale, task, 3, 400)
 
 
 MUL = a_table(

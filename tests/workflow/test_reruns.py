@@ -40,7 +40,7 @@ NETWORK = TRAINING | {"sample", "judge"} | COSTS  # what runs the model
 COST_TABLES = {"make_overhead_table", "make_benchmark_table", "plot_growth"}
 WORDS = {"make_table", "make_map", "make_report"} | COST_TABLES  # what writes names and numbers
 SCORES = WORDS | {"plot_learning_curves", "plot_backspaces"}  # what reads scores
-CURVES = {"plot_learning_curves", "plot_backspaces"}
+RUN_FIGURES = {"plot_learning_curves", "plot_backspaces", "plot_masks", "plot_motivating_example"}
 OPTIONS = DATA | NETWORK | {"train_tokenizer", "encode_examples", "inject_noise"}  # what takes settings as options
 TOKENS = NETWORK | {"encode_examples", "inject_noise", "plot_masks", "plot_backspaces", "make_report"}
 
@@ -54,15 +54,16 @@ USED_BY = {
     "data/pairs.py": {"make_translation"},
     "export/custom_generate.py": set(),
     "model/likely_noise.py": {"sample"},
-    "results/bleu.py": WORDS | CURVES | {"score"},
-    "results/deletions.py": WORDS | {"plot_backspaces", "plot_masks", "sample"},
-    "results/paper_tables.csv": WORDS,
-    "results/variants.py": WORDS | CURVES | {"plot_motivating_example"},
+    "results/bleu.py": WORDS | RUN_FIGURES | {"score"},
+    "results/deletions.py": WORDS - {"plot_growth"} | RUN_FIGURES | {"sample"},
+    "results/measured.py": WORDS | COSTS,
+    "results/metrics.py": {"score"},
+    "results/paper_tables.csv": WORDS | RUN_FIGURES,
     "seeding.py": NETWORK | WORDS | DATA | {"inject_noise"},
-    "settings/families.py": WORDS | CURVES | {"encode_examples", "sample", "judge", "score"},
-    "settings/losses.py": TRAINING | COSTS | COST_TABLES | SCORES | {"plot_motivating_example"},
-    "settings/map.py": {"make_map"},
-    "settings/section.py": OPTIONS | {"make_map"},
+    "settings/families.py": WORDS | RUN_FIGURES | {"encode_examples", "sample", "judge", "score"},
+    "settings/losses.py": TRAINING | COSTS | WORDS | RUN_FIGURES,
+    "settings/map.py": WORDS,
+    "settings/section.py": OPTIONS | WORDS,
     "store/hub.py": TOKENS | {"train_tokenizer"},
     "trace.py": {"plot_masks"},
 }
@@ -224,7 +225,7 @@ REWORDED = {
 }
 CHANGED = {
     "settings/training.py": ('setting(0.95, "discount"', 'setting(0.96, "discount"', TRAINING | COSTS),
-    "results/quantities.py": ('"repair rate"', '"rate of repair"', SCORES),  # a table shows it
+    "results/words.py": ('"repair rate"', '"rate of repair"', WORDS),  # a table shows it
 }
 
 

@@ -56,7 +56,7 @@ def export_model(checkpoint: Path, output: Path, form: str = "merged", metrics: 
     trained = read_facts(checkpoint, "get the model again") if (checkpoint / FILE).exists() else {}
     measured = None
     if metrics:
-        from sequencematch.results.metrics_file import check_metrics_of, read_metrics  # not in the wheel
+        from sequencematch.results.runs import check_metrics_of, read_metrics  # not in the wheel
 
         measured = read_metrics(metrics)
         check_metrics_of(measured, metrics, checkpoint, trained)

@@ -19,7 +19,6 @@ from sequencematch.errors import UserError
 
 ORDERS = 4
 STATISTICS = 2 + 2 * ORDERS
-
 # sacrebleu's tokenizers for languages that write no spaces between words, or whose words take endings (Korean), and the
 # packages that they need. Where sacrebleu has none, each character is a token.
 TOKENIZERS = {"zh": "zh", "ja": "ja-mecab", "ko": "ko-mecab"} | dict.fromkeys(

@@ -1,36 +1,135 @@
-"""The one kind of number that tables, pages, figures and the README show, and the CSV files that keep them.
+"""The one kind of number that tables, pages, figures and the README show, and the one form of the CSV files of them.
 
-Three files hold estimates, one line each: a table of scores (``scores_csv``), a table of costs (``costs_csv``) and the
-map (``map_csv``). What is shown is made from them, never from a page that we wrote. An empty field means that there is
-no such number: ``sd`` with one seed, an interval where a quantity has one number per seed.
+A line of a CSV is an estimate, whether of a table of scores, of the map or of costs: what it is of (``task``,
+``method``, ``eta``, ``decoding``, ``quantity``; of a paired difference also what it is to, ``against_...``; on the map
+the cell), the number, its uncertainty, and the paper's. What is shown is made from these files, never from a page that
+we wrote. An empty field means that there is no such number: ``sd`` with one seed, an interval where a quantity has one
+number per seed, ``ratio`` where nothing was timed.
 
-In a table of scores the quantity of a difference names what it is to: ``accuracy_minus_mle`` is a paired difference to
-MLE at the same eta (MLE and ULS have none) in the same decoding, ``mauve_minus_mle[top_p=0.95]`` one to another
-decoding.
+The quantity of a difference names what it is to: ``accuracy_minus_mle`` is one to MLE at the same eta (MLE and ULS have
+none) in the same decoding, ``mauve_minus_mle[top_p=0.95]`` one to another decoding.
 """
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from sequencematch.errors import UserError
-from sequencematch.results.paper import Reported
-from sequencematch.results.variants import Variant
 from sequencematch.settings.families import FAMILIES
+from sequencematch.settings.losses import LOSSES
 from sequencematch.store.files import read_csv
+
+WRITTEN = {
+    "dagger": "DAgger",
+    "head": "Head",
+    "keep": "Keep",
+    "rewind": "Rewind",
+}  # names that are not written in capitals alone
+METHOD_ORDER = tuple(LOSSES)  # a method without settings of its own has the name of its loss
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A row of a table: a named method at a noise level (0 for methods without noise)."""
+
+    method: str
+    eta: float
+
+    @property
+    def family(self) -> str:
+        """The method a variant belongs to: sm for sm_js."""
+        return self.method.split("_")[0]
+
+    @property
+    def label(self) -> str:
+        """MLE, SM, SM (js), DAgger."""
+        suffix = self.method.removeprefix(self.family).strip("_").replace("_", " ")
+        return WRITTEN.get(self.family, self.family.upper()) + (f" ({suffix})" if suffix else "")
+
+    @property
+    def name(self) -> str:
+        """The label with the noise level: MLE; SM (js), η = 0.2."""
+        return f"{self.label}, η = {self.eta:g}" if self.eta else self.label
+
+    @property
+    def place(self) -> tuple:
+        """Sorts rows as the paper does: MLE, ULS, BC, SM; variants after their method; eta ascending."""
+        known = self.family in METHOD_ORDER
+        return METHOD_ORDER.index(self.family) if known else len(METHOD_ORDER), self.method, self.eta
+
+
+FILE = Path(__file__).with_name("paper_tables.csv")
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A printed number: value +- spread (None where none is printed), in the table ``source``, as in 'table 6'."""
+
+    source: str
+    task: str
+    method: str
+    eta: float | None
+    metric: str
+    value: float
+    spread: float | None
+    note: str
+
+
+def read_reported(path: Path = FILE) -> list[Reported]:
+    """All numbers of the file, in its order. Raises UserError where it is not such a file."""
+    try:
+        return _parse(path)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"'{path}' is no table of reported numbers ({error}): see {FILE.name} for one") from error
+
+
+def _parse(path: Path) -> list[Reported]:
+    with path.open(newline="", encoding="utf-8") as lines:
+        return [
+            Reported(
+                source=row["source"],
+                task=row["task"],
+                method=row["method"],
+                eta=float(row["eta"]) if row["eta"] else None,
+                metric=row["metric"],
+                value=float(row["value"]),
+                spread=float(row["spread"]) if row["spread"] else None,
+                note=row["note"],
+            )
+            for row in csv.DictReader(lines)
+        ]
+
+
+def find(numbers: Sequence[Reported], task: str, method: str, eta: float, metric: str) -> Reported | None:
+    """The paper's number for a method on a task at a noise level; None if there is none.
+
+    eta = 0 means a method without noise. The paper repeats its number under every eta.
+    """
+    for number in numbers:
+        if (number.task, number.method, number.metric) == (task, method, metric) and eta in (0, number.eta):
+            return number
+    return None
+
+
+def bracketed(name: str) -> str:
+    """The text in brackets: ``random`` of ``repair_rate[random]``; empty without."""
+    return name.partition("[")[2].removesuffix("]")
+
 
 # Real text, which has its measures in a table like a method.
 REFERENCE = Variant("reference", 0.0)
 # The score that a table is about; one without any of these is about text.
 METRICS = tuple(dict.fromkeys(family.score for family in FAMILIES.values() if family.score))
-STATISTICS = ("mean", "sd", "low", "high")
-P_VALUES = {"p": "p", "p_corrected": "p_adjusted"}  # columns, and the fields that they hold
+# Columns of numbers, and the fields that they hold.
+STATISTICS = {name: name for name in ("mean", "sd", "low", "high", "error", "p", "ratio")} | {
+    "p_corrected": "p_adjusted"
+}
 MINUS = "_minus_"
-LEVEL = 0.05  # of significance, after the correction
+SIGNIFICANCE = 0.05  # after the correction
 # What each side's answers cost on the map, and how many were cut off: means over seeds.
 COSTS = ("pushes_per_sequence", "pops_per_sequence", "cut_off_share")
 
@@ -50,7 +149,23 @@ class Place:
         return Variant(self.method, self.eta)
 
 
-NOWHERE = Place()
+@dataclass(frozen=True)
+class Cell:
+    """Where on the map a number stands, and what the answers there cost.
+
+    axis, at, reading: its cell and decoding. column: of the map's table. roles: whose score it is, or ``sm_minus_mle``.
+    costs: means of ``COSTS``, or differences.
+    """
+
+    axis: str = ""
+    at: str = ""
+    reading: str = ""
+    column: str = ""
+    roles: str = ""
+    costs: Mapping[str, float] = field(default_factory=dict)
+
+
+NOWHERE, NO_CELL = Place(), Cell()
 
 
 @dataclass(frozen=True)
@@ -76,6 +191,7 @@ class Estimate:
     n: int = 0
     ratio: float | None = None
     paper: Reported | None = None
+    cell: Cell = NO_CELL
 
     @property
     def variant(self) -> Variant:
@@ -89,14 +205,11 @@ class Estimate:
 
     @property
     def significant(self) -> bool:
-        """Whether a difference is below 5% after the page's correction.
-
-        Files of before 2026-12 hold no p-values: there, whether the interval excludes 0.
-        """
+        """Whether a difference is below 5% after the page's correction; without a p-value, its interval excludes 0."""
         if self.against is None:
             return False
         if self.p_adjusted is not None:
-            return self.p_adjusted < LEVEL
+            return self.p_adjusted < SIGNIFICANCE
         return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
 
     @property
@@ -114,7 +227,7 @@ class Estimate:
             return {name: None if value is None else factor * value for name, value in numbers.items()}
 
         paper = self.paper and replace(self.paper, **scaled(self.paper, ("value", "spread")))
-        return replace(self, quantity="points", paper=paper, **scaled(self, (*STATISTICS, "error")))
+        return replace(self, quantity="points", paper=paper, **scaled(self, ("mean", "sd", "low", "high", "error")))
 
     @property
     def name(self) -> str:
@@ -127,14 +240,14 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Table:
-    """All numbers of a table of scores, and how many seeds and questions are behind them."""
+    """All estimates of a page; of scores also the scale, the task, and the seeds and questions behind them."""
 
     name: str
-    scale: str
-    task: str
-    seeds: int
-    questions: int
     cells: Sequence[Estimate]
+    scale: str = ""
+    task: str = ""
+    seeds: int = 0
+    questions: int = 0
 
     @cached_property
     def variants(self) -> list[Variant]:
@@ -164,174 +277,76 @@ class Table:
         return [cell for cell in self.cells if cell.against and cell.quantity == (quantity or self.metric)]
 
 
-@dataclass(frozen=True)
-class Effect:
-    """An estimate on the map: a role's score (``quantity``: the role), or a difference (``sm_minus_mle``), in points.
-
-    axis, at, reading: its cell and decoding. column: of the map's table. costs: means of ``COSTS``, or differences.
-    """
-
-    axis: str
-    at: str
-    reading: str
-    column: str
-    quantity: str
-    found: Estimate
-    costs: Mapping[str, float]
+def medians(costs: Sequence[Estimate], case: str) -> dict[tuple[str, str], float]:
+    """The medians of a case by row and quantity."""
+    return {(cost.where.method, cost.quantity): cost.mean for cost in costs if cost.where.task == case}
 
 
-# ---- tables of scores -------------------------------------------------------------------------------
+# ---- files ------------------------------------------------------------------------------------------
+
+CELL = ("axis", "at", "reading", "column", "roles")
+PAPER = ("value", "spread", "source", "note")
 
 
-def scores_csv(table: Table) -> str:
-    """The tidy CSV of a table."""
+def estimates_csv(table: Table) -> str:
+    """The CSV of a table: a line per estimate, numbers with nine digits."""
     return csv_text(
         {
             "table": table.name,
             "scale": table.scale,
-            "task": table.task,
-            "method": cell.where.method,
-            "eta": cell.where.eta,
-            "decoding": cell.decoding,
+            **{name: getattr(cell.cell, name) for name in CELL},
+            **_side("", cell.where),
             "quantity": cell.name,
-            **{
-                column: _to_text(getattr(cell, name), lambda value: round(value, 6))
-                for column, name in ({name: name for name in (*STATISTICS, "error")} | P_VALUES).items()
-            },
+            **_side("against_", cell.against),
+            **{column: _text(getattr(cell, name)) for column, name in STATISTICS.items()},
+            **{name: _text(cell.cell.costs.get(name)) for name in COSTS},
             "seeds": table.seeds,
-            "questions": table.questions,
-            **{f"paper_{name}": getattr(cell.paper, name, "") for name in ("value", "spread", "source", "note")},
+            "questions": cell.n or table.questions,
+            **{f"paper_{name}": _text(getattr(cell.paper, name, "")) for name in PAPER},
         }
         for cell in table.cells
     )
 
 
+def _side(of: str, place: Place | None) -> dict[str, Any]:
+    fields = (place.task, place.method, float(place.eta), place.decoding) if place else ("",) * 4
+    return dict(zip((f"{of}task", f"{of}method", f"{of}eta", f"{of}decoding"), fields, strict=True))
+
+
 def read_table(path: Path) -> Table:
-    """The table of a CSV that ``scores_csv`` wrote. Raises UserError where the file is missing or no such table."""
-
-    def table(rows: list[dict[str, str]]) -> Table:
-        first = rows[0]
-        known = {(row["method"], float(row["eta"])) for row in rows}
-        cells = [_cell(row, known) for row in rows]
-        seeds, questions = int(first["seeds"]), int(first["questions"])
-        return Table(first["table"], first["scale"], first["task"], seeds, questions, cells)
-
-    return _read(path, table, "make_table")
-
-
-def _cell(row: Mapping[str, str], known: set[tuple[str, float]]) -> Estimate:
-    where = Place(row["task"], row["method"], float(row["eta"]), row["decoding"])
-    quantity, minus, other = row["quantity"].partition(MINUS)
-    method, _, decoding = other.rstrip("]").partition("[")
-    eta = where.eta if (method, where.eta) in known else 0.0
-    against = Place(where.task, method, eta, decoding or where.decoding) if minus else None
-    paper = None
-    if row["paper_value"]:
-        value, spread = float(row["paper_value"]), _number(row["paper_spread"])
-        paper = Reported(
-            row["paper_source"], where.task, where.method, where.eta, quantity, value, spread, row["paper_note"]
-        )
-    return Estimate(
-        **_numbers(row), where=where, quantity=quantity, against=against, n=int(row["questions"]), paper=paper
-    )
-
-
-# ---- tables of costs --------------------------------------------------------------------------------
-
-
-def costs_csv(costs: Sequence[Estimate], table: str) -> str:
-    """Median and quartiles (empty for what was counted once), ratio and the paper's number; ``table`` is its name."""
-    return csv_text(
-        {
-            "table": table,
-            "case": cost.where.task,
-            "row": cost.where.method,
-            "quantity": cost.quantity,
-            "median": _to_text(cost.mean, _six),
-            **{name: _to_text(getattr(cost, name), _six) for name in ("low", "high", "ratio")},
-            "paper_value": _to_text(cost.paper.value if cost.paper else None, _six),
-        }
-        for cost in costs
-    )
-
-
-def read_costs(path: Path) -> list[Estimate]:
-    """The costs of a CSV that ``costs_csv`` wrote. Raises UserError where the file is missing or no such table."""
-
-    def costs(rows: list[dict[str, str]]) -> list[Estimate]:
-        return [
-            Estimate(
-                float(row["median"]),
-                low=_number(row["low"]),
-                high=_number(row["high"]),
-                where=Place(row["case"], row["row"]),
-                quantity=row["quantity"],
-                ratio=_number(row.get("ratio", "")),  # no column in files of before 2026-11
-                paper=_of_paper(row.get("paper_value", "")),
-            )
-            for row in rows
-        ]
-
-    return _read(path, costs, "make_overhead_table")
-
-
-def _of_paper(value: str) -> Reported | None:
-    return Reported("", "", "", None, "", float(value), None, "") if value else None
-
-
-# ---- the map ----------------------------------------------------------------------------------------
-
-
-def map_csv(effects: Sequence[Effect], seeds: int) -> str:
-    """A line per effect: where, what (a side, or two), mean, spread and interval in points, p-values, costs."""
-
-    def line(effect: Effect) -> dict:
-        found = effect.found
-        sides = [side for side in (found.where, found.against) if side]
-        numbers = {name: getattr(found, name) for name in STATISTICS}
-        numbers |= {column: getattr(found, name) for column, name in P_VALUES.items()}
-        numbers |= effect.costs
-        return {
-            **{name: getattr(effect, name) for name in ("axis", "at", "reading", "column", "quantity")},
-            **{name: " | ".join(getattr(side, name) for side in sides) for name in ("task", "method")},
-            "eta": " | ".join(f"{side.eta:g}" for side in sides),
-            "decoding": " | ".join(side.decoding for side in sides),
-            **{name: _to_text(value, lambda value: float(_six(value))) for name, value in numbers.items()},
-            "seeds": seeds,
-            "questions": found.n,
-        }
-
-    return csv_text(map(line, effects))
-
-
-def read_map(path: Path) -> list[Effect]:
-    """The effects of a CSV that ``map_csv`` wrote. Raises UserError where the file is missing or no map."""
-
-    def effect(row: dict[str, str]) -> Effect:
-        sides = zip(*(row[name].split(" | ") for name in ("task", "method", "eta", "decoding")), strict=True)
-        where, *others = [Place(task, method, float(eta), decoding) for task, method, eta, decoding in sides]
-        found = Estimate(
-            **_numbers(row),
-            where=where,
-            quantity="points",
-            against=others[0] if others else None,
-            n=int(row["questions"]),
-        )
-        costs = {name: float(row[name]) for name in COSTS}
-        return Effect(row["axis"], row["at"], row["reading"], row["column"], row["quantity"], found, costs)
-
-    return _read(path, lambda rows: [effect(row) for row in rows], "make_map")
-
-
-# ---- files ------------------------------------------------------------------------------------------
-
-
-def _read(path: Path, parse: Callable[[list[dict[str, str]]], Any], script: str) -> Any:
+    """The table of a CSV that ``estimates_csv`` wrote. Raises UserError where the file is missing or no such table."""
     rows = read_csv(path, "make the table again")
     try:
-        return parse(rows)
+        first, cells = rows[0], [_estimate(row) for row in rows]
+        seeds, questions = int(first["seeds"]), int(first["questions"])
     except (IndexError, KeyError, ValueError) as error:
-        raise UserError(f"'{path}' is no table of this project: name a CSV that {script} wrote") from error
+        raise UserError(f"'{path}' is no table of this project: name a CSV that a make_* script wrote") from error
+    return Table(first["table"], cells, first["scale"], first["task"], seeds, questions)
+
+
+def _estimate(row: Mapping[str, str]) -> Estimate:
+    where, against = (
+        Place(row[f"{of}task"], row[f"{of}method"], float(row[f"{of}eta"]), row[f"{of}decoding"])
+        if row[f"{of}method"]
+        else None
+        for of in ("", "against_")
+    )
+    if where is None:
+        raise ValueError("an estimate of nothing")
+    numbers = {name: _number(row[column]) for column, name in STATISTICS.items()}
+    quantity, value = row["quantity"].partition(MINUS)[0], _number(row["paper_value"])
+    paper = None
+    if value is not None:
+        of = (row["paper_source"], where.task, where.method, where.eta, quantity)
+        paper = Reported(*of, value, _number(row["paper_spread"]), row["paper_note"])
+    costs = {name: float(row[name]) for name in COSTS if row[name]}
+    axis, at, reading, column, roles = (row[name] for name in CELL)
+    cell = Cell(axis, at, reading, column, roles, costs) if axis else NO_CELL
+    mean = numbers.pop("mean")
+    if mean is None:
+        raise ValueError("no mean")
+    n = int(row["questions"])
+    return Estimate(mean, where=where, quantity=quantity, against=against, n=n, paper=paper, cell=cell, **numbers)
 
 
 def csv_text(rows: Iterable[Mapping]) -> str:
@@ -343,21 +358,9 @@ def csv_text(rows: Iterable[Mapping]) -> str:
     return text.getvalue()
 
 
-def _numbers(row: Mapping[str, str]) -> dict[str, Any]:
-    """Files of before 2026-12 have no column ``error``, and those of tables no p-values."""
-    optional = {"error": "error"} | P_VALUES
-    return {name: _number(row[name]) for name in STATISTICS} | {
-        name: _number(row.get(column, "")) for column, name in optional.items()
-    }
-
-
 def _number(text: str) -> float | None:
     return float(text) if text else None
 
 
-def _to_text(value: float | None, write: Callable[[float], Any]) -> Any:
-    return "" if value is None else write(value)
-
-
-def _six(value: float) -> str:
-    return f"{value:.6g}"
+def _text(value: float | str | None) -> str:
+    return "" if value is None else value if isinstance(value, str) else f"{value:.9g}"

@@ -35,7 +35,7 @@ from sequencematch.results.estimates import NOWHERE, Estimate, Place
 from sequencematch.seeding import generator
 
 REPLICATES = 4000
-LEVEL = 0.95
+COVERAGE = 0.95
 SMALLEST_P = 2 / REPLICATES  # of a resampled difference: what so few replicates can tell
 
 
@@ -55,7 +55,7 @@ class Resampled:
 
     def estimate(self, where: Place = NOWHERE, quantity: str = "", against: Place | None = None) -> Estimate:
         """Mean, spread and 95% bootstrap interval of a quantity there; of a difference to ``against`` its p-value."""
-        low, high = self.interval(LEVEL)
+        low, high = self.interval(COVERAGE)
         sd = spread(self.by_seed)
         error = math.hypot(float(np.std(self.by_draw)), (sd or 0.0) / math.sqrt(len(self.by_seed)))
         p = self.p_value() if against else None
@@ -82,7 +82,7 @@ class Resampled:
             return low > 0 or high < 0
 
         # The 95% interval is asked first, so that p < 5% says the same as it. Then halving finds p to 0.0001.
-        there, absent = (1 - LEVEL, SMALLEST_P) if excludes_0(1 - LEVEL) else (1.0, 1 - LEVEL)
+        there, absent = (1 - COVERAGE, SMALLEST_P) if excludes_0(1 - COVERAGE) else (1.0, 1 - COVERAGE)
         if there < 1 and excludes_0(SMALLEST_P):
             return SMALLEST_P
         while there - absent > 1e-4 * there:
@@ -129,7 +129,7 @@ def pooled(differences: Sequence[Estimate], seeds: Sequence[int]) -> Estimate:
     variance = sum((found.error or 0.0) ** 2 for found in differences)
     uncertain = sum(of_task**2 / (n - 1) for of_task, n in zip(between, seeds, strict=True))
     freedom, error = variance**2 / uncertain if uncertain else math.inf, math.sqrt(variance) / len(differences)
-    reach = float(stdtrit(freedom, (1 + LEVEL) / 2)) * error
+    reach = float(stdtrit(freedom, (1 + COVERAGE) / 2)) * error
     p = float(2 * stdtr(freedom, -abs(mean) / error)) if error else float(mean == 0)
     return Estimate(mean, None, mean - reach, mean + reach, error=error, p=p)
 
@@ -166,7 +166,7 @@ def estimate_seeds(values: np.ndarray) -> Estimate:
 
     mean, sd = float(values.mean()), float(np.std(values, ddof=1))
     error = sd / math.sqrt(len(values))
-    reach = float(stdtrit(len(values) - 1, (1 + LEVEL) / 2)) * error
+    reach = float(stdtrit(len(values) - 1, (1 + COVERAGE) / 2)) * error
     p = float(2 * stdtr(len(values) - 1, -abs(mean) / error)) if error else float(mean == 0)
     return Estimate(mean, sd, mean - reach, mean + reach, error=error, p=p)
 

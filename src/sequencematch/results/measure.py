@@ -11,26 +11,56 @@ Of both: ``repair_rate[<kind>]`` and ``false_alarm_rate[<kind>]`` by kind of cor
 tokens pushed after the error: ``taken_back[<d>]``, ``right_after_error[<d>]``, ``tokens_after_error[<d>]`` (mean and sd
 only), over the questions that every seed measured. What cannot exist, such as the repair rate of a policy without
 ``<bkspc>``, is left out.
+
+Of the map (``measure_map``): points (accuracy in per cent, or BLEU) of every reading, and differences between two sides
+on the same seeds and questions. Each comparison counts once, however many cells have it (the default cell is part of
+most axes). Over all tasks (``over_tasks``): differences pooled.
+
+Of costs, medians, quartiles and ratios in the same repeat. Of steps (tables 3 and 4): the parts ``network``,
+``scores``, ``objective``, ``optimiser`` of the ``step``, ``generation`` and ``amortised`` in seconds; ``step_ratio``
+and ``amortised_ratio``, to the MLE step of the same repeat; ``objective_share`` of the step; ``tokens`` and
+``token_floor``, tokens over MLE's; ``padding_share``; ``peak_memory`` in bytes; ``steps_per_sample``. The benchmarks of
+parts compare every quantity with the row of a baseline.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 
+from sequencematch.errors import UserError
 from sequencematch.results.bleu import corpus_bleu
-from sequencematch.results.estimates import REFERENCE, Estimate, Place, Table
-from sequencematch.results.intervals import Resampled, adjusted, estimate_seeds, resampled_mean, resampled_score, spread
-from sequencematch.results.metrics_file import right_shares
-from sequencematch.results.paper import Reported, find
-from sequencematch.results.quantities import BY_SEED, describe
-from sequencematch.results.runs import Comparison
-from sequencematch.results.variants import Variant
+from sequencematch.results.estimates import (
+    COSTS,
+    REFERENCE,
+    Cell,
+    Estimate,
+    Place,
+    Reported,
+    Table,
+    Variant,
+    find,
+    medians,
+)
+from sequencematch.results.intervals import (
+    Resampled,
+    adjusted,
+    estimate_seeds,
+    pooled,
+    resampled_mean,
+    resampled_score,
+    spread,
+)
+from sequencematch.results.measured import Measured
+from sequencematch.results.runs import Comparison, read_metrics, right_shares
+from sequencematch.results.words import BACKSPACE, BY_SEED, LABELS, describe
 from sequencematch.settings.decoding_names import concerns_backspace, without_rule
 from sequencematch.settings.families import FAMILIES
+from sequencematch.settings.map import COLUMNS, MINUS, Reading, Side
 
 BASELINES = ("mle", "bc")
-BACKSPACE = {"corrupted": "repair_rate", "clean": "false_alarm_rate"}
 # The column of each quantity in a run's ``per_example`` rows [question, deleted, right].
 OLDER_ERRORS = {"taken_back": 1, "right_after_error": 2}
 MASKED = "bkspc_masked"
@@ -45,7 +75,7 @@ def measure(name: str, comparison: Comparison, numbers: Sequence[Reported] = ())
     cells = adjusted(sorted(cells, key=lambda cell: order.index(cell.variant)))
     cells = [replace(cell, n=comparison.questions) for cell in cells]
     first = comparison.first
-    return Table(name, first["scale"], first["task"], len(comparison.seeds), comparison.questions, cells)
+    return Table(name, cells, first["scale"], first["task"], len(comparison.seeds), comparison.questions)
 
 
 def baselines(comparison: Comparison, variant: Variant) -> list[Variant]:
@@ -148,7 +178,7 @@ def _losses(comparison: Comparison, variant: Variant, name: str = "held_out") ->
     return resampled_mean(np.array([metrics[name]["per_example"] for metrics in comparison.runs[variant]]))
 
 
-# ---- both -------------------------------------------------------------------------------------------
+# ---- questions and texts ----------------------------------------------------------------------------
 
 
 def repair_estimates(comparison: Comparison) -> Iterator[Estimate]:
@@ -204,3 +234,278 @@ def _within(score: Resampled, where: Place, quantity: str) -> Estimate:
 
 def _place(comparison: Comparison, variant: Variant, decoding: str = "") -> Place:
     return Place(comparison.first.get("task", ""), variant.method, variant.eta, decoding)
+
+
+# ---- the map ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a side's runs scored: points, and the means of ``COSTS``."""
+
+    points: Resampled
+    questions: int
+    digest: str
+    costs: dict[str, float]
+
+
+def reader(results: Path, seeds: Sequence[int]) -> Callable[[Side], Scored]:
+    """A function that reads the metrics.json files of a side's runs below ``results``, each file once.
+
+    It raises UserError if a run was not sampled in the side's decoding, or if its seeds answered different questions.
+    """
+
+    @cache
+    def metrics(run: str) -> list[dict]:
+        return [read_metrics(results / run / f"seed={seed}/metrics.json") for seed in seeds]
+
+    @cache
+    def measured(side: Side) -> Scored:
+        runs = metrics(side.run)
+        for seed, run in zip(seeds, runs, strict=True):
+            if side.decoding not in run["decodings"]:
+                raise UserError(
+                    f"'{results}/{side.run}/seed={seed}' was not decoded by '{side.decoding}': sample it again"
+                )
+        digests = {run["budget"]["questions_digest"] for run in runs}
+        if len(digests) > 1:
+            raise UserError(f"the seeds of '{results}/{side.run}' answered different questions: sample them again")
+        decoded = [run["decodings"][side.decoding] for run in runs]
+        points = score_of(decoded, runs[0]["family"], unit=100)
+        costs = {name: float(np.mean([d[name] for d in decoded])) for name in COSTS}
+        return Scored(points, decoded[0]["n"], digests.pop(), costs)
+
+    return measured
+
+
+def finished(readings: Sequence[Reading], results: Path, seeds: Sequence[int]) -> list[Reading]:
+    """The readings whose runs are all finished, with the decodings that they need."""
+
+    @cache
+    def decodings(run: str) -> set[str]:
+        files = [results / run / f"seed={seed}/metrics.json" for seed in seeds]
+        if not all(file.is_file() for file in files):
+            return set()
+        return set.intersection(*(set(read_metrics(file)["decodings"]) for file in files))
+
+    def is_there(reading: Reading) -> bool:
+        compared = [side for pair in reading.comparisons.values() for side in pair]
+        return all(side.decoding in decodings(side.run) for side in (*reading.sides.values(), *compared))
+
+    return [reading for reading in readings if is_there(reading)]
+
+
+def measure_map(readings: Sequence[Reading], measure: Callable[[Side], Scored]) -> list[Estimate]:
+    """Scores and differences of every reading, the p-values of the differences corrected."""
+    found = []
+    for reading in readings:
+        for role, side in reading.sides.items():
+            found.append(_on_map(reading, role, measure(side), _side(side)))
+        for quantity, (one, other) in reading.comparisons.items():
+            a, b = measure(one), measure(other)
+            if a.digest != b.digest:
+                roles = " and ".join(quantity.split(MINUS))
+                raise UserError(
+                    f"in the cell '{reading.at}' of the map's axis '{reading.axis}', {roles} answered different "
+                    "questions: compare tasks with the same data"
+                )
+            costs = {name: a.costs[name] - b.costs[name] for name in COSTS}
+            difference = replace(a, points=a.points - b.points, costs=costs)
+            found.append(_on_map(reading, quantity, difference, _side(one), _side(other)))
+    return adjusted(found)
+
+
+def _on_map(reading: Reading, roles: str, measured: Scored, where: Place, against: Place | None = None) -> Estimate:
+    cell = Cell(reading.axis, reading.at, reading.name, reading.column, roles, measured.costs)
+    return replace(measured.points.estimate(where, "points", against), n=measured.questions, cell=cell)
+
+
+def _side(side: Side) -> Place:
+    return Place(side.task, side.method, side.eta, side.decoding)
+
+
+def comparisons(effects: Sequence[Estimate]) -> list[Estimate]:
+    """Every comparison once."""
+    return list({(e.where, e.against): e for e in reversed(effects) if e.against}.values())[::-1]
+
+
+LEARNED = ("bc", "sm")
+DRAWN = (*LEARNED, "dagger")  # the last one only where a table has it
+BASELINE = Variant("mle", 0.0)
+RATIO = "takeback_ratio="
+
+
+def results_of(tables: Iterable[Table], main: str) -> dict[str, Table]:
+    """The tables with a score of MLE and BC, by the label of their row: the task, and a scale other than ``main``."""
+    chosen: dict[str, Table] = {}
+    for table in tables:
+        if table.metric and {"mle", "bc"} <= {variant.method for variant in table.variants}:
+            chosen.setdefault(row_of(table, main), table)
+    return chosen
+
+
+def row_of(table: Table, main: str) -> str:
+    """The label of a table's row: its task, and a scale other than ``main``."""
+    label = table.task.replace("_", " ")
+    named = table.scale == main or table.task.startswith(table.scale)
+    return label if named else f"{label} ({table.scale})"
+
+
+def decoding_of(table: Table, column: str) -> str | None:
+    """The table's first decoding of a column: the one named like it, or ``perturbed=0.1`` for 'perturbed'."""
+    names = table.decodings_of(table.metric)
+    return next((name for name in names if name == column or (name.startswith(f"{column}=") and "+" not in name)), None)
+
+
+def drawn(table: Table) -> list[Variant]:
+    """BC, SM and, where the table has it, DAgger at their highest noise levels."""
+    highest = {variant.method: variant for variant in sorted(table.variants, key=lambda variant: variant.eta)}
+    return [highest[method] for method in DRAWN if method in highest]
+
+
+def to_mle(table: Table, variant: Variant, decoding: str) -> Estimate | None:
+    """A method's paired difference to MLE in points."""
+    cell = table.find(variant, decoding, f"{table.metric}_minus_mle")
+    return cell.in_points if cell else None
+
+
+def of_rule(table: Table, decoding: str) -> Estimate | None:
+    """What the takeback rule adds to MLE in points: by a ratio, if there are several rules."""
+    own = [c for c in table.differences() if c.against and c.variant == c.against.variant == BASELINE]
+    own = [cell for cell in own if cell.against and cell.against.decoding == decoding]
+    return next((cell.in_points for cell in sorted(own, key=lambda cell: RATIO not in cell.decoding)), None)
+
+
+# ---- over all tasks ---------------------------------------------------------------------------------
+
+PAIRS = (("sm", "bc"), ("sm", "mle"), ("bc", "mle"))
+
+
+def over_tasks(tables: Iterable[Table]) -> list[Estimate]:
+    """Each pair in each column (its ``decoding``), pooled over the tables that have it; ``n``: how many tables.
+
+    Methods are at their highest noise levels. ``intervals.pooled`` has the formula; the p-values are corrected for the
+    number of these lines. Tables of one seed, and those of before 2026-12, whose files hold no standard errors, are
+    left out; so are lines of fewer than two tables.
+    """
+    tables, lines = list(tables), []
+    for method, other in PAIRS:
+        for column in COLUMNS:
+            found = [(cell, table) for table in tables if (cell := _difference(table, method, other, column))]
+            if len(found) > 1:
+                line = pooled([cell.in_points for cell, _ in found], [table.seeds for _, table in found])
+                where, against = (Place(method=name, decoding=column) for name in (method, other))
+                lines.append(replace(line, where=where, quantity="points", against=against, n=len(found)))
+    return adjusted(lines)
+
+
+def _difference(table: Table, method: str, other: str, column: str) -> Estimate | None:
+    """The difference of two methods in a column; None where it cannot be pooled."""
+    decoding = decoding_of(table, column)
+    variant = next((variant for variant in drawn(table) if variant.method == method), None)
+    if decoding is None or variant is None or table.seeds < 2:
+        return None
+    cell = table.find(variant, decoding, f"{table.metric}_minus_{other}")
+    return cell if cell and cell.error is not None else None
+
+
+MLE = "mle"
+# The row without rollouts that trains on the same data as an SM row, encoded in the same way.
+DATA_OF = {"sm_paper": "bc_paper", "sm_tree": "bc", "sm": "bc", "sm_shared": "bc"}
+PARTS = ("network", "scores", "objective", "optimiser")
+PAPER_METRICS = {
+    "step": "gradient_step_seconds",
+    "generation": "sampling_seconds",
+    "steps_per_sample": "gradient_steps_per_sample",
+    "amortised": "amortised_total_seconds",
+}
+
+
+# ---- costs ------------------------------------------------------------------------------------------
+
+
+def measure_steps(measured: Measured, numbers: Sequence[Reported], task: str) -> list[Estimate]:
+    """All costs; ``numbers`` of ``task`` belong to the first case, whose lengths are the paper's."""
+    steps_per_sample = measured.facts["steps_per_sample"]
+    costs = []
+    for case in measured.cases:
+        baseline = measured.series(case, MLE, "step")
+        floor = measured.series(case, MLE, "tokens")[0]
+        for row in measured.rows(case):
+            step = measured.series(case, row, "step")
+            generation = measured.series(case, row, "generation")
+            amortised = step + (np.median(generation) / steps_per_sample if len(generation) else 0)
+            tokens, positions = measured.series(case, row, "tokens")[0], measured.series(case, row, "positions")[0]
+            series = {part: measured.series(case, row, part) for part in PARTS}
+            series |= {"step": step, "step_ratio": step / baseline, "objective_share": series["objective"] / step}
+            if len(generation):
+                series |= {"generation": generation}
+            series |= {"amortised": amortised, "amortised_ratio": amortised / baseline}
+            counted = {
+                "tokens": tokens,
+                "token_floor": tokens / floor,
+                "padding_share": 1 - tokens / positions,
+                "peak_memory": measured.series(case, row, "peak_memory")[0],
+            }
+            counted |= {"steps_per_sample": steps_per_sample} if len(generation) else {}
+            papers = _of_paper(numbers, task, row) if case == measured.cases[0] else {}
+            where = Place(case, row)
+            costs += [_quartiles(values, where, name, papers.get(name)) for name, values in series.items()]
+            costs += [
+                Estimate(float(value), where=where, quantity=name, paper=papers.get(name))
+                for name, value in counted.items()
+            ]
+    return costs
+
+
+def _quartiles(values: np.ndarray, where: Place, quantity: str, paper: Reported | None = None) -> Estimate:
+    low, median, high = (float(x) for x in np.quantile(values, (0.25, 0.5, 0.75)))
+    return Estimate(median, low=low, high=high, where=where, quantity=quantity, paper=paper)
+
+
+def _of_paper(numbers: Sequence[Reported], task: str, row: str) -> dict[str, Reported]:
+    """What the paper reports for a row's method; its ratios are to the gradient step of its MLE."""
+    method = row.partition("_")[0]
+    found = {name: find(numbers, task, method, 0, metric) for name, metric in PAPER_METRICS.items()}
+    papers = {name: number for name, number in found.items() if number is not None}
+    mle = find(numbers, task, MLE, 0, PAPER_METRICS["step"])
+    if mle is not None and method != MLE:
+        for ratio, name in {"step_ratio": "step", "amortised_ratio": "amortised"}.items():
+            if name in papers:
+                papers[ratio] = replace(papers[name], value=papers[name].value / mle.value)
+    return papers
+
+
+def ordered(rows: Sequence[str]) -> list[str]:
+    """Rows from the naive way to ours."""
+    return sorted(rows, key=list(LABELS).index)
+
+
+def parts_of(costs: Sequence[Estimate], case: str, row: str) -> dict[str, float]:
+    """Median seconds of an amortised step by part: data, rollouts, objective, optimiser, sampling.
+
+    ``data`` is what data alone cost, ``rollouts`` what rollouts add. The parts add up to the row's step, apart from
+    noise between repeats.
+    """
+    of = medians(costs, case)
+    encoded = {name: of[name, "network"] + of[name, "scores"] for name in (row, DATA_OF.get(row, row))}
+    data = encoded[DATA_OF.get(row, row)]
+    return {
+        "data": data,
+        "rollouts": encoded[row] - data,
+        "objective": of[row, "objective"],
+        "optimiser": of[row, "optimiser"],
+        "sampling": of[row, "amortised"] - of[row, "step"],
+    }
+
+
+def measure_parts(measured: Measured, baseline: str) -> list[Estimate]:
+    """Median and quartiles of every quantity, with its ratio to ``baseline``."""
+    costs = []
+    for case in measured.cases:
+        for row in filter(None, measured.rows(case)):  # a quantity of the case itself has no row
+            for quantity in dict.fromkeys(v.quantity for v in measured.values if (v.case, v.row) == (case, row)):
+                values, compared = (measured.series(case, name, quantity) for name in (row, baseline))
+                ratio = float(np.median(values / compared)) if len(values) == len(compared) and compared.all() else None
+                costs.append(replace(_quartiles(values, Place(case, row), quantity), ratio=ratio))
+    return costs

@@ -1,44 +1,67 @@
-"""What the README and docs/ show of the kept results: an answer, the tables in a few columns, and the costs."""
+"""What the README and docs/ show of the kept results: an answer, the tables in a few columns, costs, the map's numbers.
 
+docs/map_numbers.csv has a line for each number of docs/map.md that stands on the map, in the order of the text: the
+number as it is written, and its place. So the page holds plain numbers, and can be edited. And whether another run
+agrees with the kept one: estimates against prediction intervals, and verdicts.
+"""
+
+import json
+import math
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sequencematch.results.costs import BENCHMARKS, LABELS, OF_PAPER, VERDICTS, of_paper, ordered
-from sequencematch.results.estimates import METRICS, REFERENCE, Estimate, Table, read_costs, read_table
-from sequencematch.results.forest import (
+from sequencematch.errors import UserError
+from sequencematch.results.estimates import (
+    METRICS,
+    REFERENCE,
+    Estimate,
+    Table,
+    Variant,
+    bracketed,
+    csv_text,
+    read_table,
+)
+from sequencematch.results.intervals import COVERAGE
+from sequencematch.results.measure import (
     BASELINE,
-    COLUMNS,
-    COMPARED,
     DRAWN,
+    LEARNED,
     decoding_of,
     drawn,
-    is_of_validation,
-    kept_tables,
     of_rule,
+    ordered,
     over_tasks,
-    pooled_sentences,
     results_of,
     row_of,
     to_mle,
 )
-from sequencematch.results.quantities import key
-from sequencematch.results.variants import Variant
+from sequencematch.results.pages import OF_PAPER, of_paper, paper_column
 from sequencematch.results.words import (
+    BENCHMARKS,
+    LABELS,
+    VERDICTS,
     Grid,
     decoding_label,
     decoding_phrase,
+    describe,
     enumerated,
-    paper_label,
+    heading,
+    number,
+    numbers,
+    pair,
     plain,
-    printed,
+    pooled_sentences,
     sides,
     signed,
     signed_bold,
     span,
+    without_marks,
 )
 from sequencematch.settings.decoding_names import without_rule
-from sequencematch.store.files import read_json
+from sequencematch.settings.map import COLUMNS
+from sequencematch.store.files import read_csv, read_json
 
 # The scales of dead ends, of few examples and many epochs, and of real translations.
 GRAPHS, FEW, CAPTIONS = "graphs", "few", "multi30k"
@@ -55,7 +78,7 @@ def blocks(kept: Path, main: str) -> dict[str, str]:
     ours = {row: table for row, table in results.items() if table.scale in (main, GRAPHS, FEW)}
     return {
         "answers": "".join(f"- {sentence}\n" for sentence in answers(ours)),
-        "differences": f"{differences({row: ours[row] for row in SHOWN if row in ours}, COMPARED)}\n",
+        "differences": f"{differences({row: ours[row] for row in SHOWN if row in ours}, LEARNED)}\n",
         "all differences": f"{differences(results, DRAWN)}\n",
         "dead ends": f"{dead_ends([table for table in results.values() if table.scale == GRAPHS])}\n",
         "lookahead": f"{looked_ahead([table for table in tables if table.scale in (main, GRAPHS, CAPTIONS)], main)}\n",
@@ -103,7 +126,7 @@ def answers(results: Mapping[str, Table]) -> list[str]:
 
 def _gains(row: str, table: Table) -> Iterator[Gain]:
     for decoding in filter(None, (decoding_of(table, column) for column in COLUMNS)):
-        learned = [to_mle(table, variant, decoding) for variant in drawn(table) if variant.method in COMPARED]
+        learned = [to_mle(table, variant, decoding) for variant in drawn(table) if variant.method in LEARNED]
         measured = sorted((cell for cell in learned if cell), key=lambda cell: cell.mean)
         if measured:
             yield Gain(row, decoding, measured[-1], measured[0], of_rule(table, decoding))
@@ -140,16 +163,29 @@ def _sm_and_bc(results: Mapping[str, Table]) -> list[str]:
 
 def differences(results: Mapping[str, Table], methods: Collection[str]) -> Grid:
     """Task by decoding: MLE's score, and in points what each method and the takeback rule add; significant in bold."""
-    labels = [Variant(method, 0).label for method in methods]
-    rows = []
-    for row, table in results.items():
-        at = {variant.method: variant for variant in drawn(table)}
-        for decoding in filter(None, (decoding_of(table, column) for column in COLUMNS)):
-            score = table.find(BASELINE, decoding, table.metric)
-            learned = [to_mle(table, at[method], decoding) if method in at else None for method in methods]
-            cells = [signed_bold(cell) for cell in (*learned, of_rule(table, decoding))]
-            rows.append([row, decoding_label(decoding), plain(score.in_points if score else None), *cells])
-    return Grid(["task", "decoding", "MLE", *labels, "takeback rule"], rows)
+    rows = [
+        (label, table, decoding)
+        for label, table in results.items()
+        for decoding in filter(None, (decoding_of(table, column) for column in COLUMNS))
+    ]
+
+    def added(row: tuple[str, Table, str], method: str) -> Estimate | None:
+        _, table, decoding = row
+        variants = [variant for variant in drawn(table) if variant.method == method]
+        return to_mle(table, variants[0], decoding) if variants else None
+
+    columns = {Variant(method, 0).label: method for method in methods}
+    return (
+        Grid(["task", "decoding"], [[label, decoding_label(decoding)] for label, _, decoding in rows])
+        + numbers(rows, {"MLE": BASELINE}, lambda row, of: points(row[1].find(of, row[2], row[1].metric)), plain)
+        + numbers(rows, columns, added, signed_bold)
+        + numbers(rows, {"takeback rule": None}, lambda row, _: of_rule(row[1], row[2]), signed_bold)
+    )
+
+
+def points(cell: Estimate | None) -> Estimate | None:
+    """A score in points, where there is one."""
+    return cell.in_points if cell else None
 
 
 # What an answer to a graph is worth and costs, decoded in these ways.
@@ -169,7 +205,7 @@ def dead_ends(tables: Sequence[Table]) -> Grid:
                     table.find(variant, way, quantity)
                     for quantity in (table.metric, "pushes_per_sequence", "pops_per_sequence")
                 )
-                written = " + ".join(f"{cost.mean:.1f}" for cost in costs if cost and cost.mean)
+                written = " + ".join(number(cost.mean, 1) for cost in costs if cost and cost.mean)
                 cells.append(plain(score.in_points) + f" ({written})" * bool(written) if score else "-")
             rows.append([table.task, variant.label, *cells])
     return Grid(["task", "method", *map(decoding_label, WAYS)], rows)
@@ -198,7 +234,7 @@ def looked_ahead(tables: Sequence[Table], main: str) -> Grid:
             if score and gain and tokens:
                 shown = [signed_bold(gain.in_points), span(gain.in_points)] if against else ["", ""]
                 way = f"{variant.label}, {decoding_label(decoding)}"
-                rows.append([row, way, plain(score.in_points), *shown, f"{tokens.mean:.2f}"])
+                rows.append([row, way, plain(score.in_points), *shown, number(tokens.mean, 2)])
     return Grid(["task", "decoding", "points", "more than above", "95% interval", "tokens per answer"], rows)
 
 
@@ -254,31 +290,30 @@ def scale_in_short(reference: Path) -> str:
 def short_grid(table: Table) -> Grid:
     """Means over seeds at each method's highest noise level, scores in points, and the paper's numbers."""
     columns = {}
-    for heading, decoding, wanted in TABLE_COLUMNS:
+    for title, decoding, wanted in TABLE_COLUMNS:
         having = [
             c.quantity
             for c in table.cells
             if c.decoding == decoding and not c.against and c.quantity.partition("[")[0] == wanted
         ]
         if having:
-            columns[heading + (f" ({key(having[0])})" if key(having[0]) else "")] = (decoding, having[0])
-    papers = {cell.variant: cell.in_points.paper for cell in table.cells if cell.paper}
+            columns[title + (f" ({bracketed(having[0])})" if bracketed(having[0]) else "")] = (decoding, having[0])
     real = [REFERENCE] if any(cell.variant == REFERENCE for cell in table.cells) else []
-    rows: list[Sequence[str]] = []
     highest = {variant.method: variant for variant in table.variants}  # eta ascends
-    for variant in (*highest.values(), *real):
-        # The measures of real text belong to no decoding.
-        row = [table.find(variant, *place) or table.find(variant, "", place[1]) for place in columns.values()]
-        name = "real text" if variant == REFERENCE else variant.name
-        means = [cell.in_points if cell and cell.quantity in METRICS else cell for cell in row]
-        rows.append([name, *map(plain, means), *([printed(papers.get(variant))] if papers else [])])
-    return Grid(["method", *columns, *([paper_label(table.cells)] if papers else [])], rows)
+    rows = [*highest.values(), *real]
+
+    def found(variant: Variant, column: tuple[str, str]) -> Estimate | None:
+        cell = table.find(variant, *column) or table.find(variant, "", column[1])  # real text has no decoding
+        return cell.in_points if cell and cell.quantity in METRICS else cell
+
+    labels = Grid(["method"], [["real text" if variant == REFERENCE else variant.name] for variant in rows])
+    return labels + numbers(rows, columns, found, plain) + paper_column(table, rows, points=True)
 
 
 # ---- costs ------------------------------------------------------------------------------------------
 
 OVERHEADS = "overheads"
-COST_COLUMNS = {
+SHORT_COSTS = {
     "step, times MLE": "step_ratio",
     "amortised, times MLE": "amortised_ratio",
     "token floor": "token_floor",
@@ -296,7 +331,7 @@ def costs_in_short(kept: Path, first: str) -> str:
                 facts = content["measured"][f"{name}/steps"]
                 where = f"commit {facts['commit']}; {facts['machine']}, {facts['device']}"
                 parts += [f"**{table['title']}** ([all of it]({_page(file, kept)}); {where})\n"]
-                parts += [str(short_costs(read_costs(file))), ""]
+                parts += [str(short_costs(read_table(file).cells)), ""]
                 benchmarks = [_in_a_line(file, kept) for file in sorted(file.parent.glob(f"{name}_*.csv"))]
                 parts += [*benchmarks, *[""] * bool(benchmarks)]
     return "\n".join(parts)
@@ -310,7 +345,9 @@ def _page(file: Path, kept: Path) -> Path:
 def _in_a_line(file: Path, kept: Path) -> str:
     """A bullet: the title of a benchmark as a link to its page, and how many of its targets are met."""
     name = file.stem.rpartition("_")[2]
-    targets = [said for said in VERDICTS[name](read_costs(file)) if said.endswith("met*.")] if name in VERDICTS else []
+    targets = (
+        [said for said in VERDICTS[name](read_table(file).cells) if said.endswith("met*.")] if name in VERDICTS else []
+    )
     met = f": {sum(said.endswith('*met*.') for said in targets)} of {len(targets)} targets met" if targets else ""
     return f"- [{BENCHMARKS[name].title}]({_page(file, kept)}){met}"
 
@@ -318,10 +355,146 @@ def _in_a_line(file: Path, kept: Path) -> str:
 def short_costs(costs: Sequence[Estimate]) -> Grid:
     """From the naive way to ours in each case."""
     found = {(c.where.task, c.where.method, c.quantity): c for c in costs}
-    lines = []
-    for case in dict.fromkeys(c.where.task for c in costs):
-        for row in ordered(list(dict.fromkeys(c.where.method for c in costs if c.where.task == case))):
-            of_row = {name: found[case, row, name] for name in COST_COLUMNS.values()}
-            numbers = [f"{cost.mean:.2f}" for cost in of_row.values()]
-            lines.append([case, LABELS[row], *numbers, *(of_paper(of_row[name]) for name in OF_PAPER)])
-    return Grid(["lengths", "row", *COST_COLUMNS, "paper, step", "paper, amortised"], lines)
+    cases = dict.fromkeys(c.where.task for c in costs)
+    rows = [
+        (case, row)
+        for case in cases
+        for row in ordered(list(dict.fromkeys(c.where.method for c in costs if c.where.task == case)))
+    ]
+    papers = dict(zip(("paper, step", "paper, amortised"), OF_PAPER, strict=True))
+    return (
+        Grid(["lengths", "row"], [[case, LABELS[row]] for case, row in rows])
+        + numbers(rows, SHORT_COSTS, lambda row, name: found[*row, name], plain)
+        + numbers(rows, papers, lambda row, name: found[*row, name], of_paper)
+    )
+
+
+MAP = "map"
+# Not fair to SM: of 6,000 examples it saw the few hundred whose prompts were drawn for rollouts.
+UNFAIR = ("pretrained",)
+
+
+def kept_results(kept: Path, main: str) -> dict[str, Table]:
+    """Of ``kept_tables``, those with a score of MLE and BC, by the label of their row."""
+    return results_of(kept_tables(kept, main), main)
+
+
+def kept_tables(kept: Path, main: str) -> list[Table]:
+    """The tables in a folder of kept scales, ``main`` first, without trials and without what is ``UNFAIR``."""
+    results = [f for f in kept.iterdir() if f.is_dir() and f.name not in UNFAIR and not is_of_validation(f)]
+    folders = sorted(results, key=lambda folder: (folder.name != main, folder.name))
+    files = [file for folder in folders for file in sorted(folder.glob("*.csv")) if file.stem != MAP]
+    return [read_table(file) for file in files]
+
+
+def is_of_validation(reference: Path) -> bool:
+    """Whether a kept scale was measured on validation questions. Such scales are trials, not results."""
+    record = reference / "provenance.json"
+    return record.is_file() and json.loads(record.read_text())["config"]["evaluation"]["split"] == "validation"
+
+
+# ---- what docs/map.md quotes ------------------------------------------------------------------------
+
+PLACE = ("axis", "at", "reading", "roles")
+
+
+def quote_map(page: Path, numbers: Path, kept: Path) -> dict[Path, str]:
+    """What the page and its file of numbers say with the map in the folder ``kept``."""
+    text, rows = with_numbers(page.read_text(), read_csv(numbers), read_table(kept / "map.csv").cells)
+    return {page: text, numbers: csv_text(rows)}
+
+
+def with_numbers(text: str, rows: Sequence[Mapping[str, str]], effects: Sequence[Estimate]) -> tuple[str, list[dict]]:
+    """A text and the lines of its numbers, both as the map has them.
+
+    Differences get their sign, and are in bold where they are significant. Raises UserError where a number is not in
+    the text after the number before it, or names a place that is not on the map.
+    """
+    on_map = {tuple(getattr(effect.cell, name) for name in PLACE): effect for effect in effects}
+    done, written = "", []
+    for row in rows:
+        place = tuple(row[name] for name in PLACE)
+        if place not in on_map:
+            raise UserError(f"docs/map_numbers.csv names a place that is not on the map: {'/'.join(place)}")
+        found = re.search(rf"(?<![\w.+*-]){re.escape(row['number'])}(?![\w*]|\.\d)", text)
+        if not found:
+            raise UserError(
+                f"docs/map.md has no '{row['number']}' ({'/'.join(place)}) where docs/map_numbers.csv has it: "
+                "put its line where the number stands, or leave it out"
+            )
+        estimate = on_map[place]
+        number = signed_bold(estimate) if estimate.against else plain(estimate)
+        done, text = done + text[: found.start()] + number, text[found.end() :]
+        written.append({"number": number, **{name: row[name] for name in PLACE}})
+    return done + text, written
+
+
+# ---- another run and the kept one -------------------------------------------------------------------
+
+
+def agreement(results: Path, reference: Path) -> Iterator[str]:
+    """Lines about each table of a scale's folder that is kept too; '' between what is said of two tables."""
+    yield from _other_runs(results, reference)
+    tables = [file for file in sorted((results / "tables").glob("*.csv")) if (reference / file.name).is_file()]
+    if not tables:
+        yield f"'{results}' holds no table that is kept in '{reference}': run make first."
+    for file in tables:
+        yield from compare_tables(read_table(file), read_table(reference / file.name))
+
+
+def compare_tables(own: Table, kept: Table) -> Iterator[str]:
+    """How many estimates lie in the kept run's prediction interval, which do not, and which verdicts changed.
+
+    The interval is for the mean of as many new seeds as ``own`` has, on the same questions: Student's, with the spread
+    between the seeds of ``kept`` times sqrt(1 / its seeds + 1 / own seeds). What did not differ between the kept seeds
+    predicts nothing, and is left out.
+    """
+    pairs = [(cell, before) for cell in own.cells if (before := kept.find(cell.variant, cell.decoding, cell.name))]
+    spread = [(cell, before, _reach(before.sd, kept.seeds, own.seeds)) for cell, before in pairs if before.sd]
+    outside = [(cell, before, reach) for cell, before, reach in spread if abs(cell.mean - before.mean) > reach]
+    yield (
+        f"{own.name}: {len(spread) - len(outside)} of {len(spread)} estimates lie in the 95% prediction interval of "
+        f"the kept run ({kept.seeds} seeds there, {own.seeds} here); chance alone leaves one in twenty outside."
+    )
+    for cell, before, reach in outside:
+        digits = describe(cell.quantity).digits
+        between = f"{number(before.mean - reach, digits)} to {number(before.mean + reach, digits)}"
+        yield f"  outside: {_place(cell)}: {plain(cell)}, kept {plain(before)} (predicted {between})"
+    # Tables of before 2026-12 have no p-values, so nothing there is significant in the present sense.
+    judged = [(cell, before) for cell, before in pairs if cell.p is not None and before.p is not None]
+    changed = [(cell, before) for cell, before in judged if _verdict(cell) != _verdict(before)]
+    yield f"  {len(changed)} of {len(judged)} verdicts changed."
+    for cell, before in changed:
+        was, now = (f"{_verdict(one)} ({signed(one)})" for one in (before, cell))
+        yield f"  changed: {_place(cell)}: kept {was}, here {now}"
+
+
+def _reach(sd: float, kept: int, own: int) -> float:
+    from scipy.special import stdtrit
+
+    return float(stdtrit(kept - 1, (1 + COVERAGE) / 2)) * sd * math.sqrt(1 / kept + 1 / own)
+
+
+def _verdict(cell: Estimate) -> str:
+    better, worse = sides([cell])
+    return "significantly better" if better else "significantly worse" if worse else "not significant"
+
+
+def _place(cell: Estimate) -> str:
+    what = f"{pair(cell)}, η = {cell.variant.eta:g}" if cell.against else cell.variant.name
+    decoding = decoding_label(cell.decoding) if cell.decoding else ""
+    return without_marks(", ".join(filter(None, (what, decoding, heading(cell.quantity)))))
+
+
+def _other_runs(results: Path, reference: Path) -> Iterator[str]:
+    """A note where runs of a task differ from the kept ones in data, model or steps (one run of each is looked at)."""
+    kept = read_json(reference / "provenance.json", "take it from the repository again").get("budgets", {})
+    first: dict[str, str] = {}
+    for run in kept:
+        if (results / run / "metrics.json").is_file():
+            first.setdefault(run.split("/")[0], run)
+    for task, run in first.items():
+        budget = read_json(results / run / "metrics.json", "score the run again")["budget"]
+        if differing := sorted(name for name, value in kept[run].items() if budget.get(name) != value):
+            names = ", ".join(name.removesuffix("_digest").replace("_", " ") for name in differing)
+            yield f"note: the runs of {task} are no repetition of the kept ones: they differ in {names}."

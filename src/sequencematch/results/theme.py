@@ -8,11 +8,12 @@ looks the same by itself and takes the page's colours inside a page.
 import io
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sequencematch.results.estimates import Variant
 from sequencematch.store.files import write_atomically, write_text_atomically
 
 # Inches; with DPI, a PNG has 910 to 1,260 pixels across, and its text is legible where a page shows it at 838.
@@ -83,6 +84,16 @@ def drawing(path: Path, columns: int, rows: int, width: float, height: float, **
             write_atomically(path, image.getvalue())
 
 
+@contextmanager
+def side_by_side(path: Path, count: int, across: int, width: float, height: float, **options) -> Iterator[tuple]:
+    """A ``drawing`` of so many panels, at most ``across`` side by side: the figure, and the panels in their order."""
+    columns = min(across, count)
+    with drawing(path, columns, -(-count // columns), width, height, **options) as (figure, grid):
+        for unused in grid.flat[count:]:
+            unused.set_axis_off()
+        yield figure, list(grid.flat[:count])
+
+
 def to_svg(figure) -> str:
     """A figure as SVG: the drawing alone, without XML and document headers, its colours replaced by variables."""
     parts, text = _parts(figure), io.StringIO()
@@ -148,3 +159,29 @@ def key(label: str, colour: str = SOFT, **line):
 
     look: dict[str, Any] = {"marker": "o", "linestyle": "none", "markersize": 5} | line
     return Line2D([], [], color=colour, label=label, **look)
+
+
+# ---- how methods look in every figure ---------------------------------------------------------------
+
+# MLE with a decoding rule that deletes unlikely tokens; no method, but drawn as one.
+RULE = "rule"
+METHODS = {"mle": GREY, "uls": PURPLE, "bc": BLUE, "sm": ORANGE, "dagger": OLIVE, RULE: GREEN}
+OTHERS = (CRIMSON, PURPLE, OLIVE)  # of variants of a method such as sm_js, in the order of their names
+DASHES = ("solid", "dashed", "dotted", "dashdot")
+
+
+def colours_of(methods: Collection[str]) -> dict[str, str]:
+    """A colour for each method: the same in every figure for those of the paper."""
+    others = sorted(set(methods) - METHODS.keys())
+    return METHODS | {method: OTHERS[i % len(OTHERS)] for i, method in enumerate(others)}
+
+
+def looks_of(variants: Collection[Variant]) -> dict[Variant, tuple[str, int]]:
+    """Each variant's colour, and how many noise levels of its method are above its own."""
+    colours = colours_of({variant.method for variant in variants})
+    return {v: (colours[v.method], sum(o.method == v.method and o.eta > v.eta for o in variants)) for v in variants}
+
+
+def printable(text: str) -> str:
+    """The text without control characters, which an untrained model writes and which HTML and terminals cannot show."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", text)

@@ -5,33 +5,37 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from statistics import median
 
 from markupsafe import Markup
 
+from sequencematch.data.examples import load_examples
+from sequencematch.data.tokenizer import Tokenizer, load_tokenizer
 from sequencematch.errors import UserError
+from sequencematch.results.deletions import pieces
 from sequencematch.results.estimates import Table, read_table
 from sequencematch.results.figures import (
     NOTE,
     TEXTS_NOTE,
     Panel,
     difference_panels,
+    forest_note,
+    forest_panels,
     legend_of,
     older_error_panels,
     panel_svgs,
     score_panels,
     text_panels,
 )
-from sequencematch.results.forest import forest_note, forest_panels, over_tasks, results_of
-from sequencematch.results.pages import HTML, TEMPLATES, render_file, scores_page, shown_of, texts_page
-from sequencematch.results.questions import first_questions, typed_example
+from sequencematch.results.measure import over_tasks, results_of
+from sequencematch.results.pages import HTML, TEMPLATES, marked, render_file, scores_page, shown_of, texts_page
 from sequencematch.results.readme import answers
-from sequencematch.results.rule_graph import draw_rule_graph, read_rule_graph
-from sequencematch.results.runs import BUDGET_NAMES, Run, evaluated_split, read_comparison, read_runs
+from sequencematch.results.runs import BUDGET_NAMES, Run, evaluated_split, read_comparison, read_records, read_runs
 from sequencematch.results.theme import VARIABLES
-from sequencematch.results.words import SIGNIFICANT, sample_size
+from sequencematch.results.words import SIGNIFICANT, duration, sample_size
+from sequencematch.settings.families import FAMILIES
 from sequencematch.store.files import read_csv, reason
 from sequencematch.store.provenance_schema import read_facts
 
@@ -56,9 +60,10 @@ def render_page(sources: Sources) -> str:
     runs, figures = read_runs(sources.metrics), sources.results / "figures"
     by_task = {task: list(of_task) for task, of_task in groupby(runs, key=lambda run: run.task)}
     tables = [read_table(path) for path in sources.tables]
+    motivating_example = base64.b64encode(_drawn(figures / "motivating_example.png")).decode()
     return HTML.get_template("report.html.j2").render(
         style=Markup("".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("shared.css", "report.css"))),
-        answer=_answer(tables),
+        answer=_first_screen(tables),
         significant=SIGNIFICANT,
         example=typed_example(runs, sources.results),
         facts=facts(runs),
@@ -68,19 +73,20 @@ def render_page(sources: Sources) -> str:
         rule_graph=draw_rule_graph(read_rule_graph(sources.rule_graph)),
         tables=[_table(*named, runs) for named in zip(sources.tables.values(), tables, strict=True)],
         tasks=[_task(task, of_task, sources.results) for task, of_task in by_task.items()],
-        motivating_example=_data_uri(figures / "motivating_example.png"),
+        motivating_example=f"data:image/png;base64,{motivating_example}",
         docs={name: render_file(path, 3) for name, path in sources.docs.items()},
     )
 
 
-def _answer(tables: Sequence[Table]) -> dict:
+def _first_screen(tables: Sequence[Table]) -> dict:
     """The first screen: what the intervals support, and the forest plot."""
     results = results_of(tables, tables[0].scale)
-    panels = forest_panels(results, over_tasks(results.values()))
+    lines = over_tasks(results.values())
+    panels = forest_panels(results, lines)
     return {
         "bullets": [Markup(re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)) for text in answers(results)],
         "figure": _panels(panels, "forest"),
-        "note": forest_note(results) if panels else "",
+        "note": forest_note(results, lines) if panels else "",
     }
 
 
@@ -130,7 +136,7 @@ def _task(task: str, runs: Sequence[Run], results: Path) -> dict:
 
 def _svg(path: Path, alternative: str) -> Markup:
     """An SVG file as a part of the page; ``alternative`` says what it shows."""
-    return _stacking(_read(path), f"{path.parent.name}-{path.stem}-", alternative)
+    return _stacking(_drawn(path).decode(), f"{path.parent.name}-{path.stem}-", alternative)
 
 
 def _stacking(svg: str, prefix: str, alternative: str) -> Markup:
@@ -150,16 +156,9 @@ def _inline(svg: str, prefix: str, alternative: str) -> Markup:
     return Markup(text.replace("<svg", Markup('<svg role="img" aria-label="{}"').format(alternative), 1))
 
 
-def _read(path: Path) -> str:
+def _drawn(path: Path) -> bytes:
     try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"'{path}' is missing: run make report, which draws it first") from error
-
-
-def _data_uri(path: Path) -> str:
-    try:
-        return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+        return path.read_bytes()
     except OSError as error:
         raise UserError(f"'{path}' is missing: run make report, which draws it first") from error
 
@@ -193,15 +192,6 @@ def times(benchmarks: Path) -> list[Time]:
         seconds.setdefault(rule, []).extend(found)
     times = [Time(rule, len(s), sum(s), median(s), max(s)) for rule, s in seconds.items() if s]
     return sorted(times, key=lambda time: -time.total)
-
-
-def duration(seconds: float) -> str:
-    """'0.8 s', '42 s', '3 min 5 s', '2 h 14 min'."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes_left = divmod(minutes, 60)
-    return f"{hours} h {minutes_left} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def facts(runs: Sequence[Run]) -> dict[str, str]:
@@ -238,3 +228,165 @@ def budgets(runs: Sequence[Run]) -> list[dict[str, str]]:
 
 def _list(values: Iterable[str]) -> str:
     return ", ".join(values)
+
+
+# ---- completions ------------------------------------------------------------------------------------
+
+
+SHOWN = 4  # questions of a task
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one variant typed, and how it was scored ('' if it was not)."""
+
+    name: str
+    typed: Markup
+    outcome: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """A prompt, its reference completion, and every variant's answer."""
+
+    prompt: str
+    solution: str
+    answers: list[Answer]
+
+
+def first_questions(runs: Sequence[Run], examples: Path) -> list[Question]:
+    """The first examples of the evaluated split, as the runs of one task and seed completed them with sampling.
+
+    examples: the task's folder of them.
+    """
+    tokenizer, (splits, _) = load_tokenizer(runs[0].model), load_examples(examples)
+    answers = [
+        [_answer(run, record, tokenizer) for record in islice(read_records(run, "sampled"), SHOWN)] for run in runs
+    ]
+    return [
+        Question(tokenizer.decode(example.prompt), example.text, list(of_example))
+        for example, of_example in zip(splits[evaluated_split(runs[0])], zip(*answers, strict=True), strict=False)
+    ]
+
+
+def _answer(run: Run, record: dict, tokenizer: Tokenizer) -> Answer:
+    typed = [(tokenizer.decode(tokens), fate) for tokens, fate in pieces(record["actions"], tokenizer.bkspc)]
+    return Answer(run.variant.name, Markup(marked(typed)), _outcome(run, record))
+
+
+def _outcome(run: Run, record: dict) -> str:
+    """Whether an answer is right; of a translation, only whether it equals the reference."""
+    same = record["text"] == record["solution"]
+    if not record["finished"]:
+        return "cut off"
+    words = {"accuracy": ("wrong", "right"), "bleu": ("", "the reference")}
+    return words.get(FAMILIES[run.family].score, ("", ""))[same]
+
+
+def typed_example(runs: Sequence[Run], results: Path) -> Question | None:
+    """The first sampled answer of SequenceMatch that deletes and equals the reference; else the first that deletes.
+
+    Questions come first, because every reader can check their answer. None if nothing was deleted.
+    """
+    deleting = None
+    chosen = [run for run in runs if run.variant.family == "sm" and run.seed == runs[0].seed]
+    for run in sorted(chosen, key=lambda run: FAMILIES[run.family].score != "accuracy"):
+        for record in read_records(run, "sampled"):
+            right = record["finished"] and record["text"] == record["solution"]
+            if record["pops"] and (right or deleting is None):
+                deleting = run, record
+            if record["pops"] and right:
+                return _alone(run, record, results)
+    return _alone(*deleting, results) if deleting else None
+
+
+def _alone(run: Run, record: dict, results: Path) -> Question:
+    """One answer with its prompt."""
+    tokenizer, (splits, _) = load_tokenizer(run.model), load_examples(results / run.task / "examples")
+    example = splits[evaluated_split(run)][record["example"]]
+    return Question(tokenizer.decode(example.prompt), example.text, [_answer(run, record, tokenizer)])
+
+
+# ---- the rules of the workflow ----------------------------------------------------------------------
+
+
+NODE = re.compile(r'^\s*(\d+)\[label = "([^"\\]+)', re.M)
+EDGE = re.compile(r"^\s*(\d+) -> (\d+)\s*$", re.M)
+WIDTH, HEIGHT, ACROSS, DOWN = 190, 30, 20, 26  # of a box, and between boxes
+
+
+def read_rule_graph(path: Path) -> dict[str, set[str]]:
+    """The rules, each with those whose results it reads. Raises UserError if the file is no such graph."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"'{path}' is not there or no text file: run the rule draw_rules") from error
+    names = dict(NODE.findall(text))
+    if not names:
+        raise UserError(f"'{path}' holds no rule graph: delete it and run again")
+    graph: dict[str, set[str]] = {name: set() for name in names.values()}
+    for before, after in EDGE.findall(text):
+        graph[names[after]].add(names[before])
+    return graph
+
+
+def reduced(graph: dict[str, set[str]]) -> dict[str, set[str]]:
+    """The graph without the arrows that follow from others."""
+    reach: dict[str, set[str]] = {}
+    for rule in _in_order(graph):
+        reach[rule] = graph[rule].union(*(reach[before] for before in graph[rule]))
+    return {rule: {b for b in before if not any(b in reach[o] for o in before)} for rule, before in graph.items()}
+
+
+def draw_rule_graph(graph: dict[str, set[str]]) -> Markup:
+    """The rules as boxes with arrows, each below the rules that it needs; SVG in the page's colours."""
+    graph = reduced(graph)
+    depth: dict[str, int] = {}
+    for rule in _in_order(graph):
+        depth[rule] = 1 + max((depth[before] for before in graph[rule]), default=-1)
+    for rule in graph:  # a rule that reads nothing is placed right above its readers
+        if not graph[rule]:
+            depth[rule] = min((depth[after] for after in graph if rule in graph[after]), default=1) - 1
+    layers = [sorted(rule for rule in graph if depth[rule] == d) for d in range(max(depth.values()) + 1)]
+    widest = max(map(len, layers))
+    place: dict[str, tuple[float, float]] = {}
+    for d, layer in enumerate(layers):
+        # Below what it needs: the order of a layer follows the mean place of its rules' inputs.
+        layer.sort(key=lambda r: sum(place[b][0] for b in graph[r]) / len(graph[r]) if graph[r] else float("inf"))
+        for k, rule in enumerate(layer):
+            place[rule] = ((k + (widest - len(layer)) / 2) * (WIDTH + ACROSS), d * (HEIGHT + DOWN))
+    width, height = widest * (WIDTH + ACROSS) - ACROSS, len(layers) * (HEIGHT + DOWN) - DOWN
+    parts = [
+        Markup('<svg viewBox="-2 -2 {} {}" style="max-width:{}px" role="img" aria-label="{}">').format(
+            width + 4, height + 4, width, _in_words(graph)
+        ),
+        Markup('<defs><marker id="arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7"'
+               ' orient="auto"><path d="M0 0L8 4L0 8z" class="arrow"/></marker></defs>'),
+    ]  # fmt: skip
+    for rule, before in graph.items():
+        for other in sorted(before):
+            (x0, y0), (x1, y1) = place[other], place[rule]
+            x0, y0, x1 = x0 + WIDTH / 2, y0 + HEIGHT, x1 + WIDTH / 2
+            bend = (y0 + y1) / 2
+            path = f"M{x0:g} {y0:g}C{x0:g} {bend:g} {x1:g} {bend:g} {x1:g} {y1:g}"
+            parts.append(Markup('<path d="{}" class="edge" marker-end="url(#arrow)"/>').format(path))
+    for rule, (x, y) in place.items():
+        parts.append(
+            Markup('<g transform="translate({:g} {:g})"><rect width="{}" height="{}" rx="6" class="box"/>'
+                   '<text x="{:g}" y="{:g}" text-anchor="middle">{}</text></g>').format(
+                x, y, WIDTH, HEIGHT, WIDTH / 2, HEIGHT / 2 + 4, rule)
+        )  # fmt: skip
+    return Markup("").join([*parts, Markup("</svg>")])
+
+
+def _in_order(graph: dict[str, set[str]]) -> list[str]:
+    """Every rule after those it needs."""
+    from graphlib import TopologicalSorter
+
+    return list(TopologicalSorter(graph).static_order())
+
+
+def _in_words(graph: dict[str, set[str]]) -> str:
+    return "Rules and what they read: " + "; ".join(
+        f"{rule} reads {', '.join(sorted(before))}" for rule, before in graph.items() if before
+    )
