@@ -17,8 +17,8 @@ from sequencematch import script
 from sequencematch.cli import load_checkpoint
 from sequencematch.errors import UserError
 from sequencematch.export.prompts import as_trained
-from sequencematch.results.deletions import BKSPC, END, left, shown, steps
-from sequencematch.results.run_figures import graph_paths, plot_dead_end, plot_typed
+from sequencematch.results.deletions import BKSPC, END, left, shown
+from sequencematch.results.run_figures import first_dead_end, plot_dead_end, plot_typed
 from sequencematch.sampling.rollout import Decoding, sample
 from sequencematch.store import datasets
 from sequencematch.store.files import read_json, write_json
@@ -27,7 +27,7 @@ MODEL, CHOSEN, PICTURE = Path("examples/model"), Path("examples/chosen.json"), P
 BEGIN, STOP = "<!-- example: make reference -->", "<!-- end of example -->"
 SEEDS = range(200)
 DEAD_END = Path("results/reference/dead_end.png")
-DEAD_END_NOTE = "A test question of the task {}, answered by BC ({}). X: a dead end. G: the goal."
+DEAD_END_NOTE = "A test question of the task {}, answered by BC (sampled). X: a dead end. G: the goal."
 NOTE = (
     "A held-out question, answered by the model in examples/model: SequenceMatch, sampled at temperature 1, "
     "seed {seed}."
@@ -131,20 +131,12 @@ def keep_dead_end(results: Path) -> None:
     for samples in sorted(results.glob("*/bc/*/*/samples.jsonl")):
         task = samples.relative_to(results).parts[0]
         questions = datasets.load(results / task / "data")[0]["test"]
-        for line in samples.read_text().splitlines():
-            record = json.loads(line)
-            prompt = questions[record["example"]]["prompt"]
-            actions = re.findall(r"<\w+>|.", record["rendered"])
-            if record["text"] == record["solution"] and walks_back(prompt, actions):
-                plot_dead_end(prompt, actions, DEAD_END_NOTE.format(task, record["decoding"]), DEAD_END)
-                return
-
-
-def walks_back(prompt: str, actions: Sequence[str]) -> bool:
-    """Whether the answer walks a whole arm to a dead end, deletes it, and walks another one without an error."""
-    found = steps(actions)
-    arms = {path[1:-1] for path in graph_paths(prompt) if path.startswith(prompt[0]) and path.endswith("X")}
-    return [step.deletes for step in found] == [False, True, False] and not found[1].before and found[1].text in arms
+        records = [json.loads(line) for line in samples.read_text().splitlines()]
+        sampled = [record for record in records if record["decoding"] == "sampled"]
+        found = first_dead_end((questions[record["example"]]["prompt"], record) for record in sampled)
+        if found:
+            plot_dead_end(*found, DEAD_END_NOTE.format(task), DEAD_END)
+            return
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from support.workflow import ROOT
 from sequencematch.cli import main
 from sequencematch.errors import UserError
 from sequencematch.results.deletions import left, shown, steps
-from sequencematch.results.run_figures import graph_paths
+from sequencematch.results.run_figures import graph_paths, walks_back
 from sequencematch.store.files import read_json
 
 sys.path.insert(0, str(ROOT / "workflow"))
@@ -71,10 +71,10 @@ def test_steps_are_runs_of_writing_and_of_deleting():
 def test_a_dead_end_is_a_whole_wrong_arm_that_is_deleted():
     prompt = "5:52|43|51|2G|79|3X|9G|14="
     assert graph_paths(prompt) == ["52G", "5143X", "79G"]
-    assert kept.walks_back(prompt, [*"143", *["<bkspc>"] * 3, "2", "<eos>"])
-    assert kept.walks_back(prompt, [*"143", "<bkspc_3>", "2", "<eos>"])
+    assert walks_back(prompt, [*"143", *["<bkspc>"] * 3, "2", "<eos>"])
+    assert walks_back(prompt, [*"143", "<bkspc_3>", "2", "<eos>"])
     for other in (["1", "<bkspc>", "2"], ["2"], [*"143", "<bkspc>", "3"], [*"79", "<bkspc_2>", "2"]):
-        assert not kept.walks_back(prompt, other)
+        assert not walks_back(prompt, other)
 
 
 @pytest.mark.slow

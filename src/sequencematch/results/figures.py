@@ -28,6 +28,7 @@ from sequencematch.results.theme import (
     GRID,
     INK,
     METHODS,
+    PAPER,
     RULE,
     SOFT,
     canvas,
@@ -133,7 +134,7 @@ def _keys(panels: Sequence[Panel]) -> list:
 
 
 def _face(colour: str, filled: bool) -> dict:
-    return {"markerfacecolor": colour if filled else "white", "markersize": 5}
+    return {"markerfacecolor": colour if filled else PAPER, "markersize": 5}
 
 
 def _height(panels: Sequence[Panel], rows: Sequence[str]) -> float:
@@ -398,14 +399,14 @@ def plot_cost(described: Map, found: Sequence[Estimate], path: Path) -> None:
             for side, effect in shown.items():
                 default, cost = side.decoding == reading, effect.cell.costs["pushes_per_sequence"]
                 look = {"markersize": 9 if default else 4.5, "color": colours[effect.cell.roles]}
-                look |= {} if default else {"markerfacecolor": "white"}
+                look |= {} if default else {"markerfacecolor": PAPER}
                 place.plot(min(cost, cut), effect.mean, ">" if cost > cut else "o", **look)
             place.set_title(figure_label(reading), loc="left")
             place.set(xlabel="tokens written per answer", ylabel="points")
             _name(place, _named(shown, reading, cut), cut)
         handles = [key(role_label(role), colours[role]) for role in described.methods]
         handles.append(key("default decoding", SOFT, markersize=9))
-        legend(figure, [*handles, key("another decoding", SOFT, markerfacecolor="white")])
+        legend(figure, [*handles, key("another decoding", SOFT, markerfacecolor=PAPER)])
         title(figure, "Points against the cost of an answer: the default cell's models in every decoding")
 
 

@@ -271,10 +271,10 @@ def _scores(table: Table) -> Grid:
     return by_variant(table, columns, with_spread, span) + paper_column(table)
 
 
-def paper_column(table: Table, variants: Sequence[Variant] = (), points: bool = False) -> Grid:
-    """The paper's number of each variant (all of the table's), as it is or in points; no column where it has none."""
-    papers = {cell.variant: (cell.in_points if points else cell).paper for cell in table.cells if cell.paper}
-    rows = [[printed(papers.get(variant))] * bool(papers) for variant in variants or table.variants]
+def paper_column(table: Table) -> Grid:
+    """The paper's number of each variant; no column where it has none."""
+    papers = {cell.variant: cell.paper for cell in table.cells if cell.paper}
+    rows = [[printed(papers.get(variant))] * bool(papers) for variant in table.variants]
     return Grid([paper_label(table.cells)] * bool(papers), rows)
 
 

@@ -37,7 +37,7 @@ from sequencematch.results.measure import (
     row_of,
     to_mle,
 )
-from sequencematch.results.pages import OF_PAPER, of_paper, paper_column
+from sequencematch.results.pages import OF_PAPER, of_paper
 from sequencematch.results.words import (
     BENCHMARKS,
     LABELS,
@@ -240,24 +240,13 @@ def looked_ahead(tables: Sequence[Table], main: str) -> Grid:
 
 # ---- tables -----------------------------------------------------------------------------------------
 
-# The columns of the short form, each shown in the tables that have it: heading, decoding, quantity. Where repair was
-# measured after several kinds of wrong tokens, the first is shown.
-TABLE_COLUMNS = [
-    *(
-        (label, decoding, metric)
-        for metric in ("accuracy", "bleu")
-        for label, decoding in (
-            ("sampled", "sampled"),
-            ("greedy", "greedy"),
-            ("looking ahead", AHEAD),
-            ("perturbed at 0.1", "perturbed=0.1"),
-        )
-    ),
+# The short form of a table of texts: heading, decoding, quantity. Of several rates of repair the first is shown.
+TEXT_COLUMNS = (
     ("perplexity", "sampled", "perplexity"),
     ("MAUVE", "sampled", "mauve"),
     ("held-out NLL", "", "held_out_nll"),
     ("repair", "", "repair_rate"),
-]
+)
 
 
 def in_short(kept: Path, first: str) -> str:
@@ -272,7 +261,10 @@ def kept_scales(kept: Path, file: str, first: str) -> list[Path]:
 
 
 def scale_in_short(reference: Path) -> str:
-    """A scale's tables in a few columns each. Empty if it has none, or only trials on validation questions."""
+    """A scale's tables as links, those of texts in a few columns; the differences table has the scores of the others.
+
+    Empty if it has none, or only trials on validation questions.
+    """
     content = read_json(reference / "provenance.json")
     if not content["config"]["tables"] or is_of_validation(reference):
         return ""
@@ -282,15 +274,16 @@ def scale_in_short(reference: Path) -> str:
         page = next((f for f in (reference / f"{name}.md", reference / f"{name}.csv") if f.is_file()), None)
         if page is None:  # a scale may be kept before all its tables are made
             continue
-        parts.append(f"**{table['title']}** ([all of it]({page.relative_to(reference.parents[2])}))\n")
-        parts += [str(short_grid(read_table(reference / f"{name}.csv"))), ""]
-    return "\n".join(parts)
+        parts.append(f"- [{table['title']}]({page.relative_to(reference.parents[2])})")
+        measured = read_table(reference / f"{name}.csv")
+        parts += ["", str(short_grid(measured)), ""] if measured.metric not in METRICS else []
+    return "\n".join([*parts, ""])
 
 
 def short_grid(table: Table) -> Grid:
-    """Means over seeds at each method's highest noise level, scores in points, and the paper's numbers."""
+    """What texts are worth: means over seeds at each method's highest noise level."""
     columns = {}
-    for title, decoding, wanted in TABLE_COLUMNS:
+    for title, decoding, wanted in TEXT_COLUMNS:
         having = [
             c.quantity
             for c in table.cells
@@ -303,11 +296,10 @@ def short_grid(table: Table) -> Grid:
     rows = [*highest.values(), *real]
 
     def found(variant: Variant, column: tuple[str, str]) -> Estimate | None:
-        cell = table.find(variant, *column) or table.find(variant, "", column[1])  # real text has no decoding
-        return cell.in_points if cell and cell.quantity in METRICS else cell
+        return table.find(variant, *column) or table.find(variant, "", column[1])  # real text has no decoding
 
     labels = Grid(["method"], [["real text" if variant == REFERENCE else variant.name] for variant in rows])
-    return labels + numbers(rows, columns, found, plain) + paper_column(table, rows, points=True)
+    return labels + numbers(rows, columns, found, plain)
 
 
 # ---- costs ------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import base64
 import re
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +33,7 @@ from sequencematch.results.figures import (
 from sequencematch.results.measure import over_tasks, results_of
 from sequencematch.results.pages import HTML, TEMPLATES, marked, render_file, scores_page, shown_of, texts_page
 from sequencematch.results.readme import answers
+from sequencematch.results.run_figures import first_dead_end, plot_dead_end
 from sequencematch.results.runs import BUDGET_NAMES, Run, evaluated_split, read_comparison, read_records, read_runs
 from sequencematch.results.theme import VARIABLES
 from sequencematch.results.words import SIGNIFICANT, duration, sample_size
@@ -66,6 +68,7 @@ def render_page(sources: Sources) -> str:
         answer=_first_screen(tables),
         significant=SIGNIFICANT,
         example=typed_example(runs, sources.results),
+        dead_end=_dead_end(runs, sources.results),
         facts=facts(runs),
         budgets=budgets(runs),
         times=times(sources.results / "benchmarks"),
@@ -298,6 +301,22 @@ def typed_example(runs: Sequence[Run], results: Path) -> Question | None:
             if record["pops"] and right:
                 return _alone(run, record, results)
     return _alone(*deleting, results) if deleting else None
+
+
+def _dead_end(runs: Sequence[Run], results: Path) -> Markup | None:
+    """A dead end that BC walked into and deleted, sampled, as a drawing; None where there is none."""
+    for run in runs:
+        if run.family == "graphs" and run.variant.family == "bc":
+            tokenizer, (splits, _) = load_tokenizer(run.model), load_examples(results / run.task / "examples")
+            prompts = [tokenizer.decode(example.prompt) for example in splits[evaluated_split(run)]]
+            found = first_dead_end((prompts[record["example"]], record) for record in read_records(run, "sampled"))
+            if found:
+                with tempfile.TemporaryDirectory() as folder:
+                    file = Path(folder) / "dead_end.svg"
+                    plot_dead_end(*found, "", file)
+                    alternative = "A wrong arm of a graph is walked, deleted, and another one walked"
+                    return _stacking(file.read_text(), "dead-end-", alternative)
+    return None
 
 
 def _alone(run: Run, record: dict, results: Path) -> Question:

@@ -3,7 +3,8 @@
 Also a completion as it was typed, and appendix B's motivating example.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -23,6 +24,7 @@ from sequencematch.results.theme import (
     INK,
     OLIVE,
     ORANGE,
+    PAPER,
     SOFT,
     drawing,
     key,
@@ -307,6 +309,25 @@ def plot_dead_end(prompt: str, actions: Sequence[str], note: str, path: Path) ->
         title(figure, note, size=11)
 
 
+def first_dead_end(answers: Iterable[tuple[str, dict]]) -> tuple[str, list[str]] | None:
+    """Prompt and actions of the first right answer that walks a wrong arm to its end and deletes it, if there is one.
+
+    answers: prompts, and the records of their samples.
+    """
+    for prompt, record in answers:
+        actions = re.findall(r"<\w+>|.", record["rendered"])
+        if record["text"] == record["solution"] and walks_back(prompt, actions):
+            return prompt, actions
+    return None
+
+
+def walks_back(prompt: str, actions: Sequence[str]) -> bool:
+    """Whether the answer walks a whole arm to a dead end, deletes it, and walks another one without an error."""
+    found = steps(actions)
+    arms = {path[1:-1] for path in graph_paths(prompt) if path.startswith(prompt[0]) and path.endswith(DEAD_END)}
+    return [step.deletes for step in found] == [False, True, False] and not found[1].before and found[1].text in arms
+
+
 def graph_paths(prompt: str) -> list[str]:
     """The paths of a question such as ``5:52|43|51|2G|3X|14=``: from each node without an edge to it to a mark."""
     after: dict[str, list[str]] = {}
@@ -336,9 +357,9 @@ def _graph(panel, paths: Sequence[str], live: set[str], deleted: set[str]) -> No
             node = walked[depth]
             on, gone = node in live, node in deleted
             edge = BLUE if on else ORANGE if gone else GREEN if node == GOAL else SOFT
-            face = BLUE if on else GRID if node == DEAD_END else "white"
+            face = BLUE if on else GRID if node == DEAD_END else PAPER
             panel.plot(x, y, "o", markersize=17, markerfacecolor=face, markeredgecolor=edge, markeredgewidth=1.8)
-            ink = "white" if on else edge if gone or node == GOAL else INK
+            ink = PAPER if on else edge if gone or node == GOAL else INK
             panel.text(x, y, node, ha="center", va="center_baseline", color=ink, fontsize=11)
             if gone:
                 panel.plot([x - 0.28, x + 0.28], [y, y], color=ORANGE, linewidth=2, zorder=3)

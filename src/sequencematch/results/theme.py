@@ -18,11 +18,11 @@ from sequencematch.store.files import write_atomically, write_text_atomically
 
 # Inches; with DPI, a PNG has 910 to 1,260 pixels across, and its text is legible where a page shows it at 838.
 NARROWEST, WIDEST, DPI = 6.5, 9.0, 140
-INK, SOFT, GRID = "#1f2328", "#57606a", "#d8dde3"
+INK, SOFT, GRID, PAPER = "#1f2328", "#57606a", "#d8dde3", "#ffffff"
 # Okabe and Ito's palette, distinct under the common kinds of colour blindness, darkened to 3:1 on white; and a red.
 COLOURS = ("#57606b", "#0072b2", "#c45500", "#008a65", "#b25a8f", "#8a6d00", "#a3123a")
 GREY, BLUE, ORANGE, GREEN, PURPLE, OLIVE, CRIMSON = COLOURS
-VARIABLES = {INK: "ink", SOFT: "soft", GRID: "grid"} | {c: f"series-{i}" for i, c in enumerate(COLOURS)}
+VARIABLES = {INK: "ink", SOFT: "soft", GRID: "grid", PAPER: "paper"} | {c: f"series-{i}" for i, c in enumerate(COLOURS)}
 STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 9,
