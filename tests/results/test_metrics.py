@@ -316,19 +316,19 @@ ARITHMETIC = {
 }
 BLEU = translation_scores(["a b c d e", "f g h i j", "k", "l m"], ["a b c d e", "f g h x j", "k", "l n"])
 TRANSLATION = {"n": 4, **BLEU}
-REPAIR = {
+MEASURED = {
     "repair_rate": 0.4,
     "false_alarm_rate": 0.1,
     "per_example": {"corrupted": {"0": 0.3, "2": 0.5}, "clean": {"0": 0.1}},
 }
 
 
-def content(decoding, repair=REPAIR, **changes):
+def content(decoding, repair=MEASURED, **changes):
     sound = {"method": "sm", "eta": 0.2, "seed": 1, "task": "mul", "scale": "s", "family": "arithmetic"}
     return sound | {"decodings": {"sampled": decoding}, "repair": {"random": repair}} | changes
 
 
-SOUND = [content(ARITHMETIC), content(TRANSLATION, family="translation"), content(ARITHMETIC, repair=REPAIR)]
+SOUND = [content(ARITHMETIC), content(TRANSLATION, family="translation"), content(ARITHMETIC, repair=MEASURED)]
 CONTRADICTORY = [
     content(ARITHMETIC | {"correct": "01"}),
     content(ARITHMETIC | {"correct": "0112"}),
@@ -346,8 +346,8 @@ CONTRADICTORY = [
     content(TRANSLATION | {"chrf": 101.0}),
     content(TRANSLATION | {"statistics": [[1] * 9] * 4}),
     content(TRANSLATION | {"statistics": "1234"}),
-    content(ARITHMETIC, REPAIR | {"repair_rate": 0.9}),
-    content(ARITHMETIC, REPAIR | {"false_alarm_rate": 2}),
+    content(ARITHMETIC, MEASURED | {"repair_rate": 0.9}),
+    content(ARITHMETIC, MEASURED | {"false_alarm_rate": 2}),
     content(ARITHMETIC, decodings={"sampled": ARITHMETIC, "greedy": {"n": 5}}),
     content(ARITHMETIC, decodings=[]),
     content(ARITHMETIC, decodings={"sampled": None}),
