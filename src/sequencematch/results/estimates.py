@@ -319,9 +319,9 @@ def read_table(path: Path) -> Table:
     try:
         first, cells = rows[0], [_estimate(row) for row in rows]
         seeds, questions = int(first["seeds"]), int(first["questions"])
+        return Table(first["table"], cells, first["scale"], first["task"], seeds, questions)
     except (IndexError, KeyError, ValueError) as error:
         raise UserError(f"'{path}' is no table of this project: name a CSV that a make_* script wrote") from error
-    return Table(first["table"], cells, first["scale"], first["task"], seeds, questions)
 
 
 def _estimate(row: Mapping[str, str]) -> Estimate:
