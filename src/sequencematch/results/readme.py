@@ -63,8 +63,8 @@ from sequencematch.settings.decoding_names import without_rule
 from sequencematch.settings.map import COLUMNS
 from sequencematch.store.files import read_csv, read_json
 
-# The scales of dead ends, of few examples and many epochs, and of real translations.
-GRAPHS, FEW, CAPTIONS = "graphs", "few", "multi30k"
+# The scales of dead ends, of few examples and many epochs, of real translations, and of the deletion head.
+GRAPHS, FEW, CAPTIONS, HEADS = "graphs", "few", "multi30k", "head"
 SHOWN = ("translation", "mul", "graphs")  # the tasks of the README's table; docs/results.md has all
 
 
@@ -75,13 +75,14 @@ def blocks(kept: Path, main: str) -> dict[str, str]:
     """What stands between the markers of the README and of docs/, by the name of the marker."""
     tables = kept_tables(kept, main)
     results = results_of(tables, main)
+    looking = [table for table in tables if table.scale in (main, GRAPHS, CAPTIONS, HEADS)]
     ours = {row: table for row, table in results.items() if table.scale in (main, GRAPHS, FEW)}
     return {
         "answers": "".join(f"- {sentence}\n" for sentence in answers(ours)),
         "differences": f"{differences({row: ours[row] for row in SHOWN if row in ours}, LEARNED)}\n",
         "all differences": f"{differences(results, DRAWN)}\n",
         "dead ends": f"{dead_ends([table for table in results.values() if table.scale == GRAPHS])}\n",
-        "lookahead": f"{looked_ahead([table for table in tables if table.scale in (main, GRAPHS, CAPTIONS)], main)}\n",
+        "lookahead": f"{looked_ahead(looking, main)}\n",
         "tables": in_short(kept, main),
         "overheads": costs_in_short(kept, main),
     }
@@ -223,7 +224,8 @@ def looked_ahead(tables: Sequence[Table], main: str) -> Grid:
     Of several tables of a task, the one with a head.
     """
     measured = [table for table in tables if table.find(BASELINE, AHEAD, table.metric)]
-    chosen = {row_of(table, main): table for table in sorted(measured, key=lambda table: HEAD in table.variants)}
+    measured.sort(key=lambda table: HEAD in table.variants)
+    chosen = {row_of(table, table.scale if table.scale == HEADS else main): table for table in measured}
     rows = []
     for row, table in chosen.items():
         for decoding, variant, against in STEPS:
