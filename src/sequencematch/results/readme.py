@@ -78,7 +78,7 @@ def blocks(kept: Path, main: str) -> dict[str, str]:
     looking = [table for table in tables if table.scale in (main, GRAPHS, CAPTIONS, HEADS)]
     ours = {row: table for row, table in results.items() if table.scale in (main, GRAPHS, FEW)}
     return {
-        "answers": "".join(f"- {sentence}\n" for sentence in answers(ours)),
+        "answers": "".join(f"- {sentence}\n" for sentence in answers(ours, SHOWN)),
         "differences": f"{differences({row: ours[row] for row in SHOWN if row in ours}, LEARNED)}\n",
         "all differences": f"{differences(results, DRAWN)}\n",
         "dead ends": f"{dead_ends([table for table in results.values() if table.scale == GRAPHS])}\n",
@@ -104,9 +104,12 @@ class Gain:
         return self.rule is not None and self.best.low is not None and self.best.low > self.rule.mean
 
 
-def answers(results: Mapping[str, Table]) -> list[str]:
-    """The answer in a few sentences: where a learned deletion gains what no rule does, where not, and SM vs. BC."""
-    found = [gain for row, table in results.items() for gain in _gains(row, table)]
+def answers(results: Mapping[str, Table], named: Collection[str] = ()) -> list[str]:
+    """The answer in a few sentences: where a learned deletion gains what no rule does, where not, and SM vs. BC.
+
+    named: the rows that the sentences on deletion name (all, if it is empty).
+    """
+    found = [gain for row, table in results.items() if row in (named or results) for gain in _gains(row, table)]
     better = [gain for gain in found if gain.best.significant and gain.best.mean > 0]
     ruled = [gain for gain in better if gain.rule]
     alone, shared = [g for g in ruled if g.beats_rule], [g for g in ruled if not g.beats_rule]
