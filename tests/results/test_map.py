@@ -117,7 +117,7 @@ def test_runs_are_decoded_as_the_map_reads_them_and_others_are_not():
             {"axes": {"task": {"cells": [{"at": "a", "decoding": {"rule": "sampled"}}]}}},
             "map.axes.task, cell 'a'.decoding: 'rule' is unknown; known are: mle, bc, sm",
         ),
-        ({"axes": {"task": {"cells": [{"at": "a"}, {"at": "a"}]}}}, "a, a: each place may occur once"),
+        ({"axes": {"task": {"cells": [{"at": "a"}, {"at": "a"}]}}}, "a, a: each may occur once"),
         ({"axes": {"task": {"cells": [{"task": "mul"}]}}}, "map.axes.task.cells.0.at is missing"),
         (
             {"axes": {"bias": {"cells": [{"at": "a", "decoding": "temperature=0.5"}]}}},
