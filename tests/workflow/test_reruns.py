@@ -79,7 +79,7 @@ ALONE = {
     "sources={pairs: {kind: generated, name: phrases}}": ROWS,
     "methods={sm_js: {objective: {alpha: 0.5}}}": {"finetune": 1},
     "methods={bc: {evaluation: {batch: 7}}}": {"sample": 2},
-    "tables={table6: {title: New}, table8: {title: New}}": {"make_table": 1, "make_report": 1},
+    "tables={table6: {title: New}, table8: {title: New}}": {"make_table": 2, "make_report": 1},
     "map={title: New}": {"make_map": 1},
     "map={readings: [sampled, perturbed=0.2]}": {"sample": 4, "make_map": 1},
     "overheads={table3: {title: New, compared: arithmetic}}": {"make_overhead_table": 1},
