@@ -20,6 +20,13 @@ def entries(first, last, step=0):
     return [Entry(i, [i, i + 1], i % 2 == 0, step) for i in range(first, last)]
 
 
+def test_the_oldest_leave_first():
+    buffer = ReplayBuffer(5)
+    buffer.add(entries(0, 3))
+    buffer.add(entries(3, 7))
+    assert [entry.example for entry in buffer.entries] == [2, 3, 4, 5, 6]
+
+
 def test_draws_are_uniform_and_without_replacement():
     buffer = ReplayBuffer(10)
     buffer.add(entries(0, 10))
