@@ -375,7 +375,7 @@ def _map_dots(described: Map, row: str, effect: Estimate) -> Iterator[Dot]:
     if other == first:
         yield dot_of(effect, row, role_label(role), colours[role], faint=faint)
     elif (role, other) == (first, DEFAULT) and _has_rule(effect.decoding):
-        series = f"{role_label(first)} with the takeback rule vs. without"
+        series = f"{role_label(first)} with a rule vs. without"
         yield dot_of(effect, row, series, colours[RULE], faint=faint)
 
 

@@ -297,7 +297,7 @@ def _differences(table: Table, comparison: Comparison) -> Grid:
             pairs = [cell for cell in own if cell.name == f"{table.metric}_minus_{other.method}"]
             rows.append((f"{variant.name} vs. {other.label}", pairs))
         if ruled := [cell for cell in own if cell.against and cell.against.variant == variant]:
-            rows.append((f"{variant.name} vs. itself without the takeback rule", ruled))
+            rows.append((f"{variant.name} vs. itself without a rule", ruled))
     columns = {decoding_label(d): d for d in comparison.decodings if any(cell.decoding == d for cell in found)}
     numbers_of = numbers((cells for _, cells in rows), columns, _in_decoding, signed_bold, span)
     return Grid(["pair"], [[label] for label, _ in rows]) + numbers_of

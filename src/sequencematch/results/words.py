@@ -323,7 +323,7 @@ def pair(cell: Estimate) -> str:
     if against.decoding == cell.decoding:
         return f"{first} vs. {against.variant.label}"
     if against.decoding == without_rule(cell.decoding):
-        return f"{first} with the takeback rule vs. without"
+        return f"{first} with a rule vs. without"
     return f"{first} vs. {against.variant.label} {decoding_phrase(against.decoding)}"
 
 
