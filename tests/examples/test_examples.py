@@ -11,7 +11,7 @@ from support.workflow import ROOT
 from sequencematch.cli import main
 from sequencematch.errors import UserError
 from sequencematch.results.deletions import left, shown, steps
-from sequencematch.results.run_figures import graph_paths, walks_back
+from sequencematch.results.run_figures import first_dead_end, graph_paths, walks_back
 from sequencematch.store.files import read_json
 
 sys.path.insert(0, str(ROOT / "workflow"))
@@ -66,6 +66,17 @@ def test_steps_are_runs_of_writing_and_of_deleting():
     assert left(["4", "6", "<bkspc>", "5", "<eos>"]) == "45" and left(["4", "<bkspc>"]) == ""
     with pytest.raises(ValueError, match="action 1 deletes"):
         steps(["4", "<bkspc_2>"])
+
+
+def test_the_first_right_answer_that_deletes_a_wrong_arm_is_drawn():
+    question, right = "5:52|43|51|2G|3X|14=", {"text": "2", "solution": "2"}
+    straight, wrong = right | {"rendered": "2<eos>"}, {"text": "14", "solution": "2", "rendered": "143<bkspc_3>14<eos>"}
+    back = right | {"rendered": "143<bkspc><bkspc><bkspc>2<eos>"}
+    assert first_dead_end([(question, straight), (question, wrong)]) is None
+    assert first_dead_end([(question, straight), (question, back)]) == (
+        question,
+        [*"143", *["<bkspc>"] * 3, "2", "<eos>"],
+    )
 
 
 def test_a_dead_end_is_a_whole_wrong_arm_that_is_deleted():
