@@ -20,6 +20,7 @@ from sequencematch.store.provenance import file_digests
 def main() -> None:
     with planned(["all", *sys.argv[1:]]) as workflow:
         results = [(Path(file), workflow.dag.needrun(job)) for job in real_jobs(workflow) for file in job.output]
+        reference = Path("results/reference", workflow.globals["SCALE"])
     counts: Counter[str] = Counter()
     for path, outdated in results:
         damage = what_is_wrong(path, outdated) if path.exists() else ""
@@ -30,6 +31,10 @@ def main() -> None:
         f"Of {len(results)} results, {counts['present']} are from the present code and configuration, "
         f"{counts['outdated']} from other code or settings, {counts['damaged']} damaged, {counts['missing']} not made."
     )
+    if (reference / "provenance.json").is_file():
+        from sequencematch.training.bits import rounding  # imports torch
+
+        print(rounding(reference) or "(kept without a digest of bits)")
     if counts["damaged"]:
         raise UserError("delete what is damaged and run make again")
 
