@@ -45,7 +45,7 @@ def sentence(error: ValidationError, model: type[BaseModel], write: Callable[[tu
         return f"{path}: {message}" if path else message
     name = str(place[-1])
     if name == "[key]":
-        return f"{write(place[:-1])}: a name may have letters, digits, '-' and '_' alone"
+        return f"{write(place[:-1])}: a name may have letters, digits, '-' and '_' alone, at most 100"
     if problem["type"] == "extra_forbidden":
         return unknown(path, name, owner.model_fields)
     if problem["type"] in ("union_tag_not_found", "union_tag_invalid") and isinstance(problem["input"], dict):

@@ -16,7 +16,8 @@ Size = Annotated[int, Field(ge=1, le=2**20)]  # of what must be in memory at onc
 Rows = Annotated[int, Field(ge=1, le=10**8)]  # of a split, which one job makes
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Eta = Annotated[float, Field(gt=0, lt=1)]  # of noised data; 0 is clean
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+# Of a folder: a file's name has 255 characters at most, and more than one name may be in it.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
 
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
@@ -39,9 +40,11 @@ def distinct(values: tuple) -> tuple:
 
 
 def one_text(title: str) -> str:
-    """A title. Raises ValueError where it would end the script of Snakemake's report, which shows it as it is."""
+    """A title. Raises ValueError where it would end the script of Snakemake's report, or no command can hold it."""
     if re.search("</script|<!--", title, re.IGNORECASE):
         raise ValueError(f"{title[:40]!r} would end a report's page: correct it")
+    if re.search("[\0\ud800-\udfff]", title):
+        raise ValueError(f"{title[:40]!r} holds a character that no command can: correct it")
     return title
 
 
