@@ -79,7 +79,7 @@ def test_the_wheel_alone_runs_the_examples(wheel, versions, tmp_path):
     words = ["-I", ROOT / "tests/support/installed.py", ROOT / "tests/examples", tmp_path / "output"]
     done = run(python, *words, cwd=tmp_path)
     installed = dict(line.split("==") for line in done.stdout.split() if "==" in line)
-    wanted = {name: Version(version) for name, version in versions.items()}
+    wanted = {name.lower(): Version(version) for name, version in versions.items()}
     assert {name: Version(Version(installed[name]).public) for name in wanted} == wanted
     for left_out in ("snakemake", "datasets", "matplotlib", "peft", "bitsandbytes", "pandas", "scipy"):
         assert left_out not in installed
