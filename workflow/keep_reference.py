@@ -66,7 +66,7 @@ def keep_tables(results: Path, reference: Path, config: Config) -> list[Path]:
     if (curves := results / "figures/learning_curves").is_dir():
         records = shutil.ignore_patterns(f"*{RECORD}")
         shutil.copytree(curves, reference / "learning_curves", ignore=records, dirs_exist_ok=True)
-    from sequencematch.training.bits import digest  # imports torch
+    from sequencematch.training.bits import compatible_digest, digest  # imports torch
 
     benchmarks = (results / "benchmarks").rglob("*.tsv")
     content = {
@@ -74,6 +74,7 @@ def keep_tables(results: Path, reference: Path, config: Config) -> list[Path]:
         **{name: provenance.describe()[name] for name in ("packages", "python", "machine")},
         # Of this machine, which made the results; native kernels promise no bits.
         "bits": digest() if config.jobs.kernels == "portable" else "",
+        "bits_compatible": compatible_digest(),
         "seconds_of_all_jobs": round(sum(float(f.read_text().splitlines()[1].split("\t")[0]) for f in benchmarks)),
         "budgets": {name: run["budget"] for name, run in sorted(runs.items())},
         # Kept tables may have more seeds than `make` takes: make CONFIG="seeds=[1,2,3,4,5]"

@@ -1,4 +1,4 @@
-"""Which kernels torch and its libraries use on a CPU: the same on every x86-64 CPU with AVX2, or this CPU's fastest.
+"""Which kernels torch and its libraries use on a CPU: those of AVX2 wherever there is AVX2, or this CPU's fastest.
 
 Rounding alone flips verdicts: with the kernels that each CPU likes best, 22 of the 264 verdicts of the default tables
 came out differently on another maker's CPU. Three libraries choose kernels by CPU: ATen, MKL and oneDNN. They read
@@ -6,8 +6,8 @@ these variables when torch is loaded, so this module imports nothing heavy and i
 
 Measured on an AMD EPYC (AVX-512) against an Intel Xeon (AVX-512, AMX): under ``portable`` all operations of training
 that were tried give the same bits but MKL's vector functions exp and log, which training therefore does not call
-(``core.logsumexp``). MKL_CBWR=COMPATIBLE makes those agree too, for a third more time. 200 SM steps on products take
-1.02 to 1.05 times as long as with native kernels.
+(``core.logsumexp``). Whole runs agree in part: models of sums and of text did, of products and translation did not
+(docs/troubleshooting.md). 200 SM steps on products take 1.02 to 1.05 times as long as with native kernels.
 """
 
 import os

@@ -147,7 +147,7 @@ def add_kernels_option(parser: argparse.ArgumentParser) -> None:
         "--kernels",
         choices=kernels.CHOICES,
         default="portable",
-        help="of the CPU: portable (the same bits on every x86-64 CPU with AVX2; default), or native (its fastest)",
+        help="of the CPU: portable (those of AVX2; default), or native (its fastest)",
     )
 
 

@@ -1,6 +1,9 @@
 """Does this machine round as the one that made the kept tables? A digest of a few steps of training."""
 
 import hashlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import torch
@@ -50,12 +53,23 @@ def digest() -> str:
 def rounding(reference: Path) -> str:
     """Whether this machine rounds as the one that made the tables in a kept scale's folder; '' where none is kept."""
     record = reference / "provenance.json"
-    kept = read_json(record, "take it from the repository again").get("bits") if record.is_file() else None
-    if not kept:
+    kept = read_json(record, "take it from the repository again") if record.is_file() else {}
+    if not kept.get("bits"):
         return ""
-    if digest() == kept:
+    if digest() == kept["bits"]:
         return "This CPU rounds as the one that made the kept tables: the same code gives the same bits."
+    alike = kept.get("bits_compatible") == compatible_digest()
     return (
         "This CPU rounds differently from the one that made the kept tables (or its packages or the code did): expect "
         "other digits, as with other seeds (docs/troubleshooting.md)."
+        + (" With MKL_CBWR=COMPATIBLE in the environment both round alike." if alike else "")
     )
+
+
+def compatible_digest() -> str:
+    """The digest under the kernels that MKL promises on every maker's CPUs. MKL reads this when it is loaded."""
+    program = f"from {__name__} import digest; print(digest())"
+    found = os.environ | {"MKL_CBWR": "COMPATIBLE", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-c", program], env=found, capture_output=True, text=True, check=True
+    ).stdout.strip()
