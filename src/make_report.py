@@ -18,13 +18,11 @@ def main() -> None:
     parser.add_argument("--output", type=script.output, required=True, help="page to write (HTML)")
     args = parser.parse_args()
 
-    from sequencematch.results.report import Sources, render_page
+    from sequencematch.results.report import render_page
 
     docs = {"departures": args.departures, "errata": args.errata}
-    sources = Sources(
-        args.results, args.metrics, dict(zip(args.tables, args.titles, strict=True)), args.rule_graph, docs
-    )
-    write_text_atomically(args.output, render_page(sources))
+    titled = dict(zip(args.tables, args.titles, strict=True))
+    write_text_atomically(args.output, render_page(args.results, args.metrics, titled, args.rule_graph, docs))
 
 
 if __name__ == "__main__":

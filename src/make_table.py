@@ -1,33 +1,16 @@
 """Compare the runs of one task with each other and with the paper: a CSV, a page (Markdown, HTML) and a figure."""
 
-from argparse import Namespace
 from pathlib import Path
 
 from sequencematch import script
 from sequencematch.errors import UserError
-from sequencematch.results.estimates import FILE, Table, estimates_csv, read_reported
-from sequencematch.results.figures import plot_scores, plot_texts
+from sequencematch.results.estimates import FILE, estimates_csv, read_reported
+from sequencematch.results.figures import plot_table
 from sequencematch.results.measure import measure
-from sequencematch.results.pages import Page, scores_page, shown_of, texts_page
-from sequencematch.results.runs import Comparison, read_comparison
+from sequencematch.results.pages import table_page
+from sequencematch.results.runs import read_comparison
 from sequencematch.settings.families import FAMILIES
 from sequencematch.store.files import write_text_atomically
-
-
-def of_questions(args: Namespace, title: str, table: Table, comparison: Comparison) -> Page:
-    page = scores_page(title, table, comparison)
-    plot_scores(table, title, args.figure)
-    return page
-
-
-def of_text(args: Namespace, title: str, table: Table, comparison: Comparison) -> Page:
-    if len(args.shown) != len(args.metrics):
-        raise UserError(
-            f"{len(args.metrics)} files after --metrics, but {len(args.shown)} after --shown: give one of each per run"
-        )
-    page = texts_page(title, table, comparison, shown_of(comparison, dict(zip(args.metrics, args.shown, strict=True))))
-    plot_texts(table, title, args.figure)
-    return page
 
 
 def main() -> None:
@@ -43,9 +26,14 @@ def main() -> None:
     parser.add_argument("--figure", type=script.output, required=True, help="figure to write (PNG)")
     args = parser.parse_args()
     comparison, title = read_comparison(args.metrics), args.title or args.table
+    judged = FAMILIES[comparison.family].judged
+    if judged and len(args.shown) != len(args.metrics):
+        raise UserError(
+            f"{len(args.metrics)} files after --metrics, but {len(args.shown)} after --shown: give one of each per run"
+        )
     table = measure(args.table, comparison, read_reported(args.paper))
-    page_of = of_text if FAMILIES[comparison.family].judged else of_questions
-    page = page_of(args, title, table, comparison)
+    page = table_page(title, table, comparison, dict(zip(args.metrics, args.shown, strict=judged)))
+    plot_table(table, title, args.figure)
     write_text_atomically(args.csv, estimates_csv(table))
     write_text_atomically(args.markdown, page.markdown())
     write_text_atomically(args.html, page.html())

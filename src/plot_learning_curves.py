@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sequencematch import script
-from sequencematch.results.run_figures import base_curve, curve_of, plot_learning_curves
+from sequencematch.results.run_figures import plot_learning_curves, read_curve
 from sequencematch.results.runs import read_runs
 
 
@@ -13,7 +13,7 @@ def main() -> None:
     parser.add_argument("--base", type=Path, nargs="*", default=[], help="folders of the base models they start from")
     parser.add_argument("--output", type=script.output, required=True, help="figure to write (SVG)")
     args = parser.parse_args()
-    curves = [*map(base_curve, args.base), *map(curve_of, read_runs(args.metrics))]
+    curves = [*map(read_curve, args.base), *(read_curve(run.model, run.variant) for run in read_runs(args.metrics))]
     plot_learning_curves(curves, args.output)
 
 

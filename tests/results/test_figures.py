@@ -17,9 +17,8 @@ from sequencematch.results.figures import (
     plot_forest,
     plot_growth,
     plot_parts,
-    plot_scores,
     plot_summary,
-    plot_texts,
+    plot_table,
     text_panels,
 )
 from sequencematch.results.measure import results_of
@@ -122,12 +121,15 @@ def traced() -> dict:
 
 def curves() -> list[Curve]:
     steps = np.arange(1, 40)
-    return [Curve(v, dict.fromkeys(("loss", "r_data", "v_tail", "pop_rate"), (steps, 1e6 / steps))) for v in VARIANTS]
+    return [
+        Curve(v, dict.fromkeys(("loss", "r_data", "v_tail", "pop_rate"), np.array([steps, 1e6 / steps])))
+        for v in VARIANTS
+    ]
 
 
 KINDS = {
-    "scores": lambda path: plot_scores(a_table(), LONG, path),
-    "texts": lambda path: plot_texts(a_table(metric="mauve"), LONG, path),
+    "scores": lambda path: plot_table(a_table(), LONG, path),
+    "texts": lambda path: plot_table(a_table(metric="mauve"), LONG, path),
     "forest": lambda path: plot_forest(
         results_of([a_table(), a_table("a_task_with_a_rather_long_name")], "default"), [], path
     ),
@@ -146,7 +148,9 @@ KINDS = {
     "dead end": lambda path: plot_dead_end(
         "5:52|43|51|2G|3X|14|79|98|8G=", [*"143", *["<bkspc>"] * 3, "2", "<eos>"], LONG, path
     ),
-    "one panel": lambda path: plot_dots([Panel("p", "x", [Dot("a", "A", 1, 0, 2, "#0072b2")])], LONG, LONG, path),
+    "one panel": lambda path: plot_dots(
+        [Panel("p", "x", [Dot("a", "A", Estimate(1, low=0, high=2), "#0072b2")])], LONG, LONG, path
+    ),
 }
 
 

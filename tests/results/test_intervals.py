@@ -11,7 +11,6 @@ from sequencematch.results.estimates import Estimate, Place
 from sequencematch.results.intervals import (
     SMALLEST_P,
     adjusted,
-    estimate,
     estimate_seeds,
     pooled,
     resampled_mean,
@@ -19,6 +18,11 @@ from sequencematch.results.intervals import (
 )
 
 QUESTIONS = 200
+
+
+def estimate(scores: np.ndarray) -> Estimate:
+    """Mean, spread and interval of scores [seeds, questions]."""
+    return resampled_mean(scores).estimate()
 
 
 def scores(rng, seeds: int, between_seeds: float, between_questions: float, mean: float = 0.6) -> np.ndarray:
@@ -138,8 +142,8 @@ def test_intervals_of_seeds_alone_are_students():
 
 def test_the_same_in_every_process():
     code = (
-        "import numpy as np; from sequencematch.results.intervals import estimate;"
-        "print(estimate(np.arange(60.).reshape(3, 20) % 7))"
+        "import numpy as np; from sequencematch.results.intervals import resampled_mean;"
+        "print(resampled_mean(np.arange(60.).reshape(3, 20) % 7).estimate())"
     )
     runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(2)]
     assert runs[0].stdout == runs[1].stdout == f"{estimate(np.arange(60.0).reshape(3, 20) % 7)}\n"

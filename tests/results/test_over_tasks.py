@@ -54,9 +54,10 @@ def test_the_costs_of_an_answer_stand_beside_its_accuracy():
     table = a_table("graphs", {})
     costs = {"pushes_per_sequence": 7.25, "pops_per_sequence": 3.0}
     cells = [*table.cells, *(estimate(BC, "sampled", name, mean) for name, mean in costs.items())]
-    first, _, third, _ = dead_ends([replace(table, cells=cells), table]).rows[:4]
+    tables = [replace(table, cells=cells).in_points, table.in_points]
+    first, _, third, _ = dead_ends(tables).rows[:4]
     assert first[:3] == ["graphs", "MLE", "50.0"] and third[2] == "50.0 (7.2 + 3.0)" and third[4] == "-"
-    assert [row[1] for row in dead_ends([table, table]).rows].count("MLE") == 1
+    assert [row[1] for row in dead_ends(tables).rows].count("MLE") == 1
 
 
 # ---- pooled over tasks ------------------------------------------------------------------------------
@@ -76,7 +77,7 @@ def test_tasks_are_pooled_in_points_at_the_highest_noise_level(tmp_path):
     tables = [task("mul", -2.0), task("translation", -1.0, "bleu"), task("sums", -3.0)]
     for table in tables:  # as they are read from their files
         (tmp_path / f"{table.task}.csv").write_text(estimates_csv(table))
-    one, two = over_tasks(read_table(file) for file in sorted(tmp_path.glob("*.csv")))
+    one, two = over_tasks(read_table(file).in_points for file in sorted(tmp_path.glob("*.csv")))
     assert (one.where.method, one.against.method, one.decoding, one.n) == ("sm", "bc", "sampled", 3)
     # Three standard errors of 1 with 2 degrees of freedom each: 6 degrees of freedom, Student's 2.447.
     assert (one.mean, one.low, one.high) == pytest.approx((-2, -2 - 2.447 / 3**0.5, -2 + 2.447 / 3**0.5), abs=1e-3)
@@ -97,7 +98,7 @@ def test_what_cannot_be_pooled_is_left_out():
 
 
 def dots(panels):
-    return {(p.title, d.row, d.series): (d.mean, d.low, d.high) for p in panels for d in p.dots}
+    return {(p.title, d.row, d.series): (d.cell.mean, d.cell.low, d.cell.high) for p in panels for d in p.dots}
 
 
 def test_dots_are_points_at_the_highest_noise_level():
@@ -141,7 +142,7 @@ def test_the_last_row_is_sm_vs_bc_over_all_tasks():
     line = replace(estimate(SM, "perturbed", "points", -0.7, 0.0, -1.2, -0.1, ("bc", "perturbed")), n=2)
     results = results_of([a_table(task, {(SM, "perturbed=0.1", "mle"): (0.1, 0.2)}) for task in ("mul", "sums")], "x")
     *_, last = [dot for panel in forest_panels(results, [line]) for dot in panel.dots]
-    assert (last.row, last.mean, last.low, last.high) == (SM_BC, -0.7, -1.2, -0.1)
+    assert (last.row, last.cell) == (SM_BC, line)
     assert forest_note(results, [line]).endswith("400 questions. Last row: SM vs. BC over 2 tasks.")
 
 

@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
-from itertools import pairwise
 
 import pytest
 from markupsafe import Markup, escape
@@ -15,7 +14,7 @@ from sequencematch.data.examples import load_examples
 from sequencematch.data.tokenizer import load_tokenizer
 from sequencematch.results.estimates import Variant
 from sequencematch.results.pages import Page, marked, render
-from sequencematch.results.report import draw_rule_graph, read_rule_graph, reduced
+from sequencematch.results.report import read_rule_graph
 from sequencematch.results.runs import Run, evaluated_split
 from sequencematch.results.words import Grid, duration
 
@@ -85,11 +84,6 @@ def test_rule_graph(tmp_path):
     (tmp_path / "rules.dot").write_text(GRAPH)
     graph = read_rule_graph(tmp_path / "rules.dot")
     assert graph == {"all": {"score", "plot", "sample"}, "score": {"sample"}, "sample": set(), "plot": set()}
-    assert reduced(graph)["all"] == {"score", "plot"}
-    drawing = draw_rule_graph(graph)
-    assert drawing.count("<rect") == 4 and drawing.count('class="edge"') == 3
-    height = {rule: float(re.search(rf"translate\(\S+ (\S+)\)[^/]*/><text[^>]*>{rule}<", drawing)[1]) for rule in graph}
-    assert height["sample"] < height["score"] == height["plot"] < height["all"]
 
 
 def test_durations():
@@ -164,7 +158,7 @@ def test_the_page_says_what_the_files_say(tree, page):
     for record in map(json.loads, (run / "samples.jsonl").read_text().splitlines()[:4]):
         assert f'<span class="wanted">{record["solution"]}</span>' in text
     assert "<del>" in text and "test_the_oldest_leave_first" in text and "imitate_noise: true" in text
-    assert "finetune" in text and "pretrain_base reads" in text
+    assert "finetune" in text and ">pretrain_base</th>" in text
 
 
 @pytest.mark.slow
@@ -271,38 +265,9 @@ def test_the_page_fits_its_window(browser, page, width):
 @pytest.mark.slow
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (1400, 900)])
 def test_the_first_screen_answers(browser, page, width, height):
-    """The answer is on it; panels are stacked on a phone and side by side on a desktop, and none is cut off."""
     browser.open(page, width=width)
     bottom = "document.querySelector('#answer').nextElementSibling.getBoundingClientRect().bottom"
     assert browser.evaluate(bottom) < height
-    boxes = browser.evaluate(
-        "[...document.querySelectorAll('.panels')].map(all => [...all.querySelectorAll('svg')].map("
-        "svg => svg.getBoundingClientRect()).map(box => [box.left, box.right, box.top, box.bottom]))"
-    )
-    assert boxes and all(0 <= left and right <= width for panels in boxes for left, right, _, _ in panels)
-    for (left, _, _, bottom), (other, _, top, _) in (pair for panels in boxes for pair in pairwise(panels)):
-        assert (left == other and bottom <= top) if width < 600 else left < other
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("width", [390, 1400])
-def test_figures_of_several_panels_are_stacked_on_a_phone(browser, page, width):
-    """Curves, masks, deletions and table 8: every panel is on the page in a readable size, and none beyond its edge."""
-    browser.open(page, width=width)
-    browser.evaluate("document.querySelectorAll('details').forEach(folded => folded.open = true)")
-    boxes = browser.evaluate(
-        "[...document.querySelectorAll('.drawing')].filter(drawing => drawing.querySelector('.parts')).map("
-        "drawing => ['.whole > svg', '.parts > svg'].map(kind => [...drawing.querySelectorAll(kind)].map("
-        "svg => svg.getBoundingClientRect()).map(box => [box.left, box.right, box.top, box.bottom])))"
-    )
-    assert len(boxes) >= 4
-    for (whole,), parts in boxes:
-        if width > 600:
-            assert 0 < whole[0] < whole[1] <= width and all(left == right for left, right, _, _ in parts)
-        else:
-            assert len(parts) > 2 and all(0 <= left < right <= width for left, right, _, _ in parts)
-            assert all(right - left > 120 for left, right, _, _ in parts[1:])
-            assert all(bottom <= top for (_, _, _, bottom), (_, _, top, _) in pairwise(parts))
 
 
 @pytest.mark.slow

@@ -10,7 +10,6 @@ from sequencematch.results import measure as measure_module
 from sequencematch.results import pages
 from sequencematch.results.bleu import translation_scores
 from sequencematch.results.estimates import Table, Variant, estimates_csv, find, read_reported
-from sequencematch.results.figures import older_error_panels
 from sequencematch.results.measure import measure, older_errors
 from sequencematch.results.pages import DELETIONS, older_error_grids
 from sequencematch.results.runs import Comparison
@@ -163,12 +162,12 @@ LAST = RUNS[-1]
     [
         (LAST | {"budget": BUDGET | {"steps": 30}}, "gradient steps in all (20 against 30)"),
         (LAST | {"budget": BUDGET | {"data_digest": "e"}}, "differ in data (d against e)"),
-        (LAST | {"scale": "default"}, "of scale 'smoke'"),
-        (LAST | {"task": "add"}, "of task 'mul'"),
+        (LAST | {"scale": "default"}, "differ in scale (smoke against default)"),
+        (LAST | {"task": "add"}, "differ in task (mul against add)"),
         (LAST | {"decodings": {"sampled": LAST["decodings"]["sampled"]}}, "decodings"),
-        (LAST | {"repair": {"task": LAST["repair"]["task"]}}, "the corruptions task, model"),
-        (RUNS[0], "the same run (method 'mle' at eta 0, seed 1)"),
-        (None, "method 'sm' at eta 0.2 lacks seed 2"),
+        (LAST | {"repair": {"task": LAST["repair"]["task"]}}, "differ in corruptions (model, task against task)"),
+        (RUNS[0], "the same run (MLE, seed 1)"),
+        (None, "SM, η = 0.2 lacks seed 2"),
         ({"scale": "smoke"}, "score the run again"),
         ([1], "holds no JSON object"),
     ],
@@ -250,7 +249,7 @@ def test_a_new_metric_is_one_entry_where_runs_have_it(monkeypatch):
     comparison = Comparison([1, 2], {MLE: runs[:2], BC: runs[2:4], SM: runs[4:]})
     table = measure("table6", comparison)
     assert table.find(SM, "sampled", "surprise").mean == 3 and ",surprise," in estimates_csv(table)
-    page = pages.scores_page("A title", table, comparison).markdown()
+    page = pages.table_page("A title", table, comparison, {}).markdown()
     assert "## surprise of the answer\n\n| method | surprise of the answer, sampled |\n" in page
     assert "| MLE | 3.0 ± 0.7 |" in page
 
@@ -280,9 +279,8 @@ def test_older_errors_are_means_over_seeds_and_the_questions_that_all_of_them_me
     assert {name: cells[BC, "greedy", name].mean for name in expected} == pytest.approx(expected)
     assert all(0 <= c.low <= c.mean <= c.high <= 1 for c in found if c.low is not None)
     assert (MLE, by_rule, "right_after_error[0]") not in cells  # there is no right answer
-    # On the page and in the figure depths are in their order.
+    # On the page depths are in their order.
     grids = list(older_error_grids(Table("table6", found)).values())
     assert [len(grid.rows) for grid in grids] == [2, 1, 2]  # text has no right answers
     assert grids[0].header[2:] == ["0", "95% interval", "2", "95% interval"]
-    rows = [list(dict.fromkeys(dot.row for dot in panel.dots)) for panel in older_error_panels(Table("t", found))]
-    assert rows == [["at once", "2 tokens later"]] * 2 and older_error_grids(Table("table6", [])) == {}
+    assert older_error_grids(Table("table6", [])) == {}

@@ -181,10 +181,13 @@ def test_without_mauve_the_table_says_that_there_were_too_few_texts(made_of):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"runs": [*RUNS[:-1], RUNS[-1] | {"judge": RUNS[0]["judge"]}]}, "methods of one seed need one judge"),
+        (
+            {"runs": [*RUNS[:-1], RUNS[-1] | {"judge": RUNS[0]["judge"]}]},
+            "differ in the judge of seed 2 (mle/seed=1 against mle/seed=2)",
+        ),
         ({"shown": [SHOWN, '{"exam\n']}, "line 2 of"),
-        ({"shown": [SHOWN | {"pieces": [["a", "gone"]]}]}, "a piece is ['a', 'gone']"),
-        ({"shown": [{"example": 0}]}, "'prompt' is missing"),
+        ({"shown": [SHOWN | {"pieces": [["a", "gone"]]}]}, "(pieces.0.1: Input should be 'kept' or 'deleted')"),
+        ({"shown": [{"example": 0}]}, "(prompt: Field required)"),
         ({"shown": None}, "give one of each per run"),
     ],
 )

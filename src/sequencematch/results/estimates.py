@@ -12,15 +12,16 @@ none) in the same decoding, ``mauve_minus_mle[top_p=0.95]`` one to another decod
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sequencematch.errors import UserError
 from sequencematch.settings.families import FAMILIES
 from sequencematch.settings.losses import LOSSES
+from sequencematch.settings.map import MINUS
 from sequencematch.store.files import read_csv
 
 WRITTEN = {
@@ -82,26 +83,14 @@ class Reported:
 def read_reported(path: Path = FILE) -> list[Reported]:
     """All numbers of the file, in its order. Raises UserError where it is not such a file."""
     try:
-        return _parse(path)
+        with path.open(newline="", encoding="utf-8") as lines:
+            rows: list[dict[str, Any]] = list(csv.DictReader(lines))
+        numbers = [
+            {name: _number(row[name]) for name in ("eta", "spread")} | {"value": float(row["value"])} for row in rows
+        ]
+        return [Reported(**row | of_row) for row, of_row in zip(rows, numbers, strict=True)]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"'{path}' is no table of reported numbers ({error}): see {FILE.name} for one") from error
-
-
-def _parse(path: Path) -> list[Reported]:
-    with path.open(newline="", encoding="utf-8") as lines:
-        return [
-            Reported(
-                source=row["source"],
-                task=row["task"],
-                method=row["method"],
-                eta=float(row["eta"]) if row["eta"] else None,
-                metric=row["metric"],
-                value=float(row["value"]),
-                spread=float(row["spread"]) if row["spread"] else None,
-                note=row["note"],
-            )
-            for row in csv.DictReader(lines)
-        ]
 
 
 def find(numbers: Sequence[Reported], task: str, method: str, eta: float, metric: str) -> Reported | None:
@@ -109,10 +98,20 @@ def find(numbers: Sequence[Reported], task: str, method: str, eta: float, metric
 
     eta = 0 means a method without noise. The paper repeats its number under every eta.
     """
-    for number in numbers:
-        if (number.task, number.method, number.metric) == (task, method, metric) and eta in (0, number.eta):
-            return number
-    return None
+    wanted = (task, method, metric)
+    return next((n for n in numbers if (n.task, n.method, n.metric) == wanted and eta in (0, n.eta)), None)
+
+
+Item = TypeVar("Item")
+Key = TypeVar("Key")
+
+
+def grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
+    """The items by their key, both in the order of the items."""
+    groups: dict[Key, list[Item]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
 
 
 def bracketed(name: str) -> str:
@@ -122,13 +121,12 @@ def bracketed(name: str) -> str:
 
 # Real text, which has its measures in a table like a method.
 REFERENCE = Variant("reference", 0.0)
-# The score that a table is about; one without any of these is about text.
-METRICS = tuple(dict.fromkeys(family.score for family in FAMILIES.values() if family.score))
+# The score that a table is about (``points``: see ``Table.in_points``); one without any of these is about text.
+METRICS = ("points", *dict.fromkeys(family.score for family in FAMILIES.values() if family.score))
 # Columns of numbers, and the fields that they hold.
 STATISTICS = {name: name for name in ("mean", "sd", "low", "high", "error", "p", "ratio")} | {
     "p_corrected": "p_adjusted"
 }
-MINUS = "_minus_"
 SIGNIFICANCE = 0.05  # after the correction
 # What each side's answers cost on the map, and how many were cut off: means over seeds.
 COSTS = ("pushes_per_sequence", "pops_per_sequence", "cut_off_share")
@@ -208,8 +206,11 @@ class Estimate:
         """Whether a difference is below 5% after the page's correction; without a p-value, its interval excludes 0."""
         if self.against is None:
             return False
-        if self.p_adjusted is not None:
-            return self.p_adjusted < SIGNIFICANCE
+        return self.excludes_0 if self.p_adjusted is None else self.p_adjusted < SIGNIFICANCE
+
+    @property
+    def excludes_0(self) -> bool:
+        """Whether the interval does, unadjusted."""
         return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
 
     @property
@@ -219,15 +220,11 @@ class Estimate:
 
     @property
     def in_points(self) -> "Estimate":
-        """A score in points: accuracy in per cent, BLEU as it is. The paper's number too."""
+        """A score in points: accuracy in per cent, BLEU as it is. Without the paper's number."""
         factor = 100 if self.quantity == "accuracy" else 1
-
-        def scaled(found: Any, names: Sequence[str]) -> dict[str, Any]:
-            numbers = {name: getattr(found, name) for name in names}
-            return {name: None if value is None else factor * value for name, value in numbers.items()}
-
-        paper = self.paper and replace(self.paper, **scaled(self.paper, ("value", "spread")))
-        return replace(self, quantity="points", paper=paper, **scaled(self, ("mean", "sd", "low", "high", "error")))
+        numbers = {name: getattr(self, name) for name in ("mean", "sd", "low", "high", "error")}
+        scaled = {name: factor * value for name, value in numbers.items() if value is not None}
+        return replace(self, quantity="points", paper=None, **scaled)
 
     @property
     def name(self) -> str:
@@ -258,6 +255,11 @@ class Table:
     def metric(self) -> str:
         """The score that the table is about: accuracy, bleu, or '' for text."""
         return next((name for name in METRICS if any(cell.quantity == name for cell in self.cells)), "")
+
+    @property
+    def in_points(self) -> "Table":
+        """The table with its score in points, so that tables of several families stand side by side."""
+        return replace(self, cells=[cell.in_points if cell.quantity == self.metric else cell for cell in self.cells])
 
     @cached_property
     def _by_place(self) -> dict[tuple[Variant, str, str], Estimate]:
@@ -295,9 +297,9 @@ def estimates_csv(table: Table) -> str:
             "table": table.name,
             "scale": table.scale,
             **{name: getattr(cell.cell, name) for name in CELL},
-            **_side("", cell.where),
+            **_columns("", cell.where),
             "quantity": cell.name,
-            **_side("against_", cell.against),
+            **_columns("against_", cell.against),
             **{column: _text(getattr(cell, name)) for column, name in STATISTICS.items()},
             **{name: _text(cell.cell.costs.get(name)) for name in COSTS},
             "seeds": table.seeds,
@@ -308,7 +310,7 @@ def estimates_csv(table: Table) -> str:
     )
 
 
-def _side(of: str, place: Place | None) -> dict[str, Any]:
+def _columns(of: str, place: Place | None) -> dict[str, Any]:
     fields = (place.task, place.method, float(place.eta), place.decoding) if place else ("",) * 4
     return dict(zip((f"{of}task", f"{of}method", f"{of}eta", f"{of}decoding"), fields, strict=True))
 
@@ -325,28 +327,20 @@ def read_table(path: Path) -> Table:
 
 
 def _estimate(row: Mapping[str, str]) -> Estimate:
-    where, against = (
-        Place(row[f"{of}task"], row[f"{of}method"], float(row[f"{of}eta"]), row[f"{of}decoding"])
-        if row[f"{of}method"]
-        else None
-        for of in ("", "against_")
-    )
-    if where is None:
-        raise ValueError("an estimate of nothing")
-    numbers = {name: _number(row[column]) for column, name in STATISTICS.items()}
-    quantity, value = row["quantity"].partition(MINUS)[0], _number(row["paper_value"])
-    paper = None
-    if value is not None:
+    def place(of: str) -> Place:
+        return Place(row[f"{of}task"], row[f"{of}method"], float(row[f"{of}eta"]), row[f"{of}decoding"])
+
+    where, against = place(""), place("against_") if row["against_method"] else None
+    quantity, n = row["quantity"].partition(MINUS)[0], int(row["questions"])
+    numbers: dict[str, Any] = {name: _number(row[column]) for column, name in STATISTICS.items()}
+    numbers["mean"] = float(row["mean"])
+    if value := row["paper_value"]:
         of = (row["paper_source"], where.task, where.method, where.eta, quantity)
-        paper = Reported(*of, value, _number(row["paper_spread"]), row["paper_note"])
-    costs = {name: float(row[name]) for name in COSTS if row[name]}
-    axis, at, reading, column, roles = (row[name] for name in CELL)
-    cell = Cell(axis, at, reading, column, roles, costs) if axis else NO_CELL
-    mean = numbers.pop("mean")
-    if mean is None:
-        raise ValueError("no mean")
-    n = int(row["questions"])
-    return Estimate(mean, where=where, quantity=quantity, against=against, n=n, paper=paper, cell=cell, **numbers)
+        numbers["paper"] = Reported(*of, float(value), _number(row["paper_spread"]), row["paper_note"])
+    if row["axis"]:
+        costs = {name: float(row[name]) for name in COSTS if row[name]}
+        numbers["cell"] = Cell(**{name: row[name] for name in CELL}, costs=costs)
+    return Estimate(**numbers, where=where, quantity=quantity, against=against, n=n)
 
 
 def csv_text(rows: Iterable[Mapping]) -> str:

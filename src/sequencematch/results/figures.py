@@ -5,43 +5,17 @@ line joins the dots, because the categories have no order.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 
-from sequencematch.results.estimates import REFERENCE, Estimate, Place, Table, Variant, bracketed
-from sequencematch.results.measure import (
-    BASELINE,
-    decoding_of,
-    drawn,
-    medians,
-    of_rule,
-    ordered,
-    parts_of,
-    to_mle,
-)
+from sequencematch.results import theme
+from sequencematch.results.estimates import REFERENCE, Estimate, Table, grouped, medians
+from sequencematch.results.measure import BASELINE, columns_of, difference, drawn, of_rule, ordered, parts_of
 from sequencematch.results.measured import Measured
-from sequencematch.results.theme import (
-    COLOURS,
-    GRID,
-    INK,
-    METHODS,
-    PAPER,
-    RULE,
-    SOFT,
-    canvas,
-    colours_of,
-    drawing,
-    key,
-    legend,
-    looks_of,
-    side_by_side,
-    title,
-    to_svg,
-    wrapped,
-)
 from sequencematch.results.words import (
     LABELS,
     PART_LABELS,
@@ -50,10 +24,7 @@ from sequencematch.results.words import (
     describe,
     enumerated,
     figure_label,
-    multiple,
     number,
-    role_label,
-    sample_size,
     without_marks,
 )
 from sequencematch.settings.decoding_names import RULES, decoding_options
@@ -67,18 +38,16 @@ TEXTS_NOTE = "Means over seeds ({}); hollow: a lower noise level η of the same 
 
 @dataclass(frozen=True)
 class Dot:
-    """An estimate: its row, the series it belongs to (its legend entry), and how it looks.
+    """An estimate with its interval: its row, the series it belongs to (its legend entry), and how it looks.
 
-    low, high: the ends of its interval; None without one. filled: whether the marker is. faint: drawn paler.
+    above: how many noise levels of its method are above its own: hollow, if there are any. faint: drawn paler.
     """
 
     row: str
     series: str
-    mean: float
-    low: float | None
-    high: float | None
+    cell: Estimate
     colour: str
-    filled: bool = True
+    above: int = 0
     faint: bool = False
 
 
@@ -101,46 +70,23 @@ def plot_dots(panels: Sequence[Panel], heading: str, note: str, path: Path, rows
     note: what error bars, n and seeds are, below the heading. rows: their order from top to bottom, where it is not
     that of the dots.
     """
-    rows = rows or _rows(panels)
-    with side_by_side(path, len(panels), ACROSS, 3.0, _height(panels, rows), sharey=True) as (figure, drawn):
+    rows = rows or list(dict.fromkeys(dot.row for panel in panels for dot in panel.dots))
+    with theme.side_by_side(path, len(panels), ACROSS, 3.0, _height(panels, rows), sharey=True) as (figure, drawn):
         for place, panel in zip(drawn, panels, strict=True):
             _draw(place, panel, panels, rows)
-        legend(figure, _keys(panels))
-        title(figure, heading, note)
+        looks = {dot.series: dot for panel in panels for dot in panel.dots}
+        theme.legend(figure, [theme.key(series, dot.colour, **_face(dot)) for series, dot in looks.items()])
+        theme.title(figure, heading, note)
 
 
-def panel_svgs(panels: Sequence[Panel]) -> list[str]:
-    """Each panel as an SVG of its own, 4 inches wide, for a page that puts them side by side or below each other."""
-    rows = _rows(panels)
-    found = []
-    for panel in panels:
-        with canvas(1, 1, 4.0, _height(panels, rows)) as (figure, grid):
-            _draw(grid[0, 0], panel, panels, rows)
-            found.append(to_svg(figure))
-    return found
-
-
-def legend_of(panels: Sequence[Panel]) -> dict[str, tuple[str, bool]]:
-    """The colour of each series, and whether its marker is filled."""
-    return {dot.series: (dot.colour, dot.filled) for panel in panels for dot in panel.dots}
-
-
-def _rows(panels: Sequence[Panel]) -> list[str]:
-    return list(dict.fromkeys(dot.row for panel in panels for dot in panel.dots))
-
-
-def _keys(panels: Sequence[Panel]) -> list:
-    return [key(series, colour, **_face(colour, filled)) for series, (colour, filled) in legend_of(panels).items()]
-
-
-def _face(colour: str, filled: bool) -> dict:
-    return {"markerfacecolor": colour if filled else PAPER, "markersize": 5}
+def _face(dot: Dot) -> dict:
+    return {"markerfacecolor": theme.PAPER if dot.above else dot.colour, "markersize": 5}
 
 
 def _height(panels: Sequence[Panel], rows: Sequence[str]) -> float:
     """Inches of a panel: room for each row's label and for the dots that share it."""
     together = max(1, *(len(_series(panel, row)) for panel in panels for row in rows))
-    lines = sum(max(0.15 * together + 0.09, 0.16 * len(wrapped(row, 24).splitlines()) + 0.06) for row in rows)
+    lines = sum(max(0.15 * together + 0.09, 0.16 * len(fill(row, 24).splitlines()) + 0.06) for row in rows)
     return max(1.3, lines + 0.95)
 
 
@@ -153,14 +99,14 @@ def _draw(place, panel: Panel, panels: Sequence[Panel], rows: Sequence[str]) -> 
         here = _series(panel, dot.row)
         y = rows.index(dot.row) + (here.index(dot.series) - (len(here) - 1) / 2) * min(0.24, 0.8 / len(here))
         alpha = FAINT if dot.faint else 1
-        if dot.low is not None and dot.high is not None:
-            place.plot([dot.low, dot.high], [y, y], color=dot.colour, linewidth=1.4, alpha=alpha)
-        place.plot(dot.mean, y, "o", color=dot.colour, alpha=alpha, **_face(dot.colour, dot.filled))
+        if dot.cell.low is not None and dot.cell.high is not None:
+            place.plot([dot.cell.low, dot.cell.high], [y, y], color=dot.colour, linewidth=1.4, alpha=alpha)
+        place.plot(dot.cell.mean, y, "o", color=dot.colour, alpha=alpha, **_face(dot))
     if panel.baseline is not None:
-        place.axvline(panel.baseline, color=SOFT, linewidth=0.9, zorder=0)
-    place.set_title(wrapped(panel.title, 34), loc="left")
-    place.set_xlabel(wrapped(panel.axis, 38))
-    place.set_yticks(range(len(rows)), [wrapped(row, 24) for row in rows], color=INK)
+        place.axvline(panel.baseline, color=theme.SOFT, linewidth=0.9, zorder=0)
+    place.set_title(fill(panel.title, 34), loc="left")
+    place.set_xlabel(fill(panel.axis, 38))
+    place.set_yticks(range(len(rows)), [fill(row, 24) for row in rows], color=theme.INK)
     place.set(xlim=_limits(panel, panels), ylim=(len(rows) - 0.45, -0.55))
     place.tick_params(axis="y", length=0)
     place.locator_params(axis="x", nbins=5)
@@ -169,8 +115,8 @@ def _draw(place, panel: Panel, panels: Sequence[Panel], rows: Sequence[str]) -> 
 
 def _limits(panel: Panel, panels: Sequence[Panel]) -> tuple[float, float]:
     same_axis = [other for other in panels if other.axis == panel.axis]
-    values = [x for p in same_axis for d in p.dots for x in (d.mean, d.low, d.high) if x is not None]
-    values += [p.baseline for p in same_axis if p.baseline is not None]
+    ends = [x for p in same_axis for dot in p.dots for x in (dot.cell.mean, dot.cell.low, dot.cell.high)]
+    values = [x for x in (*ends, *(p.baseline for p in same_axis)) if x is not None]
     low, high = min(values, default=0.0), max(values, default=1.0)
     margin = 0.06 * (high - low) or 0.5
     return low - margin, high + margin
@@ -179,76 +125,43 @@ def _limits(panel: Panel, panels: Sequence[Panel]) -> tuple[float, float]:
 # ---- tables of scores -------------------------------------------------------------------------------
 
 
-def plot_scores(table: Table, heading: str, path: Path) -> None:
-    """Scores above, paired differences to MLE below where the table has MLE."""
-    panels = [*score_panels(table), *difference_panels(table)]
-    plot_dots(panels, heading, NOTE.format(sample_size(table)), path)
+def plot_table(table: Table, heading: str, path: Path) -> None:
+    """Scores above, paired differences to MLE below where the table has MLE; of texts, MAUVE and perplexity."""
+    panels = [*score_panels(table), *score_panels(table, "mle")] if table.metric else text_panels(table)
+    plot_dots(panels, heading, table_note(table), path)
 
 
-def score_panels(table: Table) -> list[Panel]:
-    """The score of each variant, a panel per decoding."""
-    return _panels(table, table.metric, capital(describe(table.metric).label), None)
+def table_note(table: Table) -> str:
+    """What the dots and bars of a table's figure are, and their number."""
+    size = f"{table.seeds} seed{'s' * (table.seeds != 1)}, {table.questions} questions"
+    return (NOTE if table.metric else TEXTS_NOTE).format(size)
 
 
-def difference_panels(table: Table) -> list[Panel]:
-    """Each variant's paired difference to MLE, a panel per decoding; none where MLE is not in the table."""
-    label = f"{capital(describe(table.metric).label)}, difference to MLE"
-    return _panels(table, f"{table.metric}_minus_mle", label, 0.0)
-
-
-def _panels(table: Table, quantity: str, axis: str, baseline: float | None) -> list[Panel]:
-    looks = _looks(table)
-    found = (c for d in table.decodings_of(quantity) for c in table.cells if (c.name, c.decoding) == (quantity, d))
-    dots = ((figure_label(c.decoding), dot_of(c, c.variant.name, c.variant.label, *looks[c.variant])) for c in found)
-    return panels_of(dots, axis, baseline)
+def score_panels(table: Table, against: str = "") -> list[Panel]:
+    """The score of each variant, or its paired difference to a method where there is one; a panel per decoding."""
+    looks, axis = theme.looks_of(table.variants), capital(describe(table.metric).label)
+    name = f"{table.metric}{MINUS}{against}" if against else table.metric
+    found = (c for d in table.decodings_of(name) for c in table.cells if (c.name, c.decoding) == (name, d))
+    dots = ((figure_label(c.decoding), Dot(c.variant.name, c.variant.label, c, *looks[c.variant])) for c in found)
+    return panels_of(dots, f"{axis}, difference to {against.upper()}" if against else axis, 0.0 if against else None)
 
 
 def panels_of(dots: Iterable[tuple[str, Dot]], axis: str, baseline: float | None = None) -> list[Panel]:
     """A panel for each title, with its dots in their order."""
-    by_title: dict[str, list[Dot]] = {}
-    for heading, dot in dots:
-        by_title.setdefault(heading, []).append(dot)
-    return [Panel(heading, axis, of_panel, baseline) for heading, of_panel in by_title.items()]
-
-
-def _looks(table: Table) -> dict[Variant, tuple[str, bool]]:
-    """The colour of each variant's method, and whether its marker is filled (at its highest noise level)."""
-    return {variant: (colour, not above) for variant, (colour, above) in looks_of(table.variants).items()}
-
-
-def dot_of(cell: Estimate, row: str, series: str, colour: str, filled: bool = True, faint: bool = False) -> Dot:
-    """An estimate as a dot."""
-    return Dot(row, series, cell.mean, cell.low, cell.high, colour, filled, faint)
-
-
-def older_error_panels(table: Table) -> list[Panel]:
-    """The share of errors ever deleted, a row per number of tokens in between and a panel per decoding."""
-    looks, axis = _looks(table), capital(describe("taken_back").label)
-    found = [(cell, bracketed(cell.quantity)) for cell in table.cells if cell.quantity.startswith("taken_back[")]
-    found.sort(key=lambda item: (item[0].decoding, int(item[1])))
-    dots = ((figure_label(c.decoding), dot_of(c, _row(d), c.variant.name, *looks[c.variant])) for c, d in found)
-    return panels_of(dots, axis)
-
-
-def _row(depth: str) -> str:
-    return "at once" if depth == "0" else f"{depth} token{'s' * (depth != '1')} later"
+    by_title = grouped(dots, lambda titled: titled[0])
+    return [Panel(heading, axis, [dot for _, dot in of_panel], baseline) for heading, of_panel in by_title.items()]
 
 
 # ---- tables of texts --------------------------------------------------------------------------------
 
 
-def plot_texts(table: Table, heading: str, path: Path) -> None:
-    """MAUVE and perplexity of every decoding. The standard deviations between seeds are in the table."""
-    plot_dots(text_panels(table), heading, TEXTS_NOTE.format(sample_size(table)), path)
-
-
 def text_panels(table: Table) -> list[Panel]:
     """A panel per measure, a row per decoding; a line at the perplexity of real text, which belongs to none."""
-    looks, panels = _looks(table), []
+    looks, panels = theme.looks_of(table.variants), []
     for quantity in ("mauve", "perplexity"):
         real, label = table.find(REFERENCE, "", quantity), capital(describe(quantity).label)
         dots = [
-            (label, dot_of(cell, figure_label(decoding), variant.name, *looks[variant]))
+            (label, Dot(figure_label(decoding), variant.name, cell, *looks[variant]))
             for decoding in filter(None, table.decodings_of(quantity))
             for variant in table.variants
             if (cell := table.find(variant, decoding, quantity))
@@ -277,14 +190,15 @@ def forest_panels(results: Mapping[str, Table], lines: Sequence[Estimate]) -> li
     """Sampled, greedy and perturbed; a row for each task, and rows for what is pooled over all tasks (``lines``)."""
     panels = []
     for column in COLUMNS:
-        decodings = {row: name for row, table in results.items() if (name := decoding_of(table, column))}
+        decodings = {row: name for row, table in results.items() if (name := columns_of(table).get(column))}
         dots = [dot for row, name in decodings.items() for dot in _forest_dots(row, results[row], name)]
         of_method = Counter(dot.series for dot in dots)
         here = [line for line in lines if line.decoding == column]
         # Of all tasks of the panel: earlier files cannot be pooled.
         every = [line for line in here if line.n == of_method[line.variant.label]]
-        dots += [_pooled(line, POOLED) for line in every if line.against and line.against.variant == BASELINE]
-        dots += [_pooled(line, SM_BC) for line in _sm_and_bc(here)]
+        pooled = [(POOLED, line) for line in every if line.against and line.against.variant == BASELINE]
+        pooled += [(SM_BC, line) for line in _sm_and_bc(here)]
+        dots += [Dot(row, line.variant.label, line, theme.METHODS[line.variant.method]) for row, line in pooled]
         heading = " / ".join(map(decoding_label, dict.fromkeys(decodings.values())))
         panels += panels_of(((heading, dot) for dot in dots), AXIS, 0.0)
     return panels
@@ -294,20 +208,16 @@ def _sm_and_bc(lines: Iterable[Estimate]) -> list[Estimate]:
     return [line for line in lines if line.against and (line.where.method, line.against.method) == ("sm", "bc")]
 
 
-def _pooled(line: Estimate, row: str) -> Dot:
-    return dot_of(line, row, line.variant.label, METHODS[line.variant.method])
-
-
 def _forest_dots(row: str, table: Table, decoding: str) -> list[Dot]:
-    found = [(variant.label, variant.method, to_mle(table, variant, decoding)) for variant in drawn(table)]
-    found.append((RULED, RULE, of_rule(table, decoding)))
-    return [dot_of(cell, row, label, METHODS[colour]) for label, colour, cell in found if cell]
+    found = [(v.label, method, difference(table, method, "mle", decoding)) for method, v in drawn(table).items()]
+    found.append((RULED, theme.RULE, of_rule(table, decoding)))
+    return [Dot(row, label, cell, theme.METHODS[colour]) for label, colour, cell in found if cell]
 
 
 def forest_note(results: Mapping[str, Table], lines: Sequence[Estimate]) -> str:
     """What the dots and bars are, and the sizes."""
     tables = results.values()
-    etas = sorted({variant.eta for table in tables for variant in drawn(table)})
+    etas = sorted({variant.eta for table in tables for variant in drawn(table).values()})
     seeds, questions = ({getattr(table, name) for table in tables} for name in ("seeds", "questions"))
     sizes = f"{_range(seeds)} seeds, {_range(questions)} questions"
     note = FOREST_NOTE.format(etas=f"η = {enumerated([f'{eta:g}' for eta in etas])}", sizes=sizes)
@@ -332,9 +242,8 @@ GAIN = 0.5  # points by which a decoding must beat every cheaper one to be named
 def plot_axis(described: Map, name: str, found: Sequence[Estimate], seeds: int, path: Path) -> None:
     """The differences to the first role along an axis: a panel per reading, a row per cell."""
     here = [effect for effect in found if effect.cell.axis == name]
-    dots = ((figure_label(e.cell.reading), dot) for e in here for dot in _map_dots(described, e.cell.at, e))
-    panels = panels_of(dots, _axis_label(described), 0.0)
-    plot_dots(panels, capital(without_marks(described.axes[name].title)), _note(here, seeds), path)
+    dots = [(figure_label(effect.cell.reading), effect.cell.at, effect) for effect in here]
+    _plot_map(described, dots, described.axes[name].title, seeds, path)
 
 
 def plot_summary(described: Map, found: Sequence[Estimate], seeds: int, path: Path) -> None:
@@ -344,43 +253,39 @@ def plot_summary(described: Map, found: Sequence[Estimate], seeds: int, path: Pa
     labels = {place: label for label, place in places.items()}
     first: dict[tuple[str, str, str], Estimate] = {}  # readings of a column
     for effect in found:
-        if (label := labels.get(f"{effect.cell.axis}/{effect.cell.at}")) is not None:
+        if label := labels.get(f"{effect.cell.axis}/{effect.cell.at}"):
             first.setdefault((effect.cell.column, label, effect.cell.roles), effect)
     chosen = sorted(first.items(), key=lambda item: COLUMNS.index(item[0][0]))
-    dots = [(column, dot) for (column, label, _), e in chosen for dot in _map_dots(described, label, e)]
-    shown = {dot.row for _, dot in dots}
-    rows = [row for row in map(without_marks, labels.values()) if row in shown]
-    panels = panels_of(dots, _axis_label(described), 0.0)
-    plot_dots(panels, without_marks(described.title), _note(found, seeds), path, rows)
+    dots = [(column, label, effect) for (column, label, _), effect in chosen]
+    _plot_map(described, dots, described.title, seeds, path, list(places))
 
 
-def _first(described: Map) -> str:
-    """The role that the other roles are compared with."""
-    return next(iter(described.methods))
+def _plot_map(
+    described: Map,
+    found: Sequence[tuple[str, str, Estimate]],
+    heading: str,
+    seeds: int,
+    path: Path,
+    rows: Sequence[str] = (),
+) -> None:
+    """Differences to the first role, and those of the first one with a rule that deletes to itself; no others.
 
-
-def _axis_label(described: Map) -> str:
-    return f"difference to {role_label(_first(described))}, points"
-
-
-def _note(found: Sequence[Estimate], seeds: int) -> str:
-    return MAP_NOTE.format(f"{seeds} seeds, {found[0].n} questions; {PALE}")
-
-
-def _map_dots(described: Map, row: str, effect: Estimate) -> Iterator[Dot]:
-    """A difference to the first role; or of the first one with a rule that deletes, to itself. Others are not drawn."""
-    first, colours = _first(described), colours_of(described.methods)
-    role, _, other = effect.cell.roles.partition(MINUS)
-    row, faint = without_marks(row), not effect.significant
-    if other == first:
-        yield dot_of(effect, row, role_label(role), colours[role], faint=faint)
-    elif (role, other) == (first, DEFAULT) and _has_rule(effect.decoding):
-        series = f"{role_label(first)} with a rule vs. without"
-        yield dot_of(effect, row, series, colours[RULE], faint=faint)
-
-
-def _has_rule(decoding: str) -> bool:
-    return any(name in decoding_options(decoding) for name in RULES)
+    found: each difference with its panel and its row. rows: in their order, if not in that of the differences.
+    """
+    first, colours, dots = next(iter(described.methods)), theme.colours_of(described.methods), []
+    for panel, row, effect in found:
+        role, _, other = effect.cell.roles.partition(MINUS)
+        ruled = decoding_options(effect.decoding).keys() & set(RULES)
+        label, faint = without_marks(row), not effect.significant
+        if other == first:
+            dots.append((panel, Dot(label, role.upper(), effect, colours[role], faint=faint)))
+        elif (role, other) == (first, DEFAULT) and ruled:
+            series = f"{first.upper()} with a rule vs. without"
+            dots.append((panel, Dot(label, series, effect, colours[theme.RULE], faint=faint)))
+    panels = panels_of(dots, f"difference to {first.upper()}, points", 0.0)
+    rows = [row for row in map(without_marks, rows) if any(dot.row == row for _, dot in dots)]
+    note = MAP_NOTE.format(f"{seeds} seeds, {found[0][2].n} questions; {PALE}")
+    plot_dots(panels, capital(without_marks(heading)), note, path, rows)
 
 
 def plot_cost(described: Map, found: Sequence[Estimate], path: Path) -> None:
@@ -389,39 +294,47 @@ def plot_cost(described: Map, found: Sequence[Estimate], path: Path) -> None:
     Labels mark the Pareto front. Those that cost far more than the median are named with their cost at
     the right edge.
     """
-    colours = colours_of(described.methods)
-    sides = default_sides(described, found)
-    costs = sorted(effect.cell.costs["pushes_per_sequence"] for effect in sides.values())
-    cut = CUT * costs[len(costs) // 2]
-    with side_by_side(path, len(described.readings), 2, 4.5, 3.1) as (figure, drawn):
+    colours = theme.colours_of(described.methods)
+    models = {role: (described.task, method) for role, method in described.methods.items()}  # none of a difference
+    own = [e for e in found if models.get(e.cell.roles) == (e.where.task, e.where.method)]
+    sides = list({e.where: e for e in own if e.where.eta in (0, described.eta)}.values())
+    cut = CUT * sorted(map(_cost, sides))[len(sides) // 2]
+    with theme.side_by_side(path, len(described.readings), 2, 4.5, 3.1) as (figure, drawn):
         for place, reading in zip(drawn, described.readings, strict=True):
-            shown = decoded_like(reading, sides)
-            for side, effect in shown.items():
-                default, cost = side.decoding == reading, effect.cell.costs["pushes_per_sequence"]
-                look = {"markersize": 9 if default else 4.5, "color": colours[effect.cell.roles]}
-                look |= {} if default else {"markerfacecolor": PAPER}
-                place.plot(min(cost, cut), effect.mean, ">" if cost > cut else "o", **look)
+            shown = [side for side in sides if _kind(side.decoding) == _kind(reading)]
+            for side in shown:
+                default, colour = side.decoding == reading, colours[side.cell.roles]
+                look = {"markersize": 9 if default else 4.5, "markerfacecolor": colour if default else theme.PAPER}
+                place.plot(min(_cost(side), cut), side.mean, ">" if _cost(side) > cut else "o", color=colour, **look)
             place.set_title(figure_label(reading), loc="left")
             place.set(xlabel="tokens written per answer", ylabel="points")
             _name(place, _named(shown, reading, cut), cut)
-        handles = [key(role_label(role), colours[role]) for role in described.methods]
-        handles.append(key("default decoding", SOFT, markersize=9))
-        legend(figure, [*handles, key("another decoding", SOFT, markerfacecolor=PAPER)])
-        title(figure, "Points against the cost of an answer: the default cell's models in every decoding")
+        handles = [theme.key(role.upper(), colours[role]) for role in described.methods]
+        handles.append(theme.key("default decoding", theme.SOFT, markersize=9))
+        theme.legend(figure, [*handles, theme.key("another decoding", theme.SOFT, markerfacecolor=theme.PAPER)])
+        theme.title(figure, "Points against the cost of an answer: the default cell's models in every decoding")
 
 
-def _named(shown: dict[Place, Estimate], reading: str, cut: float) -> list[tuple[float, float, str]]:
+def _cost(side: Estimate) -> float:
+    return side.cell.costs["pushes_per_sequence"]
+
+
+def _kind(decoding: str) -> tuple[str, set[str]]:
+    """What the decodings of a panel share: they are equally perturbed, and all greedy or none."""
+    return column_of(decoding), {part for part in decoding.split("+") if part.startswith("perturbed")}
+
+
+def _named(shown: Sequence[Estimate], reading: str, cut: float) -> list[tuple[float, float, str]]:
     """The decodings to name: cost (at most ``cut``), points, and a label without what the reading's name says."""
     found, best = [], float("-inf")
-    for side, effect in sorted(shown.items(), key=lambda item: item[1].cell.costs["pushes_per_sequence"]):
-        cost, points = effect.cell.costs["pushes_per_sequence"], effect.mean
+    for side in sorted(shown, key=_cost):
         own = [part for part in side.decoding.split("+") if part not in reading.split("+")]
-        label = f"{role_label(effect.cell.roles)} {figure_label('+'.join(own)) if own else 'default'}"
-        if cost > cut:
-            found.append((cut, points, f"{label}: {number(cost, 1)} tokens"))
-        elif points >= best + GAIN:
-            found.append((cost, points, label))
-            best = points
+        label = f"{side.cell.roles.upper()} {figure_label('+'.join(own)) if own else 'default'}"
+        if _cost(side) > cut:
+            found.append((cut, side.mean, f"{label}: {number(_cost(side), 1)} tokens"))
+        elif side.mean >= best + GAIN:
+            found.append((_cost(side), side.mean, label))
+            best = side.mean
     return found
 
 
@@ -434,37 +347,17 @@ def _name(place, named: Sequence[tuple[float, float, str]], cut: float) -> None:
     for cost, points, label in sorted(named, key=lambda item: -item[1]):
         y = min(points, top - step / 2)
         top = y - step / 2
-        place.plot([cost, x], [points, y], color=GRID, linewidth=0.7, zorder=0)
-        place.text(x, y, label, fontsize=7, va="center", color=SOFT)
+        place.plot([cost, x], [points, y], color=theme.GRID, linewidth=0.7, zorder=0)
+        place.text(x, y, label, fontsize=7, va="center", color=theme.SOFT)
     place.set(xlim=(left, edge + 0.95 * (edge - left)), ylim=(min(low, top), high))
     place.set_xticks([tick for tick in place.get_xticks() if left <= tick <= edge])
-
-
-def default_sides(described: Map, found: Sequence[Estimate]) -> dict[Place, Estimate]:
-    """The scores of the default cell's own models, each decoding once."""
-    sides: dict[Place, Estimate] = {}
-    for effect in found:
-        side = effect.where
-        default = (described.task, described.methods.get(effect.cell.roles))  # none of a difference
-        if (side.task, side.method) == default and side.eta in (0, described.eta):
-            sides[side] = effect
-    return sides
-
-
-def decoded_like(reading: str, sides: dict[Place, Estimate]) -> dict[Place, Estimate]:
-    """The sides with the decoding of a reading or an extension of it: equally perturbed, and both greedy or neither."""
-
-    def kind(decoding: str) -> tuple[str, set[str]]:
-        return column_of(decoding), {part for part in decoding.split("+") if part.startswith("perturbed")}
-
-    return {side: effect for side, effect in sides.items() if kind(side.decoding) == kind(reading)}
 
 
 # ---- costs ------------------------------------------------------------------------------------------
 
 
 VISIBLE = 0.03  # a part below this share of every step is not drawn
-THEIRS = 0.5  # opacity of the rows that are not ours
+OURS, THEIRS = ("bc", "sm", "sm_shared"), 0.5  # opacity of the other rows
 
 
 def plot_parts(costs: Sequence[Estimate], heading: str, path: Path) -> None:
@@ -475,8 +368,9 @@ def plot_parts(costs: Sequence[Estimate], heading: str, path: Path) -> None:
     cases = list(dict.fromkeys(cost.where.task for cost in costs))
     rows = ordered(list(dict.fromkeys(cost.where.method for cost in costs)))
     parts = {(case, row): parts_of(costs, case, row) for case in cases for row in rows}
-    drawn = {part: colour for part, colour in zip(PART_LABELS, COLOURS, strict=False) if _visible(part, parts)}
-    with drawing(path, len(cases), 1, 9.0 / len(cases), 0.9 + 0.34 * len(rows), sharey=True) as (figure, grid):
+    visible = {name for of in parts.values() for name, seconds in of.items() if seconds > VISIBLE * sum(of.values())}
+    drawn = {part: colour for part, colour in zip(PART_LABELS, theme.COLOURS, strict=False) if part in visible}
+    with theme.drawing(path, len(cases), 1, 9.0 / len(cases), 0.9 + 0.34 * len(rows), sharey=True) as (figure, grid):
         for panel, case in zip(grid[0], cases, strict=True):
             of = medians(costs, case)
             for place, row in enumerate(rows):
@@ -486,24 +380,20 @@ def plot_parts(costs: Sequence[Estimate], heading: str, path: Path) -> None:
                     panel.barh(place, width, 0.6, left, color=colour, alpha=1 if row in OURS else THEIRS)
                     left += width
                 floor = 1e3 * of[row, "token_floor"] * of["mle", "step"]
-                panel.plot([floor] * 2, [place - 0.4, place + 0.4], color=INK, linewidth=1.2)
-                text = f" {multiple(of[row, 'amortised_ratio'])}"
-                panel.text(max(left, floor), place, text, va="center", color=INK if row in OURS else SOFT)
+                panel.plot([floor] * 2, [place - 0.4, place + 0.4], color=theme.INK, linewidth=1.2)
+                text = f" {number(of[row, 'amortised_ratio'], 2)} x"
+                panel.text(max(left, floor), place, text, va="center", color=theme.INK if row in OURS else theme.SOFT)
             panel.set_title(case, loc="left")
             panel.set_xlabel("milliseconds per amortised step")
-            panel.set_yticks(range(len(rows)), [wrapped(LABELS[row], 26) for row in rows], color=INK)
+            panel.set_yticks(range(len(rows)), [fill(LABELS[row], 26) for row in rows], color=theme.INK)
             panel.margins(x=0.14)
             panel.grid(axis="y", visible=False)
         for name, row in zip(grid[0][0].get_yticklabels(), rows, strict=True):
             name.set_fontweight("bold" if row in OURS else "normal")
         grid[0][0].invert_yaxis()
-        handles = [key(PART_LABELS[part], colour, marker="s", markersize=7) for part, colour in drawn.items()]
-        legend(figure, [*handles, key("token floor", INK, marker="|", markersize=10)])
-        title(figure, heading, "Medians. Numbers at the bars: times the MLE step of the same repeat. Bold: ours.")
-
-
-def _visible(part: str, parts: dict[tuple[str, str], dict[str, float]]) -> bool:
-    return any(of_row[part] > VISIBLE * sum(of_row.values()) for of_row in parts.values())
+        handles = [theme.key(PART_LABELS[part], colour, marker="s", markersize=7) for part, colour in drawn.items()]
+        theme.legend(figure, [*handles, theme.key("token floor", theme.INK, marker="|", markersize=10)])
+        theme.title(figure, heading, "Medians. Numbers at the bars: times the MLE step of the same repeat. Bold: ours.")
 
 
 def plot_growth(measured: Measured, heading: str, path: Path) -> None:
@@ -511,44 +401,35 @@ def plot_growth(measured: Measured, heading: str, path: Path) -> None:
 
     Below: the ratio to the step of MLE, and the token floors.
     """
-    sizes = {
-        case: tuple(int(measured.series(case, "", name)[0]) for name in ("context", "batch")) for case in measured.cases
-    }
-    shortest, smallest = min(context for context, _ in sizes.values()), min(batch for _, batch in sizes.values())
-    over = {
-        f"context, batch {smallest}": {case: c for case, (c, b) in sizes.items() if b == smallest},
-        f"batch, context {shortest}": {case: b for case, (c, b) in sizes.items() if c == shortest},
-    }
-    over = {name: dict(sorted(cases.items(), key=lambda item: item[1])) for name, cases in over.items()}
-    rows = [row for row in LABELS if any(len(measured.series(case, row, "step")) for case in sizes)]
-    with drawing(path, 2, 2, 3.8, 2.6, sharex="col") as (figure, grid):
-        for column, (name, cases) in enumerate(over.items()):
-            top, bottom = grid[0][column], grid[1][column]
-            for row, colour in zip(rows, COLOURS, strict=False):
-                steps = [_median(measured.series(case, row, "step")) for case in cases]
-                ratios, floors = (
-                    [_median(measured.series(case, row, name) / measured.series(case, "mle", name)) for case in cases]
-                    for name in ("step", "tokens")
-                )
-                x = list(cases.values())
-                top.plot(x, steps, "o-", color=colour, markersize=4, label=LABELS[row])
-                bottom.plot(x, ratios, "o-", color=colour, markersize=4)
-                bottom.plot(x, floors, ":", color=colour)
+    counts = ("context", "batch")
+    sizes = {case: {name: int(measured.series(case, "", name)[0]) for name in counts} for case in measured.cases}
+    over: dict[str, dict[int, str]] = {}  # what varies, and what stays at its least: the case of each size
+    for name, other in (counts, counts[::-1]):
+        least = min(of[other] for of in sizes.values())
+        over[f"{name}, {other} {least}"] = {of[name]: case for case, of in sizes.items() if of[other] == least}
+    rows = [row for row in LABELS if any(len(measured.series(case, row, "step")) for case in measured.cases)]
+
+    def middle(cases: Iterable[str], row: str, name: str, baseline: str = "") -> list[float]:
+        """Of each case; with a baseline, of the ratio to that row in the same repeat."""
+        series = ((measured.series(case, row, name), measured.series(case, baseline, name)) for case in cases)
+        return [float(np.median(own / its if baseline else own)) for own, its in series]
+
+    with theme.drawing(path, 2, 2, 3.8, 2.6, sharex="col") as (figure, grid):
+        for (top, bottom), (name, cases) in zip(grid.T, over.items(), strict=True):
+            x, of_cases = zip(*sorted(cases.items()), strict=True)
+            for row, colour in zip(rows, theme.COLOURS, strict=False):
+                line = {"color": colour, "markersize": 4}
+                top.plot(x, middle(of_cases, row, "step"), "o-", label=LABELS[row], **line)
+                bottom.plot(x, middle(of_cases, row, "step", "mle"), "o-", **line)
+                bottom.plot(x, middle(of_cases, row, "tokens", "mle"), ":", color=colour)
             top.set(xscale="log", yscale="log")
             bottom.set(xscale="log", xlabel=name)
-            bottom.set_xticks(list(cases.values()), [f"{value:,}" for value in cases.values()])
+            bottom.set_xticks(x, [f"{value:,}" for value in x])
             bottom.set_xticks([], minor=True)
             bottom.set_ylim(bottom=0)
         grid[0][0].set_ylabel("seconds per step")
         grid[1][0].set_ylabel("times the MLE step")
-        bottom.plot([], [], ":", color=INK, label="token floor")
+        bottom.plot([], [], ":", color=theme.INK, label="token floor")
         handles, dotted = (panel.get_legend_handles_labels()[0] for panel in (top, bottom))
-        legend(figure, [*handles, *dotted])
-        title(figure, heading, "Medians.")
-
-
-def _median(values: np.ndarray) -> float:
-    return float(np.median(values))
-
-
-OURS = ("bc", "sm", "sm_shared")
+        theme.legend(figure, [*handles, *dotted])
+        theme.title(figure, heading, "Medians.")

@@ -122,16 +122,21 @@ def pooled(differences: Sequence[Estimate], seeds: Sequence[int]) -> Estimate:
     Satterthwaite: S - 1 for the variance between the seeds of a task, infinitely many for that of its questions.
     Differences with one seed or without a standard error must be left out before.
     """
-    from scipy.special import stdtr, stdtrit
-
     mean = float(np.mean([found.mean for found in differences]))
     between = [(found.sd or 0.0) ** 2 / n for found, n in zip(differences, seeds, strict=True)]
     variance = sum((found.error or 0.0) ** 2 for found in differences)
     uncertain = sum(of_task**2 / (n - 1) for of_task, n in zip(between, seeds, strict=True))
     freedom, error = variance**2 / uncertain if uncertain else math.inf, math.sqrt(variance) / len(differences)
+    return _student(mean, None, error, freedom)
+
+
+def _student(mean: float, sd: float | None, error: float, freedom: float) -> Estimate:
+    """Student's interval and p-value of a mean with a standard error."""
+    from scipy.special import stdtr, stdtrit
+
     reach = float(stdtrit(freedom, (1 + COVERAGE) / 2)) * error
     p = float(2 * stdtr(freedom, -abs(mean) / error)) if error else float(mean == 0)
-    return Estimate(mean, None, mean - reach, mean + reach, error=error, p=p)
+    return Estimate(mean, sd, mean - reach, mean + reach, error=error, p=p)
 
 
 def resampled_mean(scores: np.ndarray) -> Resampled:
@@ -151,24 +156,14 @@ def resampled_score(statistics: np.ndarray, score: Callable[[np.ndarray], np.nda
     return Resampled(score(statistics.sum(axis=1)), by_draw)
 
 
-def estimate(scores: np.ndarray) -> Estimate:
-    """Mean, spread and 95% bootstrap interval of ``scores``, float [S, N] (seeds, questions)."""
-    return resampled_mean(scores).estimate()
-
-
 def estimate_seeds(values: np.ndarray) -> Estimate:
     """Mean, spread, Student's t interval and p-value of numbers of S > 1 seeds, float [S].
 
     For quantities without a number per question, such as MAUVE. The uncertainty from the questions is included only as
     far as seeds differ.
     """
-    from scipy.special import stdtr, stdtrit
-
-    mean, sd = float(values.mean()), float(np.std(values, ddof=1))
-    error = sd / math.sqrt(len(values))
-    reach = float(stdtrit(len(values) - 1, (1 + COVERAGE) / 2)) * error
-    p = float(2 * stdtr(len(values) - 1, -abs(mean) / error)) if error else float(mean == 0)
-    return Estimate(mean, sd, mean - reach, mean + reach, error=error, p=p)
+    sd = float(np.std(values, ddof=1))
+    return _student(float(values.mean()), sd, sd / math.sqrt(len(values)), len(values) - 1)
 
 
 def spread(values: np.ndarray) -> float | None:

@@ -23,6 +23,7 @@ and ``amortised_ratio``, to the MLE step of the same repeat; ``objective_share``
 parts compare every quantity with the row of a baseline.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -262,11 +263,8 @@ def reader(results: Path, seeds: Sequence[int]) -> Callable[[Side], Scored]:
     @cache
     def measured(side: Side) -> Scored:
         runs = metrics(side.run)
-        for seed, run in zip(seeds, runs, strict=True):
-            if side.decoding not in run["decodings"]:
-                raise UserError(
-                    f"'{results}/{side.run}/seed={seed}' was not decoded by '{side.decoding}': sample it again"
-                )
+        if not all(side.decoding in run["decodings"] for run in runs):
+            raise UserError(f"'{results}/{side.run}' was not decoded by '{side.decoding}': sample it again")
         digests = {run["budget"]["questions_digest"] for run in runs}
         if len(digests) > 1:
             raise UserError(f"the seeds of '{results}/{side.run}' answered different questions: sample them again")
@@ -288,11 +286,10 @@ def finished(readings: Sequence[Reading], results: Path, seeds: Sequence[int]) -
             return set()
         return set.intersection(*(set(read_metrics(file)["decodings"]) for file in files))
 
-    def is_there(reading: Reading) -> bool:
-        compared = [side for pair in reading.comparisons.values() for side in pair]
-        return all(side.decoding in decodings(side.run) for side in (*reading.sides.values(), *compared))
+    def compared(reading: Reading) -> Iterable[Side]:
+        return itertools.chain(reading.sides.values(), *reading.comparisons.values())
 
-    return [reading for reading in readings if is_there(reading)]
+    return [r for r in readings if all(side.decoding in decodings(side.run) for side in compared(r))]
 
 
 def measure_map(readings: Sequence[Reading], measure: Callable[[Side], Scored]) -> list[Estimate]:
@@ -300,7 +297,7 @@ def measure_map(readings: Sequence[Reading], measure: Callable[[Side], Scored]) 
     found = []
     for reading in readings:
         for role, side in reading.sides.items():
-            found.append(_on_map(reading, role, measure(side), _side(side)))
+            found.append(_on_map(reading, role, measure(side), side))
         for quantity, (one, other) in reading.comparisons.items():
             a, b = measure(one), measure(other)
             if a.digest != b.digest:
@@ -311,17 +308,14 @@ def measure_map(readings: Sequence[Reading], measure: Callable[[Side], Scored]) 
                 )
             costs = {name: a.costs[name] - b.costs[name] for name in COSTS}
             difference = replace(a, points=a.points - b.points, costs=costs)
-            found.append(_on_map(reading, quantity, difference, _side(one), _side(other)))
+            found.append(_on_map(reading, quantity, difference, one, other))
     return adjusted(found)
 
 
-def _on_map(reading: Reading, roles: str, measured: Scored, where: Place, against: Place | None = None) -> Estimate:
+def _on_map(reading: Reading, roles: str, measured: Scored, *sides: Side) -> Estimate:
     cell = Cell(reading.axis, reading.at, reading.name, reading.column, roles, measured.costs)
-    return replace(measured.points.estimate(where, "points", against), n=measured.questions, cell=cell)
-
-
-def _side(side: Side) -> Place:
-    return Place(side.task, side.method, side.eta, side.decoding)
+    where, *against = (Place(side.task, side.method, side.eta, side.decoding) for side in sides)
+    return replace(measured.points.estimate(where, "points", *against), n=measured.questions, cell=cell)
 
 
 def comparisons(effects: Sequence[Estimate]) -> list[Estimate]:
@@ -336,11 +330,11 @@ RATIO = "takeback_ratio="
 
 
 def results_of(tables: Iterable[Table], main: str) -> dict[str, Table]:
-    """The tables with a score of MLE and BC, by the label of their row: the task, and a scale other than ``main``."""
+    """The tables with a score of MLE and BC, in points, by the label of their row (``row_of``)."""
     chosen: dict[str, Table] = {}
     for table in tables:
         if table.metric and {"mle", "bc"} <= {variant.method for variant in table.variants}:
-            chosen.setdefault(row_of(table, main), table)
+            chosen.setdefault(row_of(table, main), table.in_points)
     return chosen
 
 
@@ -351,29 +345,31 @@ def row_of(table: Table, main: str) -> str:
     return label if named else f"{label} ({table.scale})"
 
 
-def decoding_of(table: Table, column: str) -> str | None:
-    """The table's first decoding of a column: the one named like it, or ``perturbed=0.1`` for 'perturbed'."""
-    names = table.decodings_of(table.metric)
-    return next((name for name in names if name == column or (name.startswith(f"{column}=") and "+" not in name)), None)
+def columns_of(table: Table) -> dict[str, str]:
+    """The table's first decoding of each column: the one named like it, or ``perturbed=0.1`` for 'perturbed'."""
+    names = [name for name in table.decodings_of(table.metric) if "+" not in name]
+    return {
+        column: own[0] for column in COLUMNS if (own := [name for name in names if name.partition("=")[0] == column])
+    }
 
 
-def drawn(table: Table) -> list[Variant]:
-    """BC, SM and, where the table has it, DAgger at their highest noise levels."""
+def drawn(table: Table) -> dict[str, Variant]:
+    """BC, SM and, where the table has it, DAgger at their highest noise levels, by method."""
     highest = {variant.method: variant for variant in sorted(table.variants, key=lambda variant: variant.eta)}
-    return [highest[method] for method in DRAWN if method in highest]
+    return {method: highest[method] for method in DRAWN if method in highest}
 
 
-def to_mle(table: Table, variant: Variant, decoding: str) -> Estimate | None:
-    """A method's paired difference to MLE in points."""
-    cell = table.find(variant, decoding, f"{table.metric}_minus_mle")
-    return cell.in_points if cell else None
+def difference(table: Table, method: str, other: str, decoding: str) -> Estimate | None:
+    """The paired difference of two methods in the table's score, the first one as ``drawn``."""
+    variant = drawn(table).get(method)
+    return table.find(variant, decoding, f"{table.metric}{MINUS}{other}") if variant else None
 
 
 def of_rule(table: Table, decoding: str) -> Estimate | None:
-    """What the takeback rule adds to MLE in points: by a ratio, if there are several rules."""
-    own = [c for c in table.differences() if c.against and c.variant == c.against.variant == BASELINE]
-    own = [cell for cell in own if cell.against and cell.against.decoding == decoding]
-    return next((cell.in_points for cell in sorted(own, key=lambda cell: RATIO not in cell.decoding)), None)
+    """What the takeback rule adds to MLE: by a ratio, if there are several rules."""
+    name = f"{table.metric}{MINUS}{BASELINE.method}[{decoding}]"
+    own = [cell for cell in table.differences() if (cell.variant, cell.name) == (BASELINE, name)]
+    return min(own, key=lambda cell: RATIO not in cell.decoding, default=None)
 
 
 # ---- over all tasks ---------------------------------------------------------------------------------
@@ -382,31 +378,21 @@ PAIRS = (("sm", "bc"), ("sm", "mle"), ("bc", "mle"))
 
 
 def over_tasks(tables: Iterable[Table]) -> list[Estimate]:
-    """Each pair in each column (its ``decoding``), pooled over the tables that have it; ``n``: how many tables.
+    """Each pair in each column (its ``decoding``), pooled over the tables in points that have it; ``n``: how many.
 
     Methods are at their highest noise levels. ``intervals.pooled`` has the formula; the p-values are corrected for the
     number of these lines. Tables of one seed, and those of before 2026-12, whose files hold no standard errors, are
     left out; so are lines of fewer than two tables.
     """
-    tables, lines = list(tables), []
-    for method, other in PAIRS:
-        for column in COLUMNS:
-            found = [(cell, table) for table in tables if (cell := _difference(table, method, other, column))]
-            if len(found) > 1:
-                line = pooled([cell.in_points for cell, _ in found], [table.seeds for _, table in found])
-                where, against = (Place(method=name, decoding=column) for name in (method, other))
-                lines.append(replace(line, where=where, quantity="points", against=against, n=len(found)))
+    tables, lines = [table for table in tables if table.seeds > 1], []
+    for (method, other), column in itertools.product(PAIRS, COLUMNS):
+        having = [(t, difference(t, method, other, columns_of(t).get(column, ""))) for t in tables]
+        found = [(cell, table.seeds) for table, cell in having if cell and cell.error is not None]
+        if len(found) > 1:
+            where, against = (Place(method=name, decoding=column) for name in (method, other))
+            line = replace(pooled(*zip(*found, strict=True)), where=where, quantity="points", against=against)
+            lines.append(replace(line, n=len(found)))
     return adjusted(lines)
-
-
-def _difference(table: Table, method: str, other: str, column: str) -> Estimate | None:
-    """The difference of two methods in a column; None where it cannot be pooled."""
-    decoding = decoding_of(table, column)
-    variant = next((variant for variant in drawn(table) if variant.method == method), None)
-    if decoding is None or variant is None or table.seeds < 2:
-        return None
-    cell = table.find(variant, decoding, f"{table.metric}_minus_{other}")
-    return cell if cell and cell.error is not None else None
 
 
 MLE = "mle"
@@ -426,53 +412,43 @@ PAPER_METRICS = {
 
 def measure_steps(measured: Measured, numbers: Sequence[Reported], task: str) -> list[Estimate]:
     """All costs; ``numbers`` of ``task`` belong to the first case, whose lengths are the paper's."""
-    steps_per_sample = measured.facts["steps_per_sample"]
-    costs = []
+    steps_per_sample, costs = measured.facts["steps_per_sample"], []
     for case in measured.cases:
-        baseline = measured.series(case, MLE, "step")
-        floor = measured.series(case, MLE, "tokens")[0]
+        baseline, floor = measured.series(case, MLE, "step"), measured.series(case, MLE, "tokens")[0]
         for row in measured.rows(case):
-            step = measured.series(case, row, "step")
-            generation = measured.series(case, row, "generation")
-            amortised = step + (np.median(generation) / steps_per_sample if len(generation) else 0)
-            tokens, positions = measured.series(case, row, "tokens")[0], measured.series(case, row, "positions")[0]
-            series = {part: measured.series(case, row, part) for part in PARTS}
+            tokens, positions, memory = (
+                measured.series(case, row, name)[0] for name in ("tokens", "positions", "peak_memory")
+            )
+            step, *parts, generation = (measured.series(case, row, name) for name in ("step", *PARTS, "generation"))
+            samples = len(generation) > 0
+            amortised = step + (np.median(generation) / steps_per_sample if samples else 0)
+            series = dict(zip(PARTS, parts, strict=True))
             series |= {"step": step, "step_ratio": step / baseline, "objective_share": series["objective"] / step}
-            if len(generation):
-                series |= {"generation": generation}
+            series |= {"generation": generation} if samples else {}
             series |= {"amortised": amortised, "amortised_ratio": amortised / baseline}
-            counted = {
-                "tokens": tokens,
-                "token_floor": tokens / floor,
-                "padding_share": 1 - tokens / positions,
-                "peak_memory": measured.series(case, row, "peak_memory")[0],
-            }
-            counted |= {"steps_per_sample": steps_per_sample} if len(generation) else {}
-            papers = _of_paper(numbers, task, row) if case == measured.cases[0] else {}
-            where = Place(case, row)
-            costs += [_quartiles(values, where, name, papers.get(name)) for name, values in series.items()]
-            costs += [
-                Estimate(float(value), where=where, quantity=name, paper=papers.get(name))
-                for name, value in counted.items()
-            ]
+            counted = {"tokens": tokens, "token_floor": tokens / floor, "padding_share": 1 - tokens / positions}
+            counted |= {"peak_memory": memory} | ({"steps_per_sample": steps_per_sample} if samples else {})
+            where, papers = Place(case, row), _of_paper(numbers, task, row) if case == measured.cases[0] else {}
+            found = [_quartiles(values, where, name) for name, values in series.items()]
+            found += [Estimate(float(value), where=where, quantity=name) for name, value in counted.items()]
+            costs += [replace(cost, paper=papers.get(cost.quantity)) for cost in found]
     return costs
 
 
-def _quartiles(values: np.ndarray, where: Place, quantity: str, paper: Reported | None = None) -> Estimate:
+def _quartiles(values: np.ndarray, where: Place, quantity: str) -> Estimate:
     low, median, high = (float(x) for x in np.quantile(values, (0.25, 0.5, 0.75)))
-    return Estimate(median, low=low, high=high, where=where, quantity=quantity, paper=paper)
+    return Estimate(median, low=low, high=high, where=where, quantity=quantity)
 
 
 def _of_paper(numbers: Sequence[Reported], task: str, row: str) -> dict[str, Reported]:
     """What the paper reports for a row's method; its ratios are to the gradient step of its MLE."""
     method = row.partition("_")[0]
     found = {name: find(numbers, task, method, 0, metric) for name, metric in PAPER_METRICS.items()}
-    papers = {name: number for name, number in found.items() if number is not None}
+    papers = {name: number for name, number in found.items() if number}
     mle = find(numbers, task, MLE, 0, PAPER_METRICS["step"])
-    if mle is not None and method != MLE:
-        for ratio, name in {"step_ratio": "step", "amortised_ratio": "amortised"}.items():
-            if name in papers:
-                papers[ratio] = replace(papers[name], value=papers[name].value / mle.value)
+    if mle and method != MLE:
+        ratios = {name: papers[name] for name in ("step", "amortised") if name in papers}
+        papers |= {f"{name}_ratio": replace(one, value=one.value / mle.value) for name, one in ratios.items()}
     return papers
 
 
@@ -488,11 +464,10 @@ def parts_of(costs: Sequence[Estimate], case: str, row: str) -> dict[str, float]
     noise between repeats.
     """
     of = medians(costs, case)
-    encoded = {name: of[name, "network"] + of[name, "scores"] for name in (row, DATA_OF.get(row, row))}
-    data = encoded[DATA_OF.get(row, row)]
+    data, encoded = (of[name, "network"] + of[name, "scores"] for name in (DATA_OF.get(row, row), row))
     return {
         "data": data,
-        "rollouts": encoded[row] - data,
+        "rollouts": encoded - data,
         "objective": of[row, "objective"],
         "optimiser": of[row, "optimiser"],
         "sampling": of[row, "amortised"] - of[row, "step"],

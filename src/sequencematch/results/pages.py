@@ -8,7 +8,7 @@ import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -19,60 +19,59 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markupsafe import Markup
 
-from sequencematch.errors import UserError
-from sequencematch.results.deletions import DELETED, KEPT
-from sequencematch.results.estimates import REFERENCE, SIGNIFICANCE, Estimate, Table, Variant, bracketed
+from sequencematch.results.deletions import DELETED
+from sequencematch.results.estimates import (
+    REFERENCE,
+    SIGNIFICANCE,
+    Estimate,
+    Table,
+    bracketed,
+    grouped,
+    medians,
+)
 from sequencematch.results.measure import baselines, comparisons, ordered, parts_of, text_measures
 from sequencematch.results.measured import Measured
-from sequencematch.results.runs import Comparison
+from sequencematch.results.runs import BUDGET_NAMES, Comparison, Shown, read_shown
 from sequencematch.results.theme import printable
 from sequencematch.results.words import (
+    BACKSPACE,
     BENCHMARKS,
     BY_SEED,
     INTERVAL,
     LABELS,
+    OUTCOMES,
     PART_LABELS,
-    SIGNIFICANT,
     VERDICTS,
     Grid,
-    by_variant,
     capital,
-    caption,
     decoding_label,
     describe,
     enumerated,
-    headed,
     heading,
-    multiple,
     number,
     numbers,
+    of_paper,
+    outcome,
     pair_sentences,
-    paper_label,
     plain,
     printed,
-    quantity_label,
     quartiles,
-    repair_grid,
-    repair_sentence,
-    role_label,
     signed,
     signed_bold,
     span,
     step_verdicts,
+    tokens_written,
+    verdict,
     with_spread,
 )
-from sequencematch.settings.families import FAMILIES
-from sequencematch.settings.map import COLUMNS, DEFAULT, Map, Reading
-from sequencematch.store.files import read_json_lines, reason
+from sequencematch.settings.map import COLUMNS, DEFAULT, MINUS, Map, Reading
+from sequencematch.store.files import read_text
 
 TEMPLATES = Path(__file__).with_name("templates")
 MARKDOWN = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True)
+MARKDOWN.globals |= {"interval": INTERVAL, "capital": capital, "budget_names": BUDGET_NAMES}
 HTML = Environment(
     loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True
-)
-AT_ONCE = (
-    "The last token of a prompt was replaced by a random one; the policy of the first seed went on from there, "
-    "sampled at temperature 1. These are the first prompts of the split, not picked."
 )
 DELETIONS = ("pushes_per_sequence", "pops_per_sequence", "deletions_per_sequence", "wrong_pop_share", "cut_off_share")
 COMPARED = ("mauve", "held_out_nll")  # in words, of text
@@ -81,50 +80,11 @@ COMPARED = ("mauve", "held_out_nll")  # in words, of text
 # ---- what a policy typed ----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Shown:
-    """One continuation of a damaged prompt.
-
-    prompt: text before the damaged token; true, wrong: the original token and the one that replaced it; pieces: texts
-    in the order typed, beginning with the wrong token, each with whether it was kept or deleted; rendered: all of them
-    as plain text with every ``<bkspc>`` visible; answered_at_once: whether the first action was ``<bkspc>``.
-    """
-
-    example: int
-    prompt: str
-    true: str
-    wrong: str
-    pieces: list[list[str]]
-    answered_at_once: bool
-    rendered: str
-
-
-def read_shown(path: Path) -> list[Shown]:
-    """The records of a shown.jsonl, none for a policy without ``<bkspc>``. UserError names a damaged line."""
-    return [_shown(fields, place) for place, fields in read_json_lines(path, "sample again")]
-
-
-def _shown(fields: dict, where: str) -> Shown:
-    try:
-        shown = Shown(**{name: fields[name] for name in Shown.__annotations__})
-        for text, fate in shown.pieces:
-            if not isinstance(text, str) or fate not in (KEPT, DELETED):
-                raise ValueError(f"a piece is {[text, fate]!r}")
-        if not shown.pieces or not all(isinstance(getattr(shown, name), str) for name in ("prompt", "true", "wrong")):
-            raise ValueError("no text and pieces")
-        return shown
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{where} is no shown example ({reason(error)}): delete the file and sample again") from error
-
-
-def answered(shown: Sequence[Shown]) -> str:
-    """How many were answered at once with ``<bkspc>``, in words."""
-    return f"{sum(one.answered_at_once for one in shown)} of {len(shown)} answered at once with `<bkspc>`"
-
-
 def shown_text(shown: Sequence[Shown]) -> str:
-    """What one policy wrote, as plain text in which every ``<bkspc>`` is visible."""
-    return printable("\n\n".join(f"{_said(one)}\nprompt: {one.prompt}\ntyped:  {one.rendered}" for one in shown))
+    """What one policy wrote, as a code block in which every ``<bkspc>`` is visible."""
+    text = printable("\n\n".join(f"{_said(one)}\nprompt: {one.prompt}\ntyped:  {one.rendered}" for one in shown))
+    fence = "`" * max([3, *(len(ticks) + 1 for ticks in re.findall("`+", text))])  # longer than any in the text
+    return f"{fence}text\n{text}\n{fence}"
 
 
 def shown_html(shown: Sequence[Shown]) -> Markup:
@@ -140,7 +100,8 @@ def shown_html(shown: Sequence[Shown]) -> Markup:
 
 def _said(one: Shown) -> str:
     answer = "answered at once" if one.answered_at_once else "not answered at once"
-    return f"example {one.example}: {_quoted(one.wrong)} in place of {_quoted(one.true)}, {answer}"
+    wrong, true = (json.dumps(text, ensure_ascii=False) for text in (one.wrong, one.true))
+    return f"example {one.example}: {wrong} in place of {true}, {answer}"
 
 
 def marked(pieces: Sequence[Sequence[str]], damaged: bool = False) -> str:
@@ -148,29 +109,24 @@ def marked(pieces: Sequence[Sequence[str]], damaged: bool = False) -> str:
 
     damaged: the first piece is the given wrong token, which is marked if it was not deleted.
     """
-    return "".join(_marked(pieces, damaged))
-
-
-def _marked(pieces: Sequence[Sequence[str]], damaged: bool) -> Iterator[str]:
-    runs = [(fate, [text for text, _ in run]) for fate, run in itertools.groupby(pieces, key=lambda piece: piece[1])]
-    for place, (fate, texts) in enumerate(runs):
+    found = []
+    for place, (fate, run) in enumerate(itertools.groupby(pieces, key=lambda piece: piece[1])):
+        texts = [text for text, _ in run]
         text = "".join(texts)
         if fate == DELETED:
-            yield f'<del><span class="aloud">deleted: </span>{_escaped(_visible(text))}</del>'
+            found.append(_tagged("del", "deleted", _visible(text)))
         elif place:
-            end = _word(text)
-            yield f'<ins><span class="aloud">written: </span>{_escaped(text[:end])}</ins>{_escaped(text[end:])}'
+            _, word, rest = re.split(r"^(\s*\S*)", text, maxsplit=1)
+            found += [_tagged("ins", "written", word), _escaped(rest)]
         elif damaged:
-            wrong = _escaped(_visible(texts[0]))
-            yield f'<mark><span class="aloud">wrong token kept: </span>{wrong}</mark>{_escaped("".join(texts[1:]))}'
+            found += [_tagged("mark", "wrong token kept", _visible(texts[0])), _escaped("".join(texts[1:]))]
         else:
-            yield _escaped(text)
+            found.append(_escaped(text))
+    return "".join(found)
 
 
-def _word(text: str) -> int:
-    """Where the first word of a text ends."""
-    found = re.match(r"\s*\S+", text)
-    return found.end() if found else len(text)
+def _tagged(tag: str, aloud: str, text: str) -> str:
+    return f'<{tag}><span class="aloud">{aloud}: </span>{_escaped(text)}</{tag}>'
 
 
 def _visible(text: str) -> str:
@@ -182,73 +138,98 @@ def _escaped(text: str) -> str:
     return html.escape(printable(text))
 
 
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
-
-
 # ---- a page -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Page:
-    """A Markdown template and what it shows. Only images that it names lie outside of the page."""
+    """A Markdown template and what it shows. Only images that it names lie outside of the page.
+
+    typed: the examples that stand at its lines 'typed-0', 'typed-1', ...
+    """
 
     template: str
     title: str
     content: Mapping
+    typed: Sequence[Sequence[Shown]] = ()
 
     def markdown(self) -> str:
         """The whole page as Markdown."""
-        text, shown = self._filled("")
-        return re.sub(r"(?m)^typed-(\d+)$", lambda found: fenced(shown_text(shown[int(found[1])])), text)
+        return re.sub(r"(?m)^typed-(\d+)$", lambda found: shown_text(self.typed[int(found[1])]), self._filled(""))
 
     def html(self) -> str:
         """The whole page as one HTML file."""
-        style = Markup("".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("shared.css", "page.css")))
+        style = styles("shared.css", "page.css")
         return HTML.get_template("page.html.j2").render(title=self.title, style=style, body=self.part("", 2))
 
     def part(self, block: str, level: int) -> Markup:
         """A block of the template as HTML, its highest heading of a level; '' is all of it, without the title."""
-        text, shown = self._filled(block)
+        text = self._filled(block)
         body = render(text if block else text.partition("\n")[2], level, self.title)
-        return Markup(re.sub(r"<p>typed-(\d+)</p>", lambda found: shown_html(shown[int(found[1])]), body))
+        return Markup(re.sub(r"<p>typed-(\d+)</p>", lambda found: shown_html(self.typed[int(found[1])]), body))
 
-    def _filled(self, block: str) -> tuple[str, list[Sequence[Shown]]]:
-        """The template's text, and the examples that stand at each of its lines 'typed-0', 'typed-1'."""
-        shown: list[Sequence[Shown]] = []
-
-        def typed(examples: Sequence[Shown]) -> str:
-            shown.append(examples)
-            return f"typed-{len(shown) - 1}"
-
+    def _filled(self, block: str) -> str:
         template = MARKDOWN.get_template(self.template)
-        content = {"title": self.title, "interval": INTERVAL, "significant": SIGNIFICANT, **self.content}
-        content |= {"capital": capital, "typed": typed}
         draw = template.blocks[block] if block else template.root_render_func
-        text = "".join(draw(template.new_context(content)))
-        return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n", shown
+        text = "".join(draw(template.new_context({"title": self.title, **self.content})))
+        return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
-def fenced(text: str) -> str:
-    """A code block of Markdown, with a fence longer than any in the text."""
-    fence = "```"
-    while fence in text:
-        fence += "`"
-    return f"{fence}text\n{text}\n{fence}"
+def styles(*names: str) -> Markup:
+    """The style sheets of these names, as one."""
+    return Markup("".join((TEMPLATES / name).read_text(encoding="utf-8") for name in names))
 
 
 # ---- scores -----------------------------------------------------------------------------------------
 
 
-def scores_page(title: str, table: Table, comparison: Comparison) -> Page:
-    """What the intervals support, the scores with the paper's, then differences and deletions, and how it was made."""
-    metric = FAMILIES[comparison.family].score
-    first = comparison.first["decodings"][comparison.decodings[0]]
+def table_page(title: str, table: Table, comparison: Comparison, files: Mapping[Path, Path]) -> Page:
+    """What the intervals support, the numbers, and how they were made.
+
+    files: of texts, the shown.jsonl by metrics.json; those of the first seed are shown.
+    """
     content = {
+        "older_errors": older_error_grids(table),
+        "compared": comparison,
+    }
+    if table.metric:
+        return Page("scores.md.j2", title, content | _scores(table, comparison))
+    first = {variant: read_shown(files[file]) for variant, file in comparison.first_files.items()}
+    shown = {variant: first[variant] for variant in comparison.variants if first[variant]}  # with <bkspc>
+    content["typed"] = {variant.name: [one.answered_at_once for one in examples] for variant, examples in shown.items()}
+    return Page("texts.md.j2", title, content | _texts(table, comparison), list(shown.values()))
+
+
+def by_variant(table: Table, columns: Mapping[str, tuple[str, str]], *writers: Callable[[Estimate], str]) -> Grid:
+    """A row per variant of a table; ``columns``: decoding and quantity of each heading."""
+    labels = Grid(["method"], [[variant.name] for variant in table.variants])
+    return labels + numbers(table.variants, columns, lambda variant, column: table.find(variant, *column), *writers)
+
+
+def headed(*columns: tuple[str, str]) -> dict[str, tuple[str, str]]:
+    """Decodings and quantities by their heading: 'accuracy, greedy'."""
+    return {", ".join(filter(None, (heading(what), decoding_label(at)))): (at, what) for at, what in columns}
+
+
+def repair_grid(table: Table, comparison: Comparison, before: Sequence[str] = ()) -> Grid:
+    """Repair and false-alarm rate of each variant under each kind of corruption, after the columns ``before``."""
+    columns = [*before, *(f"{name}[{kind}]" for kind in comparison.corruptions for name in BACKSPACE.values())]
+    return by_variant(table, headed(*(("", column) for column in columns)), plain, span)
+
+
+def _scores(table: Table, comparison: Comparison) -> dict:
+    """Scores with the paper's, differences, and deletions."""
+    score, papers = table.metric, {cell.variant: cell for cell in table.cells if cell.paper}
+    columns = {decoding_label(decoding): (decoding, score) for decoding in table.decodings_of(score)}
+    sources = dict.fromkeys(cell.paper.source for cell in papers.values() if cell.paper)
+    paper = {f"paper ({', '.join(sources)})": None} if sources else {}  # no column where it reports nothing
+    deletions = [(d, n) for n in DELETIONS for d in table.decodings_of(n) if d in ("sampled", "greedy")]
+    return {
         "sentences": pair_sentences(table.differences()),
-        "label": describe(metric).label,
-        "scores": _scores(table),
-        "paper_notes": _paper_notes(table.cells) if any(cell.paper for cell in table.cells) else None,
+        "label": describe(score).label,
+        "scores": by_variant(table, columns, with_spread, span)
+        + numbers(table.variants, paper, lambda variant, _: papers.get(variant), printed),
+        "paper_notes": _paper_notes(papers.values()) if papers else None,
         "others": {
             describe(n).label: by_variant(table, headed(*((d, n) for d in decodings)), with_spread)
             for n in BY_SEED
@@ -256,35 +237,15 @@ def scores_page(title: str, table: Table, comparison: Comparison) -> Page:
         },
         "differences": _differences(table, comparison),
         "repair": repair_grid(table, comparison) if comparison.corruptions else "",
-        "repair_sentence": repair_sentence(comparison),
-        "older_errors": older_error_grids(table),
-        "deletions": _deletions(table),
-        "caption": caption(comparison),
-        "signature": first.get("signature"),
+        "deletions": by_variant(table, headed(*deletions), plain),
+        "signature": comparison.first["decodings"][comparison.decodings[0]].get("signature"),
     }
-    return Page("scores.md.j2", title, content)
 
 
-def _scores(table: Table) -> Grid:
-    """The score in every decoding, with the paper's number in a last column where it has any."""
-    columns = {decoding_label(decoding): (decoding, table.metric) for decoding in table.decodings_of(table.metric)}
-    return by_variant(table, columns, with_spread, span) + paper_column(table)
-
-
-def paper_column(table: Table) -> Grid:
-    """The paper's number of each variant; no column where it has none."""
-    papers = {cell.variant: cell.paper for cell in table.cells if cell.paper}
-    rows = [[printed(papers.get(variant))] * bool(papers) for variant in table.variants]
-    return Grid([paper_label(table.cells)] * bool(papers), rows)
-
-
-def _paper_notes(cells: Sequence[Estimate]) -> dict[str, str]:
+def _paper_notes(cells: Iterable[Estimate]) -> dict[str, str]:
     """What the paper says of its numbers, and of which rows it says so."""
-    notes: dict[str, list[str]] = {}
-    for cell in cells:
-        if cell.paper and cell.paper.note:
-            notes.setdefault(cell.paper.note, []).append(cell.variant.name)
-    return {note: "; ".join(dict.fromkeys(names)) for note, names in notes.items()}
+    noted = [(cell.paper.note, cell.variant.name) for cell in cells if cell.paper and cell.paper.note]
+    return {note: "; ".join(name for _, name in some) for note, some in grouped(noted, lambda pair: pair[0]).items()}
 
 
 def _differences(table: Table, comparison: Comparison) -> Grid:
@@ -299,27 +260,16 @@ def _differences(table: Table, comparison: Comparison) -> Grid:
         if ruled := [cell for cell in own if cell.against and cell.against.variant == variant]:
             rows.append((f"{variant.name} vs. itself without a rule", ruled))
     columns = {decoding_label(d): d for d in comparison.decodings if any(cell.decoding == d for cell in found)}
-    numbers_of = numbers((cells for _, cells in rows), columns, _in_decoding, signed_bold, span)
-    return Grid(["pair"], [[label] for label, _ in rows]) + numbers_of
-
-
-def _in_decoding(cells: Sequence[Estimate], decoding: str) -> Estimate | None:
-    return next((cell for cell in cells if cell.decoding == decoding), None)
-
-
-def _deletions(table: Table) -> Grid:
-    shown = ("sampled", "greedy")
-    columns = [(d, name) for name in DELETIONS for d in table.decodings_of(name) if d in shown]
-    return by_variant(table, headed(*columns), plain)
+    by_decoding = [{cell.decoding: cell for cell in cells} for _, cells in rows]
+    return Grid(["pair"], [[label] for label, _ in rows]) + numbers(by_decoding, columns, dict.get, signed_bold, span)
 
 
 def older_error_grids(table: Table) -> dict[str, Grid]:
     """By quantity: a row per method and decoding, with mean and interval for each number of tokens in between."""
-    grids = {}
+    grids, order = {}, table.variants
     for name in ("taken_back", "right_after_error", "tokens_after_error"):
         cells = [cell for cell in table.cells if cell.quantity.startswith(f"{name}[")]
         depths = {str(depth): f"{name}[{depth}]" for depth in sorted({int(bracketed(cell.quantity)) for cell in cells})}
-        order = table.variants
         rows = sorted({(c.variant, c.decoding) for c in cells}, key=lambda row: (order.index(row[0]), row[1]))
         if rows:
             labels = Grid(["method", "decoding"], [[v.name, decoding_label(decoding)] for v, decoding in rows])
@@ -332,13 +282,10 @@ def older_error_grids(table: Table) -> dict[str, Grid]:
 # ---- texts ------------------------------------------------------------------------------------------
 
 
-def texts_page(title: str, table: Table, comparison: Comparison, shown: Mapping[Variant, Sequence[Shown]]) -> Page:
-    """Repair, the texts' measures, and what was typed after damaged prompts.
-
-    shown: the examples of each variant with <bkspc>, of the first seed.
-    """
+def _texts(table: Table, comparison: Comparison) -> dict:
+    """Repair and held-out losses, and the texts' measures."""
     judges = [metrics["judge"]["model"] for metrics in comparison.runs[comparison.variants[0]]]
-    content = {
+    return {
         # MAUVE between policies with the same decoding, and with truncation; and the held-out losses.
         "sentences": [
             f"{capital(describe(quantity).label)}{' (lower is better)' * describe(quantity).lower}, {sentence}"
@@ -346,20 +293,14 @@ def texts_page(title: str, table: Table, comparison: Comparison, shown: Mapping[
             for sentence in pair_sentences(table.differences(quantity))
         ],
         "repair": repair_grid(table, comparison, before=("held_out_nll", "held_out_nll_given_no_deletion")),
-        "repair_sentence": repair_sentence(comparison),
-        "older_errors": older_error_grids(table),
-        "texts": _texts(table, comparison),
-        "at_once": AT_ONCE,
-        "shown": {f"{variant.name}: {answered(examples)}": examples for variant, examples in shown.items()},
-        "caption": caption(comparison),
+        "texts": _text_grid(table, comparison),
         "judges": ", ".join(f"`{j}` (seed {seed})" for seed, j in zip(comparison.seeds, judges, strict=True)),
         "seed": comparison.seeds[0],
         "judge": comparison.first["judge"]["description"],
     }
-    return Page("texts.md.j2", title, content)
 
 
-def _texts(table: Table, comparison: Comparison) -> Grid:
+def _text_grid(table: Table, comparison: Comparison) -> Grid:
     perplexity, *others = text_measures(comparison)
     measures = {heading(name): name for name in (perplexity, "mauve", *others)}  # the first two are read together
     rows = [(REFERENCE, "")]
@@ -367,33 +308,19 @@ def _texts(table: Table, comparison: Comparison) -> Grid:
     labels = [["real text" if v == REFERENCE else v.name, decoding_label(d)] for v, d in rows]
     counted = {heading(name): name for name in ("pops_per_sequence", "cut_off_share")}
     found = numbers(rows, measures, lambda row, name: table.find(*row, name), with_spread)
-    mauve = list(measures.values()).index("mauve")
-    for row, texts in zip(rows[1:], found.rows[1:], strict=True):
-        if table.find(*row, "mauve") is None:
-            texts[mauve] = "too few texts"
+    for row in found.rows[1:]:
+        row[1] = "too few texts" if row[1] == "-" else row[1]  # for MAUVE
     costs = numbers(rows, counted, lambda row, name: table.find(*row, name), plain)
     return Grid(["method", "decoding"], labels) + found + costs
-
-
-def shown_of(comparison: Comparison, files: Mapping[Path, Path]) -> dict[Variant, list[Shown]]:
-    """What each variant with ``<bkspc>`` wrote in the run of the first seed. files: shown.jsonl by metrics.json."""
-    found = {variant: read_shown(files[metrics]) for variant, metrics in comparison.first_files.items()}
-    return {variant: found[variant] for variant in comparison.variants if found[variant]}
 
 
 # ---- Markdown as HTML -------------------------------------------------------------------------------
 
 
 def render_file(path: Path, level: int) -> Markup:
-    """A Markdown file as HTML, without its title; see ``render``."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"'{path}' is not there or no text file: it belongs to this report") from error
-    first, _, rest = text.partition("\n")
-    if not first.startswith("# "):
-        raise UserError(f"'{path}' does not begin with its title ('# ...')")
-    return render(rest, level, first.removeprefix("# "))
+    """A Markdown file, which begins with its title, as HTML without the title; see ``render``."""
+    title, _, rest = read_text(path, "take it from the repository again").partition("\n")
+    return render(rest, level, title.removeprefix("# "))
 
 
 def render(text: str, level: int, name: str) -> Markup:
@@ -413,7 +340,11 @@ def render(text: str, level: int, name: str) -> Markup:
         if token.type == "heading_open":
             caption = tokens[i + 1].content
         elif token.type == "inline":
-            token.children = list(_without_local_links(token.children or []))
+            local = False  # whether the link that is open leads to a file of the repository
+            for child in token.children or []:
+                if child.type == "link_open":
+                    local = "://" not in str(child.attrGet("href"))
+                child.hidden = local and child.type in ("link_open", "link_close")
         elif token.type == "th_open":
             token.attrSet("scope", "col")
         elif token.type == "td_open" and tokens[i - 1].type == "tr_open":
@@ -437,88 +368,47 @@ def _html(text: str) -> Token:
     return Token("html_block", "", 0, content=text)
 
 
-def _without_local_links(tokens: Sequence[Token]):
-    opened = []
-    for token in tokens:
-        if token.type == "link_open":
-            opened.append("://" in str(token.attrGet("href")))
-            if not opened[-1]:
-                continue
-        elif token.type == "link_close" and not opened.pop():
-            continue
-        yield token
-
-
 # ---- the map ----------------------------------------------------------------------------------------
-
-
-# How a difference comes out: significant after the correction, by its own interval only, or not.
-OUTCOMES = ("better", "better, uncorrected", "not significant", "worse, uncorrected", "worse")
 
 
 def map_page(
     described: Map, effects: Sequence[Estimate], seeds: Sequence[int], missing: Sequence[Reading] = ()
 ) -> Page:
     """``missing``: cells that are on the map, but not measured yet."""
-    absent = []
-    for axis in dict.fromkeys(reading.axis for reading in missing):
-        places = dict.fromkeys(reading.at for reading in missing if reading.axis == axis)
-        absent.append(f"{described.axes[axis].title} ({', '.join(places)})")
-    axes = []
-    for name in dict.fromkeys(effect.cell.axis for effect in effects):
-        here = [effect for effect in effects if effect.cell.axis == name]
-        of_axis = {"name": name, "title": described.axes[name].title, "grid": _axis_grid(described, here)}
-        axes.append({**of_axis, "sentences": list(sentences(here))})
+    absent, compared = grouped(missing, lambda reading: reading.axis), comparisons(effects)
     content = {
-        "caption": _map_caption(described, effects, seeds),
+        "map": described,
+        "seeds": seeds,
+        "questions": effects[0].n,
         "glance": glance(effects),
-        "corrections": _corrections(effects),
-        "absent": "; ".join(absent),
+        "compared": len(compared),
+        "significant_ones": sum(effect.significant for effect in compared),
+        "rate": f"{SIGNIFICANCE:.0%}",
+        "absent": {described.axes[axis].title: dict.fromkeys(r.at for r in cells) for axis, cells in absent.items()},
         "all_differences": all_differences(described, effects),
-        "axes": axes,
+        "axes": [
+            {"name": name, "grid": _axis_grid(described, here), "sentences": list(sentences(here))}
+            for name, here in grouped(effects, lambda effect: effect.cell.axis).items()
+        ],
     }
     return Page("map.md.j2", described.title, content)
 
 
-def _map_caption(described: Map, effects: Sequence[Estimate], seeds: Sequence[int]) -> str:
-    default = ", ".join(f"{role_label(role)}: `{method}`" for role, method in described.methods.items())
-    return (
-        f"Default cell: task `{described.task}` at η = {described.eta:g} ({default}); {len(seeds)} seeds "
-        f"({', '.join(map(str, seeds))}), {effects[0].n} questions. Scores are points: accuracy in per cent, or "
-        "BLEU. Intervals are 95% bootstrap intervals over seeds and questions, corrected for few seeds. Tokens are "
-        "those written per answer, which is what decoding costs: deleted ones and answers not chosen are included."
-    )
-
-
-def _corrections(effects: Sequence[Estimate]) -> str:
-    """How many comparisons are significant."""
-    compared = comparisons(effects)
-    return (
-        f"{len(compared)} paired comparisons were made. {sum(effect.significant for effect in compared)} of them "
-        f"are significant at a false discovery rate of {SIGNIFICANCE:.0%} (Benjamini and Hochberg)."
-    )
-
-
 def glance(effects: Sequence[Estimate]) -> Grid:
     """How many comparisons of each kind had each outcome."""
-    compared = comparisons(effects)
+    kinds = grouped(comparisons(effects), lambda effect: effect.cell.roles)
     rows = []
-    for quantity in dict.fromkeys(effect.cell.roles for effect in compared):
-        for column in COLUMNS:
-            chosen = [e for e in compared if (e.cell.roles, e.cell.column) == (quantity, column)]
-            counts = Counter(map(outcome_of, chosen))
-            if chosen:
-                rows.append([quantity_label(quantity), column, *(str(counts[outcome]) for outcome in OUTCOMES)])
+    for quantity, column in itertools.product(kinds, COLUMNS):
+        counts = Counter(outcome(effect) for effect in kinds[quantity] if effect.cell.column == column)
+        if counts:
+            rows.append([quantity_label(quantity), column, *(str(counts[outcome]) for outcome in OUTCOMES)])
     return Grid(["pair", "decoding", *OUTCOMES], rows)
 
 
-def outcome_of(effect: Estimate) -> str:
-    """One of ``OUTCOMES``."""
-    if effect.significant:
-        return "better" if effect.mean > 0 else "worse"
-    if effect.low is not None and effect.low > 0:
-        return "better, uncorrected"
-    return "worse, uncorrected" if effect.high is not None and effect.high < 0 else "not significant"
+def quantity_label(quantity: str) -> str:
+    """'SM vs. MLE' for 'sm_minus_mle', 'SM vs. default' for a difference to the default cell."""
+    first, second = quantity.split(MINUS)
+    return f"{first.upper()} vs. {'default' if second == DEFAULT else second.upper()}"
 
 
 def all_differences(described: Map, effects: Sequence[Estimate]) -> Grid:
@@ -542,90 +432,78 @@ def all_differences(described: Map, effects: Sequence[Estimate]) -> Grid:
 
 def _axis_grid(described: Map, here: Sequence[Estimate]) -> Grid:
     """A row per cell and reading: scores, differences with their intervals, tokens."""
-    rows: dict[tuple[str, str], dict[str, Estimate]] = {}
-    for effect in here:
-        rows.setdefault((effect.cell.at, effect.cell.reading), {})[effect.cell.roles] = effect
-    roles = {role_label(role): role for role in described.methods}
+    cells = grouped(here, lambda effect: (effect.cell.at, effect.cell.reading))
+    rows = [{effect.cell.roles: effect for effect in cell} for cell in cells.values()]
+    roles = {role.upper(): role for role in described.methods}
     named = dict.fromkeys(e.cell.roles for e in here if e.against)
     pairs = {quantity_label(pair): pair for pair in sorted(named, key=lambda pair: pair.endswith(DEFAULT))}
-    tokens = [
-        [number(row[role].cell.costs["pushes_per_sequence"], 2) for role in roles.values()] for row in rows.values()
-    ]
     return (
-        Grid(["cell", "decoding"], [[at, decoding_label(reading)] for at, reading in rows])
-        + numbers(rows.values(), roles, dict.get, plain)
-        + numbers(rows.values(), pairs, dict.get, signed_bold, span)
-        + Grid([f"tokens, {label}" for label in roles], tokens)
+        Grid(["cell", "decoding"], [[at, decoding_label(reading)] for at, reading in cells])
+        + numbers(rows, roles, dict.get, plain)
+        + numbers(rows, pairs, dict.get, signed_bold, span)
+        + numbers(rows, {f"tokens, {label}": role for label, role in roles.items()}, dict.get, tokens_written)
     )
 
 
 def sentences(here: Sequence[Estimate]) -> Iterator[str]:
     """'SM vs. MLE, sampled: significantly better at a (+1.2) and b (+2.0); not significant at c', for each reading."""
-    for quantity, reading in dict.fromkeys((e.cell.roles, e.cell.reading) for e in here if e.against):
-        chosen = [e for e in here if (e.cell.roles, e.cell.reading) == (quantity, reading)]
-        places: dict[str, list[str]] = {}
-        for effect in chosen:
-            outcome = outcome_of(effect)
-            said = f"significantly {outcome}" if outcome in ("better", "worse") else "not significant"
-            size = f" ({signed(effect)})" if effect.significant else ""
-            places.setdefault(said, []).append(effect.cell.at + size)
-        if len(places) == 1 and len(chosen) > 1:
+    pairs = grouped((e for e in here if e.against), lambda effect: (effect.cell.roles, effect.cell.reading))
+    for (quantity, reading), chosen in pairs.items():
+        verdicts = grouped(chosen, verdict)
+        if len(verdicts) == 1 and len(chosen) > 1:
             sizes = sorted(chosen, key=lambda effect: effect.mean)
-            text = f"{next(iter(places))} in every cell ({signed(sizes[0])} to {signed(sizes[-1])})"
+            text = f"{next(iter(verdicts))} in every cell ({signed(sizes[0])} to {signed(sizes[-1])})"
         else:
-            text = "; ".join(f"{said} at {enumerated(ats)}" for said, ats in places.items())
+            said = {
+                name: [e.cell.at + f" ({signed(e)})" * e.significant for e in cells] for name, cells in verdicts.items()
+            }
+            text = "; ".join(f"{name} at {enumerated(places)}" for name, places in said.items())
         yield f"{quantity_label(quantity)}, {decoding_label(reading)}: {text}"
 
 
 # ---- costs ------------------------------------------------------------------------------------------
 
 COST_COLUMNS = (
-    "step",
-    "step_ratio",
-    "generation",
-    "steps_per_sample",
-    "amortised",
-    "amortised_ratio",
-    "token_floor",
-    "tokens",
-    "padding_share",
-    "peak_memory",
-)
+    "step step_ratio generation steps_per_sample amortised amortised_ratio token_floor tokens padding_share peak_memory"
+).split()
 OF_PAPER = {"step_ratio": "paper, to MLE", "amortised_ratio": "paper, amortised to MLE"}
 
 
 def steps_page(title: str, costs: Sequence[Estimate], measured: Measured) -> Page:
     """For each case the table, where the time goes, and whether the budgets are met."""
-    settings = measured.facts["settings"]
-    cases = []
+    settings, cases = measured.facts["settings"], []
     for case in measured.cases:
+        here = [cost for cost in costs if cost.where.task == case]
         rows = ordered(measured.rows(case))
-        tables = {"costs": _costs(costs, case, rows), "parts": _parts(costs, case, rows)}
+        papers = {label: n for n, label in OF_PAPER.items() if any(c.paper for c in here if c.quantity == n)}
+        columns = {describe(name).label: name for name in COST_COLUMNS}
+        tables = {"costs": cost_grid(here, columns, papers, quartiles), "parts": _parts(costs, case, rows)}
         cases.append({"name": case, "verdicts": step_verdicts(costs, case), **tables})
     facts = {"repeats": settings["repeats"], "eta": f"{settings['eta']:g}", "every": f"{1 / settings['pops']:.0f}"}
     return Page("steps.md.j2", title, {"caption": measured.caption, "cases": cases, **facts})
 
 
-def _costs(costs: Sequence[Estimate], case: str, rows: Sequence[str]) -> Grid:
-    found = {(cost.where.method, cost.quantity): cost for cost in costs if cost.where.task == case}
-    columns = {describe(name).label: name for name in COST_COLUMNS}
-    grid = Grid(["row"], [[LABELS[row]] for row in rows])
-    grid += numbers(rows, columns, lambda row, name: found.get((row, name)), quartiles)
-    papers = {label: name for name, label in OF_PAPER.items() if any(found[row, name].paper for row in rows)}
-    return grid + numbers(rows, papers, lambda row, name: found[row, name], of_paper)
-
-
-def of_paper(cost: Estimate | None) -> str:
-    """The paper's number, '-' where it has none."""
-    return number(cost.paper.value, 2) if cost and cost.paper else "-"
+def cost_grid(
+    costs: Sequence[Estimate],
+    columns: Mapping[str, str],
+    papers: Mapping[str, str],
+    writer: Callable[[Estimate], str],
+) -> Grid:
+    """A row per row of a case, from the naive way to ours: quantities by their heading, and the paper's numbers."""
+    found = {(cost.where.method, cost.quantity): cost for cost in costs}
+    rows = ordered(list(dict.fromkeys(cost.where.method for cost in costs)))
+    return (
+        Grid(["row"], [[LABELS[row]] for row in rows])
+        + numbers(rows, columns, lambda *place: found.get(place), writer)
+        + numbers(rows, papers, lambda *place: found.get(place), of_paper)
+    )
 
 
 def _parts(costs: Sequence[Estimate], case: str, rows: Sequence[str]) -> Grid:
-    amortised = {c.where.method: c.mean for c in costs if (c.where.task, c.quantity) == (case, "amortised")}
-    lines = []
+    amortised, lines = medians(costs, case), []
     for row in rows:
         parts = parts_of(costs, case, row)
-        rest = amortised[row] - sum(parts.values())
+        rest = amortised[row, "amortised"] - sum(parts.values())
         lines.append([LABELS[row], *(number(1e3 * seconds, 1) for seconds in (*parts.values(), rest))])
     return Grid(["row, milliseconds", *PART_LABELS.values(), "not accounted for"], lines)
 
@@ -634,18 +512,18 @@ def parts_page(costs: Sequence[Estimate], benchmark: str, caption: str) -> Page:
     """A grid of each quantity shown, and whether the speed targets are met."""
     how = BENCHMARKS[benchmark]
     grids = {}
-    for quantity, name in how.shown.items():
+    for quantity in how.shown:
         chosen = {(c.where.task, c.where.method): c for c in costs if c.quantity == quantity}
         cases, rows = (list(dict.fromkeys(names)) for names in zip(*chosen, strict=True))
         columns = {LABELS[row]: row for row in rows}
         found = numbers(cases, columns, lambda *place, chosen=chosen: chosen.get(place), partial(_part, how.baseline))
-        grids[name] = Grid(["case"], [[case] for case in cases]) + found
+        grids[capital(describe(quantity).label)] = Grid(["case"], [[case] for case in cases]) + found
     verdicts = VERDICTS[benchmark](costs) if benchmark in VERDICTS else []
     return Page("parts.md.j2", how.title, {"caption": caption, "grids": grids, "verdicts": verdicts})
 
 
-def _part(baseline: str, cost: Estimate | None) -> str:
+def _part(baseline: str, cost: Estimate) -> str:
     """Median [quartiles], followed by the ratio to the baseline in all other rows."""
-    if cost is None or cost.ratio is None or cost.where.method == baseline:
+    if cost.ratio is None or cost.where.method == baseline:
         return quartiles(cost)
-    return f"{quartiles(cost)}, {multiple(cost.ratio)}"
+    return f"{quartiles(cost)}, {number(cost.ratio, 2)} x"

@@ -5,6 +5,7 @@ number as it is written, and its place. So the page holds plain numbers, and can
 agrees with the kept one: estimates against prediction intervals, and verdicts.
 """
 
+import itertools
 import json
 import math
 import re
@@ -13,54 +14,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sequencematch.errors import UserError
+from sequencematch.results import measure, words
 from sequencematch.results.estimates import (
-    METRICS,
     REFERENCE,
     Estimate,
     Table,
     Variant,
     bracketed,
     csv_text,
+    grouped,
     read_table,
 )
 from sequencematch.results.intervals import COVERAGE
-from sequencematch.results.measure import (
-    BASELINE,
-    DRAWN,
-    LEARNED,
-    decoding_of,
-    drawn,
-    of_rule,
-    ordered,
-    over_tasks,
-    results_of,
-    row_of,
-    to_mle,
-)
-from sequencematch.results.pages import OF_PAPER, of_paper
-from sequencematch.results.words import (
-    BENCHMARKS,
-    LABELS,
-    VERDICTS,
-    Grid,
-    decoding_label,
-    decoding_phrase,
-    describe,
-    enumerated,
-    heading,
-    number,
-    numbers,
-    pair,
-    plain,
-    pooled_sentences,
-    sides,
-    signed,
-    signed_bold,
-    span,
-    without_marks,
-)
+from sequencematch.results.pages import OF_PAPER, cost_grid
 from sequencematch.settings.decoding_names import without_rule
-from sequencematch.settings.map import COLUMNS
 from sequencematch.store.files import read_csv, read_json
 
 # The scales of dead ends, of few examples and many epochs, of real translations, and of the deletion head.
@@ -74,13 +41,14 @@ SHOWN = ("translation", "mul", "graphs")  # the tasks of the README's table; doc
 def blocks(kept: Path, main: str) -> dict[str, str]:
     """What stands between the markers of the README and of docs/, by the name of the marker."""
     tables = kept_tables(kept, main)
-    results = results_of(tables, main)
-    looking = [table for table in tables if table.scale in (main, GRAPHS, CAPTIONS, HEADS)]
+    results = measure.results_of(tables, main)
+    looking = [table.in_points for table in tables if table.scale in (main, GRAPHS, CAPTIONS, HEADS)]
     ours = {row: table for row, table in results.items() if table.scale in (main, GRAPHS, FEW)}
+    shown = {row: ours[row] for row in SHOWN if row in ours}
     return {
         "answers": "".join(f"- {sentence}\n" for sentence in answers(ours, SHOWN)),
-        "differences": f"{differences({row: ours[row] for row in SHOWN if row in ours}, LEARNED)}\n",
-        "all differences": f"{differences(results, DRAWN)}\n",
+        "differences": f"{differences(shown, measure.LEARNED)}\n",
+        "all differences": f"{differences(results, measure.DRAWN)}\n",
         "dead ends": f"{dead_ends([table for table in results.values() if table.scale == GRAPHS])}\n",
         "lookahead": f"{looked_ahead(looking, main)}\n",
         "tables": in_short(kept, main),
@@ -99,148 +67,132 @@ class Gain:
     rule: Estimate | None
 
     @property
-    def beats_rule(self) -> bool:
-        """Whether the whole interval of the best is above the rule."""
-        return self.rule is not None and self.best.low is not None and self.best.low > self.rule.mean
+    def verb(self) -> str:
+        """One of ``VERBS``: the whole interval of the best is above a rule that it beats."""
+        if self.rule is None:
+            return VERBS[-1]
+        return VERBS[0] if self.best.low is not None and self.best.low > self.rule.mean else VERBS[1]
+
+
+VERBS = (
+    "gains more than the takeback rule",
+    "gains no more than the takeback rule, which needs no training,",
+    "gains",
+)
 
 
 def answers(results: Mapping[str, Table], named: Collection[str] = ()) -> list[str]:
     """The answer in a few sentences: where a learned deletion gains what no rule does, where not, and SM vs. BC.
 
-    named: the rows that the sentences on deletion name (all, if it is empty).
+    results: tables in points. named: the rows that the sentences on deletion name (all, if it is empty).
     """
     found = [gain for row, table in results.items() if row in (named or results) for gain in _gains(row, table)]
-    better = [gain for gain in found if gain.best.significant and gain.best.mean > 0]
-    ruled = [gain for gain in better if gain.rule]
-    alone, shared = [g for g in ruled if g.beats_rule], [g for g in ruled if not g.beats_rule]
+    better = grouped((g for g in found if g.best.significant and g.best.mean > 0), lambda gain: gain.verb)
     worse = [gain for gain in found if gain.worst.significant and gain.worst.mean < 0]
-    verdicts = (
-        ("gains more than the takeback rule", _where(alone)),
-        ("gains no more than the takeback rule, which needs no training,", _where(shared)),
-        ("gains", _where([gain for gain in better if not gain.rule])),
-    )
-    said = [verdict for verdict in verdicts if verdict[1]]
+    said = [(verb, _where(better[verb])) for verb in VERBS if verb in better]
+    said += [("loses", _where(worse, losing=True))] if worse else []
     subjects = ["A learned deletion", *["It"] * len(said)]
     sentences = [f"**{subject} {verb}** {where}." for subject, (verb, where) in zip(subjects, said, strict=False)]
     if worse:  # one sentence with what it gains, so that the README says three things
-        lost = f"**{subjects[len(said)]} loses** {_where(worse, losing=True)}."
-        sentences = [*sentences[:-1], " ".join([*sentences[-1:], lost])]
+        sentences[-2:] = [" ".join(sentences[-2:])]
     return [*sentences, *_sm_and_bc(results)]
 
 
 def _gains(row: str, table: Table) -> Iterator[Gain]:
-    for decoding in filter(None, (decoding_of(table, column) for column in COLUMNS)):
-        learned = [to_mle(table, variant, decoding) for variant in drawn(table) if variant.method in LEARNED]
-        measured = sorted((cell for cell in learned if cell), key=lambda cell: cell.mean)
-        if measured:
-            yield Gain(row, decoding, measured[-1], measured[0], of_rule(table, decoding))
+    for decoding in measure.columns_of(table).values():
+        learned = filter(None, (measure.difference(table, method, "mle", decoding) for method in measure.LEARNED))
+        if measured := sorted(learned, key=lambda cell: cell.mean):
+            yield Gain(row, decoding, measured[-1], measured[0], measure.of_rule(table, decoding))
 
 
 def _where(gains: Sequence[Gain], losing: bool = False) -> str:
     """'when perturbed at 0.1 on mul (BC +14.9, takeback rule +22.0)'."""
-    by_phrase: dict[str, list[str]] = {}
-    for gain in gains:
+
+    def sizes(gain: Gain) -> str:
         learned = gain.worst if losing else gain.best
-        numbers = f"{learned.variant.label} {signed(learned)}"
-        if gain.rule and not losing:
-            numbers += f", takeback rule {signed(gain.rule)}"
-        by_phrase.setdefault(decoding_phrase(gain.decoding), []).append(f"{gain.row} ({numbers})")
-    return enumerated([f"{phrase} on {enumerated(rows)}" for phrase, rows in by_phrase.items()])
+        rule = f", takeback rule {words.signed(gain.rule)}" if gain.rule and not losing else ""
+        return f"{gain.row} ({learned.variant.label} {words.signed(learned)}{rule})"
+
+    phrases = grouped(gains, lambda gain: words.decoding_phrase(gain.decoding))
+    return words.enumerated(
+        [f"{phrase} on {words.enumerated([sizes(gain) for gain in some])}" for phrase, some in phrases.items()]
+    )
 
 
 def _sm_and_bc(results: Mapping[str, Table]) -> list[str]:
     """In how many comparisons SM differs from BC significantly, without a rule (with one, all delete); and pooled."""
-    pairs = [
-        cell
-        for table in results.values()
-        for cell in table.differences()
-        if cell.variant.method == "sm" and cell.name.endswith("_minus_bc")
-        if without_rule(cell.decoding) == cell.decoding
-    ]
-    better, worse = sides(pairs)
-    counts = f"better in {len(better)}, worse in {len(worse)}" if better or worse else "different in none"
+    compared = [cell for table in results.values() for cell in table.differences() if cell.variant.method == "sm"]
+    pairs = [c for c in compared if c.name.endswith("_minus_bc") and without_rule(c.decoding) == c.decoding]
+    better, worse = (
+        sum(words.verdict(cell) == f"significantly {word}" for cell in pairs) for word in ("better", "worse")
+    )
+    counts = f"better in {better}, worse in {worse}" if better or worse else "different in none"
     counts = f"significantly {counts} of {len(pairs)} comparisons."
-    lines = [line for line in over_tasks(results.values()) if line.against and line.against.method == "bc"]
-    said = " ".join(["**SequenceMatch vs. behavioural cloning:**", counts, *pooled_sentences(lines)])
+    lines = [line for line in measure.over_tasks(results.values()) if line.against and line.against.method == "bc"]
+    said = " ".join(["**SequenceMatch vs. behavioural cloning:**", counts, *words.pooled_sentences(lines)])
     return [said] if pairs else []
 
 
-def differences(results: Mapping[str, Table], methods: Collection[str]) -> Grid:
-    """Task by decoding: MLE's score, and in points what each method and the takeback rule add; significant in bold."""
-    rows = [
-        (label, table, decoding)
-        for label, table in results.items()
-        for decoding in filter(None, (decoding_of(table, column) for column in COLUMNS))
-    ]
-
-    def added(row: tuple[str, Table, str], method: str) -> Estimate | None:
-        _, table, decoding = row
-        variants = [variant for variant in drawn(table) if variant.method == method]
-        return to_mle(table, variants[0], decoding) if variants else None
-
-    columns = {Variant(method, 0).label: method for method in methods}
+def differences(results: Mapping[str, Table], methods: Collection[str]) -> words.Grid:
+    """Task by decoding: MLE's score, and what each method and the takeback rule add; significant in bold. In points."""
+    labels, rows, rule = [], [], "takeback rule"
+    for label, table in results.items():
+        for decoding in measure.columns_of(table).values():
+            added = {method: measure.difference(table, method, "mle", decoding) for method in methods}
+            score = table.find(measure.BASELINE, decoding, table.metric)
+            rows.append({"mle": score, rule: measure.of_rule(table, decoding), **added})
+            labels.append([label, words.decoding_label(decoding)])
+    columns = {**{Variant(method, 0).label: method for method in methods}, rule: rule}
     return (
-        Grid(["task", "decoding"], [[label, decoding_label(decoding)] for label, _, decoding in rows])
-        + numbers(rows, {"MLE": BASELINE}, lambda row, of: points(row[1].find(of, row[2], row[1].metric)), plain)
-        + numbers(rows, columns, added, signed_bold)
-        + numbers(rows, {"takeback rule": None}, lambda row, _: of_rule(row[1], row[2]), signed_bold)
+        words.Grid(["task", "decoding"], labels)
+        + words.numbers(rows, {"MLE": "mle"}, dict.get, words.plain)
+        + words.numbers(rows, columns, dict.get, words.signed_bold)
     )
-
-
-def points(cell: Estimate | None) -> Estimate | None:
-    """A score in points, where there is one."""
-    return cell.in_points if cell else None
 
 
 # What an answer to a graph is worth and costs, decoded in these ways.
 WAYS = ("sampled", "greedy", "greedy+memory", "memory", "takeback_ratio=0.3", "best_of=2")
 
 
-def dead_ends(tables: Sequence[Table]) -> Grid:
-    """Accuracy in points, and in brackets tokens written and deletions, by task and method; MLE of the first task."""
-    rows: list[list[str]] = []
-    for table in tables:
-        for variant in table.variants:
-            if variant == BASELINE and rows:
-                continue
-            cells = []
-            for way in WAYS:
-                score, *costs = (
-                    table.find(variant, way, quantity)
-                    for quantity in (table.metric, "pushes_per_sequence", "pops_per_sequence")
-                )
-                written = " + ".join(number(cost.mean, 1) for cost in costs if cost and cost.mean)
-                cells.append(plain(score.in_points) + f" ({written})" * bool(written) if score else "-")
-            rows.append([table.task, variant.label, *cells])
-    return Grid(["task", "method", *map(decoding_label, WAYS)], rows)
+def dead_ends(tables: Sequence[Table]) -> words.Grid:
+    """Points, and in brackets tokens written and deletions, by task and method; MLE of the first task."""
+
+    def cell(table: Table, variant: Variant, way: str) -> str:
+        score, *costs = (
+            table.find(variant, way, quantity)
+            for quantity in (table.metric, "pushes_per_sequence", "pops_per_sequence")
+        )
+        written = " + ".join(words.number(cost.mean, 1) for cost in costs if cost and cost.mean)
+        return words.plain(score) + f" ({written})" * bool(written) if score else "-"
+
+    rows = [(t, v) for i, t in enumerate(tables) for v in t.variants if v != measure.BASELINE or i == 0]
+    cells = [[table.task, variant.label, *(cell(table, variant, way) for way in WAYS)] for table, variant in rows]
+    return words.Grid(["task", "method", *map(words.decoding_label, WAYS)], cells)
 
 
 AHEAD = "greedy+lookahead=0.75"
 # What is compared with the row above it: by a paired difference of this name.
 HEAD = Variant("head", 0.0)
-STEPS = (("greedy", BASELINE, ""), (AHEAD, BASELINE, "_minus_mle[greedy]"), (AHEAD, HEAD, "_minus_mle"))
+STEPS = (("greedy", measure.BASELINE, ""), (AHEAD, measure.BASELINE, "_minus_mle[greedy]"), (AHEAD, HEAD, "_minus_mle"))
 
 
-def looked_ahead(tables: Sequence[Table], main: str) -> Grid:
+def looked_ahead(tables: Sequence[Table], main: str) -> words.Grid:
     """Greedy decoding of MLE, with lookahead, and with its deletion head: points, gain over the row above, tokens.
 
-    Of several tables of a task, the one with a head.
+    Of several tables (in points) of a task, the one with a head.
     """
-    measured = [table for table in tables if table.find(BASELINE, AHEAD, table.metric)]
+    measured = [table for table in tables if table.find(measure.BASELINE, AHEAD, table.metric)]
     measured.sort(key=lambda table: HEAD in table.variants)
-    chosen = {row_of(table, table.scale if table.scale == HEADS else main): table for table in measured}
+    chosen = {measure.row_of(table, table.scale if table.scale == HEADS else main): table for table in measured}
     rows = []
-    for row, table in chosen.items():
-        for decoding, variant, against in STEPS:
-            score, gain, tokens = (
-                table.find(variant, decoding, name)
-                for name in (table.metric, f"{table.metric}{against}", "pushes_per_sequence")
-            )
-            if score and gain and tokens:
-                shown = [signed_bold(gain.in_points), span(gain.in_points)] if against else ["", ""]
-                way = f"{variant.label}, {decoding_label(decoding)}"
-                rows.append([row, way, plain(score.in_points), *shown, number(tokens.mean, 2)])
-    return Grid(["task", "decoding", "points", "more than above", "95% interval", "tokens per answer"], rows)
+    for (row, table), (decoding, variant, against) in itertools.product(chosen.items(), STEPS):
+        names = (table.metric, table.metric + against, "pushes_per_sequence")
+        score, gain, tokens = (table.find(variant, decoding, name) for name in names)
+        if score and gain and tokens:
+            shown = [words.signed_bold(gain), words.span(gain)] if against else ["", ""]
+            way = f"{variant.label}, {words.decoding_label(decoding)}"
+            rows.append([row, way, words.plain(score), *shown, words.number(tokens.mean, 2)])
+    return words.Grid(["task", "decoding", "points", "more than above", "95% interval", "tokens per answer"], rows)
 
 
 # ---- tables -----------------------------------------------------------------------------------------
@@ -256,13 +208,12 @@ TEXT_COLUMNS = (
 
 def in_short(kept: Path, first: str) -> str:
     """The tables of all scales kept in a folder, the scale ``first`` before the others."""
-    return "\n".join(filter(None, map(scale_in_short, kept_scales(kept, "provenance.json", first))))
+    return "\n".join(filter(None, map(scale_in_short, kept_scales(kept, first))))
 
 
-def kept_scales(kept: Path, file: str, first: str) -> list[Path]:
-    """The folders of scales that have a file, the scale ``first`` before the others."""
-    having = [folder for folder in kept.iterdir() if (folder / file).is_file()]
-    return sorted(having, key=lambda folder: (folder.name != first, folder.name))
+def kept_scales(kept: Path, first: str) -> list[Path]:
+    """The folders of scales, the scale ``first`` before the others."""
+    return sorted(filter(Path.is_dir, kept.iterdir()), key=lambda folder: (folder.name != first, folder.name))
 
 
 def scale_in_short(reference: Path) -> str:
@@ -270,8 +221,10 @@ def scale_in_short(reference: Path) -> str:
 
     Empty if it has none, or only trials on validation questions.
     """
-    content = read_json(reference / "provenance.json")
-    if not content["config"]["tables"] or is_of_validation(reference):
+    if not (record := reference / "provenance.json").is_file() or is_of_validation(reference):
+        return ""
+    content = read_json(record)
+    if not content["config"]["tables"]:
         return ""
     where = f"commit {', '.join(content['commits'])}; {content['machine']}; Python {content['python']}"
     parts = [f"Scale `{reference.name}`, {len(content['config']['seeds'])} seeds; {where}.\n"]
@@ -281,30 +234,25 @@ def scale_in_short(reference: Path) -> str:
             continue
         parts.append(f"- [{table['title']}]({page.relative_to(reference.parents[2])})")
         measured = read_table(reference / f"{name}.csv")
-        parts += ["", str(short_grid(measured)), ""] if measured.metric not in METRICS else []
+        parts += [] if measured.metric else ["", str(short_grid(measured)), ""]
     return "\n".join([*parts, ""])
 
 
-def short_grid(table: Table) -> Grid:
+def short_grid(table: Table) -> words.Grid:
     """What texts are worth: means over seeds at each method's highest noise level."""
     columns = {}
     for title, decoding, wanted in TEXT_COLUMNS:
-        having = [
-            c.quantity
-            for c in table.cells
-            if c.decoding == decoding and not c.against and c.quantity.partition("[")[0] == wanted
-        ]
-        if having:
-            columns[title + (f" ({bracketed(having[0])})" if bracketed(having[0]) else "")] = (decoding, having[0])
-    real = [REFERENCE] if any(cell.variant == REFERENCE for cell in table.cells) else []
-    highest = {variant.method: variant for variant in table.variants}  # eta ascends
-    rows = [*highest.values(), *real]
+        own = [c.quantity for c in table.cells if c.decoding == decoding and not c.against]
+        if name := next((quantity for quantity in own if quantity.partition("[")[0] == wanted), ""):
+            columns[f"{title} ({bracketed(name)})" if bracketed(name) else title] = decoding, name
+    rows = list({variant.method: variant for variant in table.variants}.values())  # eta ascends
+    rows += [REFERENCE] if any(cell.variant == REFERENCE for cell in table.cells) else []
 
     def found(variant: Variant, column: tuple[str, str]) -> Estimate | None:
         return table.find(variant, *column) or table.find(variant, "", column[1])  # real text has no decoding
 
-    labels = Grid(["method"], [["real text" if variant == REFERENCE else variant.name] for variant in rows])
-    return labels + numbers(rows, columns, found, plain)
+    labels = words.Grid(["method"], [["real text" if variant == REFERENCE else variant.name] for variant in rows])
+    return labels + words.numbers(rows, columns, found, words.plain)
 
 
 # ---- costs ------------------------------------------------------------------------------------------
@@ -320,9 +268,9 @@ SHORT_COSTS = {
 def costs_in_short(kept: Path, first: str) -> str:
     """The cost tables of all scales kept in a folder: ratios to MLE, their token floors, and the paper's."""
     parts = []
-    for scale in kept_scales(kept, f"{OVERHEADS}/provenance.json", first):
-        content = read_json(scale / OVERHEADS / "provenance.json")
-        for name, table in content["config"]["overheads"].items():
+    for scale in kept_scales(kept, first):
+        content = read_json(record) if (record := scale / OVERHEADS / "provenance.json").is_file() else {}
+        for name, table in content["config"]["overheads"].items() if content else ():
             file = scale / OVERHEADS / f"{name}.csv"
             if file.is_file():
                 facts = content["measured"][f"{name}/steps"]
@@ -342,28 +290,19 @@ def _page(file: Path, kept: Path) -> Path:
 def _in_a_line(file: Path, kept: Path) -> str:
     """A bullet: the title of a benchmark as a link to its page, and how many of its targets are met."""
     name = file.stem.rpartition("_")[2]
-    targets = (
-        [said for said in VERDICTS[name](read_table(file).cells) if said.endswith("met*.")] if name in VERDICTS else []
-    )
-    met = f": {sum(said.endswith('*met*.') for said in targets)} of {len(targets)} targets met" if targets else ""
-    return f"- [{BENCHMARKS[name].title}]({_page(file, kept)}){met}"
+    said = words.VERDICTS[name](read_table(file).cells) if name in words.VERDICTS else []
+    met = [verdict.endswith("*met*.") for verdict in said if verdict.endswith("met*.")]  # others state no target
+    result = f": {sum(met)} of {len(met)} targets met" if met else ""
+    return f"- [{words.BENCHMARKS[name].title}]({_page(file, kept)}){result}"
 
 
-def short_costs(costs: Sequence[Estimate]) -> Grid:
+def short_costs(costs: Sequence[Estimate]) -> words.Grid:
     """From the naive way to ours in each case."""
-    found = {(c.where.task, c.where.method, c.quantity): c for c in costs}
-    cases = dict.fromkeys(c.where.task for c in costs)
-    rows = [
-        (case, row)
-        for case in cases
-        for row in ordered(list(dict.fromkeys(c.where.method for c in costs if c.where.task == case)))
-    ]
     papers = dict(zip(("paper, step", "paper, amortised"), OF_PAPER, strict=True))
-    return (
-        Grid(["lengths", "row"], [[case, LABELS[row]] for case, row in rows])
-        + numbers(rows, SHORT_COSTS, lambda row, name: found[*row, name], plain)
-        + numbers(rows, papers, lambda row, name: found[*row, name], of_paper)
-    )
+    cases = grouped(costs, lambda cost: cost.where.task)
+    grids = {case: cost_grid(of_case, SHORT_COSTS, papers, words.plain) for case, of_case in cases.items()}
+    lines = [[case, *line] for case, grid in grids.items() for line in grid.rows]
+    return words.Grid(["lengths", "row", *SHORT_COSTS, *papers], lines)
 
 
 MAP = "map"
@@ -373,15 +312,13 @@ UNFAIR = ("pretrained",)
 
 def kept_results(kept: Path, main: str) -> dict[str, Table]:
     """Of ``kept_tables``, those with a score of MLE and BC, by the label of their row."""
-    return results_of(kept_tables(kept, main), main)
+    return measure.results_of(kept_tables(kept, main), main)
 
 
 def kept_tables(kept: Path, main: str) -> list[Table]:
     """The tables in a folder of kept scales, ``main`` first, without trials and without what is ``UNFAIR``."""
-    results = [f for f in kept.iterdir() if f.is_dir() and f.name not in UNFAIR and not is_of_validation(f)]
-    folders = sorted(results, key=lambda folder: (folder.name != main, folder.name))
-    files = [file for folder in folders for file in sorted(folder.glob("*.csv")) if file.stem != MAP]
-    return [read_table(file) for file in files]
+    folders = [f for f in kept_scales(kept, main) if f.name not in UNFAIR and not is_of_validation(f)]
+    return [read_table(file) for folder in folders for file in sorted(folder.glob("*.csv")) if file.stem != MAP]
 
 
 def is_of_validation(reference: Path) -> bool:
@@ -420,7 +357,7 @@ def with_numbers(text: str, rows: Sequence[Mapping[str, str]], effects: Sequence
                 "put its line where the number stands, or leave it out"
             )
         estimate = on_map[place]
-        number = signed_bold(estimate) if estimate.against else plain(estimate)
+        number = words.signed_bold(estimate) if estimate.against else words.plain(estimate)
         done, text = done + text[: found.start()] + number, text[found.end() :]
         written.append({"number": number, **{name: row[name] for name in PLACE}})
     return done + text, written
@@ -446,41 +383,33 @@ def compare_tables(own: Table, kept: Table) -> Iterator[str]:
     between the seeds of ``kept`` times sqrt(1 / its seeds + 1 / own seeds). What did not differ between the kept seeds
     predicts nothing, and is left out.
     """
+    from scipy.special import stdtrit
+
     pairs = [(cell, before) for cell in own.cells if (before := kept.find(cell.variant, cell.decoding, cell.name))]
-    spread = [(cell, before, _reach(before.sd, kept.seeds, own.seeds)) for cell, before in pairs if before.sd]
+    factor = float(stdtrit(kept.seeds - 1, (1 + COVERAGE) / 2)) * math.sqrt(1 / kept.seeds + 1 / own.seeds)
+    spread = [(cell, before, factor * before.sd) for cell, before in pairs if before.sd]
     outside = [(cell, before, reach) for cell, before, reach in spread if abs(cell.mean - before.mean) > reach]
     yield (
         f"{own.name}: {len(spread) - len(outside)} of {len(spread)} estimates lie in the 95% prediction interval of "
         f"the kept run ({kept.seeds} seeds there, {own.seeds} here); chance alone leaves one in twenty outside."
     )
     for cell, before, reach in outside:
-        digits = describe(cell.quantity).digits
-        between = f"{number(before.mean - reach, digits)} to {number(before.mean + reach, digits)}"
-        yield f"  outside: {_place(cell)}: {plain(cell)}, kept {plain(before)} (predicted {between})"
+        digits = words.describe(cell.quantity).digits
+        between = f"{words.number(before.mean - reach, digits)} to {words.number(before.mean + reach, digits)}"
+        yield f"  outside: {_place(cell)}: {words.plain(cell)}, kept {words.plain(before)} (predicted {between})"
     # Tables of before 2026-12 have no p-values, so nothing there is significant in the present sense.
     judged = [(cell, before) for cell, before in pairs if cell.p is not None and before.p is not None]
-    changed = [(cell, before) for cell, before in judged if _verdict(cell) != _verdict(before)]
+    changed = [(cell, before) for cell, before in judged if words.verdict(cell) != words.verdict(before)]
     yield f"  {len(changed)} of {len(judged)} verdicts changed."
     for cell, before in changed:
-        was, now = (f"{_verdict(one)} ({signed(one)})" for one in (before, cell))
+        was, now = (f"{words.verdict(one)} ({words.signed(one)})" for one in (before, cell))
         yield f"  changed: {_place(cell)}: kept {was}, here {now}"
 
 
-def _reach(sd: float, kept: int, own: int) -> float:
-    from scipy.special import stdtrit
-
-    return float(stdtrit(kept - 1, (1 + COVERAGE) / 2)) * sd * math.sqrt(1 / kept + 1 / own)
-
-
-def _verdict(cell: Estimate) -> str:
-    better, worse = sides([cell])
-    return "significantly better" if better else "significantly worse" if worse else "not significant"
-
-
 def _place(cell: Estimate) -> str:
-    what = f"{pair(cell)}, η = {cell.variant.eta:g}" if cell.against else cell.variant.name
-    decoding = decoding_label(cell.decoding) if cell.decoding else ""
-    return without_marks(", ".join(filter(None, (what, decoding, heading(cell.quantity)))))
+    what = f"{words.pair(cell)}, η = {cell.variant.eta:g}" if cell.against else cell.variant.name
+    decoding = words.decoding_label(cell.decoding) if cell.decoding else ""
+    return words.without_marks(", ".join(filter(None, (what, decoding, words.heading(cell.quantity)))))
 
 
 def _other_runs(results: Path, reference: Path) -> Iterator[str]:

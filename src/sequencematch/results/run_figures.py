@@ -8,33 +8,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 
 from sequencematch.errors import UserError
+from sequencematch.results import theme
 from sequencematch.results.deletions import BKSPC, Removal, steps
-from sequencematch.results.estimates import Variant
-from sequencematch.results.runs import Run, read_training
-from sequencematch.results.theme import (
-    BLUE,
-    DASHES,
-    GREEN,
-    GREY,
-    GRID,
-    INK,
-    OLIVE,
-    ORANGE,
-    PAPER,
-    SOFT,
-    drawing,
-    key,
-    legend,
-    looks_of,
-    printable,
-    side_by_side,
-    title,
-    wrapped,
-)
+from sequencematch.results.estimates import Variant, grouped
+from sequencematch.results.runs import read_training
 
 # Columns of metrics.csv worth a panel, each with its heading; what no run has is left out.
 BASE = "base"
@@ -54,29 +36,23 @@ ACROSS = 3  # panels side by side
 
 @dataclass(frozen=True)
 class Curve:
-    """One training run: what it was (None: the base model), and its metrics by panel, each as (steps, values)."""
+    """One training run: what it was (None: the base model), and steps and values by panel, float [2, rows]."""
 
     variant: Variant | None
-    columns: dict[str, tuple[np.ndarray, np.ndarray]]
+    columns: dict[str, np.ndarray]
 
 
-def curve_of(run: Run) -> Curve:
-    """The curves of a scored run."""
-    return Curve(run.variant, {name: column for name in PANELS if (column := _column(run.model, name))})
-
-
-def base_curve(model: Path) -> Curve:
-    """The loss of a base model, in a panel of its own."""
-    loss = _column(model, "loss")
-    return Curve(None, {BASE: loss} if loss else {})
-
-
-def _column(model: Path, name: str) -> tuple[np.ndarray, np.ndarray] | None:
+def read_curve(model: Path, variant: Variant | None = None) -> Curve:
+    """The curves in a model folder; of a base model, which is no variant, the loss in a panel of its own."""
+    rows, columns = read_training(model), {panel: panel for panel in PANELS} if variant else {BASE: "loss"}
     try:
-        some = [(int(row["step"]), float(row[name])) for row in read_training(model) if row.get(name)]
+        found = {
+            panel: [(int(row["step"]), float(row[name])) for row in rows if row.get(name)]
+            for panel, name in columns.items()
+        }
     except (ValueError, KeyError) as error:
         raise UserError(f"the metrics.csv in '{model}' is damaged ({error}): train it again") from error
-    return (np.array([step for step, _ in some]), np.array([value for _, value in some])) if some else None
+    return Curve(variant, {panel: np.array(some).T for panel, some in found.items() if some})
 
 
 def plot_learning_curves(curves: Sequence[Curve], path: Path) -> None:
@@ -85,20 +61,24 @@ def plot_learning_curves(curves: Sequence[Curve], path: Path) -> None:
     if not names:
         raise UserError("no run has a metric to draw: train for at least one step")
     variants = sorted({c.variant for c in curves if c.variant}, key=lambda variant: variant.place)
-    lines = {v: (colour, DASHES[above % len(DASHES)]) for v, (colour, above) in looks_of(variants).items()}
-    with side_by_side(path, len(names), ACROSS, 3.1, 2.0) as (figure, drawn):
+    lines = {
+        v: (colour, theme.DASHES[above % len(theme.DASHES)]) for v, (colour, above) in theme.looks_of(variants).items()
+    }
+    with theme.side_by_side(path, len(names), ACROSS, 3.1, 2.0) as (figure, drawn):
         for panel, name in zip(drawn, names, strict=True):
             panel.set_title(PANELS[name])
             for variant in (None, *variants):
                 runs = [c.columns[name] for c in curves if c.variant == variant and name in c.columns]
                 if runs:
-                    _curve(panel, runs, *(lines[variant] if variant else (OLIVE, "solid")))
+                    _curve(panel, runs, *(lines[variant] if variant else (theme.OLIVE, "solid")))
         for panel in drawn[-ACROSS:]:
             panel.set_xlabel("gradient steps")
-        legend(figure, [key(v.name, colour, marker="", linestyle=dashes) for v, (colour, dashes) in lines.items()])
+        theme.legend(
+            figure, [theme.key(v.name, colour, marker="", linestyle=dashes) for v, (colour, dashes) in lines.items()]
+        )
 
 
-def _curve(panel, runs: Sequence[tuple[np.ndarray, np.ndarray]], colour: str, dashes: str) -> None:
+def _curve(panel, runs: Sequence[np.ndarray], colour: str, dashes: str) -> None:
     """Seeds log at the same steps; where one has more rows, the shared ones are drawn."""
     steps = runs[0][0]
     for other, _ in runs[1:]:
@@ -121,11 +101,11 @@ def plot_backspaces(found: Mapping[Variant, tuple[int, Sequence[Removal]]], path
 
     known: whether the reference says which deleted tokens were wrong, so that they can be counted by that.
     """
-    kinds = {"wrong token": GREEN, "right token": ORANGE} if known else {"deleted token": BLUE}
+    kinds = {"wrong token": theme.GREEN, "right token": theme.ORANGE} if known else {"deleted token": theme.BLUE}
     deepest = max((r.place for _, removed in found.values() for r in removed), default=0)
     width = deepest // BARS + 1
     edges = np.arange(0, deepest + width + 1, width)
-    with side_by_side(path, len(found), SIDE_BY_SIDE, 2.4, 2.1, sharex=True, sharey=True) as (figure, drawn):
+    with theme.side_by_side(path, len(found), SIDE_BY_SIDE, 2.4, 2.1, sharex=True, sharey=True) as (figure, drawn):
         for panel, (variant, (sequences, removed)) in zip(drawn, found.items(), strict=True):
             below = np.zeros(len(edges) - 1)
             for kind, colour in kinds.items():
@@ -135,16 +115,15 @@ def plot_backspaces(found: Mapping[Variant, tuple[int, Sequence[Removal]]], path
                 below += heights
             wrong = f"{sum(r.wrong for r in removed)} of {len(removed)} of a wrong token"
             count = wrong if known else f"{len(removed)} in all"
-            panel.set_title(f"{wrapped(variant.name, 22)}\n{wrapped(count, 28)}")
+            panel.set_title(f"{fill(variant.name, 22)}\n{fill(count, 28)}")
             if not removed:
-                panel.text(0.5, 0.5, "no backspace", transform=panel.transAxes, ha="center", color=SOFT)
+                panel.text(0.5, 0.5, "no backspace", transform=panel.transAxes, ha="center", color=theme.SOFT)
             panel.grid(axis="x", visible=False)
-            panel.tick_params(labelleft=True, labelbottom=True)  # a narrow page shows each panel by itself
         for panel in drawn[::SIDE_BY_SIDE]:
             panel.set_ylabel("backspaces per sequence")
         for panel in drawn[-SIDE_BY_SIDE:]:
             panel.set_xlabel("place in the completion")
-        legend(figure, drawn[0].get_legend_handles_labels()[0])
+        theme.legend(figure, drawn[0].get_legend_handles_labels()[0])
 
 
 # ---- masks ------------------------------------------------------------------------------------------
@@ -164,15 +143,13 @@ def plot_masks(traced: dict, path: Path) -> None:
     forms = {"state_tree": "state tree: one node per pushed token", "algorithm_2": "Algorithm 2: copies at <bkspc>"}
     longest = max(len(traced[form]["token"]) for form in forms)
     size = 1.4 + 0.2 * longest
-    with drawing(path, 2, 1, size, size) as (figure, panels):
+    with theme.drawing(path, 2, 1, size, size) as (figure, panels):
         for panel, (form, title) in zip(panels[0], forms.items(), strict=True):
             _mask(panel, traced[form], longest, len(traced["prompt"]))
             panel.set_title(title)
-        import matplotlib.pyplot as plt
-
-        kinds = {"prompt": GREY, "live": BLUE, "deleted later": ORANGE}
-        handles = [plt.Rectangle((0, 0), 1, 1, color=colour, alpha=0.85, label=kind) for kind, colour in kinds.items()]
-        legend(figure, handles)
+        kinds = {"prompt": theme.GREY, "live": theme.BLUE, "deleted later": theme.ORANGE}
+        handles = [theme.key(kind, colour, marker="s", markersize=7, alpha=0.85) for kind, colour in kinds.items()]
+        theme.legend(figure, handles)
 
 
 def _mask(panel, form: dict, longest: int, prompt: int) -> None:
@@ -180,15 +157,15 @@ def _mask(panel, form: dict, longest: int, prompt: int) -> None:
     for j in range(count):
         seen = sum(form["mask"][i][j] for i in range(count))
         deleted = j + seen < count
-        colour = ORANGE if deleted else BLUE if j >= prompt else GREY
+        colour = theme.ORANGE if deleted else theme.BLUE if j >= prompt else theme.GREY
         panel.bar(j, seen, bottom=j - 0.5, width=0.86, color=colour, alpha=0.85, linewidth=0)
-    names = [printable(token).replace(" ", "␣").replace("\n", "↵").replace("\t", "⇥") for token in tokens]
+    names = [theme.printable(token).replace(" ", "␣").replace("\n", "↵").replace("\t", "⇥") for token in tokens]
     labels = [f"{name}  {position}" for name, position in zip(names, form["position"], strict=True)]
     panel.set_yticks(range(count), labels, family="monospace", parse_math=False)
     panel.set_xticks(range(count), names, rotation=90, family="monospace", parse_math=False)
     panel.set(xlim=(-0.6, longest - 0.4), ylim=(longest - 0.4, -0.6), aspect="equal")
-    panel.set_ylabel("token and position id", color=SOFT)
-    panel.set_xlabel("is seen by the rows of its bar", color=SOFT)
+    panel.set_ylabel("token and position id", color=theme.SOFT)
+    panel.set_xlabel("is seen by the rows of its bar", color=theme.SOFT)
     panel.tick_params(length=0)
     panel.grid(visible=False)
 
@@ -224,36 +201,32 @@ def plot_motivating_example(lengths: Sequence[int], leaks: Sequence[float], path
     over_eps: Curves = [(length, eps, f"n = {length}") for length in lengths]
     # The KL lies under the chi2 where both are small, so it is drawn wider.
     divergences: dict[str, tuple[Callable, dict]] = {
-        "KL(P‖Q) = −n log(1 − ε)": (kl, {"color": BLUE, "linewidth": 3}),
-        "χ² = (1 − ε)⁻ⁿ − 1": (chi2, {"color": ORANGE, "linewidth": 1.2}),
+        "KL(P‖Q) = −n log(1 − ε)": (kl, {"color": theme.BLUE, "linewidth": 3}),
+        "χ² = (1 − ε)⁻ⁿ − 1": (chi2, {"color": theme.ORANGE, "linewidth": 1.2}),
     }
     lowest = min(kl(1, min(leaks)), kl(min(lengths), eps[0]))
-    with drawing(path, 2, 1, 4.5, 3.4, sharey=True) as (figure, grid):
+    with theme.drawing(path, 2, 1, 4.5, 3.4, sharey=True) as (figure, grid):
         panels = grid[0]
         for panel, curves, name in zip(panels, (over_n, over_eps), ("length n", "leak per step ε"), strict=True):
-            for (length, leak, label), dashes in zip(curves, cycle(DASHES), strict=False):
+            for (length, leak, label), dashes in zip(curves, cycle(theme.DASHES), strict=False):
                 x = length if np.ndim(length) else leak
                 for divergence, line in divergences.values():
                     panel.plot(x, divergence(length, leak), linestyle=dashes, **line)
-                panel.plot([], [], color=GREY, linestyle=dashes, label=label)
+                panel.plot([], [], color=theme.GREY, linestyle=dashes, label=label)
             panel.set(xlabel=name, xscale="log", yscale="log", ylim=(lowest / 2, 3e6))
             panel.legend(loc="upper left")
-            _infinite(panel, "reverse KL(Q‖P) = ∞ for every n and ε")
+            # A divergence that is infinite everywhere: a line along the upper edge, with arrows out of the panel.
+            edge = {"transform": panel.transAxes, "color": theme.GREEN, "clip_on": False}
+            panel.plot([0, 1], [1, 1], linewidth=2, **edge)
+            panel.plot(np.linspace(0.1, 0.9, 5), [1.02] * 5, "^", markersize=5, **edge)
+            panel.set_title("reverse KL(Q‖P) = ∞ for every n and ε", color=theme.GREEN, pad=12)
         panels[0].set_ylabel("divergence of Q from P")
         handles = [
-            key(name, line["color"], marker="", linestyle="solid", linewidth=line["linewidth"])
+            theme.key(name, line["color"], marker="", linestyle="solid", linewidth=line["linewidth"])
             for name, (_, line) in divergences.items()
         ]
-        legend(figure, handles)
-        title(figure, "Data P, and a model Q that leaves P's support with probability ε per step")
-
-
-def _infinite(panel, text: str) -> None:
-    """A divergence that is infinite everywhere: a line along the upper edge, with arrows out of the panel."""
-    edge = {"transform": panel.transAxes, "color": GREEN, "clip_on": False}
-    panel.plot([0, 1], [1, 1], linewidth=2, **edge)
-    panel.plot(np.linspace(0.1, 0.9, 5), [1.02] * 5, "^", markersize=5, **edge)
-    panel.set_title(text, color=GREEN, pad=12)
+        theme.legend(figure, handles)
+        theme.title(figure, "Data P, and a model Q that leaves P's support with probability ε per step")
 
 
 LARGE, ADVANCE = 17, 0.602  # points of the typed text; width of a monospaced character by its size
@@ -268,14 +241,14 @@ def plot_typed(prompt: str, actions: Sequence[str], note: str, path: Path) -> No
     asked = prompt if len(prompt) <= LONGEST else f"…{prompt[-LONGEST:]}"
     longest = len(asked) + 1 + max(len(step.before + step.text) for step in found)
     size = min(LARGE, 72 * (WIDE - INDENT) / (ADVANCE * longest))
-    with drawing(path, 1, 1, WIDE + 0.2, LINE * len(found) + 0.2) as (figure, grid):
+    with theme.drawing(path, 1, 1, WIDE + 0.2, LINE * len(found) + 0.2) as (figure, grid):
         panel = grid[0, 0]
         _bare(panel)
         for i, step in enumerate(found):
             word = "deletes" if step.deletes else "writes" if i == 0 else "goes on"
-            panel.text(0, -i, word, va="center", color=SOFT, fontsize=11)
-            pieces = [(f"{asked} ", SOFT, False), (step.before, INK, False)]
-            pieces += [(text, ORANGE if gone else BLUE, step.deletes) for text, gone in step.changed]
+            panel.text(0, -i, word, va="center", color=theme.SOFT, fontsize=11)
+            pieces = [(f"{asked} ", theme.SOFT, False), (step.before, theme.INK, False)]
+            pieces += [(text, theme.ORANGE if gone else theme.BLUE, step.deletes) for text, gone in step.changed]
             x = INDENT
             for text, colour, struck in pieces:
                 end = x + len(text) * ADVANCE * size / 72
@@ -285,7 +258,7 @@ def plot_typed(prompt: str, actions: Sequence[str], note: str, path: Path) -> No
                     panel.plot([x, end], [-i, -i], color=colour, linewidth=2)
                 x = end
         panel.set(xlim=(0, WIDE), ylim=(0.5 - len(found), 0.5))
-        title(figure, note, size=11)
+        theme.title(figure, note, size=11)
 
 
 def _bare(panel) -> None:
@@ -300,13 +273,13 @@ def _bare(panel) -> None:
 def plot_dead_end(prompt: str, actions: Sequence[str], note: str, path: Path) -> None:
     """A panel for each step of an answer about a graph: the nodes that are live, and those that it deletes."""
     found, paths = steps(actions), graph_paths(prompt)
-    with drawing(path, len(found), 1, 3.0, 0.42 * len(paths) + 0.5) as (figure, grid):
+    with theme.drawing(path, len(found), 1, 3.0, 0.42 * len(paths) + 0.5) as (figure, grid):
         for i, (step, panel) in enumerate(zip(found, grid[0], strict=True)):
             word = "deletes" if step.deletes else "walks on" if step.before else "walks"
             panel.set_title(f"{i + 1}. {word}: {step.text}", loc="left", fontsize=12)
             live = set(step.before if step.deletes else step.before + step.text)
             _graph(panel, paths, live, set(step.text) if step.deletes else set())
-        title(figure, note, size=11)
+        theme.title(figure, note, size=11)
 
 
 def first_dead_end(answers: Iterable[tuple[str, dict]]) -> tuple[str, list[str]] | None:
@@ -330,9 +303,8 @@ def walks_back(prompt: str, actions: Sequence[str]) -> bool:
 
 def graph_paths(prompt: str) -> list[str]:
     """The paths of a question such as ``5:52|43|51|2G|3X|14=``: from each node without an edge to it to a mark."""
-    after: dict[str, list[str]] = {}
-    for edge in prompt.rstrip("=").partition(":")[2].split("|"):
-        after.setdefault(edge[0], []).append(edge[1])
+    edges = prompt.rstrip("=").partition(":")[2].split("|")
+    after = {node: [edge[1] for edge in own] for node, own in grouped(edges, lambda edge: edge[0]).items()}
     targets = {target for found in after.values() for target in found}
     paths = []
     for head in sorted(after.keys() - targets, key=lambda node: (node != prompt[0], node)):
@@ -346,22 +318,19 @@ def graph_paths(prompt: str) -> list[str]:
 
 def _graph(panel, paths: Sequence[str], live: set[str], deleted: set[str]) -> None:
     """Heads at the left, a path in each row; a head of several paths stands between them."""
-    rows: dict[str, list[int]] = {}
     for row, walked in enumerate(paths):
-        rows.setdefault(walked[0], []).append(row)
-    for row, walked in enumerate(paths):
-        own = rows[walked[0]]
+        own = [other for other, path in enumerate(paths) if path[0] == walked[0]]
         places = [(0.0, -sum(own) / len(own)), *((float(depth), -float(row)) for depth in range(1, len(walked)))]
-        panel.plot(*zip(*places, strict=True), color=SOFT, linewidth=1.2, zorder=1)
+        panel.plot(*zip(*places, strict=True), color=theme.SOFT, linewidth=1.2, zorder=1)
         for depth, (x, y) in enumerate(places):
             node = walked[depth]
             on, gone = node in live, node in deleted
-            edge = BLUE if on else ORANGE if gone else GREEN if node == GOAL else SOFT
-            face = BLUE if on else GRID if node == DEAD_END else PAPER
+            edge = theme.BLUE if on else theme.ORANGE if gone else theme.GREEN if node == GOAL else theme.SOFT
+            face = theme.BLUE if on else theme.GRID if node == DEAD_END else theme.PAPER
             panel.plot(x, y, "o", markersize=17, markerfacecolor=face, markeredgecolor=edge, markeredgewidth=1.8)
-            ink = PAPER if on else edge if gone or node == GOAL else INK
+            ink = theme.PAPER if on else edge if gone or node == GOAL else theme.INK
             panel.text(x, y, node, ha="center", va="center_baseline", color=ink, fontsize=11)
             if gone:
-                panel.plot([x - 0.28, x + 0.28], [y, y], color=ORANGE, linewidth=2, zorder=3)
+                panel.plot([x - 0.28, x + 0.28], [y, y], color=theme.ORANGE, linewidth=2, zorder=3)
     _bare(panel)
     panel.set(xlim=(-0.4, max(map(len, paths)) - 0.6), ylim=(0.5 - len(paths), 0.5))

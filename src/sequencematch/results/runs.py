@@ -1,130 +1,57 @@
-"""The scored runs of a scale: their metrics.json, and those of one table, checked to be comparable, as arrays.
+"""The scored runs of a scale: their files, and the metrics.json of those of one table, checked to be comparable.
 
-``read_metrics`` checks the types and bounds of the file, and that its parts do not contradict each other;
-``results.metrics`` describes the content. Missing keys are left to the reader, because each reader needs others.
+``results.metrics`` describes the content of metrics.json. ``read_metrics`` checks its form; missing keys are left to
+the reader, because each reader needs others.
 """
 
-import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from sequencematch.errors import UserError
-from sequencematch.results.bleu import STATISTICS, corpus_bleu
-from sequencematch.results.estimates import Variant, bracketed
+from sequencematch.results.estimates import Variant, bracketed, grouped
 from sequencematch.settings.decoding_names import concerns_backspace, decoding_options, without_rule
 from sequencematch.settings.families import FAMILIES
 from sequencematch.settings.losses import LOSSES
 from sequencematch.store.files import read_csv, read_json, read_json_lines, read_record, record_of
 from sequencematch.store.provenance import identity, made_from
 
-Share = Annotated[float, Field(ge=0, le=1 + 1e-6)]
-Percent = Annotated[float, Field(ge=0, le=100 + 1e-6)]
-AtLeast0 = Annotated[float, Field(ge=0)]
-Counts = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=STATISTICS, max_length=STATISTICS)]
 NOISED = re.compile(r"(?P<task>[^/]+)/noised/eta=(?P<eta>[^/]+)/seed=")  # the path of a run's training data
 
 
-class _Part(BaseModel):
+def _decoding(name: str) -> str:
+    decoding_options(name)
+    return name
+
+
+class _Rates(BaseModel):
+    repair_rate: float
+    false_alarm_rate: float
+
+
+class _Metrics(BaseModel):
+    """The form of a metrics.json. Its numbers are those that score wrote: its record has the digest."""
+
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
-
-
-class _Texts(_Part):
-    perplexity: AtLeast0 | None = None
-    entropy: dict[str, AtLeast0] = {}
-    repetition: Share = 0
-    distinct: Share = 0
-
-
-class _Decoding(_Texts):
-    n: int = Field(default=1, ge=1)
-    answers: int = Field(default=1, ge=1, le=9)
-    pushes_per_sequence: AtLeast0 = 0
-    pops_per_sequence: AtLeast0 = 0
-    deletions_per_sequence: AtLeast0 | None = None
-    wrong_pop_share: Share | None = None
-    cut_off_share: Share = 0
-    accuracy: Share | None = None
-    correct: str | None = Field(default=None, pattern="^[0-9]*$")
-    bleu: Percent | None = None
-    chrf: Percent | None = None
-    statistics: list[Counts] = []
-    mauve: Share | None = None
-
-    @model_validator(mode="after")
-    def _agrees(self):
-        for name, answers in (("correct", self.correct), ("statistics", self.statistics)):
-            if answers and len(answers) != self.n:
-                raise ValueError(f"'{name}' is about {len(answers)} questions, but n is {self.n}")
-        if self.correct is not None and self.accuracy is not None:
-            _equal("accuracy", self.accuracy, sum(map(int, self.correct)) / (self.n * self.answers), "'correct'")
-        if self.accuracy is not None and self.accuracy + self.cut_off_share > 1 + 1e-6:
-            raise ValueError("'accuracy' and 'cut_off_share' exceed 1 together, but a cut-off sequence counts as wrong")
-        if self.wrong_pop_share is not None and not self.pops_per_sequence:
-            raise ValueError("'wrong_pop_share' is given, but there are no deletions")
-        if self.statistics and self.bleu is not None:
-            _equal("bleu", self.bleu, float(corpus_bleu(np.sum(self.statistics, axis=0))), "'statistics'")
-        return self
-
-
-class _Numbers(_Part):
-    corrupted: dict[str, Share] = {}
-    clean: dict[str, Share] = {}
-
-
-class _Repair(_Part):
-    repair_rate: Share
-    false_alarm_rate: Share
-    per_example: _Numbers = _Numbers()
-
-    @model_validator(mode="after")
-    def _agrees(self):
-        numbers = self.per_example
-        sides = (("repair_rate", numbers.corrupted), ("false_alarm_rate", numbers.clean))
-        for name, values in sides:
-            if values:
-                _equal(name, getattr(self, name), sum(values.values()) / len(values), "'per_example'")
-        return self
-
-
-class _HeldOut(_Part):
-    nll: AtLeast0
-    per_example: list[AtLeast0 | None] = []
-
-
-class _Metrics(_Part):
     scale: str = ""
     task: str = ""
     method: str = ""
     family: Literal[*FAMILIES] = "arithmetic"  # type: ignore[valid-type]
     eta: float = Field(default=0, ge=0, lt=1)
     seed: int = 0
-    decodings: dict[str, _Decoding] = {}
-    repair: dict[str, _Repair] | None = None
+    decodings: dict[Annotated[str, AfterValidator(_decoding)], dict[str, Any]] = {}
+    repair: dict[str, _Rates] | None = None
     budget: dict[str, int | str] = {}
     commit: str = ""
     settings: dict = {}
-    held_out: _HeldOut | None = None
-    held_out_given_no_deletion: _HeldOut | None = None
-    reference: _Texts | None = None
+    reference: dict = {}
     judge: dict[str, str] = {}
-
-    @model_validator(mode="after")
-    def _agrees(self):
-        for name in self.decodings:
-            decoding_options(name)
-        counts = {decoding.n for decoding in self.decodings.values()}
-        if len(counts) > 1:
-            raise ValueError(f"the decodings are of different numbers of questions ({sorted(counts)})")
-        if self.held_out and self.held_out.per_example and counts and len(self.held_out.per_example) not in counts:
-            raise ValueError("'held_out' is about another number of questions than the decodings")
-        return self
 
 
 def right_shares(decoded: dict) -> list[float]:
@@ -133,24 +60,53 @@ def right_shares(decoded: dict) -> list[float]:
 
 
 def read_metrics(path: Path) -> dict:
-    """The content of a metrics.json. Raises UserError if it is not one, or contradicts itself."""
+    """The content of a metrics.json. Raises UserError if it is not one."""
     metrics = read_json(path, "score the run again")
+    _check(_Metrics, metrics, f"'{path}' holds no sound metrics", "score the run again")
+    return metrics
+
+
+Part = TypeVar("Part", bound=BaseModel)
+
+
+def _check(form: type[Part], found: dict, said: str, remedy: str) -> Part:
+    """What a file holds, in its form. Raises UserError with the first thing that is wrong there."""
     try:
-        _Metrics.model_validate(metrics)
+        return form.model_validate(found)
     except ValidationError as error:
         problem = error.errors()[0]
-        place = ".".join(map(str, problem["loc"])) or "it"
-        message = problem["msg"].removeprefix("Value error, ")
-        raise UserError(f"'{path}' holds no sound metrics ({place}: {message}): score the run again") from None
-    return metrics
+        place, message = ".".join(map(str, problem["loc"])) or "it", problem["msg"].removeprefix("Value error, ")
+        raise UserError(f"{said} ({place}: {message}): {remedy}") from None
+
+
+class Shown(BaseModel):
+    """One continuation of a damaged prompt.
+
+    prompt: text before the damaged token; true, wrong: the original token and the one that replaced it; pieces: texts
+    in the order typed, beginning with the wrong token, each with whether it was kept or deleted; rendered: all of them
+    as plain text with every ``<bkspc>`` visible; answered_at_once: whether the first action was ``<bkspc>``.
+    """
+
+    example: int
+    prompt: str
+    true: str
+    wrong: str
+    pieces: list[tuple[str, Literal["kept", "deleted"]]] = Field(min_length=1)
+    answered_at_once: bool
+    rendered: str
+
+
+def read_shown(path: Path) -> list[Shown]:
+    """The records of a shown.jsonl, none for a policy without ``<bkspc>``. UserError names a damaged line."""
+    remedy = "delete the file and sample again"
+    lines = read_json_lines(path, "sample again")
+    return [_check(Shown, fields, f"{place} is no shown example", remedy) for place, fields in lines]
 
 
 def recorded_split(samples: Path) -> str:
     """The split that was sampled, as the record of the samples says; '' where there is none or it does not say so."""
-    if not record_of(samples).exists():
-        return ""
-    options = read_record(samples).get("options")
-    return str(options.get("evaluation.split", "")) if isinstance(options, dict) else ""
+    record = read_record(samples) if record_of(samples).exists() else {}
+    return record.get("options", {}).get("evaluation.split", "")
 
 
 def check_metrics_of(metrics: dict, path: Path, model: Path, trained: dict) -> None:
@@ -169,7 +125,7 @@ def check_metrics_of(metrics: dict, path: Path, model: Path, trained: dict) -> N
         "steps": (_at(metrics, "budget", "steps"), trained.get("steps")),
         "base_steps": (_at(metrics, "budget", "base_steps"), trained.get("base_steps")),
         "task": (metrics.get("task"), noised and noised["task"]),
-        "eta": (_float(metrics.get("eta")), _float(noised and noised["eta"])),
+        "eta": (f"{metrics['eta']:g}" if "eta" in metrics else None, noised and noised["eta"]),
         "<bkspc>": (metrics["repair"] is not None if "repair" in metrics else None, backspace),
     }
     differing += [name for name, (ours, theirs) in pairs.items() if None not in (ours, theirs) and ours != theirs]
@@ -185,18 +141,6 @@ def _at(facts: dict, *keys: str) -> Any:
     for key in keys:
         found = found.get(key) if isinstance(found, dict) else None
     return found
-
-
-def _float(value) -> float | None:
-    try:
-        return None if value is None else float(value)
-    except (TypeError, ValueError):
-        return None
-
-
-def _equal(name: str, stated: float, expected: float, source: str) -> None:
-    if not math.isclose(stated, expected, rel_tol=1e-6, abs_tol=1e-6):
-        raise ValueError(f"'{name}' is {stated:g}, but {source} says {expected:g}")
 
 
 @dataclass(frozen=True)
@@ -254,13 +198,8 @@ def evaluated_split(run: Run) -> str:
 
 
 def read_records(run: Run, decoding: str) -> Iterator[dict]:
-    """The records of a run's samples in one decoding, in the order of the examples.
-
-    Raises UserError if there are none.
-    """
-    for place, record in read_json_lines(run.samples, "sample again"):
-        if "decoding" not in record:
-            raise UserError(f"{place} is no sample: delete the file and sample again")
+    """The records of a run's samples in one decoding, in the order of the examples."""
+    for _, record in read_json_lines(run.samples, "sample again"):
         if record["decoding"] == decoding:
             yield record
 
@@ -362,97 +301,46 @@ def _measured(numbers: dict, name: str) -> float | None:
 
 def read_comparison(paths: Sequence[Path]) -> Comparison:
     """Read metrics.json files of one task. Raises UserError with two of the files if they cannot be compared."""
-    if not paths:
-        raise UserError("no metrics files given: name the metrics.json of every run to compare")
-    found: dict[Variant, dict[int, Run]] = {}
-    for run in (runs := read_runs(paths)):
-        of_variant = found.setdefault(run.variant, {})
-        if same := of_variant.get(run.seed):
-            files = f"'{same.metrics_file}' and '{run.metrics_file}'"
-            raise UserError(f"{files} are the same run ({_named(run.variant)}, seed {run.seed}): give it once")
-        of_variant[run.seed] = run
-    _check_comparable(runs)
-    seeds = sorted({run.seed for run in runs})
-    for variant, of_variant in found.items():
-        if missing := [str(seed) for seed in seeds if seed not in of_variant]:
+    runs = read_runs(paths)
+    for (variant, seed), same in grouped(runs, lambda run: (run.variant, run.seed)).items():
+        if len(same) > 1:
+            files = " and ".join(f"'{run.metrics_file}'" for run in same)
+            raise UserError(f"{files} are the same run ({variant.name}, seed {seed}): give it once")
+    first: dict[str, Run] = {}
+    for run in runs:
+        for name, said in _facts(run).items():
+            if (of_first := _facts(other := first.setdefault(name, run))[name]) != said:
+                raise UserError(
+                    f"'{other.metrics_file}' and '{run.metrics_file}' differ in {name} ({of_first} against {said}): "
+                    "only runs of equal task, budget, data and evaluation are compared; run the outdated one again"
+                )
+    seeds, variants = sorted({run.seed for run in runs}), grouped(runs, lambda run: run.variant)
+    for variant, own in variants.items():
+        if missing := sorted(set(seeds) - {run.seed for run in own}):
             raise UserError(
-                f"{_named(variant)} lacks seed {', '.join(missing)}, which other methods have: "
+                f"{variant.name} lacks seed {', '.join(map(str, missing))}, which other methods have: "
                 "add its metrics.json, or leave that seed out everywhere"
             )
-    by_seed = {variant: [of_variant[seed].metrics for seed in seeds] for variant, of_variant in found.items()}
-    first_files = {variant: of_variant[seeds[0]].metrics_file for variant, of_variant in found.items()}
+    by_seed = {variant: [run.metrics for run in own] for variant, own in variants.items()}
+    first_files = {variant: own[0].metrics_file for variant, own in variants.items()}
     return Comparison(seeds, by_seed, recorded_split(runs[0].samples), first_files)
 
 
-def _check_comparable(runs: Sequence[Run]) -> None:
-    """Check that the runs differ only in method, eta and seed.
+def _facts(run: Run) -> dict[str, str]:
+    """What must be equal in all runs that have it: they differ only in method, eta and seed.
 
-    Facts that concern <bkspc> must agree between the runs that have it.
+    Facts that concern <bkspc> are those of the runs that have it, and a judge is that of the runs of one seed.
     """
-    peers: dict[bool, Run] = {}  # the first run with <bkspc>, and the first without
-    judged: dict[int, Run] = {}  # the first run of each seed
-    for run in runs:
-        _check_same_task(runs[0], run)
-        _check_same_evaluation(runs[0], run)
-        _check_same_evaluation(peers.setdefault(run.metrics["repair"] is not None, run), run)
-        _check_same_judge(judged.setdefault(run.seed, run), run)
-
-
-def _check_same_task(first: Run, other: Run) -> None:
-    ours, theirs = first.metrics, other.metrics
-    for name in ("scale", "task", "family"):
-        if ours[name] != theirs[name]:
-            raise UserError(
-                f"'{first.metrics_file}' is of {name} '{ours[name]}' and '{other.metrics_file}' of {name} "
-                f"'{theirs[name]}': a table compares runs of one {name}"
-            )
-    for name in sorted(ours["budget"].keys() | theirs["budget"].keys()):
-        a, b = (run["budget"].get(name, "not stated") for run in (ours, theirs))
-        if a != b:
-            raise UserError(
-                f"'{first.metrics_file}' and '{other.metrics_file}' differ in {BUDGET_NAMES.get(name, name)} "
-                f"({a} against {b}): only runs of equal budget, data and configuration are compared; "
-                "run the outdated one again"
-            )
-
-
-def _check_same_evaluation(first: Run, other: Run) -> None:
-    """Check that decodings and kinds of corruption agree.
-
-    Those that concern <bkspc> are compared only if both runs have it.
-    """
-    both = (first.metrics, other.metrics)
-    peers = (both[0]["repair"] is None) == (both[1]["repair"] is None)
-    decodings = [[name for name in run["decodings"] if _is_shared(name, peers)] for run in both]
-    measured = all(run["repair"] for run in both)  # empty where deletions are kept
-    corruptions = [list(run["repair"]) if measured else [] for run in both]
-    for what, (a, b) in (("decodings", decodings), ("corruptions", corruptions)):
-        if set(a) != set(b):
-            raise UserError(
-                f"'{first.metrics_file}' has the {what} {', '.join(a)} and '{other.metrics_file}' {', '.join(b)}: "
-                "sample both with the same evaluation settings"
-            )
-
-
-def _is_shared(decoding: str, peers: bool) -> bool:
-    """Whether two runs must both have a decoding. This is not so where a rule replaces ``<bkspc>``.
-
-    peers: whether both runs have ``<bkspc>``, or neither.
-    """
-    return without_rule(decoding) == decoding and (peers or not concerns_backspace(decoding))
-
-
-def _check_same_judge(first: Run, other: Run) -> None:
-    a, b = (run.metrics.get("judge", {}) for run in (first, other))
-    models = [judge.get("model") for judge in (a, b)]
-    if models[0] != models[1]:
-        said = f"'{first.metrics_file}' was judged by {models[0]} and '{other.metrics_file}' by {models[1]}"
-    elif a.get("files") != b.get("files"):
-        said = f"'{first.metrics_file}' and '{other.metrics_file}' were judged by {models[0]} with different weights"
-    else:
-        return
-    raise UserError(f"{said}: methods of one seed need one judge; judge the outdated one again")
-
-
-def _named(variant: Variant) -> str:
-    return f"method '{variant.method}' at eta {variant.eta:g}"
+    metrics, judge = run.metrics, run.metrics.get("judge", {})
+    kind = "without <bkspc>" if metrics["repair"] is None else "with <bkspc>"
+    # A rule may stand in the place of <bkspc>, so decodings with one are free.
+    decodings = sorted(name for name in metrics["decodings"] if without_rule(name) == name)
+    facts = {name: metrics[name] for name in ("scale", "task", "family")}
+    facts |= {label: str(metrics["budget"].get(name, "not stated")) for name, label in BUDGET_NAMES.items()}
+    facts["decodings"] = ", ".join(name for name in decodings if not concerns_backspace(name))
+    facts[f"the decodings of models {kind}"] = ", ".join(decodings)
+    if metrics["repair"]:  # empty where deletions are kept
+        facts["corruptions"] = ", ".join(sorted(metrics["repair"]))
+    facts[f"the judge of seed {run.seed}"] = str(judge.get("model"))
+    facts[f"the weights of the judge of seed {run.seed}"] = str(judge.get("files"))
+    return facts

@@ -47,10 +47,11 @@ STYLE: dict[Any, Any] = {
 
 
 @contextmanager
-def canvas(columns: int, rows: int, width: float, height: float, **options) -> Iterator[tuple]:
-    """A figure and its grid of panels, closed after the block.
+def drawing(path: Path, columns: int, rows: int, width: float, height: float, **options) -> Iterator[tuple]:
+    """A figure and its grid of panels, written to ``path`` (SVG or PNG) when the block ends without an error.
 
     Args:
+        path: of the file.
         columns, rows: panels of the grid.
         width, height: inches of one panel; the figure is at most ``WIDEST`` inches wide.
         options: passed on to ``plt.subplots``.
@@ -60,28 +61,21 @@ def canvas(columns: int, rows: int, width: float, height: float, **options) -> I
     matplotlib.use("agg")
     import matplotlib.pyplot as plt
 
+    vector = path.suffix == ".svg"
     with plt.rc_context(STYLE):
-        size = (min(WIDEST, width * columns), height * rows)
+        size = (min(WIDEST, max(width * columns, 0 if vector else NARROWEST)), height * rows)
         figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", **options)
         figure.get_layout_engine().set(h_pad=0.1)
         try:
             yield figure, grid
+            if vector:
+                write_text_atomically(path, to_svg(figure))
+            else:
+                image = io.BytesIO()
+                figure.savefig(image, format="png", dpi=DPI, facecolor="white")
+                write_atomically(path, image.getvalue())
         finally:
             plt.close(figure)
-
-
-@contextmanager
-def drawing(path: Path, columns: int, rows: int, width: float, height: float, **options) -> Iterator[tuple]:
-    """A ``canvas`` that is written to ``path`` (SVG or PNG) when the block ends without an error."""
-    width = max(width, NARROWEST / columns) if path.suffix != ".svg" else width
-    with canvas(columns, rows, width, height, **options) as (figure, grid):
-        yield figure, grid
-        if path.suffix == ".svg":
-            write_text_atomically(path, to_svg(figure))
-        else:
-            image = io.BytesIO()
-            figure.savefig(image, format="png", dpi=DPI, facecolor="white")
-            write_atomically(path, image.getvalue())
 
 
 @contextmanager
@@ -96,31 +90,13 @@ def side_by_side(path: Path, count: int, across: int, width: float, height: floa
 
 def to_svg(figure) -> str:
     """A figure as SVG: the drawing alone, without XML and document headers, its colours replaced by variables."""
-    parts, text = _parts(figure), io.StringIO()
+    text = io.StringIO()
     figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = text.getvalue()
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg[svg.index("<svg") :], flags=re.S)
     for colour, name in VARIABLES.items():
         svg = svg.replace(colour, f"var(--{name}, {colour})")
-    return svg.replace("font: 9px 'sans-serif'", "font: 9px sans-serif").replace("<svg", f"<svg{parts}", 1)
-
-
-def _parts(figure) -> str:
-    """Where the legend and each of several panels are: an attribute ``data-parts`` with a viewBox for each of them.
-
-    A narrow page shows them below each other.
-    """
-    panels = [place for place in figure.axes if place.axison]
-    if len(panels) < 2:
-        return ""
-    figure.canvas.draw()
-    figure.set_layout_engine("none")  # the panels stay where they are measured
-    renderer, scale, height = figure.canvas.get_renderer(), 72 / figure.dpi, 72 * figure.get_figheight()
-    found = [legend.get_window_extent(renderer) for legend in figure.legends]
-    found += [panel.get_tightbbox(renderer) for panel in panels]
-    boxes = [box.padded(0.05 * figure.dpi) for box in found]
-    views = [(scale * b.x0, height - scale * b.y1, scale * b.width, scale * b.height) for b in boxes]
-    return ' data-parts="' + " ".join(",".join(f"{number:.1f}" for number in view) for view in views) + '"'
+    return svg.replace("font: 9px 'sans-serif'", "font: 9px sans-serif")
 
 
 def title(figure, text: str, note: str = "", size: float = 9.5) -> None:
@@ -146,11 +122,6 @@ def legend(figure, handles: Sequence) -> None:
             break
         made.remove()
     figure.set_figheight(figure.get_figheight() + extent.height / figure.dpi)
-
-
-def wrapped(text: str, columns: int) -> str:
-    """A label in lines of at most ``columns`` characters."""
-    return textwrap.fill(text, columns)
 
 
 def key(label: str, colour: str = SOFT, **line):

@@ -8,10 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sequencematch.results.estimates import Estimate, Reported, Table, bracketed, medians
-from sequencematch.results.runs import BUDGET_NAMES, Comparison
+from sequencematch.results.estimates import Estimate, bracketed, grouped, medians
 from sequencematch.settings.decoding_names import without_rule
-from sequencematch.settings.map import DEFAULT, MINUS
 
 
 @dataclass(frozen=True)
@@ -99,34 +97,20 @@ LABELS = {
 
 @dataclass(frozen=True)
 class Benchmark:
-    """The row that others are compared with, and the quantities shown, with their headings."""
+    """The row that others are compared with, and the quantities shown."""
 
     title: str
     baseline: str
-    shown: Mapping[str, str]
+    shown: Sequence[str]
 
 
 BENCHMARKS = {
-    "growth": Benchmark("A gradient step over lengths and batches", "mle", {"step": "Milliseconds"}),
-    "masking": Benchmark(
-        "A step of BC by state tree and by Algorithm 2",
-        "algorithm_2",
-        {"step": "Milliseconds", "mask_bytes": "Memory of the masks, kB"},
-    ),
-    "projection": Benchmark(
-        "From hidden states to l(a|s) and V(s), in a step of BC",
-        "all_logits",
-        {"scores": "Milliseconds of the projection and its backward pass", "step": "Of the step"},
-    ),
-    "sampling": Benchmark(
-        "Sampling, without gradient steps",
-        "generate",
-        {"tokens_per_second": "Tokens per second", "tokens": "Tokens"},
-    ),
+    "growth": Benchmark("A gradient step over lengths and batches", "mle", ["step"]),
+    "masking": Benchmark("A step of BC by state tree and by Algorithm 2", "algorithm_2", ["step", "mask_bytes"]),
+    "projection": Benchmark("From hidden states to l(a|s) and V(s), in a step of BC", "all_logits", ["scores", "step"]),
+    "sampling": Benchmark("Sampling, without gradient steps", "generate", ["tokens_per_second", "tokens"]),
     "concurrent": Benchmark(
-        "Rollouts between steps and concurrent with training, a core for each process",
-        "mle",
-        {"step": "Milliseconds of a step, sampling included", "waiting": "Share of waiting"},
+        "Rollouts between steps and concurrent with training, a core for each process", "mle", ["step", "waiting"]
     ),
 }
 PART_LABELS = {
@@ -161,22 +145,7 @@ DECODINGS = {
     "majority": "majority of {}",
 }
 PHRASES = {"": "on held-out text", "sampled": "with sampling", "greedy": "with greedy decoding"}
-REPAIR = (
-    "Repair rate: mean probability of `<bkspc>` right after an injected wrong token. False-alarm rate: right after a "
-    "correct one."
-)
-CORRUPTIONS = {
-    "task": "*task*: digits of the question's base (the default training noise)",
-    "random": "*random*: any token",
-    "unigram": "*unigram*: tokens as frequent as in the data",
-    "model": "*model*: likely wrong tokens of the base model",
-}
 INTERVAL = "95% interval"
-SIGNIFICANT = (
-    "Significant: below 5% after the correction of Benjamini and Hochberg for all comparisons of methods on the page. "
-    "Comparisons of a method with itself (with a rule and without) are corrected as a family of their own. Intervals "
-    "are unadjusted; each holds by itself."
-)
 
 
 # ---- labels -----------------------------------------------------------------------------------------
@@ -204,12 +173,6 @@ def without_marks(text: str) -> str:
     return text.replace("`", "").replace("*", "")
 
 
-def paper_label(cells: Iterable[Estimate]) -> str:
-    """'paper (table 6)', or 'paper' where it reports nothing."""
-    sources = dict.fromkeys(cell.paper.source for cell in cells if cell.paper)
-    return f"paper ({', '.join(sources)})" if sources else "paper"
-
-
 def heading(quantity: str) -> str:
     """'repair rate, random' for 'repair_rate[random]'."""
     return ", ".join(filter(None, (describe(quantity).label, bracketed(quantity))))
@@ -223,64 +186,23 @@ def capital(text: str) -> str:
 # ---- sentences --------------------------------------------------------------------------------------
 
 
-def caption(comparison: Comparison) -> str:
-    """What was compared: runs, budget, code."""
-    seeds, budget = comparison.seeds, comparison.first["budget"]
-    several = f"{len(seeds)} seeds" if len(seeds) > 1 else "one seed"
-    sentences = [
-        f"Task `{comparison.first['task']}`, scale `{comparison.first['scale']}`; "
-        f"{several} ({', '.join(map(str, seeds))}); {questions_of(comparison)}.",
-        "The same budget for every method: "
-        + ", ".join(f"{BUDGET_NAMES.get(name, name)} {_short(value)}" for name, value in budget.items())
-        + ".",
-        f"Code: commit {', '.join(comparison.commits)}.",
-        "Intervals are 95% bootstrap intervals over seeds and questions, corrected for few seeds."
-        if len(seeds) > 1
-        else "With one seed the intervals come from the questions alone and say nothing of the spread between seeds.",
-    ]
-    if any(name.startswith("perturbed") for name in comparison.decodings):
-        sentences.append(
-            "*Perturbed* decoding samples at temperature 1 and replaces emitted tokens by wrong ones at the "
-            "stated rate. This resembles the training noise of BC and SequenceMatch, which MLE never saw."
-        )
-    return " ".join(sentences)
-
-
-def questions_of(comparison: Comparison) -> str:
-    """'400 test questions', or of the split that was sampled."""
-    return f"{comparison.questions} {comparison.split} questions".replace("  ", " ")
-
-
-def sample_size(table: Table) -> str:
-    """'3 seeds, 400 questions': the n of a figure's caption."""
-    return f"{table.seeds} seed{'s' * (table.seeds != 1)}, {table.questions} questions"
-
-
-def repair_sentence(comparison: Comparison) -> str:
-    """What the repair grid shows, and where its wrong tokens come from; '' where repair was not measured."""
-    kinds = "; ".join(CORRUPTIONS.get(kind, f"*{kind}*") for kind in comparison.corruptions)
-    return f"{REPAIR} Kinds of wrong tokens: {kinds}." if kinds else ""
-
-
 def pair_sentences(differences: Iterable[Estimate]) -> list[str]:
     """A line for each pair of methods: where they differ significantly, with the largest difference in each decoding.
 
     'SM vs. MLE: significantly better when perturbed at 0.1 (+0.129), worse with greedy decoding (-0.061); 5 of 8 are
     not significant.' The intervals are in the grid.
     """
-    pairs: dict[str, list[Estimate]] = {}
-    for cell in differences:
-        pairs.setdefault(pair(cell), []).append(cell)
-    return [f"{name}: {_findings(cells)}" for name, cells in pairs.items()]
+    return [f"{name}: {_findings(cells)}" for name, cells in grouped(differences, pair).items()]
 
 
 def _findings(cells: Sequence[Estimate]) -> str:
     if all(cell.low is None for cell in cells):
         return f"no interval from one seed (largest difference {signed(_largest(cells))})."
-    said = [f"{word} {_at(some)}" for word, some in zip(("better", "worse"), sides(cells), strict=True) if some]
-    if not said:
-        return f"no significant difference (largest of {len(cells)}: {signed(_largest(cells))})."
-    rest = sum(not cell.significant for cell in cells)
+    verdicts = grouped(cells, verdict)
+    rest = len(verdicts.pop(NOT_SIGNIFICANT, ()))
+    if not verdicts:
+        return f"no significant difference (largest of {rest}: {signed(_largest(cells))})."
+    said = [f"{outcome(some[0])} {_at(some)}" for _, some in sorted(verdicts.items())]
     return f"significantly {', '.join(said)}" + f"; {rest} of {len(cells)} are not significant" * bool(rest) + "."
 
 
@@ -288,22 +210,22 @@ def _largest(cells: Sequence[Estimate]) -> Estimate:
     return max(cells, key=lambda cell: abs(cell.mean))
 
 
-def sides(cells: Iterable[Estimate]) -> tuple[list[Estimate], list[Estimate]]:
-    """The significant differences that are for the first method, and those that are against it."""
-    found = [cell for cell in cells if cell.significant]
-    return [c for c in found if _is_better(c)], [c for c in found if not _is_better(c)]
+# How a difference comes out: significant after the correction, by its own interval only, or not.
+NOT_SIGNIFICANT = "not significant"
+OUTCOMES = ("better", "better, uncorrected", NOT_SIGNIFICANT, "worse, uncorrected", "worse")
 
 
-def _is_better(cell: Estimate) -> bool:
-    return (cell.mean < 0) == describe(cell.quantity).lower
+def outcome(cell: Estimate) -> str:
+    """One of ``OUTCOMES``, for the first of the two that are compared."""
+    if not (cell.significant or cell.excludes_0):
+        return NOT_SIGNIFICANT
+    better = (cell.mean < 0) == describe(cell.quantity).lower
+    return ("better" if better else "worse") + ", uncorrected" * (not cell.significant)
 
 
-def by_decoding(cells: Iterable[Estimate]) -> dict[str, list[Estimate]]:
-    """The estimates of each decoding, which is written as within a sentence."""
-    groups: dict[str, list[Estimate]] = {}
-    for cell in cells:
-        groups.setdefault(decoding_phrase(cell.decoding), []).append(cell)
-    return groups
+def verdict(cell: Estimate) -> str:
+    """'significantly better', 'significantly worse' or 'not significant'."""
+    return f"significantly {outcome(cell)}" if cell.significant else NOT_SIGNIFICANT
 
 
 def enumerated(items: Sequence[str]) -> str:
@@ -312,7 +234,8 @@ def enumerated(items: Sequence[str]) -> str:
 
 
 def _at(cells: Sequence[Estimate]) -> str:
-    return enumerated([f"{phrase} ({signed(_largest(some))})" for phrase, some in by_decoding(cells).items()])
+    by_decoding = grouped(cells, lambda cell: decoding_phrase(cell.decoding))
+    return enumerated([f"{phrase} ({signed(_largest(some))})" for phrase, some in by_decoding.items()])
 
 
 def pair(cell: Estimate) -> str:
@@ -349,28 +272,23 @@ def step_verdicts(costs: Sequence[Estimate], case: str) -> list[str]:
             ("gradient step", "step_ratio", STEP_BUDGET),
             ("amortised with sampling", "amortised_ratio", AMORTISED_BUDGET),
         ):
-            ratio, limit = of[row, quantity], factor * floor
-            found.append(
-                f"{label}, {what}: {ratio:.2f} times the MLE step; at most {limit:.2f} "
-                f"({factor:.2f} x the token floor of {floor:.2f}): {_verdict(ratio <= limit)}"
-            )
+            said, why = f"{label}, {what}: {{}} times the MLE step", f" ({factor:.2f} x the token floor of {floor:.2f})"
+            found.append(_target(said, of[row, quantity], factor * floor, ".2f", why))
         share = of[row, "objective_share"]
-        found.append(
-            f"{label}, objective: {share:.1%} of the step; at most {OBJECTIVE_BUDGET:.0%}: "
-            f"{_verdict(share <= OBJECTIVE_BUDGET)}"
-        )
+        found.append(_target(f"{label}, objective: {share:.1%} of the step", share, OBJECTIVE_BUDGET, ".0%"))
     return found
 
 
 def masking_verdicts(costs: Sequence[Estimate]) -> list[str]:
     """The state tree's time over Algorithm 2's at each length, with the limit."""
-    found = []
-    for cost in _rows_of(costs, "state_tree", "step"):
-        if cost.ratio is not None:
-            length, limit = cost.where.task, TREE_BUDGET if int(cost.where.task) >= LONG else SHORT_TREE_BUDGET
-            verdict = _verdict(cost.ratio <= limit)
-            found.append(f"{length} tokens: {cost.ratio:.2f} times Algorithm 2's; at most {limit:g}: {verdict}")
-    return found
+    return [
+        _target(
+            f"{length} tokens: {{}} times Algorithm 2's",
+            ratio,
+            TREE_BUDGET if int(length) >= LONG else SHORT_TREE_BUDGET,
+        )
+        for length, ratio in _ratios(costs, "state_tree", "step")
+    ]
 
 
 def sampling_verdicts(costs: Sequence[Estimate]) -> list[str]:
@@ -379,10 +297,8 @@ def sampling_verdicts(costs: Sequence[Estimate]) -> list[str]:
     With pops: whether every push was fed once and no pop was fed.
     """
     found = [
-        f"{cost.where.task}: {cost.ratio:.2f} times `generate`'s; at least {SAMPLING_BUDGET:g}: "
-        f"{_verdict(cost.ratio >= SAMPLING_BUDGET)}"
-        for cost in _rows_of(costs, "ours", "tokens_per_second")
-        if cost.ratio is not None
+        _target(f"{case}: {{}} times `generate`'s", ratio, SAMPLING_BUDGET, least=True)
+        for case, ratio in _ratios(costs, "ours", "tokens_per_second")
     ]
     counted = {cost.quantity: cost.mean for cost in costs if "pops" in cost.where.task}
     if counted:
@@ -395,11 +311,9 @@ def sampling_verdicts(costs: Sequence[Estimate]) -> list[str]:
 
 def waiting_verdicts(costs: Sequence[Estimate]) -> list[str]:
     """The share of a step that is spent waiting for rollouts of another process."""
-    return [
-        f"Concurrent with training: {cost.mean:.1%} of a step is spent waiting for rollouts; at most "
-        f"{WAITING_BUDGET:.0%}: {_verdict(cost.mean <= WAITING_BUDGET)}"
-        for cost in _rows_of(costs, "beside", "waiting")
-    ]
+    said = "Concurrent with training: {:.1%} of a step is spent waiting for rollouts"
+    waited = [cost.mean for cost in costs if (cost.where.method, cost.quantity) == ("beside", "waiting")]
+    return [_target(said.format(share), share, WAITING_BUDGET, ".0%") for share in waited]
 
 
 VERDICTS: dict[str, Callable[[Sequence[Estimate]], list[str]]] = {
@@ -409,12 +323,16 @@ VERDICTS: dict[str, Callable[[Sequence[Estimate]], list[str]]] = {
 }
 
 
-def _rows_of(costs: Sequence[Estimate], row: str, quantity: str) -> list[Estimate]:
-    return [cost for cost in costs if (cost.where.method, cost.quantity) == (row, quantity)]
+def _ratios(costs: Sequence[Estimate], row: str, quantity: str) -> list[tuple[str, float]]:
+    """The case and the ratio to the baseline of each cost of a row."""
+    chosen = [cost for cost in costs if (cost.where.method, cost.quantity) == (row, quantity)]
+    return [(cost.where.task, cost.ratio) for cost in chosen if cost.ratio is not None]
 
 
-def _verdict(met: bool) -> str:
-    return "*met*." if met else "*not met*."
+def _target(said: str, value: float, limit: float, form: str = "g", why: str = "", least: bool = False) -> str:
+    """'128 tokens: 0.80 times Algorithm 2's; at most 0.85: *met*', a sentence; {} in ``said`` is the value."""
+    bound, met = ("least", value >= limit) if least else ("most", value <= limit)
+    return f"{said.format(f'{value:.2f}')}; at {bound} {limit:{form}}{why}: *{'met' if met else 'not met'}*."
 
 
 # ---- grids ------------------------------------------------------------------------------------------
@@ -443,91 +361,70 @@ def numbers(
     rows: Iterable[Row],
     columns: Mapping[str, Column],
     find: Callable[[Row, Column], Estimate | None],
-    *writers: Callable[[Estimate | None], str],
+    *writers: Callable[[Estimate], str],
 ) -> Grid:
     """The estimates of a grid without the labels of its rows: per heading of ``columns`` one column per writer.
 
-    The second writer is that of the interval.
+    The second writer is that of the interval. What was not measured is '-'.
     """
     header = [text for heading in columns for text in (heading, INTERVAL)[: len(writers)]]
     found = ([find(row, column) for column in columns.values()] for row in rows)
-    return Grid(header, [[write(one) for one in row for write in writers] for row in found])
-
-
-def by_variant(
-    table: Table, columns: Mapping[str, tuple[str, str]], *writers: Callable[[Estimate | None], str]
-) -> Grid:
-    """A row per variant of a table; ``columns``: decoding and quantity of each heading."""
-    labels = Grid(["method"], [[variant.name] for variant in table.variants])
-    return labels + numbers(table.variants, columns, lambda variant, column: table.find(variant, *column), *writers)
-
-
-def headed(*columns: tuple[str, str]) -> dict[str, tuple[str, str]]:
-    """Decodings and quantities by their heading: 'accuracy, greedy'."""
-    return {", ".join(filter(None, (heading(what), decoding_label(at)))): (at, what) for at, what in columns}
-
-
-def repair_grid(table: Table, comparison: Comparison, before: Sequence[str] = ()) -> Grid:
-    """Repair and false-alarm rate of each variant under each kind of corruption, after the columns ``before``."""
-    columns = [*before, *(f"{name}[{kind}]" for kind in comparison.corruptions for name in BACKSPACE.values())]
-    return by_variant(table, headed(*(("", column) for column in columns)), plain, span)
+    return Grid(header, [[write(one) if one else "-" for one in row for write in writers] for row in found])
 
 
 # ---- numbers ----------------------------------------------------------------------------------------
 
 
-def with_spread(cell: Estimate | None) -> str:
+def with_spread(cell: Estimate) -> str:
     """Mean ± standard deviation between seeds, or the mean alone with one seed."""
-    if cell is None:
-        return "-"
     return plain(cell) + ("" if cell.sd is None else f" ± {cell.sd:.{describe(cell.quantity).digits}f}")
 
 
-def signed(cell: Estimate | None) -> str:
+def signed(cell: Estimate) -> str:
     """A difference with its sign."""
-    if cell is None:
-        return "-"
-    sign = "+" if round(cell.mean, describe(cell.quantity).digits) > 0 else ""
-    return sign + plain(cell)
+    return "+" * (round(cell.mean, describe(cell.quantity).digits) > 0) + plain(cell)
 
 
-def signed_bold(cell: Estimate | None) -> str:
+def signed_bold(cell: Estimate) -> str:
     """A difference with its sign, in bold where it is significant."""
-    return f"**{signed(cell)}**" if cell is not None and cell.significant else signed(cell)
+    return f"**{signed(cell)}**" if cell.significant else signed(cell)
 
 
-def plain(cell: Estimate | None) -> str:
-    return "-" if cell is None else number(cell.mean, describe(cell.quantity).digits)
+def plain(cell: Estimate) -> str:
+    return number(cell.mean, describe(cell.quantity).digits)
 
 
-def printed(paper: Reported | None) -> str:
+def printed(cell: Estimate) -> str:
     """The paper's number as it prints it."""
-    if paper is None:
+    if cell.paper is None:
         return "-"
-    return f"{paper.value:g}" + (f" ± {paper.spread:g}" if paper.spread is not None else "")
+    return f"{cell.paper.value:g}" + (f" ± {cell.paper.spread:g}" if cell.paper.spread is not None else "")
 
 
-def span(cell: Estimate | None) -> str:
+def tokens_written(cell: Estimate) -> str:
+    """What an answer in a cell of the map costs."""
+    return number(cell.cell.costs["pushes_per_sequence"], 2)
+
+
+def of_paper(cost: Estimate) -> str:
+    """The paper's number with two decimals."""
+    return number(cost.paper.value, 2) if cost.paper else "-"
+
+
+def span(cell: Estimate) -> str:
     """The interval: '0.1 to 0.3'."""
-    if cell is None or cell.low is None or cell.high is None:
+    if cell.low is None or cell.high is None:
         return "-"
     digits = describe(cell.quantity).digits
     return f"{number(cell.low, digits)} to {number(cell.high, digits)}"
 
 
-def quartiles(cost: Estimate | None) -> str:
+def quartiles(cost: Estimate) -> str:
     """A cost: '41.2 [40.8, 42.0]'; the median alone where it was counted once or never differed."""
-    if cost is None:
-        return "-"
     how = describe(cost.quantity)
     shown = [cost.mean] if cost.low is None or cost.low == cost.high else [cost.mean, cost.low, cost.high]
     median, *ends = (f"{value * how.scale:,.{how.digits}f}" for value in shown if value is not None)
     return f"{median} [{', '.join(ends)}]" if ends else median
-
-
-def multiple(ratio: float) -> str:
-    """'1.25 x'."""
-    return f"{number(ratio, 2)} x"
 
 
 def duration(seconds: float) -> str:
@@ -539,37 +436,17 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes_left} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def p_value(p: float | None) -> str:
-    """'p = 0.013', 'p < 0.001'."""
-    return "p < 0.001" if p is not None and p < 0.001 else f"p = {p:.2g}" if p is not None else "-"
-
-
 def number(value: float, digits: int) -> str:
     """So many decimals; no negative zero."""
     return f"{round(value, digits) + 0.0:.{digits}f}"
 
 
-def _short(value) -> str:
-    """The beginning of a digest is enough to compare it by."""
-    return value[:12] if isinstance(value, str) else str(value)
-
-
-def role_label(role: str) -> str:
-    return role.upper()
-
-
-def quantity_label(quantity: str) -> str:
-    """'SM vs. MLE' for 'sm_minus_mle', 'SM vs. default' for a difference to the default cell."""
-    first, second = quantity.split(MINUS)
-    return f"{role_label(first)} vs. {'default' if second == DEFAULT else role_label(second)}"
-
-
 def pooled_sentences(lines: Iterable[Estimate]) -> list[str]:
     """'SM vs. BC over 4 tasks: sampled **-1.2** (95% interval -2.0 to -0.4, p = 0.009); ...', a sentence a pair."""
-    pairs: dict[tuple[str, str, int], list[str]] = {}
+    pairs: dict[tuple[str, int], list[str]] = {}
     for line in lines:
-        if line.against:
-            key = (line.variant.label, line.against.variant.label, line.n)
-            said = f"{line.decoding} {signed_bold(line)} ({INTERVAL} {span(line)}, {p_value(line.p_adjusted)})"
-            pairs.setdefault(key, []).append(said)
-    return [f"{one} vs. {other} over {n} tasks, points: {'; '.join(said)}." for (one, other, n), said in pairs.items()]
+        p = line.p_adjusted or 0.0
+        chance = "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+        said = f"{line.decoding} {signed_bold(line)} ({INTERVAL} {span(line)}, {chance})"
+        pairs.setdefault((pair(line), line.n), []).append(said)
+    return [f"{name} over {n} tasks, points: {'; '.join(said)}." for (name, n), said in pairs.items()]
