@@ -20,15 +20,7 @@ from markdown_it.token import Token
 from markupsafe import Markup
 
 from sequencematch.results.deletions import DELETED
-from sequencematch.results.estimates import (
-    REFERENCE,
-    SIGNIFICANCE,
-    Estimate,
-    Table,
-    bracketed,
-    grouped,
-    medians,
-)
+from sequencematch.results.estimates import REFERENCE, SIGNIFICANCE, Estimate, Table, bracketed, grouped, medians
 from sequencematch.results.measure import baselines, comparisons, ordered, parts_of, text_measures
 from sequencematch.results.measured import Measured
 from sequencematch.results.runs import BUDGET_NAMES, Comparison, Shown, read_shown
