@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
@@ -180,10 +181,7 @@ def table_page(title: str, table: Table, comparison: Comparison, files: Mapping[
 
     files: of texts, the shown.jsonl by metrics.json; those of the first seed are shown.
     """
-    content = {
-        "older_errors": older_error_grids(table),
-        "compared": comparison,
-    }
+    content: dict[str, Any] = {"older_errors": older_error_grids(table), "compared": comparison}
     if table.metric:
         return Page("scores.md.j2", title, content | _scores(table, comparison))
     first = {variant: read_shown(files[file]) for variant, file in comparison.first_files.items()}
