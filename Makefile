@@ -55,6 +55,8 @@ RUN = $(BIN)/python workflow/launcher/run.py
 OPTIONS = $(if $(GPUS),--resources gpu=$(GPUS)) $(CHANGES) $(ARGS)
 DRY = $(filter -n --dry-run,$(ARGS))
 CHANGES = --config scale=$(SCALE) $(if $(NAME),name=$(NAME)) $(CONFIG)
+# Files in the order of tests/conftest.py, the longest first.
+TEST = $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 OWN_REPORT = results/$(or $(NAME),$(SCALE))/snakemake_report.html
 TARGETS := all table5 deletion_head table6 table7 table8 divergences motivating_example overheads table3 table4
 
@@ -115,10 +117,10 @@ compare: check-arguments $(SETUP)
 	@$(BIN)/python workflow/compare_results.py results/$(or $(NAME),$(SCALE)) results/reference/$(SCALE)
 
 test: lint
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not long"
+	$(TEST) -m "not long"
 
 test-all: lint
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(TEST) --durations 15
 
 test-packages:
 	apt-get update -q

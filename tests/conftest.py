@@ -28,6 +28,14 @@ kernels.choose("portable")  # as every script does; torch has computed nothing y
 torch.set_num_threads(1)  # tensors here are tiny: a second thread only waits for the first
 
 
+def pytest_collection_modifyitems(items):
+    """Files with the longest tests come first: begun last, one of them would run alone when all others have ended."""
+    marks = {}
+    for item in items:
+        marks.setdefault(item.path, set()).update(mark.name for mark in item.iter_markers())
+    items.sort(key=lambda item: ("long" not in marks[item.path], "slow" not in marks[item.path]))
+
+
 @pytest.fixture(scope="session")
 def once(tmp_path_factory):
     """Makes a folder that all tests read and none changes, once: whichever worker comes first."""

@@ -3,6 +3,7 @@
 import re
 import shutil
 
+import datasets
 import huggingface_hub
 import pytest
 import torch
@@ -11,6 +12,7 @@ from support.networks import tiny_llama
 from support.rows import QUIET, ROWS, a_model_and_its_tokenizer, a_trainer, arguments
 from support.workflow import ROOT
 from torch.optim.lr_scheduler import LambdaLR
+from transformers import TrainerCallback
 
 from sequencematch import SequenceMatchConfig, SequenceMatchTrainer, UserError
 from sequencematch.data.tokenizer import load_tokenizer
@@ -27,8 +29,7 @@ FENCE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("micro", [8, 4])
-def test_losses_are_those_of_the_pipeline(inputs, finetuned, micro, tmp_path):
+def test_losses_are_those_of_the_pipeline(inputs, finetuned, tmp_path):
     metrics = read_csv(finetuned("sm") / "metrics.csv")
     expected = {int(row["step"]): float(row["loss"]) for row in metrics}
     tokenizer = load_tokenizer(inputs / "tokenizer")
@@ -43,8 +44,8 @@ def test_losses_are_those_of_the_pipeline(inputs, finetuned, micro, tmp_path):
     arguments = SequenceMatchConfig(
         str(tmp_path / "output"),
         max_steps=TINY["steps"],
-        per_device_train_batch_size=micro,
-        gradient_accumulation_steps=8 // micro,
+        per_device_train_batch_size=4,
+        gradient_accumulation_steps=2,
         seed=1,
         bc_steps=TINY["pretrain_steps"],
         beta_steps=150,
@@ -65,10 +66,7 @@ def test_losses_are_those_of_the_pipeline(inputs, finetuned, micro, tmp_path):
 
 
 @pytest.mark.slow
-def test_texts_in_the_format_of_trl_train_and_the_folder_loads(tmp_path):
-    import datasets
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
+def test_texts_in_the_format_of_trl_train(tmp_path):
     data = datasets.Dataset.from_list(ROWS)
     trainer = a_trainer(tmp_path, data, data, max_steps=60)
     before = trainer.evaluate()["eval_loss"]
@@ -76,13 +74,6 @@ def test_texts_in_the_format_of_trl_train_and_the_folder_loads(tmp_path):
     assert trainer.evaluate()["eval_loss"] < 0.7 * before
     logged = [entry for entry in trainer.state.log_history if "sm_loss" in entry]
     assert len(logged) == 54 and all({"loss", "bc_loss", "pop_rate"} <= entry.keys() for entry in logged)
-    trainer.save_model(tmp_path / "exported")
-    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "exported")
-    prompt = AutoTokenizer.from_pretrained(tmp_path / "exported")("3 + 4 = ", return_tensors="pt").input_ids
-    written = loaded.generate(
-        prompt, custom_generate=str(tmp_path / "exported"), trust_remote_code=True, max_new_tokens=8
-    )
-    assert len(written[0]) > len(prompt[0])
 
 
 @pytest.mark.slow
@@ -103,28 +94,17 @@ def test_the_example_of_the_page_runs(tmp_path, monkeypatch):
     exec(second, names)
 
 
-@pytest.mark.slow
-def test_trackers_by_name_and_callbacks(tmp_path, monkeypatch):
-    pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    from transformers import TrainerCallback
+def test_callbacks_and_so_trackers_see_the_losses(tmp_path):
+    class Logged(TrainerCallback):
+        rows: list = []
 
-    monkeypatch.chdir(tmp_path)  # where some versions of transformers write events
-    steps = []
-
-    class Counting(TrainerCallback):
-        def on_step_end(self, args, state, control, **kwargs):
-            steps.append(state.global_step)
+        def on_log(self, args, state, control, logs, **kwargs):
+            self.rows.append((state.global_step, logs))
 
     lm, tokenizer = a_model_and_its_tokenizer(tmp_path)
-    logged = arguments(tmp_path / "o", report_to="tensorboard")
-    trainer = SequenceMatchTrainer(lm, logged, ROWS, processing_class=tokenizer, callbacks=[Counting])
-    trainer.train()
-    assert steps == list(range(1, 13))
-    (events,) = tmp_path.glob("**/events.out.tfevents.*")
-    found = EventAccumulator(str(events)).Reload()
-    assert [event.step for event in found.Scalars("train/sm_loss")] == list(range(7, 13))
-    assert {"train/loss", "train/bc_loss", "train/pop_rate"} <= set(found.Tags()["scalars"])
+    SequenceMatchTrainer(lm, arguments(tmp_path / "o"), ROWS, processing_class=tokenizer, callbacks=[Logged]).train()
+    assert [step for step, logs in Logged.rows if "sm_loss" in logs] == list(range(7, 13))
+    assert all({"loss", "bc_loss", "pop_rate"} <= logs.keys() for _, logs in Logged.rows if "sm_loss" in logs)
 
 
 @pytest.mark.parametrize(

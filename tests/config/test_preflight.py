@@ -14,7 +14,6 @@ from support.workflow import ROOT, copy_tree, launch
 from sequencematch.config import preflight
 from sequencematch.config.load import load_config, scale_overlay
 from sequencematch.config.preflight import Planned, Reference, hub_problem, problems, references
-from sequencematch.errors import UserError
 
 LLAMA = Reference("model", "model.source", "meta-llama/Llama-2-7b-hf", "main")
 OPUS = Reference("dataset", "sources.opus", "Helsinki-NLP/opus_books", "1f9f619")
@@ -145,11 +144,7 @@ def test_a_local_folder_is_no_name_of_the_hub(a_hub, gpus, tmp_path):
     gpus(1)
     a_hub(refused(errors.RepositoryNotFoundError, 404))
     folder = tmp_path / "llama"
-    with pytest.raises(UserError, match=r"model\.source .*there is no such folder"):
-        config("paper", model={"source": str(folder)})
     folder.mkdir()
-    with pytest.raises(UserError, match=r"model\.source .*holds no config\.json"):
-        config("paper", model={"source": str(folder)})
     (folder / "config.json").write_text("{}")
     assert references(a_plan(), config("paper", model={"source": str(folder)})) == []
 

@@ -135,13 +135,6 @@ def test_noised_split(kind):
     assert draws[0] != draws[1] != draws[2] != draws[0]
 
 
-def test_an_example_is_noised_alike_whatever_stands_beside_it():
-    examples = [clean(str(n)) for n in range(300)]
-    all_of_them = noise_split(examples, 0.3, 2, weights("task"), BKSPC, (0,))
-    few = noise_split(examples[:5], 0.3, 2, weights("task"), BKSPC, (0,))
-    assert few["actions"] == all_of_them["actions"][:5] + all_of_them["actions"][300:305]
-
-
 # ---- the commands ------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ import re
 import pytest
 import torch
 from support.experiment import run as run_script
+from support.tiny import next_logits
 from support.trained import TEXTS, trained_folder
 
 from sequencematch import core
@@ -188,9 +189,7 @@ def test_answers_are_those_of_every_state_alone(run, batch):
     ]
 
     def p(*text):
-        inputs, _ = core.state_tree([[Trajectory(prompt=text, actions=[], imitated=[])]], bkspc)
-        with torch.no_grad():
-            return policy(inputs)[0, -1].softmax(-1)[bkspc].item()
+        return next_logits(policy, text).softmax(-1)[bkspc].item()
 
     found = answers(policy, corrupted, batch)
     wrong = [(p(1, 5, 3) + p(1, 5, 4, 6)) / 2, p(1, 8), (p(1, 5, 6, 9) + p(1, 5, 6, 3, 4)) / 2]

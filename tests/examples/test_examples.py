@@ -68,24 +68,18 @@ def test_steps_are_runs_of_writing_and_of_deleting():
         steps(["4", "<bkspc_2>"])
 
 
-def test_the_first_right_answer_that_deletes_a_wrong_arm_is_drawn():
-    question, right = "5:52|43|51|2G|3X|14=", {"text": "2", "solution": "2"}
-    straight, wrong = right | {"rendered": "2<eos>"}, {"text": "14", "solution": "2", "rendered": "143<bkspc_3>14<eos>"}
-    back = right | {"rendered": "143<bkspc><bkspc><bkspc>2<eos>"}
-    assert first_dead_end([(question, straight), (question, wrong)]) is None
-    assert first_dead_end([(question, straight), (question, back)]) == (
-        question,
-        [*"143", *["<bkspc>"] * 3, "2", "<eos>"],
-    )
-
-
-def test_a_dead_end_is_a_whole_wrong_arm_that_is_deleted():
-    prompt = "5:52|43|51|2G|79|3X|9G|14="
-    assert graph_paths(prompt) == ["52G", "5143X", "79G"]
-    assert walks_back(prompt, [*"143", *["<bkspc>"] * 3, "2", "<eos>"])
-    assert walks_back(prompt, [*"143", "<bkspc_3>", "2", "<eos>"])
+def test_the_first_right_answer_that_deletes_a_whole_wrong_arm_is_drawn():
+    question, back = "5:52|43|51|2G|79|3X|9G|14=", [*"143", *["<bkspc>"] * 3, "2", "<eos>"]
+    assert graph_paths(question) == ["52G", "5143X", "79G"]
+    assert walks_back(question, back) and walks_back(question, [*"143", "<bkspc_3>", "2", "<eos>"])
     for other in (["1", "<bkspc>", "2"], ["2"], [*"143", "<bkspc>", "3"], [*"79", "<bkspc_2>", "2"]):
-        assert not walks_back(prompt, other)
+        assert not walks_back(question, other)
+    straight, wrong, right = (
+        {"text": text, "solution": "2", "rendered": rendered}
+        for text, rendered in (("2", "2<eos>"), ("14", "143<bkspc_3>14<eos>"), ("2", "".join(back)))
+    )
+    assert first_dead_end([(question, straight), (question, wrong)]) is None
+    assert first_dead_end([(question, straight), (question, wrong), (question, right)]) == (question, back)
 
 
 @pytest.mark.slow

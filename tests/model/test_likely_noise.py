@@ -6,7 +6,7 @@ import torch
 from support.proposer import BKSPC, TOKENIZER, clean, proposer_folder
 
 from sequencematch.core import Inputs
-from sequencematch.data.noise import draw_wrong, noise_split
+from sequencematch.data.noise import draw_wrong
 from sequencematch.data.tokenizer import train_tokenizer
 from sequencematch.errors import UserError
 from sequencematch.model.build import load_policy
@@ -40,17 +40,6 @@ def test_wrong_tokens_are_what_the_policy_finds_likely(policy_folder):
             drawn = {draw_wrong(example.completion, w, position, generator("m", i)) for i in range(50)}
             assert not drawn & set(struck)
     assert max(w.max(axis=1)) > 2 / TOKENIZER.size  # far from uniform, or this would prove little
-
-
-def test_wrong_tokens_go_into_a_split(policy_folder):
-    examples = [clean(str(n)) for n in range(300)]  # several batches
-    columns = noise_split(examples, 0.5, 1, model_noise(TOKENIZER, policy_folder), BKSPC, (0,))
-    for item, actions, imitated in zip(columns["example"], columns["actions"], columns["imitated"], strict=True):
-        wrong = [t for t, kept in enumerate(imitated) if not kept]  # [wrong, <bkspc>, true]
-        assert all(actions[t] not in {*NEVER, actions[t + 2]} and actions[t + 1] == BKSPC for t in wrong)
-        left = [action for t, action in enumerate(actions) if not {t, t - 1} & set(wrong)]
-        assert left == examples[item].completion
-    assert any(BKSPC in actions for actions in columns["actions"])
 
 
 def test_a_policy_of_the_same_vocabulary_is_needed(policy_folder):

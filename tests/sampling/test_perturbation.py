@@ -4,10 +4,8 @@ import math
 from collections import Counter
 
 import pytest
-import torch
-from support.tiny import BOS, EOS, a_policy, chi_square_p, enumerated, some_prompts
+from support.tiny import BOS, EOS, a_policy, chi_square_p, enumerated, next_logits, some_prompts
 
-from sequencematch.core import Trajectory, state_tree
 from sequencematch.sampling.rollout import Decoding, Perturbation, sample
 
 
@@ -68,7 +66,6 @@ def test_surprise_follows_the_tokens_that_are_live():
     assert chi_square_p(observed, enumerated(policy, prompt, Decoding(4, bkspc_bias=-1.0))) < 1e-6
 
 
-@torch.no_grad()
 @pytest.mark.parametrize("backspace", [False, True])
 @pytest.mark.parametrize(("rule", "bar"), [("takeback", 0.08), ("takeback_ratio", 0.3)])
 def test_a_rule_deletes_exactly_what_it_finds_too_unlikely(rule, bar, backspace):
@@ -86,8 +83,7 @@ def test_a_rule_deletes_exactly_what_it_finds_too_unlikely(rule, bar, backspace)
             if expected:
                 live.pop(), likelihoods.pop()
                 continue
-            inputs, _ = state_tree([[Trajectory(prompt=[*prompt, *live], actions=[], imitated=[])]], policy.bkspc)
-            logits = policy(inputs)[0, -1, : None if live else policy.bkspc]
+            logits = next_logits(policy, [*prompt, *live])[: None if live else policy.bkspc]
             most = logits.logsumexp(-1) if rule == "takeback" else logits[: policy.bkspc].max()
             likelihoods.append((logits[action] - most).item())
             live.append(action)

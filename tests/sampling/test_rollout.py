@@ -15,6 +15,7 @@ from support.tiny import (
     a_policy,
     chi_square_p,
     enumerated,
+    next_logits,
     randomised,
     recomputed,
     some_prompts,
@@ -22,7 +23,6 @@ from support.tiny import (
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from sequencematch import core
-from sequencematch.core import Trajectory
 from sequencematch.errors import UserError
 from sequencematch.model.policy import Policy
 from sequencematch.sampling.decoding import action_probabilities, inverse_cdf, too_many
@@ -92,9 +92,7 @@ def looped(policy, prompt, begun, decoding, stream):
     uniform = uniforms([stream], decoding.max_actions)[0]
     live, actions, deleted = list(begun), [], defaultdict(list)
     while len(actions) < decoding.max_actions and EOS not in live:
-        inputs, _ = core.state_tree([[Trajectory(prompt=[*prompt, *live], actions=[], imitated=[])]], policy.bkspc)
-        with torch.no_grad():
-            logits = policy(inputs)[:, -1]
+        logits = next_logits(policy, [*prompt, *live])[None]
         logits[0, deleted[tuple(live)]] = -torch.inf
         ruled_out = too_many(torch.tensor([len(live)]), policy.deletions)
         probability = action_probabilities(logits, ruled_out, decoding)
@@ -130,13 +128,11 @@ def test_actions_are_those_of_a_plain_loop(memory, temperature, deletions):
         assert sum(r.finished for r in forgetful) < sum(r.finished for r in rollouts)
 
 
-@torch.no_grad()
 def with_the_best_continuations(policy, prompt, weight, longest):
     """Live tokens, each the best of all the likeliest few, from forward passes over whole texts."""
 
     def log_policy(live):
-        inputs, _ = core.state_tree([[Trajectory(prompt=[*prompt, *live], actions=[], imitated=[])]], policy.bkspc)
-        logits = policy(inputs)[0, -1]
+        logits = next_logits(policy, [*prompt, *live])
         return (logits if live else logits[: policy.bkspc]).log_softmax(-1)[: policy.bkspc]
 
     live = []

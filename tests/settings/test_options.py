@@ -48,7 +48,7 @@ def test_a_setting_that_is_needed_and_not_given_is_an_error(section):
         parse([], section)
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(st.data())
 def test_a_command_line_carries_settings_unchanged(data):
     """Through the shell's quoting, for any value of any type: text, numbers, tuples, truth values."""

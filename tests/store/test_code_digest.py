@@ -77,17 +77,6 @@ def test_an_unused_module_that_does_not_exist_is_an_error(digest):
         digest(unused=["pack.lzy"])
 
 
-def test_the_checkout_path_comments_docstrings_and_formatting_do_not(digest):
-    """Every digest here is of another folder."""
-    bare = "def f(a, b):\n    return 'a'\n\nclass C:\n    pass\n"
-    dressed = (
-        '"""A module."""\n\ndef f(a,\n      b):  # says why\n    """Adds."""\n\n    return "a"\n'
-        '\nclass C:\n    """Nothing."""\n'
-    )
-    assert digest(changes={"pack/deep.py": bare}) == digest(changes={"pack/deep.py": dressed})
-    assert digest(changes={"pack/deep.py": bare}) != digest(changes={"pack/deep.py": bare.replace("'a'", "'b'")})
-
-
 SPEAKING = """
 def f(x):
     print(f'made {x} rows', file=sys.stderr)

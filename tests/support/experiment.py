@@ -1,9 +1,12 @@
 """A tiny experiment on disk, and the scripts as a user runs them."""
 
+import atexit
 import os
 import runpy
+import shutil
 import subprocess
 import sys
+import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -21,6 +24,7 @@ from sequencematch.settings.section import Section
 from sequencematch.settings.training import Objective, Optimiser, Rollouts, Schedule
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
+WARM = SOURCE.parent / "workflow/launcher/warm/python"
 
 TINY = {
     "batch": 8,
@@ -108,11 +112,24 @@ def _words(value) -> list[str]:
 
 
 def run(script: str, *arguments, check: bool = True, **options) -> subprocess.CompletedProcess:
-    """Run a script with one thread; with ``check`` its failure fails the test, with its output."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command(script, *arguments, **options), capture_output=True, text=True, env=environment)
+    """Run a script with one thread; with ``check`` its failure fails the test, with its output.
+
+    As in a run on one machine, all scripts that tests start share one start of torch (workflow/launcher/warm).
+    """
+    _, *words = command(script, *arguments, **options)
+    server = {"SEQUENCEMATCH_RUN_PID": str(os.getpid()), "SEQUENCEMATCH_PYTHON": sys.executable}
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | server
+    done = subprocess.run([WARM, *words], capture_output=True, text=True, env=environment, cwd=_started_from())
     assert not check or done.returncode == 0, done.stderr
     return done
+
+
+@cache
+def _started_from() -> str:
+    """The folder where that server has its socket."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def launched(words: list[str], processes: int) -> subprocess.CompletedProcess:

@@ -50,18 +50,9 @@ def noised_trajectories(deletions: int = 3):
 def tiny_llama(vocabulary: int = BKSPC, implementation: str = "sdpa", **settings) -> LlamaForCausalLM:
     """A Llama whose weights are large enough for every token it attends to to matter."""
     torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=vocabulary,
-        hidden_size=16,
-        intermediate_size=24,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=64,
-        initializer_range=0.3,
-        attn_implementation=implementation,
-        **settings,
-    )
-    return LlamaForCausalLM(config)
+    sizes = {"vocab_size": vocabulary, "hidden_size": 16, "intermediate_size": 24, "max_position_embeddings": 64}
+    sizes |= {"num_hidden_layers": 2, "num_attention_heads": 2, "initializer_range": 0.3}
+    return LlamaForCausalLM(LlamaConfig(attn_implementation=implementation, **(sizes | settings)))
 
 
 def tiny_policy(deletions: int = 1) -> Policy:

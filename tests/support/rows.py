@@ -1,9 +1,10 @@
 """Rows of prompts and completions, and a small network with a tokenizer of transformers to train on them."""
 
-import torch
+from transformers import PreTrainedTokenizerFast
 
 from sequencematch import SequenceMatchConfig, SequenceMatchTrainer
 from sequencematch.data.tokenizer import train_tokenizer
+from support.networks import tiny_llama
 
 QUIET = {"report_to": "none", "disable_tqdm": True, "logging_steps": 1, "use_cpu": True}
 SUMS = [(f"{a} + {b} = ", str(a + b)) for a in range(10) for b in range(10)]
@@ -12,16 +13,12 @@ ROWS = [{"prompt": p, "completion": c} for p, c in SUMS]
 
 def a_model_and_its_tokenizer(folder, *texts, **settings):
     """A tiny Llama over the characters of the texts (default: of sums), and a tokenizer of transformers."""
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
     ours = train_tokenizer(texts or [text for pair in SUMS for text in pair])
     folder.mkdir(exist_ok=True, parents=True)
     ours.save(folder)
     ids = {f"{name}_token_id": value for name, value in ours.special_ids.items()}
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2} | settings
-    torch.manual_seed(0)
-    lm = LlamaForCausalLM(LlamaConfig(vocab_size=ours.size, max_position_embeddings=64, **sizes, **ids))
-    return lm, PreTrainedTokenizerFast.from_pretrained(folder)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "initializer_range": 0.02} | settings
+    return tiny_llama(ours.size, **sizes, **ids), PreTrainedTokenizerFast.from_pretrained(folder)
 
 
 def arguments(folder, **options):

@@ -1,7 +1,5 @@
 """Tiny random policies, and what tests of rollouts share."""
 
-from itertools import accumulate
-
 import numpy as np
 import torch
 
@@ -46,6 +44,13 @@ def trajectories(prompts, rollouts):
 
 
 @torch.no_grad()
+def next_logits(policy, text):
+    """Logits [A] of the next action, from a pass over the whole text."""
+    inputs, _ = core.state_tree([[Trajectory(prompt=text, actions=[], imitated=[])]], policy.bkspc)
+    return policy(inputs)[0, -1]
+
+
+@torch.no_grad()
 def recomputed(policy, prompts, rollouts):
     """Without a cache: log pi [B, T] of the actions taken, and logits [A] of the states it was done in."""
     policy.eval()
@@ -54,11 +59,6 @@ def recomputed(policy, prompts, rollouts):
     scores = core.score(logits, batch, policy.deletions)
     states = [[logits[b, s] for s in batch.state[b, : len(r.actions)]] for b, r in enumerate(rollouts)]
     return scores.log_policy, states
-
-
-def depths(rollout, bkspc):
-    """Live tokens before each action."""
-    return list(accumulate((core.growth(a, bkspc) for a in rollout.actions), initial=0))[:-1]
 
 
 def enumerated(policy, prompt, decoding):

@@ -1,5 +1,9 @@
 """Small training runs, and a process that kills itself at a chosen place."""
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 from sequencematch.settings.losses import LOSSES
@@ -7,7 +11,7 @@ from sequencematch.settings.training import Objective, Optimiser, Rollouts, Sche
 from sequencematch.training.batches import load_corpora
 from sequencematch.training.schedule import Stage
 from sequencematch.training.trainer import Run
-from support.experiment import ROLLOUTS
+from support.experiment import ROLLOUTS, SOURCE, command
 from support.tiny import EOS
 
 # Runs a script and kills its process, as `kill -9` would, the n-th time it reaches a place in the code.
@@ -38,6 +42,14 @@ elif place == "rename":
     os.rename = killing(os.rename, lambda *a: None)
 runpy.run_path(script, run_name="__main__")
 """
+
+
+def finetune_until(place: str, count: int, options: dict) -> None:
+    """Fine-tune, and kill the process when it reaches a place (``KILLER``) for the count-th time."""
+    words = [sys.executable, "-c", KILLER, place, str(count), *command("finetune", **options)[1:]]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(SOURCE)}
+    done = subprocess.run(words, capture_output=True, text=True, env=environment)
+    assert done.returncode == -signal.SIGKILL, done.stderr
 
 
 def a_run(root: Path, policy, stage: Stage, optimiser: Optimiser | None = None, initial: dict | None = None) -> Run:

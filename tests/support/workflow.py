@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
+
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "profiles", "workflow", "envs", "config.yaml", "src", "docs")
 STUB = """
@@ -53,6 +55,8 @@ def copy_tree(target):
             shutil.copy(ROOT / part, target / part)
     for script in (target / "src").glob("*.py"):
         script.write_text(STUB + script.read_text())
+    # A stub needs no torch: nothing is to import it beforehand.
+    (target / "workflow/launcher/warm/python").write_text('#!/bin/sh\nexec "$SEQUENCEMATCH_PYTHON" "$@"\n')
     return target
 
 
@@ -80,6 +84,14 @@ def launcher(*words, script="run", config=("scale=smoke",)):
 def launch(tree, *words, script="run", config=("scale=smoke",), **options):
     """Run a script of the launcher in a tree."""
     return run_in(tree, launcher(*words, script=script, config=config), **options)
+
+
+def is_running(process):
+    """Whether it runs: one that has ended may stay in the table of processes, where nobody asks for its status."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def wait_for(condition, seconds=60):

@@ -4,6 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from support.networks import tiny_policy
+from support.tiny import next_logits
 
 from sequencematch import core
 from sequencematch.core import Trajectory
@@ -69,9 +70,7 @@ def test_a_head_learns_and_the_network_does_not_change(policy):
 
 def test_a_network_that_never_finds_the_examples_tokens_is_refused(policy):
     prompt = [1, 3]
-    inputs, _ = core.state_tree([[Trajectory(prompt=prompt, actions=[], imitated=[])]], policy.bkspc)
-    with torch.no_grad():
-        unlikely = int(policy.preferences(policy.encode(inputs)[0, -1])[: policy.bkspc].argmin())
+    unlikely = int(next_logits(policy, prompt)[: policy.bkspc].argmin())
     given = [Trajectory(prompt=prompt, actions=[unlikely], imitated=[True])]
     with pytest.raises(UserError, match="more steps"):
         train_head(policy, given, given, seed=1)

@@ -125,12 +125,3 @@ def test_help_lists_every_target():
     done = run_in(ROOT, ["make", "help"])
     for target in ("table6", "report", "map", "why", "verify", "clean-results", "NAME="):
         assert target in done.stdout
-
-
-@pytest.mark.slow
-def test_from_another_folder_results_go_there_and_the_rest_is_the_project_s(tmp_path):
-    words = ["results/smoke/figures/rules.dot", "results/smoke/text/data", "--snakefile", ROOT / "Snakefile"]
-    snakemake(tmp_path, *words, config=["scale=smoke"])
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".snakemake", "results"]
-    again = snakemake(ROOT, *words, "--directory", tmp_path, "--dry-run", config=["scale=smoke"])
-    assert "Nothing to be done" in again.stdout + again.stderr, again.stdout + again.stderr

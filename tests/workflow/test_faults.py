@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from support.workflow import copy_tree, launch, launcher, run_in, snakemake
+from support.workflow import copy_tree, launch, launcher, load_script, run_in, snakemake
 
 TARGET = "results/smoke/mul/tokenizer"
 
@@ -87,7 +87,7 @@ def test_a_run_can_be_started_while_the_one_before_it_ends(tree):
     assert f"ending process {process.pid}," not in done.stderr and "another run" not in done.stderr
 
 
-@pytest.mark.parametrize(("script", "word"), [("why", ""), ("run", "seeds"), ("run", "=3"), ("run", "a b=3")])
-def test_what_is_no_setting_is_one_sentence(tree, script, word):
-    done = launch(tree, "all", script=script, config=["scale=smoke", word], status=1)
-    assert done.stderr.count("\n") == 1 and done.stderr.startswith(f"error: '{word}' is no setting: write name=value")
+@pytest.mark.parametrize("word", ["", "seeds", "=3", "a b=3"])
+def test_what_is_no_setting_is_one_sentence(word):
+    with pytest.raises(SystemExit, match=f"^error: '{word}' is no setting: write name=value"):
+        load_script("workflow/launcher/run.py").check_settings(["all", "--config", "scale=smoke", word])

@@ -216,37 +216,6 @@ def test_time_stamps_comments_docstrings_and_formatting_rerun_nothing(tree, plan
         assert plan() == {"score": {samples: 1}}
 
 
-# A file of src/sequencematch, a piece of it, and another one that says the same or is said to people alone.
-REWORDED = {
-    "settings/explain.py": ("did you mean", "do you mean"),
-    "settings/training.py": ("weight of the causal-entropy term", "weight of entropy"),
-    "settings/losses.py": ("maximum likelihood", "greatest likelihood"),
-    "store/hub.py": ("is made by Python code", "is made by code"),
-}
-CHANGED = {
-    "settings/training.py": ('setting(0.95, "discount"', 'setting(0.96, "discount"', TRAINING | COSTS),
-    "results/words.py": ('"repair rate"', '"rate of repair"', WORDS),  # a table shows it
-}
-
-
-def test_a_sentence_reruns_nothing_and_a_default_or_a_label_its_readers(tree, plan):
-    with contextlib.ExitStack() as stack:
-        for name, (old, new) in REWORDED.items():
-            stack.enter_context(replaced(tree / "src/sequencematch" / name, old, new))
-        assert plan() == {}
-    with contextlib.ExitStack() as stack:
-        for name, (old, new, _) in CHANGED.items():
-            stack.enter_context(replaced(tree / "src/sequencematch" / name, old, new))
-        found = plan()
-    for name, (_, _, scripts) in CHANGED.items():
-        assert {rule for rule in found if f"src/sequencematch/{name}" in found[rule]} == rules_of(scripts)
-
-
-def replaced(file, old, new):
-    assert old in file.read_text()
-    return edited(file, by=lambda text: text.replace(old, new))
-
-
 def test_a_fresh_clone_elsewhere_reruns_nothing(tree, tmp_path):
     git = ["git", "-c", "user.name=A", "-c", "user.email=a@b.c"]
     for words in (["init", "--quiet"], ["add", *PARTS], ["commit", "--quiet", "--message", "A"]):

@@ -43,14 +43,15 @@ def cluster(tmp_path_factory):
 
 @pytest.mark.long
 def test_a_seed_of_the_smoke_scale_ends_with_the_same_bits_as_on_this_machine(cluster, smoke, tmp_path):
-    """Every rule; two runs of a group at a time, because the node has two cores."""
+    """Every stage of each family; two runs of a group at a time, because the node has two cores."""
     tree = reduced.make_tree(tmp_path)
     words = (*PROFILE, *HERE, "--group-components", "evaluate=2")
-    launch(tree, "all", *words, config=["scale=smoke", "seeds=[1]"])
+    config = ["scale=smoke", "seeds=[1]", "tables={table5: {methods: [sm]}, table6: {methods: [mle, sm]}}"]
+    launch(tree, "table5", "table6", "table8", *words, config=config)
     made, expected = reduced.content(tree), reduced.content(smoke)
     # Tables, and the judge's verdicts on texts, are of all seeds.
     runs = {name for name in made if "/seed=1/" in name and not ("/text/" in name and name.endswith("metrics.json"))}
-    assert len(runs) > 50 and all(made[name] == expected[name] for name in runs)
+    assert len(runs) > 35 and all(made[name] == expected[name] for name in runs)
     assert any(name.startswith("results/smoke/tables/table8") for name in made)
 
 

@@ -108,17 +108,6 @@ def test_a_full_disk_costs_nothing_that_was_done(uninterrupted, tmp_path):
         assert reduced.content(tree) == reduced.content(uninterrupted)
 
 
-@pytest.mark.slow
-def test_results_that_cannot_be_written_are_named_before_any_job_starts(tmp_path):
-    tree = reduced.make_tree(tmp_path)
-    with tmpfs(tree / "results", "ro"):
-        done = reduced.run(tree, status=1)
-    assert "rule make_dataset:" not in done.stdout + done.stderr
-    assert done.stderr.splitlines()[-1] == (
-        "error: writing 'results/smoke' failed, read-only file system; fix that and run this again"
-    )
-
-
 @pytest.mark.long
 def test_a_truncated_file_is_named_and_made_again_once_deleted(uninterrupted, tmp_path):
     """The job that reads it fails in one sentence with what to delete; the run after that finishes."""
