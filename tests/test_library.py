@@ -1,7 +1,7 @@
-"""The package as a library: light to import, typed, and its worked examples train."""
+"""The package as a library: light to import, typed, and its worked example trains."""
 
 import ast
-import copy
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +19,7 @@ from sequencematch.settings.training import Objective
 from sequencematch.training.batches import Corpus
 from sequencematch.training.losses import FUNCTIONS, score_batch
 
-EXAMPLES = ROOT / "tests/examples"
+EXAMPLE = ROOT / "tests/examples/own_loop.py"
 PACKAGE = Path(sequencematch.__file__).parent
 
 
@@ -75,73 +75,43 @@ def right_share(policy) -> float:
     return sum(text == completion for text, (_, completion) in zip(live, examples, strict=True)) / 64
 
 
-def example(name: str):
-    sys.path.insert(0, str(EXAMPLES))
-    try:
-        return __import__(name)
-    finally:
-        sys.path.remove(str(EXAMPLES))
+@pytest.fixture
+def train(monkeypatch):
+    """The training loop of the example."""
+    monkeypatch.syspath_prepend(EXAMPLE.parent)
+    return importlib.import_module(EXAMPLE.stem).train
 
 
-def test_the_loop_of_ones_own_is_under_50_lines_and_learns():
-    source = (EXAMPLES / "own_loop.py").read_text()
-    statements = [line for line in source.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    assert len(statements) < 50
+def test_the_loop_of_ones_own_is_under_50_lines_and_learns(train):
+    lines = EXAMPLE.read_text().splitlines()
+    assert sum(bool(line.strip()) and not line.lstrip().startswith("#") for line in lines) < 50
     lm = tiny_llama()
-    for _ in example("own_loop").train(lm, copying(200), list(TOKENS), steps=100):
+    for _ in train(lm, copying(200), list(TOKENS), steps=100):
         pass
     assert right_share(Policy(lm, backspace=False)) > 0.6
 
 
-def noised(examples):
-    """Trajectories, some with a wrong first token that is deleted."""
-    data = []
-    for number, (prompt, (first, *rest)) in enumerate(examples):
-        wrong = [TOKENS[first % len(TOKENS)], 8] if number % 3 == 0 else []
-        actions = [*wrong, first, *rest]
-        data.append(
-            Trajectory(
-                prompt=prompt, actions=actions, imitated=[k >= len(wrong) or k == 1 for k in range(len(actions))]
-            )
-        )
-    return data
-
-
-def test_the_trainer_learns(tmp_path):
-    trainer = example("with_trainer").train(tiny_llama(), noised(copying(200)), str(tmp_path), steps=100, max_actions=8)
-    assert right_share(trainer.model) > 0.6
-
-
-def test_the_first_loss_of_the_examples_is_the_pipelines(tmp_path, monkeypatch):
+def test_the_first_loss_of_the_example_is_the_pipelines(train, monkeypatch):
     """Loss and gradient, on the data and rollouts that the example drew; rollouts that were cut off say so."""
-    seen, original = [], sequencematch.state_tree
-    monkeypatch.setattr(sequencematch, "state_tree", lambda rows, bkspc: (seen.append(rows), original(rows, bkspc))[1])
-
-    def check(loss, lm, policy, corpus):
-        rows = seen[-1]
-        rollouts = [rollout for _, rollout in rows]
-        assert {rollout.ended for rollout in rollouts} == {True, False}
-        assert all(rollout.ended == (rollout.actions[-1] == EOS) for rollout in rollouts)
-        transitions = sum(len(rollout.actions) for rollout in rollouts)
-        normaliser = Normaliser(
-            trajectories=len(rows), length=corpus.length, cloned=corpus.cloned(False), model_transitions=transitions
-        )
-        expected, _ = FUNCTIONS["sm"](score_batch(policy, rows, True, False), normaliser, Objective(), beta=0.2)
-        assert loss == pytest.approx(expected.item(), rel=1e-6)
-        expected.backward()
-        for ours, theirs in zip(policy.lm.parameters(), lm.parameters(), strict=True):
-            torch.testing.assert_close(theirs.grad, ours.grad, atol=1e-6, rtol=1e-5)
-
-    lm, drawn = tiny_llama(), []
-    policy, inject = Policy(tiny_llama(), backspace=True), sequencematch.inject
+    seen, drawn = [], []
+    state_tree, inject = sequencematch.state_tree, sequencematch.inject
+    monkeypatch.setattr(sequencematch, "state_tree", lambda rows, bkspc: seen.append(rows) or state_tree(rows, bkspc))
     monkeypatch.setattr(sequencematch, "inject", lambda *a: drawn.append(inject(*a)) or drawn[-1])
-    (loss,) = example("own_loop").train(lm, copying(50), list(TOKENS), steps=1)
-    data = [Trajectory(prompt=[BOS], actions=actions, imitated=imitated) for actions, imitated in drawn]
-    check(loss, lm, policy, Corpus([data], digest=""))
-
-    data = noised(copying(50))
-    trainer = example("with_trainer").train(tiny_llama(), data, str(tmp_path), steps=1, max_actions=8)
-    policy = copy.deepcopy(trainer.model)
-    loss = trainer.compute_loss(trainer.model, data[:16])
-    loss.backward()
-    check(loss.item(), trainer.model.lm, policy, Corpus([data], digest=""))
+    lm, policy = tiny_llama(), Policy(tiny_llama(), backspace=True)
+    (loss,) = train(lm, copying(50), list(TOKENS), steps=1)
+    (rows,) = seen
+    rollouts = [rollout for _, rollout in rows]
+    assert {rollout.ended for rollout in rollouts} == {True, False}
+    assert all(rollout.ended == (rollout.actions[-1] == EOS) for rollout in rollouts)
+    corpus = Corpus([[Trajectory(prompt=[BOS], actions=a, imitated=i) for a, i in drawn]], digest="")
+    normaliser = Normaliser(
+        trajectories=len(rows),
+        length=corpus.length,
+        cloned=corpus.cloned(False),
+        model_transitions=sum(len(rollout.actions) for rollout in rollouts),
+    )
+    expected, _ = FUNCTIONS["sm"](score_batch(policy, rows, True, False), normaliser, Objective(), beta=0.2)
+    assert loss == pytest.approx(expected.item(), rel=1e-6)
+    expected.backward()
+    for ours, theirs in zip(policy.lm.parameters(), lm.parameters(), strict=True):
+        torch.testing.assert_close(theirs.grad, ours.grad, atol=1e-6, rtol=1e-5)

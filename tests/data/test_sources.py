@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import subprocess
-import sys
 from collections import Counter
 
 import datasets
@@ -14,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.experiment import command, run
-from support.workflow import PARTS, ROOT
+from support.reduced import make_tree
+from support.workflow import snakemake
 
 from sequencematch.data import documents, pairs, sources
 from sequencematch.data.documents import read_documents
@@ -381,28 +381,20 @@ def test_from_files_to_a_dataset(tmp_path):
 @pytest.mark.slow
 def test_a_new_corpus_needs_an_entry_and_nothing_else(tmp_path):
     """Through Snakemake, from the files to examples; an edited file makes them again."""
-    for part in PARTS:
-        (tmp_path / part).symlink_to(ROOT / part)
+    make_tree(tmp_path)
     corpus = text_file(tmp_path / "mine.tsv", map("\t".join, PAIRS))
     data = "{family: translation, source: mine, vocabulary: 300, train: 20, validation: 5, test: 5}"
     rest = "noise: {kind: random}, evaluation: {corruptions: [random]}, model: {context: 256}"
-    tasks = f"tasks={{mine: {{data: {data}, {rest}}}}}"
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", "results/default/mine/examples", "--config"]
-    command += ["sources={mine: {kind: files, train: [mine.tsv]}}", tasks]
-
-    def snakemake(*more):
-        done = subprocess.run([*command, *more], cwd=tmp_path, capture_output=True, text=True)
-        return done.returncode, done.stdout + done.stderr
-
-    status, said = snakemake()
-    assert status == 0, said
+    config = ["sources={mine: {kind: files, train: [mine.tsv]}}", f"tasks={{mine: {{data: {data}, {rest}}}}}"]
+    words = (tmp_path, "results/default/mine/examples")
+    snakemake(*words, config=config)
     examples, facts = load(tmp_path / "results/default/mine/examples")
     assert len(examples["train"]) == 20 and facts["family"] == "translation"
     text_file(corpus, map("\t".join, PAIRS[::-1]))
-    assert "make_dataset" in snakemake("--dry-run")[1]
+    planned = snakemake(*words, "--dry-run", config=config)
+    assert "make_dataset" in planned.stdout + planned.stderr
     corpus.unlink()
-    status, said = snakemake()
-    assert status == 1 and said.splitlines()[-1] == (
+    assert snakemake(*words, config=config, status=1).stderr.splitlines()[-1] == (
         "error: 'mine.tsv' is not there: task mine needs it (sources.mine); put it there, or name another source"
     )
 

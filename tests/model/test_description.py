@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from support.malicious import add_code
+from support.networks import tiny_llama
 from support.tiny import SMALL, a_policy
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from sequencematch.errors import UserError
 from sequencematch.model.build import load_policy, new_policy, save_policy
@@ -71,8 +71,7 @@ def test_a_folder_cannot_consent_for_its_reader(tmp_path, monkeypatch):
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
     monkeypatch.syspath_prepend(tmp_path / "modules")
     network, folder, trace = tmp_path / "stranger", tmp_path / "model", tmp_path / "it ran"
-    shape = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
-    LlamaForCausalLM(LlamaConfig(vocab_size=12, **shape)).save_pretrained(network)
+    tiny_llama().save_pretrained(network)
     plain = Model(source=str(network), trust_remote_code=True, lora_rank=2)
     folder.mkdir()
     save_policy(new_policy(plain, 0, {}, backspace=True, seed=0), plain, folder)

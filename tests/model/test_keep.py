@@ -7,13 +7,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 from support.networks import BKSPC, random_row, tiny_llama
-from support.tiny import SMALL, a_policy
+from support.tiny import a_policy
 from support.trained import trained_folder
 
 from sequencematch import core
 from sequencematch.errors import UserError
 from sequencematch.evaluation.repair import repair
-from sequencematch.model.build import load_policy, save_policy
 from sequencematch.model.policy import Policy
 from sequencematch.sampling.decoding import Decoding
 from sequencematch.sampling.rollout import sample
@@ -62,16 +61,6 @@ def test_states_are_those_of_a_plain_causal_pass_over_all_actions(history, traje
             if trajectory.actions:
                 found = scores[k].log_policy[b, : len(trajectory.actions)]
                 torch.testing.assert_close(found, plain(policy, trajectory), atol=1e-5, rtol=0)
-
-
-@pytest.mark.parametrize("history", HISTORIES)
-def test_a_saved_policy_comes_back(tmp_path, history):
-    policy = kept_policy(history, deletions=1)
-    save_policy(policy, SMALL, tmp_path)
-    loaded, _ = load_policy(tmp_path)
-    inputs, _ = policy.tree([random_row(random.Random(2))])
-    with torch.no_grad():
-        assert loaded.history == history and torch.equal(loaded.eval()(inputs), policy(inputs))
 
 
 @pytest.mark.parametrize("loss", ["bc", "keep", "rewind"])

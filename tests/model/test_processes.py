@@ -7,25 +7,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from support.experiment import SOURCE, command, finetune_options, launched, run
+from support.training import KILLER
 
 from sequencematch.model.processes import lone_device
 from sequencematch.script import processes
 from sequencematch.store.files import read_csv
-
-# Runs a script whose optimiser kills its process at the 13th step.
-KILLED = """
-import os, runpy, signal, sys, torch
-step, left = torch.optim.AdamW.step, 13
-def killing(*arguments):
-    global left
-    left -= 1
-    if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return step(*arguments)
-torch.optim.AdamW.step = killing
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
 
 
 def checkpoint(folder: Path) -> tuple[str, dict]:
@@ -40,9 +26,9 @@ def test_two_processes_do_what_one_does_and_take_up_what_one_left(inputs, finetu
     """Runs of one and of two processes are killed, their checkpoints compared, and taken up by two and by one."""
     one, two = (finetune_options(inputs, tmp_path / name) for name in ("one", "two"))
     killed = tmp_path / "killed.py"
-    killed.write_text(KILLED)
+    killed.write_text(KILLER)
     for options, count in ((one, 1), (two, 2)):
-        done = launched([sys.executable, str(killed), *command("finetune", **options)[1:]], count)
+        done = launched([sys.executable, str(killed), "step", "13", *command("finetune", **options)[1:]], count)
         assert done.returncode != 0 and not options["output"].exists()
     (place, single), (same_place, double) = (checkpoint(options["resume"]) for options in (one, two))
     assert place == same_place and "step-00000020" in place
@@ -93,17 +79,6 @@ def test_a_job_that_was_promised_a_gpu_and_sees_none_ends_in_one_sentence(inputs
     done = run("finetune", check=False, gpus=1, **finetune_options(inputs, tmp_path / "model"))
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert done.stderr.startswith("error: this job was promised 1 GPU(s) and sees 0: ")
-
-
-def test_a_share_and_what_is_united_of_it():
-    """The arithmetic of shares, without the other processes: any number of them covers all rows once."""
-    from sequencematch.model.processes import Processes
-
-    processes = Processes()
-    assert (processes.rank, processes.count, processes.first) == (0, 1, True)
-    assert processes.united(processes.share([3, 1, 2])) == [3, 1, 2]
-    numbers = {"loss": 0.1, "actions": 3}
-    assert processes.added(numbers) is numbers
 
 
 def test_a_script_that_trains_nothing_heeds_no_variables_of_a_launcher(monkeypatch):

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import replace
 from functools import partial
@@ -11,9 +10,9 @@ from functools import partial
 import psutil
 import pytest
 import torch
-from support.experiment import ROLLOUTS, SOURCE, command, finetune_options, run
-from support.training import KILLER, a_run
-from support.workflow import wait_for
+from support.experiment import ROLLOUTS, command, finetune_options, run
+from support.training import a_run, finetune_until
+from support.workflow import is_running, wait_for
 
 from sequencematch.errors import UserError
 from sequencematch.model.build import load_policy
@@ -112,10 +111,7 @@ def test_a_killed_run_resumes_to_the_same_bits(inputs, tmp_path):
     whole, model = (finetune_options(inputs, tmp_path / name) | BESIDE for name in ("whole", "model"))
     done = run("finetune", **whole)
     assert "Traceback" not in done.stderr
-    words = [sys.executable, "-c", KILLER, "step", "17", *command("finetune", **model)[1:]]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(SOURCE)}
-    killed = subprocess.run(words, capture_output=True, text=True, env=environment)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    finetune_until("step", 17, model)
     resumed = run("finetune", **model)
     assert "continuing from step 25" in resumed.stdout
     for name in ("lm.safetensors", "actions.safetensors"):
@@ -157,30 +153,14 @@ def test_whatever_ends_training_ends_the_process_too(inputs, tmp_path):
         runs[ending] = subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, preexec_fn=heed)
     try:
         for ending, trainer in runs.items():
-            wait_for(partial(checkpoints, tmp_path / f"{ending.name}-resume"), 120)
+            wait_for(lambda folder=tmp_path / f"{ending.name}-resume": any(folder.rglob("*.json")), 120)
             processes = psutil.Process(trainer.pid).children(recursive=True)
             assert processes
             trainer.send_signal(ending)
             trainer.communicate(timeout=60)
             assert trainer.returncode in (-ending, 128 + ending, 1)
-            wait_for(partial(all_gone, processes), 10)
+            wait_for(lambda processes=processes: not any(map(is_running, processes)), 10)
     finally:
         for trainer in runs.values():
             trainer.kill()
     assert set(os.listdir("/dev/shm")) <= before
-
-
-def checkpoints(folder):
-    return list(folder.rglob("*.json"))
-
-
-def all_gone(processes):
-    return not any(map(alive, processes))
-
-
-def alive(process):
-    """Whether it runs: one that has ended may stay in the table of processes, where nobody asks for its status."""
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

@@ -3,11 +3,10 @@
 import argparse
 import os
 import socket
-import subprocess
 import sys
 
 import pytest
-from support.experiment import parser_of
+from support.experiment import parser_of, run
 from support.workflow import ROOT
 
 from sequencematch import script
@@ -124,13 +123,9 @@ def test_every_script_asks_for_its_outputs_so(file):
     assert actions and all(action.type is script.output for action in actions)
 
 
-@pytest.mark.parametrize("option", ["score.py", "convert_model.py"])
-def test_a_script_says_so_before_it_works(tmp_path, option):
+def test_a_script_says_so_before_it_works(tmp_path):
     (tmp_path / "mine").write_text("theirs")
-    command = [sys.executable, ROOT / "src" / option, "--files", tmp_path, "--output", tmp_path / "mine"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert (
-        done.stderr.startswith(f"error: '{tmp_path}/mine' is there, and no record says")
-        and done.stderr.count("\n") == 1
-    )
+    done = run("convert_model", files=tmp_path, output=tmp_path / "mine", check=False)
+    assert done.stderr.startswith(f"error: '{tmp_path}/mine' is there, and no record says")
+    assert done.stderr.count("\n") == 1
     assert state(tmp_path) == {"mine": b"theirs"}

@@ -1,4 +1,4 @@
-"""Runs the examples and a trainer with what is installed: ``installed.py EXAMPLES FOLDER``. No test library needed."""
+"""Runs the example and a trainer with what is installed: ``installed.py EXAMPLES FOLDER``. No test library needed."""
 
 import importlib.metadata
 import sys
@@ -16,7 +16,6 @@ def main(examples: str, folder: str) -> None:
     torch.set_num_threads(1)
     sys.path.insert(0, examples)
     import own_loop
-    import with_trainer
 
     torch.manual_seed(0)
     pairs = torch.randint(min(WORDS), max(WORDS) + 1, (50, 2)).tolist()
@@ -25,12 +24,6 @@ def main(examples: str, folder: str) -> None:
     before = lm(input_ids=texts, labels=texts).loss.item()
     list(own_loop.train(lm, data, list(WORDS), steps=40))
     assert lm(input_ids=texts, labels=texts).loss.item() < 0.9 * before
-    trajectories = [
-        sm.Trajectory(prompt=prompt, actions=completion, imitated=[True] * len(completion))
-        for prompt, completion in data
-    ]
-    trainer = with_trainer.train(network(), trajectories, folder, steps=5, max_actions=8)
-    assert trainer.state.global_step == 5
     train_on_texts(folder)
     print(*(f"{d.metadata['Name']}=={d.version}".lower() for d in importlib.metadata.distributions()), sep="\n")
 

@@ -1,20 +1,16 @@
 """Training: resumed runs end where uninterrupted ones do, steps add up, and failures lose nothing."""
 
 import math
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from support.experiment import ROLLOUTS, SOURCE, TINY, command, finetune_options, run
+from support.experiment import ROLLOUTS, TINY, finetune_options, run
 from support.malicious import Malicious
-from support.training import KILLER, a_run
+from support.training import a_run, finetune_until
 
 from sequencematch.model.build import load_policy
 from sequencematch.model.policy import trained_tensors
@@ -37,10 +33,7 @@ def content(folder: Path) -> list[bytes]:
 @pytest.mark.parametrize(("place", "countdown"), [("step", 13), ("write", 2), ("rename", 4)])
 def test_killed_run_resumes_to_the_same_bits(inputs, finetuned, tmp_path, place, countdown):
     options = finetune_options(inputs, tmp_path / "model")
-    words = [sys.executable, "-c", KILLER, place, str(countdown), *command("finetune", **options)[1:]]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(SOURCE)}
-    killed = subprocess.run(words, capture_output=True, text=True, env=environment)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    finetune_until(place, countdown, options)
     assert not (tmp_path / "model").exists()
     resumed = run("finetune", **options)
     if (place, countdown) == ("step", 13):
@@ -51,8 +44,7 @@ def test_killed_run_resumes_to_the_same_bits(inputs, finetuned, tmp_path, place,
 
 def test_damaged_checkpoint_is_named_and_an_earlier_one_used(inputs, finetuned, tmp_path):
     options = finetune_options(inputs, tmp_path / "model")
-    words = [sys.executable, "-c", KILLER, "step", "19", *command("finetune", **options)[1:]]
-    subprocess.run(words, capture_output=True, env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(SOURCE)})
+    finetune_until("step", 19, options)
     newest = max((tmp_path / "model-resume").rglob("*.pt"))
     damaged = bytearray(newest.read_bytes())
     damaged[len(damaged) // 2] ^= 0xFF
@@ -72,24 +64,6 @@ def test_a_diverging_run_stops_with_one_sentence_and_keeps_its_last_good_state(i
     state = torch.load(max(kept.glob("*.pt")), weights_only=True)
     assert all(tensor.isfinite().all() for tensor in state["policy"].values())
     assert not (tmp_path / "model").exists()
-
-
-def test_a_full_disk_is_one_sentence_and_the_run_continues_when_there_is_room(inputs, finetuned, tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", disk], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("mounting a small file system needs root")
-    options = finetune_options(inputs, disk / "model")
-    try:
-        failed = run("finetune", check=False, **options)
-        assert failed.returncode == 1
-        assert "disk is full" in failed.stderr and "Traceback" not in failed.stderr
-        subprocess.run(["mount", "-o", "remount,size=8m", disk], check=True)
-        run("finetune", **options)
-        assert content(disk / "model") == content(finetuned("sm"))
-    finally:
-        subprocess.run(["umount", disk], check=True)
 
 
 def test_a_stage_cut_in_two_is_the_stage(inputs):

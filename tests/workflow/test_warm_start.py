@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.workflow import wait_for
+from support.workflow import is_running, wait_for
 
 SHIM = Path(__file__).parents[2] / "workflow/launcher/warm/python"
 SCRIPT = """
@@ -67,10 +67,10 @@ def test_a_killed_job_leaves_no_process_behind(warm):
         [SHIM, "scripts/script.py", "wait"], cwd=folder, env=environment, stdout=subprocess.DEVNULL
     )
     wait_for(lambda: (folder / "pid").exists() and (folder / "pid").read_text())
-    worker = int((folder / "pid").read_text())
+    worker = psutil.Process(int((folder / "pid").read_text()))
     client.send_signal(signal.SIGKILL)
     client.wait()
-    wait_for(lambda: not psutil.pid_exists(worker) or psutil.Process(worker).status() == psutil.STATUS_ZOMBIE)
+    wait_for(lambda: not is_running(worker))
 
 
 @pytest.mark.slow
