@@ -150,8 +150,7 @@ def test_values_that_are_not_allowed_are_refused_before_training(tmp_path, optio
 
 
 @pytest.mark.parametrize(
-    "option",
-    ["compute_metrics", "preprocess_logits_for_metrics", "compute_loss_func", "data_collator", "model_init"],
+    "option", ["compute_metrics", "preprocess_logits_for_metrics", "compute_loss_func", "data_collator", "model_init"]
 )
 def test_what_would_have_no_effect_is_refused_by_name(tmp_path, option):
     with pytest.raises(UserError, match=f"cannot heed {option} "):

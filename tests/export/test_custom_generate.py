@@ -192,10 +192,7 @@ PROCESSED = {
     "no_repeat_ngram_size": (2, lambda n: processors.NoRepeatNGramLogitsProcessor(2)),
     "suppress_tokens": ([4, 9], lambda n: processors.SuppressTokensLogitsProcessor([4, 9])),
     "begin_suppress_tokens": ([2, 3], lambda n: processors.SuppressTokensAtBeginLogitsProcessor([2, 3], n)),
-    "min_new_tokens": (
-        9,
-        lambda n: processors.MinNewTokensLengthLogitsProcessor(n, 9, torch.tensor([2])),
-    ),
+    "min_new_tokens": (9, lambda n: processors.MinNewTokensLengthLogitsProcessor(n, 9, torch.tensor([2]))),
     "exponential_decay_length_penalty": (
         (2, 1.4),
         lambda n: processors.ExponentialDecayLengthPenalty((2, 1.4), torch.tensor([2]), n),

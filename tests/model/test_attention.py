@@ -9,14 +9,7 @@ from support.networks import BKSPC, random_row, random_trajectory, tiny_llama
 from sequencematch.core import Trajectory, algorithm_2, live_tokens, state_tree
 from sequencematch.errors import UserError
 from sequencematch.model import attention
-from sequencematch.model.attention import (
-    STATE_TREE,
-    Blocks,
-    Whole,
-    choose_kernel,
-    hidden_states,
-    use_state_tree,
-)
+from sequencematch.model.attention import STATE_TREE, Blocks, Whole, choose_kernel, hidden_states, use_state_tree
 
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}  # hidden states are of size 1
 

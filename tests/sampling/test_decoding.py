@@ -10,11 +10,7 @@ from transformers.generation import MinPLogitsWarper, TemperatureLogitsWarper, T
 
 from sequencematch.evaluation.procedures import parse_decoding
 from sequencematch.sampling.decoding import Decoding, action_probabilities, inverse_cdf
-from sequencematch.settings.decoding_names import (
-    PLAIN,
-    combined,
-    without_backspace,
-)
+from sequencematch.settings.decoding_names import PLAIN, combined, without_backspace
 
 
 def some_logits(n=64, actions=13):

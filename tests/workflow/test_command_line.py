@@ -97,14 +97,8 @@ def test_the_end_of_a_run_names_what_is_new_alone(tmp_path):
     [
         (["tabel6"], "error: there is no target 'tabel6'; did you mean 'table6'? (make help lists them)"),
         (["reprot"], "error: there is no target 'reprot'; did you mean 'report'? (make help lists them)"),
-        (
-            ["why", "CONFIG=objective={alpha: 0.1}"],
-            "error: '0.1}' is no setting: write name=value, in quotes where",
-        ),
-        (
-            ["why", "CONFIG=seeds=[1] alpha"],
-            "error: 'alpha' is no setting: write name=value, in quotes where",
-        ),
+        (["why", "CONFIG=objective={alpha: 0.1}"], "error: '0.1}' is no setting: write name=value, in quotes where"),
+        (["why", "CONFIG=seeds=[1] alpha"], "error: 'alpha' is no setting: write name=value, in quotes where"),
         (["CONFIG='seeds=[1]"], "error: CONFIG opens a quote that it does not close: "),
         (["why", "TARGET=tabel6"], "error: target 'tabel6' is unknown; did you mean 'table6'?"),
         (["why", "NAME=paper"], "error: NAME is 'paper', which is taken by results of the project: "),

@@ -27,10 +27,7 @@ def content(tree):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("dying", "end"),
-    [("train_tokenizer", "fails"), ("plot_motivating_example", "kills the run")],
-)
+@pytest.mark.parametrize(("dying", "end"), [("train_tokenizer", "fails"), ("plot_motivating_example", "kills the run")])
 def test_results_that_a_run_does_not_replace_are_there_after_it(tmp_path, dying, end):
     tree = copy_tree(tmp_path)
     scripts = [tree / "src" / f"{name}.py" for name in SCRIPTS]
