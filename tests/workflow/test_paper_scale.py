@@ -13,6 +13,7 @@ from peft import LoraConfig
 from safetensors.torch import load_file
 from support import reduced
 from support.experiment import launched
+from support.networks import tiny_llama
 from support.workflow import ROOT, launch
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -34,13 +35,7 @@ APPENDIX_E = {
     },
     "optimiser": {"batch": 32, "warmup": 2000},
     # k steps of BC, then beta falls from 1 to 0.2 over 2,000; the rate decays from the end of the warm-up on.
-    "schedule": {
-        "base_steps": 0,
-        "pretrain_steps": 10_000,
-        "decay_start": 2000,
-        "beta_final": 0.2,
-        "beta_steps": 2000,
-    },
+    "schedule": {"base_steps": 0, "pretrain_steps": 10_000, "decay_start": 2000, "beta_final": 0.2, "beta_steps": 2000},
     "objective": {"c": 0.5, "beta_mix": 0.5, "js_delta": 0.01},
     "rollouts": {"buffer": 1000, "seen": 8, "temperature": 1.0, "top_p": 1.0, "top_k": 0},
     "noise": {"kind": "task"},
@@ -118,18 +113,9 @@ def tiny_llama_folder(tmp_path_factory) -> Path:
     text = "What is the product of ? Solution: Calculate times Multiply and"
     tokenizer = train_byte_tokenizer([text] * 3, 300)
     tokenizer.save(folder)
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=tokenizer.size + 5,
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=256,
-        initializer_range=0.1,
-        **{f"{name}_token_id": token for name, token in tokenizer.special_ids.items()},
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    names = {f"{name}_token_id": token for name, token in tokenizer.special_ids.items()}
+    sizes = {"hidden_size": 64, "intermediate_size": 128, "max_position_embeddings": 256, "initializer_range": 0.1}
+    tiny_llama(tokenizer.size + 5, **sizes, **names).save_pretrained(folder)
     return folder
 
 
