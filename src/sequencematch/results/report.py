@@ -20,6 +20,7 @@ from sequencematch.results.estimates import Table, grouped, read_table
 from sequencematch.results.measure import over_tasks, results_of
 from sequencematch.results.pages import HTML, marked, render_file, styles, table_page
 from sequencematch.results.readme import answers
+from sequencematch.results.run_figures import first_dead_end, plot_dead_end
 from sequencematch.results.runs import Run, evaluated_split, read_comparison, read_records, read_runs
 from sequencematch.results.words import duration
 from sequencematch.settings.families import FAMILIES
@@ -47,6 +48,7 @@ def render_page(
         style=styles("shared.css", "report.css"),
         answer=_first_screen(read),
         example=typed_example(runs, results),
+        dead_end=_dead_end(runs, results),
         facts=facts(runs),
         times=times(results / "benchmarks"),
         duration=duration,
@@ -211,6 +213,18 @@ def typed_example(runs: Sequence[Run], results: Path) -> dict | None:
         return None
     tokenizer, examples = _asked(run, results)
     return _question(tokenizer, examples[record["example"]], [_answer(run, record, tokenizer)])
+
+
+def _dead_end(runs: Sequence[Run], results: Path) -> Markup | str:
+    """A dead end of a graph that BC walked into and deleted, sampled, as a drawing; '' where there is none."""
+    for run in runs:
+        if run.family == "graphs" and run.variant.family == "bc":
+            tokenizer, examples = _asked(run, results)
+            walked = ((tokenizer.decode(examples[r["example"]].prompt), r) for r in read_records(run, "sampled"))
+            if found := first_dead_end(walked):
+                alternative = "A wrong arm of a graph is walked, deleted, and another one walked"
+                return _figure(partial(plot_dead_end, *found, ""), "dead-end", alternative)
+    return ""
 
 
 # ---- the rules of the workflow ----------------------------------------------------------------------
