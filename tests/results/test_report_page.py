@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import pytest
 from markupsafe import Markup, escape
@@ -12,6 +13,7 @@ from support.smoke import run_smoke
 
 from sequencematch.data.examples import load_examples
 from sequencematch.data.tokenizer import load_tokenizer
+from sequencematch.results import report
 from sequencematch.results.estimates import Variant
 from sequencematch.results.pages import Page, marked, render
 from sequencematch.results.report import read_rule_graph
@@ -293,3 +295,15 @@ def test_the_page_prints(browser, page):
     assert browser.evaluate("document.documentElement.scrollWidth") <= 690
     widest = "Math.max(...[...document.querySelectorAll('table, svg, img')].map(e => e.getBoundingClientRect().right))"
     assert browser.evaluate(widest) <= 692
+
+
+def test_the_report_draws_the_first_dead_end_of_cloning(tmp_path, monkeypatch):
+    question, walked = "5:52|43|51|2G|3X|14=", "143<bkspc><bkspc><bkspc>2<eos>"
+    record = {"example": 0, "text": "2", "solution": "2", "rendered": walked}
+    runs = [SimpleNamespace(family=family, variant=SimpleNamespace(family="bc")) for family in ("text", "graphs")]
+    tokenizer = SimpleNamespace(decode="".join)
+    monkeypatch.setattr(report, "_asked", lambda *_: (tokenizer, [SimpleNamespace(prompt=question)]))
+    monkeypatch.setattr(report, "read_records", lambda run, decoding: iter([record]))
+    assert report._dead_end(runs[:1], tmp_path) == ""
+    drawn = report._dead_end(runs, tmp_path)
+    assert "<svg" in drawn and 'aria-label="A wrong arm of a graph is walked' in drawn and 'id="dead-end-' in drawn
