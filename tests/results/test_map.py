@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from support.configuration import BASE, SCALES, refusal
 from support.experiment import run
-from support.smoke import run_smoke
-from support.workflow import ROOT, copy_tree, snakemake
+from support.workflow import ROOT, copy_tree, launch, snakemake
 
 from sequencematch.config.load import load_config, scale_overlay
 from sequencematch.errors import UserError
@@ -297,7 +296,7 @@ def test_every_map_has_a_plan(scale, tmp_path):
 
 @pytest.mark.slow
 def test_the_smoke_map_says_what_the_samples_say(smoke_copy):
-    done = run_smoke(smoke_copy, "map")
+    done = launch(smoke_copy, "map")
     assert done.returncode == 0, done.stdout + done.stderr
     results = smoke_copy / "results/smoke"
     with (results / "map/map.csv").open() as file:
@@ -318,7 +317,7 @@ def test_the_smoke_map_says_what_the_samples_say(smoke_copy):
     difference = float(rows["js", "greedy", "sm_minus_mle"]["mean"])
     assert difference == pytest.approx(means["sm_js"] - means["mle"])
     assert (results / "map/divergence.png").is_file()
-    again = run_smoke(smoke_copy, "map")
+    again = launch(smoke_copy, "map")
     assert "Nothing to be done" in again.stdout + again.stderr
 
 

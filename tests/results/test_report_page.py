@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from markupsafe import Markup, escape
 from support.browser import CHROMIUM, Browser
-from support.smoke import run_smoke
+from support.workflow import launch
 
 from sequencematch.data.examples import load_examples
 from sequencematch.data.tokenizer import load_tokenizer
@@ -100,7 +100,7 @@ def test_durations():
 @pytest.fixture(scope="module")
 def tree(smoke_copy):
     """The smoke scale with its report."""
-    done = run_smoke(smoke_copy, "report")
+    done = launch(smoke_copy, "report")
     assert done.returncode == 0, done.stdout + done.stderr
     return smoke_copy
 
@@ -186,13 +186,13 @@ def test_the_table_of_texts_stands_on_the_page(tree, page):
 
 @pytest.mark.slow
 def test_a_new_style_makes_the_page_again_and_nothing_else(tree):
-    assert "Nothing to be done" in (done := run_smoke(tree, "report", "--dry-run")).stdout + done.stderr
+    assert "Nothing to be done" in (done := launch(tree, "report", "--dry-run")).stdout + done.stderr
     source = (tree / "src").resolve()
     (tree / "src").unlink()
     shutil.copytree(source, tree / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     with (tree / "src/sequencematch/results/templates/report.css").open("a") as style:
         style.write("\n.new { color: red; }\n")
-    done = run_smoke(tree, "report", "--dry-run")
+    done = launch(tree, "report", "--dry-run")
     planned = set(re.findall(r"^(?:local)?rule (\w+):", done.stdout + done.stderr, re.M))
     assert planned == {"make_table", "make_report", "report"}  # all pages have their templates in one folder
 
