@@ -30,8 +30,8 @@ from sequencematch.results.pages import OF_PAPER, cost_grid
 from sequencematch.settings.decoding_names import without_rule
 from sequencematch.store.files import read_csv, read_json
 
-# The scales of dead ends, of few examples and many epochs, of real translations, and of the deletion head.
-GRAPHS, FEW, CAPTIONS, HEADS = "graphs", "few", "multi30k", "head"
+# The scales of dead ends, of few examples and many epochs, and of real translations.
+GRAPHS, FEW, CAPTIONS = "graphs", "few", "multi30k"
 SHOWN = ("translation", "mul", "graphs")  # the tasks of the README's table; docs/results.md has all
 
 
@@ -42,7 +42,7 @@ def blocks(kept: Path, main: str) -> dict[str, str]:
     """What stands between the markers of the README and of docs/, by the name of the marker."""
     tables = kept_tables(kept, main)
     results = measure.results_of(tables, main)
-    looking = [table.in_points for table in tables if table.scale in (main, GRAPHS, CAPTIONS, HEADS)]
+    looking = [table.in_points for table in tables if table.scale in (main, GRAPHS, CAPTIONS)]
     ours = {row: table for row, table in results.items() if table.scale in (main, GRAPHS, FEW)}
     shown = {row: ours[row] for row in SHOWN if row in ours}
     return {
@@ -183,7 +183,7 @@ def looked_ahead(tables: Sequence[Table], main: str) -> words.Grid:
     """
     measured = [table for table in tables if table.find(measure.BASELINE, AHEAD, table.metric)]
     measured.sort(key=lambda table: HEAD in table.variants)
-    chosen = {measure.row_of(table, table.scale if table.scale == HEADS else main): table for table in measured}
+    chosen = {measure.row_of(table, main): table for table in measured}
     rows = []
     for (row, table), (decoding, variant, against) in itertools.product(chosen.items(), STEPS):
         names = (table.metric, table.metric + against, "pushes_per_sequence")
