@@ -10,7 +10,7 @@
 # make gpu-check   what a machine with a GPU adds; again, where it was stopped (docs/paper_scale.md)
 # make verify      check the results of SCALE against their records: damaged, or of other code or settings?
 # make compare     does your run of SCALE agree with the kept one? which estimates and verdicts do not
-# make test        set up, check style and types, run the tests (about ten minutes on 2 cores)
+# make test        set up, check style and types, run the tests (about fifteen minutes on 2 cores)
 # make test-all    the same, and those that take minutes each: a real SLURM, runs that are killed again and again
 # make test-packages   as root on Debian: SLURM and a browser, for tests that are skipped without them
 # make lint        check style and types alone

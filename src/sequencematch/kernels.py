@@ -5,9 +5,10 @@ came out differently on another maker's CPU. Three libraries choose kernels by C
 these variables when torch is loaded, so this module imports nothing heavy and is called first.
 
 Measured on an AMD EPYC (AVX-512) against an Intel Xeon (AVX-512, AMX): under ``portable`` all operations of training
-that were tried give the same bits but MKL's vector functions exp and log, which training therefore does not call
-(``core.logsumexp``). Whole runs agree in part: models of sums and of text did, of products and translation did not
-(docs/troubleshooting.md). 200 SM steps on products take 1.02 to 1.05 times as long as with native kernels.
+that were tried give the same bits but MKL's vector functions exp and log. V(s) does without them (``core.logsumexp``);
+torch's logaddexp, of BC and SequenceMatch, calls exp in its backward pass. Whole runs agree in part: models of sums and
+of text did, of products and translation did not (docs/troubleshooting.md). 200 SM steps on products take 1.02 to 1.05
+times as long as with native kernels.
 """
 
 import os
