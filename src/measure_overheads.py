@@ -20,11 +20,11 @@ def main() -> None:
     model, settings = settings_from(args, Model), settings_from(args, Overhead)
     settings.check_fits(model)
 
-    from sequencematch.model.processes import check_gpus
+    from sequencematch.model.processes import prepare_devices
     from sequencematch.overheads.measure import measure
     from sequencematch.results.measured import write_measured
 
-    check_gpus(args.gpus)
+    prepare_devices(args.gpus)
     write_measured(measure(args.part, model, settings), args.output)
 
 

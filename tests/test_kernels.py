@@ -24,6 +24,7 @@ def run(words: list[str], **environment: str) -> str:
 def test_scripts_use_portable_kernels_unless_they_are_told_otherwise():
     assert run([]) == "AVX2 AVX2,STRICT"
     assert run(["--kernels", "native"]).endswith("None") and run(["--kernels=native"]).endswith("None")
+    assert run(["--kernels", "compatible"], **kernels.PORTABLE) == "AVX2 COMPATIBLE"
     assert run([], MKL_CBWR="COMPATIBLE") == "AVX2 COMPATIBLE"  # the user's word counts
 
 
@@ -33,6 +34,8 @@ def test_native_takes_back_what_portable_set_and_nothing_else(monkeypatch):
     monkeypatch.setattr(kernels, "_has_avx2", lambda: True)
     kernels.choose("portable")
     assert kernels.in_force() == "portable"
+    kernels.choose("compatible")
+    assert kernels.in_force() == "compatible"
     monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
     kernels.choose("native")
     assert kernels.in_force() == "native" and os.environ["MKL_CBWR"] == "COMPATIBLE"

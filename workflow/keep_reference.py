@@ -73,7 +73,7 @@ def keep_tables(results: Path, reference: Path, config: Config) -> list[Path]:
         "commits": commits,
         **{name: provenance.describe()[name] for name in ("packages", "python", "machine")},
         # Of this machine, which made the results; native kernels promise no bits.
-        "bits": digest() if config.jobs.kernels == "portable" else "",
+        "bits": digest() if config.jobs.kernels != "native" else "",
         "bits_compatible": compatible_digest(),
         "seconds_of_all_jobs": round(sum(float(f.read_text().splitlines()[1].split("\t")[0]) for f in benchmarks)),
         "budgets": {name: run["budget"] for name, run in sorted(runs.items())},

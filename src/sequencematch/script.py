@@ -147,7 +147,8 @@ def add_kernels_option(parser: argparse.ArgumentParser) -> None:
         "--kernels",
         choices=kernels.CHOICES,
         default="portable",
-        help="of the CPU: portable (those of AVX2; default), or native (its fastest)",
+        help="of the CPU: portable (those of AVX2; default), compatible (that round alike on all makers' CPUs), or "
+        "native (its fastest)",
     )
 
 
@@ -167,8 +168,8 @@ def run(main: Callable[[], None], threads: int | None = 1, records: bool = True)
     """
     if threads is not None:
         os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # read when torch is imported, in ``main``
-    native = "--kernels=native" in sys.argv or ("--kernels", "native") in pairwise(sys.argv)
-    kernels.choose("native" if native else "portable")  # the same
+    asked = [c for c in kernels.CHOICES if f"--kernels={c}" in sys.argv or ("--kernels", c) in pairwise(sys.argv)]
+    kernels.choose(asked[-1] if asked else "portable")  # the same
     try:
         _parsed.clear()
         main()

@@ -1,5 +1,6 @@
 """Several processes do what one does: same rollouts, same sums, checkpoints that any number of them can take up."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -87,3 +88,17 @@ def test_a_script_that_trains_nothing_heeds_no_variables_of_a_launcher(monkeypat
     lone_device(gpus=0)
     assert processes() == (0, 1)
     assert all("lone_device(args.gpus)" in (SOURCE / f"{name}.py").read_text() for name in ("sample", "judge"))
+
+
+def test_denormal_numbers_are_zero_in_all_threads():
+    """Intel CPUs compute them slowly, and the discounts of long rollouts give many."""
+    program = """
+import torch
+torch.set_num_threads(2)
+from sequencematch.model.processes import prepare_devices
+prepare_devices(0)
+tiny = torch.full((2_000_000,), 1e-20, requires_grad=True)
+(tiny * 1e-20).sum().backward(torch.tensor(1e-20))
+print(tiny.detach().mul(1e-20).count_nonzero().item(), tiny.grad.count_nonzero().item())
+"""
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout.split() == ["0", "0"]

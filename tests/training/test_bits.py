@@ -33,8 +33,8 @@ def test_the_sentence_follows_the_kept_digest(tmp_path, monkeypatch):
     for kept, said in (("a", "rounds as the one"), ("b", "rounds differently from the one that made the kept tables")):
         (tmp_path / "provenance.json").write_text(json.dumps({"bits": kept}))
         assert said in bits.rounding(tmp_path)
-        assert "COMPATIBLE" not in bits.rounding(tmp_path)
+        assert "compatible" not in bits.rounding(tmp_path)
     (tmp_path / "provenance.json").write_text(json.dumps({"bits": "b", "bits_compatible": "c"}))
-    assert "With MKL_CBWR=COMPATIBLE in the environment both round alike" in bits.rounding(tmp_path)
+    assert "With jobs.kernels: compatible both round alike" in bits.rounding(tmp_path)
     (tmp_path / "provenance.json").write_text("{}")  # kept before there were digests, or with native kernels
     assert bits.rounding(tmp_path) == ""

@@ -92,7 +92,9 @@ class Job(Section):
 class Jobs(Section):
     """The kernels that jobs use on a CPU, and what each kind of job asks of a cluster."""
 
-    kernels: Kernels = setting("portable", "of the CPU: those of AVX2 on every x86-64 CPU that has it, or its fastest")
+    kernels: Kernels = setting(
+        "portable", "of the CPU: those of AVX2, those that round alike on all makers' CPUs, or its fastest"
+    )
     data: Job = Job()
     train: Job = Job()
     sample: Job = Job()

@@ -62,7 +62,7 @@ def rounding(reference: Path) -> str:
     return (
         "This CPU rounds differently from the one that made the kept tables (or its packages or the code did): expect "
         "other digits, as with other seeds (docs/troubleshooting.md)."
-        + (" With MKL_CBWR=COMPATIBLE in the environment both round alike." if alike else "")
+        + (" With jobs.kernels: compatible both round alike." if alike else "")
     )
 
 
