@@ -13,6 +13,7 @@ from sequencematch import core
 from sequencematch.core import Trajectory
 from sequencematch.data.examples import Example, columns
 from sequencematch.data.tokenizer import train_byte_tokenizer
+from sequencematch.evaluation.beams import beam_search
 from sequencematch.evaluation.completions import attempts, choose, complete, perturbations
 from sequencematch.evaluation.damaged_prompts import table_8_examples
 from sequencematch.evaluation.repair import answers, repair
@@ -149,6 +150,17 @@ def test_without_backspace_nothing_concerns_it(run):
     splits = {"train": examples, "test": examples}
     assert repair(plain, splits, "text", SETTINGS, folder, 1, tokenizer) == {"backspace": False, "corruptions": {}}
     assert list(table_8_examples(plain, examples, "text", SETTINGS, 1, tokenizer)) == []
+
+
+def test_beams_are_of_policies_that_cannot_delete_and_all_count(run):
+    policy, plain, _, tokenizer = run
+    examples = questions(tokenizer)
+    settings = Evaluation(decodings=("greedy", "greedy+beams=2"), max_actions=16)
+    assert list(recorded(policy, examples, "arithmetic", tokenizer, settings=settings)) == ["greedy"]
+    found = recorded(plain, examples, "arithmetic", tokenizer, settings=settings)["greedy+beams=2"]
+    for record, both in zip(found, beam_search(plain, [e.prompt for e in examples], 2, 16, 4), strict=True):
+        assert record["actions"] == both[0].actions
+        assert record["pushes"] == sum(len(beam.actions) for beam in both)
 
 
 def test_a_passage_is_cut_to_the_length_of_the_real_one(run):

@@ -118,6 +118,10 @@ def test_rejection_touches_tokens_alone_and_fades_with_eta():
         ("lookahead=0.75", "lookahead= goes with greedy alone"),
         ("temperature=0.5+lookahead=0.75", "lookahead= goes with greedy alone"),
         ("greedy+memory+lookahead=0.75", "does not go with"),
+        ("beams=2", "beams= goes with greedy alone"),
+        ("greedy+beams=2.5", "beams= takes a whole number"),
+        ("greedy+lookahead=0.75+beams=2", "does not go with"),
+        ("greedy+beams=2+perturbed=0.1", "does not go with"),
         ("perturbed=0.1+top_p=0.9", "must be written 'top_p=0.9+perturbed=0.1'"),
     ],
 )

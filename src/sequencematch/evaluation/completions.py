@@ -9,6 +9,7 @@ from sequencematch import core
 from sequencematch.data.examples import Example
 from sequencematch.data.noise import digit_ids, nodes_by_place
 from sequencematch.data.tokenizer import Tokenizer
+from sequencematch.evaluation.beams import beam_search
 from sequencematch.evaluation.procedures import Procedure, parse_decoding
 from sequencematch.model.policy import Policy
 from sequencematch.results.deletions import removals
@@ -31,21 +32,21 @@ def complete(
     """One record per (decoding, example, answer): actions, final text, and what its backspaces removed.
 
     Example i draws from the same stream under every decoding and for every method, so differences between methods are
-    paired. Decodings that concern ``<bkspc>`` are skipped for a policy without it. Perturbed decoding uses noise of
-    ``kind`` (``perturbations``), unless the decoding names another kind.
+    paired. Decodings that concern ``<bkspc>`` are skipped for a policy without it, and beams for one with it. Perturbed
+    decoding uses noise of ``kind`` (``perturbations``), unless the decoding names another kind.
 
     ``settings.answers`` records of a question, numbered by ``answer``, are independent where the decoding draws. If a
-    decoding chooses among several answers, the one record is that of the chosen one. ``pushes`` then counts the tokens
-    written for all of them, including deleted tokens: it is the cost of the answer.
+    decoding chooses among several answers or beams, the one record is that of the chosen one. ``pushes`` then counts
+    the tokens written for all of them, including deleted tokens: it is the cost of the answer.
 
     ``finished``: the sequence ended in ``<eos>``. Without a reference, completions have a fixed length instead.
     There, a sequence is finished too if it has as many live tokens as the real continuation when its actions run out,
     and ``text`` is cut to that length. max_actions should exceed it, so that deletions leave enough tokens.
     """
     for name in settings.decodings:
-        if concerns_backspace(name) and not policy.backspace:
-            continue
         procedure = parse_decoding(name, settings.max_actions)
+        if procedure.beams if policy.backspace else concerns_backspace(name):
+            continue
         procedure = replace(procedure, kind=procedure.kind or kind)
         several = procedure.draws and not procedure.choice and FAMILIES[family].reference
         if several:
@@ -86,6 +87,9 @@ def _answers_drawn(
     policy: Policy, examples: Sequence[Example], procedure: Procedure, batch: int, seed: int, tokenizer: Tokenizer
 ) -> list[list[Rollout]]:
     """The answers to each example. The first answer's stream does not depend on their number."""
+    if procedure.beams:
+        prompts = [example.prompt for example in examples]
+        return beam_search(policy, prompts, procedure.beams, procedure.decoding.max_actions, batch)
     items, streams = [], []
     for i in range(len(examples)):
         for k in range(attempts(procedure.attempts, seed, i)):

@@ -12,7 +12,7 @@ class Procedure:
 
     A decoding; the rate at which its tokens are replaced by wrong ones, and the kind of these ('' is the kind of the
     training noise); how many answers are drawn on average, and how one of them is chosen (``best_of``: the most likely;
-    ``majority``: the most frequent).
+    ``majority``: the most frequent); the width of a beam search (0: none).
     """
 
     decoding: Decoding
@@ -20,6 +20,7 @@ class Procedure:
     kind: str = ""
     attempts: float = 1.0
     choice: str = ""
+    beams: int = 0
 
     @property
     def draws(self) -> bool:
@@ -35,6 +36,6 @@ def parse_decoding(name: str, max_actions: int) -> Procedure:
     options = decoding_options(name)
     perturbation = next((key for key in KINDS_OF_WRONG if key in options), "")
     choice = next((key for key in CHOICES if key in options), "")
-    rate, attempts = options.pop(perturbation, 0.0), options.pop(choice, 1.0)
+    rate, attempts, beams = options.pop(perturbation, 0.0), options.pop(choice, 1.0), int(options.pop("beams", 0))
     kind = perturbation.removeprefix("perturbed").removeprefix("_")
-    return Procedure(Decoding(max_actions, **options), rate, kind, attempts, choice)
+    return Procedure(Decoding(max_actions, **options), rate, kind, attempts, choice, beams)

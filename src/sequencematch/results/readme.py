@@ -170,14 +170,19 @@ def dead_ends(tables: Sequence[Table]) -> words.Grid:
     return words.Grid(["task", "method", *map(words.decoding_label, WAYS)], cells)
 
 
-AHEAD = "greedy+lookahead=0.75"
-# What is compared with the row above it: by a paired difference of this name.
+AHEAD, BEAMS = "greedy+lookahead=0.75", "greedy+beams=2"
 HEAD = Variant("head", 0.0)
-STEPS = (("greedy", measure.BASELINE, ""), (AHEAD, measure.BASELINE, "_minus_mle[greedy]"), (AHEAD, HEAD, "_minus_mle"))
+# Rows: decoding, method, and the names of the paired differences to greedy decoding and to lookahead without a head.
+STEPS = (
+    ("greedy", measure.BASELINE, "", ""),
+    (BEAMS, measure.BASELINE, "_minus_mle[greedy]", ""),
+    (AHEAD, measure.BASELINE, "_minus_mle[greedy]", ""),
+    (AHEAD, HEAD, "_minus_head[greedy]", "_minus_mle"),
+)
 
 
 def looked_ahead(tables: Sequence[Table], main: str) -> words.Grid:
-    """Greedy decoding of MLE, with lookahead, and with its deletion head: points, gain over the row above, tokens.
+    """Greedy decoding of MLE, a beam of two, lookahead, and lookahead with a deletion head: points, gains, tokens.
 
     Of several tables (in points) of a task, the one with a head.
     """
@@ -185,14 +190,15 @@ def looked_ahead(tables: Sequence[Table], main: str) -> words.Grid:
     measured.sort(key=lambda table: HEAD in table.variants)
     chosen = {measure.row_of(table, main): table for table in measured}
     rows = []
-    for (row, table), (decoding, variant, against) in itertools.product(chosen.items(), STEPS):
-        names = (table.metric, table.metric + against, "pushes_per_sequence")
-        score, gain, tokens = (table.find(variant, decoding, name) for name in names)
-        if score and gain and tokens:
-            shown = [words.signed_bold(gain), words.span(gain)] if against else ["", ""]
+    for (row, table), (decoding, variant, *against) in itertools.product(chosen.items(), STEPS):
+        score, tokens = (table.find(variant, decoding, name) for name in (table.metric, "pushes_per_sequence"))
+        if score and tokens:
+            gains = [table.find(variant, decoding, table.metric + name) if name else None for name in against]
+            shown = [f"{words.signed_bold(gain)} ({words.span(gain)})" if gain else "" for gain in gains]
             way = f"{variant.label}, {words.decoding_label(decoding)}"
             rows.append([row, way, words.plain(score), *shown, words.number(tokens.mean, 2)])
-    return words.Grid(["task", "decoding", "points", "more than above", "95% interval", "tokens per answer"], rows)
+    header = ["task", "decoding", "points", "more than greedy", "more than looking ahead", "tokens per answer"]
+    return words.Grid(header, rows)
 
 
 # ---- tables -----------------------------------------------------------------------------------------

@@ -141,6 +141,7 @@ DECODINGS = {
     "takeback_ratio": "deleting below {} of the likeliest",
     "takeback_any_ratio": "deleting back to the first below {} of the likeliest",
     "lookahead": "looking one token ahead ({})",
+    "beams": "a beam of {}",
     "best_of": "best of {}",
     "majority": "majority of {}",
 }

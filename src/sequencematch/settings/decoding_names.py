@@ -12,6 +12,7 @@ by ``+`` in this order, as in ``greedy+bkspc_bias=-2``:
   share of the likeliest token's probability; ``takeback_any_ratio``, the same of every live token: deletions go back to
   the first that was below it. ``lookahead``, with ``greedy`` alone: a token is deleted if another of the likeliest few
   has a better continuation; the value is the weight of the next token's log-probability.
+- ``beams``, with ``greedy`` alone: a beam search of that width, for models that cannot delete.
 - ``perturbed`` with the rate at which tokens are replaced by wrong ones of the training noise's kind;
   ``perturbed_task``, ``perturbed_random`` and ``perturbed_model`` name the kind.
 - ``best_of`` and ``majority`` with the number of answers drawn per question, on average.
@@ -42,6 +43,7 @@ VALUED = {
     "takeback_ratio": (0, 1),
     "takeback_any_ratio": (0, 1),
     "lookahead": (0, 1e6),
+    "beams": (1, 1e6),
     "perturbed": (0, 1),
     "perturbed_task": (0, 1),
     "perturbed_random": (0, 1),
@@ -55,12 +57,14 @@ ORDER = (*PLAIN, *VALUED)
 KINDS_OF_WRONG = ("perturbed", "perturbed_task", "perturbed_random", "perturbed_model")
 CHOICES = ("best_of", "majority")
 RULES = ("takeback", "takeback_ratio", "takeback_any_ratio", "lookahead")
+SEARCHES = ("lookahead", "beams")  # with greedy alone
 BACKSPACE = ("bkspc_bias", "surprise")
-# The rule that deletes leaves <bkspc> alone to be drawn, and rejection works on the tokens' probabilities. Lookahead
-# reads the policy's own, and remembers by itself.
+# The rule that deletes leaves <bkspc> alone to be drawn, and rejection works on the tokens' probabilities. A search
+# reads the policy's own. Lookahead remembers by itself, and a beam is not perturbed.
 RIVALS = (
-    *(KINDS_OF_WRONG, CHOICES, RULES, *(("rejection", rule) for rule in RULES)),
-    *(("lookahead", other) for other in ("memory", "top_p", "min_p", *BACKSPACE)),
+    *(KINDS_OF_WRONG, CHOICES, (*RULES, "beams"), *(("rejection", rule) for rule in (*RULES, "beams"))),
+    *((search, other) for search in SEARCHES for other in ("memory", "top_p", "min_p", *BACKSPACE)),
+    *(("beams", other) for other in ("bkspc_masked", *KINDS_OF_WRONG, *CHOICES)),
 )
 
 
@@ -78,8 +82,11 @@ def decoding_options(name: str) -> dict[str, Any]:
         if taken or (part == "sampled" and len(parts) > 1):
             raise ValueError(f"'{name}' is no decoding: '{part}' does not go with what is named before it")
         options |= found
-    if "lookahead" in options and options.get("temperature") != 0:
-        raise ValueError(f"'{name}' is no decoding: lookahead= goes with greedy alone, as in 'greedy+lookahead=0.75'")
+    for search in options.keys() & set(SEARCHES):
+        if options.get("temperature") != 0:
+            raise ValueError(f"'{name}' is no decoding: {search}= goes with greedy alone, as in 'greedy+{search}=2'")
+    if not float(options.get("beams", 2)).is_integer():
+        raise ValueError(f"'{name}' is no decoding: beams= takes a whole number")
     ordered = "+".join(sorted(parts, key=_place))
     if name != ordered:
         raise ValueError(f"'{name}' must be written '{ordered}': a decoding has one name in all tables")
@@ -153,5 +160,5 @@ def without_backspace(name: str) -> str:
 
 
 def without_rule(name: str) -> str:
-    """A decoding without its rule that deletes unlikely tokens: ``greedy`` of ``greedy+takeback=0.3``."""
-    return combined(*(part for part in name.split("+") if part.partition("=")[0] not in RULES))
+    """A decoding without its rule that deletes unlikely tokens, or its beams: ``greedy`` of ``greedy+takeback=0.3``."""
+    return combined(*(part for part in name.split("+") if part.partition("=")[0] not in (*RULES, "beams")))

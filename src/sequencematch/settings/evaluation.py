@@ -19,9 +19,9 @@ class Evaluation(Section):
     decodings: tuple[str, ...] = setting(
         ("sampled", "greedy", "perturbed=0.05", "perturbed=0.1"),
         "how completions are decoded: sampled, greedy, temperature=X, top_p=X, min_p=X, rejection=X, bkspc_bias=X, "
-        "surprise=X, takeback=X, takeback_ratio=X, takeback_any_ratio=X, greedy+lookahead=X, bkspc_masked, memory, "
-        "perturbed=X (the rate at which emitted tokens are replaced by wrong ones; also perturbed_task, "
-        "perturbed_random, perturbed_model), best_of=X, majority=X; several joined by '+'",
+        "surprise=X, takeback=X, takeback_ratio=X, takeback_any_ratio=X, greedy+lookahead=X, greedy+beams=N, "
+        "bkspc_masked, memory, perturbed=X (the rate at which emitted tokens are replaced by wrong ones; also "
+        "perturbed_task, perturbed_random, perturbed_model), best_of=X, majority=X; several joined by '+'",
         min_length=1,
     )
     answers: Annotated[int, Field(ge=1, le=9)] = setting(
@@ -52,6 +52,14 @@ class Evaluation(Section):
     def _are_decodings(cls, names):
         for name in names:
             decoding_options(name)
+        return names
+
+    @field_validator("error_decodings")
+    @classmethod
+    def _no_beams(cls, names):
+        for name in names:
+            if "beams" in decoding_options(name):
+                raise ValueError(f"'{name}' does not follow a wrong token: a beam search deletes nothing")
         return names
 
     _distinct = field_validator("decodings", "corruptions", "error_depths", "error_decodings")(distinct)
