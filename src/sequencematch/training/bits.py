@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from sequencematch import core
+from sequencematch.kernels import VARIABLES
 from sequencematch.model.build import new_policy
 from sequencematch.seeding import generator
 from sequencematch.settings.model import Model
@@ -67,9 +68,9 @@ def rounding(reference: Path) -> str:
 
 
 def compatible_digest() -> str:
-    """The digest under the kernels that MKL promises on every maker's CPUs. MKL reads this when it is loaded."""
+    """The digest under ``compatible`` kernels, which torch chooses when it is loaded: another process."""
     program = f"from {__name__} import digest; print(digest())"
-    found = os.environ | {"MKL_CBWR": "COMPATIBLE", "OMP_NUM_THREADS": "1"}
+    found = os.environ | VARIABLES["compatible"] | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, "-c", program], env=found, capture_output=True, text=True, check=True
     ).stdout.strip()
