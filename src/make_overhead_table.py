@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sequencematch import script
-from sequencematch.results.estimates import FILE, Table, estimates_csv, read_reported
+from sequencematch.results.estimates import Table, estimates_csv
 from sequencematch.results.figures import plot_parts
 from sequencematch.results.measure import measure_steps
 from sequencematch.results.measured import read_measured
@@ -17,13 +17,12 @@ def main() -> None:
     parser.add_argument("--table", required=True, help="name of the table, written into the CSV")
     parser.add_argument("--title", help="heading of the Markdown and the figure (default: the name)")
     parser.add_argument("--compared", default="", help="what the paper's numbers are of, as in paper_tables.csv")
-    parser.add_argument("--paper", type=Path, default=FILE, help=f"the paper's numbers (CSV; default: {FILE.name})")
     parser.add_argument("--csv", type=script.output, required=True, help="table to write, one line per quantity")
     parser.add_argument("--markdown", type=script.output, required=True, help="table to write, for reading")
     parser.add_argument("--figure", type=script.output, required=True, help="figure to write (PNG)")
     args = parser.parse_args()
     measured, title = read_measured(args.measured), args.title or args.table
-    costs = measure_steps(measured, read_reported(args.paper), args.compared)
+    costs = measure_steps(measured, args.compared)
     plot_parts(costs, title, args.figure)
     write_text_atomically(args.csv, estimates_csv(Table(args.table, costs)))
     write_text_atomically(args.markdown, steps_page(title, costs, measured).markdown())

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sequencematch import script
 from sequencematch.errors import UserError
-from sequencematch.results.estimates import FILE, estimates_csv, read_reported
+from sequencematch.results.estimates import estimates_csv
 from sequencematch.results.figures import plot_table
 from sequencematch.results.measure import measure
 from sequencematch.results.pages import table_page
@@ -19,7 +19,6 @@ def main() -> None:
     parser.add_argument("--shown", type=Path, nargs="*", default=[], help="of text: every run's shown.jsonl, in order")
     parser.add_argument("--table", required=True, help="name of the table, written into the CSV")
     parser.add_argument("--title", help="heading of the page and the figure (default: the name)")
-    parser.add_argument("--paper", type=Path, default=FILE, help=f"the paper's numbers (CSV; default: {FILE.name})")
     parser.add_argument("--csv", type=script.output, required=True, help="table to write, one line per quantity")
     parser.add_argument("--markdown", type=script.output, required=True, help="page to write")
     parser.add_argument("--html", type=script.output, required=True, help="the same page as one self-contained file")
@@ -31,7 +30,7 @@ def main() -> None:
         raise UserError(
             f"{len(args.metrics)} files after --metrics, but {len(args.shown)} after --shown: give one of each per run"
         )
-    table = measure(args.table, comparison, read_reported(args.paper))
+    table = measure(args.table, comparison)
     page = table_page(title, table, comparison, dict(zip(args.metrics, args.shown, strict=judged)))
     plot_table(table, title, args.figure)
     write_text_atomically(args.csv, estimates_csv(table))

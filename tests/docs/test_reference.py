@@ -12,8 +12,9 @@ from support.workflow import ROOT
 from sequencematch.config.experiment import DEFAULT_SCALE
 from sequencematch.config.load import load_config
 from sequencematch.errors import UserError
-from sequencematch.results.estimates import Cell, Estimate, Place
+from sequencematch.results.estimates import Cell, Estimate
 from sequencematch.results.readme import blocks, quote_map, with_numbers
+from sequencematch.settings.map import Side
 from sequencematch.store.files import read_csv
 
 sys.path.insert(0, str(ROOT / "workflow"))
@@ -87,7 +88,7 @@ def test_the_page_of_the_map_says_what_the_kept_map_says():
 
 
 def test_numbers_of_the_map_follow_it():
-    where, other = Place("mul", "sm", 0.2, "sampled"), Place("mul", "mle", 0.0, "sampled")
+    where, other = Side("mul", "sm", 0.2, "sampled"), Side("mul", "mle", 0.0, "sampled")
     found = {
         "sm": Estimate(70.06, where=where, quantity="points"),
         "sm_minus_mle": Estimate(3.94, where=where, quantity="points", against=other, p_adjusted=0.01),

@@ -36,14 +36,14 @@ from sequencematch.evaluation.judging import read_actions
 from sequencematch.export.target import check_target, write_manifest
 from sequencematch.model.build import load_policy, new_policy
 from sequencematch.model.gguf_file import convert
-from sequencematch.results.estimates import Estimate, Place, Reported, Table, estimates_csv, read_table
+from sequencematch.results.estimates import Estimate, Reported, Table, estimates_csv, read_table
 from sequencematch.results.measured import read_measured
-from sequencematch.results.metrics import read_budget, read_judged, read_older_errors, read_repair, read_samples
-from sequencematch.results.pages import read_shown
+from sequencematch.results.metrics import read_budget, read_judged, read_repair, read_samples
 from sequencematch.results.report import times
 from sequencematch.results.runs import read_metrics, read_training
 from sequencematch.script import parser
 from sequencematch.settings.data import Source, Translation
+from sequencematch.settings.map import Side
 from sequencematch.settings.model import Model
 from sequencematch.settings.options import add_settings, options, settings_from
 from sequencematch.settings.training import Rollouts
@@ -90,14 +90,11 @@ JSON = {
 }
 SAMPLE = {"decoding": "sampled", "example": 0, "answer": 0, "text": "7", "solution": "7", "finished": True}
 SAMPLE |= {"pushes": 3, "pops": 0, "deletions": 0, "wrong_pops": 0, "actions": [4, 2]}
-SHOWN = {"example": 0, "prompt": "p", "true": "a", "wrong": "b", "pieces": [["b", "kept"]]}
-SHOWN |= {"answered_at_once": True, "rendered": "b"}
-PLACES = Place("k", "sm", 0.2, "d"), Place("k", "mle", 0.0, "d")
+PLACES = Side("k", "sm", 0.2, "d"), Side("k", "mle", 0.0, "d")
 PRINTED = Reported("p", "k", "sm", 0.2, "q", 1.0, None, "")
 TABLE = Table("t", [Estimate(1.0, 1.0, 1.0, 1.0, PLACES[0], "q", PLACES[1], paper=PRINTED)], "s", "k", 1, 2)
 TEXT = {
     "samples.jsonl": json.dumps(SAMPLE) + "\n",
-    "shown.jsonl": json.dumps(SHOWN) + "\n",
     "table.csv": estimates_csv(TABLE),
     "training/metrics.csv": "step,loss\n1,0.5\n",
     "measured/values.csv": "case,row,quantity,repeat,value\na,b,c,1,0.5\n",
@@ -248,11 +245,9 @@ READERS = {
     "settings": ("settings.txt", rollouts),
     "metrics": ("metrics.json", lambda folder: read_metrics(folder / "metrics.json")),
     "repair": ("repair.json", lambda folder: read_repair(folder / "repair.json")),
-    "older_errors": ("repair.json", lambda folder: read_older_errors(folder / "repair.json")),
     "judged": ("judged.json", lambda folder: read_judged(folder / "judged.json", ["sampled"])),
     "samples": ("samples.jsonl", lambda folder: read_samples(folder / "samples.jsonl")),
     "sampled_actions": ("samples.jsonl", lambda folder: read_actions(folder / "samples.jsonl", 1)),
-    "shown": ("shown.jsonl", lambda folder: read_shown(folder / "shown.jsonl")),
     "record": ("x.jsonl.provenance.json", lambda folder: read_record(folder / "x.jsonl")),
     "facts": ("facts/provenance.json", facts),
     "examples_provenance": ("examples/provenance.json", examples),

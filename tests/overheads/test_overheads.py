@@ -21,7 +21,6 @@ from sequencematch.overheads.steps import (
     sample_recomputing,
     sample_rewinding,
 )
-from sequencematch.results.estimates import read_reported
 from sequencematch.results.measure import measure_parts, measure_steps, parts_of
 from sequencematch.results.measured import Measured, Value, read_measured, write_measured
 from sequencematch.results.words import masking_verdicts, step_verdicts
@@ -170,7 +169,7 @@ def measured(sm_step=(3.0, 6.0, 4.5), generation=16.0, objective=0.1):
 
 
 def test_ratios_are_taken_repeat_by_repeat_and_the_paper_s_stand_beside_them():
-    cells = {(c.where.method, c.quantity): c for c in measure_steps(measured(), read_reported(), "text_1024")}
+    cells = {(c.where.method, c.quantity): c for c in measure_steps(measured(), "text_1024")}
     ratio = cells["sm", "step_ratio"]
     assert (ratio.mean, ratio.low, ratio.high) == (3.0, 3.0, 3.0)  # though steps differ by a factor of two
     assert ratio.paper.value == pytest.approx(5.3 / 1.5) and cells[
@@ -181,28 +180,28 @@ def test_ratios_are_taken_repeat_by_repeat_and_the_paper_s_stand_beside_them():
     assert cells["sm", "token_floor"].mean == 2 and cells["sm", "padding_share"].mean == pytest.approx(10 / 210)
     assert cells["mle", "amortised"].mean == 1.5 and ("mle", "generation") not in cells
     assert cells["sm_paper", "generation"].paper.value == 50 and cells["mle", "step"].paper.value == 1.5
-    arithmetic = {(c.where.method, c.quantity): c for c in measure_steps(measured(), read_reported(), "arithmetic")}
+    arithmetic = {(c.where.method, c.quantity): c for c in measure_steps(measured(), "arithmetic")}
     assert arithmetic["sm", "step_ratio"].paper.value == pytest.approx(2.1 / 1.2)
     assert arithmetic["sm", "amortised_ratio"].paper.value == pytest.approx(2.16 / 1.2)
-    assert all(c.paper is None for c in measure_steps(measured(), read_reported(), ""))
+    assert all(c.paper is None for c in measure_steps(measured(), ""))
 
 
 def test_verdicts_follow_the_numbers():
     """SM's token floor is 2, so 2.3 times MLE are allowed in a step, 2.7 amortised, and a tenth for the objective."""
     for scale, met in ((2.3, True), (2.31, False)):
-        cells = measure_steps(measured(sm_step=(scale, 2 * scale, 1.5 * scale), generation=0.0), [], "")
+        cells = measure_steps(measured(sm_step=(scale, 2 * scale, 1.5 * scale), generation=0.0), "")
         step, amortised, objective = step_verdicts(cells, "c")[:3]
         assert amortised.endswith("*met*.") and objective.endswith("*met*.")
         assert step == (
             f"SM, ours, gradient step: {scale:.2f} times the MLE step; at most 2.30 (1.15 x the token floor of "
             f"2.00): *{'met' if met else 'not met'}*."
         )
-    slow = measure_steps(measured(sm_step=(2.0, 4.0, 3.0), generation=40.0, objective=0.11), [], "")
+    slow = measure_steps(measured(sm_step=(2.0, 4.0, 3.0), generation=40.0, objective=0.11), "")
     assert ["not met" in verdict for verdict in step_verdicts(slow, "c")[:3]] == [False, True, True]
 
 
 def test_parts_add_up_to_the_amortised_step():
-    cells = measure_steps(measured(), [], "")
+    cells = measure_steps(measured(), "")
     for row in ("mle", "sm_paper", "sm"):
         parts = parts_of(cells, "c", row)
         amortised = next(c.mean for c in cells if (c.where.method, c.quantity) == (row, "amortised"))

@@ -8,9 +8,10 @@ import pytest
 from support.workflow import ROOT
 
 from sequencematch.errors import UserError
-from sequencematch.results.estimates import Cell, Estimate, Place, Reported, Table, estimates_csv, read_table
+from sequencematch.results.estimates import Cell, Estimate, Reported, Table, estimates_csv, read_table
 from sequencematch.results.figures import forest_panels
 from sequencematch.results.readme import blocks, kept_results
+from sequencematch.settings.map import Side
 
 KEPT = ROOT / "results/reference"
 FILES = [file for file in sorted(KEPT.rglob("*.csv")) if file.parent.name != "starts"]  # those are of training
@@ -23,7 +24,7 @@ def test_every_kept_file_is_read_and_written_as_it_is(file):
 
 def test_every_field_of_an_estimate_is_kept(tmp_path):
     """What it is of and to, its numbers, its place on the map with the costs there, and the paper's number."""
-    where, against = Place("mul", "sm_js", 0.02, "greedy+bkspc_bias=-2"), Place("sums", "mle", 0.0, "sampled")
+    where, against = Side("mul", "sm_js", 0.02, "greedy+bkspc_bias=-2"), Side("sums", "mle", 0.0, "sampled")
     paper = Reported("table 6", "mul", "sm_js", 0.02, "accuracy", 0.5, 0.04, "a note, with a comma")
     cell = Cell("an axis", "0.2", "greedy", "greedy", "sm_minus_mle", {"pushes_per_sequence": 5.25})
     numbers = {"error": 0.125, "p": 0.03, "p_adjusted": 0.06, "ratio": 1.5}
@@ -53,5 +54,5 @@ def test_no_page_that_we_wrote_is_read():
 @pytest.mark.parametrize("text", ["a,b\n1,2\n", "table,mean\nt,x\n"])
 def test_another_file_is_refused_in_a_sentence(text, tmp_path):
     (tmp_path / "x.csv").write_text(text)
-    with pytest.raises(UserError, match="is no table of this project"):
+    with pytest.raises(UserError, match="holds no table of this project"):
         read_table(tmp_path / "x.csv")

@@ -7,7 +7,7 @@ import pytest
 from support.score_tables import estimate
 
 from sequencematch.results.deletions import Removal
-from sequencematch.results.estimates import REFERENCE, Cell, Estimate, Place, Table, Variant
+from sequencematch.results.estimates import REFERENCE, Cell, Estimate, Table, Variant
 from sequencematch.results.figures import (
     Dot,
     Panel,
@@ -34,7 +34,7 @@ from sequencematch.results.run_figures import (
 )
 from sequencematch.results.theme import DPI, RULE, colours_of, looks_of
 from sequencematch.results.words import LABELS
-from sequencematch.settings.map import Map, readings_of
+from sequencematch.settings.map import Map, Side, readings_of
 
 LONG = "Table 99: a title that goes on and on, as titles do (generated phrases; the paper has opus_books)" * 2
 VARIANTS = [
@@ -85,9 +85,8 @@ def a_map() -> tuple[Map, list[Estimate]]:
                 "cut_off_share": 0.0,
             }
             sides = reading.comparisons.get(quantity) or (reading.sides[quantity],)
-            places = [Place(side.task, side.method, side.eta, side.decoding) for side in sides]
             cell = Cell(reading.axis, reading.at, reading.name, reading.column, quantity, costs)
-            one = Estimate(5.0 * i + k, 1.0, -3.0, 9.0 * i, places[0], "points", *places[1:], p=p, p_adjusted=p)
+            one = Estimate(5.0 * i + k, 1.0, -3.0, 9.0 * i, sides[0], "points", *sides[1:], p=p, p_adjusted=p)
             found.append(replace(one, cell=cell))
     return described, found
 
@@ -97,7 +96,7 @@ def costs() -> list[Estimate]:
     numbers |= {"token_floor": 2.0, "amortised_ratio": 123.45}
     rows = ("mle", "bc", "bc_paper", "sm_paper", "sm_tree", "sm", "sm_shared")
     return [
-        Estimate(value, where=Place(case, row), quantity=name)
+        Estimate(value, where=Side(case, row, 0.0, ""), quantity=name)
         for case in ("256 + 768 tokens, batch 64", "256 + 256 tokens, batch 64")
         for row in rows
         for name, value in numbers.items()

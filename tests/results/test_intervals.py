@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sequencematch.results.estimates import Estimate, Place
+from sequencematch.results.estimates import Estimate
 from sequencematch.results.intervals import (
     SMALLEST_P,
     adjusted,
@@ -16,6 +16,7 @@ from sequencematch.results.intervals import (
     resampled_mean,
     resampled_score,
 )
+from sequencematch.settings.map import Side
 
 QUESTIONS = 200
 
@@ -189,7 +190,7 @@ def test_p_values_of_seeds_alone_are_students():
     assert estimate_seeds(np.zeros(3)).p == 1
 
 
-HERE, THERE = Place("mul", "sm", 0.2, "sampled"), Place("mul", "mle", 0.0, "sampled")
+HERE, THERE = Side("mul", "sm", 0.2, "sampled"), Side("mul", "mle", 0.0, "sampled")
 
 
 def test_a_page_corrects_each_family_for_its_number():

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from sequencematch.results.estimates import Estimate, Place, Table, Variant
+from sequencematch.results.estimates import Estimate, Table, Variant
+from sequencematch.settings.map import Side
 
 MLE, BC, SM, LOW = Variant("mle", 0.0), Variant("bc", 0.2), Variant("sm", 0.2), Variant("sm", 0.02)
 ORDER = (MLE, LOW, BC, SM)
@@ -10,8 +11,8 @@ ORDER = (MLE, LOW, BC, SM)
 
 def estimate(variant, decoding, quantity, mean, sd=None, low=None, high=None, against=None) -> Estimate:
     """``against``: method and decoding of a difference."""
-    where = Place("mul", variant.method, variant.eta, decoding)
-    other = Place("mul", against[0], 0.0 if against[0] == "mle" else variant.eta, against[1]) if against else None
+    where = Side("mul", variant.method, variant.eta, decoding)
+    other = Side("mul", against[0], 0.0 if against[0] == "mle" else variant.eta, against[1]) if against else None
     return Estimate(mean, sd, low, high, where, quantity, other)
 
 

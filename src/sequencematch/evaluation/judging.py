@@ -33,10 +33,11 @@ from sequencematch.errors import UserError
 from sequencematch.model.build import load_policy, new_policy
 from sequencematch.model.network_files import digest_of
 from sequencematch.model.policy import Policy
+from sequencematch.results.sound import sound
 from sequencematch.sampling.decoding import too_many
 from sequencematch.sampling.rollout import eos_ids
 from sequencematch.settings.model import Model
-from sequencematch.store.files import read_json_lines, reason
+from sequencematch.store.files import read_json_lines
 from sequencematch.store.provenance_schema import read_facts
 
 ENTROPY_NGRAMS = (1, 2, 3)
@@ -237,17 +238,15 @@ def measures(continuations: Sequence[Continuation], reading: Reading) -> dict:
 def read_actions(path: Path, examples: int) -> dict[str, list[list[int]]]:
     """The actions in samples.jsonl by decoding, in the order of the ``examples`` examples.
 
-    Raises UserError if the file holds anything else.
+    Raises UserError unless each is answered once in every decoding.
     """
     found: dict[str, dict[int, list[int]]] = {}
-    try:
+    with sound(path, f"samples of the {examples} examples", "sample again"):
         for _, record in read_json_lines(path, "sample again"):
             found.setdefault(record["decoding"], {})[record["example"]] = record["actions"]
-    except (LookupError, TypeError) as error:
-        raise UserError(f"'{path}' holds no samples ({reason(error)}): delete it and sample again") from error
-    if not found or any(sorted(samples) != list(range(examples)) for samples in found.values()):
-        raise UserError(f"'{path}' does not answer the {examples} examples each once: delete it and sample again")
-    return {name: [samples[i] for i in range(examples)] for name, samples in found.items()}
+        if not found or any(len(samples) != examples for samples in found.values()):
+            raise ValueError("some lack an answer")
+        return {name: [samples[i] for i in range(examples)] for name, samples in found.items()}
 
 
 def judge_run(

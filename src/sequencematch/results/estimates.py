@@ -14,14 +14,14 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sequencematch.errors import UserError
+from sequencematch.results.sound import sound
 from sequencematch.settings.families import FAMILIES
 from sequencematch.settings.losses import LOSSES
-from sequencematch.settings.map import MINUS
+from sequencematch.settings.map import MINUS, Side
 from sequencematch.store.files import read_csv
 
 WRITTEN = {
@@ -63,7 +63,9 @@ class Variant:
         return METHOD_ORDER.index(self.family) if known else len(METHOD_ORDER), self.method, self.eta
 
 
-FILE = Path(__file__).with_name("paper_tables.csv")
+def variant_of(side: Side) -> Variant:
+    """The method of a side at its noise level."""
+    return Variant(side.method, side.eta)
 
 
 @dataclass(frozen=True)
@@ -80,26 +82,21 @@ class Reported:
     note: str
 
 
-def read_reported(path: Path = FILE) -> list[Reported]:
-    """All numbers of the file, in its order. Raises UserError where it is not such a file."""
-    try:
-        with path.open(newline="", encoding="utf-8") as lines:
-            rows: list[dict[str, Any]] = list(csv.DictReader(lines))
-        numbers = [
-            {name: _number(row[name]) for name in ("eta", "spread")} | {"value": float(row["value"])} for row in rows
-        ]
-        return [Reported(**row | of_row) for row, of_row in zip(rows, numbers, strict=True)]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"'{path}' is no table of reported numbers ({error}): see {FILE.name} for one") from error
+@cache
+def read_reported() -> list[Reported]:
+    """All numbers of the paper that we compare with, in the order of ``paper_tables.csv``."""
+    with Path(__file__).with_name("paper_tables.csv").open(newline="", encoding="utf-8") as lines:
+        rows: list[dict[str, Any]] = list(csv.DictReader(lines))
+    return [Reported(**row | {name: _number(row[name]) for name in ("eta", "value", "spread")}) for row in rows]
 
 
-def find(numbers: Sequence[Reported], task: str, method: str, eta: float, metric: str) -> Reported | None:
+def find(task: str, method: str, eta: float, metric: str) -> Reported | None:
     """The paper's number for a method on a task at a noise level; None if there is none.
 
     eta = 0 means a method without noise. The paper repeats its number under every eta.
     """
     wanted = (task, method, metric)
-    return next((n for n in numbers if (n.task, n.method, n.metric) == wanted and eta in (0, n.eta)), None)
+    return next((n for n in read_reported() if (n.task, n.method, n.metric) == wanted and eta in (0, n.eta)), None)
 
 
 Item = TypeVar("Item")
@@ -133,21 +130,6 @@ COSTS = ("pushes_per_sequence", "pops_per_sequence", "cut_off_share")
 
 
 @dataclass(frozen=True)
-class Place:
-    """What a number is of. In a table of costs ``task`` is the size, such as '256 + 768 tokens'."""
-
-    task: str = ""
-    method: str = ""
-    eta: float = 0.0
-    decoding: str = ""
-
-    @property
-    def variant(self) -> Variant:
-        """The method at its noise level."""
-        return Variant(self.method, self.eta)
-
-
-@dataclass(frozen=True)
 class Cell:
     """Where on the map a number stands, and what the answers there cost.
 
@@ -163,12 +145,14 @@ class Cell:
     costs: Mapping[str, float] = field(default_factory=dict)
 
 
-NOWHERE, NO_CELL = Place(), Cell()
+NOWHERE, NO_CELL = Side("", "", 0.0, ""), Cell()
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and what is known of its uncertainty; with ``against``, a paired difference to that place.
+    """A number and what is known of its uncertainty; with ``against``, a paired difference to that side.
+
+    where: what it is of. In a table of costs its ``task`` is the size, such as '256 + 768 tokens'.
 
     mean: of a cost, the median over repeats. low, high: the 95% interval, unadjusted; of a cost, the quartiles.
     error: the standard error, of seeds and questions together. p, p_adjusted: of a difference, before and after the
@@ -180,9 +164,9 @@ class Estimate:
     sd: float | None = None
     low: float | None = None
     high: float | None = None
-    where: Place = NOWHERE
+    where: Side = NOWHERE
     quantity: str = ""
-    against: Place | None = None
+    against: Side | None = None
     error: float | None = None
     p: float | None = None
     p_adjusted: float | None = None
@@ -194,7 +178,7 @@ class Estimate:
     @property
     def variant(self) -> Variant:
         """The method at its noise level."""
-        return self.where.variant
+        return variant_of(self.where)
 
     @property
     def decoding(self) -> str:
@@ -310,7 +294,7 @@ def estimates_csv(table: Table) -> str:
     )
 
 
-def _columns(of: str, place: Place | None) -> dict[str, Any]:
+def _columns(of: str, place: Side | None) -> dict[str, Any]:
     fields = (place.task, place.method, float(place.eta), place.decoding) if place else ("",) * 4
     return dict(zip((f"{of}task", f"{of}method", f"{of}eta", f"{of}decoding"), fields, strict=True))
 
@@ -318,17 +302,15 @@ def _columns(of: str, place: Place | None) -> dict[str, Any]:
 def read_table(path: Path) -> Table:
     """The table of a CSV that ``estimates_csv`` wrote. Raises UserError where the file is missing or no such table."""
     rows = read_csv(path, "make the table again")
-    try:
+    with sound(path, "table of this project", "make it again"):
         first, cells = rows[0], [_estimate(row) for row in rows]
         seeds, questions = int(first["seeds"]), int(first["questions"])
         return Table(first["table"], cells, first["scale"], first["task"], seeds, questions)
-    except (IndexError, KeyError, ValueError) as error:
-        raise UserError(f"'{path}' is no table of this project: name a CSV that a make_* script wrote") from error
 
 
 def _estimate(row: Mapping[str, str]) -> Estimate:
-    def place(of: str) -> Place:
-        return Place(row[f"{of}task"], row[f"{of}method"], float(row[f"{of}eta"]), row[f"{of}decoding"])
+    def place(of: str) -> Side:
+        return Side(row[f"{of}task"], row[f"{of}method"], float(row[f"{of}eta"]), row[f"{of}decoding"])
 
     where, against = place(""), place("against_") if row["against_method"] else None
     quantity, n = row["quantity"].partition(MINUS)[0], int(row["questions"])

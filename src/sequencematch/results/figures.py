@@ -13,7 +13,7 @@ from textwrap import fill
 import numpy as np
 
 from sequencematch.results import theme
-from sequencematch.results.estimates import REFERENCE, Estimate, Table, grouped, medians
+from sequencematch.results.estimates import REFERENCE, Estimate, Table, grouped, medians, variant_of
 from sequencematch.results.measure import BASELINE, columns_of, difference, drawn, of_rule, ordered, parts_of
 from sequencematch.results.measured import Measured
 from sequencematch.results.words import (
@@ -196,7 +196,7 @@ def forest_panels(results: Mapping[str, Table], lines: Sequence[Estimate]) -> li
         here = [line for line in lines if line.decoding == column]
         # Of all tasks of the panel: earlier files cannot be pooled.
         every = [line for line in here if line.n == of_method[line.variant.label]]
-        pooled = [(POOLED, line) for line in every if line.against and line.against.variant == BASELINE]
+        pooled = [(POOLED, line) for line in every if line.against and variant_of(line.against) == BASELINE]
         pooled += [(SM_BC, line) for line in _sm_and_bc(here)]
         dots += [Dot(row, line.variant.label, line, theme.METHODS[line.variant.method]) for row, line in pooled]
         heading = " / ".join(map(decoding_label, dict.fromkeys(decodings.values())))

@@ -31,8 +31,9 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from sequencematch.results.estimates import NOWHERE, Estimate, Place
+from sequencematch.results.estimates import NOWHERE, Estimate
 from sequencematch.seeding import generator
+from sequencematch.settings.map import Side
 
 REPLICATES = 4000
 COVERAGE = 0.95
@@ -53,7 +54,7 @@ class Resampled:
     def __sub__(self, other: "Resampled") -> "Resampled":
         return Resampled(self.by_seed - other.by_seed, self.by_draw - other.by_draw)
 
-    def estimate(self, where: Place = NOWHERE, quantity: str = "", against: Place | None = None) -> Estimate:
+    def estimate(self, where: Side = NOWHERE, quantity: str = "", against: Side | None = None) -> Estimate:
         """Mean, spread and 95% bootstrap interval of a quantity there; of a difference to ``against`` its p-value."""
         low, high = self.interval(COVERAGE)
         sd = spread(self.by_seed)

@@ -38,12 +38,12 @@ from sequencematch.results.estimates import (
     REFERENCE,
     Cell,
     Estimate,
-    Place,
     Reported,
     Table,
     Variant,
     find,
     medians,
+    variant_of,
 )
 from sequencematch.results.intervals import (
     Resampled,
@@ -67,10 +67,10 @@ OLDER_ERRORS = {"taken_back": 1, "right_after_error": 2}
 MASKED = "bkspc_masked"
 
 
-def measure(name: str, comparison: Comparison, numbers: Sequence[Reported] = ()) -> Table:
-    """The table ``name`` of the runs, with the paper's number from ``numbers`` where there is one."""
+def measure(name: str, comparison: Comparison) -> Table:
+    """The table ``name`` of the runs, with the paper's number where there is one."""
     judged = FAMILIES[comparison.family].judged
-    of_family = _of_text(comparison) if judged else _of_questions(comparison, numbers)
+    of_family = _of_text(comparison) if judged else _of_questions(comparison)
     cells = [*of_family, *repair_estimates(comparison), *older_errors(comparison)]
     order = (*comparison.variants, REFERENCE)
     cells = adjusted(sorted(cells, key=lambda cell: order.index(cell.variant)))
@@ -90,7 +90,7 @@ def baselines(comparison: Comparison, variant: Variant) -> list[Variant]:
 # ---- questions with an answer -----------------------------------------------------------------------
 
 
-def _of_questions(comparison: Comparison, numbers: Sequence[Reported]) -> Iterator[Estimate]:
+def _of_questions(comparison: Comparison) -> Iterator[Estimate]:
     metric = FAMILIES[comparison.family].score
     for decoding in comparison.decodings:
         variants = [variant for variant in comparison.variants if comparison.has(variant, decoding)]
@@ -98,7 +98,7 @@ def _of_questions(comparison: Comparison, numbers: Sequence[Reported]) -> Iterat
         for variant, score in scores.items():
             where = _place(comparison, variant, decoding)
             # The paper samples at temperature 1, so its numbers belong to that decoding only.
-            paper = find(numbers, where.task, variant.method, variant.eta, metric) if decoding == "sampled" else None
+            paper = find(where.task, variant.method, variant.eta, metric) if decoding == "sampled" else None
             yield replace(_within(score, where, metric), paper=paper)
             compared = [(other, decoding) for other in baselines(comparison, variant) if other in scores]
             # What a rule that deletes unlikely tokens adds to the same decoding.
@@ -202,7 +202,7 @@ def older_errors(comparison: Comparison) -> Iterator[Estimate]:
                 yield from _of_depth(where, depth, [run[decoding][depth] for run in runs])
 
 
-def _of_depth(where: Place, depth: str, measured: list[dict]) -> Iterator[Estimate]:
+def _of_depth(where: Side, depth: str, measured: list[dict]) -> Iterator[Estimate]:
     rows = [{row[0]: row for row in one["per_example"]} for one in measured]
     shared = sorted(set.intersection(*map(set, rows)))
     if not shared:
@@ -214,27 +214,27 @@ def _of_depth(where: Place, depth: str, measured: list[dict]) -> Iterator[Estima
     yield _mean(np.array([one["pushes"] for one in measured], dtype=float), where, f"tokens_after_error[{depth}]")
 
 
-def _by_seed(comparison: Comparison, where: Place, names: Sequence[str]) -> Iterator[Estimate]:
+def _by_seed(comparison: Comparison, where: Side, names: Sequence[str]) -> Iterator[Estimate]:
     """Numbers that every seed has one of: mean and spread, without an interval."""
     for name in names:
-        values = comparison.statistic(where.variant, where.decoding, name)
+        values = comparison.statistic(variant_of(where), where.decoding, name)
         if len(values):
             yield _mean(values, where, name)
 
 
-def _mean(values: np.ndarray, where: Place, quantity: str) -> Estimate:
+def _mean(values: np.ndarray, where: Side, quantity: str) -> Estimate:
     return Estimate(float(values.mean()), spread(values), where=where, quantity=quantity)
 
 
-def _within(score: Resampled, where: Place, quantity: str) -> Estimate:
+def _within(score: Resampled, where: Side, quantity: str) -> Estimate:
     """An estimate with its interval cut to the range of the quantity."""
     found, top = score.estimate(where, quantity), describe(quantity).top
     low, high = (value if value is None else max(0.0, min(value, top or value)) for value in (found.low, found.high))
     return replace(found, low=low, high=high)
 
 
-def _place(comparison: Comparison, variant: Variant, decoding: str = "") -> Place:
-    return Place(comparison.first.get("task", ""), variant.method, variant.eta, decoding)
+def _place(comparison: Comparison, variant: Variant, decoding: str = "") -> Side:
+    return Side(comparison.first.get("task", ""), variant.method, variant.eta, decoding)
 
 
 # ---- the map ----------------------------------------------------------------------------------------
@@ -314,8 +314,7 @@ def measure_map(readings: Sequence[Reading], measure: Callable[[Side], Scored]) 
 
 def _on_map(reading: Reading, roles: str, measured: Scored, *sides: Side) -> Estimate:
     cell = Cell(reading.axis, reading.at, reading.name, reading.column, roles, measured.costs)
-    where, *against = (Place(side.task, side.method, side.eta, side.decoding) for side in sides)
-    return replace(measured.points.estimate(where, "points", *against), n=measured.questions, cell=cell)
+    return replace(measured.points.estimate(sides[0], "points", *sides[1:]), n=measured.questions, cell=cell)
 
 
 def comparisons(effects: Sequence[Estimate]) -> list[Estimate]:
@@ -389,7 +388,7 @@ def over_tasks(tables: Iterable[Table]) -> list[Estimate]:
         having = [(t, difference(t, method, other, columns_of(t).get(column, ""))) for t in tables]
         found = [(cell, table.seeds) for table, cell in having if cell and cell.error is not None]
         if len(found) > 1:
-            where, against = (Place(method=name, decoding=column) for name in (method, other))
+            where, against = (Side("", name, 0.0, column) for name in (method, other))
             line = replace(pooled(*zip(*found, strict=True)), where=where, quantity="points", against=against)
             lines.append(replace(line, n=len(found)))
     return adjusted(lines)
@@ -410,8 +409,8 @@ PAPER_METRICS = {
 # ---- costs ------------------------------------------------------------------------------------------
 
 
-def measure_steps(measured: Measured, numbers: Sequence[Reported], task: str) -> list[Estimate]:
-    """All costs; ``numbers`` of ``task`` belong to the first case, whose lengths are the paper's."""
+def measure_steps(measured: Measured, task: str) -> list[Estimate]:
+    """All costs. The paper's numbers of ``task`` belong to the first case, whose lengths are the paper's."""
     steps_per_sample, costs = measured.facts["steps_per_sample"], []
     for case in measured.cases:
         baseline, floor = measured.series(case, MLE, "step"), measured.series(case, MLE, "tokens")[0]
@@ -428,24 +427,24 @@ def measure_steps(measured: Measured, numbers: Sequence[Reported], task: str) ->
             series |= {"amortised": amortised, "amortised_ratio": amortised / baseline}
             counted = {"tokens": tokens, "token_floor": tokens / floor, "padding_share": 1 - tokens / positions}
             counted |= {"peak_memory": memory} | ({"steps_per_sample": steps_per_sample} if samples else {})
-            where, papers = Place(case, row), _of_paper(numbers, task, row) if case == measured.cases[0] else {}
+            where, papers = Side(case, row, 0.0, ""), _of_paper(task, row) if case == measured.cases[0] else {}
             found = [_quartiles(values, where, name) for name, values in series.items()]
             found += [Estimate(float(value), where=where, quantity=name) for name, value in counted.items()]
             costs += [replace(cost, paper=papers.get(cost.quantity)) for cost in found]
     return costs
 
 
-def _quartiles(values: np.ndarray, where: Place, quantity: str) -> Estimate:
+def _quartiles(values: np.ndarray, where: Side, quantity: str) -> Estimate:
     low, median, high = (float(x) for x in np.quantile(values, (0.25, 0.5, 0.75)))
     return Estimate(median, low=low, high=high, where=where, quantity=quantity)
 
 
-def _of_paper(numbers: Sequence[Reported], task: str, row: str) -> dict[str, Reported]:
+def _of_paper(task: str, row: str) -> dict[str, Reported]:
     """What the paper reports for a row's method; its ratios are to the gradient step of its MLE."""
     method = row.partition("_")[0]
-    found = {name: find(numbers, task, method, 0, metric) for name, metric in PAPER_METRICS.items()}
+    found = {name: find(task, method, 0, metric) for name, metric in PAPER_METRICS.items()}
     papers = {name: number for name, number in found.items() if number}
-    mle = find(numbers, task, MLE, 0, PAPER_METRICS["step"])
+    mle = find(task, MLE, 0, PAPER_METRICS["step"])
     if mle and method != MLE:
         ratios = {name: papers[name] for name in ("step", "amortised") if name in papers}
         papers |= {f"{name}_ratio": replace(one, value=one.value / mle.value) for name, one in ratios.items()}
@@ -482,5 +481,5 @@ def measure_parts(measured: Measured, baseline: str) -> list[Estimate]:
             for quantity in dict.fromkeys(v.quantity for v in measured.values if (v.case, v.row) == (case, row)):
                 values, compared = (measured.series(case, name, quantity) for name in (row, baseline))
                 ratio = float(np.median(values / compared)) if len(values) == len(compared) and compared.all() else None
-                costs.append(replace(_quartiles(values, Place(case, row), quantity), ratio=ratio))
+                costs.append(replace(_quartiles(values, Side(case, row, 0.0, ""), quantity), ratio=ratio))
     return costs

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sequencematch.errors import UserError
-from sequencematch.store.files import atomic_folder, read_csv, read_json, reason, write_json, write_text_atomically
+from sequencematch.results.sound import sound
+from sequencematch.store.files import atomic_folder, read_csv, read_json, write_json, write_text_atomically
 
 VALUES, FACTS = "values.csv", "facts.json"
 
@@ -77,15 +77,13 @@ def write_measured(measured: Measured, folder: Path) -> None:
 
 def read_measured(folder: Path) -> Measured:
     """The measurement in a folder. Raises UserError if it is missing or damaged."""
-    try:
-        facts = read_json(folder / FACTS, "measure again")
-        rows = read_csv(folder / VALUES, "measure again")
+    facts, rows = read_json(folder / FACTS, "measure again"), read_csv(folder / VALUES, "measure again")
+    with sound(folder, "measurement", "measure again"):
+        if not rows:
+            raise ValueError("no numbers")
+        repeats = [int(row["repeat"]) if row["repeat"] else None for row in rows]
         values = [
-            Value(x["case"], x["row"], x["quantity"], int(x["repeat"]) if x["repeat"] else None, float(x["value"]))
-            for x in rows
+            Value(row["case"], row["row"], row["quantity"], repeat, float(row["value"]))
+            for row, repeat in zip(rows, repeats, strict=True)
         ]
-    except (ValueError, LookupError, TypeError) as error:
-        raise UserError(f"'{folder}' holds no measurement ({reason(error)}): delete it and measure again") from error
-    if not values:
-        raise UserError(f"'{folder}' holds no measurement (no numbers): delete it and measure again")
     return Measured(values, facts)

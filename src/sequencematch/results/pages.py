@@ -21,10 +21,19 @@ from markdown_it.token import Token
 from markupsafe import Markup
 
 from sequencematch.results.deletions import DELETED
-from sequencematch.results.estimates import REFERENCE, SIGNIFICANCE, Estimate, Table, bracketed, grouped, medians
+from sequencematch.results.estimates import (
+    REFERENCE,
+    SIGNIFICANCE,
+    Estimate,
+    Table,
+    bracketed,
+    grouped,
+    medians,
+    variant_of,
+)
 from sequencematch.results.measure import baselines, comparisons, ordered, parts_of, text_measures
 from sequencematch.results.measured import Measured
-from sequencematch.results.runs import BUDGET_NAMES, Comparison, Shown, read_shown
+from sequencematch.results.runs import BUDGET_NAMES, Comparison, read_shown
 from sequencematch.results.theme import printable
 from sequencematch.results.words import (
     BACKSPACE,
@@ -73,28 +82,29 @@ COMPARED = ("mauve", "held_out_nll")  # in words, of text
 # ---- what a policy typed ----------------------------------------------------------------------------
 
 
-def shown_text(shown: Sequence[Shown]) -> str:
+def shown_text(shown: Sequence[dict]) -> str:
     """What one policy wrote, as a code block in which every ``<bkspc>`` is visible."""
-    text = printable("\n\n".join(f"{_said(one)}\nprompt: {one.prompt}\ntyped:  {one.rendered}" for one in shown))
+    texts = (f"{_said(one)}\nprompt: {one['prompt']}\ntyped:  {one['rendered']}" for one in shown)
+    text = printable("\n\n".join(texts))
     fence = "`" * max([3, *(len(ticks) + 1 for ticks in re.findall("`+", text))])  # longer than any in the text
     return f"{fence}text\n{text}\n{fence}"
 
 
-def shown_html(shown: Sequence[Shown]) -> Markup:
+def shown_html(shown: Sequence[dict]) -> Markup:
     """What one policy wrote in HTML, with deleted tokens marked."""
     return Markup(
         "\n".join(
-            f'<div class="shown"><p class="text"><span class="prompt">{_escaped(one.prompt)}</span>'
-            f'{marked(one.pieces, damaged=True)}</p><p class="said">{_escaped(_said(one))}</p></div>'
+            f'<div class="shown"><p class="text"><span class="prompt">{_escaped(one["prompt"])}</span>'
+            f'{marked(one["pieces"], damaged=True)}</p><p class="said">{_escaped(_said(one))}</p></div>'
             for one in shown
         )
     )
 
 
-def _said(one: Shown) -> str:
-    answer = "answered at once" if one.answered_at_once else "not answered at once"
-    wrong, true = (json.dumps(text, ensure_ascii=False) for text in (one.wrong, one.true))
-    return f"example {one.example}: {wrong} in place of {true}, {answer}"
+def _said(one: dict) -> str:
+    answer = "answered at once" if one["answered_at_once"] else "not answered at once"
+    wrong, true = (json.dumps(one[name], ensure_ascii=False) for name in ("wrong", "true"))
+    return f"example {one['example']}: {wrong} in place of {true}, {answer}"
 
 
 def marked(pieces: Sequence[Sequence[str]], damaged: bool = False) -> str:
@@ -144,7 +154,7 @@ class Page:
     template: str
     title: str
     content: Mapping
-    typed: Sequence[Sequence[Shown]] = ()
+    typed: Sequence[Sequence[dict]] = ()
 
     def markdown(self) -> str:
         """The whole page as Markdown."""
@@ -184,9 +194,9 @@ def table_page(title: str, table: Table, comparison: Comparison, files: Mapping[
     content: dict[str, Any] = {"older_errors": older_error_grids(table), "compared": comparison}
     if table.metric:
         return Page("scores.md.j2", title, content | _scores(table, comparison))
-    first = {variant: read_shown(files[file]) for variant, file in comparison.first_files.items()}
-    shown = {variant: first[variant] for variant in comparison.variants if first[variant]}  # with <bkspc>
-    content["typed"] = {variant.name: [one.answered_at_once for one in examples] for variant, examples in shown.items()}
+    read = {variant: read_shown(files[comparison.first_files[variant]]) for variant in comparison.variants}
+    shown = {variant.name: examples for variant, examples in read.items() if examples}  # with <bkspc>
+    content["typed"] = {name: [one["answered_at_once"] for one in examples] for name, examples in shown.items()}
     return Page("texts.md.j2", title, content | _texts(table, comparison), list(shown.values()))
 
 
@@ -247,7 +257,7 @@ def _differences(table: Table, comparison: Comparison) -> Grid:
         for other in baselines(comparison, variant):
             pairs = [cell for cell in own if cell.name == f"{table.metric}_minus_{other.method}"]
             rows.append((f"{variant.name} vs. {other.label}", pairs))
-        if ruled := [cell for cell in own if cell.against and cell.against.variant == variant]:
+        if ruled := [cell for cell in own if cell.against and variant_of(cell.against) == variant]:
             rows.append((f"{variant.name} vs. itself without a rule", ruled))
     columns = {decoding_label(d): d for d in comparison.decodings if any(cell.decoding == d for cell in found)}
     by_decoding = [{cell.decoding: cell for cell in cells} for _, cells in rows]

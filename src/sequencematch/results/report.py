@@ -22,9 +22,10 @@ from sequencematch.results.pages import HTML, marked, render_file, styles, table
 from sequencematch.results.readme import answers
 from sequencematch.results.run_figures import first_dead_end, plot_dead_end
 from sequencematch.results.runs import Run, evaluated_split, read_comparison, read_records, read_runs
+from sequencematch.results.sound import sound
 from sequencematch.results.words import duration
 from sequencematch.settings.families import FAMILIES
-from sequencematch.store.files import read_bytes, read_csv, read_text, reason
+from sequencematch.store.files import read_bytes, read_csv, read_text
 from sequencematch.store.provenance_schema import read_facts
 
 DRAW = "run make report, which draws it first"
@@ -137,12 +138,8 @@ def times(benchmarks: Path) -> list[dict]:
 
 
 def _seconds(file: Path) -> list[float]:
-    try:
+    with sound(file, "seconds", "make the report again"):
         return [float(row["s"]) for row in read_csv(file, "make the report again", delimiter="\t")]
-    except (KeyError, ValueError) as error:
-        raise UserError(
-            f"'{file}' states no seconds ({reason(error)}): delete it, and make the report again"
-        ) from error
 
 
 def facts(runs: Sequence[Run]) -> dict[str, Iterable]:

@@ -17,6 +17,7 @@ from sequencematch.results import theme
 from sequencematch.results.deletions import BKSPC, Removal, steps
 from sequencematch.results.estimates import Variant, grouped
 from sequencematch.results.runs import read_training
+from sequencematch.results.sound import sound
 
 # Columns of metrics.csv worth a panel, each with its heading; what no run has is left out.
 BASE = "base"
@@ -45,13 +46,11 @@ class Curve:
 def read_curve(model: Path, variant: Variant | None = None) -> Curve:
     """The curves in a model folder; of a base model, which is no variant, the loss in a panel of its own."""
     rows, columns = read_training(model), {panel: panel for panel in PANELS} if variant else {BASE: "loss"}
-    try:
+    with sound(model / "metrics.csv", "metrics of a training", "train it again"):
         found = {
             panel: [(int(row["step"]), float(row[name])) for row in rows if row.get(name)]
             for panel, name in columns.items()
         }
-    except (ValueError, KeyError) as error:
-        raise UserError(f"the metrics.csv in '{model}' is damaged ({error}): train it again") from error
     return Curve(variant, {panel: np.array(some).T for panel, some in found.items() if some})
 
 

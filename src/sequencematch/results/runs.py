@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -62,45 +62,18 @@ def right_shares(decoded: dict) -> list[float]:
 def read_metrics(path: Path) -> dict:
     """The content of a metrics.json. Raises UserError if it is not one."""
     metrics = read_json(path, "score the run again")
-    _check(_Metrics, metrics, f"'{path}' holds no sound metrics", "score the run again")
-    return metrics
-
-
-Part = TypeVar("Part", bound=BaseModel)
-
-
-def _check(form: type[Part], found: dict, said: str, remedy: str) -> Part:
-    """What a file holds, in its form. Raises UserError with the first thing that is wrong there."""
     try:
-        return form.model_validate(found)
+        _Metrics.model_validate(metrics)
     except ValidationError as error:
         problem = error.errors()[0]
         place, message = ".".join(map(str, problem["loc"])) or "it", problem["msg"].removeprefix("Value error, ")
-        raise UserError(f"{said} ({place}: {message}): {remedy}") from None
+        raise UserError(f"'{path}' holds no sound metrics ({place}: {message}): score the run again") from None
+    return metrics
 
 
-class Shown(BaseModel):
-    """One continuation of a damaged prompt.
-
-    prompt: text before the damaged token; true, wrong: the original token and the one that replaced it; pieces: texts
-    in the order typed, beginning with the wrong token, each with whether it was kept or deleted; rendered: all of them
-    as plain text with every ``<bkspc>`` visible; answered_at_once: whether the first action was ``<bkspc>``.
-    """
-
-    example: int
-    prompt: str
-    true: str
-    wrong: str
-    pieces: list[tuple[str, Literal["kept", "deleted"]]] = Field(min_length=1)
-    answered_at_once: bool
-    rendered: str
-
-
-def read_shown(path: Path) -> list[Shown]:
-    """The records of a shown.jsonl, none for a policy without ``<bkspc>``. UserError names a damaged line."""
-    remedy = "delete the file and sample again"
-    lines = read_json_lines(path, "sample again")
-    return [_check(Shown, fields, f"{place} is no shown example", remedy) for place, fields in lines]
+def read_shown(path: Path) -> list[dict]:
+    """The records of a shown.jsonl (``evaluation.damaged_prompts``), none for a policy without ``<bkspc>``."""
+    return [shown for _, shown in read_json_lines(path, "sample again")]
 
 
 def recorded_split(samples: Path) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sequencematch.results.estimates import Estimate, bracketed, grouped, medians
+from sequencematch.results.estimates import Estimate, bracketed, grouped, medians, variant_of
 from sequencematch.settings.decoding_names import without_rule
 
 
@@ -245,10 +245,10 @@ def pair(cell: Estimate) -> str:
     if against is None:
         return first
     if against.decoding == cell.decoding:
-        return f"{first} vs. {against.variant.label}"
+        return f"{first} vs. {variant_of(against).label}"
     if against.decoding == without_rule(cell.decoding):
         return f"{first} with a rule vs. without"
-    return f"{first} vs. {against.variant.label} {decoding_phrase(against.decoding)}"
+    return f"{first} vs. {variant_of(against).label} {decoding_phrase(against.decoding)}"
 
 
 # ---- speed targets of costs -------------------------------------------------------------------------
