@@ -8,7 +8,7 @@ from sequencematch import script
 from sequencematch.errors import UserError
 from sequencematch.results.estimates import Table, estimates_csv
 from sequencematch.results.figures import plot_axis, plot_cost, plot_summary
-from sequencematch.results.measure import finished, measure_map, reader
+from sequencematch.results.measure import measure_map, reader
 from sequencematch.results.pages import map_page
 from sequencematch.settings.map import Map, readings_of
 from sequencematch.store.files import atomic_folder, write_text_atomically
@@ -21,9 +21,6 @@ def main() -> None:
     parser.add_argument("--noiseless", nargs="*", default=[], help="methods that train on clean data (their eta is 0)")
     parser.add_argument("--seeds", type=int, nargs="+", required=True, help="seeds of the runs")
     parser.add_argument(
-        "--partial", action="store_true", help="while runs go on: leave out the cells that lack some, and name them"
-    )
-    parser.add_argument(
         "--output", type=script.output, required=True, help="folder to write: CSV, pages, figures (PNG)"
     )
     args = parser.parse_args()
@@ -31,14 +28,9 @@ def main() -> None:
         described = Map.model_validate_json(args.map)
     except ValidationError as error:
         raise UserError(f"--map describes no map ({error.errors()[0]['msg']})") from None
-    readings, missing = readings_of(described, args.noiseless), []
-    if args.partial:
-        planned, readings = readings, finished(readings, args.results, args.seeds)
-        missing = [reading for reading in planned if reading not in readings]
-    if not readings:
-        raise UserError(f"'{args.results}' holds no cell of the map: run make map")
+    readings = readings_of(described, args.noiseless)
     found = measure_map(readings, reader(args.results, args.seeds))
-    page = map_page(described, found, args.seeds, missing)
+    page = map_page(described, found, args.seeds)
     with atomic_folder(args.output) as folder:
         write_text_atomically(folder / "map.csv", estimates_csv(Table("map", found, seeds=len(args.seeds))))
         write_text_atomically(folder / "map.md", page.markdown())

@@ -12,7 +12,6 @@ def main() -> None:
     parser.add_argument("--metrics", type=Path, nargs="+", required=True, help="metrics.json of every run")
     parser.add_argument("--tables", type=Path, nargs="+", required=True, help="CSV of each table")
     parser.add_argument("--titles", nargs="+", required=True, help="headings of the tables, in their order")
-    parser.add_argument("--rule-graph", type=Path, required=True, help="what snakemake --rulegraph printed")
     parser.add_argument("--departures", type=Path, required=True, help="departures from the paper (Markdown)")
     parser.add_argument("--errata", type=Path, required=True, help="errata of the paper's appendix (Markdown)")
     parser.add_argument("--output", type=script.output, required=True, help="page to write (HTML)")
@@ -22,7 +21,7 @@ def main() -> None:
 
     docs = {"departures": args.departures, "errata": args.errata}
     titled = dict(zip(args.tables, args.titles, strict=True))
-    write_text_atomically(args.output, render_page(args.results, args.metrics, titled, args.rule_graph, docs))
+    write_text_atomically(args.output, render_page(args.results, args.metrics, titled, docs))
 
 
 if __name__ == "__main__":

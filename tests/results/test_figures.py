@@ -137,7 +137,7 @@ KINDS = {
     "cost": lambda path: plot_cost(*a_map(), path),
     "parts": lambda path: plot_parts(costs(), LONG, path),
     "growth": lambda path: plot_growth(measured(), LONG, path),
-    "motivating example": lambda path: plot_motivating_example([10, 1000], [0.001, 0.1], path),
+    "motivating example": plot_motivating_example,
     "learning curves": lambda path: plot_learning_curves(curves(), path),
     "backspaces": lambda path: plot_backspaces(
         {v: (9, [Removal(k, True) for k in range(30)]) for v in VARIANTS}, path, known=True

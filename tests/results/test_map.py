@@ -15,7 +15,7 @@ from support.workflow import ROOT, copy_tree, launch, snakemake
 from sequencematch.config.load import load_config, scale_overlay
 from sequencematch.errors import UserError
 from sequencematch.results.estimates import Table, estimates_csv
-from sequencematch.results.measure import comparisons, finished, measure_map, reader
+from sequencematch.results.measure import comparisons, measure_map, reader
 from sequencematch.results.pages import glance, map_page
 from sequencematch.settings.map import Map, Side, column_of, readings_of
 
@@ -264,23 +264,6 @@ def test_the_script_writes_csv_page_and_a_figure_per_axis(measured):
         and done.stderr.startswith("error: --map describes no map (")
         and not (root / "other").exists()
     )
-
-
-def test_a_map_under_way_leaves_out_what_is_not_there_and_says_so(measured):
-    described, readings, found, root = measured
-    words = {"results": root, "map": described.model_dump_json(), "noiseless": ["mle", "uls"], "seeds": [1, 2, 3]}
-    (root / "mul/sm_js/eta=0.02/seed=2/metrics.json").unlink()
-    assert run("make_map", **words, output=root / "all", check=False).returncode == 1
-    run("make_map", "--partial", **words, output=root / "map")
-    rows = list(csv.DictReader((root / "map/map.csv").read_text().splitlines()))
-    assert {(row["axis"], row["at"]) for row in rows} == {(r.axis, r.at) for r in readings} - {("alpha", "js")}
-    assert "\n\nNot yet measured: alpha (js).\n\n" in (root / "map/map.md").read_text()
-    kept = measure_map(finished(readings, root, (1, 2, 3)), reader(root, (1, 2, 3)))
-    assert len(comparisons(kept)) < len(comparisons(found))  # the correction is for those that were made
-    for task in ("mul", "add_or_sub_in_base"):
-        (root / task).rename(root / f"no_{task}")
-    done = run("make_map", "--partial", **words, output=root / "none", check=False)
-    assert done.returncode == 1 and done.stderr.endswith("holds no cell of the map: run make map\n")
 
 
 # ---- workflow ---------------------------------------------------------------------------------------

@@ -197,8 +197,7 @@ def test_a_plan_follows_what_runs_before_and_is_that_of_snakemakes_own_command(t
 
 def test_a_changed_command_reruns_its_rule(tree, plan):
     with edited(tree / "workflow/rules/sample.smk", by=lambda text: text.replace("score {params", "./score {params")):
-        # The graph is drawn of that file.
-        assert plan() == {"score": {"the rule's command changed": 7}, "draw_rules": {"workflow/rules/sample.smk": 1}}
+        assert plan() == {"score": {"the rule's command changed": 7}}
 
 
 def test_time_stamps_comments_docstrings_and_formatting_rerun_nothing(tree, plan):
@@ -269,7 +268,6 @@ def why(tree, *config, targets=TARGETS):
 
 def test_make_why_names_files_settings_and_missing_results_and_what_they_cost(tree):
     assert why(tree) == "Nothing would run.\n"
-    assert why(tree, "tables={table8: {task: mul}}", targets=["draw_rules"]).count("families") == 1
     results = tree / "results/smoke"
     benchmarks = list((results / "benchmarks").rglob("finetune.tsv"))
     missing = results / "mul/mle/eta=0/seed=1/samples.jsonl"

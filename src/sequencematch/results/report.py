@@ -13,7 +13,6 @@ from markupsafe import Markup
 
 from sequencematch.data.examples import Example, load_examples
 from sequencematch.data.tokenizer import Tokenizer, load_tokenizer
-from sequencematch.errors import UserError
 from sequencematch.results import figures
 from sequencematch.results.deletions import pieces
 from sequencematch.results.estimates import Table, grouped, read_table
@@ -31,16 +30,13 @@ from sequencematch.store.provenance_schema import read_facts
 DRAW = "run make report, which draws it first"
 
 
-def render_page(
-    results: Path, metrics: Sequence[Path], tables: Mapping[Path, str], rule_graph: Path, docs: Mapping[str, Path]
-) -> str:
+def render_page(results: Path, metrics: Sequence[Path], tables: Mapping[Path, str], docs: Mapping[str, Path]) -> str:
     """The page as HTML, without references to anything outside it.
 
     Args:
         results: the scale's folder, which holds figures, examples and benchmarks.
         metrics: those of every run.
         tables: the CSV of each table and its title, in the order of the report.
-        rule_graph: see ``read_rule_graph``.
         docs: files of Markdown, by the name of their section.
     """
     runs, read = read_runs(metrics), [read_table(path) for path in tables]
@@ -53,7 +49,6 @@ def render_page(
         facts=facts(runs),
         times=times(results / "benchmarks"),
         duration=duration,
-        rules=read_rule_graph(rule_graph),
         tables=[_table(title, table, runs) for title, table in zip(tables.values(), read, strict=True)],
         tasks=[_task(task, of_task, results) for task, of_task in grouped(runs, lambda run: run.task).items()],
         motivating_example=f"data:image/png;base64,{motivating_example}",
@@ -222,22 +217,3 @@ def _dead_end(runs: Sequence[Run], results: Path) -> Markup | str:
                 alternative = "A wrong arm of a graph is walked, deleted, and another one walked"
                 return _figure(partial(plot_dead_end, *found, ""), "dead-end", alternative)
     return ""
-
-
-# ---- the rules of the workflow ----------------------------------------------------------------------
-
-
-NODE = re.compile(r'^\s*(\d+)\[label = "([^"\\]+)', re.M)
-EDGE = re.compile(r"^\s*(\d+) -> (\d+)\s*$", re.M)
-
-
-def read_rule_graph(path: Path) -> dict[str, set[str]]:
-    """The rules, each with those whose results it reads. Raises UserError if the file is no such graph."""
-    text = read_text(path, "run the rule draw_rules again")
-    names = dict(NODE.findall(text))
-    if not names:
-        raise UserError(f"'{path}' holds no rule graph: delete it and run again")
-    graph: dict[str, set[str]] = {name: set() for name in names.values()}
-    for before, after in EDGE.findall(text):
-        graph[names[after]].add(names[before])
-    return graph

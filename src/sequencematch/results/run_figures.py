@@ -169,8 +169,10 @@ def _mask(panel, form: dict, longest: int, prompt: int) -> None:
     panel.grid(visible=False)
 
 
-# Lengths n, leaks eps (one of the two is an array), and the label of the curve.
-Curves = list[tuple]
+# ---- the motivating example -------------------------------------------------------------------------
+
+
+LENGTHS, LEAKS = (10, 100, 1000), (0.001, 0.01, 0.1)  # of the chain, and of the model at each step
 
 
 def kl(n, eps):
@@ -192,18 +194,17 @@ def chi2(n, eps):
         return np.expm1(kl(n, eps))
 
 
-def plot_motivating_example(lengths: Sequence[int], leaks: Sequence[float], path: Path) -> None:
-    """Exact divergences of appendix B: over n for each of ``leaks``, and over eps for each of ``lengths``."""
-    n = np.arange(1, max(lengths) + 1)
-    eps = np.geomspace(min(leaks) / 10, min(0.9, 5 * max(leaks)), 200)
-    over_n: Curves = [(n, leak, f"ε = {leak:g}") for leak in leaks]
-    over_eps: Curves = [(length, eps, f"n = {length}") for length in lengths]
+def plot_motivating_example(path: Path) -> None:
+    """Exact divergences of appendix B: over n for each of ``LEAKS``, and over eps for each of ``LENGTHS``."""
+    n, eps = np.arange(1, max(LENGTHS) + 1), np.geomspace(min(LEAKS) / 10, 5 * max(LEAKS), 200)
+    over_n: list[tuple] = [(n, leak, f"ε = {leak:g}") for leak in LEAKS]
+    over_eps: list[tuple] = [(length, eps, f"n = {length}") for length in LENGTHS]
     # The KL lies under the chi2 where both are small, so it is drawn wider.
     divergences: dict[str, tuple[Callable, dict]] = {
         "KL(P‖Q) = −n log(1 − ε)": (kl, {"color": theme.BLUE, "linewidth": 3}),
         "χ² = (1 − ε)⁻ⁿ − 1": (chi2, {"color": theme.ORANGE, "linewidth": 1.2}),
     }
-    lowest = min(kl(1, min(leaks)), kl(min(lengths), eps[0]))
+    lowest = min(kl(1, min(LEAKS)), kl(min(LENGTHS), eps[0]))
     with theme.drawing(path, 2, 1, 4.5, 3.4, sharey=True) as (figure, grid):
         panels = grid[0]
         for panel, curves, name in zip(panels, (over_n, over_eps), ("length n", "leak per step ε"), strict=True):
@@ -226,6 +227,9 @@ def plot_motivating_example(lengths: Sequence[int], leaks: Sequence[float], path
         ]
         theme.legend(figure, handles)
         theme.title(figure, "Data P, and a model Q that leaves P's support with probability ε per step")
+
+
+# ---- what was typed ---------------------------------------------------------------------------------
 
 
 LARGE, ADVANCE = 17, 0.602  # points of the typed text; width of a monospaced character by its size
