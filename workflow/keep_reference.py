@@ -14,7 +14,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from keep_example import keep_dead_end, keep_example
+import keep_example
 
 from sequencematch import script
 from sequencematch.config.experiment import DEFAULT_SCALE, Config
@@ -43,9 +43,10 @@ def main() -> None:
     everything = kept_results(reference.parent, DEFAULT_SCALE)
     plot_forest(everything, over_tasks(everything.values()), reference.parent / "forest.png")
     if scale == DEFAULT_SCALE and (results / EXAMPLE).is_dir():
-        keep_example(results / EXAMPLE, results / "mul/data")
+        keep_example.keep_example(results / EXAMPLE, results / "mul/data")
+        write_block("example", keep_example.block())
     if scale == GRAPHS:
-        keep_dead_end(results)
+        keep_example.keep_dead_end(results)
     if scale == "map":
         for file, text in quote_map(Path("docs/map.md"), Path("docs/map_numbers.csv"), reference).items():
             file.write_text(text)

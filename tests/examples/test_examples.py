@@ -17,6 +17,7 @@ from sequencematch.store.files import read_json
 sys.path.insert(0, str(ROOT / "workflow"))
 
 import keep_example as kept
+from keep_reference import markers
 
 
 def test_the_command_of_the_readme_types_what_it_shows(monkeypatch, capsys):
@@ -26,10 +27,10 @@ def test_the_command_of_the_readme_types_what_it_shows(monkeypatch, capsys):
     main(["sample", str(kept.MODEL), chosen["prompt"], "--seed", str(chosen["seed"])])
     printed = capsys.readouterr().out
     assert "<bkspc>" in printed and printed.splitlines()[-1] == chosen["answer"]
-    assert kept.good(found := kept.typed_of_chosen(), chosen["answer"])
-    page = (ROOT / "README.md").read_text()
-    assert kept.with_example(page, kept.command(), chosen["prompt"], found) == page
-    assert "".join(f"    {line}\n" for line in printed.splitlines()) in page
+    assert kept.good(kept.typed_of_chosen(), chosen["answer"])
+    begin, end = markers("example")
+    assert f"{begin}\n{kept.block()}{end}" in (ROOT / "README.md").read_text()
+    assert "".join(f"    {line}\n" for line in printed.splitlines()) in kept.block()
 
 
 def test_a_good_example_corrects_a_mistake():
@@ -39,8 +40,6 @@ def test_a_good_example_corrects_a_mistake():
     assert not kept.good(["-", "4", "5", "<eos>"], "-45")
     assert not kept.good(["-", "4", "<bkspc>", "4", "5", "<eos>"], "-45"), "the deleted token was right"
     assert not kept.good(["-", "4", "6", "<bkspc>", "5"], "-45"), "cut off"
-    with pytest.raises(UserError, match="answered by 45: choose another question"):
-        kept.check("q", ["4", "5", "<eos>"], "45")
 
 
 def test_the_seed_with_the_latest_mistake_is_chosen(monkeypatch):
@@ -51,7 +50,7 @@ def test_the_seed_with_the_latest_mistake_is_chosen(monkeypatch):
     }
     monkeypatch.setattr(kept, "SEEDS", range(3))
     monkeypatch.setattr(kept, "corrected", lambda *_: [{"prompt": "q ", "solution": "45"}])
-    monkeypatch.setattr(kept, "typed_by", lambda model, prompt, seeds: [drawn[seed] for seed in seeds])
+    monkeypatch.setattr(kept, "typed_by", lambda prompt, seeds: [drawn[seed] for seed in seeds])
     assert kept.choose(Path("run"), Path("data")) == {"prompt": "q", "seed": 2, "answer": "45"}
     drawn[1] = drawn[2] = drawn[0]
     with pytest.raises(UserError, match="corrects no answer with a seed below 3"):

@@ -10,11 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from textwrap import fill
 
-import numpy as np
-
 from sequencematch.results import theme
 from sequencematch.results.estimates import REFERENCE, Estimate, Table, grouped, medians, variant_of
-from sequencematch.results.measure import BASELINE, columns_of, difference, drawn, of_rule, ordered, parts_of
+from sequencematch.results.measure import (
+    BASELINE,
+    columns_of,
+    difference,
+    drawn,
+    measure_parts,
+    of_rule,
+    ordered,
+    parts_of,
+)
 from sequencematch.results.measured import Measured
 from sequencematch.results.words import (
     LABELS,
@@ -401,29 +408,27 @@ def plot_growth(measured: Measured, heading: str, path: Path) -> None:
 
     Below: the ratio to the step of MLE, and the token floors.
     """
-    counts = ("context", "batch")
-    sizes = {case: {name: int(measured.series(case, "", name)[0]) for name in counts} for case in measured.cases}
-    over: dict[str, dict[int, str]] = {}  # what varies, and what stays at its least: the case of each size
-    for name, other in (counts, counts[::-1]):
-        least = min(of[other] for of in sizes.values())
-        over[f"{name}, {other} {least}"] = {of[name]: case for case, of in sizes.items() if of[other] == least}
-    rows = [row for row in LABELS if any(len(measured.series(case, row, "step")) for case in measured.cases)]
-
-    def middle(cases: Iterable[str], row: str, name: str, baseline: str = "") -> list[float]:
-        """Of each case; with a baseline, of the ratio to that row in the same repeat."""
-        series = ((measured.series(case, row, name), measured.series(case, baseline, name)) for case in cases)
-        return [float(np.median(own / its if baseline else own)) for own, its in series]
-
+    counts, over = ("context", "batch"), {}
+    sizes = {case: [int(measured.series(case, "", name)[0]) for name in counts] for case in measured.cases}
+    for i, name in enumerate(counts):  # what varies, and what stays at its least: the case of each size
+        least = min(of[1 - i] for of in sizes.values())
+        over[name] = (
+            f"{counts[1 - i]} {least}",
+            sorted((of[i], case) for case, of in sizes.items() if of[1 - i] == least),
+        )
+    found = {(cost.where.task, cost.where.method, cost.quantity): cost for cost in measure_parts(measured, "mle")}
+    rows = [row for row in LABELS if any(key[1:] == (row, "step") for key in found)]
     with theme.drawing(path, 2, 2, 3.8, 2.6, sharex="col") as (figure, grid):
-        for (top, bottom), (name, cases) in zip(grid.T, over.items(), strict=True):
-            x, of_cases = zip(*sorted(cases.items()), strict=True)
+        for (top, bottom), (name, (rest, cases)) in zip(grid.T, over.items(), strict=True):
+            x = [size for size, _ in cases]
             for row, colour in zip(rows, theme.COLOURS, strict=False):
                 line = {"color": colour, "markersize": 4}
-                top.plot(x, middle(of_cases, row, "step"), "o-", label=LABELS[row], **line)
-                bottom.plot(x, middle(of_cases, row, "step", "mle"), "o-", **line)
-                bottom.plot(x, middle(of_cases, row, "tokens", "mle"), ":", color=colour)
+                step, tokens = ([found[case, row, name] for _, case in cases] for name in ("step", "tokens"))
+                top.plot(x, [cost.mean for cost in step], "o-", label=LABELS[row], **line)
+                bottom.plot(x, [cost.ratio for cost in step], "o-", **line)
+                bottom.plot(x, [cost.ratio for cost in tokens], ":", color=colour)
             top.set(xscale="log", yscale="log")
-            bottom.set(xscale="log", xlabel=name)
+            bottom.set(xscale="log", xlabel=f"{name}, {rest}")
             bottom.set_xticks(x, [f"{value:,}" for value in x])
             bottom.set_xticks([], minor=True)
             bottom.set_ylim(bottom=0)
