@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers.generation import MinPLogitsWarper, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from sequencematch.evaluation.procedures import parse_decoding
+from sequencematch.evaluation.completions import parse_decoding
 from sequencematch.sampling.decoding import Decoding, action_probabilities, inverse_cdf
 from sequencematch.settings.decoding_names import PLAIN, combined, without_backspace
 

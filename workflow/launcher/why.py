@@ -7,7 +7,6 @@ files of its code, changed settings (old value -> new), missing outputs, or anot
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from plan import counted, duration, in_words, is_started, options_of, planned, real_jobs, recorded_call, seconds
@@ -19,15 +18,8 @@ LONGEST = 200  # characters of a value that is written out
 AFTER = "after {}"
 
 
-@dataclass(frozen=True)
-class Cause:
-    """A sentence about a subject: ``Cause("{} changed", "src/score.py")``.
-
-    The subjects of equal sentences are listed together.
-    """
-
-    sentence: str
-    subject: str = ""
+# A sentence and its subject: ("{} changed", "src/score.py"). The subjects of equal sentences are listed together.
+Cause = tuple[str, str]
 
 
 def main() -> None:
@@ -65,40 +57,40 @@ def causes(workflow: Workflow, job: Job) -> Iterator[Cause]:
     reason, records = workflow.dag.reason(job), workflow.persistence
     missing = [file for file in job.output if not Path(file).exists()]
     if is_started(workflow, job):
-        yield Cause("started, but not finished")
+        yield "started, but not finished", ""
     elif missing and not records.has_metadata(job):
-        yield Cause("never run")
+        yield "never run", ""
     else:
-        yield from (Cause("{} missing", file) for file in missing)
-    yield from (Cause("{} changed", file) for file in sorted(reason.updated_input))
+        yield from (("{} missing", file) for file in missing)
+    yield from (("{} changed", file) for file in sorted(reason.updated_input))
     old, new = recorded_call(workflow, job), job.params.call
     if old is not None:
         yield from changed_code(old["code"], new["code"])
         yield from changed_options(options_of(old), options_of(new))
     if any(records.code_changed(job)):
-        yield Cause("the rule's command changed")
+        yield "the rule's command changed", ""
     if any(records.software_stack_changed(job)):
         file = os.path.relpath(job.conda_env_spec.file.get_path_or_uri(secret_free=True))
-        yield Cause(f"{file}, or how it is deployed, changed")
+        yield f"{file}, or how it is deployed, changed", ""
     if any(records.input_changed(job)):
-        yield Cause("it reads other files than before")
+        yield "it reads other files than before", ""
 
 
 def upstream(workflow: Workflow, job: Job) -> Iterator[Cause]:
     """The rules that run right before this job."""
     for name in sorted({d.rule.name for d in workflow.dag.dependencies[job] if workflow.dag.needrun(d)}):
-        yield Cause(AFTER, name)
+        yield AFTER, name
 
 
 def changed_code(old: dict[str, str], new: dict[str, str]) -> Iterator[Cause]:
     """The files of a job's code that were changed, added or removed."""
     for file in sorted(old.keys() | new.keys()):
         if file not in old:
-            yield Cause("{} is used now", f"src/{file}")
+            yield "{} is used now", f"src/{file}"
         elif file not in new:
-            yield Cause("{} is no longer used", f"src/{file}")
+            yield "{} is no longer used", f"src/{file}"
         elif old[file] != new[file]:
-            yield Cause("{} changed", f"src/{file}")
+            yield "{} changed", f"src/{file}"
 
 
 def changed_options(old: dict[str, str], new: dict[str, str]) -> Iterator[Cause]:
@@ -107,20 +99,20 @@ def changed_options(old: dict[str, str], new: dict[str, str]) -> Iterator[Cause]
         if old.get(name) != new.get(name):
             before, after = old.get(name, "not given"), new.get(name, "not given")
             if max(len(before), len(after)) > LONGEST:
-                yield Cause("{} changed", name)
+                yield "{} changed", name
             else:
                 sentence = f"{name} {before} -> {after}"
-                yield Cause(sentence.replace("{", "{{").replace("}", "}}"))  # text in braces is no subject
+                yield sentence.replace("{", "{{").replace("}", "}}"), ""  # text in braces is no subject
 
 
 def row(workflow: Workflow, rule: str, concerned: dict[Cause, set[Job]]) -> str:
     """A rule, its jobs, their time and its causes in words."""
     told: dict[tuple, tuple[list[str], set[Job]]] = {}
-    for cause, jobs in concerned.items():
+    for (sentence, subject), jobs in concerned.items():
         # Merge causes about result files: list each once for all jobs.
-        whom = None if cause.subject.startswith("results/") else frozenset(jobs)
-        subjects, among = told.setdefault((cause.sentence, whom), ([], set()))
-        subjects.append(cause.subject)
+        whom = None if subject.startswith("results/") else frozenset(jobs)
+        subjects, among = told.setdefault((sentence, whom), ([], set()))
+        subjects.append(subject)
         among |= jobs
     ordered = sorted(told.items(), key=lambda item: item[0][0] == AFTER)  # what is plain to see comes last
     sentences = [

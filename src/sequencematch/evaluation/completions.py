@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from sequencematch import core
@@ -10,14 +10,50 @@ from sequencematch.data.examples import Example
 from sequencematch.data.noise import digit_ids, nodes_by_place
 from sequencematch.data.tokenizer import Tokenizer
 from sequencematch.evaluation.beams import beam_search
-from sequencematch.evaluation.procedures import Procedure, parse_decoding
 from sequencematch.model.policy import Policy
 from sequencematch.results.deletions import removals
+from sequencematch.sampling.decoding import Decoding
 from sequencematch.sampling.rollout import Perturbation, Rollout, sample
 from sequencematch.seeding import generator, stable_seed
-from sequencematch.settings.decoding_names import concerns_backspace
+from sequencematch.settings.decoding_names import CHOICES, KINDS_OF_WRONG, concerns_backspace, decoding_options
 from sequencematch.settings.evaluation import Evaluation
 from sequencematch.settings.families import FAMILIES
+
+
+@dataclass(frozen=True)
+class Procedure:
+    """How a question is answered.
+
+    A decoding; the rate at which its tokens are replaced by wrong ones, and the kind of these; how many answers are
+    drawn on average, and how one of them is chosen (``best_of``: the most likely; ``majority``: the most frequent); the
+    width of a beam search (0: none).
+    """
+
+    decoding: Decoding
+    rate: float = 0.0
+    kind: str = ""
+    attempts: float = 1.0
+    choice: str = ""
+    beams: int = 0
+
+    @property
+    def draws(self) -> bool:
+        """Whether two answers to a question may differ."""
+        return self.decoding.temperature > 0 or self.rate > 0
+
+
+def parse_decoding(name: str, max_actions: int, kind: str = "") -> Procedure:
+    """The procedure of a name such as ``top_p=0.95`` or ``greedy+perturbed=0.1``.
+
+    kind: of the wrong tokens where the name says none. Raises ValueError if it is no name of a decoding
+    (``settings.decoding_names``).
+    """
+    options = decoding_options(name)
+    perturbation = next((key for key in KINDS_OF_WRONG if key in options), "")
+    choice = next((key for key in CHOICES if key in options), "")
+    rate, attempts, beams = options.pop(perturbation, 0.0), options.pop(choice, 1.0), int(options.pop("beams", 0))
+    kind = perturbation.removeprefix("perturbed").removeprefix("_") or kind
+    return Procedure(Decoding(max_actions, **options), rate, kind, attempts, choice, beams)
 
 
 def complete(
@@ -44,10 +80,9 @@ def complete(
     and ``text`` is cut to that length. max_actions should exceed it, so that deletions leave enough tokens.
     """
     for name in settings.decodings:
-        procedure = parse_decoding(name, settings.max_actions)
+        procedure = parse_decoding(name, settings.max_actions, kind)
         if procedure.beams if policy.backspace else concerns_backspace(name):
             continue
-        procedure = replace(procedure, kind=procedure.kind or kind)
         several = procedure.draws and not procedure.choice and FAMILIES[family].reference
         if several:
             procedure = replace(procedure, attempts=settings.answers)

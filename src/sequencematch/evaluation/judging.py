@@ -15,8 +15,7 @@ continuation of the same prompt has:
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from os.path import commonprefix
@@ -201,21 +200,14 @@ def mauve_clusters(n: int) -> int:
 
 def mauve_score(real: np.ndarray, sampled: np.ndarray) -> float:
     """MAUVE in (0, 1] between two sets of features [N, d], its clustering from a fixed seed."""
+    import faiss
     import mauve
 
-    clusters = mauve_clusters(len(real))
-    with _few_points_a_cluster():
+    # Otherwise faiss warns of fewer points than it wants in a cluster.
+    with patch("faiss.Kmeans", partial(faiss.Kmeans, min_points_per_centroid=1)):
+        clusters = mauve_clusters(len(real))
         found = mauve.compute_mauve(p_features=real, q_features=sampled, num_buckets=clusters, seed=MAUVE_SEED)
     return float(found.mauve)
-
-
-@contextmanager
-def _few_points_a_cluster() -> Iterator[None]:
-    """Silence the warning that faiss prints for fewer points than it wants in a cluster."""
-    import faiss
-
-    with patch.object(faiss, "Kmeans", partial(faiss.Kmeans, min_points_per_centroid=1)):
-        yield
 
 
 def measures(continuations: Sequence[Continuation], reading: Reading) -> dict:

@@ -4,7 +4,7 @@ The method is motivated by errors that compound. So a wrong token is pushed firs
 (``<bkspc>`` ruled out), and then the policy continues by the decoding.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from sequencematch import core
 from sequencematch.data.examples import Example
 from sequencematch.data.noise import KINDS, draw_wrong
 from sequencematch.data.tokenizer import Tokenizer
-from sequencematch.evaluation.procedures import parse_decoding
+from sequencematch.evaluation.completions import parse_decoding
 from sequencematch.model.likely_noise import model_noise
 from sequencematch.model.policy import Policy
 from sequencematch.sampling.decoding import Decoding
@@ -50,55 +50,45 @@ def older_errors(
         weights = model_noise(tokenizer, proposer)(examples)
     else:
         weights = KINDS[kind if kind in KINDS else "random"](tokenizer, train)(examples)
-    wrong = [
-        draw_wrong(example.completion, w, 0, generator(seed, "older errors", i))
+    drawn_wrong = (
+        (i, draw_wrong(example.completion, w, 0, generator(seed, "older errors", i)))
         for i, (example, w) in enumerate(zip(examples, weights, strict=True))
-    ]
-    items = [i for i, token in enumerate(wrong) if token is not None]
-    further = max(settings.error_depths)
-    greedy = Decoding(1 + further, temperature=0, bkspc_bias=-float("inf"))
-    begun, _ = _drawn(policy, examples, items, [[wrong[i]] for i in items], greedy, settings.batch, seed)
+    )
+    wrong = {i: token for i, token in drawn_wrong if token is not None}
+
+    def drawn(forced: Mapping[int, Sequence[int]], decoding: Decoding) -> Sequence[Rollout]:
+        """The answers to some of the examples that begin with the actions ``forced``."""
+        prompts = [examples[i].prompt for i in forced]
+        streams = [stable_seed(seed, "older errors", i) for i in forced]
+        return sample(policy, prompts, decoding, streams, settings.batch, forced=[*forced.values()])[0]
+
+    greedy = Decoding(1 + max(settings.error_depths), temperature=0, bkspc_bias=-float("inf"))
+    begun = drawn({i: [token] for i, token in wrong.items()}, greedy)
     found: dict[str, dict[str, dict]] = {}
     for name in settings.error_decodings:
-        if not policy.backspace and (concerns_backspace(name) or not _deletes_by_rule(name)):
+        deletes_by_rule = any(rule in decoding_options(name) for rule in RULES)
+        if not policy.backspace and (concerns_backspace(name) or not deletes_by_rule):
             continue
         decoding = parse_decoding(name, settings.max_actions).decoding
         found[name] = {}
         for depth in settings.error_depths:
-            reached = [
-                (i, r.actions[: 1 + depth])
-                for i, r in zip(items, begun, strict=True)
+            reached = {
+                i: r.actions[: 1 + depth]
+                for i, r in zip(wrong, begun, strict=True)
                 if not r.finished or len(r.actions) > 1 + depth
+            }
+            rollouts = drawn(reached, decoding)
+            right = [
+                r.finished and core.live_tokens([], r.actions, policy.bkspc) == examples[i].completion
+                for i, r in zip(reached, rollouts, strict=True)
             ]
-            chosen, forced = [i for i, _ in reached], [actions for _, actions in reached]
-            rollouts, _ = _drawn(policy, examples, chosen, forced, decoding, settings.batch, seed)
             found[name][str(depth)] = {
-                "example": chosen,
+                "example": [*reached],
                 "taken_back": [_taken_back(r, policy.bkspc) for r in rollouts],
-                "right": [
-                    r.finished and _live(r, policy) == examples[i].completion
-                    for i, r in zip(chosen, rollouts, strict=True)
-                ]
-                if FAMILIES[family].reference
-                else None,
+                "right": right if FAMILIES[family].reference else None,
                 "pushes": [sum(a < policy.bkspc for a in r.actions) - 1 - depth for r in rollouts],
             }
     return found
-
-
-def _drawn(policy, examples, items, forced, decoding, batch, seed):
-    prompts = [examples[i].prompt for i in items]
-    streams = [stable_seed(seed, "older errors", i) for i in items]
-    return sample(policy, prompts, decoding, streams, batch, forced=forced)
-
-
-def _deletes_by_rule(name: str) -> bool:
-    """Whether a decoding deletes tokens of a policy that has no ``<bkspc>``."""
-    return any(rule in decoding_options(name) for rule in RULES)
-
-
-def _live(rollout: Rollout, policy: Policy) -> list[int]:
-    return core.live_tokens([], rollout.actions, policy.bkspc)
 
 
 def _taken_back(rollout: Rollout, bkspc: int) -> bool:
