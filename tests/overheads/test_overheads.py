@@ -23,7 +23,7 @@ from sequencematch.overheads.steps import (
 )
 from sequencematch.results.measure import measure_parts, measure_steps, parts_of
 from sequencematch.results.measured import Measured, Value, read_measured, write_measured
-from sequencematch.results.words import masking_verdicts, step_verdicts
+from sequencematch.results.words import benchmark_verdicts, step_verdicts
 from sequencematch.sampling.decoding import Decoding
 from sequencematch.settings.losses import LOSSES
 from sequencematch.settings.model import Model
@@ -215,7 +215,7 @@ def test_the_state_tree_has_another_limit_at_short_lengths():
         for length, tree in (("64", 0.95), ("256", 0.84), ("512", 0.86))
         for row, seconds in (("algorithm_2", 1.0), ("state_tree", tree))
     ]
-    sentences = masking_verdicts(measure_parts(Measured(values, {}), "algorithm_2"))
+    sentences = benchmark_verdicts(measure_parts(Measured(values, {}), "algorithm_2"))
     assert [sentence.rpartition("*")[0].rpartition("*")[2] for sentence in sentences] == ["met", "met", "not met"]
 
 

@@ -43,8 +43,8 @@ from sequencematch.results.words import (
     LABELS,
     OUTCOMES,
     PART_LABELS,
-    VERDICTS,
     Grid,
+    benchmark_verdicts,
     capital,
     decoding_label,
     describe,
@@ -515,7 +515,7 @@ def parts_page(costs: Sequence[Estimate], benchmark: str, caption: str) -> Page:
         columns = {LABELS[row]: row for row in rows}
         found = numbers(cases, columns, lambda *place, chosen=chosen: chosen.get(place), partial(_part, how.baseline))
         grids[capital(describe(quantity).label)] = Grid(["case"], [[case] for case in cases]) + found
-    verdicts = VERDICTS[benchmark](costs) if benchmark in VERDICTS else []
+    verdicts = benchmark_verdicts(costs)
     return Page("parts.md.j2", how.title, {"caption": caption, "grids": grids, "verdicts": verdicts})
 
 

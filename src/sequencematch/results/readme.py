@@ -10,7 +10,6 @@ import json
 import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from sequencematch.errors import UserError
@@ -56,29 +55,14 @@ def blocks(kept: Path, main: str) -> dict[str, str]:
     }
 
 
-@dataclass(frozen=True)
-class Gain:
-    """What a learned deletion adds to MLE on a task, at its best and at its worst, and what the takeback rule adds."""
-
-    row: str
-    decoding: str
-    best: Estimate
-    worst: Estimate
-    rule: Estimate | None
-
-    @property
-    def verb(self) -> str:
-        """One of ``VERBS``: the whole interval of the best is above a rule that it beats."""
-        if self.rule is None:
-            return VERBS[-1]
-        return VERBS[0] if self.best.low is not None and self.best.low > self.rule.mean else VERBS[1]
-
-
-VERBS = (
-    "gains more than the takeback rule",
+MORE, NO_MORE, GAINS, LOSES = VERBS = (
+    "gains more than the takeback rule",  # the whole interval is above it
     "gains no more than the takeback rule, which needs no training,",
     "gains",
+    "loses",
 )
+# A row of results, what a learned deletion adds to MLE there, and what the takeback rule adds.
+Change = tuple[str, Estimate, Estimate | None]
 
 
 def answers(results: Mapping[str, Table], named: Collection[str] = ()) -> list[str]:
@@ -86,36 +70,36 @@ def answers(results: Mapping[str, Table], named: Collection[str] = ()) -> list[s
 
     results: tables in points. named: the rows that the sentences on deletion name (all, if it is empty).
     """
-    found = [gain for row, table in results.items() if row in (named or results) for gain in _gains(row, table)]
-    better = grouped((g for g in found if g.best.significant and g.best.mean > 0), lambda gain: gain.verb)
-    worse = [gain for gain in found if gain.worst.significant and gain.worst.mean < 0]
-    said = [(verb, _where(better[verb])) for verb in VERBS if verb in better]
-    said += [("loses", _where(worse, losing=True))] if worse else []
+    changes: dict[str, list[Change]] = {verb: [] for verb in VERBS}
+    for row, table in results.items():
+        for decoding in measure.columns_of(table).values() if row in (named or results) else ():
+            learned = filter(None, (measure.difference(table, method, "mle", decoding) for method in measure.LEARNED))
+            if not (measured := sorted(learned, key=lambda cell: cell.mean)):
+                continue
+            worst, best, rule = measured[0], measured[-1], measure.of_rule(table, decoding)
+            if best.significant and best.mean > 0:
+                more = best.low is not None and rule is not None and best.low > rule.mean
+                changes[GAINS if rule is None else MORE if more else NO_MORE].append((row, best, rule))
+            if worst.significant and worst.mean < 0:
+                changes[LOSES].append((row, worst, None))
+    said = [(verb, _where(some)) for verb, some in changes.items() if some]
     subjects = ["A learned deletion", *["It"] * len(said)]
     sentences = [f"**{subject} {verb}** {where}." for subject, (verb, where) in zip(subjects, said, strict=False)]
-    if worse:  # one sentence with what it gains, so that the README says three things
+    if changes[LOSES]:  # one sentence with what it gains, so that the README says three things
         sentences[-2:] = [" ".join(sentences[-2:])]
     return [*sentences, *_sm_and_bc(results)]
 
 
-def _gains(row: str, table: Table) -> Iterator[Gain]:
-    for decoding in measure.columns_of(table).values():
-        learned = filter(None, (measure.difference(table, method, "mle", decoding) for method in measure.LEARNED))
-        if measured := sorted(learned, key=lambda cell: cell.mean):
-            yield Gain(row, decoding, measured[-1], measured[0], measure.of_rule(table, decoding))
-
-
-def _where(gains: Sequence[Gain], losing: bool = False) -> str:
+def _where(changes: Sequence[Change]) -> str:
     """'when perturbed at 0.1 on mul (BC +14.9, takeback rule +22.0)'."""
 
-    def sizes(gain: Gain) -> str:
-        learned = gain.worst if losing else gain.best
-        rule = f", takeback rule {words.signed(gain.rule)}" if gain.rule and not losing else ""
-        return f"{gain.row} ({learned.variant.label} {words.signed(learned)}{rule})"
+    def sizes(row: str, learned: Estimate, rule: Estimate | None) -> str:
+        beside = f", takeback rule {words.signed(rule)}" if rule else ""
+        return f"{row} ({learned.variant.label} {words.signed(learned)}{beside})"
 
-    phrases = grouped(gains, lambda gain: words.decoding_phrase(gain.decoding))
+    phrases = grouped(changes, lambda change: words.decoding_phrase(change[1].decoding))
     return words.enumerated(
-        [f"{phrase} on {words.enumerated([sizes(gain) for gain in some])}" for phrase, some in phrases.items()]
+        [f"{phrase} on {words.enumerated([sizes(*one) for one in some])}" for phrase, some in phrases.items()]
     )
 
 
@@ -296,7 +280,7 @@ def _page(file: Path, kept: Path) -> Path:
 def _in_a_line(file: Path, kept: Path) -> str:
     """A bullet: the title of a benchmark as a link to its page, and how many of its targets are met."""
     name = file.stem.rpartition("_")[2]
-    said = words.VERDICTS[name](read_table(file).cells) if name in words.VERDICTS else []
+    said = words.benchmark_verdicts(read_table(file).cells)
     met = [verdict.endswith("*met*.") for verdict in said if verdict.endswith("met*.")]  # others state no target
     result = f": {sum(met)} of {len(met)} targets met" if met else ""
     return f"- [{words.BENCHMARKS[name].title}]({_page(file, kept)}){result}"

@@ -280,54 +280,29 @@ def step_verdicts(costs: Sequence[Estimate], case: str) -> list[str]:
     return found
 
 
-def masking_verdicts(costs: Sequence[Estimate]) -> list[str]:
-    """The state tree's time over Algorithm 2's at each length, with the limit."""
-    return [
-        _target(
-            f"{length} tokens: {{}} times Algorithm 2's",
-            ratio,
-            TREE_BUDGET if int(length) >= LONG else SHORT_TREE_BUDGET,
-        )
-        for length, ratio in _ratios(costs, "state_tree", "step")
-    ]
+def benchmark_verdicts(costs: Sequence[Estimate]) -> list[str]:
+    """Whether our row of a benchmark keeps its limit in each case: its ratio to the baseline, or its share of waiting.
 
-
-def sampling_verdicts(costs: Sequence[Estimate]) -> list[str]:
-    """Our tokens per second over those of ``generate``, with the limits.
-
-    With pops: whether every push was fed once and no pop was fed.
+    Of sampling with pops also whether every push was fed once and no pop was fed.
     """
-    found = [
-        _target(f"{case}: {{}} times `generate`'s", ratio, SAMPLING_BUDGET, least=True)
-        for case, ratio in _ratios(costs, "ours", "tokens_per_second")
-    ]
-    counted = {cost.quantity: cost.mean for cost in costs if "pops" in cost.where.task}
-    if counted:
+    found = []
+    for cost in costs:
+        case, ratio = cost.where.task, cost.ratio
+        place = cost.where.method, cost.quantity
+        if place == ("state_tree", "step") and ratio is not None:
+            limit = TREE_BUDGET if int(case) >= LONG else SHORT_TREE_BUDGET
+            found.append(_target(f"{case} tokens: {{}} times Algorithm 2's", ratio, limit))
+        elif place == ("ours", "tokens_per_second") and ratio is not None:
+            found.append(_target(f"{case}: {{}} times `generate`'s", ratio, SAMPLING_BUDGET, least=True))
+        elif place == ("beside", "waiting"):
+            said = f"Concurrent with training: {cost.mean:.1%} of a step is spent waiting for rollouts"
+            found.append(_target(said, cost.mean, WAITING_BUDGET, ".0%"))
+    if counted := {cost.quantity: cost.mean for cost in costs if "pops" in cost.where.task}:
         found.append(
             f"With {counted['pops']:.0f} pops: {counted['tokens']:.0f} pushes, {counted['last_pushes']:.0f} of them "
             f"the last of a rollout, and {counted['tokens_fed']:.0f} tokens fed: none for a pop."
         )
     return found
-
-
-def waiting_verdicts(costs: Sequence[Estimate]) -> list[str]:
-    """The share of a step that is spent waiting for rollouts of another process."""
-    said = "Concurrent with training: {:.1%} of a step is spent waiting for rollouts"
-    waited = [cost.mean for cost in costs if (cost.where.method, cost.quantity) == ("beside", "waiting")]
-    return [_target(said.format(share), share, WAITING_BUDGET, ".0%") for share in waited]
-
-
-VERDICTS: dict[str, Callable[[Sequence[Estimate]], list[str]]] = {
-    "masking": masking_verdicts,
-    "sampling": sampling_verdicts,
-    "concurrent": waiting_verdicts,
-}
-
-
-def _ratios(costs: Sequence[Estimate], row: str, quantity: str) -> list[tuple[str, float]]:
-    """The case and the ratio to the baseline of each cost of a row."""
-    chosen = [cost for cost in costs if (cost.where.method, cost.quantity) == (row, quantity)]
-    return [(cost.where.task, cost.ratio) for cost in chosen if cost.ratio is not None]
 
 
 def _target(said: str, value: float, limit: float, form: str = "g", why: str = "", least: bool = False) -> str:
