@@ -6,14 +6,13 @@ from functools import partial
 import pytest
 from support.tables import BUDGET, a_run, assert_refused, made, make_table
 
-from sequencematch.results import measure as measure_module
-from sequencematch.results import pages
+from sequencematch.results import pages, words
 from sequencematch.results.bleu import translation_scores
 from sequencematch.results.estimates import Table, Variant, estimates_csv, find, read_reported
 from sequencematch.results.measure import measure, older_errors
 from sequencematch.results.pages import DELETIONS, older_error_grids
 from sequencematch.results.runs import Comparison
-from sequencematch.results.words import BY_SEED, QUANTITIES, Quantity
+from sequencematch.results.words import QUANTITIES, Quantity
 from sequencematch.store.files import RECORD
 
 MLE, BC, SM = Variant("mle", 0.0), Variant("bc", 0.2), Variant("sm", 0.2)
@@ -235,8 +234,7 @@ def test_a_rule_is_compared_with_the_same_decoding_without_it(made_of):
 def test_a_new_metric_is_one_entry_where_runs_have_it(monkeypatch):
     """What docs/extend.md says of a metric: with its number in metrics.json, a label is enough for CSV and page."""
     monkeypatch.setitem(QUANTITIES, "surprise", Quantity("surprise of the answer", digits=1, by_seed=True))
-    for module in (measure_module, pages):
-        monkeypatch.setattr(module, "BY_SEED", (*BY_SEED, "surprise"))
+    monkeypatch.setattr(words, "BY_SEED", (*words.BY_SEED, "surprise"))
     runs = json.loads(json.dumps(RUNS))
     for run in runs:
         run["decodings"]["sampled"]["surprise"] = 1.5 + run["seed"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from textwrap import fill
 
-from sequencematch.results import theme
+from sequencematch.results import theme, words
 from sequencematch.results.estimates import REFERENCE, Estimate, Table, grouped, medians, variant_of
 from sequencematch.results.measure import (
     BASELINE,
@@ -23,17 +23,7 @@ from sequencematch.results.measure import (
     parts_of,
 )
 from sequencematch.results.measured import Measured
-from sequencematch.results.words import (
-    LABELS,
-    PART_LABELS,
-    capital,
-    decoding_label,
-    describe,
-    enumerated,
-    figure_label,
-    number,
-    without_marks,
-)
+from sequencematch.results.words import LABELS, PART_LABELS, capital, describe, figure_label
 from sequencematch.settings.decoding_names import RULES, decoding_options
 from sequencematch.settings.map import COLUMNS, DEFAULT, MINUS, Map, column_of
 
@@ -206,7 +196,7 @@ def forest_panels(results: Mapping[str, Table], lines: Sequence[Estimate]) -> li
         pooled = [(POOLED, line) for line in every if line.against and variant_of(line.against) == BASELINE]
         pooled += [(SM_BC, line) for line in _sm_and_bc(here)]
         dots += [Dot(row, line.variant.label, line, theme.METHODS[line.variant.method]) for row, line in pooled]
-        heading = " / ".join(map(decoding_label, dict.fromkeys(decodings.values())))
+        heading = " / ".join(map(words.decoding_label, dict.fromkeys(decodings.values())))
         panels += panels_of(((heading, dot) for dot in dots), AXIS, 0.0)
     return panels
 
@@ -227,7 +217,7 @@ def forest_note(results: Mapping[str, Table], lines: Sequence[Estimate]) -> str:
     etas = sorted({variant.eta for table in tables for variant in drawn(table).values()})
     seeds, questions = ({getattr(table, name) for table in tables} for name in ("seeds", "questions"))
     sizes = f"{_range(seeds)} seeds, {_range(questions)} questions"
-    note = FOREST_NOTE.format(etas=f"η = {enumerated([f'{eta:g}' for eta in etas])}", sizes=sizes)
+    note = FOREST_NOTE.format(etas=f"η = {words.enumerated([f'{eta:g}' for eta in etas])}", sizes=sizes)
     pooled = {line.n for line in _sm_and_bc(lines)}
     return f"{note} Last row: SM vs. BC over {_range(pooled)} tasks." if pooled else note
 
@@ -283,16 +273,16 @@ def _plot_map(
     for panel, row, effect in found:
         role, _, other = effect.cell.roles.partition(MINUS)
         ruled = decoding_options(effect.decoding).keys() & set(RULES)
-        label, faint = without_marks(row), not effect.significant
+        label, faint = words.without_marks(row), not effect.significant
         if other == first:
             dots.append((panel, Dot(label, role.upper(), effect, colours[role], faint=faint)))
         elif (role, other) == (first, DEFAULT) and ruled:
             series = f"{first.upper()} with a rule vs. without"
             dots.append((panel, Dot(label, series, effect, colours[theme.RULE], faint=faint)))
     panels = panels_of(dots, f"difference to {first.upper()}, points", 0.0)
-    rows = [row for row in map(without_marks, rows) if any(dot.row == row for _, dot in dots)]
+    rows = [row for row in map(words.without_marks, rows) if any(dot.row == row for _, dot in dots)]
     note = MAP_NOTE.format(f"{seeds} seeds, {found[0][2].n} questions; {PALE}")
-    plot_dots(panels, capital(without_marks(heading)), note, path, rows)
+    plot_dots(panels, capital(words.without_marks(heading)), note, path, rows)
 
 
 def plot_cost(described: Map, found: Sequence[Estimate], path: Path) -> None:
@@ -338,7 +328,7 @@ def _named(shown: Sequence[Estimate], reading: str, cut: float) -> list[tuple[fl
         own = [part for part in side.decoding.split("+") if part not in reading.split("+")]
         label = f"{side.cell.roles.upper()} {figure_label('+'.join(own)) if own else 'default'}"
         if _cost(side) > cut:
-            found.append((cut, side.mean, f"{label}: {number(_cost(side), 1)} tokens"))
+            found.append((cut, side.mean, f"{label}: {words.number(_cost(side), 1)} tokens"))
         elif side.mean >= best + GAIN:
             found.append((_cost(side), side.mean, label))
             best = side.mean
@@ -388,7 +378,7 @@ def plot_parts(costs: Sequence[Estimate], heading: str, path: Path) -> None:
                     left += width
                 floor = 1e3 * of[row, "token_floor"] * of["mle", "step"]
                 panel.plot([floor] * 2, [place - 0.4, place + 0.4], color=theme.INK, linewidth=1.2)
-                text = f" {number(of[row, 'amortised_ratio'], 2)} x"
+                text = f" {words.number(of[row, 'amortised_ratio'], 2)} x"
                 panel.text(max(left, floor), place, text, va="center", color=theme.INK if row in OURS else theme.SOFT)
             panel.set_title(case, loc="left")
             panel.set_xlabel("milliseconds per amortised step")

@@ -32,6 +32,7 @@ from pathlib import Path
 import numpy as np
 
 from sequencematch.errors import UserError
+from sequencematch.results import words
 from sequencematch.results.bleu import corpus_bleu
 from sequencematch.results.estimates import (
     COSTS,
@@ -56,7 +57,6 @@ from sequencematch.results.intervals import (
 )
 from sequencematch.results.measured import Measured
 from sequencematch.results.runs import Comparison, read_metrics, right_shares
-from sequencematch.results.words import BACKSPACE, BY_SEED, LABELS, describe
 from sequencematch.settings.decoding_names import concerns_backspace, without_rule
 from sequencematch.settings.families import FAMILIES
 from sequencematch.settings.map import COLUMNS, MINUS, Reading, Side
@@ -108,7 +108,7 @@ def _of_questions(comparison: Comparison) -> Iterator[Estimate]:
             for other, its in compared:
                 difference = score - (scores[other] if its == decoding else _resampled(comparison, other, its))
                 yield difference.estimate(where, metric, _place(comparison, other, its))
-            yield from _by_seed(comparison, where, BY_SEED)
+            yield from _by_seed(comparison, where, words.BY_SEED)
 
 
 def _resampled(comparison: Comparison, variant: Variant, decoding: str) -> Resampled:
@@ -137,7 +137,9 @@ def _of_text(comparison: Comparison) -> Iterator[Estimate]:
     for variant in comparison.variants:
         for decoding in comparison.decodings:
             if comparison.has(variant, decoding):
-                yield from _by_seed(comparison, _place(comparison, variant, decoding), (*names, "mauve", *BY_SEED))
+                yield from _by_seed(
+                    comparison, _place(comparison, variant, decoding), (*names, "mauve", *words.BY_SEED)
+                )
         yield from _mauve_differences(comparison, variant)
         yield from _held_out(comparison, variant)
     for name in names:  # the real continuations under each seed's judge, which is the same for all methods
@@ -186,7 +188,7 @@ def repair_estimates(comparison: Comparison) -> Iterator[Estimate]:
     """How ``<bkspc>`` answers each kind of corruption, of the variants that have it."""
     for variant in comparison.variants:
         for kind in comparison.corruptions:
-            for side, name in BACKSPACE.items():
+            for side, name in words.BACKSPACE.items():
                 probabilities = comparison.probabilities(variant, kind, side)
                 if probabilities is not None:
                     yield _within(resampled_mean(probabilities), _place(comparison, variant), f"{name}[{kind}]")
@@ -228,7 +230,7 @@ def _mean(values: np.ndarray, where: Side, quantity: str) -> Estimate:
 
 def _within(score: Resampled, where: Side, quantity: str) -> Estimate:
     """An estimate with its interval cut to the range of the quantity."""
-    found, top = score.estimate(where, quantity), describe(quantity).top
+    found, top = score.estimate(where, quantity), words.describe(quantity).top
     low, high = (value if value is None else max(0.0, min(value, top or value)) for value in (found.low, found.high))
     return replace(found, low=low, high=high)
 
@@ -437,7 +439,7 @@ def _of_paper(task: str, row: str) -> dict[str, Reported]:
 
 def ordered(rows: Sequence[str]) -> list[str]:
     """Rows from the naive way to ours."""
-    return sorted(rows, key=list(LABELS).index)
+    return sorted(rows, key=list(words.LABELS).index)
 
 
 def parts_of(costs: Sequence[Estimate], case: str, row: str) -> dict[str, float]:

@@ -20,6 +20,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markupsafe import Markup
 
+from sequencematch.results import words
 from sequencematch.results.deletions import DELETED
 from sequencematch.results.estimates import (
     REFERENCE,
@@ -35,43 +36,13 @@ from sequencematch.results.measure import baselines, comparisons, ordered, parts
 from sequencematch.results.measured import Measured
 from sequencematch.results.runs import BUDGET_NAMES, Comparison, read_shown
 from sequencematch.results.theme import printable
-from sequencematch.results.words import (
-    BACKSPACE,
-    BENCHMARKS,
-    BY_SEED,
-    INTERVAL,
-    LABELS,
-    OUTCOMES,
-    PART_LABELS,
-    Grid,
-    benchmark_verdicts,
-    capital,
-    decoding_label,
-    describe,
-    enumerated,
-    heading,
-    number,
-    numbers,
-    of_paper,
-    outcome,
-    pair_sentences,
-    plain,
-    printed,
-    quartiles,
-    signed,
-    signed_bold,
-    span,
-    step_verdicts,
-    tokens_written,
-    verdict,
-    with_spread,
-)
+from sequencematch.results.words import Grid, capital, decoding_label, describe, numbers
 from sequencematch.settings.map import COLUMNS, DEFAULT, MINUS, Map
 from sequencematch.store.files import read_text
 
 TEMPLATES = Path(__file__).with_name("templates")
 MARKDOWN = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True)
-MARKDOWN.globals |= {"interval": INTERVAL, "capital": capital, "budget_names": BUDGET_NAMES}
+MARKDOWN.globals |= {"interval": words.INTERVAL, "capital": capital, "budget_names": BUDGET_NAMES}
 HTML = Environment(
     loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True
 )
@@ -208,13 +179,13 @@ def by_variant(table: Table, columns: Mapping[str, tuple[str, str]], *writers: C
 
 def headed(*columns: tuple[str, str]) -> dict[str, tuple[str, str]]:
     """Decodings and quantities by their heading: 'accuracy, greedy'."""
-    return {", ".join(filter(None, (heading(what), decoding_label(at)))): (at, what) for at, what in columns}
+    return {", ".join(filter(None, (words.heading(what), decoding_label(at)))): (at, what) for at, what in columns}
 
 
 def repair_grid(table: Table, comparison: Comparison, before: Sequence[str] = ()) -> Grid:
     """Repair and false-alarm rate of each variant under each kind of corruption, after the columns ``before``."""
-    columns = [*before, *(f"{name}[{kind}]" for kind in comparison.corruptions for name in BACKSPACE.values())]
-    return by_variant(table, headed(*(("", column) for column in columns)), plain, span)
+    columns = [*before, *(f"{name}[{kind}]" for kind in comparison.corruptions for name in words.BACKSPACE.values())]
+    return by_variant(table, headed(*(("", column) for column in columns)), words.plain, words.span)
 
 
 def _scores(table: Table, comparison: Comparison) -> dict:
@@ -225,19 +196,19 @@ def _scores(table: Table, comparison: Comparison) -> dict:
     paper = {f"paper ({', '.join(sources)})": None} if sources else {}  # no column where it reports nothing
     deletions = [(d, n) for n in DELETIONS for d in table.decodings_of(n) if d in ("sampled", "greedy")]
     return {
-        "sentences": pair_sentences(table.differences()),
+        "sentences": words.pair_sentences(table.differences()),
         "label": describe(score).label,
-        "scores": by_variant(table, columns, with_spread, span)
-        + numbers(table.variants, paper, lambda variant, _: papers.get(variant), printed),
+        "scores": by_variant(table, columns, words.with_spread, words.span)
+        + numbers(table.variants, paper, lambda variant, _: papers.get(variant), words.printed),
         "paper_notes": _paper_notes(papers.values()) if papers else None,
         "others": {
-            describe(n).label: by_variant(table, headed(*((d, n) for d in decodings)), with_spread)
-            for n in BY_SEED
+            describe(n).label: by_variant(table, headed(*((d, n) for d in decodings)), words.with_spread)
+            for n in words.BY_SEED
             if n not in DELETIONS and (decodings := table.decodings_of(n))
         },
         "differences": _differences(table, comparison),
         "repair": repair_grid(table, comparison) if comparison.corruptions else "",
-        "deletions": by_variant(table, headed(*deletions), plain),
+        "deletions": by_variant(table, headed(*deletions), words.plain),
         "signature": comparison.first["decodings"][comparison.decodings[0]].get("signature"),
     }
 
@@ -261,7 +232,9 @@ def _differences(table: Table, comparison: Comparison) -> Grid:
             rows.append((f"{variant.name} vs. itself without a rule", ruled))
     columns = {decoding_label(d): d for d in comparison.decodings if any(cell.decoding == d for cell in found)}
     by_decoding = [{cell.decoding: cell for cell in cells} for _, cells in rows]
-    return Grid(["pair"], [[label] for label, _ in rows]) + numbers(by_decoding, columns, dict.get, signed_bold, span)
+    return Grid(["pair"], [[label] for label, _ in rows]) + numbers(
+        by_decoding, columns, dict.get, words.signed_bold, words.span
+    )
 
 
 def older_error_grids(table: Table) -> dict[str, Grid]:
@@ -273,7 +246,7 @@ def older_error_grids(table: Table) -> dict[str, Grid]:
         rows = sorted({(c.variant, c.decoding) for c in cells}, key=lambda row: (order.index(row[0]), row[1]))
         if rows:
             labels = Grid(["method", "decoding"], [[v.name, decoding_label(decoding)] for v, decoding in rows])
-            writers = (plain,) if name == "tokens_after_error" else (plain, span)
+            writers = (words.plain,) if name == "tokens_after_error" else (words.plain, words.span)
             found = numbers(rows, depths, lambda row, quantity: table.find(*row, quantity), *writers)
             grids[capital(describe(name).label)] = labels + found
     return grids
@@ -290,7 +263,7 @@ def _texts(table: Table, comparison: Comparison) -> dict:
         "sentences": [
             f"{capital(describe(quantity).label)}{' (lower is better)' * describe(quantity).lower}, {sentence}"
             for quantity in COMPARED
-            for sentence in pair_sentences(table.differences(quantity))
+            for sentence in words.pair_sentences(table.differences(quantity))
         ],
         "repair": repair_grid(table, comparison, before=("held_out_nll", "held_out_nll_given_no_deletion")),
         "texts": _text_grid(table, comparison),
@@ -302,15 +275,15 @@ def _texts(table: Table, comparison: Comparison) -> dict:
 
 def _text_grid(table: Table, comparison: Comparison) -> Grid:
     perplexity, *others = text_measures(comparison)
-    measures = {heading(name): name for name in (perplexity, "mauve", *others)}  # the first two are read together
+    measures = {words.heading(name): name for name in (perplexity, "mauve", *others)}  # the first two are read together
     rows = [(REFERENCE, "")]
     rows += [(v, d) for v in comparison.variants for d in comparison.decodings if comparison.has(v, d)]
     labels = [["real text" if v == REFERENCE else v.name, decoding_label(d)] for v, d in rows]
-    counted = {heading(name): name for name in ("pops_per_sequence", "cut_off_share")}
-    found = numbers(rows, measures, lambda row, name: table.find(*row, name), with_spread)
+    counted = {words.heading(name): name for name in ("pops_per_sequence", "cut_off_share")}
+    found = numbers(rows, measures, lambda row, name: table.find(*row, name), words.with_spread)
     for row in found.rows[1:]:
         row[1] = "too few texts" if row[1] == "-" else row[1]  # for MAUVE
-    costs = numbers(rows, counted, lambda row, name: table.find(*row, name), plain)
+    costs = numbers(rows, counted, lambda row, name: table.find(*row, name), words.plain)
     return Grid(["method", "decoding"], labels) + found + costs
 
 
@@ -394,12 +367,12 @@ def map_page(described: Map, effects: Sequence[Estimate], seeds: Sequence[int]) 
 def glance(effects: Sequence[Estimate]) -> Grid:
     """How many comparisons of each kind had each outcome."""
     kinds = grouped(comparisons(effects), lambda effect: effect.cell.roles)
-    rows = []
-    for quantity, column in itertools.product(kinds, COLUMNS):
-        counts = Counter(outcome(effect) for effect in kinds[quantity] if effect.cell.column == column)
-        if counts:
-            rows.append([quantity_label(quantity), column, *(str(counts[outcome]) for outcome in OUTCOMES)])
-    return Grid(["pair", "decoding", *OUTCOMES], rows)
+    rows = [
+        [quantity_label(quantity), column, *(str(counts[word]) for word in words.OUTCOMES)]
+        for quantity, column in itertools.product(kinds, COLUMNS)
+        if (counts := Counter(words.outcome(e) for e in kinds[quantity] if e.cell.column == column))
+    ]
+    return Grid(["pair", "decoding", *words.OUTCOMES], rows)
 
 
 def quantity_label(quantity: str) -> str:
@@ -424,7 +397,7 @@ def all_differences(described: Map, effects: Sequence[Estimate]) -> Grid:
         label = f"{described.axes[cell.axis].title}: {cell.at}"
         label += "" if alone else f", {decoding_label(cell.reading)}"
         lines.setdefault(label, {})[cell.column, cell.roles] = effect
-    return Grid(["cell"], [[label] for label in lines]) + numbers(lines.values(), columns, dict.get, signed_bold)
+    return Grid(["cell"], [[label] for label in lines]) + numbers(lines.values(), columns, dict.get, words.signed_bold)
 
 
 def _axis_grid(described: Map, here: Sequence[Estimate]) -> Grid:
@@ -436,9 +409,9 @@ def _axis_grid(described: Map, here: Sequence[Estimate]) -> Grid:
     pairs = {quantity_label(pair): pair for pair in sorted(named, key=lambda pair: pair.endswith(DEFAULT))}
     return (
         Grid(["cell", "decoding"], [[at, decoding_label(reading)] for at, reading in cells])
-        + numbers(rows, roles, dict.get, plain)
-        + numbers(rows, pairs, dict.get, signed_bold, span)
-        + numbers(rows, {f"tokens, {label}": role for label, role in roles.items()}, dict.get, tokens_written)
+        + numbers(rows, roles, dict.get, words.plain)
+        + numbers(rows, pairs, dict.get, words.signed_bold, words.span)
+        + numbers(rows, {f"tokens, {label}": role for label, role in roles.items()}, dict.get, words.tokens_written)
     )
 
 
@@ -446,15 +419,16 @@ def sentences(here: Sequence[Estimate]) -> Iterator[str]:
     """'SM vs. MLE, sampled: significantly better at a (+1.2) and b (+2.0); not significant at c', for each reading."""
     pairs = grouped((e for e in here if e.against), lambda effect: (effect.cell.roles, effect.cell.reading))
     for (quantity, reading), chosen in pairs.items():
-        verdicts = grouped(chosen, verdict)
+        verdicts = grouped(chosen, words.verdict)
         if len(verdicts) == 1 and len(chosen) > 1:
             sizes = sorted(chosen, key=lambda effect: effect.mean)
-            text = f"{next(iter(verdicts))} in every cell ({signed(sizes[0])} to {signed(sizes[-1])})"
+            text = f"{next(iter(verdicts))} in every cell ({words.signed(sizes[0])} to {words.signed(sizes[-1])})"
         else:
             said = {
-                name: [e.cell.at + f" ({signed(e)})" * e.significant for e in cells] for name, cells in verdicts.items()
+                name: [e.cell.at + f" ({words.signed(e)})" * e.significant for e in cells]
+                for name, cells in verdicts.items()
             }
-            text = "; ".join(f"{name} at {enumerated(places)}" for name, places in said.items())
+            text = "; ".join(f"{name} at {words.enumerated(places)}" for name, places in said.items())
         yield f"{quantity_label(quantity)}, {decoding_label(reading)}: {text}"
 
 
@@ -474,8 +448,8 @@ def steps_page(title: str, costs: Sequence[Estimate], measured: Measured) -> Pag
         rows = ordered(measured.rows(case))
         papers = {label: n for n, label in OF_PAPER.items() if any(c.paper for c in here if c.quantity == n)}
         columns = {describe(name).label: name for name in COST_COLUMNS}
-        tables = {"costs": cost_grid(here, columns, papers, quartiles), "parts": _parts(costs, case, rows)}
-        cases.append({"name": case, "verdicts": step_verdicts(costs, case), **tables})
+        tables = {"costs": cost_grid(here, columns, papers, words.quartiles), "parts": _parts(costs, case, rows)}
+        cases.append({"name": case, "verdicts": words.step_verdicts(costs, case), **tables})
     facts = {"repeats": settings["repeats"], "eta": f"{settings['eta']:g}", "every": f"{1 / settings['pops']:.0f}"}
     return Page("steps.md.j2", title, {"caption": measured.caption, "cases": cases, **facts})
 
@@ -490,9 +464,9 @@ def cost_grid(
     found = {(cost.where.method, cost.quantity): cost for cost in costs}
     rows = ordered(list(dict.fromkeys(cost.where.method for cost in costs)))
     return (
-        Grid(["row"], [[LABELS[row]] for row in rows])
+        Grid(["row"], [[words.LABELS[row]] for row in rows])
         + numbers(rows, columns, lambda *place: found.get(place), writer)
-        + numbers(rows, papers, lambda *place: found.get(place), of_paper)
+        + numbers(rows, papers, lambda *place: found.get(place), words.of_paper)
     )
 
 
@@ -501,26 +475,26 @@ def _parts(costs: Sequence[Estimate], case: str, rows: Sequence[str]) -> Grid:
     for row in rows:
         parts = parts_of(costs, case, row)
         rest = amortised[row, "amortised"] - sum(parts.values())
-        lines.append([LABELS[row], *(number(1e3 * seconds, 1) for seconds in (*parts.values(), rest))])
-    return Grid(["row, milliseconds", *PART_LABELS.values(), "not accounted for"], lines)
+        lines.append([words.LABELS[row], *(words.number(1e3 * seconds, 1) for seconds in (*parts.values(), rest))])
+    return Grid(["row, milliseconds", *words.PART_LABELS.values(), "not accounted for"], lines)
 
 
 def parts_page(costs: Sequence[Estimate], benchmark: str, caption: str) -> Page:
     """A grid of each quantity shown, and whether the speed targets are met."""
-    how = BENCHMARKS[benchmark]
+    how = words.BENCHMARKS[benchmark]
     grids = {}
     for quantity in how.shown:
         chosen = {(c.where.task, c.where.method): c for c in costs if c.quantity == quantity}
         cases, rows = (list(dict.fromkeys(names)) for names in zip(*chosen, strict=True))
-        columns = {LABELS[row]: row for row in rows}
+        columns = {words.LABELS[row]: row for row in rows}
         found = numbers(cases, columns, lambda *place, chosen=chosen: chosen.get(place), partial(_part, how.baseline))
         grids[capital(describe(quantity).label)] = Grid(["case"], [[case] for case in cases]) + found
-    verdicts = benchmark_verdicts(costs)
+    verdicts = words.benchmark_verdicts(costs)
     return Page("parts.md.j2", how.title, {"caption": caption, "grids": grids, "verdicts": verdicts})
 
 
 def _part(baseline: str, cost: Estimate) -> str:
     """Median [quartiles], followed by the ratio to the baseline in all other rows."""
     if cost.ratio is None or cost.where.method == baseline:
-        return quartiles(cost)
-    return f"{quartiles(cost)}, {number(cost.ratio, 2)} x"
+        return words.quartiles(cost)
+    return f"{words.quartiles(cost)}, {words.number(cost.ratio, 2)} x"
