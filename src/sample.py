@@ -34,9 +34,7 @@ def main() -> None:
     from sequencematch.data.examples import load_examples
     from sequencematch.data.tokenizer import load_tokenizer
     from sequencematch.evaluation.completions import complete
-    from sequencematch.evaluation.damaged_prompts import table_8_examples
-    from sequencematch.evaluation.older_errors import older_errors
-    from sequencematch.evaluation.repair import repair
+    from sequencematch.evaluation.wrong_tokens import older_errors, repair, table_8_examples
     from sequencematch.model.build import load_policy
     from sequencematch.model.processes import lone_device
     from sequencematch.store import provenance

@@ -15,8 +15,7 @@ from sequencematch.data.examples import Example, columns
 from sequencematch.data.tokenizer import train_byte_tokenizer
 from sequencematch.evaluation.beams import beam_search
 from sequencematch.evaluation.completions import attempts, choose, complete, perturbations
-from sequencematch.evaluation.damaged_prompts import table_8_examples
-from sequencematch.evaluation.repair import answers, repair
+from sequencematch.evaluation.wrong_tokens import answers, repair, table_8_examples
 from sequencematch.sampling.decoding import Decoding
 from sequencematch.sampling.rollout import Perturbation, Rollout, sample
 from sequencematch.seeding import stable_seed
@@ -213,7 +212,9 @@ def test_answers_are_those_of_every_state_alone(run, batch):
 def test_repair_is_measured_for_every_kind_and_from_the_last_token_of_a_passages_prompt(run, monkeypatch):
     policy, _, folder, tokenizer = run
     asked = []
-    monkeypatch.setattr("sequencematch.evaluation.repair.answers", lambda policy, rows, batch: asked.append(rows) or {})
+    monkeypatch.setattr(
+        "sequencematch.evaluation.wrong_tokens.answers", lambda policy, rows, batch: asked.append(rows) or {}
+    )
     for family, examples in (("arithmetic", questions(tokenizer)), ("text", passages(tokenizer))):
         asked.clear()
         splits = {"train": examples, "test": examples}

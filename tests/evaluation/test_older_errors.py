@@ -6,8 +6,8 @@ import torch
 from support.tiny import BOS, EOS, a_policy
 
 from sequencematch.data.examples import Example
-from sequencematch.evaluation import older_errors as module
-from sequencematch.evaluation.older_errors import older_errors
+from sequencematch.evaluation import wrong_tokens as module
+from sequencematch.evaluation.wrong_tokens import older_errors
 from sequencematch.sampling.decoding import Decoding
 from sequencematch.sampling.rollout import Rollout, sample
 from sequencematch.settings.evaluation import Evaluation

@@ -12,7 +12,7 @@ from support.trained import trained_folder
 
 from sequencematch import core
 from sequencematch.errors import UserError
-from sequencematch.evaluation.repair import repair
+from sequencematch.evaluation.wrong_tokens import repair
 from sequencematch.model.policy import Policy
 from sequencematch.sampling.decoding import Decoding
 from sequencematch.sampling.rollout import sample

@@ -72,7 +72,7 @@ def read_metrics(path: Path) -> dict:
 
 
 def read_shown(path: Path) -> list[dict]:
-    """The records of a shown.jsonl (``evaluation.damaged_prompts``), none for a policy without ``<bkspc>``."""
+    """The records of a shown.jsonl (``evaluation.wrong_tokens``), none for a policy without ``<bkspc>``."""
     return [shown for _, shown in read_json_lines(path, "sample again")]
 
 
@@ -89,17 +89,17 @@ def check_metrics_of(metrics: dict, path: Path, model: Path, trained: dict) -> N
     """
     scored, present = made_from(path, "model"), identity(model)
     differing = ["weights"] if None not in (scored, present) and scored != present else []
-    noised = NOISED.search(str(trained.get("noised", "")))
-    loss = _at(trained, "stage", "loss")
-    backspace = LOSSES[loss].backspace if loss in LOSSES else None
+    noised = NOISED.search(trained.get("noised") or "")
+    loss, budget = (trained.get("stage") or {}).get("loss"), metrics.get("budget", {})
     pairs = {
-        "seed": (metrics.get("seed"), trained.get("seed")),
-        "settings": (metrics.get("settings"), trained.get("settings")),
-        "steps": (_at(metrics, "budget", "steps"), trained.get("steps")),
-        "base_steps": (_at(metrics, "budget", "base_steps"), trained.get("base_steps")),
+        **{name: (metrics.get(name), trained.get(name)) for name in ("seed", "settings")},
+        **{name: (budget.get(name), trained.get(name)) for name in ("steps", "base_steps")},
         "task": (metrics.get("task"), noised and noised["task"]),
         "eta": (f"{metrics['eta']:g}" if "eta" in metrics else None, noised and noised["eta"]),
-        "<bkspc>": (metrics["repair"] is not None if "repair" in metrics else None, backspace),
+        "<bkspc>": (
+            metrics["repair"] is not None if "repair" in metrics else None,
+            LOSSES[loss].backspace if loss in LOSSES else None,
+        ),
     }
     differing += [name for name, (ours, theirs) in pairs.items() if None not in (ours, theirs) and ours != theirs]
     if differing:
@@ -107,13 +107,6 @@ def check_metrics_of(metrics: dict, path: Path, model: Path, trained: dict) -> N
             f"the metrics in '{path}' are of another model than '{model}' (they differ in {', '.join(differing)}): "
             "give the metrics.json of this model"
         )
-
-
-def _at(facts: dict, *keys: str) -> Any:
-    found: Any = facts
-    for key in keys:
-        found = found.get(key) if isinstance(found, dict) else None
-    return found
 
 
 @dataclass(frozen=True)
