@@ -36,11 +36,12 @@ from sequencematch.evaluation.judging import read_actions
 from sequencematch.export.target import check_target, write_manifest
 from sequencematch.model.build import load_policy, new_policy
 from sequencematch.model.gguf_file import convert
-from sequencematch.results.estimates import Estimate, Reported, Table, estimates_csv, read_table
+from sequencematch.results.estimates import Estimate, Reported, Table, Variant, estimates_csv, read_table
 from sequencematch.results.measured import read_measured
 from sequencematch.results.metrics import read_budget, read_judged, read_repair, read_samples
 from sequencematch.results.report import times
-from sequencematch.results.runs import read_metrics, read_training
+from sequencematch.results.run_figures import read_curve
+from sequencematch.results.runs import read_metrics
 from sequencematch.script import parser
 from sequencematch.settings.data import Source, Translation
 from sequencematch.settings.map import Side
@@ -257,7 +258,7 @@ READERS = {
     "noised_state": ("noised/train/state.json", corpora),
     "noised_info": ("noised/train/dataset_info.json", corpora),
     "table": ("table.csv", lambda folder: read_table(folder / "table.csv")),
-    "training": ("training/metrics.csv", lambda folder: read_training(folder / "training")),
+    "training": ("training/metrics.csv", lambda folder: read_curve(folder / "training", Variant("sm", 0.2))),
     "measured_values": ("measured/values.csv", lambda folder: read_measured(folder / "measured")),
     "measured_facts": ("measured/facts.json", lambda folder: read_measured(folder / "measured")),
     "benchmarks": ("benchmarks/sample.tsv", lambda folder: times(folder / "benchmarks")),

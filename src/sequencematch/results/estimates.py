@@ -24,12 +24,7 @@ from sequencematch.settings.losses import LOSSES
 from sequencematch.settings.map import MINUS, Side
 from sequencematch.store.files import read_csv
 
-WRITTEN = {
-    "dagger": "DAgger",
-    "head": "Head",
-    "keep": "Keep",
-    "rewind": "Rewind",
-}  # names that are not written in capitals alone
+WRITTEN = {"dagger": "DAgger", "head": "Head", "keep": "Keep", "rewind": "Rewind"}  # the others: in capitals
 METHOD_ORDER = tuple(LOSSES)  # a method without settings of its own has the name of its loss
 
 
@@ -196,11 +191,6 @@ class Estimate:
     def excludes_0(self) -> bool:
         """Whether the interval does, unadjusted."""
         return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
-
-    @property
-    def with_itself(self) -> bool:
-        """Whether a difference compares a method with itself: with a rule and without, or under other conditions."""
-        return self.against is not None and self.against.method == self.where.method
 
     @property
     def in_points(self) -> "Estimate":

@@ -105,7 +105,11 @@ def adjusted(estimates: Sequence[Estimate]) -> list[Estimate]:
     compared = {_comparison(found): found for found in estimates if found.p is not None}
     corrected: dict[tuple, float] = {}
     for with_itself in (False, True):
-        family = {key: found.p for key, found in compared.items() if found.with_itself == with_itself}
+        family = {
+            key: found.p
+            for key, found in compared.items()
+            if (found.against is not None and found.against.method == found.where.method) == with_itself
+        }
         if family:
             corrected |= zip(family, false_discovery_control(list(family.values())).tolist(), strict=True)
     return [replace(found, p_adjusted=corrected.get(_comparison(found))) for found in estimates]

@@ -8,9 +8,8 @@ import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -191,6 +190,10 @@ def repair_grid(table: Table, comparison: Comparison, before: Sequence[str] = ()
 def _scores(table: Table, comparison: Comparison) -> dict:
     """Scores with the paper's, differences, and deletions."""
     score, papers = table.metric, {cell.variant: cell for cell in table.cells if cell.paper}
+    notes: dict[str, list[str]] = {}  # what the paper says of its numbers, and of which rows
+    for variant, cell in papers.items():
+        if cell.paper and cell.paper.note:
+            notes.setdefault(cell.paper.note, []).append(variant.name)
     columns = {decoding_label(decoding): (decoding, score) for decoding in table.decodings_of(score)}
     sources = dict.fromkeys(cell.paper.source for cell in papers.values() if cell.paper)
     paper = {f"paper ({', '.join(sources)})": None} if sources else {}  # no column where it reports nothing
@@ -200,7 +203,7 @@ def _scores(table: Table, comparison: Comparison) -> dict:
         "label": describe(score).label,
         "scores": by_variant(table, columns, words.with_spread, words.span)
         + numbers(table.variants, paper, lambda variant, _: papers.get(variant), words.printed),
-        "paper_notes": _paper_notes(papers.values()) if papers else None,
+        "paper_notes": notes if papers else None,
         "others": {
             describe(n).label: by_variant(table, headed(*((d, n) for d in decodings)), words.with_spread)
             for n in words.BY_SEED
@@ -211,12 +214,6 @@ def _scores(table: Table, comparison: Comparison) -> dict:
         "deletions": by_variant(table, headed(*deletions), words.plain),
         "signature": comparison.first["decodings"][comparison.decodings[0]].get("signature"),
     }
-
-
-def _paper_notes(cells: Iterable[Estimate]) -> dict[str, str]:
-    """What the paper says of its numbers, and of which rows it says so."""
-    noted = [(cell.paper.note, cell.variant.name) for cell in cells if cell.paper and cell.paper.note]
-    return {note: "; ".join(name for _, name in some) for note, some in grouped(noted, lambda pair: pair[0]).items()}
 
 
 def _differences(table: Table, comparison: Comparison) -> Grid:
@@ -407,11 +404,15 @@ def _axis_grid(described: Map, here: Sequence[Estimate]) -> Grid:
     roles = {role.upper(): role for role in described.methods}
     named = dict.fromkeys(e.cell.roles for e in here if e.against)
     pairs = {quantity_label(pair): pair for pair in sorted(named, key=lambda pair: pair.endswith(DEFAULT))}
+
+    def tokens(cell: Estimate) -> str:
+        return words.number(cell.cell.costs["pushes_per_sequence"], 2)
+
     return (
         Grid(["cell", "decoding"], [[at, decoding_label(reading)] for at, reading in cells])
         + numbers(rows, roles, dict.get, words.plain)
         + numbers(rows, pairs, dict.get, words.signed_bold, words.span)
-        + numbers(rows, {f"tokens, {label}": role for label, role in roles.items()}, dict.get, words.tokens_written)
+        + numbers(rows, {f"tokens, {label}": role for label, role in roles.items()}, dict.get, tokens)
     )
 
 
@@ -463,10 +464,14 @@ def cost_grid(
     """A row per row of a case, from the naive way to ours: quantities by their heading, and the paper's numbers."""
     found = {(cost.where.method, cost.quantity): cost for cost in costs}
     rows = ordered(list(dict.fromkeys(cost.where.method for cost in costs)))
+
+    def paper(cost: Estimate) -> str:
+        return words.number(cost.paper.value, 2) if cost.paper else "-"
+
     return (
         Grid(["row"], [[words.LABELS[row]] for row in rows])
         + numbers(rows, columns, lambda *place: found.get(place), writer)
-        + numbers(rows, papers, lambda *place: found.get(place), words.of_paper)
+        + numbers(rows, papers, lambda *place: found.get(place), paper)
     )
 
 
@@ -481,20 +486,17 @@ def _parts(costs: Sequence[Estimate], case: str, rows: Sequence[str]) -> Grid:
 
 def parts_page(costs: Sequence[Estimate], benchmark: str, caption: str) -> Page:
     """A grid of each quantity shown, and whether the speed targets are met."""
-    how = words.BENCHMARKS[benchmark]
-    grids = {}
+    how, grids = words.BENCHMARKS[benchmark], {}
+
+    def written(cost: Estimate) -> str:
+        """Median [quartiles], followed by the ratio to the baseline in all other rows."""
+        ratio = "" if cost.ratio is None or cost.where.method == how.baseline else f", {words.number(cost.ratio, 2)} x"
+        return words.quartiles(cost) + ratio
+
     for quantity in how.shown:
         chosen = {(c.where.task, c.where.method): c for c in costs if c.quantity == quantity}
         cases, rows = (list(dict.fromkeys(names)) for names in zip(*chosen, strict=True))
-        columns = {words.LABELS[row]: row for row in rows}
-        found = numbers(cases, columns, lambda *place, chosen=chosen: chosen.get(place), partial(_part, how.baseline))
+        found = numbers(cases, {words.LABELS[row]: row for row in rows}, lambda *at, of=chosen: of.get(at), written)
         grids[capital(describe(quantity).label)] = Grid(["case"], [[case] for case in cases]) + found
     verdicts = words.benchmark_verdicts(costs)
     return Page("parts.md.j2", how.title, {"caption": caption, "grids": grids, "verdicts": verdicts})
-
-
-def _part(baseline: str, cost: Estimate) -> str:
-    """Median [quartiles], followed by the ratio to the baseline in all other rows."""
-    if cost.ratio is None or cost.where.method == baseline:
-        return words.quartiles(cost)
-    return f"{words.quartiles(cost)}, {words.number(cost.ratio, 2)} x"

@@ -50,7 +50,7 @@ def blocks(kept: Path, main: str) -> dict[str, str]:
         "all differences": f"{differences(results, measure.DRAWN)}\n",
         "dead ends": f"{dead_ends([table for table in results.values() if table.scale == GRAPHS])}\n",
         "lookahead": f"{looked_ahead(looking, main)}\n",
-        "tables": in_short(kept, main),
+        "tables": "\n".join(filter(None, map(scale_in_short, kept_scales(kept, main)))),
         "overheads": costs_in_short(kept, main),
     }
 
@@ -194,11 +194,6 @@ TEXT_COLUMNS = (
     ("held-out NLL", "", "held_out_nll"),
     ("repair", "", "repair_rate"),
 )
-
-
-def in_short(kept: Path, first: str) -> str:
-    """The tables of all scales kept in a folder, the scale ``first`` before the others."""
-    return "\n".join(filter(None, map(scale_in_short, kept_scales(kept, first))))
 
 
 def kept_scales(kept: Path, first: str) -> list[Path]:

@@ -120,21 +120,18 @@ def _inline(svg: str, prefix: str, alternative: str) -> Markup:
 
 def times(benchmarks: Path) -> list[dict]:
     """Seconds per rule from Snakemake's benchmark files, the longest first. Raises UserError naming a damaged one."""
-    files = grouped(
-        sorted(benchmarks.rglob("*.tsv")), lambda file: "make_table" if file.parent.name == "tables" else file.stem
-    )
-    seconds = {rule: [number for file in of_rule for number in _seconds(file)] for rule, of_rule in files.items()}
+    seconds: dict[str, list[float]] = {}
+    for file in sorted(benchmarks.rglob("*.tsv")):
+        rows = read_csv(file, "make the report again", delimiter="\t")
+        with sound(file, "seconds", "make the report again"):
+            rule = "make_table" if file.parent.name == "tables" else file.stem
+            seconds.setdefault(rule, []).extend(float(row["s"]) for row in rows)
     times = [
         {"rule": rule, "jobs": len(s), "total": sum(s), "median": median(s), "longest": max(s)}
         for rule, s in seconds.items()
         if s
     ]
     return sorted(times, key=lambda time: -time["total"])
-
-
-def _seconds(file: Path) -> list[float]:
-    with sound(file, "seconds", "make the report again"):
-        return [float(row["s"]) for row in read_csv(file, "make the report again", delimiter="\t")]
 
 
 def facts(runs: Sequence[Run]) -> dict[str, Iterable]:

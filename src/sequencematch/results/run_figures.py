@@ -16,8 +16,8 @@ from sequencematch.errors import UserError
 from sequencematch.results import theme
 from sequencematch.results.deletions import BKSPC, Removal, steps
 from sequencematch.results.estimates import Variant, grouped
-from sequencematch.results.runs import read_training
 from sequencematch.results.sound import sound
+from sequencematch.store.files import read_csv
 
 # Columns of metrics.csv worth a panel, each with its heading; what no run has is left out.
 BASE = "base"
@@ -45,7 +45,8 @@ class Curve:
 
 def read_curve(model: Path, variant: Variant | None = None) -> Curve:
     """The curves in a model folder; of a base model, which is no variant, the loss in a panel of its own."""
-    rows, columns = read_training(model), {panel: panel for panel in PANELS} if variant else {BASE: "loss"}
+    rows = read_csv(model / "metrics.csv", "train the model again")
+    columns = {panel: panel for panel in PANELS} if variant else {BASE: "loss"}
     with sound(model / "metrics.csv", "metrics of a training", "train it again"):
         found = {
             panel: [(int(row["step"]), float(row[name])) for row in rows if row.get(name)]

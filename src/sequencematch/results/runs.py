@@ -19,7 +19,7 @@ from sequencematch.results.estimates import Variant, bracketed, grouped
 from sequencematch.settings.decoding_names import concerns_backspace, decoding_options, without_rule
 from sequencematch.settings.families import FAMILIES
 from sequencematch.settings.losses import LOSSES
-from sequencematch.store.files import read_csv, read_json, read_json_lines, read_record, record_of
+from sequencematch.store.files import read_json, read_json_lines, read_record, record_of
 from sequencematch.store.provenance import identity, made_from
 
 NOISED = re.compile(r"(?P<task>[^/]+)/noised/eta=(?P<eta>[^/]+)/seed=")  # the path of a run's training data
@@ -149,11 +149,6 @@ def read_runs(paths: Iterable[Path]) -> list[Run]:
         runs.append(Run(metrics["task"], variant, metrics["seed"], path, metrics))
     tasks = list(dict.fromkeys(run.task for run in runs))
     return sorted(runs, key=lambda run: (tasks.index(run.task), run.variant.place, run.seed))
-
-
-def read_training(model: Path) -> list[dict[str, str]]:
-    """The lines of a model folder's metrics.csv."""
-    return read_csv(model / "metrics.csv", "train the model again")
 
 
 def evaluated_split(run: Run) -> str:

@@ -377,16 +377,6 @@ def printed(cell: Estimate) -> str:
     return f"{cell.paper.value:g}" + (f" ± {cell.paper.spread:g}" if cell.paper.spread is not None else "")
 
 
-def tokens_written(cell: Estimate) -> str:
-    """What an answer in a cell of the map costs."""
-    return number(cell.cell.costs["pushes_per_sequence"], 2)
-
-
-def of_paper(cost: Estimate) -> str:
-    """The paper's number with two decimals."""
-    return number(cost.paper.value, 2) if cost.paper else "-"
-
-
 def span(cell: Estimate) -> str:
     """The interval: '0.1 to 0.3'."""
     if cell.low is None or cell.high is None:
