@@ -3,20 +3,17 @@
 from pathlib import Path
 
 from sequencematch import script
-from sequencematch.errors import UserError
 from sequencematch.results.estimates import estimates_csv
 from sequencematch.results.figures import plot_table
 from sequencematch.results.measure import measure
 from sequencematch.results.pages import table_page
 from sequencematch.results.runs import read_comparison
-from sequencematch.settings.families import FAMILIES
 from sequencematch.store.files import write_text_atomically
 
 
 def main() -> None:
     parser = script.parser(__doc__)
     parser.add_argument("--metrics", type=Path, nargs="+", required=True, help="metrics.json of every run to compare")
-    parser.add_argument("--shown", type=Path, nargs="*", default=[], help="of text: every run's shown.jsonl, in order")
     parser.add_argument("--table", required=True, help="name of the table, written into the CSV")
     parser.add_argument("--title", help="heading of the page and the figure (default: the name)")
     parser.add_argument("--csv", type=script.output, required=True, help="table to write, one line per quantity")
@@ -25,13 +22,8 @@ def main() -> None:
     parser.add_argument("--figure", type=script.output, required=True, help="figure to write (PNG)")
     args = parser.parse_args()
     comparison, title = read_comparison(args.metrics), args.title or args.table
-    judged = FAMILIES[comparison.family].judged
-    if judged and len(args.shown) != len(args.metrics):
-        raise UserError(
-            f"{len(args.metrics)} files after --metrics, but {len(args.shown)} after --shown: give one of each per run"
-        )
     table = measure(args.table, comparison)
-    page = table_page(title, table, comparison, dict(zip(args.metrics, args.shown, strict=judged)))
+    page = table_page(title, table, comparison)
     plot_table(table, title, args.figure)
     write_text_atomically(args.csv, estimates_csv(table))
     write_text_atomically(args.markdown, page.markdown())

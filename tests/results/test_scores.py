@@ -94,7 +94,8 @@ def test_hand_computed_cells(table):
 
 def test_the_caption_names_the_split_that_was_sampled(made_of, tmp_path):
     record = {"sha256": {}, "commit": "abc", "uncommitted_changes": False, "options": {"evaluation.split": "test"}}
-    (tmp_path / "samples.jsonl.provenance.json").write_text(json.dumps(record))
+    (tmp_path / "0").mkdir()
+    (tmp_path / "0/samples.jsonl.provenance.json").write_text(json.dumps(record))
     assert "; 200 test questions." in made_of(RUNS)[1]["markdown"]
 
 
@@ -241,7 +242,7 @@ def test_a_new_metric_is_one_entry_where_runs_have_it(monkeypatch):
     comparison = Comparison([1, 2], {MLE: runs[:2], BC: runs[2:4], SM: runs[4:]})
     table = measure("table6", comparison)
     assert table.find(SM, "sampled", "surprise").mean == 3 and ",surprise," in estimates_csv(table)
-    page = pages.table_page("A title", table, comparison, {}).markdown()
+    page = pages.table_page("A title", table, comparison).markdown()
     assert "## surprise of the answer\n\n| method | surprise of the answer, sampled |\n" in page
     assert "| MLE | 3.0 ± 0.7 |" in page
 

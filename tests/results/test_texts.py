@@ -186,7 +186,6 @@ def test_without_mauve_the_table_says_that_there_were_too_few_texts(made_of):
             "differ in the judge of seed 2 (mle/seed=1 against mle/seed=2)",
         ),
         ({"shown": [SHOWN, '{"exam\n']}, "line 2 of"),
-        ({"shown": None}, "give one of each per run"),
     ],
 )
 def test_refusals_are_one_sentence_and_write_nothing(make, changes, said):

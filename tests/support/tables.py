@@ -24,16 +24,16 @@ def make_table(folder: Path, runs: Sequence, *options, shown: Sequence | None = 
 
     shown: of text, the lines of shown.jsonl of every run with ``<bkspc>``.
     """
-    files = [folder / f"{i}.json" for i in range(len(runs))]
+    files = [folder / f"{i}/metrics.json" for i in range(len(runs))]
     for file, content in zip(files, runs, strict=True):
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(content))
         lines = (shown or ()) if isinstance(content, dict) and content.get("repair") else ()
         text = "".join(line if isinstance(line, str) else json.dumps(line) + "\n" for line in lines)
-        file.with_suffix(".shown").write_text(text)
-    given = [] if shown is None else ["--shown", *(file.with_suffix(".shown") for file in files)]
+        file.with_name("shown.jsonl").write_text(text)
     outputs = (f"--{kind}={folder / 'out' / kind}" for kind in ("csv", "markdown", "html", "figure"))
     script = ROOT / "src/make_table.py"
-    command = [sys.executable, script, "--table", "table6", *outputs, "--metrics", *files, *given, *options]
+    command = [sys.executable, script, "--table", "table6", *outputs, "--metrics", *files, *options]
     return subprocess.run(command, capture_output=True, text=True), folder / "out"
 
 

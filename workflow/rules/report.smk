@@ -39,8 +39,7 @@ rule make_table:
         call=rule_parameter("make_table", lambda w: f"--title {shlex.quote(CONFIG.tables[w.table].title)}"),
     shell:
         command("""make_table --table {wildcards.table} {params.call[options]} --metrics {input.metrics}
-            --shown {input.shown} --csv {output.csv} --markdown {output.markdown} --html {output.html}
-            --figure {output.figure}""")
+            --csv {output.csv} --markdown {output.markdown} --html {output.html} --figure {output.figure}""")
 
 
 rule plot_motivating_example:

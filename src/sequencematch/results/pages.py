@@ -156,16 +156,15 @@ def styles(*names: str) -> Markup:
 # ---- scores -----------------------------------------------------------------------------------------
 
 
-def table_page(title: str, table: Table, comparison: Comparison, files: Mapping[Path, Path]) -> Page:
-    """What the intervals support, the numbers, and how they were made.
-
-    files: of texts, the shown.jsonl by metrics.json; those of the first seed are shown.
-    """
+def table_page(title: str, table: Table, comparison: Comparison) -> Page:
+    """What the intervals support, the numbers, and how they were made; of texts, also what the first seed shows."""
     content: dict[str, Any] = {"older_errors": older_error_grids(table), "compared": comparison}
     if table.metric:
         return Page("scores.md.j2", title, content | _scores(table, comparison))
-    read = {variant: read_shown(files[comparison.first_files[variant]]) for variant in comparison.variants}
-    shown = {variant.name: examples for variant, examples in read.items() if examples}  # with <bkspc>
+    files = {variant: comparison.first_files[variant].with_name("shown.jsonl") for variant in comparison.variants}
+    shown = {
+        variant.name: examples for variant, file in files.items() if (examples := read_shown(file))
+    }  # with <bkspc>
     content["typed"] = {name: [one["answered_at_once"] for one in examples] for name, examples in shown.items()}
     return Page("texts.md.j2", title, content | _texts(table, comparison), list(shown.values()))
 

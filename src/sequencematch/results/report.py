@@ -72,8 +72,7 @@ def _first_screen(tables: Sequence[Table]) -> dict:
 def _table(title: str, table: Table, runs: Sequence[Run]) -> dict:
     """The parts of a table's page: what its intervals support, its first grid, and the rest, which is folded."""
     files = [run.metrics_file for run in runs if run.task == table.task and run.variant in table.variants]
-    shown = {file: file.with_name("shown.jsonl") for file in files}
-    page = table_page(title, table, read_comparison(files), shown)
+    page = table_page(title, table, read_comparison(files))
     return {
         "name": table.name,
         "title": title,
