@@ -8,7 +8,7 @@ from sequencematch import script
 from sequencematch.errors import UserError
 from sequencematch.results.estimates import Table, estimates_csv
 from sequencematch.results.figures import plot_axis, plot_cost, plot_summary
-from sequencematch.results.measure import measure_map, reader
+from sequencematch.results.measure import measure_map
 from sequencematch.results.pages import map_page
 from sequencematch.settings.map import Map, readings_of
 from sequencematch.store.files import atomic_folder, write_text_atomically
@@ -29,7 +29,7 @@ def main() -> None:
     except ValidationError as error:
         raise UserError(f"--map describes no map ({error.errors()[0]['msg']})") from None
     readings = readings_of(described, args.noiseless)
-    found = measure_map(readings, reader(args.results, args.seeds))
+    found = measure_map(readings, args.results, args.seeds)
     page = map_page(described, found, args.seeds)
     with atomic_folder(args.output) as folder:
         write_text_atomically(folder / "map.csv", estimates_csv(Table("map", found, seeds=len(args.seeds))))

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from support.workflow import ROOT, copy_tree, launch, snakemake
 from sequencematch.config.load import load_config, scale_overlay
 from sequencematch.errors import UserError
 from sequencematch.results.estimates import Table, estimates_csv
-from sequencematch.results.measure import comparisons, measure_map, reader
+from sequencematch.results.measure import comparisons, measure_map
 from sequencematch.results.pages import glance, map_page
 from sequencematch.settings.map import Map, Side, column_of, readings_of
 
@@ -195,7 +196,7 @@ def measured(tmp_path):
         gain = 0.15 if side.method.startswith("sm") and "perturbed" in side.decoding else 0
         skill = rng.uniform(-0.01, 0.01, (3, 1))
         write_metrics(tmp_path, side, seeds, rng.random((3, 2000)) < 0.6 + gain + ease + skill)
-    return described, readings, measure_map(readings, reader(tmp_path, seeds)), tmp_path
+    return described, readings, measure_map(readings, tmp_path, seeds), tmp_path
 
 
 def test_what_was_planted_is_found_and_nothing_else_is(measured):
@@ -242,12 +243,13 @@ def test_sides_of_different_questions_are_not_compared(measured):
     side = Side("mul", "bc", 0.2, "sampled")
     write_metrics(root, side, (1, 2, 3), np.ones((3, 2000)), digest="y")
     with pytest.raises(UserError, match="in the cell 'mul' of the map's axis 'task', bc and mle answered different"):
-        measure_map(readings, reader(root, (1, 2, 3)))
+        measure_map(readings, root, (1, 2, 3))
     write_metrics(root, side, (1,), np.ones((1, 2000)))
     with pytest.raises(UserError, match="the seeds of .* answered different questions"):
-        measure_map(readings, reader(root, (1, 2, 3)))
+        measure_map(readings, root, (1, 2, 3))
+    other = replace(readings[0], sides={"bc": Side("mul", "bc", 0.2, "majority=3")})
     with pytest.raises(UserError, match="was not decoded by 'majority=3'"):
-        reader(root, (1,))(Side("mul", "bc", 0.2, "majority=3"))
+        measure_map([other], root, (1,))
 
 
 def test_the_script_writes_csv_page_and_a_figure_per_axis(measured):

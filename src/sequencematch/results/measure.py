@@ -24,8 +24,8 @@ parts compare every quantity with the row of a baseline.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -242,20 +242,11 @@ def _place(comparison: Comparison, variant: Variant, decoding: str = "") -> Side
 # ---- the map ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Scored:
-    """What a side's runs scored: points, and the means of ``COSTS``."""
+def measure_map(readings: Sequence[Reading], results: Path, seeds: Sequence[int]) -> list[Estimate]:
+    """Scores and differences of every reading, the p-values of the differences corrected.
 
-    points: Resampled
-    questions: int
-    digest: str
-    costs: dict[str, float]
-
-
-def reader(results: Path, seeds: Sequence[int]) -> Callable[[Side], Scored]:
-    """A function that reads the metrics.json files of a side's runs below ``results``, each file once.
-
-    It raises UserError if a run was not sampled in the side's decoding, or if its seeds answered different questions.
+    Read are the metrics.json files of the sides' runs below ``results``. Raises UserError if a run was not sampled in a
+    side's decoding, or if seeds or compared sides answered different questions.
     """
 
     @cache
@@ -263,44 +254,34 @@ def reader(results: Path, seeds: Sequence[int]) -> Callable[[Side], Scored]:
         return [read_metrics(results / run / f"seed={seed}/metrics.json") for seed in seeds]
 
     @cache
-    def measured(side: Side) -> Scored:
+    def scored(side: Side) -> tuple[str, int, Resampled, np.ndarray]:
+        """The digest of a side's questions and their number, the points, and the means of ``COSTS``."""
         runs = metrics(side.run)
         if not all(side.decoding in run["decodings"] for run in runs):
             raise UserError(f"'{results}/{side.run}' was not decoded by '{side.decoding}': sample it again")
-        digests = {run["budget"]["questions_digest"] for run in runs}
-        if len(digests) > 1:
+        digest, *others = {run["budget"]["questions_digest"] for run in runs}
+        if others:
             raise UserError(f"the seeds of '{results}/{side.run}' answered different questions: sample them again")
         decoded = [run["decodings"][side.decoding] for run in runs]
-        points = score_of(decoded, runs[0]["family"], unit=100)
-        costs = {name: float(np.mean([d[name] for d in decoded])) for name in COSTS}
-        return Scored(points, decoded[0]["n"], digests.pop(), costs)
+        costs = np.array([float(np.mean([one[name] for one in decoded])) for name in COSTS])
+        return digest, decoded[0]["n"], score_of(decoded, runs[0]["family"], unit=100), costs
 
-    return measured
-
-
-def measure_map(readings: Sequence[Reading], measure: Callable[[Side], Scored]) -> list[Estimate]:
-    """Scores and differences of every reading, the p-values of the differences corrected."""
     found = []
     for reading in readings:
-        for role, side in reading.sides.items():
-            found.append(_on_map(reading, role, measure(side), side))
-        for quantity, (one, other) in reading.comparisons.items():
-            a, b = measure(one), measure(other)
-            if a.digest != b.digest:
-                roles = " and ".join(quantity.split(MINUS))
-                raise UserError(
-                    f"in the cell '{reading.at}' of the map's axis '{reading.axis}', {roles} answered different "
-                    "questions: compare tasks with the same data"
-                )
-            costs = {name: a.costs[name] - b.costs[name] for name in COSTS}
-            difference = replace(a, points=a.points - b.points, costs=costs)
-            found.append(_on_map(reading, quantity, difference, one, other))
+        own = {role: (side,) for role, side in reading.sides.items()}
+        for roles, (side, *others) in (own | reading.comparisons).items():
+            digest, n, points, costs = scored(side)
+            for other_digest, _, its_points, its_costs in map(scored, others):
+                if other_digest != digest:
+                    raise UserError(
+                        f"in the cell '{reading.at}' of the map's axis '{reading.axis}', "
+                        f"{roles.replace(MINUS, ' and ')} answered different questions: compare tasks with the same data"
+                    )
+                points, costs = points - its_points, costs - its_costs
+            means = dict(zip(COSTS, costs.tolist(), strict=True))
+            cell = Cell(reading.axis, reading.at, reading.name, reading.column, roles, means)
+            found.append(replace(points.estimate(side, "points", *others), n=n, cell=cell))
     return adjusted(found)
-
-
-def _on_map(reading: Reading, roles: str, measured: Scored, *sides: Side) -> Estimate:
-    cell = Cell(reading.axis, reading.at, reading.name, reading.column, roles, measured.costs)
-    return replace(measured.points.estimate(sides[0], "points", *sides[1:]), n=measured.questions, cell=cell)
 
 
 def comparisons(effects: Sequence[Estimate]) -> list[Estimate]:
