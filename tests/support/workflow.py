@@ -112,10 +112,10 @@ for line in sys.stdin:
         rules = {}
         for rule, causes in why.causes_by_rule(workflow).items():
             jobs = {}
-            for cause, concerned in causes.items():
-                subject = cause.sentence.partition(" ")[0] if " -> " in cause.sentence else cause.sentence
-                if cause.sentence != why.AFTER:
-                    jobs.setdefault(cause.subject or subject, set()).update(concerned)
+            for (sentence, subject), concerned in causes.items():
+                name = sentence.partition(" ")[0] if " -> " in sentence else sentence
+                if sentence != why.AFTER:
+                    jobs.setdefault(subject or name, set()).update(concerned)
             rules |= {rule: {name: len(concerned) for name, concerned in jobs.items()}} if jobs else {}
     print(json.dumps(rules), flush=True)
 """

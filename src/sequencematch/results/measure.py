@@ -275,7 +275,7 @@ def measure_map(readings: Sequence[Reading], results: Path, seeds: Sequence[int]
                 if other_digest != digest:
                     raise UserError(
                         f"in the cell '{reading.at}' of the map's axis '{reading.axis}', "
-                        f"{roles.replace(MINUS, ' and ')} answered different questions: compare tasks with the same data"
+                        f"{roles.replace(MINUS, ' and ')} answered different questions: compare tasks of the same data"
                     )
                 points, costs = points - its_points, costs - its_costs
             means = dict(zip(COSTS, costs.tolist(), strict=True))
