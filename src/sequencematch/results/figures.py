@@ -11,7 +11,7 @@ from pathlib import Path
 from textwrap import fill
 
 from sequencematch.results import theme, words
-from sequencematch.results.estimates import REFERENCE, Estimate, Table, grouped, medians, variant_of
+from sequencematch.results.estimates import REFERENCE, Estimate, Table, Variant, grouped, medians, variant_of
 from sequencematch.results.measure import (
     BASELINE,
     columns_of,
@@ -135,11 +135,20 @@ def table_note(table: Table) -> str:
 
 
 def score_panels(table: Table, against: str = "") -> list[Panel]:
-    """The score of each variant, or its paired difference to a method where there is one; a panel per decoding."""
+    """The score of each variant, or its paired difference to a method where there is one; a panel per decoding.
+
+    Rows name the variants of a method, which have its colour.
+    """
     looks, axis = theme.looks_of(table.variants), capital(describe(table.metric).label)
+    colours = theme.colours_of({variant.family for variant in table.variants})
     name = f"{table.metric}{MINUS}{against}" if against else table.metric
     found = (c for d in table.decodings_of(name) for c in table.cells if (c.name, c.decoding) == (name, d))
-    dots = ((figure_label(c.decoding), Dot(c.variant.name, c.variant.label, c, *looks[c.variant])) for c in found)
+
+    def dot(cell: Estimate) -> Dot:
+        family, (_, above) = cell.variant.family, looks[cell.variant]
+        return Dot(cell.variant.name, Variant(family, 0).label, cell, colours[family], above)
+
+    dots = ((figure_label(cell.decoding), dot(cell)) for cell in found)
     return panels_of(dots, f"{axis}, difference to {against.upper()}" if against else axis, 0.0 if against else None)
 
 
