@@ -58,8 +58,7 @@ live = len(depths) - 1
 kept = {live}
 while live:
     kept.add(live := parents[live])
-with drawing(OUTPUT / "state_tree.png", 1, 1, 6.5, 1.2 + 0.4 * max(lines)) as (figure, grid):
-    panel = grid[0, 0]
+with drawing(OUTPUT / "state_tree.png", 1, 1, 6.5, 1.2 + 0.4 * max(lines)) as (figure, (panel,)):
     for node in range(1, len(depths)):
         ends = [parents[node], node]
         panel.plot([depths[end] for end in ends], [lines[end] for end in ends], color=GREY, linewidth=1, zorder=1)

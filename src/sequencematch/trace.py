@@ -1,7 +1,7 @@
 """A sequence's actions, states, mask and position ids, as state tree and as Algorithm 2. Shows what the core does."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sequencematch.core import Inputs, StateIndex, Trajectory, algorithm_2, state_tree
@@ -91,33 +91,22 @@ def _form(inputs: Inputs, states: StateIndex, names: Sequence[str]) -> dict:
 
 def render(traced: dict) -> str:
     """The trace as text for a terminal."""
-    lines = ["actions and the states they are taken in", ""]
-    after = [*traced["actions"], ""]
-    rows = [
-        [str(i), action, str(node), str(copy), " ".join(state)]
-        for i, (action, node, copy, state) in enumerate(
-            zip(after, traced["state_tree"]["state"], traced["algorithm_2"]["state"], traced["states"], strict=True)
-        )
-    ]
-    lines += _table(["i", "action a_i", "node", "copy", "state s_i"], rows)
+    tree, copies = traced["state_tree"], traced["algorithm_2"]
+    states = {"action a_i": [*traced["actions"], ""], "node": tree["state"], "copy": copies["state"]}
+    parts = [["actions and the states they are taken in", "", *_table(states | {"state s_i": traced["states"]}, " ")]]
     for form, title in (
-        ("state_tree", "state tree: one node per pushed token; row i attends to j where j <= i < end[j]"),
-        ("algorithm_2", "Algorithm 2: one position per action; a copy of the last live token at each deletion"),
+        (tree, "state tree: one node per pushed token; row i attends to j where j <= i < end[j]"),
+        (copies, "Algorithm 2: one position per action; a copy of the last live token at each deletion"),
     ):
-        part = traced[form]
-        head = ["i", "token", "position", *(["end"] if "end" in part else []), "mask"]
-        columns = [
-            range(len(part["token"])),
-            part["token"],
-            part["position"],
-            *([part["end"]] if "end" in part else []),
-        ]
-        drawn = ("".join("#" if seen else "." for seen in row) for row in part["mask"])
-        lines += ["", title, "", *_table(head, [list(map(str, row)) for row in zip(*columns, drawn, strict=True)])]
-    return "\n".join(lines)
+        columns = {name: form[name] for name in ("token", "position", "end") if name in form}
+        mask = [["#" if seen else "." for seen in row] for row in form["mask"]]
+        parts.append([title, "", *_table(columns | {"mask": mask})])
+    return "\n\n".join("\n".join(lines) for lines in parts)
 
 
-def _table(head: list[str], rows: list[list[str]]) -> list[str]:
-    widths = [max(len(row[k]) for row in [head, *rows]) for k in range(len(head))]
-    padded = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in [head, *rows])
-    return [line.rstrip() for line in padded]
+def _table(columns: Mapping[str, Sequence], between: str = "") -> list[str]:
+    """Numbered lines with a head; lists in a cell are joined."""
+    numbered = {"i": range(len(next(iter(columns.values())))), **columns}
+    cells = [[n, *(between.join(c) if isinstance(c, list) else str(c) for c in of)] for n, of in numbered.items()]
+    padded = ([cell.ljust(max(map(len, column))) for cell in column] for column in cells)
+    return ["  ".join(line).rstrip() for line in zip(*padded, strict=True)]

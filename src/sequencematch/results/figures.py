@@ -68,7 +68,7 @@ def plot_dots(panels: Sequence[Panel], heading: str, note: str, path: Path, rows
     that of the dots.
     """
     rows = rows or list(dict.fromkeys(dot.row for panel in panels for dot in panel.dots))
-    with theme.side_by_side(path, len(panels), ACROSS, 3.0, _height(panels, rows), sharey=True) as (figure, drawn):
+    with theme.drawing(path, len(panels), ACROSS, 3.0, _height(panels, rows), sharey=True) as (figure, drawn):
         for place, panel in zip(drawn, panels, strict=True):
             _draw(place, panel, panels, rows)
         looks = {dot.series: dot for panel in panels for dot in panel.dots}
@@ -305,7 +305,7 @@ def plot_cost(described: Map, found: Sequence[Estimate], path: Path) -> None:
     own = [e for e in found if models.get(e.cell.roles) == (e.where.task, e.where.method)]
     sides = list({e.where: e for e in own if e.where.eta in (0, described.eta)}.values())
     cut = CUT * sorted(map(_cost, sides))[len(sides) // 2]
-    with theme.side_by_side(path, len(described.readings), 2, 4.5, 3.1) as (figure, drawn):
+    with theme.drawing(path, len(described.readings), 2, 4.5, 3.1) as (figure, drawn):
         for place, reading in zip(drawn, described.readings, strict=True):
             shown = [side for side in sides if _kind(side.decoding) == _kind(reading)]
             for side in shown:
@@ -376,8 +376,11 @@ def plot_parts(costs: Sequence[Estimate], heading: str, path: Path) -> None:
     parts = {(case, row): parts_of(costs, case, row) for case in cases for row in rows}
     visible = {name for of in parts.values() for name, seconds in of.items() if seconds > VISIBLE * sum(of.values())}
     drawn = {part: colour for part, colour in zip(PART_LABELS, theme.COLOURS, strict=False) if part in visible}
-    with theme.drawing(path, len(cases), 1, 9.0 / len(cases), 0.9 + 0.34 * len(rows), sharey=True) as (figure, grid):
-        for panel, case in zip(grid[0], cases, strict=True):
+    with theme.drawing(path, len(cases), len(cases), 9.0 / len(cases), 0.9 + 0.34 * len(rows), sharey=True) as (
+        figure,
+        panels,
+    ):
+        for panel, case in zip(panels, cases, strict=True):
             of = medians(costs, case)
             for place, row in enumerate(rows):
                 left = 0.0
@@ -394,9 +397,9 @@ def plot_parts(costs: Sequence[Estimate], heading: str, path: Path) -> None:
             panel.set_yticks(range(len(rows)), [fill(LABELS[row], 26) for row in rows], color=theme.INK)
             panel.margins(x=0.14)
             panel.grid(axis="y", visible=False)
-        for name, row in zip(grid[0][0].get_yticklabels(), rows, strict=True):
+        for name, row in zip(panels[0].get_yticklabels(), rows, strict=True):
             name.set_fontweight("bold" if row in OURS else "normal")
-        grid[0][0].invert_yaxis()
+        panels[0].invert_yaxis()
         handles = [theme.key(PART_LABELS[part], colour, marker="s", markersize=7) for part, colour in drawn.items()]
         theme.legend(figure, [*handles, theme.key("token floor", theme.INK, marker="|", markersize=10)])
         theme.title(figure, heading, "Medians. Numbers at the bars: times the MLE step of the same repeat. Bold: ours.")
@@ -417,8 +420,8 @@ def plot_growth(measured: Measured, heading: str, path: Path) -> None:
         )
     found = {(cost.where.task, cost.where.method, cost.quantity): cost for cost in measure_parts(measured, "mle")}
     rows = [row for row in LABELS if any(key[1:] == (row, "step") for key in found)]
-    with theme.drawing(path, 2, 2, 3.8, 2.6, sharex="col") as (figure, grid):
-        for (top, bottom), (name, (rest, cases)) in zip(grid.T, over.items(), strict=True):
+    with theme.drawing(path, 4, 2, 3.8, 2.6, sharex="col") as (figure, panels):
+        for top, bottom, (name, (rest, cases)) in zip(panels[:2], panels[2:], over.items(), strict=True):
             x = [size for size, _ in cases]
             for row, colour in zip(rows, theme.COLOURS, strict=False):
                 line = {"color": colour, "markersize": 4}
@@ -431,8 +434,8 @@ def plot_growth(measured: Measured, heading: str, path: Path) -> None:
             bottom.set_xticks(x, [f"{value:,}" for value in x])
             bottom.set_xticks([], minor=True)
             bottom.set_ylim(bottom=0)
-        grid[0][0].set_ylabel("seconds per step")
-        grid[1][0].set_ylabel("times the MLE step")
+        panels[0].set_ylabel("seconds per step")
+        panels[2].set_ylabel("times the MLE step")
         bottom.plot([], [], ":", color=theme.INK, label="token floor")
         handles, dotted = (panel.get_legend_handles_labels()[0] for panel in (top, bottom))
         theme.legend(figure, [*handles, *dotted])

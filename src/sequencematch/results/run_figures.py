@@ -64,7 +64,7 @@ def plot_learning_curves(curves: Sequence[Curve], path: Path) -> None:
     lines = {
         v: (colour, theme.DASHES[above % len(theme.DASHES)]) for v, (colour, above) in theme.looks_of(variants).items()
     }
-    with theme.side_by_side(path, len(names), ACROSS, 3.1, 2.0) as (figure, drawn):
+    with theme.drawing(path, len(names), ACROSS, 3.1, 2.0) as (figure, drawn):
         for panel, name in zip(drawn, names, strict=True):
             panel.set_title(PANELS[name])
             for variant in (None, *variants):
@@ -105,7 +105,7 @@ def plot_backspaces(found: Mapping[Variant, tuple[int, Sequence[Removal]]], path
     deepest = max((r.place for _, removed in found.values() for r in removed), default=0)
     width = deepest // BARS + 1
     edges = np.arange(0, deepest + width + 1, width)
-    with theme.side_by_side(path, len(found), SIDE_BY_SIDE, 2.4, 2.1, sharex=True, sharey=True) as (figure, drawn):
+    with theme.drawing(path, len(found), SIDE_BY_SIDE, 2.4, 2.1, sharex=True, sharey=True) as (figure, drawn):
         for panel, (variant, (sequences, removed)) in zip(drawn, found.items(), strict=True):
             below = np.zeros(len(edges) - 1)
             for kind, colour in kinds.items():
@@ -143,8 +143,8 @@ def plot_masks(traced: dict, path: Path) -> None:
     forms = {"state_tree": "state tree: one node per pushed token", "algorithm_2": "Algorithm 2: copies at <bkspc>"}
     longest = max(len(traced[form]["token"]) for form in forms)
     size = 1.4 + 0.2 * longest
-    with theme.drawing(path, 2, 1, size, size) as (figure, panels):
-        for panel, (form, title) in zip(panels[0], forms.items(), strict=True):
+    with theme.drawing(path, 2, 2, size, size) as (figure, panels):
+        for panel, (form, title) in zip(panels, forms.items(), strict=True):
             _mask(panel, traced[form], longest, len(traced["prompt"]))
             panel.set_title(title)
         kinds = {"prompt": theme.GREY, "live": theme.BLUE, "deleted later": theme.ORANGE}
@@ -206,8 +206,7 @@ def plot_motivating_example(path: Path) -> None:
         "χ² = (1 − ε)⁻ⁿ − 1": (chi2, {"color": theme.ORANGE, "linewidth": 1.2}),
     }
     lowest = min(kl(1, min(LEAKS)), kl(min(LENGTHS), eps[0]))
-    with theme.drawing(path, 2, 1, 4.5, 3.4, sharey=True) as (figure, grid):
-        panels = grid[0]
+    with theme.drawing(path, 2, 2, 4.5, 3.4, sharey=True) as (figure, panels):
         for panel, curves, name in zip(panels, (over_n, over_eps), ("length n", "leak per step ε"), strict=True):
             for (length, leak, label), dashes in zip(curves, cycle(theme.DASHES), strict=False):
                 x = length if np.ndim(length) else leak
@@ -245,8 +244,7 @@ def plot_typed(prompt: str, actions: Sequence[str], note: str, path: Path) -> No
     asked = prompt if len(prompt) <= LONGEST else f"…{prompt[-LONGEST:]}"
     longest = len(asked) + 1 + max(len(step.before + step.text) for step in found)
     size = min(LARGE, 72 * (WIDE - INDENT) / (ADVANCE * longest))
-    with theme.drawing(path, 1, 1, WIDE + 0.2, LINE * len(found) + 0.2) as (figure, grid):
-        panel = grid[0, 0]
+    with theme.drawing(path, 1, 1, WIDE + 0.2, LINE * len(found) + 0.2) as (figure, (panel,)):
         _bare(panel)
         for i, step in enumerate(found):
             word = "deletes" if step.deletes else "writes" if i == 0 else "goes on"
@@ -277,8 +275,8 @@ def _bare(panel) -> None:
 def plot_dead_end(prompt: str, actions: Sequence[str], note: str, path: Path) -> None:
     """A panel for each step of an answer about a graph: the nodes that are live, and those that it deletes."""
     found, paths = steps(actions), graph_paths(prompt)
-    with theme.drawing(path, len(found), 1, 3.0, 0.42 * len(paths) + 0.5) as (figure, grid):
-        for i, (step, panel) in enumerate(zip(found, grid[0], strict=True)):
+    with theme.drawing(path, len(found), len(found), 3.0, 0.42 * len(paths) + 0.5) as (figure, panels):
+        for i, (step, panel) in enumerate(zip(found, panels, strict=True)):
             word = "deletes" if step.deletes else "walks on" if step.before else "walks"
             panel.set_title(f"{i + 1}. {word}: {step.text}", loc="left", fontsize=12)
             live = set(step.before if step.deletes else step.before + step.text)

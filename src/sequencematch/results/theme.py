@@ -47,12 +47,12 @@ STYLE: dict[Any, Any] = {
 
 
 @contextmanager
-def drawing(path: Path, columns: int, rows: int, width: float, height: float, **options) -> Iterator[tuple]:
-    """A figure and its grid of panels, written to ``path`` (SVG or PNG) when the block ends without an error.
+def drawing(path: Path, count: int, across: int, width: float, height: float, **options) -> Iterator[tuple]:
+    """A figure and its panels in their order, written to ``path`` (SVG or PNG) when the block ends without an error.
 
     Args:
         path: of the file.
-        columns, rows: panels of the grid.
+        count, across: panels, and how many stand side by side at most.
         width, height: inches of one panel; the figure is at most ``WIDEST`` inches wide.
         options: passed on to ``plt.subplots``.
     """
@@ -61,13 +61,16 @@ def drawing(path: Path, columns: int, rows: int, width: float, height: float, **
     matplotlib.use("agg")
     import matplotlib.pyplot as plt
 
-    vector = path.suffix == ".svg"
+    vector, columns = path.suffix == ".svg", min(across, count)
+    rows = -(-count // columns)
     with plt.rc_context(STYLE):
         size = (min(WIDEST, max(width * columns, 0 if vector else NARROWEST)), height * rows)
         figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", **options)
         figure.get_layout_engine().set(h_pad=0.1)
         try:
-            yield figure, grid
+            for unused in grid.flat[count:]:
+                unused.set_axis_off()
+            yield figure, list(grid.flat[:count])
             if vector:
                 write_text_atomically(path, to_svg(figure))
             else:
@@ -76,16 +79,6 @@ def drawing(path: Path, columns: int, rows: int, width: float, height: float, **
                 write_atomically(path, image.getvalue())
         finally:
             plt.close(figure)
-
-
-@contextmanager
-def side_by_side(path: Path, count: int, across: int, width: float, height: float, **options) -> Iterator[tuple]:
-    """A ``drawing`` of so many panels, at most ``across`` side by side: the figure, and the panels in their order."""
-    columns = min(across, count)
-    with drawing(path, columns, -(-count // columns), width, height, **options) as (figure, grid):
-        for unused in grid.flat[count:]:
-            unused.set_axis_off()
-        yield figure, list(grid.flat[:count])
 
 
 def to_svg(figure) -> str:
