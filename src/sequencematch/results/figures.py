@@ -376,10 +376,8 @@ def plot_parts(costs: Sequence[Estimate], heading: str, path: Path) -> None:
     parts = {(case, row): parts_of(costs, case, row) for case in cases for row in rows}
     visible = {name for of in parts.values() for name, seconds in of.items() if seconds > VISIBLE * sum(of.values())}
     drawn = {part: colour for part, colour in zip(PART_LABELS, theme.COLOURS, strict=False) if part in visible}
-    with theme.drawing(path, len(cases), len(cases), 9.0 / len(cases), 0.9 + 0.34 * len(rows), sharey=True) as (
-        figure,
-        panels,
-    ):
+    size = 9.0 / len(cases), 0.9 + 0.34 * len(rows)
+    with theme.drawing(path, len(cases), len(cases), *size, sharey=True) as (figure, panels):
         for panel, case in zip(panels, cases, strict=True):
             of = medians(costs, case)
             for place, row in enumerate(rows):

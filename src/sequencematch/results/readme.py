@@ -6,7 +6,6 @@ agrees with the kept one: estimates against prediction intervals, and verdicts.
 """
 
 import itertools
-import json
 import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -201,15 +200,19 @@ def kept_scales(kept: Path, first: str) -> list[Path]:
     return sorted(filter(Path.is_dir, kept.iterdir()), key=lambda folder: (folder.name != first, folder.name))
 
 
+def kept_facts(folder: Path) -> dict:
+    """The provenance.json of a kept folder; empty where there is none."""
+    record = folder / "provenance.json"
+    return read_json(record) if record.is_file() else {}
+
+
 def scale_in_short(reference: Path) -> str:
     """A scale's tables as links, those of texts in a few columns; the differences table has the scores of the others.
 
     Empty if it has none, or only trials on validation questions.
     """
-    if not (record := reference / "provenance.json").is_file() or is_of_validation(reference):
-        return ""
-    content = read_json(record)
-    if not content["config"]["tables"]:
+    content = kept_facts(reference)
+    if not content or is_of_validation(reference) or not content["config"]["tables"]:
         return ""
     where = f"commit {', '.join(content['commits'])}; {content['machine']}; Python {content['python']}"
     parts = [f"Scale `{reference.name}`, {len(content['config']['seeds'])} seeds; {where}.\n"]
@@ -254,7 +257,7 @@ def costs_in_short(kept: Path, first: str) -> str:
     """The cost tables of all scales kept in a folder: ratios to MLE, their token floors, and the paper's."""
     parts = []
     for scale in kept_scales(kept, first):
-        content = read_json(record) if (record := scale / OVERHEADS / "provenance.json").is_file() else {}
+        content = kept_facts(scale / OVERHEADS)
         for name, table in content["config"]["overheads"].items() if content else ():
             file = scale / OVERHEADS / f"{name}.csv"
             if file.is_file():
@@ -308,8 +311,8 @@ def kept_tables(kept: Path, main: str) -> list[Table]:
 
 def is_of_validation(reference: Path) -> bool:
     """Whether a kept scale was measured on validation questions. Such scales are trials, not results."""
-    record = reference / "provenance.json"
-    return record.is_file() and json.loads(record.read_text())["config"]["evaluation"]["split"] == "validation"
+    content = kept_facts(reference)
+    return bool(content) and content["config"]["evaluation"]["split"] == "validation"
 
 
 # ---- what docs/map.md quotes ------------------------------------------------------------------------
