@@ -31,7 +31,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from sequencematch.results.estimates import NOWHERE, Estimate
+from sequencematch.results.estimates import NOWHERE, Estimate, grouped
 from sequencematch.seeding import generator
 from sequencematch.settings.map import Side
 
@@ -104,15 +104,14 @@ def adjusted(estimates: Sequence[Estimate]) -> list[Estimate]:
 
     compared = {_comparison(found): found for found in estimates if found.p is not None}
     corrected: dict[tuple, float] = {}
-    for with_itself in (False, True):
-        family = {
-            key: found.p
-            for key, found in compared.items()
-            if (found.against is not None and found.against.method == found.where.method) == with_itself
-        }
-        if family:
-            corrected |= zip(family, false_discovery_control(list(family.values())).tolist(), strict=True)
+    for family in grouped(compared.values(), _with_itself).values():
+        p_values = false_discovery_control([found.p for found in family]).tolist()
+        corrected |= zip(map(_comparison, family), p_values, strict=True)
     return [replace(found, p_adjusted=corrected.get(_comparison(found))) for found in estimates]
+
+
+def _with_itself(found: Estimate) -> bool:
+    return found.against is not None and found.against.method == found.where.method
 
 
 def _comparison(found: Estimate) -> tuple:
