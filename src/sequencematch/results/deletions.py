@@ -70,7 +70,7 @@ def pieces(actions: Sequence[int], bkspc: int, begun: int = 0) -> list[tuple[lis
 # ---- as texts ---------------------------------------------------------------------------------------
 
 
-BKSPC, MARK, END = "<bkspc>", "⌫", "<eos>"
+BKSPC, END = "<bkspc>", "<eos>"
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,6 @@ class Step:
     def text(self) -> str:
         """What it writes or deletes."""
         return "".join(text for text, _ in self.changed)
-
-
-def shown(actions: Sequence[str]) -> str:
-    """The actions as one text with a mark for each deletion: ``-46⌫5``."""
-    return "".join(MARK * _deleted(action) or action for action in actions if action != END)
 
 
 def steps(actions: Sequence[str]) -> list[Step]:
