@@ -28,7 +28,6 @@ from sequencematch.config.load import load_config
 from sequencematch.data.documents import read_documents
 from sequencematch.data.examples import columns, load_examples
 from sequencematch.data.markup import extract_pairs
-from sequencematch.data.packages import unpack
 from sequencematch.data.pairs import read_pairs
 from sequencematch.data.tokenizer import load_tokenizer, pretrained_tokenizer
 from sequencematch.errors import UserError
@@ -135,8 +134,6 @@ def valid(tmp_path_factory):
     tokenizer.save(folder / "foreign")
     (folder / "gguf").mkdir()
     packages.gguf_file(folder / "gguf/tiny.gguf", tiny_llama(260))
-    for name, make in PACKAGES.values():
-        make(folder / name, {"package/one.txt": b"1", "package/two.txt": b"22"})
     (folder / "export").mkdir()
     (folder / "export/model.safetensors").write_bytes(b"weights")
     write_manifest(folder / "export", folder / "model")
@@ -153,18 +150,6 @@ def documents(name):
 def pairs(name):
     data = Translation.model_construct(languages=("en", "fr"))
     return lambda folder: read_pairs(Source(kind="files", train=(str(folder / name),)), data)
-
-
-PACKAGES = {
-    "pip": ("tiny.whl", packages.wheel),
-    "npm": ("tiny.tgz", packages.npm_package),
-    "deb": ("tiny.deb", packages.deb),
-}
-
-
-def package(client):
-    source = Source.model_construct(client=client, inside=("package/*.txt",))
-    return lambda folder: unpack(folder / PACKAGES[client][0], source, folder / "unpacked")
 
 
 def words(folder, name):
@@ -239,7 +224,6 @@ READERS = {
     **{f"hub_{n}": (f"hub/{n}.json", lambda folder: pretrained_tokenizer(str(folder / "hub"))) for n in HUB},
     **{f"foreign_{name}": (f"foreign/{name}", foreign) for name in FOREIGN},
     "gguf": ("gguf/tiny.gguf", lambda folder: convert(folder / "gguf", folder / "converted")),
-    **{f"package_{client}": (PACKAGES[client][0], package(client)) for client in PACKAGES},
     "page": ("fr/page.html", lambda folder: extract_pairs(folder, ("en/*", "fr/*"))),
     "sample": ("sample.txt", command("sample", "model")),
     "trace": ("trace.txt", command("trace")),

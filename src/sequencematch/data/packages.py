@@ -4,22 +4,17 @@ A package is kept in ``corpora/packages/``. A file with the right name there is 
 network can put it there by hand.
 """
 
-import bz2
-import gzip
 import hashlib
-import lzma
 import re
 import shutil
 import stat
-import struct
 import subprocess
 import sys
 import tarfile
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
@@ -27,26 +22,17 @@ from typing import IO, NamedTuple
 
 from sequencematch.errors import UserError
 from sequencematch.settings.data import Source
-from sequencematch.store.files import Unpacked, check_growth, open_file, reason
+from sequencematch.store.files import open_file, reason
 
 DOWNLOADS = Path("corpora/packages")
 MINUTES = 30
 ADDRESS = re.compile(r"\S*://\S+")  # may hold a password
+ZSTD = b"(\xb5/\xfd"
 
 # The name of a file in a package; what it leads to, for a link; and its content.
 Member = tuple[str, str | None, Callable[[], IO[bytes]]]
-# What readers raise for a damaged, encrypted or unusually compressed archive.
-DAMAGE = (
-    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, gzip.BadGzipFile),
-    *(EOFError, ValueError, LookupError, RuntimeError, struct.error, OverflowError),
-)
-OPENERS: dict[bytes, Callable] = {
-    b"\x1f\x8b": gzip.open,
-    b"BZh": bz2.open,
-    b"\xfd7zXZ\0": lzma.open,
-    b"]\0\0": lzma.open,
-}
-ZSTD = b"(\xb5/\xfd"
+# What readers raise for a file of another kind. Damage is noticed before, by the digest.
+OTHER_KIND = (tarfile.TarError, zipfile.BadZipFile, EOFError, ValueError, RuntimeError)
 
 
 def downloaded(package: Source, folder: Path = DOWNLOADS) -> Path:
@@ -74,8 +60,8 @@ def file_name(package: Source) -> str:
 def unpack(file: Path, package: Source, folder: Path) -> None:
     """Write the files that ``package.inside`` names to ``folder``, under their paths in the package.
 
-    Links are left out. Raises UserError if nothing but links in the package has one of the names, if the package is
-    damaged, and if it grows too far.
+    The file is the one that ``package.sha256`` names. Links are left out. Raises UserError if nothing but links in the
+    package has one of the names, or if the client makes no such files.
     """
     unseen = set(package.inside)
     links: dict[str, str] = {}
@@ -89,7 +75,7 @@ def unpack(file: Path, package: Source, folder: Path) -> None:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 with (folder / name).open("wb") as written, content() as source:
                     shutil.copyfileobj(source, written)
-    except DAMAGE as error:
+    except OTHER_KIND as error:
         raise UserError(f"'{file}' cannot be unpacked ({reason(error)}): is it a file of {package.client}?") from error
     if followed := [links[pattern] for pattern in sorted(unseen & links.keys())]:
         raise UserError(f"the package '{file}' holds {followed[0]}: name that file in the source's inside")
@@ -137,9 +123,6 @@ def _check(found: Path, package: Source, file: Path) -> None:
 
 def _of_zip(file: Path) -> Iterator[Member]:
     with zipfile.ZipFile(file) as archive:
-        check_growth(file, sum(member.file_size for member in archive.infolist()))
-        if any(member.header_offset < 0 for member in archive.infolist()):  # its seek would fail as if a disk had
-            raise ValueError("a member before its start")
         for member in archive.infolist():
             link = stat.S_ISLNK(member.external_attr >> 16)
             if not member.is_dir():
@@ -148,33 +131,19 @@ def _of_zip(file: Path) -> Iterator[Member]:
 
 def _of_tar(file: Path, start: int = 0) -> Iterator[Member]:
     """An archive that begins at a place of a file, compressed or not."""
-    with (
-        file.open("rb", buffering=0) as raw,
-        _plain(raw, start) as plain,
-        tarfile.open(mode="r|", fileobj=Unpacked(file, plain)) as archive,  # type: ignore[call-overload]
-    ):
-        for member in archive:
-            if member.isfile() or member.issym() or member.islnk():
-                link = None if member.isfile() else member.linkname
-                yield member.name.removeprefix("./"), link, partial(archive.extractfile, member)  # type: ignore[misc]
-
-
-@contextmanager
-def _plain(raw: IO[bytes], start: int) -> Iterator[IO[bytes]]:
-    """The content from ``start``, decompressed as its first bytes say."""
-    raw.seek(start)
-    magic = raw.read(6)
-    raw.seek(start)
-    if magic.startswith(ZSTD):  # Python reads it from 3.14 on
-        if not shutil.which("zstd"):
+    with file.open("rb", buffering=0) as raw:
+        raw.seek(start)
+        zstd = raw.read(len(ZSTD)) == ZSTD  # Python reads it from 3.14 on
+        if zstd and not shutil.which("zstd"):
             raise ValueError("it is compressed by zstd, and there is no program zstd on this machine: install it")
-        with subprocess.Popen(
-            ["zstd", "-dcq"], stdin=raw, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        ) as process:
-            yield process.stdout  # type: ignore[misc]
-    else:
-        opener = next((opener for first, opener in OPENERS.items() if magic.startswith(first)), None)
-        yield opener(raw) if opener else raw
+        raw.seek(start)
+        process = subprocess.Popen(["zstd", "-dcq"], stdin=raw, stdout=subprocess.PIPE) if zstd else None
+        stream = process.stdout if process else raw
+        with process or nullcontext(), tarfile.open(mode="r|*", fileobj=stream) as archive:  # type: ignore[call-overload]
+            for member in archive:
+                if member.isfile() or member.issym() or member.islnk():
+                    link = None if member.isfile() else member.linkname
+                    yield member.name.removeprefix("./"), link, partial(archive.extractfile, member)  # type: ignore[misc]
 
 
 def _of_deb(file: Path) -> Iterator[Member]:
@@ -183,13 +152,11 @@ def _of_deb(file: Path) -> Iterator[Member]:
         if archive.read(8) != b"!<arch>\n":
             raise ValueError("not an ar archive")
         while len(header := archive.read(60)) == 60:
-            name, size = header[:16].decode("ascii", "replace").strip(" /"), header[48:58].strip()
-            if not size.isdigit():
-                raise ValueError(f"a member of size {size.decode('ascii', 'replace')!r}")
-            if name.startswith("data.tar"):
+            if header.startswith(b"data.tar"):
                 yield from _of_tar(file, archive.tell())
                 return
-            archive.seek(int(size) + int(size) % 2, 1)
+            size = int(header[48:58])
+            archive.seek(size + size % 2, 1)
     raise ValueError("it holds no data.tar")
 
 

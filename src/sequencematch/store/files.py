@@ -18,7 +18,6 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from sequencematch.errors import UserError
 
@@ -160,7 +159,7 @@ def open_file(path: Path | str, remedy: str = RERUN) -> Iterator[io.BufferedRead
 class Unpacked(io.RawIOBase):
     """What the compressed file ``path`` unpacks to, as ``stream`` reads it. Raises UserError where it grows too far."""
 
-    def __init__(self, path: Path, stream: IO[bytes] | gzip.GzipFile):
+    def __init__(self, path: Path, stream: gzip.GzipFile):
         self.path, self.stream, self.unpacked = path, stream, 0
 
     def readable(self) -> bool:
@@ -171,18 +170,13 @@ class Unpacked(io.RawIOBase):
         """Fill some of the buffer; the number of bytes, 0 at the end."""
         content = self.stream.read(len(buffer))
         self.unpacked += len(content)
-        check_growth(self.path, self.unpacked)
+        if self.unpacked > LARGEST_RATIO * self.path.stat().st_size + SMALL:
+            raise UserError(
+                f"'{self.path}' grows to more than {LARGEST_RATIO} times its size when it is decompressed, which no "
+                "text does: decompress it yourself if you trust it"
+            )
         buffer[: len(content)] = content
         return len(content)
-
-
-def check_growth(path: Path, unpacked: int) -> None:
-    """Raises UserError where a file unpacks to more than we allow for its size."""
-    if unpacked > LARGEST_RATIO * path.stat().st_size + SMALL:
-        raise UserError(
-            f"'{path}' grows to more than {LARGEST_RATIO} times its size when it is decompressed, which no text or "
-            "package does: decompress it yourself if you trust it"
-        )
 
 
 def read_bytes(path: Path | str, remedy: str = RERUN, most: int = LARGEST) -> bytes:
