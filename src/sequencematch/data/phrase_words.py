@@ -6,9 +6,9 @@ stands beside their codes in ``phrase_words.txt``. All other words are our own, 
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from babel import Locale
@@ -68,160 +68,63 @@ def ordinal(value: int) -> Pair:
     return Pair(num2words(value, lang="en", to="ordinal"), "première" if value == 1 else french)
 
 
-# ---- CLDR's names, with what French grammar asks for ----
-
-
-@dataclass(frozen=True)
-class Country:
-    """A country's names; ``article`` is le, la, les or, where French uses none, empty."""
-
-    en: str
-    fr: str
-    article: str
-
-    @property
-    def plain(self) -> Pair:
-        """Portugal, le Portugal."""
-        if self.article in ("le", "la"):
-            return Pair(self.en, elided(self.article, self.fr))
-        return Pair(self.en, f"{self.article} {self.fr}".strip())
-
-    @property
-    def within(self) -> Pair:
-        """in France, en France; au Portugal, aux Pays-Bas, à Cuba."""
-        preposition = {"": "à", "le": "au", "la": "en", "les": "aux"}[self.article]
-        if self.article == "le" and vowel(self.fr):
-            preposition = "en"
-        return Pair(f"in {self.en}", f"{preposition} {self.fr}")
-
-    @property
-    def away(self) -> Pair:
-        """from France, de France; d'Italie, du Portugal, des Pays-Bas, de Cuba."""
-        contracted = {"le": "du", "les": "des"}.get(self.article)
-        if contracted is None or (self.article == "le" and vowel(self.fr)):
-            return Pair(f"from {self.en}", elided("de", self.fr))
-        return Pair(f"from {self.en}", f"{contracted} {self.fr}")
-
+# ---- Words, with what French grammar asks for ----
 
 WITH_THE = {"AE", "BS", "GB", "MV", "NL", "PH", "US"}  # English: the Netherlands
 
 
-def country(code: str, article: str) -> Country:
-    """The country of a code of CLDR."""
-    return Country(("the " if code in WITH_THE else "") + EN.territories[code], FR.territories[code], article)
+def country(code: str, article: str) -> SimpleNamespace:
+    """The country of a code of CLDR: ``plain``, ``within`` and ``away``, each a Pair.
+
+    le Portugal, au Portugal, du Portugal; la France, en France, de France; l'Iran, en Iran, d'Iran. article: le, la,
+    les or, where French uses none, empty.
+    """
+    en, fr = ("the " if code in WITH_THE else "") + EN.territories[code], FR.territories[code]
+    plain = elided(article, fr) if article in ("le", "la") else f"{article} {fr}".strip()
+    if article == "le" and vowel(fr):
+        within, away = f"en {fr}", elided("de", fr)
+    else:
+        within = f"{({'': 'à', 'le': 'au', 'la': 'en', 'les': 'aux'})[article]} {fr}"
+        away = {"le": f"du {fr}", "les": f"des {fr}"}.get(article) or elided("de", fr)
+    return SimpleNamespace(plain=Pair(en, plain), within=Pair(f"in {en}", within), away=Pair(f"from {en}", away))
 
 
-@dataclass(frozen=True)
-class Currency:
-    """A currency: its code, and the gender of its French name (``m`` or ``f``)."""
-
-    code: str
-    gender: str
-
-    def amount(self, value: int) -> Pair:
-        """forty-one British pounds, quarante et une livres sterling."""
-        words = number(value, self.gender)
-        return Pair(
-            f"{words.en} {get_currency_name(self.code, value, EN)}",
-            f"{words.fr} {get_currency_name(self.code, value, FR)}",
-        )
+def amount(currency: SimpleNamespace, value: int) -> Pair:
+    """forty-one British pounds, quarante et une livres sterling."""
+    words = number(value, currency.gender)
+    names = (get_currency_name(currency.code, value, locale) for locale in (EN, FR))
+    return Pair(*(f"{word} {name}" for word, name in zip(words, names, strict=True)))
 
 
-# ---- Our own words ----
-
-
-class Noun(NamedTuple):
-    """A noun in both languages, with its French gender (``m`` or ``f``)."""
-
-    en: str
-    fr: str
-    gender: str
-
-
-class Countable(NamedTuple):
-    """A noun with its plurals in both languages, and its French gender (``m`` or ``f``)."""
-
-    en: str
-    en_plural: str
-    fr: str
-    fr_plural: str
-    gender: str
-
-
-class Adjective(NamedTuple):
-    """Follows its noun in French."""
-
-    en: str
-    masculine: str
-    feminine: str
-
-    def agreed(self, gender: str, plural: bool = False) -> str:
-        """The French form for a noun of this gender (``m`` or ``f``) and number."""
-        singular = self.feminine if gender == "f" else self.masculine
-        return singular + "s" if plural and not singular.endswith("s") else singular
-
-
-class Owner(NamedTuple):
-    """my, with the French for what is masculine or feminine; his and her are the same there."""
-
-    en: str
-    masculine: str
-    feminine: str
-
-    def of(self, relative: Noun) -> Noun:
-        """The relative with its possessive, as in 'my aunt'."""
-        french = self.feminine if relative.gender == "f" else self.masculine
-        return Noun(f"{self.en} {relative.en}", f"{french} {relative.fr}", relative.gender)
-
-
-class Codes(NamedTuple):
-    """Codes of CLDR, and what they have in common: a French article of countries, a gender of currencies."""
-
-    common: str
-    codes: str
-
-
-class Measure(NamedTuple):
-    """What is said of a thing with an amount of a unit of CLDR."""
-
-    en: str
-    fr: str
-    unit: str
-
-
-KINDS: dict[str, type] = {
-    "things": Countable,
-    "adjectives": Adjective,
-    "owners": Owner,
-    "relatives": Noun,
-    "writings": Noun,
-    "houses": Noun,
-    "measures": Measure,
-    "countries": Codes,
-    "languages": Codes,
-    "currencies": Codes,
-}
+def _belonging(owner: SimpleNamespace, relative: SimpleNamespace) -> SimpleNamespace:
+    """The relative with its possessive: my aunt, ma tante."""
+    french = owner.feminine if relative.gender == "f" else owner.masculine
+    return SimpleNamespace(en=f"{owner.en} {relative.en}", fr=f"{french} {relative.fr}", gender=relative.gender)
 
 
 def _tables() -> dict[str, list[Any]]:
-    """The tables of ``phrase_words.txt`` by name: a word or pair of words a line, its fields parted by ``|``."""
+    """All that a sentence draws from, by name.
+
+    ``phrase_words.txt`` has a table's name and fields in its first line, then a word a line, fields parted by ``|``.
+    """
     text = Path(__file__).with_name("phrase_words.txt").read_text(encoding="utf-8")
-    found = {}
+    found: dict[str, list[Any]] = {}
     for table in text.strip().split("\n\n"):
-        name, *rows = table.splitlines()
-        kind = KINDS.get(name.strip("[]"), Pair)
-        found[name.strip("[]")] = [kind(*(cell.strip() for cell in row.split("|"))) for row in rows]
-    found["countries"] = [country(code, row.common) for row in found["countries"] for code in row.codes.split()]
-    found["currencies"] = [Currency(code, row.common) for row in found["currencies"] for code in row.codes.split()]
-    codes = [code for row in found["languages"] for code in row.codes.split()]
-    found["languages"] = [Pair(EN.languages[code], FR.languages[code]) for code in codes]
+        head, *rows = table.splitlines()
+        name, *fields = head.split()
+        cells = ([cell.strip() for cell in row.split("|")] for row in rows)
+        found[name.strip("[]")] = [SimpleNamespace(**dict(zip(fields, row, strict=True))) for row in cells]
+
+    def coded(name: str) -> list[tuple[SimpleNamespace, str]]:
+        return [(row, code) for row in found[name] for code in row.codes.split()]
+
+    found["countries"] = [country(code, row.article) for row, code in coded("countries")]
+    found["currencies"] = [SimpleNamespace(code=code, gender=row.gender) for row, code in coded("currencies")]
+    found["languages"] = [Pair(EN.languages[code], FR.languages[code]) for _, code in coded("languages")]
+    found["people"] = [_belonging(owner, relative) for owner in found["owners"] for relative in found["relatives"]]
+    found["months"] = [Pair(EN.months["format"]["wide"][n], FR.months["format"]["wide"][n]) for n in range(1, 13)]
+    found["weekdays"] = [Pair(EN.days["format"]["wide"][n], FR.days["format"]["wide"][n]) for n in range(7)]
     return found
 
 
-# All that a sentence draws from, by name.
 TABLES = _tables()
-TABLES |= {
-    "people": [owner.of(relative) for owner in TABLES["owners"] for relative in TABLES["relatives"]],
-    "months": [Pair(EN.months["format"]["wide"][n], FR.months["format"]["wide"][n]) for n in range(1, 13)],
-    "weekdays": [Pair(EN.days["format"]["wide"][n], FR.days["format"]["wide"][n]) for n in range(7)],
-}

@@ -28,7 +28,7 @@ from babel.dates import format_date, format_skeleton, format_time
 from babel.numbers import format_currency, format_percent
 from babel.units import format_unit
 
-from sequencematch.data.phrase_words import EN, FR, TABLES, Countable, Pair, agreed, elided, number, ordinal, out_of
+from sequencematch.data.phrase_words import EN, FR, TABLES, Pair, agreed, amount, elided, number, ordinal, out_of
 from sequencematch.errors import UserError
 from sequencematch.seeding import generator
 
@@ -113,11 +113,12 @@ def _measure(value: float, unit: str) -> Pair:
     return Pair(*(format_unit(value, unit, "long", locale=locale) for locale in (EN, FR)))
 
 
-def _such(draw: Draw, thing: Countable, plural: bool = False) -> Pair:
+def _such(draw: Draw, thing: Any, plural: bool = False) -> Pair:
     """A thing or things and an adjective, without article: gray suitcase, valises grises."""
     adjective = draw.one("adjectives")
     english, french = (thing.en_plural, thing.fr_plural) if plural else (thing.en, thing.fr)
-    return Pair(f"{adjective.en} {english}", f"{french} {adjective.agreed(thing.gender, plural)}")
+    agreeing = adjective.feminine if thing.gender == "f" else adjective.masculine
+    return Pair(f"{adjective.en} {english}", f"{french} {agreeing}{'s' * (plural and agreeing[-1] != 's')}")
 
 
 # ---- Templates: each draws its slots and returns an English and a French sentence ----
@@ -125,7 +126,7 @@ def _such(draw: Draw, thing: Countable, plural: bool = False) -> Pair:
 
 def fare(draw: Draw) -> Pair:
     day, passage, country = _date(draw.date(2020, 2039), "full"), draw.one("passages"), draw.one("countries").plain
-    price = draw.one("currencies").amount(draw.integer(2, 99))
+    price = amount(draw.one("currencies"), draw.integer(2, 99))
     return Pair(
         f"On {day.en}, {passage.en} to {country.en} costs {price.en}.",
         f"Le {day.fr}, {passage.fr} pour {country.fr} coûte {price.fr}.",
@@ -160,11 +161,11 @@ def appointment(draw: Draw) -> Pair:
 
 def size(draw: Draw) -> Pair:
     thing, person, said = draw.one("things"), draw.one("people"), draw.one("measures")
-    such, amount = _such(draw, thing), _measure(draw.integer(11, 399) / 10, said.unit)
+    such, measured = _such(draw, thing), _measure(draw.integer(11, 399) / 10, said.unit)
     the_such = elided("la" if thing.gender == "f" else "le", such.fr)
     return Pair(
-        f"{person.en}'s {such.en} {said.en.format(amount.en)}.",
-        f"{the_such} de {person.fr} {said.fr.format(amount.fr)}.",
+        f"{person.en}'s {such.en} {said.en.format(measured.en)}.",
+        f"{the_such} de {person.fr} {said.fr.format(measured.fr)}.",
     )
 
 
@@ -190,7 +191,7 @@ def race(draw: Draw) -> Pair:
 
 def exchange(draw: Draw) -> Pair:
     month, year = draw.one("months"), draw.integer(1999, 2024)
-    one, other = (currency.amount(draw.integer(2, 99)) for currency in draw.two("currencies"))
+    one, other = (amount(currency, draw.integer(2, 99)) for currency in draw.two("currencies"))
     return Pair(
         f"In {month.en} {year}, {one.en} were worth {other.en}.",
         f"En {month.fr} {year}, {one.fr} valaient {other.fr}.",
@@ -227,12 +228,10 @@ def climate(draw: Draw) -> Pair:
 
 def journey(draw: Draw) -> Pair:
     start, end = draw.two("countries")
-    hours, minutes = (
-        _measure(draw.integer(2, 47), "duration-hour"),
-        _measure(5 * draw.integer(1, 11), "duration-minute"),
-    )
+    hours = _measure(draw.integer(2, 47), "duration-hour")
+    minutes = _measure(5 * draw.integer(1, 11), "duration-minute")
     return Pair(
-        f"The journey {start.away.en} to {end.en} takes {hours.en} and {minutes.en}.",
+        f"The journey {start.away.en} to {end.plain.en} takes {hours.en} and {minutes.en}.",
         f"Le voyage {start.away.fr} {end.within.fr} dure {hours.fr} et {minutes.fr}.",
     )
 
@@ -249,12 +248,8 @@ def question(draw: Draw) -> Pair:
 
 
 def shortage(draw: Draw) -> Pair:
-    seller, such, time, weekday = (
-        draw.one("sellers"),
-        _such(draw, draw.one("things"), plural=True),
-        draw.time(),
-        draw.one("weekdays"),
-    )
+    seller, such = draw.one("sellers"), _such(draw, draw.one("things"), plural=True)
+    time, weekday = draw.time(), draw.one("weekdays")
     return Pair(
         f"{seller.en} {such.en} before {time.en} on {weekday.en}s.",
         f"{seller.fr} {elided('de', such.fr)} le {weekday.fr} avant {time.fr}.",
