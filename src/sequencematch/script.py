@@ -4,13 +4,11 @@ import argparse
 import errno
 import os
 import re
-import shlex
 import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
@@ -63,7 +61,7 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one sentence, and whose help has an example."""
+    """A parser whose errors are one sentence."""
 
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)
@@ -81,18 +79,6 @@ class Parser(argparse.ArgumentParser):
         """Exit with status 2 and one sentence on stderr."""
         self.exit(2, f"error: {printable(message)} (see {self.prog} --help)\n")
 
-    def format_help(self) -> str:
-        """The help, with an example that has the values of config.yaml."""
-        words = [f"python src/{self.prog}"]
-        for action in self._actions:
-            value = configured(action)
-            if value is not None:
-                words.append(f"{action.option_strings[-1]} {value}".rstrip())
-            elif action.required and action.option_strings:
-                words.append(f"{action.option_strings[-1]} {next(iter(action.choices or ()), action.dest.upper())}")
-        self.epilog = "example:\n  " + " \\\n    ".join(words)
-        return super().format_help()
-
 
 def plain(kind: type) -> Callable:
     """A converter to a number that takes no ``1_2``, digits of other scripts or blanks, as Python does."""
@@ -104,25 +90,6 @@ def plain(kind: type) -> Callable:
 
     convert.__name__ = kind.__name__
     return convert
-
-
-def configured(action: argparse.Action) -> str | None:
-    """The value of a setting in config.yaml, quoted for the shell; None where an option is no setting of it."""
-    section, _, name = action.dest.partition(".")
-    values = _configuration().get(section) if name else None
-    if not isinstance(values, dict) or name not in values:
-        return None
-    value = values[name]
-    each = value if isinstance(value, list) else [value]
-    return shlex.join(str(one).lower() if isinstance(one, bool) else str(one) for one in each)
-
-
-@cache
-def _configuration() -> dict:
-    import yaml  # for help alone
-
-    file = Path(__file__).parents[2] / "config.yaml"
-    return yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def add_stage_options(parser: argparse.ArgumentParser) -> None:
@@ -143,13 +110,8 @@ def add_device_options(parser: argparse.ArgumentParser) -> None:
 
 def add_kernels_option(parser: argparse.ArgumentParser) -> None:
     """The kernels that torch uses on the CPU; ``run`` reads it before torch is imported."""
-    parser.add_argument(
-        "--kernels",
-        choices=kernels.CHOICES,
-        default="portable",
-        help="of the CPU: portable (those of AVX2; default), compatible (that round alike on all makers' CPUs), or "
-        "native (its fastest)",
-    )
+    meaning = "of the CPU: of AVX2 (portable, default), alike on all makers' CPUs (compatible), its fastest (native)"
+    parser.add_argument("--kernels", choices=kernels.CHOICES, default="portable", help=meaning)
 
 
 def add_initial_option(parser: argparse.ArgumentParser) -> None:

@@ -87,7 +87,10 @@ def test_a_number_is_told_back_in_a_form_that_is_accepted(kind, written):
 
 def test_the_file_that_is_to_blame_is_that_of_the_value():
     for overlay, sentence in (
-        ({"jobs": {"train": {"gpu": 99}}}, "optimiser.batch is 64, but must be at least jobs.train.gpu (99)"),
+        (
+            {"jobs": {"train": {"gpu": 99}}},
+            "optimiser.batch gives 64 examples per step, fewer than there are processes (99)",
+        ),
         (
             {"tasks": {"translation": {"data": {"languages": ["en", "de"]}}}},
             "sources.phrases: 'phrases' generates pairs in en and fr, not in en and de",

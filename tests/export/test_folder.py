@@ -373,32 +373,10 @@ def test_bad_exports_are_refused_in_a_sentence(tmp_path):
         export_model(tmp_path / "other", tmp_path / "out")
     with pytest.raises(UserError, match="without adapters"):
         export_model(tmp_path / "checkpoint", tmp_path / "out", form="adapter")
-    with pytest.raises(UserError, match="no exported model"):
+    with pytest.raises(UserError, match="is there: delete it"):
         export_model(tmp_path / "checkpoint", tmp_path / "other")
     with pytest.raises(UserError, match="no valid JSON"):
         export_model(tmp_path / "checkpoint", tmp_path / "out", metrics=tmp_path / "other/thesis.tex")
-
-
-def test_an_export_replaces_its_own_unchanged_files_alone(tmp_path):
-    """Not another model's export, not a folder of transformers, and nothing that somebody changed or added."""
-    out, checkpoint = tmp_path / "out", tmp_path / "checkpoint"
-    trained_folder(checkpoint)
-    export_model(checkpoint, out)
-    export_model(checkpoint, out)  # nothing is lost
-    for path, content in (("README.md", "my own card"), ("notes.txt", ""), (".hidden", ""), ("custom_generate/a", "")):
-        before = (out / path).read_text() if (out / path).exists() else None
-        (out / path).write_text(content)
-        with pytest.raises(UserError, match="was changed after it was exported"):
-            export_model(checkpoint, out)
-        assert (out / path).read_text() == content
-        (out / path).unlink() if before is None else (out / path).write_text(before)
-    trained_folder(tmp_path / "other", Model(layers=1, width=32, heads=2, context=64))
-    with pytest.raises(UserError, match="the export of another model"):
-        export_model(tmp_path / "other", out)
-    (out / ".export.json").unlink()  # now it is anybody's folder
-    with pytest.raises(UserError, match="no exported model"):
-        export_model(checkpoint, out)
-    assert (out / "model.safetensors").is_file()
 
 
 @pytest.mark.parametrize("output", ["file", "file/x", "x" * 250, "x\0y", "x\udcff", "", "/", ".", "checkpoint", "link"])

@@ -32,7 +32,6 @@ from sequencematch.data.pairs import read_pairs
 from sequencematch.data.tokenizer import load_tokenizer, pretrained_tokenizer
 from sequencematch.errors import UserError
 from sequencematch.evaluation.judging import read_actions
-from sequencematch.export.target import check_target, write_manifest
 from sequencematch.model.build import load_policy, new_policy
 from sequencematch.model.gguf_file import convert
 from sequencematch.results.estimates import Estimate, Reported, Table, Variant, estimates_csv, read_table
@@ -134,9 +133,6 @@ def valid(tmp_path_factory):
     tokenizer.save(folder / "foreign")
     (folder / "gguf").mkdir()
     packages.gguf_file(folder / "gguf/tiny.gguf", tiny_llama(260))
-    (folder / "export").mkdir()
-    (folder / "export/model.safetensors").write_bytes(b"weights")
-    write_manifest(folder / "export", folder / "model")
     return folder
 
 
@@ -246,7 +242,6 @@ READERS = {
     "measured_values": ("measured/values.csv", lambda folder: read_measured(folder / "measured")),
     "measured_facts": ("measured/facts.json", lambda folder: read_measured(folder / "measured")),
     "benchmarks": ("benchmarks/sample.tsv", lambda folder: times(folder / "benchmarks")),
-    "manifest": ("export/.export.json", lambda folder: check_target(folder / "export", folder / "model")),
     "checkpoint_manifest": ("resume/step-00000001.json", lambda folder: load_checkpoint(folder / "resume")),
     "checkpoint": ("resume/step-00000001.pt", lambda folder: load_checkpoint(folder / "resume")),
     **{f"text_{name}": (name, documents(name)) for name in ("documents.txt", "documents.jsonl", "documents.txt.gz")},

@@ -61,7 +61,7 @@ def test_two_processes_do_what_one_does_and_take_up_what_one_left(inputs, finetu
         ({"learning_rate": 1e30}, "error: training diverged at step"),
         (
             {"batch": 1, "micro_batch": 1},
-            "error: optimiser.batch (1) gives sm fewer rows (1) than there are processes (2)",
+            "error: optimiser.batch gives 1 examples per step, fewer than there are processes (2)",
         ),
         ({"initial": "nowhere"}, "error: no trained policy in 'nowhere'"),
         ({"concurrent": True}, "error: rollouts.concurrent needs training by one process, not by 2"),

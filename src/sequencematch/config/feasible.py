@@ -10,11 +10,14 @@ from sequencematch.results.bleu import check_language
 from sequencematch.settings.data import Translation
 from sequencematch.settings.decoding_names import decoding_options
 from sequencematch.settings.families import FAMILIES
+from sequencematch.settings.training import unfit
 from sequencematch.store.files import read_json
 from sequencematch.store.hub import check_source
 from sequencematch.store.untrusted_config import MOST_BYTES
 
 Write = Callable[[tuple], str]
+# Each fault: the section, the key (empty: the section itself), and what is wrong with it.
+Faults = Iterator[tuple[str, str, str]]
 SCRATCH = "scratch"
 # What families of models call the number of positions.
 CONTEXT = ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "seq_length", "n_ctx")
@@ -39,18 +42,15 @@ def check_in_force(config: Config, task: str, method: str | None, write: Write) 
     if isinstance(data, Translation):
         with at(write(("tasks", task, "data", "languages"))):
             check_language(data.languages[-1])
-    for section, key, words in [
-        *_unfit_lengths(in_force),
-        *_unfit_training(config, method, in_force),
-        *_unfit(config, in_force),
-    ]:
+    training: Faults = iter(())
+    if method:
+        loss, rollouts = config.loss_of(method), in_force["rollouts"]
+        batch = loss.examples(in_force["optimiser"].batch)
+        training = unfit(batch, rollouts if loss.rollouts else None, max(1, config.jobs.train.gpu))
+    for section, key, words in [*_unfit_lengths(in_force), *training, *_unfit(config, in_force)]:
         place = say(section, key) if key else f"{write(('tasks', task, section))}:"
         raise UserError(f"{place} {words} (task {task})")
     check_perturbed(evaluation.decodings, config.tasks[task], say("evaluation", "decodings"))
-
-
-# Each fault: the section, the key (empty: the section itself), and what is wrong with it.
-Faults = Iterator[tuple[str, str, str]]
 
 
 def _unfit_lengths(in_force: InForce) -> Faults:
@@ -69,22 +69,6 @@ def _unfit_lengths(in_force: InForce) -> Faults:
         if prompt + actions > context:
             words = f"is {actions}, but must be at most {context - prompt}: {held} the prompt too"
             yield section, "max_actions", words
-
-
-def _unfit_training(config: Config, method: str | None, in_force: InForce) -> Faults:
-    batch, rollouts, gpus = in_force["optimiser"].batch, in_force["rollouts"], config.jobs.train.gpu
-    at_least = f"must be at least optimiser.batch ({batch}), or"
-    if rollouts.buffer < batch:
-        yield "rollouts", "buffer", f"is {rollouts.buffer}, but {at_least} no batch can be drawn from it"
-    if rollouts.concurrent and gpus > 1:
-        words = f"is true, but training then takes one process, and jobs.train.gpu is {gpus}, one process each"
-        yield "rollouts", "concurrent", f"{words}: set one of them to false or 1"
-    if batch < gpus:
-        words = f"is {batch}, but must be at least jobs.train.gpu ({gpus})"
-        yield "optimiser", "batch", f"{words}, so that each process has a row of every batch"
-    if method and config.loss_of(method).rollouts and rollouts.generate * rollouts.seen < batch:
-        words = f"({rollouts.generate}) times rollouts.seen ({rollouts.seen}) {at_least}"
-        yield "rollouts", "generate", f"{words} rollouts would be generated more than once a step"
 
 
 def _unfit(config: Config, in_force: InForce) -> Faults:

@@ -7,6 +7,7 @@ logits of a state, so log pi(a|s) does not depend on it; its tensors are in a fi
 """
 
 import copy
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,13 +21,12 @@ from sequencematch.data.tokenizer import BKSPC, Tokenizer, deletion_name, load_t
 from sequencematch.errors import UserError
 from sequencematch.export import custom_generate, model_card
 from sequencematch.export.prompts import complete_prompts, real_prompt
-from sequencematch.export.target import check_target, write_manifest
 from sequencematch.model.build import load_policy
 from sequencematch.model.policy import Policy
 from sequencematch.sampling.lookahead import WEIGHT
 from sequencematch.sampling.rollout import eos_ids
 from sequencematch.settings.model import Model
-from sequencematch.store.files import atomic_folder, read_json, write_json
+from sequencematch.store.files import atomic_folder, check_place, read_json, write_json
 from sequencematch.store.provenance_schema import FILE, read_facts
 
 if TYPE_CHECKING:
@@ -39,10 +39,12 @@ def export_model(checkpoint: Path, output: Path, form: str = "merged", metrics: 
     form: ``merged`` (the whole network) or ``adapter`` (LoRA adapters and the row of ``<bkspc>`` alone, for peft);
     metrics: a metrics.json of the model, for its card. A model without ``<bkspc>`` is written without it.
     Raises UserError where the folder holds no model, or one that does not come in this form, where the metrics are of
-    another model, and where ``output`` holds anything but an unchanged earlier export of this model.
+    another model, and where anything is in the place of ``output``.
     """
-    checkpoint, output = Path(checkpoint), Path(output)
-    target = check_target(output, checkpoint)
+    checkpoint, target = Path(checkpoint), Path(os.path.abspath(output))
+    check_place(output)
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        raise UserError(f"'{output}' is there: delete it, or choose another folder")
     policy, model = load_policy(checkpoint)
     tokenizer = load_tokenizer(checkpoint)
     tokenizer.check_belongs(policy.bkspc, checkpoint, checkpoint)
@@ -66,7 +68,6 @@ def export_model(checkpoint: Path, output: Path, form: str = "merged", metrics: 
         write_network(policy, tokenizer, folder, None if form == "merged" else model)
         _save_tokenizer(tokenizer, policy, folder)
         (folder / "README.md").write_text(card, encoding="utf-8")
-        write_manifest(folder, checkpoint)
         _open_to_readers(folder)
 
 

@@ -62,6 +62,10 @@ class Loss:
         """Whether it trains an ordinary language model and no more: on clean data alone, without ``<bkspc>``."""
         return not (self.noised or self.rollouts or self.head)
 
+    def examples(self, batch: int) -> int:
+        """Examples in a batch of so many sequences. Relabelled rollouts are imitated as they are: half of it."""
+        return batch // 2 if self.relabels else batch
+
     @property
     def annealed(self) -> bool:
         """Whether it is mixed with BC, whose weight beta falls during training."""

@@ -1,6 +1,7 @@
 """Settings of training: the optimiser, the schedule, the objective and its rollouts."""
 
 import argparse
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import field_validator, model_validator
@@ -118,6 +119,27 @@ class Rollouts(Section):
     staleness: Natural = setting(
         8, "most gradient steps by which the weights behind rollouts that enter the buffer are old (concurrent)"
     )
+
+
+def unfit(batch: int, rollouts: Rollouts | None, processes: int) -> Iterator[tuple[str, str, str]]:
+    """What does not fit together in training: the section, the key, and what is wrong with it.
+
+    batch: examples per step, all processes together. rollouts: None where a loss draws none.
+    """
+    if batch < processes:
+        words = f"gives {batch} examples per step, fewer than there are processes ({processes})"
+        yield "optimiser", "batch", f"{words}: raise it, or lower jobs.train.gpu"
+    if rollouts is None:
+        return
+    if rollouts.concurrent and processes > 1:
+        words = f"needs training by one process, not by {processes}"
+        yield "rollouts", "concurrent", f"{words}: set it to false, or lower jobs.train.gpu to 1"
+    if rollouts.buffer < batch:
+        words = f"is {rollouts.buffer}, but must be at least optimiser.batch ({batch})"
+        yield "rollouts", "buffer", f"{words}, or no batch can be drawn from it"
+    if rollouts.generate * rollouts.seen < batch:
+        words = f"({rollouts.generate}) times rollouts.seen ({rollouts.seen}) must be at least optimiser.batch"
+        yield "rollouts", "generate", f"{words} ({batch}), or rollouts would be generated more than once a step"
 
 
 TRAINING: tuple[type[Section], ...] = (Optimiser, Schedule, Objective, Rollouts)

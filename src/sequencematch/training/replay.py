@@ -8,8 +8,6 @@ from math import ceil, floor
 
 import numpy as np
 
-from sequencematch.errors import UserError
-
 
 @dataclass(frozen=True)
 class Entry:
@@ -56,26 +54,12 @@ class ReplayBuffer:
         self.add(Entry(*fields) for fields in state["entries"])
 
 
-def generation_interval(generate: int, seen: int, batch: int) -> Fraction:
-    """Gradient steps from one generation to the next: G * seen / B.
-
-    A generation adds G rollouts, a step trains on B: at this interval each rollout is seen ``seen`` times on
-    average. Raises UserError where it lies below one step.
-    """
-    interval = Fraction(generate * seen, batch)
-    if interval < 1:
-        raise UserError(
-            f"rollouts.generate ({generate}) * rollouts.seen ({seen}) is below optimiser.batch ({batch}): "
-            "raise one of them, or rollouts would have to be generated more than once a step"
-        )
-    return interval
-
-
 def generation_due(step: int, interval: Fraction) -> bool:
     """Whether rollouts are generated before gradient step ``step``, counted from 0. They always are before step 0.
 
-    Generation k comes before the first step at or after k * interval. So the interval is exact on average, and no
-    generation is a whole step late.
+    interval: G * seen / B steps, at least 1. A generation adds G rollouts and a step trains on B, so each rollout is
+    seen ``seen`` times on average. Generation k comes before the first step at or after k * interval. So the interval
+    is exact on average, and no generation is a whole step late.
     """
     return floor(step / interval) > floor((step - 1) / interval)
 

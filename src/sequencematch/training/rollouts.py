@@ -3,9 +3,9 @@
 import time
 from collections.abc import Sequence
 from dataclasses import astuple
+from fractions import Fraction
 
 from sequencematch.core import Trajectory
-from sequencematch.errors import UserError
 from sequencematch.model.processes import Processes
 from sequencematch.sampling.decoding import Decoding
 from sequencematch.sampling.producer import Producer, Request
@@ -13,7 +13,7 @@ from sequencematch.seeding import generator, stable_seed
 from sequencematch.settings.training import Rollouts
 from sequencematch.training.batches import Corpus, Order
 from sequencematch.training.expert import relabel
-from sequencematch.training.replay import Entry, ReplayBuffer, generation_due, generation_interval, next_generation
+from sequencematch.training.replay import Entry, ReplayBuffer, generation_due, next_generation
 
 
 class RolloutSchedule:
@@ -35,15 +35,10 @@ class RolloutSchedule:
         producer: Producer,
         processes: Processes,
     ):
-        if settings.buffer < batch:
-            raise UserError(
-                f"rollouts.buffer is {settings.buffer}, but must be at least optimiser.batch ({batch}), or no batch "
-                "can be drawn from it"
-            )
         self.settings, self.corpus, self.batch, self.steps, self.seed = settings, corpus, batch, steps, seed
         self.producer, self.processes = producer, processes
         self.buffer = ReplayBuffer(settings.buffer)
-        self.interval = generation_interval(settings.generate, settings.seen, batch)
+        self.interval = Fraction(settings.generate * settings.seen, batch)  # steps from one generation to the next
         self.ahead = settings.staleness if settings.concurrent else 0
         self.generations = 0
         self.asked: tuple[Sequence[int], int] | None = None  # a generation under way: its examples, step of its weights

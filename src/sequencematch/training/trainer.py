@@ -28,7 +28,7 @@ from sequencematch.model.processes import Processes
 from sequencematch.sampling.producer import Background, InProcess, Producer
 from sequencematch.seeding import stable_seed
 from sequencematch.settings.losses import LOSSES
-from sequencematch.settings.training import Objective, Optimiser, Rollouts, Schedule
+from sequencematch.settings.training import Objective, Optimiser, Rollouts, Schedule, unfit
 from sequencematch.store.files import write_text_atomically
 from sequencematch.training.batches import Batches, Corpus, Row, by_length
 from sequencematch.training.checkpoints import load_checkpoint, save_checkpoint
@@ -88,13 +88,9 @@ class Trainer:
         self.run, self.stage, self.policy = run, run.stage, run.policy
         self.loss = LOSSES[self.stage.loss]
         self.processes = Processes()
-        # Relabelled rollouts are imitated as examples are, so they take the place of half of them: equal sequences.
-        self.batch = run.optimiser.batch // (2 if self.loss.relabels else 1)
-        if self.batch < self.processes.count:
-            raise UserError(
-                f"optimiser.batch ({run.optimiser.batch}) gives {self.stage.loss} fewer rows ({self.batch}) than there "
-                f"are processes ({self.processes.count}): raise it, or lower jobs.train.gpu, so that each has a row"
-            )
+        self.batch = self.loss.examples(run.optimiser.batch)
+        for fault in unfit(self.batch, run.rollouts if self.loss.rollouts else None, self.processes.count):
+            raise UserError("{}.{} {}".format(*fault))
         self.accelerator = tracked_accelerator(run)
         self.policy.to(self.accelerator.device)
         self.parameters = [p for p in self.policy.parameters() if p.requires_grad]
@@ -114,16 +110,10 @@ class Trainer:
         self._restore()
 
     def _rollout_schedule(self) -> RolloutSchedule:
-        run, concurrent = self.run, self.run.rollouts.concurrent
-        if concurrent and self.processes.count > 1:
-            raise UserError(
-                f"rollouts.concurrent needs training by one process, not by {self.processes.count}: set it to false, "
-                "or lower jobs.train.gpu to 1"
-            )
+        run = self.run
         producer: Producer = InProcess(self.policy)
-        if concurrent:
-            if run.rebuild is None:
-                raise ValueError("rollouts.concurrent needs Run.rebuild, which makes the policy of the second process")
+        if run.rollouts.concurrent:
+            assert run.rebuild is not None, "it makes the policy of the second process"
             producer = Background(self.policy, run.rebuild)
         steps = self.stage.stop - self.stage.start
         return RolloutSchedule(run.rollouts, run.train, self.batch, steps, run.seed, producer, self.processes)

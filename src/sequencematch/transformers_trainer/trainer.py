@@ -25,7 +25,7 @@ from sequencematch.model.processes import Processes
 from sequencematch.sampling.producer import InProcess
 from sequencematch.sampling.rollout import eos_ids
 from sequencematch.settings.model import Model
-from sequencematch.settings.training import Objective, Rollouts, Schedule
+from sequencematch.settings.training import Objective, Rollouts, Schedule, unfit
 from sequencematch.store.hub import check_source
 from sequencematch.training.batches import Corpus, Order, Row, by_length
 from sequencematch.training.checkpoints import save_tensors
@@ -99,6 +99,8 @@ class SequenceMatchTrainer(Trainer):
         with in_our_words():
             rollouts = settings_of(args, Rollouts)
             check_data("train_dataset", "sm", policy, (corpus,), rollouts)
+            for fault in unfit(batch, rollouts, processes.count):
+                raise UserError("{}.{} {}".format(*fault))
             self.rollouts = RolloutSchedule(
                 rollouts, corpus, batch, stop - start, args.seed, InProcess(policy), processes
             )
