@@ -5,12 +5,12 @@ Every check raises UserError with the file and key of the mistake. ``write`` nam
 """
 
 import itertools
+import re
 from collections.abc import Callable, Collection
 from pathlib import Path
 
 from sequencematch.config.experiment import SECTIONS, Config
 from sequencematch.config.feasible import check_in_force, check_perturbed
-from sequencematch.config.names import check_names
 from sequencematch.data import documents, pairs
 from sequencematch.errors import UserError, at
 from sequencematch.settings.data import Language, Translation
@@ -24,11 +24,27 @@ OF_FINE_TUNING = {"beta_final", "beta_steps"}
 
 Write = Callable[[tuple], str]
 
+# The rules of the workflow. Each table is a rule of its own, and a target of make.
+WORKFLOW = Path(__file__).parents[3] / "workflow"
+RULE_FILES = (WORKFLOW / "Snakefile", *sorted((WORKFLOW / "rules").glob("*.smk")))
+RULES = {name for file in RULE_FILES for name in re.findall(r"^rule (\w+):", file.read_text(encoding="utf-8"), re.M)}
+REFERENCE = "reference"  # the folder of kept tables, among those of the scales
+# Names that other folders, rules and figures have, by the part of the configuration, and why they are reserved.
+OF_A_FOLDER = "this name is taken by a folder of the results; rename it"
+OF_A_RULE = {REFERENCE, *RULES}, "a rule of the workflow has this name; rename the table"
+RESERVED: dict[str, tuple[set[str], str]] = {
+    "tasks": ({"tables", "overheads", "figures", "map", "logs", "benchmarks"}, OF_A_FOLDER),
+    "methods": ({"data", "tokenizer", "examples", "noised", "base", "pretrain_bc"}, OF_A_FOLDER),
+    "tables": OF_A_RULE,
+    "overheads": OF_A_RULE,
+    "axes": ({"map", "summary", "cost"}, "this name is taken by another figure of the map; rename it"),
+}
+
 
 def check(config: Config, write: Write) -> None:
     """Raises UserError where names or settings of the configuration do not fit together."""
-    check_names(config, write)
     _check_names(config, write)
+    _check_references(config, write)
     for task in config.tasks:
         _check_source(config, task, write)
         for method in (None, *config.methods):
@@ -38,6 +54,39 @@ def check(config: Config, write: Write) -> None:
 
 
 def _check_names(config: Config, write: Write) -> None:
+    """Check the names and numbers that become folders, files and rules: each must be unique and valid there."""
+    # A scale is a folder alone, so it may have the name of the rule that it is made for.
+    if config.scale.casefold() in {REFERENCE, *RULES} - {"map"}:
+        raise UserError(f"{write(('scale',))} is '{config.scale}', a name with another meaning: rename the scale")
+    groups: dict[tuple, Collection[str]] = {
+        (group,): getattr(config, group) for group in ("sources", "tasks", "methods", "tables", "overheads")
+    }
+    etas: list[tuple[tuple, float]] = [(("etas",), eta) for eta in config.etas]
+    if config.map:
+        groups["map", "axes"] = config.map.axes
+        etas.append((("map", "eta"), config.map.eta))
+        cells = [(name, cell.eta) for name, axis in config.map.axes.items() for cell in axis.cells]
+        etas += [(("map", "axes", name, "cells"), eta) for name, eta in cells if eta is not None]
+    for group, names in groups.items():
+        reserved, why = RESERVED.get(group[-1], (set(), ""))
+        seen: dict[str, str] = {}
+        for name in names:
+            if name.casefold() in reserved:
+                raise UserError(f"{write((*group, name))}: {why}")
+            other = seen.setdefault(name.casefold(), name)
+            if other != name:  # one folder on some file systems (macOS, Windows)
+                raise UserError(
+                    f"{write((*group, name))}: it differs from '{other}' only in case, and some file systems ignore "
+                    "case; rename it"
+                )
+    for place, eta in etas:
+        if float(f"{eta:g}") != eta:
+            raise UserError(
+                f"{write(place)} is {eta!r}, but its folder would be named eta={eta:g}: write it with up to six digits"
+            )
+
+
+def _check_references(config: Config, write: Write) -> None:
     for name, task in config.tasks.items():
         source = getattr(task.data, "source", None)
         if source is not None:
@@ -130,10 +179,8 @@ def _check_settings(config: Config, task: str, method: str | None, write: Write)
     def write_override(place: tuple) -> str:
         return write((group, name, section, *place))
 
-    for section, model in SECTIONS.items():
-        values = getattr(config, section).model_dump() | getattr(config.tasks[task], section)
-        values |= getattr(overrides, section, {})
-        validated(model, values, write_override)
+    for section, values in config.merged(task, method).items():
+        validated(SECTIONS[section], values, write_override)
 
     shared = set(getattr(overrides, "schedule", {})) - OF_FINE_TUNING if method else set()
     if shared:

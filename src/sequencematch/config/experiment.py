@@ -142,13 +142,16 @@ class Config(Section):
     @cache  # noqa: B019  (one configuration per process)
     def settings(self, task: str, method: str | None = None) -> InForce:
         """The settings in force for a task's jobs, or for those of one of its methods, by section name."""
+        sections = {name: SECTIONS[name](**values) for name, values in self.merged(task, method).items()}
+        return InForce(data=self.tasks[task].data, **sections)  # type: ignore[typeddict-item]
+
+    def merged(self, task: str, method: str | None) -> dict[str, dict]:
+        """The same, before the values of a section are checked together."""
         chosen = [self.tasks[task], *([self.methods[method]] if method else [])]
-        merged = {
+        return {
             name: getattr(self, name).model_dump() | {k: v for c in chosen for k, v in getattr(c, name, {}).items()}
             for name in SECTIONS
         }
-        sections = {name: SECTIONS[name](**values) for name, values in merged.items()}
-        return InForce(data=self.tasks[task].data, **sections)  # type: ignore[typeddict-item]
 
     def overhead_settings(self, name: str) -> tuple[Overhead, Model]:
         """What an overhead table measures, and on which network."""

@@ -17,7 +17,7 @@ overwrites a deleted one, and masks count live positions.
 import inspect
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import count, takewhile
@@ -136,10 +136,9 @@ def generate(
     the model did not choose.
 
     lookahead: mu, with greedy decoding, for any model. Each of the likeliest three tokens x in a state s has the value
-    log p(x|s) until it is written, and then log p(x|s) + mu max_y log p(y|s x). The best is written, and a written
-    token that is not the best any more is deleted; what is known of it is remembered. So the best of the three stays,
-    and the others are only written where they may be better. The end of a sequence is never deleted. Processors count
-    here: p is the model's own, after them. Default: ``lookahead`` in the generation config, or 0 (off).
+    log p(x|s) until it is written, and then log p(x|s) + mu max_y log p(y|s x), where p counts after processors. The
+    best is written, and a written token that is not the best any more is deleted, unless it ends the sequence. Default:
+    ``lookahead`` in the generation config, or 0 (off).
 
     deletion_head: tensors (``0.weight``, ``0.bias``, ``2.weight``, ``2.bias``) or their file: an MLP on the last hidden
     state, whose sigmoid b says whether the last token should be deleted. Lookahead adds log(1 - b) to a value. Default:
@@ -294,7 +293,7 @@ def _probe(model, reach: int) -> None:
         try:
             error = _error(model, length)
         # What networks raise that take no mask by position, no position ids, or no cache of ours.
-        except (AttributeError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError) as failure:
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as failure:
             raise _unfit(model, " ".join(str(failure).split())[:200] or type(failure).__name__) from failure
         rounded = ROUNDED if getattr(model, "is_quantized", False) else TOLERANCE.get(model.dtype, ROUNDED)
         if not error < rounded:
@@ -631,20 +630,12 @@ class _Stop:
 # --------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class _Place:
-    """Where the running forward pass writes, int64 [B, Q], and up to where it reads."""
-
-    columns: Tensor
-    depth: int = 0
-
-
 class _Layer(StaticLayer):
-    """Keys and values of one layer, [B, H, room, w]."""
+    """Keys and values of one layer, [B, H, room, w]; ``whole``: the store that it is a part of."""
 
-    def __init__(self, place: _Place):
+    def __init__(self, whole: "_Store"):
         super().__init__(max_cache_len=0)
-        self.place = place
+        self.whole = whole
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         self.keys, self.values = (s.new_zeros(*s.shape[:2], 0, s.shape[3]) for s in (key_states, value_states))
@@ -654,25 +645,29 @@ class _Layer(StaticLayer):
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         self.keys, self.values = self._written(self.keys, key_states), self._written(self.values, value_states)
-        return self.keys[:, :, : self.place.depth], self.values[:, :, : self.place.depth]
+        return self.keys[:, :, : self.whole.depth], self.values[:, :, : self.whole.depth]
 
     def _written(self, store: Tensor, states: Tensor) -> Tensor:
-        missing = -(-self.place.depth // STRIDE) * STRIDE - store.shape[2]
+        missing = -(-self.whole.depth // STRIDE) * STRIDE - store.shape[2]
         store = F.pad(store, (0, 0, 0, max(0, missing)))
-        columns = self.place.columns.to(states.device)
+        columns = self.whole.columns.to(states.device)
         store[torch.arange(len(states), device=states.device)[:, None], :, columns] = states.transpose(1, 2)
         return store
 
 
 class _Store(Cache):
-    """What the model has read of each row, and the forward passes that read more; ``head``: of deletions."""
+    """What the model has read of each row, and the forward passes that read more; ``head``: of deletions.
+
+    columns: where the running pass writes, int64 [B, Q]; depth: up to where it reads; hidden: what the last pass gave
+    to the unembedding, [B, k, d].
+    """
 
     def __init__(self, model, rows: list[_Row], head: dict[str, Tensor] | None = None):
-        self.model, self.rows, self.place = model, rows, _Place(torch.empty(0))
-        self.head, self.hidden = head, torch.empty(0)
+        self.model, self.rows, self.head, self.depth = model, rows, head, 0
+        self.columns = self.hidden = torch.empty(0)
         self.windows = _windows(model)
         self.selects = "logits_to_keep" in inspect.signature(model.forward).parameters
-        super().__init__(layer_class_to_replicate=partial(_Layer, self.place))
+        super().__init__(layer_class_to_replicate=partial(_Layer, self))
 
     def read_prompts(self) -> None:
         ends = self._tensor([len(row.text) - 1 for row in self.rows])
@@ -706,36 +701,22 @@ class _Store(Cache):
         inner = F.gelu(F.linear(self.hidden[:, -1].float(), head["0.weight"], head["0.bias"]))
         return F.logsigmoid(-F.linear(inner, head["2.weight"], head["2.bias"]))[:, 0].tolist()
 
-    @contextmanager
-    def _watched(self):
-        """What the unembedding reads meanwhile is kept in ``hidden``."""
-
-        def keep(module, inputs):
-            self.hidden = inputs[0]
-
-        handle = self.model.get_output_embeddings().register_forward_pre_hook(keep)
-        try:
-            yield
-        finally:
-            handle.remove()
-
     def _read(self, token: Tensor, position: Tensor, kept: Tensor) -> Tensor:
         """Logits [B, k, A] at the k places ``kept`` of tokens int64 [B, Q], written at their positions int64 [B, Q]."""
-        self.place.columns, self.place.depth = position, int(position.max()) + 1
-        with nullcontext() if self.head is None else self._watched():
-            logits = self.model(
-                input_ids=token,
-                attention_mask=self._mask(position),
-                position_ids=position,
-                past_key_values=self,
-                use_cache=True,
-                **({"logits_to_keep": kept} if self.selects else {}),
-            ).logits
+        self.columns, self.depth = position, int(position.max()) + 1
+        options: dict = {"logits_to_keep": kept} if self.selects else {}
+        options |= {"attention_mask": self._mask(position), "position_ids": position, "past_key_values": self}
+        unembedding = self.model.get_output_embeddings()
+        hook = unembedding.register_forward_pre_hook(lambda _, inputs: setattr(self, "hidden", inputs[0]))
+        try:
+            logits = self.model(input_ids=token, use_cache=True, **options).logits
+        finally:
+            hook.remove()
         return logits if self.selects else logits[:, kept]
 
     def _mask(self, position: Tensor) -> Tensor | dict[str, Tensor]:
         """What queries see, additive [B, 1, Q, depth]; by the kind of layer where there are several."""
-        behind = position[..., None] - torch.arange(self.place.depth, device=position.device)
+        behind = position[..., None] - torch.arange(self.depth, device=position.device)
         masks = {}
         for kind, (name, length) in self.windows.items():
             seen = behind >= 0

@@ -5,7 +5,6 @@ work here: the caller goes back to a lower depth, whose hidden state is still th
 entry above it. The caches of transformers can only rewind all rows by the same number of tokens, or none.
 """
 
-from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -15,57 +14,46 @@ from transformers.cache_utils import Cache, StaticLayer
 from sequencematch.core import Inputs
 
 
-@dataclass
-class _Place:
-    """Where the running forward pass writes: at ``index`` of the rows ``rows``, which it reads up to ``depth``."""
-
-    rows: slice | None = None
-    index: tuple = ()
-    depth: int = 0
-
-
-def _written(store: Tensor, states: Tensor, place: _Place) -> Tensor:
-    """Write states [n, H, Q, w] into store [rows, H, length, w]. Returns the content of the n rows up to the depth."""
-    rows = store[place.rows].transpose(1, 2)
-    rows[place.index] = states.transpose(1, 2)
-    if place.depth == states.shape[2]:  # all of it was just written
-        return states
-    return rows[:, : place.depth].transpose(1, 2)
-
-
 class _Layer(StaticLayer):
     """Keys and values of one attention layer, [rows, H, length, w], written at each row's own positions."""
 
-    def __init__(self, rows: int, length: int, place: _Place):
-        super().__init__(max_cache_len=length)
-        self.rows = rows
-        self.place = place
+    def __init__(self, whole: "StateCache"):
+        super().__init__(max_cache_len=whole.length)
+        self.whole = whole
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         # Zeros: masked entries have weight 0, but 0 times uninitialised memory may be NaN.
-        shapes = [(self.rows, s.shape[1], self.max_cache_len, s.shape[3]) for s in (key_states, value_states)]
+        shapes = [(self.whole.rows, s.shape[1], self.max_cache_len, s.shape[3]) for s in (key_states, value_states)]
         self.keys, self.values = (key_states.new_zeros(shape) for shape in shapes)
         self.is_initialized = True
 
     def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs) -> tuple[Tensor, Tensor]:
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        return _written(self.keys, key_states, self.place), _written(self.values, value_states, self.place)
+        return self.whole.written(self.keys, key_states), self.whole.written(self.values, value_states)
 
 
 class StateCache(Cache):
     """The states of up to ``rows`` stacks of at most ``length`` tokens, for one policy.
 
-    The caller keeps the depths and assigns rows. Memory is allocated at the first ``push``.
+    The caller keeps the depths and assigns rows. Memory is allocated at the first ``push``. The running forward pass
+    writes at ``index`` of the rows ``pushed``, which it reads up to ``depth``.
     """
 
     def __init__(self, policy, rows: int, length: int):
-        self.policy = policy
-        self.length = length
+        self.policy, self.rows, self.length = policy, rows, length
         self.hidden: Tensor | None = None  # [rows, 1, length, d], laid out as keys and values are
-        self._rows = rows
-        self._place = _Place()
-        super().__init__(layer_class_to_replicate=partial(_Layer, rows, length, self._place))
+        self.pushed, self.depth = slice(0), 0
+        self.index: tuple = ()
+        super().__init__(layer_class_to_replicate=partial(_Layer, self))
+
+    def written(self, store: Tensor, states: Tensor) -> Tensor:
+        """Write states [n, H, Q, w] into store [rows, H, length, w]; the content of the n rows up to the depth."""
+        rows = store[self.pushed].transpose(1, 2)
+        rows[self.index] = states.transpose(1, 2)
+        if self.depth == states.shape[2]:  # all of it was just written
+            return states
+        return rows[:, : self.depth].transpose(1, 2)
 
     def push(self, rows: slice, token: Tensor, first: Tensor, position: Tensor | None = None) -> None:
         """One forward pass: token int64 [n, Q] become the entries of ``rows`` at places first int64 [n] and after.
@@ -74,22 +62,20 @@ class StateCache(Cache):
         row at or below its own place. Padding is on the right: the entries that it leaves above a row's depth are never
         seen, and later pushes overwrite them.
         """
-        place, device, length = self._place, token.device, token.shape[1]
+        device, length = token.device, token.shape[1]
         index = first[:, None] + torch.arange(length, device=device)
         position = index if position is None else position
         lowest, highest = torch.stack(first.aminmax()).tolist()
-        place.rows, place.depth = rows, highest + length
-        if lowest == highest and (
-            length == 1 or lowest == 0
-        ):  # all rows at the same depth: no mask, written in one piece
-            place.index, allowed = (slice(None), slice(lowest, place.depth)), None
+        self.pushed, self.depth, allowed = rows, highest + length, None
+        if lowest == highest and (length == 1 or lowest == 0):  # no mask, written in one piece
+            self.index = (slice(None), slice(lowest, self.depth))
         else:
-            place.index = torch.arange(len(first), device=device)[:, None], index
-            allowed = torch.arange(place.depth, device=device) <= index[..., None]
+            self.index = torch.arange(len(first), device=device)[:, None], index
+            allowed = torch.arange(self.depth, device=device) <= index[..., None]
         hidden = self.policy.encode(Inputs(token=token, position=position, mask=allowed), self)[:, None]
         if self.hidden is None:
-            self.hidden = hidden.new_zeros(self._rows, 1, self.length, hidden.shape[-1])
-        _written(self.hidden, hidden, place)
+            self.hidden = hidden.new_zeros(self.rows, 1, self.length, hidden.shape[-1])
+        self.written(self.hidden, hidden)
 
     def preferences(self, rows: Tensor, position: Tensor) -> Tensor:
         """l(a|s) of each state up to a constant, float32 [n, A], at rows and positions int64 [n]. No forward pass."""
