@@ -201,8 +201,8 @@ def processes() -> tuple[int, int]:
     if not alone and not (sound and LAUNCHED in os.environ and "MASTER_ADDR" in os.environ):
         named = ", ".join(f"{name}={value}" for name, value in given.items())
         raise UserError(
-            f"the environment says that this is one of several processes ({named}), but no launcher started it: "
-            f"unset {' '.join(PROCESS_VARIABLES)}, or start it with accelerate launch"
+            f"the environment says that this is one of several processes ({named}), but no launcher started it: unset "
+            "these"
         )
     return numbers["RANK"], numbers["WORLD_SIZE"]
 

@@ -85,7 +85,7 @@ def test_translation_through_the_commands(tmp_path):
     assert (failed.returncode, failed.stderr) == (
         1,
         "error: no row of split 'train' gives an example: all 2 are longer than longest (2) tokens; "
-        "change these settings of the task's data, or its source\n",
+        "change these settings\n",
     )
 
 

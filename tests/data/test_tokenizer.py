@@ -241,7 +241,7 @@ def of_bytes(folder):
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (without_tokenizer, "holds no tokenizer: put the tokenizer's files (vocab.json, merges.txt, tokenizer.json)"),
+        (without_tokenizer, "holds no tokenizer: put its files (vocab.json, merges.txt, tokenizer.json)"),
         (without_end, "names no end token (eos_token)"),
         (of_bytes, "(ByT5Tokenizer) has no fast version"),
         (lambda folder: folder.mkdir(), "is no model folder: it holds no config.json"),

@@ -77,7 +77,7 @@ def test_how_deletions_are_read_is_set_where_bkspc_is_added_and_never_again(tmp_
             assert started(history=history).history == history
         else:
             with pytest.raises(
-                UserError, match=f"way \\({history}\\) than the loss {loss} .*start from the base model"
+                UserError, match=f"way \\({history}\\) than {loss} .*start from the base model"
             ):
                 started(history=history)
 
@@ -95,5 +95,5 @@ def test_its_answers_to_noise_at_every_token_are_not_measured():
 
 
 def test_lookahead_is_refused_because_no_deletion_leads_back():
-    with pytest.raises(UserError, match="lookahead needs states that a deletion leads back to"):
+    with pytest.raises(UserError, match="lookahead does not fit a model that keeps deleted tokens"):
         sample(kept_policy("keep"), [[1]], Decoding(4, temperature=0, lookahead=0.75), [0], 1)

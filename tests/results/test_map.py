@@ -125,7 +125,7 @@ def test_runs_are_decoded_as_the_map_reads_them_and_others_are_not():
         ),
         (
             {"axes": {"task": {"readings": ["perturbed_task=0.1"], "cells": [{"at": "a", "task": "translation"}]}}},
-            "map.axes.task, cell 'a': 'perturbed_task=0.1' has no meaning in a task of translation: choose",
+            "map.axes.task, cell 'a': 'perturbed_task=0.1' means nothing in translation: choose",
         ),
         (
             {"summary": {"a row": "task/nowhere"}},

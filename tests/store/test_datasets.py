@@ -74,7 +74,7 @@ def test_edited_row(folder):
     assert (
         datasets.load_from_disk(folder, keep_in_memory=True)["train"]["question"][1] == "2 + 5?"
     )  # sound Arrow, other content
-    with pytest.raises(UserError, match="rows were changed"):
+    with pytest.raises(UserError, match="do not match the digest"):
         load(folder)
 
 

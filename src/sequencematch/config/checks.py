@@ -75,15 +75,10 @@ def _check_names(config: Config, write: Write) -> None:
                 raise UserError(f"{write((*group, name))}: {why}")
             other = seen.setdefault(name.casefold(), name)
             if other != name:  # one folder on some file systems (macOS, Windows)
-                raise UserError(
-                    f"{write((*group, name))}: it differs from '{other}' only in case, and some file systems ignore "
-                    "case; rename it"
-                )
+                raise UserError(f"{write((*group, name))}: some file systems take it for '{other}'; rename it")
     for place, eta in etas:
         if float(f"{eta:g}") != eta:
-            raise UserError(
-                f"{write(place)} is {eta!r}, but its folder would be named eta={eta:g}: write it with up to six digits"
-            )
+            raise UserError(f"{write(place)} is {eta!r}, but its folder would be eta={eta:g}: write up to six digits")
 
 
 def _check_references(config: Config, write: Write) -> None:
@@ -100,8 +95,8 @@ def _check_references(config: Config, write: Write) -> None:
             family = config.tasks[table.task].data.family
             if config.loss_of(method).relabels and not FAMILIES[family].reference:
                 raise UserError(
-                    f"{write(('tables', name, 'methods'))} holds '{method}', which needs a reference completion for "
-                    f"each prompt, and {family} has none (task {table.task}): leave it out"
+                    f"{write(('tables', name, 'methods'))} holds '{method}', which needs a reference for each prompt, "
+                    f"and {family} has none (task {table.task}): leave it out"
                 )
     if config.map:
         _check_map(config, config.map, write)
@@ -152,8 +147,7 @@ def check_files(config: Config) -> None:
         for file in itertools.chain(*source.files.values()) if source and isinstance(data, Language) else ():
             if file not in config.made and not Path(file).is_file():
                 raise UserError(
-                    f"'{file}' is not there: task {task} needs it (sources.{data.source}); "
-                    "put it there, or name another source"
+                    f"'{file}' is not there (task {task}, sources.{data.source}): put it there, or name another"
                 )
 
 
@@ -185,9 +179,8 @@ def _check_settings(config: Config, task: str, method: str | None, write: Write)
     shared = set(getattr(overrides, "schedule", {})) - OF_FINE_TUNING if method else set()
     if shared:
         raise UserError(
-            f"{write(('methods', method, 'schedule', min(shared)))} is shared by all methods of a task, so that they "
-            f"start equal and take the same number of steps: set it for the task; a method may change "
-            f"{' and '.join(sorted(OF_FINE_TUNING))}"
+            f"{write(('methods', method, 'schedule', min(shared)))} is shared by all methods of a task, which take the "
+            f"same steps: set it for the task; a method may change {' and '.join(sorted(OF_FINE_TUNING))}"
         )
 
     check_in_force(config, task, method, write)

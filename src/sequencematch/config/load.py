@@ -36,9 +36,7 @@ def scale_overlay(folder: Path, name: str | None) -> list[Path]:
         values = read_yaml(files[name])
         if values.get("scale") != name:
             said = f"is {values['scale']!r}" if "scale" in values else "is missing"
-            raise UserError(
-                f"{files[name]}: scale {said}, but must be '{name}', like the file: results go to that folder"
-            )
+            raise UserError(f"{files[name]}: scale {said}, but must be '{name}', like the file")
         name = values.get("extends") or DEFAULT_SCALE
     return chosen
 

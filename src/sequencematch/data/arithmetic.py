@@ -99,9 +99,9 @@ def generate(data: Arithmetic, workers: int = 1) -> dict[str, dict[str, list]]:
     operands = len({example.operands for example in pool.values()})
     low, high = data.entropy
     raise UserError(
-        f"{data.generator} at entropy ({low:g}, {high:g}) yields about {len(pool)} distinct questions "
-        f"over {operands} distinct operands ({drawn} draws), too few for {data.train} training, "
-        f"{data.validation} validation and {data.test} test examples: widen the range or lower these sizes"
+        f"{data.generator} at entropy ({low:g}, {high:g}) yields about {len(pool)} distinct questions over {operands} "
+        f"distinct operands ({drawn} draws), and {data.train} + {data.validation} + {data.test} are asked for: widen "
+        "the range or lower these sizes"
     )
 
 

@@ -105,7 +105,7 @@ def encode_split(
             )
     if not examples:
         raise UserError(
-            f"no row of split '{name}' gives an example: all {left_out} are {why.format(settings)}; "
-            "change these settings of the task's data, or its source"
+            f"no row of split '{name}' gives an example: all {left_out} are {why.format(settings)}; change these "
+            "settings"
         )
     return examples, left_out, altered

@@ -105,9 +105,7 @@ def _download(package: Source, partial: Path, file: Path) -> Path:
     if done.returncode or len(files) != 1:
         said = [line for line in done.stderr.splitlines() if re.match("(npm )?(e|err)", line, re.IGNORECASE)]
         reason = ADDRESS.sub("...", said[0] if said else "no file came")[:200]
-        raise UserError(
-            f"{what} with {Path(command[0]).name} ({reason}): check the network and the version, or {remedy}"
-        )
+        raise UserError(f"{what} with {command[0]} ({reason}): check the network and the version, or {remedy}")
     return files[0]
 
 

@@ -53,13 +53,9 @@ def check_source(source: Source, data: Translation) -> None:
             raise UserError(f"'{source.name}' generates pairs in en and fr, not in {' and '.join(data.languages)}")
     for files in source.files.values():
         if len(files) != 2 and not _hold_pairs(files):
-            raise UserError(
-                f"no pairs can be read from {', '.join(files)}: name two aligned texts, or .tsv or .jsonl files"
-            )
+            raise UserError(f"no pairs can be read from {', '.join(files)}: name two aligned texts, .tsv or .jsonl")
         if not _hold_pairs(files) and (rows := [file for file in files if kind_of(file) in ROWS]):
-            raise UserError(
-                f"{rows[0]} holds rows, not one side of a corpus: name .tsv or .jsonl files alone, or two aligned texts"
-            )
+            raise UserError(f"{rows[0]} is not one side of a corpus: name two aligned texts, or .tsv or .jsonl alone")
 
 
 def _phrases(seed: int) -> Iterator[Pair]:
@@ -86,17 +82,12 @@ def _hold_pairs(files: Sequence[str]) -> bool:
 def _aligned_pairs(first: str, second: str) -> Iterator[Pair]:
     for file in (first, second):
         if all("\t" in line for _, line in itertools.islice(read_lines(file), 3)):
-            raise UserError(
-                f"{file}, line 1: it has a tab, as in a table of pairs: name the file .tsv, or remove the tabs"
-            )
+            raise UserError(f"{file}, line 1: it has a tab: name a table of pairs .tsv, or remove the tabs")
     sides = [
         [_some_text(line, f"{file}, line {number}") for number, line in read_lines(file)] for file in (first, second)
     ]
     if len(sides[0]) != len(sides[1]):
-        raise UserError(
-            f"'{first}' has {len(sides[0])} lines and '{second}' has {len(sides[1])}: "
-            "line n of one must be the translation of line n of the other"
-        )
+        raise UserError(f"'{first}' has {len(sides[0])} lines and '{second}' {len(sides[1])}: lines must correspond")
     yield from zip(*sides, strict=True)
 
 

@@ -37,10 +37,7 @@ def python_topics() -> list[str]:
     try:
         from pydoc_data.topics import topics
     except ImportError:
-        raise UserError(
-            "source 'python_topics' needs pydoc_data.topics, which this Python lacks: "
-            "install Python's documentation data or choose another source"
-        ) from None
+        raise UserError("this Python lacks pydoc_data.topics, its documentation: choose another source") from None
     seen: set[str] = set()
     documents = []
     for name in sorted(topics):

@@ -49,10 +49,7 @@ def _texts(path: Path, stream: IO[bytes]) -> Iterator[tuple[int, str]]:
         if len(line) > LONGEST_LINE:
             raise UserError(f"{where}: it has more than {LONGEST_LINE:,} bytes, so this is not a text file")
         if number == 1 and b"\r" in line.rstrip(b"\r\n") and not line.endswith(b"\n"):
-            raise UserError(
-                f"'{path}' ends its lines with a carriage return alone (CR, as on old Macs), so it is a single line "
-                "here: convert its line ends, for instance by tr '\\r' '\\n'"
-            )
+            raise UserError(f"'{path}' ends lines by a carriage return alone (CR): convert them, by tr '\\r' '\\n' say")
         try:
             text = line.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -92,10 +89,7 @@ def text_at(row: dict, key: str, where: str) -> str:
         found = "is missing" if key not in row else f"is {text!r:.40}, not text"
         raise UserError(f"{where}: '{key}' {found} (there are: {', '.join(map(repr, row)) or 'none'})")
     if half := re.search("[\ud800-\udfff]", text):
-        raise UserError(
-            f"{where}: '{key}' has half a character at {half.start() + 1} (the lone surrogate {half[0]!r}): "
-            "repair the text, or delete the row"
-        )
+        raise UserError(f"{where}: '{key}' has half a character at {half.start() + 1} ({half[0]!r}): repair the text")
     return text.removeprefix(BOM)
 
 
@@ -136,7 +130,6 @@ def _explained(source: Source) -> Iterator[None]:
         pattern = "|".join([r"hf_\w+", r"(?<=//)[^/\s]+@", *map(re.escape, secrets)])
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"cannot read '{source.name}' from the hub ({re.sub(pattern, '...', said)}): check its name, "
-            "configuration and revision, your connection and access, or use a source of kind 'files' (your own copy) "
-            "or 'generated'"
+            f"cannot read '{source.name}' from the hub ({re.sub(pattern, '...', said)}): check its name, configuration "
+            "and revision, your connection and access, or use a source of kind 'files' or 'generated'"
         ) from error

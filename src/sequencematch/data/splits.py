@@ -32,8 +32,8 @@ def make_splits(
     _check_sizes(chosen, sizes)
     if source.digest not in ("", digest):
         raise UserError(
-            f"the rows of the source have the digest {digest}, and its settings say {source.digest}: "
-            "it has changed; get what it was, or set the new digest"
+            f"the rows of the source have the digest {digest}, and its settings say {source.digest}: get what it was, "
+            "or set the new digest"
         )
     return {name: chosen[name] for name in reversed(ORDER)}, {"left_out": left_out, "source_digest": digest}
 

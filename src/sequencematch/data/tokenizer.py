@@ -139,7 +139,7 @@ class Tokenizer:
         if self.bkspc != bkspc:
             raise UserError(
                 f"<bkspc> is action {self.bkspc} of the tokenizer in '{own}' and {bkspc} of the model in '{model}': "
-                "they belong to different experiments; give the tokenizer that the model was trained with"
+                "give the tokenizer that the model was trained with"
             )
 
     def save(self, folder: Path | str) -> None:
@@ -228,13 +228,11 @@ def pretrained_tokenizer(source: str, revision: str = "main", trust_remote_code:
     rows, fast = getattr(config, "vocab_size", None), getattr(found, "backend_tokenizer", None)
     if not isinstance(rows, int):
         raise UserError(
-            f"'{source}' is no causal language model of text alone ({config.model_type}): its config.json gives no "
-            "vocab_size; choose a text-only model"
+            f"'{source}' is no causal language model of text alone ({config.model_type}): it has no vocab_size"
         )
     if fast is None:
         raise UserError(
-            f"the tokenizer of '{source}' ({type(found).__name__}) has no fast version, which is needed here: choose a "
-            "model with a tokenizer.json"
+            f"the tokenizer of '{source}' ({type(found).__name__}) has no fast version: choose another model"
         )
     if learned := learned_deletions(config, rows):  # an exported model, to be trained on
         rows -= learned
@@ -248,10 +246,7 @@ def pretrained_tokenizer(source: str, revision: str = "main", trust_remote_code:
     # Without its files, transformers makes some tokenizers of special tokens alone, and says nothing.
     files = [*type(found).vocab_files_names.values(), "tokenizer.json"]
     if not tokenizer.ordinary_ids or (Path(source).is_dir() and not any((Path(source) / f).exists() for f in files)):
-        raise UserError(
-            f"'{source}' holds no tokenizer: put the tokenizer's files ({', '.join(dict.fromkeys(files))}) next to the "
-            "model's, from where you got it"
-        )
+        raise UserError(f"'{source}' holds no tokenizer: put its files ({', '.join(dict.fromkeys(files))}) there")
     return tokenizer
 
 
@@ -319,8 +314,8 @@ def _with_stand_ins(named: dict[str, str | None], fast: tokenizers.Tokenizer, wh
     found = {name: token for name, token in specials.items() if token and fast.token_to_id(token) is not None}
     if found.keys() != specials.keys():
         raise UserError(
-            f"the tokenizer of '{where}' names no end token (eos_token) that is in its vocabulary, and answers end in "
-            "one: set eos_token in its tokenizer_config.json, or choose another model"
+            f"the tokenizer of '{where}' names no end token (eos_token) that is in its vocabulary: set it in its "
+            "tokenizer_config.json, or choose another model"
         )
     return found
 

@@ -50,8 +50,7 @@ def export_model(checkpoint: Path, output: Path, form: str = "merged", metrics: 
     tokenizer.check_belongs(policy.bkspc, checkpoint, checkpoint)
     if policy.history != "erase":
         raise UserError(
-            f"the model in '{checkpoint}' reads deleted tokens (loss {policy.history}), which no export can: it is "
-            "sampled by sequencematch sample"
+            f"the model in '{checkpoint}' reads deleted tokens (loss {policy.history}): it cannot be exported"
         )
     if form == "adapter" and not model.lora_rank:
         raise UserError(f"the model in '{checkpoint}' was trained without adapters: export it with --form merged")

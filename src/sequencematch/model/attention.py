@@ -81,9 +81,7 @@ def attention_mask(allowed: Tensor, implementation: str, dtype: torch.dtype) -> 
         return allowed[:, None]
     if implementation == "eager":
         return _additive(allowed, dtype, torch.finfo(dtype).min)[:, None]
-    raise UserError(
-        f"attention implementation '{implementation}' is not known to handle dense masks: use 'sdpa' or 'eager'"
-    )
+    raise UserError(f"attention '{implementation}' is not known to handle dense masks: use 'sdpa' or 'eager'")
 
 
 def _additive(allowed: Tensor, dtype: torch.dtype, hidden: float = -torch.inf) -> Tensor:

@@ -61,8 +61,7 @@ def policy_of(lm, source: str, eos: Ids, backspace: bool, deletions: int = 1) ->
     for number in ("vocab_size", "hidden_size", "max_position_embeddings"):
         if not isinstance(getattr(lm.config, number, None), int):
             raise UserError(
-                f"'{source}' is no causal language model of text alone ({lm.config.model_type}): its config.json "
-                f"gives no {number}; choose a text-only model"
+                f"'{source}' is no causal language model of text alone ({lm.config.model_type}): no {number}"
             )
     _without_chance(lm)
     use_state_tree(lm)
@@ -79,8 +78,7 @@ def check_deletions(policy: Policy, deletions: int, source: str) -> None:
     """Raises UserError where a policy deletes more or fewer tokens at once than are asked for."""
     if policy.deletions != deletions:
         raise UserError(
-            f"{source} has learned to delete up to {policy.deletions} tokens at once, and model.deletions is "
-            f"{deletions}: set it to {policy.deletions}"
+            f"{source} has learned to delete up to {policy.deletions} tokens at once: set model.deletions to that"
         )
 
 
@@ -103,8 +101,7 @@ def end_tokens(lm, eos: Ids, source: str) -> int | list[int] | None:
     if named and given and not named & given:
         raise UserError(
             f"the network of '{source}' ends sequences by token {_listed(named)}, and its tokenizer by "
-            f"{_listed(given)}: it would never see the end of a text; make eos_token_id in its config.json and "
-            "eos_token in its tokenizer_config.json agree"
+            f"{_listed(given)}: make eos_token_id in its config.json and eos_token in its tokenizer_config.json agree"
         )
     return ends[0] if len(ends) == 1 else ends or None
 
@@ -116,8 +113,7 @@ def _named_ids(value, name: str, rows: int, source: str) -> set[int]:
         if type(token) is not int or not 0 <= token < rows:
             raise UserError(
                 f"the {'end token' if name.startswith('eos') else name} {token!r:.40} of '{source}' is none of its "
-                f"network's {rows} tokens: correct {name} in its config.json and generation_config.json, or those of "
-                "its tokenizer"
+                f"network's {rows} tokens: correct {name} in its configurations"
             )
     return set(ids)
 
@@ -277,13 +273,11 @@ def _check_adapters(configs: Iterable, lm) -> None:
         other = [n for n in ("use_dora", "modules_to_save", "trainable_token_indices", "lora_bias") if settings.get(n)]
         if kind != "LORA" or other:
             raise UserError(
-                f"adapters of peft with {', '.join(other) or f'peft_type {kind}'} cannot be trained here: choose LoRA "
-                "without it"
+                f"adapters with {', '.join(other) or f'peft_type {kind}'} cannot be trained here: choose LoRA"
             )
     if any(hasattr(m, "base_layer") for m in (lm.get_input_embeddings(), lm.get_output_embeddings())):
         raise UserError(
-            "adapters on the network's embedding or unembedding cannot be trained here: leave them out of "
-            "target_modules (the row of <bkspc> is trained as it is)"
+            "adapters on the embedding or unembedding cannot be trained here: take them out of target_modules"
         )
 
 

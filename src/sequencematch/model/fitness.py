@@ -49,8 +49,7 @@ def check_fitness(policy: Policy, source: str) -> None:
     if failure:
         raise UserError(
             f"the network of '{source}' ({policy.lm.config.model_type}) cannot be trained here ({failure}): choose one "
-            "that follows attention masks, position ids and a rewound cache, and leaves its logits alone, as "
-            f"{FIT}"
+            f"that follows attention masks, position ids and a rewound cache, as {FIT}"
         )
     untried = [length for length in _named_lengths(policy) if length > LONGEST]
     policy.context = min([policy.context, *untried, *([proven] if proven <= lengths[-1] else [])])

@@ -97,6 +97,6 @@ def prepare_devices(gpus: int) -> None:
     found = torch.cuda.device_count() if gpus else 0
     if found < gpus:
         raise UserError(
-            f"this job was promised {gpus} GPU(s) and sees {found}: run it where there are enough (check nvidia-smi, "
-            "CUDA_VISIBLE_DEVICES, and that torch is a CUDA build), or lower jobs.train.gpu and jobs.sample.gpu"
+            f"this job was promised {gpus} GPU(s) and sees {found}: check nvidia-smi, CUDA_VISIBLE_DEVICES and that "
+            "torch is a CUDA build, or lower jobs.train.gpu and jobs.sample.gpu"
         )

@@ -89,9 +89,8 @@ class Background:
         except (EOFError, OSError):
             self.process.join()
             raise UserError(
-                f"the process that draws rollouts has ended (exit status {self.process.exitcode}; its message is "
-                "above, -9 means that it was killed, perhaps for lack of memory): run again to continue from the last "
-                "checkpoint, or set rollouts.concurrent to false"
+                f"the process that draws rollouts has ended (exit status {self.process.exitcode}; -9 may be a lack of "
+                "memory): run again to continue from the last checkpoint, or set rollouts.concurrent to false"
             ) from None
         if isinstance(answer, UserError):
             raise answer

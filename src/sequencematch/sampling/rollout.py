@@ -134,9 +134,7 @@ def _check(
 ) -> None:
     context, bkspc = policy.context, policy.bkspc
     if decoding.lookahead and policy.history != "erase":
-        raise UserError(
-            "lookahead needs states that a deletion leads back to: it does not fit a model that keeps tokens"
-        )
+        raise UserError("lookahead does not fit a model that keeps deleted tokens: choose another decoding")
     for k, (prompt, beginning) in enumerate(zip(prompts, begun, strict=True)):
         if not len(prompt):
             raise ValueError("a rollout needs at least one prompt token (<bos>): its first state")

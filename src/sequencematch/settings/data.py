@@ -50,8 +50,7 @@ class Arithmetic(Dataset):
         low, high = self.entropy
         if not 0 < low <= high <= MOST_DIGITS:
             raise ValueError(
-                f"entropy [{low}, {high}] is no range: it must go from above 0 up to something not below it, and at "
-                f"most {MOST_DIGITS}"
+                f"entropy [{low}, {high}] is no range: it must rise, from above 0 to at most {MOST_DIGITS}"
             )
         return self
 
@@ -76,8 +75,7 @@ class Graphs(Dataset):
             raise ValueError(f"arm_lengths [{shortest}, {longest}] is no range: the first must not exceed the second")
         if self.labels <= self.arms * longest:
             raise ValueError(
-                f"labels is {self.labels}, but must be at least {1 + self.arms * longest}, one for each node of "
-                f"{self.arms} arms of {longest} and for the start"
+                f"labels is {self.labels}, but must be at least {1 + self.arms * longest}, one for each node"
             )
         return self
 

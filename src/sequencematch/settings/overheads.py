@@ -71,8 +71,8 @@ class Overhead(Section):
         """Raises UserError if a network from scratch has too short a context."""
         if model.source == "scratch" and self.longest > model.context:
             raise UserError(
-                f"sequences take up to {self.longest} positions (prompt, continuation and deleted tokens, "
-                f"contexts, masked), and the model has {model.context} (context): raise it, or shorten them"
+                f"sequences take up to {self.longest} positions (deleted tokens, contexts and masked included), and "
+                f"the model has {model.context} (context): raise it, or shorten them"
             )
 
 

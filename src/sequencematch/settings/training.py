@@ -50,10 +50,7 @@ class Schedule(Section):
     @model_validator(mode="after")
     def _k_below_total(self):
         if self.pretrain_steps >= self.steps:
-            raise ValueError(
-                f"pretrain_steps (k = {self.pretrain_steps}) must be below steps ({self.steps}), "
-                "or SequenceMatch has no step left"
-            )
+            raise ValueError(f"pretrain_steps (k = {self.pretrain_steps}) must be below steps ({self.steps})")
         return self
 
 
@@ -87,8 +84,8 @@ class Objective(Section):
     def _bracket_telescopes(self):
         if self.weighting == "uniform" and self.value_from == "data":
             raise ValueError(
-                "weighting 'uniform' needs value_from 'both': with uniform weights the value bracket does not "
-                "telescope, so that data and rollouts estimate different things"
+                "weighting 'uniform' needs value_from 'both': its value bracket does not telescope, so data and "
+                "rollouts differ"
             )
         return self
 

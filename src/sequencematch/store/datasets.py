@@ -48,10 +48,7 @@ def load(folder: Path | str) -> tuple[datasets.DatasetDict, dict]:
     except Exception as error:  # the library raises whatever it meets in a damaged file
         raise UserError(f"the dataset in '{folder}' is damaged ({reason(error)}): delete it and run again") from error
     if found != provenance["digest"]:
-        raise UserError(
-            f"the dataset in '{folder}' does not match the digest in its {PROVENANCE}: "
-            "its rows were changed; delete it and run again"
-        )
+        raise UserError(f"the rows in '{folder}' do not match the digest in its {PROVENANCE}: delete it and run again")
     return dataset, provenance
 
 

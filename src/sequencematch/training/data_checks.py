@@ -19,10 +19,7 @@ def check_data(noised: Path | str, loss: str, policy: Policy, corpora: tuple[Cor
     """
     largest = max(max(t.actions, default=0) for t in _trajectories(corpora))
     if not policy.backspace and largest >= policy.bkspc:
-        raise UserError(
-            f"the examples in '{noised}' were noised, and the loss {loss} trains on clean ones, without <bkspc>: name "
-            "examples that inject_noise made with --eta 0"
-        )
+        raise UserError(f"the examples in '{noised}' were noised, and the loss {loss} trains on clean ones (--eta 0)")
     if largest >= policy.bkspc + policy.deletions:
         raise UserError(
             f"the examples in '{noised}' delete {largest - policy.bkspc + 1} tokens at once, and the model at most "
@@ -32,7 +29,7 @@ def check_data(noised: Path | str, loss: str, policy: Policy, corpora: tuple[Cor
     if longest > policy.context:
         raise UserError(
             f"an example in '{noised}' reaches {longest} tokens, more than the model's context of {policy.context}: "
-            "choose a model with a longer context, or leave longer examples out"
+            "leave out longer examples, or choose another model"
         )
     if LOSSES[loss].rollouts:
         prompt = max(len(trajectory.prompt) for trajectory in corpora[0].draws[0])

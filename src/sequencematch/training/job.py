@@ -80,7 +80,7 @@ def load_initial(args: argparse.Namespace, stage: Stage) -> Start:
     if policy.history != history:
         if _has_bkspc(args.initial):
             raise UserError(
-                f"the model in '{args.initial}' has learned <bkspc> in another way ({policy.history}) than the loss "
+                f"the model in '{args.initial}' has learned <bkspc> in another way ({policy.history}) than "
                 f"{stage.loss} teaches it ({history}): start from the base model"
             )
         policy.keep(history)
@@ -178,9 +178,7 @@ def _weights_digest(folder: Path) -> str:
 def _optimiser_state(folder: Path) -> dict:
     file = folder / "optimiser.pt"
     if not file.is_file():
-        raise UserError(
-            f"'{folder}' holds no optimiser state to continue from: it is not the model of an earlier stage"
-        )
+        raise UserError(f"'{folder}' holds no optimiser state: it is not the model of an earlier stage")
     try:
         check_digest(file)
         return torch.load(file, weights_only=True)

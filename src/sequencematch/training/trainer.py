@@ -299,7 +299,7 @@ def tracked_accelerator(run: Run) -> Accelerator:
     accelerator = Accelerator(mixed_precision=precision, log_with=run.tracker, project_dir=run.tracked)
     if not accelerator.log_with:
         raise UserError(
-            f"tracker '{run.tracker}' is not installed: pip install 'sequencematch[trackers]', or set tracker to none"
+            f"tracker '{run.tracker}' is not installed: pip install 'sequencematch[trackers]', or choose none"
         )
     names = {"wandb": {"dir": str(run.tracked), "name": str(run.tracked.parent)}}
     accelerator.init_trackers("sequencematch", init_kwargs=names)

@@ -29,9 +29,7 @@ def with_deletions(processing_class, ids: Sequence[int]):
         new = [*(f"<unused_{k}>" for k in range(len(tokenizer), ids[0])), *names]
         tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in new], special_tokens=True)
     if tokenizer.convert_tokens_to_ids(names) != list(ids):
-        raise UserError(
-            f"the tokenizer has a token named {BKSPC}, or gaps between its ids: {BKSPC} must be token {ids[0]}"
-        )
+        raise UserError(f"the tokenizer has a token named {BKSPC}, or gaps: {BKSPC} must be token {ids[0]}")
     return tokenizer
 
 
@@ -66,8 +64,7 @@ class RowEncoder:
                 raise UserError(f"{where}: {error}") from error
             if (tokens := max(len(e.prompt) + len(e.completion) for e in found)) > context:
                 raise UserError(
-                    f"{where} takes {tokens} tokens, more than the model's context of {context}: leave it out, or "
-                    "shorten it"
+                    f"{where} takes {tokens} tokens, more than the model's context of {context}: shorten it"
                 )
             examples += found
         if not examples:
@@ -134,9 +131,7 @@ class RowEncoder:
                 return [*answer, self.eos]
             self.ends.add(answer[end])
         if self._decoded(answer[end + 1 :]).strip():
-            raise UserError(
-                "its completion goes on after the token that ends it: give each answer a row of its own, or messages"
-            )
+            raise UserError("its completion goes on after the token that ends it: give each answer a row of its own")
         return answer[: end + 1]
 
     def _decoded(self, ids: Sequence[int]) -> str:

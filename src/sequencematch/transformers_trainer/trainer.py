@@ -227,9 +227,7 @@ class SequenceMatchTrainer(Trainer):
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
         file = Path(resume_from_checkpoint) / STATE
         if not file.is_file():
-            raise UserError(
-                f"'{resume_from_checkpoint}' holds no checkpoint of SequenceMatchTrainer ({STATE} is missing)"
-            )
+            raise UserError(f"'{resume_from_checkpoint}' holds no checkpoint of SequenceMatchTrainer (no {STATE})")
         state = torch.load(file, map_location="cpu", weights_only=True)
         if state["data"] != self._data():
             raise UserError(f"the checkpoint '{resume_from_checkpoint}' is of a run on other data or settings of noise")
