@@ -136,7 +136,7 @@ def test_data_that_cannot_be_trained_on_are_refused(tmp_path, rows, sentence):
         ({"max_steps": -1, "bc_steps": 50}, r"must be below max_steps \(3\)"),
         ({"rollout_buffer": 0}, "rollout_buffer is 0"),
         ({"rollout_buffer": 8}, "rollout_buffer is 8, but must be at least per_device_train_batch_size"),
-        ({"rollouts_generated": 1}, r"rollouts_generated \(1\) \* rollouts_seen \(8\)"),
+        ({"rollouts_generated": 1}, r"rollouts_generated \(1\) times rollouts_seen \(8\)"),
         ({"max_actions": 60}, "max_actions is 60, but must be at most 58"),
         ({"label_smoothing_factor": 0.1}, "cannot heed label_smoothing_factor"),
         ({"neftune_noise_alpha": 5.0}, "cannot heed neftune_noise_alpha"),
