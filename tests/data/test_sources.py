@@ -214,7 +214,7 @@ CUT_OFF = gzip.compress(b"one\tun\n" * 500, mtime=0)[:-9]
         ("a.tsv", b"one\tun\ntwo\td\xe9ux\n", "a.tsv, line 2: byte 6 is not UTF-8 (0xe9): convert the file to UTF-8"),
         ("a.tsv.gz", b"one\tun\n", "a.tsv.gz' is not a valid gzip file (Not a gzipped file"),
         ("a.tsv.gz", CUT_OFF, "a.tsv.gz' is not a valid gzip file (Compressed file ended"),
-        ("a.csv", b"", "a.csv: name two aligned texts, or .tsv or .jsonl files"),
+        ("a.csv", b"", "a.csv: name two aligned texts, .tsv or .jsonl"),
         # Texts that no file can hold, and files that are no text.
         ("a.jsonl", b'{"en": "one", "fr": "u\\ud83dn"}', "line 1: 'fr' has half a character at 2 ("),
         ("a.jsonl", b'{"translation": {"en": "\\udc00", "fr": "un"}}', "line 1: 'en' has half a character at 1"),
@@ -283,9 +283,7 @@ def test_aligned_files_that_are_not(tmp_path):
     text_file(french, ["un", "deux"])
     with pytest.raises(UserError) as caught:
         read_pairs(files(english, french), EN_FR)
-    assert str(caught.value) == (
-        f"'{english}' has 3 lines and '{french}' 2: lines must correspond"
-    )
+    assert str(caught.value) == (f"'{english}' has 3 lines and '{french}' 2: lines must correspond")
     text_file(french, ["un", " ", "trois"])
     with pytest.raises(UserError, match="a.fr, line 2: empty"):
         read_pairs(files(english, french), EN_FR)

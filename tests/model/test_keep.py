@@ -76,9 +76,7 @@ def test_how_deletions_are_read_is_set_where_bkspc_is_added_and_never_again(tmp_
         if history == LOSSES[loss].history:
             assert started(history=history).history == history
         else:
-            with pytest.raises(
-                UserError, match=f"way \\({history}\\) than {loss} .*start from the base model"
-            ):
+            with pytest.raises(UserError, match=f"way \\({history}\\) than {loss} .*start from the base model"):
                 started(history=history)
 
 

@@ -80,7 +80,10 @@ def test_scripts_refuse_inputs_that_do_not_belong_together(inputs, tmp_path):
     given = {"model": inputs / "pretrain_bc", "examples": inputs / "examples", "tokenizer": tmp_path / "tokenizer2"}
     failed = run("sample", **given, **files, policy=given["model"], max_actions=4, seed=1, check=False)
     assert failed.returncode == 1 and failed.stderr.count("error: ") == 1, failed.stderr
-    assert "give the tokenizer that the model was trained with" in failed.stderr or "was not made with the tokenizer" in failed.stderr
+    assert (
+        "give the tokenizer that the model was trained with" in failed.stderr
+        or "was not made with the tokenizer" in failed.stderr
+    )
     assert not files["output"].exists()
     record = json.loads((inputs / "base.provenance.json").read_text())
     record["inputs"]["tokenizer"] = provenance.identity(tmp_path / "tokenizer2")

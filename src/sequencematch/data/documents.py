@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from sequencematch.data.python_topics import python_topics
 from sequencematch.data.sources import hub_rows, kind_of, read_json_lines, read_lines, text_at
 from sequencematch.errors import UserError
 from sequencematch.settings.data import Source
@@ -32,14 +33,8 @@ def check_source(source: Source) -> None:
             raise UserError(f"no documents can be read from {file}: name .txt or .jsonl files")
 
 
-def _python_topics() -> list[str]:
-    from sequencematch.data.python_topics import python_topics
-
-    return python_topics()
-
-
 # By name: all documents there are.
-GENERATORS: dict[str, Callable[[], list[str]]] = {"python_topics": _python_topics}
+GENERATORS: dict[str, Callable[[], list[str]]] = {"python_topics": python_topics}
 
 
 def _texts(rows: Iterable[tuple[int, dict]], where: str) -> Iterator[str]:

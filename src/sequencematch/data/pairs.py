@@ -34,13 +34,12 @@ def read_pairs(source: Source, data: Translation) -> dict[str, Iterable[Pair]]:
     if source.kind == "generated":
         return {"train": GENERATORS[source.name](data.seed)}
     if source.kind == "hub":
-        rows = hub_rows(source, streaming=False)
-        numbered = {split: enumerate(rows[split], start=1) for split in rows}
-        read = {
-            split: [_pair_of(row, data.languages, f"{source.name}, row {number}") for number, row in found]
-            for split, found in numbered.items()
-        }
-        return {split: [pair for pair in found if all(pair)] for split, found in read.items()}  # no empty sides
+        found: dict[str, Iterable[Pair]] = {}
+        for split, rows in hub_rows(source, streaming=False).items():
+            numbered = enumerate(rows, start=1)
+            pairs = (_pair_of(row, data.languages, f"{source.name}, row {number}") for number, row in numbered)
+            found[split] = [pair for pair in pairs if all(pair)]  # no empty sides
+        return found
     return {split: list(_file_pairs(files, data.languages)) for split, files in source.files.items()}
 
 

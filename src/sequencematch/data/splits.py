@@ -29,7 +29,11 @@ def make_splits(
     """
     pools, left_out, digest = _read_pools(given, sizes, key)
     chosen = _choose(pools, sizes, key)
-    _check_sizes(chosen, sizes)
+    short = {name: rows for name, rows in chosen.items() if len(rows) < getattr(sizes, name)}
+    if short:
+        asked = ", ".join(f"{getattr(sizes, name)} for {name}" for name in reversed(ORDER))
+        found = ", ".join(f"{len(rows)} for {name}" for name, rows in short.items())
+        raise UserError(f"the source has too few rows for the sizes asked for ({asked}): {found}; lower them")
     if source.digest not in ("", digest):
         raise UserError(
             f"the rows of the source have the digest {digest}, and its settings say {source.digest}: get what it was, "
@@ -73,11 +77,3 @@ def _choose(pools: dict[str, dict[str, list[Row]]], sizes: Dataset, key: Callabl
         for row in chosen[name] if name not in pools else ():
             del pool[key(row)]
     return chosen
-
-
-def _check_sizes(chosen: Mapping[str, list], sizes: Dataset) -> None:
-    short = {name: rows for name, rows in chosen.items() if len(rows) < getattr(sizes, name)}
-    if short:
-        asked = ", ".join(f"{getattr(sizes, name)} for {name}" for name in reversed(ORDER))
-        found = ", ".join(f"{len(rows)} for {name}" for name, rows in short.items())
-        raise UserError(f"the source has too few rows for the sizes asked for ({asked}): {found}; lower them")

@@ -16,7 +16,6 @@ from sequencematch.store.hub import cannot_load, check_source
 BKSPC = "<bkspc>"  # its name in the tokenizer of an exported model, where it is a token
 SPECIALS = {"pad": "<pad>", "bos": "<bos>", "eos": "<eos>"}  # ids 0, 1, 2 of our own tokenizers
 DIGITS = "0123456789"
-FILES = ("tokenizer.json", "tokenizer_config.json")
 MOST_TOKENS = 2**24
 MOST_GROWTH = 2**10  # characters of a normalised text for each one of the text
 # Words with the spaces and stops around them, operators with theirs: few tokens a sequence.
@@ -42,13 +41,7 @@ class Tokenizer:
     which a tokenizer.json may switch on, are switched off.
     """
 
-    def __init__(
-        self,
-        fast: tokenizers.Tokenizer,
-        specials: dict[str, str],
-        bkspc: int | None = None,
-        context: int | None = None,
-    ):
+    def __init__(self, fast: tokenizers.Tokenizer, specials: dict[str, str], bkspc: int | None = None, context=None):
         """Wrap a fast tokenizer.
 
         specials: the texts of ``pad``, ``bos`` and ``eos``, all in the vocabulary. bkspc: the id of ``<bkspc>``, which
@@ -60,9 +53,8 @@ class Tokenizer:
         _check_growth(fast)
         make_deterministic(fast)
         fast.encode_special_tokens = True  # a special token's name inside a text is plain text
-        self._fast = fast
-        self._specials = specials
-        self.context = context
+        self._fast, self._specials = fast, specials
+        self.context: int | None = context
         ids = fast.get_vocab(with_added_tokens=True)
         self.special_ids = {name: ids[token] for name, token in specials.items()}
         #: The highest token id plus 1. Some ids below it may have no token.
@@ -114,14 +106,13 @@ class Tokenizer:
 
     def render(self, actions: Sequence[int]) -> str:
         """Actions for a reader's eye, deletions and special tokens written out: ``2<bkspc>31<bkspc_2>4<eos>``."""
-        # Runs of tokens together: one token may hold half a character.
-        runs = groupby(actions, key=lambda action: action >= self.bkspc)
-        return "".join(
-            "".join(deletion_name(action - self.bkspc + 1) for action in run)
-            if deleting
-            else self._decoded(list(run), skip_special_tokens=False)
-            for deleting, run in runs
-        )
+        parts: list[str] = []
+        for deleting, run in groupby(actions, key=lambda action: action >= self.bkspc):
+            if deleting:
+                parts += [deletion_name(action - self.bkspc + 1) for action in run]
+            else:  # together: one token may hold half a character
+                parts.append(self._decoded(list(run), skip_special_tokens=False))
+        return "".join(parts)
 
     def _decoded(self, ids: list[int], **options) -> str:
         with _library(lambda error: UserError(f"the tokenizer cannot decode ({reason(error)}): choose another one")):
@@ -198,10 +189,7 @@ def load_tokenizer(folder: Path | str) -> Tokenizer:
     valid tokenizer.
     """
     folder = Path(folder)
-    for name in FILES:
-        if not (folder / name).exists():
-            raise UserError(f"no tokenizer in '{folder}' ({name} is missing): run the step that makes it")
-    text, config = read_text(folder / FILES[0]), read_json(folder / FILES[1])
+    text, config = read_text(folder / "tokenizer.json"), read_json(folder / "tokenizer_config.json")
     damaged = f"the tokenizer in '{folder}' is damaged"
     with _library(lambda error: UserError(f"{damaged} ({reason(error)}): delete it and run again")):
         fast = tokenizers.Tokenizer.from_str(text)
@@ -283,9 +271,10 @@ def _check_growth(fast: tokenizers.Tokenizer) -> None:
     growth, waiting = 1, [json.loads(part.__getstate__()) for part in parts]
     while waiting:
         rule = waiting.pop()
-        if isinstance(rule, dict | list):
-            waiting += rule.values() if isinstance(rule, dict) else rule
-        if isinstance(rule, dict):
+        if isinstance(rule, list):
+            waiting += rule
+        elif isinstance(rule, dict):
+            waiting += rule.values()
             growth *= max(1, len(rule.get("content") or ""), len(rule.get("prepend") or ""))
     if growth > MOST_GROWTH:
         raise UserError(f"a tokenizer that may write {growth:.3g} characters for one is not used: choose another one")
