@@ -27,7 +27,6 @@ from sequencematch.cli import main
 from sequencematch.config.load import load_config
 from sequencematch.data.documents import read_documents
 from sequencematch.data.examples import columns, load_examples
-from sequencematch.data.markup import extract_pairs
 from sequencematch.data.pairs import read_pairs
 from sequencematch.data.tokenizer import load_tokenizer, pretrained_tokenizer
 from sequencematch.errors import UserError
@@ -101,8 +100,6 @@ TEXT = {
     "resume/step-00000001.pt": "no checkpoint",
     "documents.txt": "One\nline\n\n== Two\nlines\n",
     "documents.jsonl": '{"text": "One"}\n{"text": "Two"}\n',
-    "en/page.html": "<html><body><div class='x'><p>a dog &amp; <b>a cat</b><ul><li>one thing</ul></div></body></html>",
-    "fr/page.html": "<html><body><div class='x'><p>un chien &amp; un chat<ul><li>une chose</ul></div></body></html>",
     "sample.txt": "'What is 2?' --max-actions 5 --temperature 0.7 --top-k 3 --top-p 0.9 --seed 4 --json",
     "trace.txt": "'<bos> 2 + 2 =' '5 <bkspc> 4 <eos>' --json",
     "settings.txt": options(Rollouts()),
@@ -220,7 +217,6 @@ READERS = {
     **{f"hub_{n}": (f"hub/{n}.json", lambda folder: pretrained_tokenizer(str(folder / "hub"))) for n in HUB},
     **{f"foreign_{name}": (f"foreign/{name}", foreign) for name in FOREIGN},
     "gguf": ("gguf/tiny.gguf", lambda folder: convert(folder / "gguf", folder / "converted")),
-    "page": ("fr/page.html", lambda folder: extract_pairs(folder, ("en/*", "fr/*"))),
     "sample": ("sample.txt", command("sample", "model")),
     "trace": ("trace.txt", command("trace")),
     "settings": ("settings.txt", rollouts),
