@@ -93,8 +93,8 @@ def test_a_tokenizer_without_the_needed_tokens(checkpoint, tmp_path, capsys):
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config | {"eos_token": "</s>"}))
     assert "names no end token (eos_token)" in error(capsys, "sample", tmp_path, PROMPT)
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config | {"bkspc_id": 99}))
-    assert "different experiments" in error(capsys, "sample", tmp_path, PROMPT)
-    assert "different experiments" in error(capsys, "export", tmp_path, tmp_path / "out")
+    assert "that the model was trained with" in error(capsys, "sample", tmp_path, PROMPT)
+    assert "that the model was trained with" in error(capsys, "export", tmp_path, tmp_path / "out")
 
 
 def test_a_prompt_that_does_not_fit(checkpoint, capsys):

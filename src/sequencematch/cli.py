@@ -8,6 +8,7 @@ import io
 import json
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from sequencematch import script
@@ -39,17 +40,13 @@ def main(argv: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):  # a character that the terminal's encoding lacks is written as an escape
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    args = _parser().parse_args(argv)
-    script.run(lambda: args.run(args), threads=None)
-
-
-def _parser() -> argparse.ArgumentParser:
     parser = script.parser((__doc__ or "").split("\n\n")[0])
     parser.prog = "sequencematch"
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for add in (_add_sample, _add_trace, _add_export):
         add(commands)
-    return parser
+    args = parser.parse_args(argv)
+    script.run(lambda: args.run(args), threads=None)
 
 
 def _add_sample(commands) -> None:
@@ -87,13 +84,13 @@ def _sample(args: argparse.Namespace) -> None:
     room = max(1, policy.context - len(prompt))
     numbers = args.temperature, args.top_p, args.top_k, args.bkspc_bias
     decoding = Decoding(args.max_actions or min(room, MOST_ACTIONS), *numbers, takeback_ratio=args.takeback_ratio)
-    shown = None if args.json else _Typewriter(tokenizer, sys.stdout)
-    if shown:
-        shown.start(as_trained(args.prompt))
-    (rollout,), _ = sample(policy.to(device), [prompt], decoding, [args.seed], batch=1, watch=shown)
+    watch = None if args.json else _typewriter(tokenizer)
+    if watch:
+        _write(as_trained(args.prompt), DIM)
+    (rollout,), _ = sample(policy.to(device), [prompt], decoding, [args.seed], batch=1, watch=watch)
     text = tokenizer.decode(live_tokens(prompt, rollout.actions, policy.bkspc))
-    if shown:
-        shown.finish(text, rollout)
+    if watch:
+        _write(f"\n{text}\n" if rollout.finished else f"\n{text}\n(cut off before <eos>)\n")
         return
     record = {
         "prompt": as_trained(args.prompt),
@@ -134,31 +131,21 @@ def _any_model(source: Path):
     return policy.eval(), tokenizer
 
 
-class _Typewriter:
+def _typewriter(tokenizer) -> Callable[[int, int], None]:
     """Shows actions as they are taken. On a terminal they have colours, and each deletion is a mark."""
 
-    def __init__(self, tokenizer, stream):
-        self.tokenizer = tokenizer
-        self.stream = stream
-        self.terminal = stream.isatty()
+    def show(item: int, action: int) -> None:
+        if sys.stdout.isatty() and action >= tokenizer.bkspc:
+            _write(MARK * (action - tokenizer.bkspc + 1), RED)
+        else:
+            _write(tokenizer.render([action]), DIM if action in tokenizer.special_ids.values() else "")
 
-    def start(self, prompt: str) -> None:
-        self._write(f"{DIM}{prompt}{PLAIN}" if self.terminal else prompt)
+    return show
 
-    def __call__(self, item: int, action: int) -> None:
-        text = self.tokenizer.render([action])
-        if self.terminal and action >= self.tokenizer.bkspc:
-            text = f"{RED}{MARK * (action - self.tokenizer.bkspc + 1)}{PLAIN}"
-        elif self.terminal and action in self.tokenizer.special_ids.values():
-            text = f"{DIM}{text}{PLAIN}"
-        self._write(text)
 
-    def finish(self, text: str, rollout) -> None:
-        self._write("\n" + text + ("\n" if rollout.finished else "\n(cut off before <eos>)\n"))
-
-    def _write(self, text: str) -> None:
-        self.stream.write(text)
-        self.stream.flush()
+def _write(text: str, colour: str = "") -> None:
+    """Print at once; in a colour on a terminal alone."""
+    print(f"{colour}{text}{PLAIN}" if colour and sys.stdout.isatty() else text, end="", flush=True)
 
 
 def _device(name: str):
