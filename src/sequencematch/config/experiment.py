@@ -4,12 +4,12 @@ Every task may override any section. A method may override only the sections tha
 """
 
 from functools import cache, cached_property
-from typing import Annotated, Any, Literal, TypedDict, Union
+from typing import Annotated, Any, Literal, Union
 
 from pydantic import Discriminator, Field, Tag, field_validator
 
 from sequencematch.kernels import Kernels
-from sequencematch.settings.data import DATA, MADE, Dataset, Language, Source
+from sequencematch.settings.data import DATA, MADE, Language, Source
 from sequencematch.settings.evaluation import Evaluation
 from sequencematch.settings.losses import LOSSES, Loss
 from sequencematch.settings.map import Map, Reading, readings_of
@@ -101,17 +101,7 @@ class Jobs(Section):
     report: Job = Job()
 
 
-class InForce(TypedDict):
-    """The settings in force for a job, by section."""
-
-    data: Dataset
-    noise: Noise
-    model: Model
-    optimiser: Optimiser
-    schedule: Schedule
-    objective: Objective
-    rollouts: Rollouts
-    evaluation: Evaluation
+InForce = dict[str, Any]  # the settings in force for a job: ``data`` and the sections, by name
 
 
 class Config(Section):
@@ -143,7 +133,7 @@ class Config(Section):
     def settings(self, task: str, method: str | None = None) -> InForce:
         """The settings in force for a task's jobs, or for those of one of its methods, by section name."""
         sections = {name: SECTIONS[name](**values) for name, values in self.merged(task, method).items()}
-        return InForce(data=self.tasks[task].data, **sections)  # type: ignore[typeddict-item]
+        return {"data": self.tasks[task].data, **sections}
 
     def merged(self, task: str, method: str | None) -> dict[str, dict]:
         """The same, before the values of a section are checked together."""

@@ -65,7 +65,7 @@ def _unfit_lengths(in_force: InForce) -> Faults:
     if prompt + completion > context:
         yield "data", "", f"a prompt of {prompt} tokens and {completion} to come after it are more than {held}"
     for section in ("rollouts", "evaluation"):
-        actions = in_force[section].max_actions  # type: ignore[literal-required]
+        actions = in_force[section].max_actions
         if prompt + actions > context:
             words = f"is {actions}, but must be at most {context - prompt}: {held} the prompt too"
             yield section, "max_actions", words

@@ -9,9 +9,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
-from sequencematch.config.experiment import Config
+from sequencematch.config.experiment import Config, InForce
 from sequencematch.settings.data import OF_CORPUS, OF_EXAMPLES, OF_TOKENIZER
 from sequencematch.settings.evaluation import Evaluation
 from sequencematch.settings.families import FAMILIES
@@ -79,9 +79,9 @@ class Jobs:
         in_force = self.in_force(wildcards)
         return " ".join(options(in_force[section], only) for section, only in sections.items())
 
-    def in_force(self, wildcards: Wildcards) -> Mapping[str, Any]:
+    def in_force(self, wildcards: Wildcards) -> InForce:
         """The settings in force for a job, by section."""
-        return cast(Mapping[str, Any], self.config.settings(wildcards.task, wildcards.get("method")))
+        return self.config.settings(wildcards.task, wildcards.get("method"))
 
     # Networks
 
@@ -97,9 +97,8 @@ class Jobs:
 
     def tokenizer_files(self, wildcards: Wildcards) -> list[str]:
         """The files of its tokenizer: all of them but the weights."""
-        return [
-            file for file in self.files_of(self.in_force(wildcards)["model"].source) if Path(file).suffix not in WEIGHTS
-        ]
+        files = self.files_of(self.in_force(wildcards)["model"].source)
+        return [file for file in files if Path(file).suffix not in WEIGHTS]
 
     # Data
 
