@@ -1,6 +1,6 @@
 """Reads the configuration of an experiment: a base file and overlays, merged key by key (null removes a key)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import yaml
@@ -55,15 +55,14 @@ def load_config(*sources: Path | tuple[str, dict]) -> Config:
     An overlay is a YAML file, or a mapping with the name that errors give it. Raises UserError: one sentence with the
     file, the key, its value and what is allowed.
     """
-    named = [
-        (source[0], _with_nulls(source[1]))
-        if isinstance(source, tuple)
-        else (str(source), _from_here(read_yaml(Path(source))))
-        for source in sources
-    ]
+    named: list[tuple[str, dict]] = []
     merged: dict = {}
-    for _, values in named:
-        merged = _merge(merged, values)
+    for source in sources:
+        if isinstance(source, tuple):
+            named.append((source[0], _mapped(source[1], _or_null)))
+        else:
+            named.append((str(source), _mapped(read_yaml(Path(source)), _from_here)))
+        merged = _merge(merged, named[-1][1])
 
     def write(place: tuple) -> str:
         return f"{_origin(named, place)}: {'.'.join(map(str, place))}"
@@ -105,11 +104,22 @@ def _check_size(node: yaml.Node | None) -> None:
             waiting += node.value
 
 
-def _with_nulls(value):
-    """The settings of a command line, with ``null`` instead of the word 'null'."""
+def _mapped(value, change: Callable):
+    """Settings, with every value in their groups and lists as ``change`` makes it."""
     if isinstance(value, dict):
-        return {key: _with_nulls(inner) for key, inner in value.items()}
+        return {key: _mapped(inner, change) for key, inner in value.items()}
+    return [_mapped(inner, change) for inner in value] if isinstance(value, list) else change(value)
+
+
+def _or_null(value):
+    """``null`` instead of that word, which a command line hands on as text."""
     return None if isinstance(value, str) and value in ("null", "Null", "NULL", "~") else value
+
+
+def _from_here(value):
+    """The path of the project's own data as it is from the working folder."""
+    foreign = isinstance(value, str) and value.startswith(DATA) and not Path(value).exists()
+    return str(PROJECT / value) if foreign else value
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -123,16 +133,6 @@ class _UniqueKeys(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, f"{key!r} occurs here twice", key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
-
-
-def _from_here(value):
-    """The settings of a file, with the paths of the project's own data as they are from the working folder."""
-    if isinstance(value, dict):
-        return {key: _from_here(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_from_here(inner) for inner in value]
-    foreign = isinstance(value, str) and value.startswith(DATA) and not Path(value).exists()
-    return str(PROJECT / value) if foreign else value
 
 
 def _merge(below: dict, above: dict) -> dict:

@@ -7,7 +7,6 @@ tensors must fit the network described, and the folder cannot allow code to run.
 from pathlib import Path
 from typing import Annotated, Literal
 
-import psutil
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
@@ -17,6 +16,7 @@ from sequencematch.errors import UserError
 from sequencematch.settings.model import Model
 from sequencematch.store.files import check_digest, read_json, reason
 from sequencematch.store.hub import code_is_trusted
+from sequencematch.store.untrusted_config import check_fits_memory
 
 DESCRIPTION = "policy.json"
 TENSORS = ("lm.safetensors", "actions.safetensors")
@@ -101,12 +101,7 @@ def check_memory(model: Model, vocabulary: int) -> None:
     """Raises UserError where the weights of a network from scratch exceed this machine's memory."""
     each = 0.5 if model.quantise == "nf4" else 4
     needed = each * model.layers * 12 * model.width**2 + 4 * 2 * vocabulary * model.width
-    present = psutil.virtual_memory().total
-    if needed > present:
-        raise UserError(
-            f"a network of {model.layers} layers of width {model.width} and {vocabulary} tokens needs about "
-            f"{needed / 1e9:,.1f} GB, and this machine has {present / 1e9:,.1f} GB: choose a smaller one"
-        )
+    check_fits_memory(f"a network of {model.layers} layers of width {model.width} and {vocabulary} tokens", needed)
 
 
 def _check_shapes(shapes: dict[str, list[int]], description: Description, folder: Path) -> None:

@@ -18,10 +18,7 @@ class Evaluation(Section):
     max_actions: Count = setting(24, "actions after which a sequence is cut off, backspaces included")
     decodings: tuple[str, ...] = setting(
         ("sampled", "greedy", "perturbed=0.05", "perturbed=0.1"),
-        "how completions are decoded: sampled, greedy, temperature=X, top_p=X, min_p=X, rejection=X, bkspc_bias=X, "
-        "surprise=X, takeback=X, takeback_ratio=X, takeback_any_ratio=X, greedy+lookahead=X, greedy+beams=N, "
-        "bkspc_masked, memory, perturbed=X (the rate at which emitted tokens are replaced by wrong ones; also "
-        "perturbed_task, perturbed_random, perturbed_model), best_of=X, majority=X; several joined by '+'",
+        "how completions are decoded: names of settings/decoding_names.py, several joined by '+', as greedy+lookahead=X",
         min_length=1,
     )
     answers: Annotated[int, Field(ge=1, le=9)] = setting(

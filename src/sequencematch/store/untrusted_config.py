@@ -63,13 +63,16 @@ def check_sizes(source: Path, config: dict) -> None:
 def check_memory(folder: Path, config: dict) -> None:
     """Raises UserError where the network that ``config`` describes exceeds this machine's memory even in 4 bits."""
     layers, width, vocabulary = (_first(config, names) for names in (LAYERS, WIDTH, VOCABULARY))
-    needed = (layers * 4 * width**2 + vocabulary * width) / 2
+    what = f"the network of '{folder}' ({layers} layers of width {width}, {vocabulary} tokens)"
+    check_fits_memory(what, (layers * 4 * width**2 + vocabulary * width) / 2)
+
+
+def check_fits_memory(what: str, needed: float) -> None:
+    """Raises UserError where ``what`` needs more bytes than this machine's memory has."""
     present = psutil.virtual_memory().total
     if needed > present:
-        raise UserError(
-            f"the network of '{folder}' ({layers} layers of width {width}, {vocabulary} tokens) needs more than "
-            f"{needed / 1e9:,.1f} GB, and this machine has {present / 1e9:,.1f} GB: choose a smaller model"
-        )
+        sizes = f"{needed / 1e9:,.1f} GB, and this machine has {present / 1e9:,.1f} GB"
+        raise UserError(f"{what} needs more than {sizes}: choose a smaller model")
 
 
 def _first(config: dict, names: tuple[str, ...]) -> int:

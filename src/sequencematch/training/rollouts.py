@@ -57,9 +57,9 @@ class RolloutSchedule:
             prompt=prompt, actions=entry.actions, imitated=[True] * len(entry.actions), ended=entry.finished
         )
 
-    def relabelled(self, entry: Entry, bkspc: int) -> Trajectory:
+    def relabelled(self, entry: Entry) -> Trajectory:
         """The rollout with the expert's answer to its first mistake."""
-        return relabel(entry.actions, self.corpus.example(entry.example, 0), bkspc)
+        return relabel(entry.actions, self.corpus.example(entry.example, 0), self.producer.policy.bkspc)
 
     def collect(self) -> list[Entry]:
         """Wait for the rollouts that were asked for last, and return them. Empty if there was no request."""

@@ -21,7 +21,7 @@ from torch import nn
 from tqdm import tqdm
 
 from sequencematch import core
-from sequencematch.core import Normaliser, Trajectory
+from sequencematch.core import Normaliser
 from sequencematch.errors import UserError
 from sequencematch.model.policy import Policy, trained_tensors
 from sequencematch.model.processes import Processes
@@ -33,7 +33,6 @@ from sequencematch.store.files import write_text_atomically
 from sequencematch.training.batches import Batches, Corpus, Row, by_length
 from sequencematch.training.checkpoints import load_checkpoint, save_checkpoint
 from sequencematch.training.losses import FUNCTIONS, ScoredBatch, score_batch
-from sequencematch.training.replay import Entry
 from sequencematch.training.rollouts import RolloutSchedule
 from sequencematch.training.schedule import Stage
 
@@ -205,7 +204,8 @@ class Trainer:
         entries = self.rollouts.draw(step)
         if run.rollouts.share_prompts:
             examples = [run.train.example(entry.example, self.step) for entry in entries]
-        rows: list[Row] = list(zip(examples, map(self._rollout, entries), strict=True))
+        read = self.rollouts.relabelled if self.loss.relabels else self.rollouts.trajectory
+        rows: list[Row] = list(zip(examples, map(read, entries), strict=True))
         metrics = {
             "pop_rate": sum(a >= self.policy.bkspc for e in entries for a in e.actions)
             / sum(len(e.actions) for e in entries),
@@ -215,13 +215,6 @@ class Trainer:
         if run.rollouts.concurrent:
             metrics["rollout_wait"] = self.rollouts.seconds_waited()
         return rows, metrics
-
-    def _rollout(self, entry: Entry) -> Trajectory:
-        """A rollout as the loss reads it."""
-        assert self.rollouts is not None
-        if self.loss.relabels:
-            return self.rollouts.relabelled(entry, self.policy.bkspc)
-        return self.rollouts.trajectory(entry)
 
     def normaliser(self, rows: Sequence[Row]) -> Normaliser:
         """The divisors of the sums over an effective batch."""
@@ -250,16 +243,10 @@ class Trainer:
 
     def _save_checkpoint(self) -> None:
         if self.processes.first:
-            save_checkpoint(self.run.resume, self.step, self._state())
-
-    def _state(self) -> dict:
-        return {
-            "policy": trained_tensors(self.policy),
-            "optimiser": self.optimiser.state_dict(),
-            "rollouts": self.rollouts.state_dict() if self.rollouts else {},
-            "metrics": self.metrics,
-            "window": self.window,
-        }
+            rollouts = self.rollouts.state_dict() if self.rollouts else {}
+            state: dict = {"policy": trained_tensors(self.policy), "optimiser": self.optimiser.state_dict()}
+            state |= {"rollouts": rollouts, "metrics": self.metrics, "window": self.window}
+            save_checkpoint(self.run.resume, self.step, state)
 
     def _restore(self) -> None:
         found = load_checkpoint(self.run.resume)
