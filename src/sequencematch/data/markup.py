@@ -1,7 +1,6 @@
 """Sentences and their translations, from HTML or XML pages that have the same structure in two languages."""
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from difflib import SequenceMatcher
 from html.parser import HTMLParser
 from pathlib import Path
@@ -67,45 +66,37 @@ def texts_of(page: str) -> list[tuple[str, str]]:
     """Every element of a page that may hold text of its own, with its class, and that text, in order of their ends."""
     reader = _Reader()
     reader.feed(page)
-    if not reader.rawdata.startswith("<"):  # a tag without an end: to close would take it for text, in quadratic time
-        reader.close()
-    return list(reader.closed())
+    reader.close()
+    while reader.open:
+        reader._close()
+    return reader.texts
 
 
 class _Reader(HTMLParser):
-    """All in linear time, whatever the elements: those that are open are counted, not looked through."""
+    """``open``: the elements around the place that is read, with their classes and the parts of their texts."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self.open: list[tuple[str, str, list[str]]] = []
-        self.names: Counter[str] = Counter()  # of the open elements
-        self.unread = 0  # open elements whose text is not read
         self.texts: list[tuple[str, str]] = []
-
-    def closed(self) -> Iterator[tuple[str, str]]:
-        while self.open:
-            self._close()
-        yield from self.texts
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         tag = tag.rpartition(":")[2]
         if tag in BLOCKS:
             self.open.append((tag, dict(attrs).get("class") or "", []))
-            self.names[tag] += 1
-            self.unread += self._is_unread()
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """An element that is empty holds no text."""
 
     def handle_endtag(self, tag: str) -> None:
         tag = tag.rpartition(":")[2]
-        if self.names[tag]:
+        if any(name == tag for name, *_ in self.open):
             while self.open[-1][0] != tag:  # elements that HTML lets end without a word
                 self._close()
             self._close()
 
     def handle_data(self, data: str) -> None:
-        if self.open and not self.unread:
+        if self.open and self._is_read():
             self.open[-1][2].append(data)
 
     def parse_marked_section(self, i: int, report: bool = True) -> int:
@@ -115,14 +106,11 @@ class _Reader(HTMLParser):
         except AssertionError:
             return self.parse_bogus_comment(i)
 
-    def _is_unread(self) -> bool:
-        tag, kind, _ = self.open[-1]
-        return tag in UNREAD or kind in UNREAD_CLASSES
+    def _is_read(self) -> bool:
+        return not any(tag in UNREAD or kind in UNREAD_CLASSES for tag, kind, _ in self.open)
 
     def _close(self) -> None:
-        read = not self.unread
-        self.unread -= self._is_unread()
+        read = self._is_read()
         tag, kind, parts = self.open.pop()
-        self.names[tag] -= 1
         if read:
             self.texts.append((f"{tag}.{kind}", " ".join("".join(parts).split())))

@@ -18,7 +18,7 @@ class Evaluation(Section):
     max_actions: Count = setting(24, "actions after which a sequence is cut off, backspaces included")
     decodings: tuple[str, ...] = setting(
         ("sampled", "greedy", "perturbed=0.05", "perturbed=0.1"),
-        "how completions are decoded: names of settings/decoding_names.py, several joined by '+', as greedy+lookahead=X",
+        "how completions are decoded: names of settings/decoding_names.py, joined by '+', as greedy+lookahead=X",
         min_length=1,
     )
     answers: Annotated[int, Field(ge=1, le=9)] = setting(
