@@ -198,7 +198,7 @@ def processes() -> tuple[int, int]:
         named = ", ".join(f"{name}={value}" for name, value in found.items())
         raise UserError(
             f"the environment says that this is one of several processes ({named}), but no launcher started it: "
-            "unset these"
+            f"unset {' '.join(PROCESS_VARIABLES)}, or start it with accelerate launch"
         )
     return 0, 1
 

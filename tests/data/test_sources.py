@@ -283,7 +283,7 @@ def test_aligned_files_that_are_not(tmp_path):
     text_file(french, ["un", "deux"])
     with pytest.raises(UserError) as caught:
         read_pairs(files(english, french), EN_FR)
-    assert str(caught.value) == (f"'{english}' has 3 lines and '{french}' 2: lines must correspond")
+    assert str(caught.value) == (f"'{english}' has 3 lines and '{french}' 2: line n must translate line n")
     text_file(french, ["un", " ", "trois"])
     with pytest.raises(UserError, match="a.fr, line 2: empty"):
         read_pairs(files(english, french), EN_FR)

@@ -104,7 +104,7 @@ def test_a_pretrained_byte_level_tokenizer_loads(tmp_path):
 
 
 def test_missing_and_damaged_folders(tmp_path):
-    with pytest.raises(UserError, match="tokenizer.json is missing"):
+    with pytest.raises(UserError, match="tokenizer.json. is not there: run the step that makes it"):
         load_tokenizer(tmp_path)
     TOKENIZER.save(tmp_path)
     whole = (tmp_path / "tokenizer.json").read_text()

@@ -94,7 +94,9 @@ def check_perturbed(decodings: Sequence[str], task: Task, place: str) -> None:
         return
     for name in decodings:
         if "perturbed_task" in decoding_options(name):
-            raise UserError(f"{place}: '{name}' means nothing in {task.data.family}: choose perturbed_random or _model")
+            raise UserError(
+                f"{place}: '{name}' means nothing in {task.data.family}: choose perturbed_random or perturbed_model"
+            )
 
 
 @cache

@@ -86,7 +86,9 @@ def _aligned_pairs(first: str, second: str) -> Iterator[Pair]:
         [_some_text(line, f"{file}, line {number}") for number, line in read_lines(file)] for file in (first, second)
     ]
     if len(sides[0]) != len(sides[1]):
-        raise UserError(f"'{first}' has {len(sides[0])} lines and '{second}' {len(sides[1])}: lines must correspond")
+        raise UserError(
+            f"'{first}' has {len(sides[0])} lines and '{second}' {len(sides[1])}: line n must translate line n"
+        )
     yield from zip(*sides, strict=True)
 
 

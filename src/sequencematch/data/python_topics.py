@@ -37,7 +37,9 @@ def python_topics() -> list[str]:
     try:
         from pydoc_data.topics import topics
     except ImportError:
-        raise UserError("this Python lacks pydoc_data.topics, its documentation: choose another source") from None
+        raise UserError(
+            "this Python lacks pydoc_data.topics, its documentation: install that, or choose another source"
+        ) from None
     seen: set[str] = set()
     documents = []
     for name in sorted(topics):

@@ -216,7 +216,8 @@ def pretrained_tokenizer(source: str, revision: str = "main", trust_remote_code:
     rows, fast = getattr(config, "vocab_size", None), getattr(found, "backend_tokenizer", None)
     if not isinstance(rows, int):
         raise UserError(
-            f"'{source}' is no causal language model of text alone ({config.model_type}): it has no vocab_size"
+            f"'{source}' is no causal language model of text alone ({config.model_type}): it has no vocab_size; "
+            "choose a text-only model"
         )
     if fast is None:
         raise UserError(

@@ -50,7 +50,8 @@ def export_model(checkpoint: Path, output: Path, form: str = "merged", metrics: 
     tokenizer.check_belongs(policy.bkspc, checkpoint, checkpoint)
     if policy.history != "erase":
         raise UserError(
-            f"the model in '{checkpoint}' reads deleted tokens (loss {policy.history}): it cannot be exported"
+            f"the model in '{checkpoint}' reads deleted tokens (loss {policy.history}), which no export can: use "
+            "sequencematch sample"
         )
     if form == "adapter" and not model.lora_rank:
         raise UserError(f"the model in '{checkpoint}' was trained without adapters: export it with --form merged")

@@ -61,7 +61,8 @@ def policy_of(lm, source: str, eos: Ids, backspace: bool, deletions: int = 1) ->
     for number in ("vocab_size", "hidden_size", "max_position_embeddings"):
         if not isinstance(getattr(lm.config, number, None), int):
             raise UserError(
-                f"'{source}' is no causal language model of text alone ({lm.config.model_type}): no {number}"
+                f"'{source}' is no causal language model of text alone ({lm.config.model_type}): it has no {number}; "
+                "choose a text-only model"
             )
     _without_chance(lm)
     use_state_tree(lm)

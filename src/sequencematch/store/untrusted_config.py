@@ -44,7 +44,10 @@ def check_config(folder: Path) -> dict:
             raise UserError(f"'{index}' does not list the files of its folder: get the model again")
     kind = config.get("model_type", "of no model_type")
     if other := [name for name, value in config.items() if isinstance(value, dict) and OTHER_THAN_TEXT.search(name)]:
-        raise UserError(f"'{folder}' is no causal language model of text alone ({kind}): it has {', '.join(other)}")
+        raise UserError(
+            f"'{folder}' is no causal language model of text alone ({kind}): its config.json has {', '.join(other)}; "
+            "choose a text-only model"
+        )
     check_sizes(folder, config)
     return config
 

@@ -19,7 +19,9 @@ def check_data(noised: Path | str, loss: str, policy: Policy, corpora: tuple[Cor
     """
     largest = max(max(t.actions, default=0) for t in _trajectories(corpora))
     if not policy.backspace and largest >= policy.bkspc:
-        raise UserError(f"the examples in '{noised}' were noised, and the loss {loss} trains on clean ones (--eta 0)")
+        raise UserError(
+            f"the examples in '{noised}' were noised, and the loss {loss} trains on clean ones: name those of --eta 0"
+        )
     if largest >= policy.bkspc + policy.deletions:
         raise UserError(
             f"the examples in '{noised}' delete {largest - policy.bkspc + 1} tokens at once, and the model at most "

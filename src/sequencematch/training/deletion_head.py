@@ -117,7 +117,10 @@ def train_head(
     policy.head = None
     learned, held_out = (choices(policy, _first(examples), batch) for examples in (train, validation))
     if not (len(learned.own) and len(held_out.own)):
-        raise UserError(f"no token of the examples is among the network's {FEW} likeliest: train it for more steps")
+        raise UserError(
+            f"no token of the examples is among the network's {FEW} likeliest, so a deletion head has nothing to "
+            "choose between: train the network for more steps"
+        )
     with torch.no_grad():
         rows = [{"loss": learned.loss(policy).item(), "validation_loss": held_out.loss(policy).item()}]
     torch.manual_seed(seed)

@@ -64,7 +64,7 @@ class RowEncoder:
                 raise UserError(f"{where}: {error}") from error
             if (tokens := max(len(e.prompt) + len(e.completion) for e in found)) > context:
                 raise UserError(
-                    f"{where} takes {tokens} tokens, more than the model's context of {context}: shorten it"
+                    f"{where} takes {tokens} tokens, and the model's context is {context}: shorten it, or leave it out"
                 )
             examples += found
         if not examples:
