@@ -28,6 +28,13 @@ kernels.choose("portable")  # as every script does; torch has computed nothing y
 torch.set_num_threads(1)  # tensors here are tiny: a second thread only waits for the first
 
 
+@pytest.fixture(autouse=True)
+def denormals():
+    """What a test lets the CPU do with denormal numbers (``prepare_devices``) ends with it: hypothesis draws them."""
+    yield
+    torch.set_flush_denormal(False)
+
+
 def pytest_collection_modifyitems(items):
     """Files with the longest tests come first: begun last, one of them would run alone when all others have ended."""
     marks = {}

@@ -4,8 +4,8 @@ Only jobs that run here are checked. Jobs sent to other machines look for their 
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import NamedTuple
 
 import psutil
 
@@ -20,8 +20,7 @@ LOADING = (*TRAINING, "train_tokenizer", "sample", "judge")  # rules that read a
 MEGABYTE = 10**6
 
 
-@dataclass(frozen=True)
-class Planned:
+class Planned(NamedTuple):
     """A job about to run: its rule, its task (None where it has none), and the memory it asks for."""
 
     rule: str
@@ -29,8 +28,7 @@ class Planned:
     mem_mb: int
 
 
-@dataclass(frozen=True)
-class Reference:
+class Reference(NamedTuple):
     """Something on the hub: ``kind`` model or dataset, the ``key`` of the configuration that names it."""
 
     kind: str
@@ -44,17 +42,11 @@ def problems(jobs: Sequence[Planned], config: Config, gpus: int | None = None) -
 
     gpus: how many GPUs jobs may use at a time (None: no limit was given).
     """
-    access = [problem for reference in references(jobs, config) if (problem := hub_problem(reference))]
-    return [*_tracker_problems(jobs, config), *_gpu_problems(jobs, config, gpus), *_memory_problems(jobs), *access]
-
-
-def _tracker_problems(jobs: Sequence[Planned], config: Config) -> Iterator[str]:
-    """The tracker's package, where something is trained."""
+    found = [*_gpu_problems(jobs, config, gpus), *_memory_problems(jobs), *map(hub_problem, references(jobs, config))]
     if config.tracker != "none" and _tasks(jobs, TRAINING) and find_spec(config.tracker) is None:
-        yield (
-            f"tracker is {config.tracker}, a package that is not installed: pip install 'sequencematch[trackers]', or "
-            "set tracker to none"
-        )
+        remedy = "pip install 'sequencematch[trackers]', or set tracker to none"
+        found.insert(0, f"tracker is {config.tracker}, a package that is not installed: {remedy}")
+    return [problem for problem in found if problem]
 
 
 def _gpu_problems(jobs: Sequence[Planned], config: Config, allowed: int | None) -> Iterator[str]:
@@ -66,28 +58,20 @@ def _gpu_problems(jobs: Sequence[Planned], config: Config, allowed: int | None) 
 
     found = torch.cuda.device_count()
     for stage, gpu in asking.items():
+        asks = f"a job of the stage '{stage}' asks for {gpu} GPU(s) (jobs.{stage}.gpu)"
         if gpu > found:
-            yield (
-                f"a job of the stage '{stage}' asks for {gpu} GPU(s) (jobs.{stage}.gpu), and torch finds {found} "
-                "here: run on a machine that has them, or choose another scale"
-            )
+            yield f"{asks}, and torch finds {found} here: run on a machine that has them, or choose another scale"
         elif allowed is not None and gpu > allowed:
-            yield (
-                f"a job of the stage '{stage}' asks for {gpu} GPU(s) (jobs.{stage}.gpu), and this run may use "
-                f"{allowed} at a time: make GPUS={gpu}"
-            )
+            yield f"{asks}, and this run may use {allowed} at a time: make GPUS={gpu}"
 
 
 def _memory_problems(jobs: Sequence[Planned]) -> Iterator[str]:
     """Jobs that ask for more than this machine has."""
-    present = psutil.virtual_memory().total
-    too_much = {job.rule: job.mem_mb for job in jobs if job.mem_mb > present // MEGABYTE}
-    if too_much:
+    present = psutil.virtual_memory().total // MEGABYTE
+    if too_much := {job.rule: job.mem_mb for job in jobs if job.mem_mb > present}:
         rules = ", ".join(f"{rule} {mem_mb}" for rule, mem_mb in sorted(too_much.items()))
-        yield (
-            f"this machine has {present // MEGABYTE} MB of memory, and single jobs ask for more ({rules}): run on a "
-            "larger one, or lower jobs.*.mem_mb if you know that less will do"
-        )
+        remedy = "run on a larger one, or lower jobs.*.mem_mb if you know that less will do"
+        yield f"this machine has {present} MB of memory, and single jobs ask for more ({rules}): {remedy}"
 
 
 def references(jobs: Sequence[Planned], config: Config) -> list[Reference]:
@@ -104,17 +88,10 @@ def references(jobs: Sequence[Planned], config: Config) -> list[Reference]:
 
 def hub_problem(reference: Reference) -> str | None:
     """Why ``reference`` cannot be had from the hub, in a sentence that says what to do; None where it can."""
-    from huggingface_hub import HfApi, get_token, try_to_load_from_cache
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HTTPError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub import HfApi, errors, get_token, try_to_load_from_cache
 
-    kind, name, revision = reference.kind, reference.name, reference.revision
-    what = f"the {kind} '{name}' ({reference.key})"
+    kind, key, name, revision = reference
+    what = f"the {kind} '{name}' ({key})"
     local = "give the path of a local copy" if kind == "model" else "name files of your own as the source"
     page = f"https://huggingface.co/{'datasets/' if kind == 'dataset' else ''}{name}"
     login = "" if get_token() else "log in with `hf auth login`, "
@@ -122,13 +99,13 @@ def hub_problem(reference: Reference) -> str | None:
     try:
         api.auth_check(name, repo_type=kind)
         (api.model_info if kind == "model" else api.dataset_info)(name, revision=revision, timeout=10)
-    except GatedRepoError:
+    except errors.GatedRepoError:
         return f"{what} is given only to those who have accepted its licence: {login}accept it at {page}, or {local}"
-    except RevisionNotFoundError:
+    except errors.RevisionNotFoundError:
         return f"{what} has no revision '{revision}': see {page}/commits for those it has"
-    except RepositoryNotFoundError:
+    except errors.RepositoryNotFoundError:
         return f"{what} is not on the hub, or not shown to you: check the name, {login}or {local}"
-    except (HfHubHTTPError, HTTPError, OSError) as error:
+    except (errors.HfHubHTTPError, errors.HTTPError, OSError) as error:
         if isinstance(try_to_load_from_cache(name, "config.json", revision=revision, repo_type=kind), str):
             return None  # downloaded earlier
         if getattr(getattr(error, "response", None), "status_code", None) in (401, 403):
