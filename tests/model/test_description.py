@@ -62,7 +62,7 @@ def test_tensors_of_another_network_are_refused(folder, name, change):
 
 
 def test_a_network_larger_than_the_memory_is_not_begun():
-    with pytest.raises(UserError, match="needs about .* GB, and this machine has"):
+    with pytest.raises(UserError, match="needs more than .* GB, and this machine has"):
         new_policy(Model(layers=1024, width=2**17, heads=64), 12, {"bos": 1, "eos": 2, "pad": 0}, True, seed=0)
 
 

@@ -101,8 +101,8 @@ def test_rejection_touches_tokens_alone_and_fades_with_eta():
     ("name", "words"),
     [
         ("nucleus", "'nucleus' is no decoding; known are: sampled, greedy"),
-        ("top_p", "top_p= takes a number between 0 and 1"),
-        ("top_p=1", "top_p= takes a number between 0 and 1"),
+        ("top_p", "top_p= takes a number above 0 and below 1"),
+        ("top_p=1", "top_p= takes a number above 0 and below 1"),
         ("rejection=nan", "rejection= takes a number"),
         ("temperature=0", "temperature= takes a number above 0"),
         ("bkspc_bias=-inf", "bkspc_bias= takes a number"),

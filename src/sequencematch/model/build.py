@@ -79,7 +79,8 @@ def check_deletions(policy: Policy, deletions: int, source: str) -> None:
     """Raises UserError where a policy deletes more or fewer tokens at once than are asked for."""
     if policy.deletions != deletions:
         raise UserError(
-            f"{source} has learned to delete up to {policy.deletions} tokens at once: set model.deletions to that"
+            f"{source} has learned to delete up to {policy.deletions} tokens at once, and model.deletions is "
+            f"{deletions}: set it to {policy.deletions}"
         )
 
 

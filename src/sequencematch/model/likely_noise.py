@@ -22,8 +22,8 @@ def proposer(tokenizer: Tokenizer, policy: Path | None) -> Policy:
     network = on_accelerator(load_policy(policy, backspace=False)[0]).eval()
     if network.bkspc < tokenizer.size:
         raise UserError(
-            f"the policy in '{policy}' knows {network.bkspc} tokens and the tokenizer {tokenizer.size}: name a policy "
-            "trained with this tokenizer (--policy)"
+            f"the policy in '{policy}' knows {network.bkspc} tokens and the tokenizer {tokenizer.size}: "
+            "they belong to different data; name a policy trained with this tokenizer (--policy)"
         )
     return network
 

@@ -108,7 +108,7 @@ def _options_of(part: str) -> dict[str, Any]:
         value = math.nan
     if not low < value < high:
         raise ValueError(
-            f"'{part}' is no decoding: {kind}= takes a number between {_written(low)} and {_written(high)}"
+            f"'{part}' is no decoding: {kind}= takes a number above {_written(low)} and below {_written(high)}"
         )
     if value < LEAST.get(kind, low):
         raise ValueError(f"'{part}' is no decoding: {kind}= takes no number below {_written(LEAST[kind])}")
