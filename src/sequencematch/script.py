@@ -48,8 +48,8 @@ EXTRAS = {
 }
 # Seconds that the other processes of a job wait for rank 0 to report an error that concerns all.
 PATIENCE = 20
-# Variables that a launcher of several processes sets (with what they say of one alone), and the one that shows it did.
-PROCESS_VARIABLES = {"RANK": ("0",), "LOCAL_RANK": ("0", "-1"), "WORLD_SIZE": ("1",)}
+# Variables that a launcher of several processes sets, and the one that shows that it did.
+PROCESS_VARIABLES = {"RANK": 0, "LOCAL_RANK": 0, "WORLD_SIZE": 1}
 LAUNCHED = "TORCHELASTIC_RUN_ID"
 # What this process was asked for: its options, and the outputs among them.
 _parsed: list[tuple[argparse.Namespace, list[Path]]] = []
@@ -191,16 +191,20 @@ def processes() -> tuple[int, int]:
 
     Raises UserError if the environment names several processes, but no launcher started this one.
     """
-    found = {name: os.environ[name] for name in PROCESS_VARIABLES if name in os.environ}
-    if LAUNCHED in os.environ and "MASTER_ADDR" in os.environ:
-        return int(found["RANK"]), int(found["WORLD_SIZE"])
-    if any(value not in PROCESS_VARIABLES[name] for name, value in found.items()):
-        named = ", ".join(f"{name}={value}" for name, value in found.items())
+    given = {name: os.environ[name] for name in PROCESS_VARIABLES if name in os.environ}
+    try:
+        numbers = {name: int(given.get(name, default)) for name, default in PROCESS_VARIABLES.items()}
+    except ValueError:
+        numbers = {}
+    sound = bool(numbers) and 0 <= numbers["RANK"] < numbers["WORLD_SIZE"]
+    alone = sound and numbers["WORLD_SIZE"] == 1 and numbers["LOCAL_RANK"] <= 0
+    if not alone and not (sound and LAUNCHED in os.environ and "MASTER_ADDR" in os.environ):
+        named = ", ".join(f"{name}={value}" for name, value in given.items())
         raise UserError(
             f"the environment says that this is one of several processes ({named}), but no launcher started it: "
             f"unset {' '.join(PROCESS_VARIABLES)}, or start it with accelerate launch"
         )
-    return 0, 1
+    return numbers["RANK"], numbers["WORLD_SIZE"]
 
 
 def check_writable(folder: Path) -> None:

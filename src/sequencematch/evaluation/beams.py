@@ -1,4 +1,4 @@
-"""Beam search by transformers' ``generate``: what looking ahead costs a model that cannot delete."""
+"""Beam search by transformers' ``generate``: the rival of lookahead, for policies that cannot delete."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -24,7 +24,11 @@ def beam_search(
         by_length[len(prompt)].append(k)
     ends, together = sorted(eos_ids(policy)), max(batch // beams, 1)
     config = GenerationConfig(
-        num_beams=beams, num_return_sequences=beams, max_new_tokens=max_actions, eos_token_id=ends, pad_token_id=ends[0]
+        num_beams=beams,
+        num_return_sequences=beams,
+        max_new_tokens=max_actions,
+        eos_token_id=ends or None,
+        pad_token_id=min(ends, default=0),  # after an end; cut off below
     )
     ours = policy.lm.config._attn_implementation
     policy.lm.set_attn_implementation("sdpa")  # our own knows state trees, and no cache of transformers

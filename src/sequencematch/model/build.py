@@ -274,9 +274,8 @@ def _check_adapters(configs: Iterable, lm) -> None:
         kind = str(getattr(config.peft_type, "value", config.peft_type))
         other = [n for n in ("use_dora", "modules_to_save", "trainable_token_indices", "lora_bias") if settings.get(n)]
         if kind != "LORA" or other:
-            raise UserError(
-                f"adapters with {', '.join(other) or f'peft_type {kind}'} cannot be trained here: choose LoRA"
-            )
+            what = ", ".join(other) or f"peft_type {kind}"
+            raise UserError(f"adapters of peft with {what} cannot be trained here: choose LoRA without it")
     if any(hasattr(m, "base_layer") for m in (lm.get_input_embeddings(), lm.get_output_embeddings())):
         raise UserError(
             "adapters on the embedding or unembedding cannot be trained here: take them out of target_modules"

@@ -51,6 +51,7 @@ VALUED = {
     "best_of": (1, 1e6),
     "majority": (1, 1e6),
 }
+KNOWN = ", ".join([*PLAIN, *(f"{name}=X" for name in VALUED)])
 LEAST = {"temperature": 1e-6, "rejection": 1e-9}
 ORDER = (*PLAIN, *VALUED)
 # What one name may set at most once, though several names set it.
@@ -99,8 +100,7 @@ def _options_of(part: str) -> dict[str, Any]:
         return dict(PLAIN[part])
     kind, _, written = part.partition("=")
     if kind not in VALUED:
-        known = ", ".join([*PLAIN, *(f"{valued}=X" for valued in VALUED)])
-        raise ValueError(f"'{part}' is no decoding; known are: {known}; several are joined by '+'")
+        raise ValueError(f"'{part}' is no decoding; known are: {KNOWN}; several are joined by '+'")
     low, high = VALUED[kind]
     try:
         value = float(written)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from sequencematch.settings.decoding_names import decoding_options, writes_training_noise
+from sequencematch.settings.decoding_names import KNOWN, decoding_options, writes_training_noise
 from sequencematch.settings.section import Count, Natural, Section, Size, distinct, setting
 
 
@@ -18,7 +18,7 @@ class Evaluation(Section):
     max_actions: Count = setting(24, "actions after which a sequence is cut off, backspaces included")
     decodings: tuple[str, ...] = setting(
         ("sampled", "greedy", "perturbed=0.05", "perturbed=0.1"),
-        "how completions are decoded: names of settings/decoding_names.py, joined by '+', as greedy+lookahead=X",
+        f"how completions are decoded: {KNOWN}; several joined by '+', as greedy+lookahead=0.75",
         min_length=1,
     )
     answers: Annotated[int, Field(ge=1, le=9)] = setting(

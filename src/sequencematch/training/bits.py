@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 
 from sequencematch import core
-from sequencematch.kernels import VARIABLES
 from sequencematch.model.build import new_policy
 from sequencematch.seeding import generator
 from sequencematch.settings.model import Model
@@ -69,8 +68,9 @@ def rounding(reference: Path) -> str:
 
 def compatible_digest() -> str:
     """The digest under ``compatible`` kernels, which torch chooses when it is loaded: another process."""
-    program = f"from {__name__} import digest; print(digest())"
-    found = os.environ | VARIABLES["compatible"] | {"OMP_NUM_THREADS": "1"}
+    chosen = "from sequencematch import kernels; kernels.choose('compatible')"
+    program = f"{chosen}; from {__name__} import digest; print(digest())"
+    found = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, "-c", program], env=found, capture_output=True, text=True, check=True
     ).stdout.strip()
