@@ -358,7 +358,7 @@ def test_an_exported_folder_is_a_source_with_the_bkspc_that_it_has_learned(tmp_p
     logits, _ = training_logits(policy, tokenizer.prompt(PROMPTS[0]))
     found, _ = training_logits(load_policy(tmp_path, backspace=True)[0], tokenizer.prompt(PROMPTS[0]))
     torch.testing.assert_close(found, logits)
-    with pytest.raises(UserError, match=f"to {policy.deletions} tokens at once: set model.deletions to that"):
+    with pytest.raises(UserError, match=f"up to {policy.deletions} tokens at once, .*: set it to {policy.deletions}"):
         new_policy(Model(source=str(folder), deletions=2), again.size, again.special_ids, backspace=False, seed=5)
 
 
