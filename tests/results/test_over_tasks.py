@@ -9,8 +9,10 @@ from support.score_tables import BC, LOW, MUL, SM, a_table, estimate
 from sequencematch.results.estimates import Table, Variant, estimates_csv, read_table
 from sequencematch.results.figures import POOLED, RULED, SM_BC, forest_note, forest_panels, plot_forest
 from sequencematch.results.measure import over_tasks, results_of
-from sequencematch.results.readme import answers, dead_ends, differences, kept_results
+from sequencematch.results.readme import answers, dead_ends, differences, erase_or_keep, kept_results
 from sequencematch.results.words import pooled_sentences
+
+KEPT = Variant("keep", 0.2)
 
 
 def test_the_sentences_follow_the_intervals():
@@ -58,6 +60,14 @@ def test_the_costs_of_an_answer_stand_beside_its_accuracy():
     first, _, third, _ = dead_ends(tables).rows[:4]
     assert first[:3] == ["graphs", "MLE", "50.0"] and third[2] == "50.0 (7.2 + 3.0)" and third[4] == "-"
     assert [row[1] for row in dead_ends(tables).rows].count("MLE") == 1
+
+
+def test_what_keeping_adds_stands_beside_what_erasing_scores():
+    loss = estimate(KEPT, "greedy", "accuracy", -0.15, 0.0, -0.2, -0.1, ("bc", "greedy"))
+    cut_off = estimate(BC, "greedy", "cut_off_share", 0.25)
+    sums = a_table("mul", {})
+    _, greedy, _ = erase_or_keep([replace(sums, cells=[*sums.cells, loss, cut_off]).in_points]).rows
+    assert greedy == ["mul", "greedy", "50.0", "**-15.0**", "-", "0.250", "-", "-"]
 
 
 # ---- pooled over tasks ------------------------------------------------------------------------------

@@ -28,8 +28,8 @@ from sequencematch.results.pages import OF_PAPER, cost_grid
 from sequencematch.settings.decoding_names import without_rule
 from sequencematch.store.files import read_csv, read_json
 
-# The scales of dead ends, of few examples and many epochs, and of real translations.
-GRAPHS, FEW, CAPTIONS = "graphs", "few", "multi30k"
+# The scales of dead ends, of few examples, of real translations, and of deleted tokens that stay visible.
+GRAPHS, FEW, CAPTIONS, KEEP = "graphs", "few", "multi30k", "keep"
 SHOWN = ("translation", "mul", "graphs")  # the tasks of the README's table; docs/results.md has all
 
 
@@ -39,7 +39,7 @@ SHOWN = ("translation", "mul", "graphs")  # the tasks of the README's table; doc
 def blocks(kept: Path, main: str) -> dict[str, str]:
     """What stands between the markers of the README and of docs/, by the name of the marker."""
     tables = kept_tables(kept, main)
-    results = measure.results_of(tables, main)
+    results = kept_results(kept, main)
     looking = [table.in_points for table in tables if table.scale in (main, GRAPHS, CAPTIONS)]
     ours = {row: table for row, table in results.items() if table.scale in (main, GRAPHS, FEW)}
     shown = {row: ours[row] for row in SHOWN if row in ours}
@@ -49,6 +49,7 @@ def blocks(kept: Path, main: str) -> dict[str, str]:
         "all differences": f"{differences(results, measure.DRAWN)}\n",
         "dead ends": f"{dead_ends([table for table in results.values() if table.scale == GRAPHS])}\n",
         "lookahead": f"{looked_ahead(looking, main)}\n",
+        "erase or keep": f"{erase_or_keep([table.in_points for table in tables if table.scale == KEEP])}\n",
         "tables": "\n".join(filter(None, map(scale_in_short, kept_scales(kept, main)))),
         "overheads": costs_in_short(kept, main),
     }
@@ -184,6 +185,31 @@ def looked_ahead(tables: Sequence[Table], main: str) -> words.Grid:
     return words.Grid(header, rows)
 
 
+# How BC, which erases what it deletes, and policies that keep it are compared.
+READ = ("sampled", "greedy", "perturbed=0.1", "greedy+memory")
+
+
+def erase_or_keep(tables: Sequence[Table]) -> words.Grid:
+    """BC's points, what keeping adds to them, and the shares of answers that are cut off, by task and decoding."""
+    labels, rows = [], []
+    for table, decoding in itertools.product(tables, READ):
+        own = {variant.method: variant for variant in table.variants}
+        if table.find(own["bc"], decoding, table.metric):
+            labels.append([table.task.replace("_", " "), words.decoding_label(decoding)])
+            rows.append((table, own, decoding))
+
+    def found(row, column: tuple[str, str]) -> Estimate | None:
+        (table, own, decoding), (method, quantity) = row, column
+        return table.find(own[method], decoding, quantity.format(table.metric)) if method in own else None
+
+    gains = {"keep vs. BC": ("keep", "{}_minus_bc"), "rewind vs. BC": ("rewind", "{}_minus_bc")}
+    cut_off = {f"cut off, {name}": (name.lower(), "cut_off_share") for name in ("BC", "keep", "rewind")}
+    grid = words.Grid(["task", "decoding"], labels) + words.numbers(rows, {"BC": ("bc", "{}")}, found, words.plain)
+    return (
+        grid + words.numbers(rows, gains, found, words.signed_bold) + words.numbers(rows, cut_off, found, words.plain)
+    )
+
+
 # ---- tables -----------------------------------------------------------------------------------------
 
 # The short form of a table of texts: heading, decoding, quantity. Of several rates of repair the first is shown.
@@ -299,8 +325,8 @@ UNFAIR = ("pretrained",)
 
 
 def kept_results(kept: Path, main: str) -> dict[str, Table]:
-    """Of ``kept_tables``, those with a score of MLE and BC, by the label of their row."""
-    return measure.results_of(kept_tables(kept, main), main)
+    """Of ``kept_tables``, those with a score of MLE and BC, by the label of their row; without the scale ``KEEP``."""
+    return measure.results_of((table for table in kept_tables(kept, main) if table.scale != KEEP), main)
 
 
 def kept_tables(kept: Path, main: str) -> list[Table]:
