@@ -340,7 +340,7 @@ def of_rule(table: Table, decoding: str) -> Estimate | None:
 
 # ---- over all tasks ---------------------------------------------------------------------------------
 
-PAIRS = (("sm", "bc"), ("sm", "mle"), ("bc", "mle"))
+PAIRS = (("sm", "bc"), ("bc", "mle"), ("sm", "mle"))
 
 
 def over_tasks(tables: Iterable[Table]) -> list[Estimate]:
