@@ -48,11 +48,6 @@ MAUVE_SAMPLES = 20  # fewer make less than two clusters, from which MAUVE cannot
 Continuation = Sequence[int]
 
 
-# --------------------------------------------------------------------------------------------------
-# The judge
-# --------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Judge:
     """A model that reads continuations.
@@ -97,11 +92,6 @@ def pretrained_judge(source: str, tokenizer: Tokenizer) -> Judge:
 
     description = f"{source}, per token of its own tokenizer"
     return Judge(source, description, policy, encode)
-
-
-# --------------------------------------------------------------------------------------------------
-# Reading
-# --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -164,11 +154,6 @@ def read(
     return Reading(np.array(nll), np.array([len(row.actions) for (row,) in rows]), np.stack(features))
 
 
-# --------------------------------------------------------------------------------------------------
-# Measures
-# --------------------------------------------------------------------------------------------------
-
-
 def ngrams(tokens: Continuation, n: int) -> list[tuple[int, ...]]:
     """The n-grams of a continuation, in order."""
     return list(zip(*(tokens[i:] for i in range(n)), strict=False))
@@ -220,11 +205,6 @@ def measures(continuations: Sequence[Continuation], reading: Reading) -> dict:
         "distinct": distinct(continuations),
         "per_example": {"nll": reading.means},
     }
-
-
-# --------------------------------------------------------------------------------------------------
-# A run
-# --------------------------------------------------------------------------------------------------
 
 
 def read_actions(path: Path, examples: int) -> dict[str, list[list[int]]]:

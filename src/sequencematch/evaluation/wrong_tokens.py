@@ -88,9 +88,6 @@ def answers(policy: Policy, corrupted: Sequence[Trajectory], batch: int) -> dict
     return result
 
 
-# ---- older errors ------------------------------------------------------------------------------------
-
-
 def older_errors(
     policy: Policy,
     examples: Sequence[Example],
@@ -162,9 +159,6 @@ def older_errors(
 def _taken_back(rollout: Rollout, bkspc: int) -> bool:
     """Whether the first token was ever removed."""
     return 0 in accumulate(core.growth(action, bkspc) for action in rollout.actions)
-
-
-# ---- damaged prompts ---------------------------------------------------------------------------------
 
 
 def with_last_of_prompt(example: Example) -> Example:

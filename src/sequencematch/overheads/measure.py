@@ -182,9 +182,6 @@ def sampling(bench: Bench) -> Iterator[Value]:
     yield from in_turn({"ours": pops}, 1, f"a share of {bench.settings.pops:g} are pops")
 
 
-# ---- concurrent rollouts -----------------------------------------------------------------------------
-
-
 # Steps that one generation serves, as in the paper at long contexts; a repeat has as many.
 STEPS = 16
 MODES = {"mle": "mle", "between": "sm", "beside": "sm"}

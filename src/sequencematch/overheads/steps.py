@@ -44,9 +44,6 @@ OBJECTIVE, BETA = Objective(), 0.2
 Batch = Sequence[tuple[Trajectory, ...]]
 
 
-# ---- Cases: what a step works on ----
-
-
 @dataclass(frozen=True)
 class Case:
     """Lengths of the sequences of a step in tokens, and how many there are."""
@@ -99,9 +96,6 @@ def make_data(case: Case, vocabulary: int, bkspc: int, eta: float, pops: float) 
         noised=[noised(prompt, eta, True) for prompt in prompts],
         rollouts=[noised(prompt, pops / (1 - 2 * pops), False) for prompt in prompts],
     )
-
-
-# ---- Rows: how a step is done ----
 
 
 def tree_tokens(row: Sequence[Trajectory], bkspc: int) -> int:
@@ -206,9 +200,6 @@ ROWS = {
 }
 
 
-# ---- A step in parts ----
-
-
 @dataclass
 class Network:
     """What the network did in a step: its outputs, the leaves that replace them, seconds, positions."""
@@ -296,9 +287,6 @@ def timed_step(policy: Policy, optimiser, row: Row, data: Data, bfloat16: bool =
         "optimiser": end - propagated_at,
         "positions": network.positions,
     }
-
-
-# ---- What is measured ----
 
 
 @dataclass

@@ -67,9 +67,6 @@ def pieces(actions: Sequence[int], bkspc: int, begun: int = 0) -> list[tuple[lis
     return [([actions[place] for _, place in run], fate) for (_, fate), run in runs]
 
 
-# ---- as texts ---------------------------------------------------------------------------------------
-
-
 BKSPC, END = "<bkspc>", "<eos>"
 
 

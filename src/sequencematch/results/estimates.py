@@ -258,8 +258,6 @@ def medians(costs: Sequence[Estimate], case: str) -> dict[tuple[str, str], float
     return {(cost.where.method, cost.quantity): cost.mean for cost in costs if cost.where.task == case}
 
 
-# ---- files ------------------------------------------------------------------------------------------
-
 CELL = ("axis", "at", "reading", "column", "roles")
 PAPER = ("value", "spread", "source", "note")
 

@@ -119,9 +119,6 @@ def _limits(panel: Panel, panels: Sequence[Panel]) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-# ---- tables of scores -------------------------------------------------------------------------------
-
-
 def plot_table(table: Table, heading: str, path: Path) -> None:
     """Scores above, paired differences to MLE below where the table has MLE; of texts, MAUVE and perplexity."""
     panels = [*score_panels(table), *score_panels(table, "mle")] if table.metric else text_panels(table)
@@ -158,9 +155,6 @@ def panels_of(dots: Iterable[tuple[str, Dot]], axis: str, baseline: float | None
     return [Panel(heading, axis, [dot for _, dot in of_panel], baseline) for heading, of_panel in by_title.items()]
 
 
-# ---- tables of texts --------------------------------------------------------------------------------
-
-
 def text_panels(table: Table) -> list[Panel]:
     """A panel per measure, a row per decoding; a line at the perplexity of real text, which belongs to none."""
     looks, panels = theme.looks_of(table.variants), []
@@ -175,8 +169,6 @@ def text_panels(table: Table) -> list[Panel]:
         panels += panels_of(dots, label, real.mean if real else None)
     return panels
 
-
-# ---- the forest plot --------------------------------------------------------------------------------
 
 RULED = "MLE with the takeback rule"
 # Differences to MLE pooled over the tasks, and, in the last row, the pooled one of the two learned methods.
@@ -235,8 +227,6 @@ def _range(values: Iterable[int]) -> str:
     low, high = min(values := sorted(values)), max(values)
     return f"{low}" if low == high else f"{low}-{high}"
 
-
-# ---- the map ----------------------------------------------------------------------------------------
 
 MAP_NOTE = "Paired differences in points (accuracy in %, or BLEU): dots: mean; bars: 95% interval, unadjusted; {}."
 PALE = "pale: not significant after the correction for all comparisons of the map"
@@ -357,9 +347,6 @@ def _name(place, named: Sequence[tuple[float, float, str]], cut: float) -> None:
         place.text(x, y, label, fontsize=7, va="center", color=theme.SOFT)
     place.set(xlim=(left, edge + 0.95 * (edge - left)), ylim=(min(low, top), high))
     place.set_xticks([tick for tick in place.get_xticks() if left <= tick <= edge])
-
-
-# ---- costs ------------------------------------------------------------------------------------------
 
 
 VISIBLE = 0.03  # a part below this share of every step is not drawn

@@ -87,9 +87,6 @@ def baselines(comparison: Comparison, variant: Variant) -> list[Variant]:
     return list(dict.fromkeys(earlier))
 
 
-# ---- questions with an answer -----------------------------------------------------------------------
-
-
 def _of_questions(comparison: Comparison) -> Iterator[Estimate]:
     metric = FAMILIES[comparison.family].score
     for decoding in comparison.decodings:
@@ -121,9 +118,6 @@ def score_of(decoded: Sequence[dict], family: str, unit: float = 1.0) -> Resampl
     if FAMILIES[family].score == "bleu":
         return resampled_score(np.array([one["statistics"] for one in decoded]), corpus_bleu)
     return resampled_mean(unit * np.array([right_shares(one) for one in decoded]))
-
-
-# ---- text -------------------------------------------------------------------------------------------
 
 
 def text_measures(comparison: Comparison) -> list[str]:
@@ -181,9 +175,6 @@ def _losses(comparison: Comparison, variant: Variant, name: str = "held_out") ->
     return resampled_mean(np.array([metrics[name]["per_example"] for metrics in comparison.runs[variant]]))
 
 
-# ---- questions and texts ----------------------------------------------------------------------------
-
-
 def repair_estimates(comparison: Comparison) -> Iterator[Estimate]:
     """How ``<bkspc>`` answers each kind of corruption, of the variants that have it."""
     for variant in comparison.variants:
@@ -237,9 +228,6 @@ def _within(score: Resampled, where: Side, quantity: str) -> Estimate:
 
 def _place(comparison: Comparison, variant: Variant, decoding: str = "") -> Side:
     return Side(comparison.first.get("task", ""), variant.method, variant.eta, decoding)
-
-
-# ---- the map ----------------------------------------------------------------------------------------
 
 
 def measure_map(readings: Sequence[Reading], results: Path, seeds: Sequence[int]) -> list[Estimate]:
@@ -338,8 +326,6 @@ def of_rule(table: Table, decoding: str) -> Estimate | None:
     return min(own, key=lambda cell: RATIO not in cell.decoding, default=None)
 
 
-# ---- over all tasks ---------------------------------------------------------------------------------
-
 PAIRS = (("sm", "bc"), ("bc", "mle"), ("sm", "mle"))
 
 
@@ -371,9 +357,6 @@ PAPER_METRICS = {
     "steps_per_sample": "gradient_steps_per_sample",
     "amortised": "amortised_total_seconds",
 }
-
-
-# ---- costs ------------------------------------------------------------------------------------------
 
 
 def measure_steps(measured: Measured, task: str) -> list[Estimate]:

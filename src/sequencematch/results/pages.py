@@ -49,9 +49,6 @@ DELETIONS = ("pushes_per_sequence", "pops_per_sequence", "deletions_per_sequence
 COMPARED = ("mauve", "held_out_nll")  # in words, of text
 
 
-# ---- what a policy typed ----------------------------------------------------------------------------
-
-
 def shown_text(shown: Sequence[dict]) -> str:
     """What one policy wrote, as a code block in which every ``<bkspc>`` is visible."""
     texts = (f"{_said(one)}\nprompt: {one['prompt']}\ntyped:  {one['rendered']}" for one in shown)
@@ -111,9 +108,6 @@ def _escaped(text: str) -> str:
     return html.escape(printable(text))
 
 
-# ---- a page -----------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Page:
     """A Markdown template and what it shows. Only images that it names lie outside of the page.
@@ -151,9 +145,6 @@ class Page:
 def styles(*names: str) -> Markup:
     """The style sheets of these names, as one."""
     return Markup("".join((TEMPLATES / name).read_text(encoding="utf-8") for name in names))
-
-
-# ---- scores -----------------------------------------------------------------------------------------
 
 
 def table_page(title: str, table: Table, comparison: Comparison) -> Page:
@@ -248,9 +239,6 @@ def older_error_grids(table: Table) -> dict[str, Grid]:
     return grids
 
 
-# ---- texts ------------------------------------------------------------------------------------------
-
-
 def _texts(table: Table, comparison: Comparison) -> dict:
     """Repair and held-out losses, and the texts' measures."""
     judges = [metrics["judge"]["model"] for metrics in comparison.runs[comparison.variants[0]]]
@@ -281,9 +269,6 @@ def _text_grid(table: Table, comparison: Comparison) -> Grid:
         row[1] = "too few texts" if row[1] == "-" else row[1]  # for MAUVE
     costs = numbers(rows, counted, lambda row, name: table.find(*row, name), words.plain)
     return Grid(["method", "decoding"], labels) + found + costs
-
-
-# ---- Markdown as HTML -------------------------------------------------------------------------------
 
 
 def render_file(path: Path, level: int) -> Markup:
@@ -335,9 +320,6 @@ SCROLL_OPEN = '<div class="scroll" tabindex="0" role="group" aria-label="{}, tab
 
 def _html(text: str) -> Token:
     return Token("html_block", "", 0, content=text)
-
-
-# ---- the map ----------------------------------------------------------------------------------------
 
 
 def map_page(described: Map, effects: Sequence[Estimate], seeds: Sequence[int]) -> Page:
@@ -431,8 +413,6 @@ def sentences(here: Sequence[Estimate]) -> Iterator[str]:
             text = "; ".join(f"{name} at {words.enumerated(places)}" for name, places in said.items())
         yield f"{quantity_label(quantity)}, {decoding_label(reading)}: {text}"
 
-
-# ---- costs ------------------------------------------------------------------------------------------
 
 COST_COLUMNS = (
     "step step_ratio generation steps_per_sample amortised amortised_ratio token_floor tokens padding_share peak_memory"

@@ -33,9 +33,6 @@ GRAPHS, FEW, CAPTIONS, KEEP = "graphs", "few", "multi30k", "keep"
 SHOWN = ("translation", "mul", "graphs")  # the tasks of the README's table; docs/results.md has all
 
 
-# ---- the answer -------------------------------------------------------------------------------------
-
-
 def blocks(kept: Path, main: str) -> dict[str, str]:
     """What stands between the markers of the README and of docs/, by the name of the marker."""
     tables = kept_tables(kept, main)
@@ -210,8 +207,6 @@ def erase_or_keep(tables: Sequence[Table]) -> words.Grid:
     )
 
 
-# ---- tables -----------------------------------------------------------------------------------------
-
 # The short form of a table of texts: heading, decoding, quantity. Of several rates of repair the first is shown.
 TEXT_COLUMNS = (
     ("perplexity", "sampled", "perplexity"),
@@ -268,8 +263,6 @@ def short_grid(table: Table) -> words.Grid:
     labels = words.Grid(["method"], [["real text" if variant == REFERENCE else variant.name] for variant in rows])
     return labels + words.numbers(rows, columns, found, words.plain)
 
-
-# ---- costs ------------------------------------------------------------------------------------------
 
 OVERHEADS = "overheads"
 SHORT_COSTS = {
@@ -341,8 +334,6 @@ def is_of_validation(reference: Path) -> bool:
     return bool(content) and content["config"]["evaluation"]["split"] == "validation"
 
 
-# ---- what docs/map.md quotes ------------------------------------------------------------------------
-
 PLACE = ("axis", "at", "reading", "roles")
 
 
@@ -375,9 +366,6 @@ def with_numbers(text: str, rows: Sequence[Mapping[str, str]], effects: Sequence
         done, text = done + text[: found.start()] + number, text[found.end() :]
         written.append({"number": number, **{name: row[name] for name in PLACE}})
     return done + text, written
-
-
-# ---- another run and the kept one -------------------------------------------------------------------
 
 
 def agreement(results: Path, reference: Path) -> Iterator[str]:

@@ -114,9 +114,6 @@ def _inline(svg: str, prefix: str, alternative: str) -> Markup:
     return Markup(text.replace("<svg", Markup('<svg role="img" aria-label="{}"').format(alternative), 1))
 
 
-# ---- what was run, where, and how long it took ------------------------------------------------------
-
-
 def times(benchmarks: Path) -> list[dict]:
     """Seconds per rule from Snakemake's benchmark files, the longest first. Raises UserError naming a damaged one."""
     seconds: dict[str, list[float]] = {}
@@ -148,9 +145,6 @@ def facts(runs: Sequence[Run]) -> dict[str, Iterable]:
         "python": sorted({p["python"] for p in provenance}),
         "packages": sorted({f"{name} {version}" for p in provenance for name, version in p["packages"].items()}),
     }
-
-
-# ---- completions ------------------------------------------------------------------------------------
 
 
 SHOWN = 4  # questions of a task

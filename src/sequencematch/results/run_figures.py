@@ -89,9 +89,6 @@ def _curve(panel, runs: Sequence[np.ndarray], colour: str, dashes: str) -> None:
     panel.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.15, linewidth=0)
 
 
-# ---- deletions --------------------------------------------------------------------------------------
-
-
 BARS = 24  # bars at most; each may hold several places
 SIDE_BY_SIDE = 4
 
@@ -124,9 +121,6 @@ def plot_backspaces(found: Mapping[Variant, tuple[int, Sequence[Removal]]], path
         for panel in drawn[-SIDE_BY_SIDE:]:
             panel.set_xlabel("place in the completion")
         theme.legend(figure, drawn[0].get_legend_handles_labels()[0])
-
-
-# ---- masks ------------------------------------------------------------------------------------------
 
 
 PROMPT, ACTIONS = 5, 16  # tokens of the prompt and actions drawn: more than these cannot be read
@@ -168,9 +162,6 @@ def _mask(panel, form: dict, longest: int, prompt: int) -> None:
     panel.set_xlabel("is seen by the rows of its bar", color=theme.SOFT)
     panel.tick_params(length=0)
     panel.grid(visible=False)
-
-
-# ---- the motivating example -------------------------------------------------------------------------
 
 
 LENGTHS, LEAKS = (10, 100, 1000), (0.001, 0.01, 0.1)  # of the chain, and of the model at each step
@@ -229,9 +220,6 @@ def plot_motivating_example(path: Path) -> None:
         theme.title(figure, "Data P, and a model Q that leaves P's support with probability ε per step")
 
 
-# ---- what was typed ---------------------------------------------------------------------------------
-
-
 LARGE, ADVANCE = 17, 0.602  # points of the typed text; width of a monospaced character by its size
 LONGEST = 32  # characters of a prompt that are shown, the last ones
 WIDE, INDENT, LINE = 6.4, 0.9, 0.42  # inches: a line, where its text begins, and from one line to the next
@@ -267,9 +255,6 @@ def _bare(panel) -> None:
     """A panel without its axes."""
     panel.set(xticks=[], yticks=[])
     panel.spines[:].set_visible(False)
-
-
-# ---- graphs -----------------------------------------------------------------------------------------
 
 
 def plot_dead_end(prompt: str, actions: Sequence[str], note: str, path: Path) -> None:

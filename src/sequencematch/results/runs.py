@@ -165,8 +165,6 @@ def read_records(run: Run, decoding: str) -> Iterator[dict]:
             yield record
 
 
-# ---- the runs that a table compares -----------------------------------------------------------------
-
 BUDGET_NAMES = {
     "base_steps": "steps of the base model",
     "steps": "gradient steps in all",

@@ -125,8 +125,6 @@ def key(label: str, colour: str = SOFT, **line):
     return Line2D([], [], color=colour, label=label, **look)
 
 
-# ---- how methods look in every figure ---------------------------------------------------------------
-
 # MLE with a decoding rule that deletes unlikely tokens; no method, but drawn as one.
 RULE = "rule"
 METHODS = {"mle": GREY, "uls": PURPLE, "bc": BLUE, "sm": ORANGE, "dagger": OLIVE, RULE: GREEN}

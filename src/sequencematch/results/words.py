@@ -149,9 +149,6 @@ PHRASES = {"": "on held-out text", "sampled": "with sampling", "greedy": "with g
 INTERVAL = "95% interval"
 
 
-# ---- labels -----------------------------------------------------------------------------------------
-
-
 def decoding_label(name: str) -> str:
     """'perturbed at 0.05' for 'perturbed=0.05'; 'greedy, `<bkspc>` bias -2' for a joined name."""
     parts = (part.partition("=") for part in name.split("+"))
@@ -182,9 +179,6 @@ def heading(quantity: str) -> str:
 def capital(text: str) -> str:
     """The text with a capital first letter."""
     return text[:1].upper() + text[1:]
-
-
-# ---- sentences --------------------------------------------------------------------------------------
 
 
 def pair_sentences(differences: Iterable[Estimate]) -> list[str]:
@@ -251,8 +245,6 @@ def pair(cell: Estimate) -> str:
     return f"{first} vs. {variant_of(against).label} {decoding_phrase(against.decoding)}"
 
 
-# ---- speed targets of costs -------------------------------------------------------------------------
-
 # What a step and an amortised step of our row may cost, in token floors; and what the objective may take of a step.
 STEP_BUDGET, AMORTISED_BUDGET, OBJECTIVE_BUDGET = 1.15, 1.35, 0.10
 WITH_BUDGETS = ("sm", "sm_shared")
@@ -311,8 +303,6 @@ def _target(said: str, value: float, limit: float, form: str = "g", why: str = "
     return f"{said.format(f'{value:.2f}')}; at {bound} {limit:{form}}{why}: *{'met' if met else 'not met'}*."
 
 
-# ---- grids ------------------------------------------------------------------------------------------
-
 Row = TypeVar("Row")
 Column = TypeVar("Column")
 
@@ -346,9 +336,6 @@ def numbers(
     header = [text for heading in columns for text in (heading, INTERVAL)[: len(writers)]]
     found = ([find(row, column) for column in columns.values()] for row in rows)
     return Grid(header, [[write(one) if one else "-" for one in row for write in writers] for row in found])
-
-
-# ---- numbers ----------------------------------------------------------------------------------------
 
 
 def with_spread(cell: Estimate) -> str:
