@@ -240,7 +240,8 @@ TINY |= {"contexts": [16, 32], "batches": [1, 2], "masked": [16, 32]}
 def test_from_measurement_to_table_and_figure(tmp_path):
     run("measure_overheads", part="steps", **TINY, output=tmp_path / "steps")
     named = {"csv": tmp_path / "t.csv", "markdown": tmp_path / "t.md", "figure": tmp_path / "t.png"}
-    run("make_overhead_table", measured=tmp_path / "steps", table="t", title="T", compared="arithmetic", **named)
+    of_steps = {"part": "steps", "table": "t", "title": "T", "compared": "arithmetic"}
+    run("make_cost_table", measured=tmp_path / "steps", **of_steps, **named)
     assert named["figure"].read_bytes().startswith(b"\x89PNG")
     page = named["markdown"].read_text()
     for words in ("# T", "6 + 10 tokens, batch 2", "4 + 8 tokens", "| SM, as in the paper |", "weights are random"):
@@ -265,10 +266,10 @@ def _gpus():
 def test_benchmarks_and_their_tables(tmp_path, benchmark):
     run("measure_overheads", part=benchmark, **TINY, output=tmp_path / "m")
     named = {"csv": tmp_path / "t.csv", "markdown": tmp_path / "t.md"}
-    run("make_benchmark_table", measured=tmp_path / "m", benchmark=benchmark, **named)
+    named |= {"figure": tmp_path / "g.png"} if benchmark == "growth" else {}
+    run("make_cost_table", measured=tmp_path / "m", part=benchmark, **named)
     page, found = named["markdown"].read_text(), read_measured(tmp_path / "m")
     if benchmark == "growth":
-        run("plot_growth", measured=tmp_path / "m", output=tmp_path / "g.png")
         assert (tmp_path / "g.png").read_bytes().startswith(b"\x89PNG")
         assert found.cases == ["4 + 12 tokens, batch 2", "8 + 24 tokens, batch 2", "4 + 12 tokens"]
     if benchmark == "masking":

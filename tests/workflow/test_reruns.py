@@ -32,12 +32,12 @@ CONFIG = (
     "rollouts={buffer: 200}",
 )
 
-# Groups of scripts for the table below. A rule has the name of its script, but for those of datasets.
+# Groups of rules for the table below. Most have the name of their script.
 DATA = {"make_arithmetic", "make_translation", "make_text"}
 TRAINING = {"pretrain_base", "pretrain_bc", "finetune"}
 COSTS = {"measure_overheads"}  # what times it
 NETWORK = TRAINING | {"sample", "judge"} | COSTS  # what runs the model
-COST_TABLES = {"make_overhead_table", "make_benchmark_table", "plot_growth"}
+COST_TABLES = {"make_overhead_table", "make_benchmark_table", "make_growth_table"}
 WORDS = {"make_table", "make_map", "make_report"} | COST_TABLES  # what writes names and numbers
 SCORES = WORDS | {"plot_learning_curves", "plot_backspaces"}  # what reads scores
 RUN_FIGURES = {"plot_learning_curves", "plot_backspaces", "plot_masks", "plot_motivating_example"}
@@ -55,7 +55,7 @@ USED_BY = {
     "export/custom_generate.py": set(),
     "model/likely_noise.py": {"sample"},
     "results/bleu.py": WORDS | {"score"},
-    "results/deletions.py": WORDS - {"plot_growth"} | RUN_FIGURES | {"sample"},
+    "results/deletions.py": WORDS | RUN_FIGURES | {"sample"},
     "results/measured.py": WORDS | COSTS,
     "results/metrics.py": {"score"},
     "results/paper_tables.csv": WORDS | RUN_FIGURES,

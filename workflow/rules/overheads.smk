@@ -56,10 +56,10 @@ rule make_overhead_table:
     resources:
         **JOBS.resources("report"),
     params:
-        call=rule_parameter("make_overhead_table", JOBS.overhead_title),
+        call=rule_parameter("make_cost_table", JOBS.overhead_title),
     shell:
-        command("""make_overhead_table --measured {input.measured} --table {wildcards.overhead} {params.call[options]}
-            --csv {output.csv} --markdown {output.markdown} --figure {output.figure}""")
+        command("""make_cost_table --part steps --measured {input.measured} --table {wildcards.overhead}
+            {params.call[options]} --csv {output.csv} --markdown {output.markdown} --figure {output.figure}""")
 
 
 rule make_benchmark_table:
@@ -77,6 +77,8 @@ rule make_benchmark_table:
         "<logs>/overheads/{overhead}/{part}_table.log",
     benchmark:
         "<benchmarks>/overheads/{overhead}/{part}_table.tsv"
+    wildcard_constraints:
+        part="|".join(part for part in MEASUREMENTS if part != "growth"),
     localrule: True
     conda:
         "../../envs/report.yaml"
@@ -84,16 +86,23 @@ rule make_benchmark_table:
     resources:
         **JOBS.resources("report"),
     params:
-        call=rule_parameter("make_benchmark_table"),
+        call=rule_parameter("make_cost_table"),
     shell:
-        command("""make_benchmark_table --measured {input.measured} --benchmark {wildcards.part} --csv {output.csv}
+        command("""make_cost_table --part {wildcards.part} --measured {input.measured} --csv {output.csv}
             --markdown {output.markdown}""")
 
 
-rule plot_growth:
+rule make_growth_table:
     input:
         measured="<results>/overheads/{overhead}/growth",
     output:
+        csv=report(
+            "<results>/overheads/{overhead}_growth.csv",
+            caption="../captions/costs.rst",
+            category="Costs",
+            labels=JOBS.titled("numbers of growth"),
+        ),
+        markdown="<results>/overheads/{overhead}_growth.md",
         figure=report(
             "<results>/overheads/{overhead}_growth.png",
             caption="../captions/costs.rst",
@@ -101,9 +110,9 @@ rule plot_growth:
             labels=JOBS.titled("figure of growth"),
         ),
     log:
-        "<logs>/overheads/{overhead}/plot_growth.log",
+        "<logs>/overheads/{overhead}/growth_table.log",
     benchmark:
-        "<benchmarks>/overheads/{overhead}/plot_growth.tsv"
+        "<benchmarks>/overheads/{overhead}/growth_table.tsv"
     localrule: True
     conda:
         "../../envs/report.yaml"
@@ -111,6 +120,7 @@ rule plot_growth:
     resources:
         **JOBS.resources("report"),
     params:
-        call=rule_parameter("plot_growth"),
+        call=rule_parameter("make_cost_table"),
     shell:
-        command("plot_growth --measured {input.measured} --output {output.figure}")
+        command("""make_cost_table --part growth --measured {input.measured} --csv {output.csv}
+            --markdown {output.markdown} --figure {output.figure}""")
