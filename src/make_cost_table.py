@@ -4,11 +4,8 @@ from pathlib import Path
 
 from sequencematch import script
 from sequencematch.errors import UserError
-from sequencematch.results.estimates import Table, estimates_csv
-from sequencematch.results.figures import plot_growth, plot_parts
-from sequencematch.results.measure import measure_parts, measure_steps
+from sequencematch.results import estimates, figures, measure, pages
 from sequencematch.results.measured import read_measured
-from sequencematch.results.pages import parts_page, steps_page
 from sequencematch.results.words import BENCHMARKS
 from sequencematch.store.files import write_text_atomically
 
@@ -29,16 +26,16 @@ def main() -> None:
     measured, name = read_measured(args.measured), args.table or args.part
     if args.part == "steps":
         title = args.title or name
-        costs = measure_steps(measured, args.compared)
-        page = steps_page(title, costs, measured)
+        costs = measure.measure_steps(measured, args.compared)
+        page = pages.steps_page(title, costs, measured)
         if args.figure:
-            plot_parts(costs, title, args.figure)
+            figures.plot_parts(costs, title, args.figure)
     else:
-        costs = measure_parts(measured, BENCHMARKS[args.part].baseline)
-        page = parts_page(costs, args.part, measured.caption)
+        costs = measure.measure_parts(measured, BENCHMARKS[args.part].baseline)
+        page = pages.parts_page(costs, args.part, measured.facts)
         if args.figure:
-            plot_growth(measured, BENCHMARKS[args.part].title, args.figure)
-    write_text_atomically(args.csv, estimates_csv(Table(name, costs)))
+            figures.plot_growth(measured, BENCHMARKS[args.part].title, args.figure)
+    write_text_atomically(args.csv, estimates.estimates_csv(estimates.Table(name, costs)))
     write_text_atomically(args.markdown, page.markdown())
 
 

@@ -6,10 +6,7 @@ from pydantic import ValidationError
 
 from sequencematch import script
 from sequencematch.errors import UserError
-from sequencematch.results.estimates import Table, estimates_csv
-from sequencematch.results.figures import plot_axis, plot_cost, plot_summary
-from sequencematch.results.measure import measure_map
-from sequencematch.results.pages import map_page
+from sequencematch.results import estimates, figures, measure, pages
 from sequencematch.settings.map import Map, readings_of
 from sequencematch.store.files import atomic_folder, write_text_atomically
 
@@ -29,16 +26,17 @@ def main() -> None:
     except ValidationError as error:
         raise UserError(f"--map describes no map ({error.errors()[0]['msg']})") from None
     readings = readings_of(described, args.noiseless)
-    found = measure_map(readings, args.results, args.seeds)
-    page = map_page(described, found, args.seeds)
+    found = measure.measure_map(readings, args.results, args.seeds)
+    page = pages.map_page(described, found, args.seeds)
     with atomic_folder(args.output) as folder:
-        write_text_atomically(folder / "map.csv", estimates_csv(Table("map", found, seeds=len(args.seeds))))
+        table = estimates.Table("map", found, seeds=len(args.seeds))
+        write_text_atomically(folder / "map.csv", estimates.estimates_csv(table))
         write_text_atomically(folder / "map.md", page.markdown())
         write_text_atomically(folder / "map.html", page.html())
-        plot_summary(described, found, len(args.seeds), folder / "summary.png")
-        plot_cost(described, found, folder / "cost.png")
+        figures.plot_summary(described, found, len(args.seeds), folder / "summary.png")
+        figures.plot_cost(described, found, folder / "cost.png")
         for name in dict.fromkeys(reading.axis for reading in readings):
-            plot_axis(described, name, found, len(args.seeds), folder / f"{name}.png")
+            figures.plot_axis(described, name, found, len(args.seeds), folder / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -3,11 +3,7 @@
 from pathlib import Path
 
 from sequencematch import script
-from sequencematch.results.estimates import estimates_csv
-from sequencematch.results.figures import plot_table
-from sequencematch.results.measure import measure
-from sequencematch.results.pages import table_page
-from sequencematch.results.runs import read_comparison
+from sequencematch.results import estimates, figures, measure, pages, runs
 from sequencematch.store.files import write_text_atomically
 
 
@@ -21,11 +17,11 @@ def main() -> None:
     parser.add_argument("--html", type=script.output, required=True, help="the same page as one self-contained file")
     parser.add_argument("--figure", type=script.output, required=True, help="figure to write (PNG)")
     args = parser.parse_args()
-    comparison, title = read_comparison(args.metrics), args.title or args.table
-    table = measure(args.table, comparison)
-    page = table_page(title, table, comparison)
-    plot_table(table, title, args.figure)
-    write_text_atomically(args.csv, estimates_csv(table))
+    comparison, title = runs.read_comparison(args.metrics), args.title or args.table
+    table = measure.measure(args.table, comparison)
+    page = pages.table_page(title, table, comparison)
+    figures.plot_table(table, title, args.figure)
+    write_text_atomically(args.csv, estimates.estimates_csv(table))
     write_text_atomically(args.markdown, page.markdown())
     write_text_atomically(args.html, page.html())
 

@@ -18,26 +18,23 @@ def main() -> None:
 
     from sequencematch.data.examples import load_examples
     from sequencematch.data.tokenizer import load_tokenizer
-    from sequencematch.results.deletions import Removal, removals
-    from sequencematch.results.estimates import Variant
-    from sequencematch.results.run_figures import plot_backspaces
-    from sequencematch.results.runs import evaluated_split, read_records, read_runs
+    from sequencematch.results import deletions, estimates, run_figures, runs
 
     provenance.check_one_tokenizer(args.tokenizer, args.examples)
     bkspc, (splits, facts) = load_tokenizer(args.tokenizer).bkspc, load_examples(args.examples)
-    found: dict[Variant, tuple[list[int], list[Removal]]] = {}
-    for run in read_runs(args.metrics):
+    found: dict[estimates.Variant, tuple[list[int], list[deletions.Removal]]] = {}
+    for run in runs.read_runs(args.metrics):
         whole = provenance.identity(args.examples)
         provenance.check_made_from(run.samples, "examples", whole, f"the examples in '{args.examples}'")
-        examples, (sequences, removed) = splits[evaluated_split(run)], found.setdefault(run.variant, ([], []))
-        for record in read_records(run, args.decoding):
+        examples, (sequences, removed) = splits[runs.evaluated_split(run)], found.setdefault(run.variant, ([], []))
+        for record in runs.read_records(run, args.decoding):
             sequences.append(record["example"])
-            removed += removals(record["actions"], examples[record["example"]].completion, bkspc)
+            removed += deletions.removals(record["actions"], examples[record["example"]].completion, bkspc)
     counted = {variant: (len(sequences), removed) for variant, (sequences, removed) in found.items()}
     # A method without noise has no backspace; it is drawn only where there is no other.
     shown = {v: c for v, c in counted.items() if v.eta} or counted
     # A free continuation has no wrong tokens: it need not equal the reference.
-    plot_backspaces(shown, args.output, known=FAMILIES[facts["family"]].reference)
+    run_figures.plot_backspaces(shown, args.output, known=FAMILIES[facts["family"]].reference)
 
 
 if __name__ == "__main__":

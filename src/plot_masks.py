@@ -19,8 +19,7 @@ def main() -> None:
     from sequencematch.trace import BKSPC, trace
 
     tokenizer = load_tokenizer(args.tokenizer)
-    train = load(args.noised)[0]["train"]
-    for row in train:
+    for row in load(args.noised)[0]["train"]:
         parts = ([tokenizer.render([token]) for token in row[name]] for name in ("prompt", "actions"))
         prompt, actions = shorten(*parts)
         if BKSPC in actions:

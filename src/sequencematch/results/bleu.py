@@ -57,13 +57,11 @@ def translation_scores(translations: Sequence[str], references: Sequence[str], l
     translations, references = (
         [unicodedata.normalize("NFC", text) for text in texts] for texts in (translations, references)
     )
-    bleu, chrf, against = _bleu(tokenizer_of(language)), CHRF(), [references]
-    scores = {"bleu": bleu.corpus_score(translations, against).score}
-    scores |= {"chrf": chrf.corpus_score(translations, against).score}
+    metrics = {"bleu": _bleu(tokenizer_of(language)), "chrf": CHRF()}
     return {
-        **scores,
-        "signature": {name: str(metric.get_signature()) for name, metric in (("bleu", bleu), ("chrf", chrf))},
-        "statistics": bleu._extract_corpus_statistics(translations, against),
+        **{name: metric.corpus_score(translations, [references]).score for name, metric in metrics.items()},
+        "signature": {name: str(metric.get_signature()) for name, metric in metrics.items()},
+        "statistics": metrics["bleu"]._extract_corpus_statistics(translations, [references]),
     }
 
 

@@ -72,10 +72,7 @@ BKSPC, END = "<bkspc>", "<eos>"
 
 @dataclass(frozen=True)
 class Step:
-    """A run of actions of one kind.
-
-    before: the live text before it. changed: what it writes, or deletes, with whether that is deleted in the end.
-    """
+    """A run of actions of one kind: the live text before it; what it writes or deletes, and if that goes in the end."""
 
     before: str
     changed: Sequence[tuple[str, bool]]
@@ -88,10 +85,7 @@ class Step:
 
 
 def steps(actions: Sequence[str]) -> list[Step]:
-    """The steps of actions: texts of tokens, ``<bkspc>`` or ``<bkspc_3>``, and ``<eos>``, which adds nothing.
-
-    Raises ValueError where a deletion finds nothing to delete.
-    """
+    """The steps of texts of tokens, ``<bkspc>``, ``<bkspc_3>``, ``<eos>``. ValueError: nothing is left to delete."""
     actions = [action for action in actions if action != END]
     events = [
         (goes, place, "".join(actions[k] for k in (live[:-1] if goes else live)))
@@ -106,7 +100,6 @@ def steps(actions: Sequence[str]) -> list[Step]:
 
 
 def _deleted(action: str) -> int:
-    """How many tokens an action deletes."""
     found = re.fullmatch(r"<bkspc(?:_(\d+))?>", action)
     return int(found[1] or 1) if found else 0
 

@@ -80,16 +80,12 @@ class Reported:
 @cache
 def read_reported() -> list[Reported]:
     """All numbers of the paper that we compare with, in the order of ``paper_tables.csv``."""
-    with Path(__file__).with_name("paper_tables.csv").open(newline="", encoding="utf-8") as lines:
-        rows: list[dict[str, Any]] = list(csv.DictReader(lines))
+    rows: list[dict[str, Any]] = [*read_csv(Path(__file__).with_name("paper_tables.csv"))]
     return [Reported(**row | {name: _number(row[name]) for name in ("eta", "value", "spread")}) for row in rows]
 
 
 def find(task: str, method: str, eta: float, metric: str) -> Reported | None:
-    """The paper's number for a method on a task at a noise level; None if there is none.
-
-    eta = 0 means a method without noise. The paper repeats its number under every eta.
-    """
+    """The paper's number, if there is one. It repeats that of a method without noise (eta = 0) under every eta."""
     wanted = (task, method, metric)
     return next((n for n in read_reported() if (n.task, n.method, n.metric) == wanted and eta in (0, n.eta)), None)
 
@@ -116,9 +112,7 @@ REFERENCE = Variant("reference", 0.0)
 # The score that a table is about (``points``: see ``Table.in_points``); one without any of these is about text.
 METRICS = ("points", *dict.fromkeys(family.score for family in FAMILIES.values() if family.score))
 # Columns of numbers, and the fields that they hold.
-STATISTICS = {name: name for name in ("mean", "sd", "low", "high", "error", "p", "ratio")} | {
-    "p_corrected": "p_adjusted"
-}
+STATISTICS = {n: n for n in ("mean", "sd", "low", "high", "error", "p", "ratio")} | {"p_corrected": "p_adjusted"}
 SIGNIFICANCE = 0.05  # after the correction
 # What each side's answers cost on the map, and how many were cut off: means over seeds.
 COSTS = ("pushes_per_sequence", "pops_per_sequence", "cut_off_share")

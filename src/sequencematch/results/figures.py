@@ -10,20 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from textwrap import fill
 
-from sequencematch.results import theme, words
+from sequencematch.results import measure, theme, words
 from sequencematch.results.estimates import REFERENCE, Estimate, Table, Variant, grouped, medians, variant_of
-from sequencematch.results.measure import (
-    BASELINE,
-    columns_of,
-    difference,
-    drawn,
-    measure_parts,
-    of_rule,
-    ordered,
-    parts_of,
-)
 from sequencematch.results.measured import Measured
-from sequencematch.results.words import LABELS, PART_LABELS, capital, describe, figure_label
 from sequencematch.settings.decoding_names import RULES, decoding_options
 from sequencematch.settings.map import COLUMNS, DEFAULT, MINUS, Map, column_of
 
@@ -50,10 +39,7 @@ class Dot:
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel: its title, the label of its x axis, and its dots. Panels with one label share their x limits.
-
-    baseline: the place of a vertical line, such as 0 of a difference; None for none.
-    """
+    """A panel: title, x label (panels of one share their limits), dots, and the place of a vertical line, if any."""
 
     title: str
     axis: str
@@ -62,13 +48,13 @@ class Panel:
 
 
 def plot_dots(panels: Sequence[Panel], heading: str, note: str, path: Path, rows: Sequence[str] = ()) -> None:
-    """All panels as one figure, at most three side by side.
-
-    note: what error bars, n and seeds are, below the heading. rows: their order from top to bottom, where it is not
-    that of the dots.
-    """
+    """All panels as one figure, at most three side by side; ``rows``: where their order is not that of the dots."""
     rows = rows or list(dict.fromkeys(dot.row for panel in panels for dot in panel.dots))
-    with theme.drawing(path, len(panels), ACROSS, 3.0, _height(panels, rows), sharey=True) as (figure, drawn):
+    # Room for each row's label, and for the dots that share it.
+    together = max(1, *(len(_series(panel, row)) for panel in panels for row in rows))
+    lines = sum(max(0.15 * together + 0.09, 0.16 * len(fill(row, 24).splitlines()) + 0.06) for row in rows)
+    height = max(1.3, lines + 0.95)
+    with theme.drawing(path, len(panels), ACROSS, 3.0, height, sharey=True) as (figure, drawn):
         for place, panel in zip(drawn, panels, strict=True):
             _draw(place, panel, panels, rows)
         looks = {dot.series: dot for panel in panels for dot in panel.dots}
@@ -78,13 +64,6 @@ def plot_dots(panels: Sequence[Panel], heading: str, note: str, path: Path, rows
 
 def _face(dot: Dot) -> dict:
     return {"markerfacecolor": theme.PAPER if dot.above else dot.colour, "markersize": 5}
-
-
-def _height(panels: Sequence[Panel], rows: Sequence[str]) -> float:
-    """Inches of a panel: room for each row's label and for the dots that share it."""
-    together = max(1, *(len(_series(panel, row)) for panel in panels for row in rows))
-    lines = sum(max(0.15 * together + 0.09, 0.16 * len(fill(row, 24).splitlines()) + 0.06) for row in rows)
-    return max(1.3, lines + 0.95)
 
 
 def _series(panel: Panel, row: str) -> list[str]:
@@ -132,11 +111,8 @@ def table_note(table: Table) -> str:
 
 
 def score_panels(table: Table, against: str = "") -> list[Panel]:
-    """The score of each variant, or its paired difference to a method where there is one; a panel per decoding.
-
-    Rows name the variants of a method, which have its colour.
-    """
-    looks, axis = theme.looks_of(table.variants), capital(describe(table.metric).label)
+    """Scores, or paired differences to a method, a panel per decoding; rows are variants, in their method's colour."""
+    looks, axis = theme.looks_of(table.variants), words.capital(words.describe(table.metric).label)
     colours = theme.colours_of({variant.family for variant in table.variants})
     name = f"{table.metric}{MINUS}{against}" if against else table.metric
     found = (c for d in table.decodings_of(name) for c in table.cells if (c.name, c.decoding) == (name, d))
@@ -145,7 +121,7 @@ def score_panels(table: Table, against: str = "") -> list[Panel]:
         family, (_, above) = cell.variant.family, looks[cell.variant]
         return Dot(cell.variant.name, Variant(family, 0).label, cell, colours[family], above)
 
-    dots = ((figure_label(cell.decoding), dot(cell)) for cell in found)
+    dots = ((words.figure_label(cell.decoding), dot(cell)) for cell in found)
     return panels_of(dots, f"{axis}, difference to {against.upper()}" if against else axis, 0.0 if against else None)
 
 
@@ -159,9 +135,9 @@ def text_panels(table: Table) -> list[Panel]:
     """A panel per measure, a row per decoding; a line at the perplexity of real text, which belongs to none."""
     looks, panels = theme.looks_of(table.variants), []
     for quantity in ("mauve", "perplexity"):
-        real, label = table.find(REFERENCE, "", quantity), capital(describe(quantity).label)
+        real, label = table.find(REFERENCE, "", quantity), words.capital(words.describe(quantity).label)
         dots = [
-            (label, Dot(figure_label(decoding), variant.name, cell, *looks[variant]))
+            (label, Dot(words.figure_label(decoding), variant.name, cell, *looks[variant]))
             for decoding in filter(None, table.decodings_of(quantity))
             for variant in table.variants
             if (cell := table.find(variant, decoding, quantity))
@@ -179,7 +155,7 @@ FOREST_NOTE = "Accuracy in %, or BLEU. Dots: mean; bars: 95% interval; methods w
 
 
 def plot_forest(results: Mapping[str, Table], lines: Sequence[Estimate], path: Path) -> None:
-    """The forest plot as a PNG."""
+    """The forest plot."""
     heading = "Does SequenceMatch help? Paired differences to MLE"
     plot_dots(forest_panels(results, lines), heading, forest_note(results, lines), path)
 
@@ -188,13 +164,13 @@ def forest_panels(results: Mapping[str, Table], lines: Sequence[Estimate]) -> li
     """Sampled, greedy and perturbed; a row for each task, and rows for what is pooled over all tasks (``lines``)."""
     panels = []
     for column in COLUMNS:
-        decodings = {row: name for row, table in results.items() if (name := columns_of(table).get(column))}
+        decodings = {row: name for row, table in results.items() if (name := measure.columns_of(table).get(column))}
         dots = [dot for row, name in decodings.items() for dot in _forest_dots(row, results[row], name)]
         of_method = Counter(dot.series for dot in dots)
         here = [line for line in lines if line.decoding == column]
         # Of all tasks of the panel: earlier files cannot be pooled.
         every = [line for line in here if line.n == of_method[line.variant.label]]
-        pooled = [(POOLED, line) for line in every if line.against and variant_of(line.against) == BASELINE]
+        pooled = [(POOLED, line) for line in every if line.against and variant_of(line.against) == measure.BASELINE]
         pooled += [(SM_BC, line) for line in _sm_and_bc(here)]
         dots += [Dot(row, line.variant.label, line, theme.METHODS[line.variant.method]) for row, line in pooled]
         heading = " / ".join(map(words.decoding_label, dict.fromkeys(decodings.values())))
@@ -202,20 +178,21 @@ def forest_panels(results: Mapping[str, Table], lines: Sequence[Estimate]) -> li
     return panels
 
 
+def _forest_dots(row: str, table: Table, decoding: str) -> list[Dot]:
+    methods = measure.drawn(table).items()
+    found = [(v.label, method, measure.difference(table, method, "mle", decoding)) for method, v in methods]
+    found.append((RULED, theme.RULE, measure.of_rule(table, decoding)))
+    return [Dot(row, label, cell, theme.METHODS[colour]) for label, colour, cell in found if cell]
+
+
 def _sm_and_bc(lines: Iterable[Estimate]) -> list[Estimate]:
     return [line for line in lines if line.against and (line.where.method, line.against.method) == ("sm", "bc")]
-
-
-def _forest_dots(row: str, table: Table, decoding: str) -> list[Dot]:
-    found = [(v.label, method, difference(table, method, "mle", decoding)) for method, v in drawn(table).items()]
-    found.append((RULED, theme.RULE, of_rule(table, decoding)))
-    return [Dot(row, label, cell, theme.METHODS[colour]) for label, colour, cell in found if cell]
 
 
 def forest_note(results: Mapping[str, Table], lines: Sequence[Estimate]) -> str:
     """What the dots and bars are, and the sizes."""
     tables = results.values()
-    etas = sorted({variant.eta for table in tables for variant in drawn(table).values()})
+    etas = sorted({variant.eta for table in tables for variant in measure.drawn(table).values()})
     seeds, questions = ({getattr(table, name) for table in tables} for name in ("seeds", "questions"))
     sizes = f"{_range(seeds)} seeds, {_range(questions)} questions"
     note = FOREST_NOTE.format(etas=f"η = {words.enumerated([f'{eta:g}' for eta in etas])}", sizes=sizes)
@@ -237,8 +214,7 @@ GAIN = 0.5  # points by which a decoding must beat every cheaper one to be named
 
 def plot_axis(described: Map, name: str, found: Sequence[Estimate], seeds: int, path: Path) -> None:
     """The differences to the first role along an axis: a panel per reading, a row per cell."""
-    here = [effect for effect in found if effect.cell.axis == name]
-    dots = [(figure_label(effect.cell.reading), effect.cell.at, effect) for effect in here]
+    dots = [(words.figure_label(e.cell.reading), e.cell.at, e) for e in found if e.cell.axis == name]
     _plot_map(described, dots, described.axes[name].title, seeds, path)
 
 
@@ -264,10 +240,7 @@ def _plot_map(
     path: Path,
     rows: Sequence[str] = (),
 ) -> None:
-    """Differences to the first role, and those of the first one with a rule that deletes to itself; no others.
-
-    found: each difference with its panel and its row. rows: in their order, if not in that of the differences.
-    """
+    """Of (panel, row, difference), those to the first role, and of the first one with a rule that deletes to itself."""
     first, colours, dots = next(iter(described.methods)), theme.colours_of(described.methods), []
     for panel, row, effect in found:
         role, _, other = effect.cell.roles.partition(MINUS)
@@ -281,14 +254,13 @@ def _plot_map(
     panels = panels_of(dots, f"difference to {first.upper()}, points", 0.0)
     rows = [row for row in map(words.without_marks, rows) if any(dot.row == row for _, dot in dots)]
     note = MAP_NOTE.format(f"{seeds} seeds, {found[0][2].n} questions; {PALE}")
-    plot_dots(panels, capital(words.without_marks(heading)), note, path, rows)
+    plot_dots(panels, words.capital(words.without_marks(heading)), note, path, rows)
 
 
 def plot_cost(described: Map, found: Sequence[Estimate], path: Path) -> None:
     """The default cell's models in every decoding: points against tokens written per answer, a panel per reading.
 
-    Labels mark the Pareto front. Those that cost far more than the median are named with their cost at
-    the right edge.
+    Labels mark the Pareto front. Those that cost far more than the median are named with their cost at the right edge.
     """
     colours = theme.colours_of(described.methods)
     models = {role: (described.task, method) for role, method in described.methods.items()}  # none of a difference
@@ -302,7 +274,7 @@ def plot_cost(described: Map, found: Sequence[Estimate], path: Path) -> None:
                 default, colour = side.decoding == reading, colours[side.cell.roles]
                 look = {"markersize": 9 if default else 4.5, "markerfacecolor": colour if default else theme.PAPER}
                 place.plot(min(_cost(side), cut), side.mean, ">" if _cost(side) > cut else "o", color=colour, **look)
-            place.set_title(figure_label(reading), loc="left")
+            place.set_title(words.figure_label(reading), loc="left")
             place.set(xlabel="tokens written per answer", ylabel="points")
             _name(place, _named(shown, reading, cut), cut)
         handles = [theme.key(role.upper(), colours[role]) for role in described.methods]
@@ -325,7 +297,7 @@ def _named(shown: Sequence[Estimate], reading: str, cut: float) -> list[tuple[fl
     found, best = [], float("-inf")
     for side in sorted(shown, key=_cost):
         own = [part for part in side.decoding.split("+") if part not in reading.split("+")]
-        label = f"{side.cell.roles.upper()} {figure_label('+'.join(own)) if own else 'default'}"
+        label = f"{side.cell.roles.upper()} {words.figure_label('+'.join(own)) if own else 'default'}"
         if _cost(side) > cut:
             found.append((cut, side.mean, f"{label}: {words.number(_cost(side), 1)} tokens"))
         elif side.mean >= best + GAIN:
@@ -354,15 +326,12 @@ OURS, THEIRS = ("bc", "sm", "sm_shared"), 0.5  # opacity of the other rows
 
 
 def plot_parts(costs: Sequence[Estimate], heading: str, path: Path) -> None:
-    """A bar per row that stacks its parts in milliseconds, and a panel per case. A mark shows the token floor.
-
-    Rows are ordered from the naive way to ours. Our rows have full colour and bold names.
-    """
+    """A panel per case, a bar per row, from the naive way to ours, that stacks its parts; a mark at the token floor."""
     cases = list(dict.fromkeys(cost.where.task for cost in costs))
-    rows = ordered(list(dict.fromkeys(cost.where.method for cost in costs)))
-    parts = {(case, row): parts_of(costs, case, row) for case in cases for row in rows}
+    rows = measure.ordered(list(dict.fromkeys(cost.where.method for cost in costs)))
+    parts = {(case, row): measure.parts_of(costs, case, row) for case in cases for row in rows}
     visible = {name for of in parts.values() for name, seconds in of.items() if seconds > VISIBLE * sum(of.values())}
-    drawn = {part: colour for part, colour in zip(PART_LABELS, theme.COLOURS, strict=False) if part in visible}
+    drawn = {part: colour for part, colour in zip(words.PART_LABELS, theme.COLOURS, strict=False) if part in visible}
     size = 9.0 / len(cases), 0.9 + 0.34 * len(rows)
     with theme.drawing(path, len(cases), len(cases), *size, sharey=True) as (figure, panels):
         for panel, case in zip(panels, cases, strict=True):
@@ -379,39 +348,36 @@ def plot_parts(costs: Sequence[Estimate], heading: str, path: Path) -> None:
                 panel.text(max(left, floor), place, text, va="center", color=theme.INK if row in OURS else theme.SOFT)
             panel.set_title(case, loc="left")
             panel.set_xlabel("milliseconds per amortised step")
-            panel.set_yticks(range(len(rows)), [fill(LABELS[row], 26) for row in rows], color=theme.INK)
+            panel.set_yticks(range(len(rows)), [fill(words.LABELS[row], 26) for row in rows], color=theme.INK)
             panel.margins(x=0.14)
             panel.grid(axis="y", visible=False)
         for name, row in zip(panels[0].get_yticklabels(), rows, strict=True):
             name.set_fontweight("bold" if row in OURS else "normal")
         panels[0].invert_yaxis()
-        handles = [theme.key(PART_LABELS[part], colour, marker="s", markersize=7) for part, colour in drawn.items()]
+        square = {"marker": "s", "markersize": 7}
+        handles = [theme.key(words.PART_LABELS[part], colour, **square) for part, colour in drawn.items()]
         theme.legend(figure, [*handles, theme.key("token floor", theme.INK, marker="|", markersize=10)])
         theme.title(figure, heading, "Medians. Numbers at the bars: times the MLE step of the same repeat. Bold: ours.")
 
 
 def plot_growth(measured: Measured, heading: str, path: Path) -> None:
-    """Median step time of each row over lengths and over batches.
-
-    Below: the ratio to the step of MLE, and the token floors.
-    """
+    """Median step time of each row over lengths and over batches; below, its ratio to MLE's and the token floors."""
     counts, over = ("context", "batch"), {}
     sizes = {case: [int(measured.series(case, "", name)[0]) for name in counts] for case in measured.cases}
     for i, name in enumerate(counts):  # what varies, and what stays at its least: the case of each size
         least = min(of[1 - i] for of in sizes.values())
-        over[name] = (
-            f"{counts[1 - i]} {least}",
-            sorted((of[i], case) for case, of in sizes.items() if of[1 - i] == least),
-        )
-    found = {(cost.where.task, cost.where.method, cost.quantity): cost for cost in measure_parts(measured, "mle")}
-    rows = [row for row in LABELS if any(key[1:] == (row, "step") for key in found)]
+        of_size = sorted((of[i], case) for case, of in sizes.items() if of[1 - i] == least)
+        over[name] = f"{counts[1 - i]} {least}", of_size
+    costs = measure.measure_parts(measured, "mle")
+    found = {(cost.where.task, cost.where.method, cost.quantity): cost for cost in costs}
+    rows = [row for row in words.LABELS if any(key[1:] == (row, "step") for key in found)]
     with theme.drawing(path, 4, 2, 3.8, 2.6, sharex="col") as (figure, panels):
         for top, bottom, (name, (rest, cases)) in zip(panels[:2], panels[2:], over.items(), strict=True):
             x = [size for size, _ in cases]
             for row, colour in zip(rows, theme.COLOURS, strict=False):
                 line = {"color": colour, "markersize": 4}
                 step, tokens = ([found[case, row, name] for _, case in cases] for name in ("step", "tokens"))
-                top.plot(x, [cost.mean for cost in step], "o-", label=LABELS[row], **line)
+                top.plot(x, [cost.mean for cost in step], "o-", label=words.LABELS[row], **line)
                 bottom.plot(x, [cost.ratio for cost in step], "o-", **line)
                 bottom.plot(x, [cost.ratio for cost in tokens], ":", color=colour)
             top.set(xscale="log", yscale="log")

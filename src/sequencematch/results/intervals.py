@@ -1,7 +1,6 @@
 """Means, spreads and bootstrap intervals of what S seeds score on N test questions.
 
-Seeds and questions are crossed: every seed answers the same questions. A bootstrap replicate works on two
-levels:
+Seeds and questions are crossed: every seed answers the same questions. A bootstrap replicate works on two levels:
 
 1. it draws S seeds with replacement and moves the mean by their average deviation, scaled up (below);
 2. it draws N questions with replacement, the same for all seeds, scores every seed on them, and moves the
@@ -19,8 +18,7 @@ allow, and coverage, 95% where seeds differ, rises to 99% where they hardly do.
 
 With one seed the interval is the questions' alone and says nothing about the spread between seeds.
 
-The p-value of a difference is 1 minus the highest level whose interval excludes 0, so it is below 5% exactly where the
-95% interval excludes 0. A page corrects the p-values of its differences for their number (``adjusted``): what it calls
+A page corrects the p-values of its differences (``Resampled.p_value``) for their number (``adjusted``): what it calls
 significant is below 5% after that. Intervals are not adjusted.
 """
 
@@ -70,9 +68,13 @@ class Resampled:
 
     def interval(self, level: float) -> tuple[float, float]:
         """The bootstrap interval that covers so much, such as 0.95."""
-        seeds = len(self.by_seed)
-        replicates = self.by_draw + (_expansion(seeds, level) * self._of_seeds if seeds > 1 else 0.0)
-        low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2])
+        from scipy.special import ndtri, stdtrit
+
+        seeds, tail, replicates = len(self.by_seed), (1 + level) / 2, self.by_draw
+        if seeds > 1:  # the factor tends to 1 with more seeds
+            factor = math.sqrt(seeds / (seeds - 1)) * float(stdtrit(seeds - 1, tail) / ndtri(tail))
+            replicates = replicates + factor * self._of_seeds
+        low, high = np.quantile(replicates, [(1 - level) / 2, tail])
         return float(low), float(high)
 
     def p_value(self) -> float:
@@ -82,7 +84,7 @@ class Resampled:
             low, high = self.interval(1 - p)
             return low > 0 or high < 0
 
-        # The 95% interval is asked first, so that p < 5% says the same as it. Then halving finds p to 0.0001.
+        # The 95% interval is asked first, so that p < 5% exactly where it excludes 0. Then halving finds p to 0.0001.
         there, absent = (1 - COVERAGE, SMALLEST_P) if excludes_0(1 - COVERAGE) else (1.0, 1 - COVERAGE)
         if there < 1 and excludes_0(SMALLEST_P):
             return SMALLEST_P
@@ -104,14 +106,11 @@ def adjusted(estimates: Sequence[Estimate]) -> list[Estimate]:
 
     compared = {_comparison(found): found for found in estimates if found.p is not None}
     corrected: dict[tuple, float] = {}
-    for family in grouped(compared.values(), _with_itself).values():
+    with_itself = grouped(compared.values(), lambda e: e.against is not None and e.against.method == e.where.method)
+    for family in with_itself.values():
         p_values = false_discovery_control([found.p for found in family]).tolist()
         corrected |= zip(map(_comparison, family), p_values, strict=True)
     return [replace(found, p_adjusted=corrected.get(_comparison(found))) for found in estimates]
-
-
-def _with_itself(found: Estimate) -> bool:
-    return found.against is not None and found.against.method == found.where.method
 
 
 def _comparison(found: Estimate) -> tuple:
@@ -150,10 +149,7 @@ def resampled_mean(scores: np.ndarray) -> Resampled:
 
 
 def resampled_score(statistics: np.ndarray, score: Callable[[np.ndarray], np.ndarray]) -> Resampled:
-    """A score that is a function of summed statistics: ``score`` maps totals [..., K] to scores [...].
-
-    statistics: counts [S, N, K] (seeds, questions, statistics).
-    """
+    """A function of summed statistics: ``score`` maps totals [..., K] of counts [S, N, K] to scores [...]."""
     seeds, questions, _ = statistics.shape
     draws = _draws(questions, "questions")
     by_draw = sum(score(draws @ statistics[seed]) for seed in range(seeds)) / seeds
@@ -163,8 +159,7 @@ def resampled_score(statistics: np.ndarray, score: Callable[[np.ndarray], np.nda
 def estimate_seeds(values: np.ndarray) -> Estimate:
     """Mean, spread, Student's t interval and p-value of numbers of S > 1 seeds, float [S].
 
-    For quantities without a number per question, such as MAUVE. The uncertainty from the questions is included only as
-    far as seeds differ.
+    For quantities without a number per question, such as MAUVE: questions count only as far as seeds differ.
     """
     sd = float(np.std(values, ddof=1))
     return _student(float(values.mean()), sd, sd / math.sqrt(len(values)), len(values) - 1)
@@ -173,14 +168,6 @@ def estimate_seeds(values: np.ndarray) -> Estimate:
 def spread(values: np.ndarray) -> float | None:
     """Sample standard deviation over seeds, float [S]; None with one seed."""
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
-
-
-def _expansion(seeds: int, level: float) -> float:
-    """The factor of the deviations of seeds. It tends to 1 with more seeds."""
-    from scipy.special import ndtri, stdtrit
-
-    tail = (1 + level) / 2
-    return math.sqrt(seeds / (seeds - 1)) * float(stdtrit(seeds - 1, tail) / ndtri(tail))
 
 
 @lru_cache(maxsize=8)

@@ -12,9 +12,8 @@ tokens pushed after the error: ``taken_back[<d>]``, ``right_after_error[<d>]``, 
 only), over the questions that every seed measured. What cannot exist, such as the repair rate of a policy without
 ``<bkspc>``, is left out.
 
-Of the map (``measure_map``): points (accuracy in per cent, or BLEU) of every reading, and differences between two sides
-on the same seeds and questions. Each comparison counts once, however many cells have it (the default cell is part of
-most axes). Over all tasks (``over_tasks``): differences pooled.
+Of the map (``measure_map``): points, accuracy in per cent or BLEU, of every reading, and differences between two sides.
+Each comparison counts once, however many cells have it (the default cell is part of most axes).
 
 Of costs, medians, quartiles and ratios in the same repeat. Of steps (tables 3 and 4): the parts ``network``,
 ``scores``, ``objective``, ``optimiser`` of the ``step``, ``generation`` and ``amortised`` in seconds; ``step_ratio``
@@ -32,29 +31,9 @@ from pathlib import Path
 import numpy as np
 
 from sequencematch.errors import UserError
-from sequencematch.results import words
-from sequencematch.results.bleu import corpus_bleu
-from sequencematch.results.estimates import (
-    COSTS,
-    REFERENCE,
-    Cell,
-    Estimate,
-    Reported,
-    Table,
-    Variant,
-    find,
-    medians,
-    variant_of,
-)
-from sequencematch.results.intervals import (
-    Resampled,
-    adjusted,
-    estimate_seeds,
-    pooled,
-    resampled_mean,
-    resampled_score,
-    spread,
-)
+from sequencematch.results import bleu, estimates, intervals, words
+from sequencematch.results.estimates import COSTS, REFERENCE, Cell, Estimate, Reported, Table, Variant, variant_of
+from sequencematch.results.intervals import Resampled, adjusted, resampled_mean
 from sequencematch.results.measured import Measured
 from sequencematch.results.runs import Comparison, read_metrics, right_shares
 from sequencematch.settings.decoding_names import concerns_backspace, without_rule
@@ -75,8 +54,8 @@ def measure(name: str, comparison: Comparison) -> Table:
     order = (*comparison.variants, REFERENCE)
     cells = adjusted(sorted(cells, key=lambda cell: order.index(cell.variant)))
     cells = [replace(cell, n=comparison.questions) for cell in cells]
-    first = comparison.first
-    return Table(name, cells, first["scale"], first["task"], len(comparison.seeds), comparison.questions)
+    scale, task = comparison.first["scale"], comparison.first["task"]
+    return Table(name, cells, scale, task, len(comparison.seeds), comparison.questions)
 
 
 def baselines(comparison: Comparison, variant: Variant) -> list[Variant]:
@@ -95,7 +74,7 @@ def _of_questions(comparison: Comparison) -> Iterator[Estimate]:
         for variant, score in scores.items():
             where = _place(comparison, variant, decoding)
             # The paper samples at temperature 1, so its numbers belong to that decoding only.
-            paper = find(where.task, variant.method, variant.eta, metric) if decoding == "sampled" else None
+            paper = estimates.find(where.task, variant.method, variant.eta, metric) if decoding == "sampled" else None
             yield replace(_within(score, where, metric), paper=paper)
             compared = [(other, decoding) for other in baselines(comparison, variant) if other in scores]
             # What a rule that deletes unlikely tokens adds to the same decoding.
@@ -116,7 +95,7 @@ def _resampled(comparison: Comparison, variant: Variant, decoding: str) -> Resam
 def score_of(decoded: Sequence[dict], family: str, unit: float = 1.0) -> Resampled:
     """BLEU, or accuracy as a share (in per cent with a unit of 100), of what each seed decoded."""
     if FAMILIES[family].score == "bleu":
-        return resampled_score(np.array([one["statistics"] for one in decoded]), corpus_bleu)
+        return intervals.resampled_score(np.array([one["statistics"] for one in decoded]), bleu.corpus_bleu)
     return resampled_mean(unit * np.array([right_shares(one) for one in decoded]))
 
 
@@ -131,9 +110,8 @@ def _of_text(comparison: Comparison) -> Iterator[Estimate]:
     for variant in comparison.variants:
         for decoding in comparison.decodings:
             if comparison.has(variant, decoding):
-                yield from _by_seed(
-                    comparison, _place(comparison, variant, decoding), (*names, "mauve", *words.BY_SEED)
-                )
+                where = _place(comparison, variant, decoding)
+                yield from _by_seed(comparison, where, (*names, "mauve", *words.BY_SEED))
         yield from _mauve_differences(comparison, variant)
         yield from _held_out(comparison, variant)
     for name in names:  # the real continuations under each seed's judge, which is the same for all methods
@@ -143,8 +121,7 @@ def _of_text(comparison: Comparison) -> Iterator[Estimate]:
 def _mauve_differences(comparison: Comparison, variant: Variant) -> Iterator[Estimate]:
     """Differences of sampled text in MAUVE: to the baselines, sampled.
 
-    A policy with <bkspc> is also compared with itself without <bkspc>, and with the truncations of MLE's sampling, as
-    ``<bkspc>`` may be one.
+    A policy with <bkspc>, which may truncate, is also compared with itself without it, and with MLE's truncations.
     """
     others = baselines(comparison, variant)
     pairs = [(other, "sampled") for other in others]
@@ -157,15 +134,14 @@ def _mauve_differences(comparison: Comparison, variant: Variant) -> Iterator[Est
             own, its = comparison.statistic(variant, "sampled", "mauve"), comparison.statistic(other, decoding, "mauve")
             if len(own) and len(its):  # too few texts have no MAUVE
                 places = [_place(comparison, variant, "sampled"), _place(comparison, other, decoding)]
-                found = estimate_seeds(own - its) if len(own) > 1 else Estimate(float((own - its).mean()))
+                found = intervals.estimate_seeds(own - its) if len(own) > 1 else Estimate(float((own - its).mean()))
                 yield replace(found, where=places[0], quantity="mauve", against=places[1])
 
 
 def _held_out(comparison: Comparison, variant: Variant) -> Iterator[Estimate]:
     """The model's own loss on the real continuations, and given that it does not delete; every continuation has one."""
     where, own = _place(comparison, variant), _losses(comparison, variant)
-    given = _losses(comparison, variant, "held_out_given_no_deletion")
-    yield given.estimate(where, "held_out_nll_given_no_deletion")
+    yield _losses(comparison, variant, "held_out_given_no_deletion").estimate(where, "held_out_nll_given_no_deletion")
     yield own.estimate(where, "held_out_nll")
     for other in baselines(comparison, variant):
         yield (own - _losses(comparison, other)).estimate(where, "held_out_nll", _place(comparison, other))
@@ -180,43 +156,36 @@ def repair_estimates(comparison: Comparison) -> Iterator[Estimate]:
     for variant in comparison.variants:
         for kind in comparison.corruptions:
             for side, name in words.BACKSPACE.items():
-                probabilities = comparison.probabilities(variant, kind, side)
-                if probabilities is not None:
-                    yield _within(resampled_mean(probabilities), _place(comparison, variant), f"{name}[{kind}]")
+                if (measured := comparison.probabilities(variant, kind, side)) is not None:
+                    yield _within(resampled_mean(measured), _place(comparison, variant), f"{name}[{kind}]")
 
 
 def older_errors(comparison: Comparison) -> Iterator[Estimate]:
     """What became of errors older than one token, of every variant that was measured."""
     for variant in comparison.variants:
         runs = [metrics.get("older_errors", {}) for metrics in comparison.runs[variant]]
-        for decoding, depths in runs[0].items():
-            for depth in depths:
-                where = _place(comparison, variant, decoding)
-                yield from _of_depth(where, depth, [run[decoding][depth] for run in runs])
-
-
-def _of_depth(where: Side, depth: str, measured: list[dict]) -> Iterator[Estimate]:
-    rows = [{row[0]: row for row in one["per_example"]} for one in measured]
-    shared = sorted(set.intersection(*map(set, rows)))
-    if not shared:
-        return
-    for name, column in OLDER_ERRORS.items():
-        values = [[of_seed[i][column] for i in shared] for of_seed in rows]
-        if values[0][0] is not None:
-            yield _within(resampled_mean(np.array(values, dtype=float)), where, f"{name}[{depth}]")
-    yield _mean(np.array([one["pushes"] for one in measured], dtype=float), where, f"tokens_after_error[{depth}]")
+        for decoding, depth in ((name, depth) for name, depths in runs[0].items() for depth in depths):
+            where, measured = _place(comparison, variant, decoding), [run[decoding][depth] for run in runs]
+            rows = [{row[0]: row for row in one["per_example"]} for one in measured]
+            if not (shared := sorted(set.intersection(*map(set, rows)))):
+                continue
+            for name, column in OLDER_ERRORS.items():
+                values = [[of_seed[i][column] for i in shared] for of_seed in rows]
+                if values[0][0] is not None:
+                    yield _within(resampled_mean(np.array(values, dtype=float)), where, f"{name}[{depth}]")
+            pushes = np.array([one["pushes"] for one in measured], dtype=float)
+            yield _mean(pushes, where, f"tokens_after_error[{depth}]")
 
 
 def _by_seed(comparison: Comparison, where: Side, names: Sequence[str]) -> Iterator[Estimate]:
     """Numbers that every seed has one of: mean and spread, without an interval."""
     for name in names:
-        values = comparison.statistic(variant_of(where), where.decoding, name)
-        if len(values):
+        if len(values := comparison.statistic(variant_of(where), where.decoding, name)):
             yield _mean(values, where, name)
 
 
 def _mean(values: np.ndarray, where: Side, quantity: str) -> Estimate:
-    return Estimate(float(values.mean()), spread(values), where=where, quantity=quantity)
+    return Estimate(float(values.mean()), intervals.spread(values), where=where, quantity=quantity)
 
 
 def _within(score: Resampled, where: Side, quantity: str) -> Estimate:
@@ -302,9 +271,8 @@ def row_of(table: Table, main: str) -> str:
 def columns_of(table: Table) -> dict[str, str]:
     """The table's first decoding of each column: the one named like it, or ``perturbed=0.1`` for 'perturbed'."""
     names = [name for name in table.decodings_of(table.metric) if "+" not in name]
-    return {
-        column: own[0] for column in COLUMNS if (own := [name for name in names if name.partition("=")[0] == column])
-    }
+    by_kind = estimates.grouped(names, lambda name: name.partition("=")[0])
+    return {column: by_kind[column][0] for column in COLUMNS if column in by_kind}
 
 
 def drawn(table: Table) -> dict[str, Variant]:
@@ -342,7 +310,7 @@ def over_tasks(tables: Iterable[Table]) -> list[Estimate]:
         found = [(cell, table.seeds) for table, cell in having if cell and cell.error is not None]
         if len(found) > 1:
             where, against = (Side("", name, 0.0, column) for name in (method, other))
-            line = replace(pooled(*zip(*found, strict=True)), where=where, quantity="points", against=against)
+            line = replace(intervals.pooled(*zip(*found, strict=True)), where=where, quantity="points", against=against)
             lines.append(replace(line, n=len(found)))
     return adjusted(lines)
 
@@ -392,9 +360,9 @@ def _quartiles(values: np.ndarray, where: Side, quantity: str) -> Estimate:
 def _of_paper(task: str, row: str) -> dict[str, Reported]:
     """What the paper reports for a row's method; its ratios are to the gradient step of its MLE."""
     method = row.partition("_")[0]
-    found = {name: find(task, method, 0, metric) for name, metric in PAPER_METRICS.items()}
+    found = {name: estimates.find(task, method, 0, metric) for name, metric in PAPER_METRICS.items()}
     papers = {name: number for name, number in found.items() if number}
-    mle = find(task, MLE, 0, PAPER_METRICS["step"])
+    mle = estimates.find(task, MLE, 0, PAPER_METRICS["step"])
     if mle and method != MLE:
         ratios = {name: papers[name] for name in ("step", "amortised") if name in papers}
         papers |= {f"{name}_ratio": replace(one, value=one.value / mle.value) for name, one in ratios.items()}
@@ -412,7 +380,7 @@ def parts_of(costs: Sequence[Estimate], case: str, row: str) -> dict[str, float]
     ``data`` is what data alone cost, ``rollouts`` what rollouts add. The parts add up to the row's step, apart from
     noise between repeats.
     """
-    of = medians(costs, case)
+    of = estimates.medians(costs, case)
     data, encoded = (of[name, "network"] + of[name, "scores"] for name in (DATA_OF.get(row, row), row))
     return {
         "data": data,

@@ -38,18 +38,6 @@ class Measured:
     facts: dict
 
     @property
-    def caption(self) -> str:
-        """Machine, network and code, in words."""
-        facts = self.facts
-        threads = f"{facts['threads']} thread" + ("s" if facts["threads"] > 1 else "")
-        device = f"CPU, {threads}" if facts["device"] == "CPU" else facts["device"]
-        weights = " The network's weights are random: time does not depend on their values."
-        return (
-            f"{facts['machine']}; {device}; {facts['parameters'] / 1e6:.2f} million parameters. "
-            f"Code: commit {facts['commit']}.{weights if facts['random_weights'] else ''}"
-        )
-
-    @property
     def cases(self) -> list[str]:
         """The cases that were measured, in order."""
         return list(dict.fromkeys(value.case for value in self.values))
@@ -81,9 +69,6 @@ def read_measured(folder: Path) -> Measured:
     with sound(folder, "measurement", "measure again"):
         if not rows:
             raise ValueError("no numbers")
-        repeats = [int(row["repeat"]) if row["repeat"] else None for row in rows]
-        values = [
-            Value(row["case"], row["row"], row["quantity"], repeat, float(row["value"]))
-            for row, repeat in zip(rows, repeats, strict=True)
-        ]
+        found = [(row, int(row["repeat"]) if row["repeat"] else None) for row in rows]
+        values = [Value(row["case"], row["row"], row["quantity"], k, float(row["value"])) for row, k in found]
     return Measured(values, facts)

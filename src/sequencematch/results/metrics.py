@@ -70,10 +70,7 @@ def questions_digest(samples: Samples) -> str:
 
 
 def score_decoding(samples: Samples, at_once: bool) -> dict:
-    """The numbers of one decoding that every family of tasks has (see the module's description).
-
-    at_once: whether the model may delete several tokens at once.
-    """
+    """The numbers of one decoding that every family has; ``at_once``: the model may delete several tokens at once."""
     n, questions = len(samples), len({sample["example"] for sample in samples})
     if n % questions:
         raise ValueError("some questions have more answers than others")
@@ -98,10 +95,8 @@ def accuracy(samples: Samples) -> dict:
     right = Counter[int]()
     for sample in samples:
         right[sample["example"]] += sample["finished"] and sample["text"] == sample["solution"]
-    return {
-        "accuracy": right.total() / len(samples),
-        "correct": "".join(str(right[example]) for example in sorted(right)),
-    }
+    correct = "".join(str(right[example]) for example in sorted(right))
+    return {"accuracy": right.total() / len(samples), "correct": correct}
 
 
 def translation(samples: Samples, language: str | None = None) -> dict:
@@ -167,10 +162,7 @@ def read_judged(path: Path, decodings: Iterable[str]) -> tuple[dict, dict]:
 
 
 def read_budget(model: Path, examples: Path) -> tuple[str, dict, dict]:
-    """The task's family, the facts that must agree between compared runs, and other facts (commit, settings).
-
-    ``model`` and ``examples`` are folders with a provenance.json.
-    """
+    """The task's family, what must agree between compared runs, and commit and settings, from each provenance.json."""
     trained, encoded = (read_facts(folder, "make it again") for folder in (model, examples))
     with sound(examples / "provenance.json", "facts of examples", "encode them again"):
         family, data, _ = encoded["family"], encoded["digest"], FAMILIES[encoded["family"]]

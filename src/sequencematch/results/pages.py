@@ -8,9 +8,8 @@ import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +18,13 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markupsafe import Markup
 
-from sequencematch.results import words
-from sequencematch.results.deletions import DELETED
-from sequencematch.results.estimates import (
-    REFERENCE,
-    SIGNIFICANCE,
-    Estimate,
-    Table,
-    bracketed,
-    grouped,
-    medians,
-    variant_of,
-)
-from sequencematch.results.measure import baselines, comparisons, ordered, parts_of, text_measures
+from sequencematch.results import deletions, estimates, measure, theme, words
+from sequencematch.results.estimates import REFERENCE, SIGNIFICANCE, Estimate, Table, grouped, medians, variant_of
 from sequencematch.results.measured import Measured
-from sequencematch.results.runs import BUDGET_NAMES, Comparison, read_shown
-from sequencematch.results.theme import printable
-from sequencematch.results.words import Grid, capital, decoding_label, describe, numbers
+from sequencematch.results.runs import BUDGET_NAMES, Comparison
+from sequencematch.results.words import Grid, Writer, capital, decoding_label, describe, numbers
 from sequencematch.settings.map import COLUMNS, DEFAULT, MINUS, Map
-from sequencematch.store.files import read_text
+from sequencematch.store.files import read_json_lines, read_text
 
 TEMPLATES = Path(__file__).with_name("templates")
 MARKDOWN = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True)
@@ -49,22 +36,20 @@ DELETIONS = ("pushes_per_sequence", "pops_per_sequence", "deletions_per_sequence
 COMPARED = ("mauve", "held_out_nll")  # in words, of text
 
 
-def shown_text(shown: Sequence[dict]) -> str:
+def _shown_text(shown: Sequence[dict]) -> str:
     """What one policy wrote, as a code block in which every ``<bkspc>`` is visible."""
     texts = (f"{_said(one)}\nprompt: {one['prompt']}\ntyped:  {one['rendered']}" for one in shown)
-    text = printable("\n\n".join(texts))
+    text = theme.printable("\n\n".join(texts))
     fence = "`" * max([3, *(len(ticks) + 1 for ticks in re.findall("`+", text))])  # longer than any in the text
     return f"{fence}text\n{text}\n{fence}"
 
 
-def shown_html(shown: Sequence[dict]) -> Markup:
+def _shown_html(shown: Sequence[dict]) -> str:
     """What one policy wrote in HTML, with deleted tokens marked."""
-    return Markup(
-        "\n".join(
-            f'<div class="shown"><p class="text"><span class="prompt">{_escaped(one["prompt"])}</span>'
-            f'{marked(one["pieces"], damaged=True)}</p><p class="said">{_escaped(_said(one))}</p></div>'
-            for one in shown
-        )
+    return "\n".join(
+        f'<div class="shown"><p class="text"><span class="prompt">{_escaped(one["prompt"])}</span>'
+        f'{marked(one["pieces"], damaged=True)}</p><p class="said">{_escaped(_said(one))}</p></div>'
+        for one in shown
     )
 
 
@@ -83,7 +68,7 @@ def marked(pieces: Sequence[Sequence[str]], damaged: bool = False) -> str:
     for place, (fate, run) in enumerate(itertools.groupby(pieces, key=lambda piece: piece[1])):
         texts = [text for text, _ in run]
         text = "".join(texts)
-        if fate == DELETED:
+        if fate == deletions.DELETED:
             found.append(_tagged("del", "deleted", _visible(text)))
         elif place:
             _, word, rest = re.split(r"^(\s*\S*)", text, maxsplit=1)
@@ -105,7 +90,7 @@ def _visible(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    return html.escape(printable(text))
+    return html.escape(theme.printable(text))
 
 
 @dataclass(frozen=True)
@@ -122,7 +107,7 @@ class Page:
 
     def markdown(self) -> str:
         """The whole page as Markdown."""
-        return re.sub(r"(?m)^typed-(\d+)$", lambda found: shown_text(self.typed[int(found[1])]), self._filled(""))
+        return re.sub(r"(?m)^typed-(\d+)$", lambda found: _shown_text(self.typed[int(found[1])]), self._filled(""))
 
     def html(self) -> str:
         """The whole page as one HTML file."""
@@ -133,7 +118,7 @@ class Page:
         """A block of the template as HTML, its highest heading of a level; '' is all of it, without the title."""
         text = self._filled(block)
         body = render(text if block else text.partition("\n")[2], level, self.title)
-        return Markup(re.sub(r"<p>typed-(\d+)</p>", lambda found: shown_html(self.typed[int(found[1])]), body))
+        return Markup(re.sub(r"<p>typed-(\d+)</p>", lambda found: _shown_html(self.typed[int(found[1])]), body))
 
     def _filled(self, block: str) -> str:
         template = MARKDOWN.get_template(self.template)
@@ -152,15 +137,16 @@ def table_page(title: str, table: Table, comparison: Comparison) -> Page:
     content: dict[str, Any] = {"older_errors": older_error_grids(table), "compared": comparison}
     if table.metric:
         return Page("scores.md.j2", title, content | _scores(table, comparison))
-    files = {variant: comparison.first_files[variant].with_name("shown.jsonl") for variant in comparison.variants}
-    shown = {
-        variant.name: examples for variant, file in files.items() if (examples := read_shown(file))
-    }  # with <bkspc>
+    shown = {}  # none for a policy without <bkspc>
+    for variant in comparison.variants:
+        file = comparison.first_files[variant].with_name("shown.jsonl")
+        if examples := [example for _, example in read_json_lines(file, "sample again")]:
+            shown[variant.name] = examples
     content["typed"] = {name: [one["answered_at_once"] for one in examples] for name, examples in shown.items()}
     return Page("texts.md.j2", title, content | _texts(table, comparison), list(shown.values()))
 
 
-def by_variant(table: Table, columns: Mapping[str, tuple[str, str]], *writers: Callable[[Estimate], str]) -> Grid:
+def by_variant(table: Table, columns: Mapping[str, tuple[str, str]], *writers: Writer) -> Grid:
     """A row per variant of a table; ``columns``: decoding and quantity of each heading."""
     labels = Grid(["method"], [[variant.name] for variant in table.variants])
     return labels + numbers(table.variants, columns, lambda variant, column: table.find(variant, *column), *writers)
@@ -208,20 +194,17 @@ def _scores(table: Table, comparison: Comparison) -> dict:
 
 def _differences(table: Table, comparison: Comparison) -> Grid:
     """A row per pair of methods, two columns per decoding; a rule's gain has a row with its decodings filled."""
-    rows: list[tuple[str, list[Estimate]]] = []
-    found = table.differences()
+    labels, rows, found = [], [], table.differences()
     for variant in comparison.variants:
         own = [cell for cell in found if cell.variant == variant]
-        for other in baselines(comparison, variant):
-            pairs = [cell for cell in own if cell.name == f"{table.metric}_minus_{other.method}"]
-            rows.append((f"{variant.name} vs. {other.label}", pairs))
-        if ruled := [cell for cell in own if cell.against and variant_of(cell.against) == variant]:
-            rows.append((f"{variant.name} vs. itself without a rule", ruled))
+        for other in measure.baselines(comparison, variant):
+            labels.append([f"{variant.name} vs. {other.label}"])
+            rows.append({cell.decoding: cell for cell in own if cell.name == f"{table.metric}_minus_{other.method}"})
+        if ruled := {cell.decoding: cell for cell in own if cell.against and variant_of(cell.against) == variant}:
+            labels.append([f"{variant.name} vs. itself without a rule"])
+            rows.append(ruled)
     columns = {decoding_label(d): d for d in comparison.decodings if any(cell.decoding == d for cell in found)}
-    by_decoding = [{cell.decoding: cell for cell in cells} for _, cells in rows]
-    return Grid(["pair"], [[label] for label, _ in rows]) + numbers(
-        by_decoding, columns, dict.get, words.signed_bold, words.span
-    )
+    return Grid(["pair"], labels) + numbers(rows, columns, dict.get, words.signed_bold, words.span)
 
 
 def older_error_grids(table: Table) -> dict[str, Grid]:
@@ -229,7 +212,8 @@ def older_error_grids(table: Table) -> dict[str, Grid]:
     grids, order = {}, table.variants
     for name in ("taken_back", "right_after_error", "tokens_after_error"):
         cells = [cell for cell in table.cells if cell.quantity.startswith(f"{name}[")]
-        depths = {str(depth): f"{name}[{depth}]" for depth in sorted({int(bracketed(cell.quantity)) for cell in cells})}
+        between = sorted({int(estimates.bracketed(cell.quantity)) for cell in cells})
+        depths = {str(depth): f"{name}[{depth}]" for depth in between}
         rows = sorted({(c.variant, c.decoding) for c in cells}, key=lambda row: (order.index(row[0]), row[1]))
         if rows:
             labels = Grid(["method", "decoding"], [[v.name, decoding_label(decoding)] for v, decoding in rows])
@@ -258,7 +242,7 @@ def _texts(table: Table, comparison: Comparison) -> dict:
 
 
 def _text_grid(table: Table, comparison: Comparison) -> Grid:
-    perplexity, *others = text_measures(comparison)
+    perplexity, *others = measure.text_measures(comparison)
     measures = {words.heading(name): name for name in (perplexity, "mauve", *others)}  # the first two are read together
     rows = [(REFERENCE, "")]
     rows += [(v, d) for v in comparison.variants for d in comparison.decodings if comparison.has(v, d)]
@@ -287,7 +271,7 @@ def render(text: str, level: int, name: str) -> Markup:
     tokens = parser.parse(text)
     headings = [token for token in tokens if token.type == "heading_open"]
     shift = level - min((int(token.tag[1]) for token in headings), default=level)
-    caption, numbers, out = name, count(1), []
+    caption, numbers, out = name, itertools.count(1), []
     for i, token in enumerate(tokens):
         if token.type in ("heading_open", "heading_close"):
             token.tag = f"h{min(6, int(token.tag[1]) + shift)}"
@@ -324,7 +308,7 @@ def _html(text: str) -> Token:
 
 def map_page(described: Map, effects: Sequence[Estimate], seeds: Sequence[int]) -> Page:
     """Every comparison of the map, counted, in one grid, and axis by axis."""
-    compared = comparisons(effects)
+    compared = measure.comparisons(effects)
     content = {
         "map": described,
         "seeds": seeds,
@@ -344,7 +328,7 @@ def map_page(described: Map, effects: Sequence[Estimate], seeds: Sequence[int]) 
 
 def glance(effects: Sequence[Estimate]) -> Grid:
     """How many comparisons of each kind had each outcome."""
-    kinds = grouped(comparisons(effects), lambda effect: effect.cell.roles)
+    kinds = grouped(measure.comparisons(effects), lambda effect: effect.cell.roles)
     rows = [
         [quantity_label(quantity), column, *(str(counts[word]) for word in words.OUTCOMES)]
         for quantity, column in itertools.product(kinds, COLUMNS)
@@ -372,8 +356,7 @@ def all_differences(described: Map, effects: Sequence[Estimate]) -> Grid:
     for effect in compared:
         cell = effect.cell
         alone = first.setdefault((cell.axis, cell.at, cell.column), cell.reading) == cell.reading
-        label = f"{described.axes[cell.axis].title}: {cell.at}"
-        label += "" if alone else f", {decoding_label(cell.reading)}"
+        label = f"{described.axes[cell.axis].title}: {cell.at}" + ("" if alone else f", {decoding_label(cell.reading)}")
         lines.setdefault(label, {})[cell.column, cell.roles] = effect
     return Grid(["cell"], [[label] for label in lines]) + numbers(lines.values(), columns, dict.get, words.signed_bold)
 
@@ -425,24 +408,22 @@ def steps_page(title: str, costs: Sequence[Estimate], measured: Measured) -> Pag
     settings, cases = measured.facts["settings"], []
     for case in measured.cases:
         here = [cost for cost in costs if cost.where.task == case]
-        rows = ordered(measured.rows(case))
+        rows = measure.ordered(measured.rows(case))
         papers = {label: n for n, label in OF_PAPER.items() if any(c.paper for c in here if c.quantity == n)}
         columns = {describe(name).label: name for name in COST_COLUMNS}
         tables = {"costs": cost_grid(here, columns, papers, words.quartiles), "parts": _parts(costs, case, rows)}
         cases.append({"name": case, "verdicts": words.step_verdicts(costs, case), **tables})
-    facts = {"repeats": settings["repeats"], "eta": f"{settings['eta']:g}", "every": f"{1 / settings['pops']:.0f}"}
-    return Page("steps.md.j2", title, {"caption": measured.caption, "cases": cases, **facts})
+    return Page("steps.md.j2", title, {"caption": _caption(measured.facts), "cases": cases, "settings": settings})
 
 
-def cost_grid(
-    costs: Sequence[Estimate],
-    columns: Mapping[str, str],
-    papers: Mapping[str, str],
-    writer: Callable[[Estimate], str],
-) -> Grid:
+def _caption(facts: dict) -> str:
+    return MARKDOWN.get_template("measured.j2").render(facts)
+
+
+def cost_grid(costs: Sequence[Estimate], columns: Mapping[str, str], papers: Mapping[str, str], writer: Writer) -> Grid:
     """A row per row of a case, from the naive way to ours: quantities by their heading, and the paper's numbers."""
     found = {(cost.where.method, cost.quantity): cost for cost in costs}
-    rows = ordered(list(dict.fromkeys(cost.where.method for cost in costs)))
+    rows = measure.ordered(list(dict.fromkeys(cost.where.method for cost in costs)))
 
     def paper(cost: Estimate) -> str:
         return words.number(cost.paper.value, 2) if cost.paper else "-"
@@ -457,13 +438,13 @@ def cost_grid(
 def _parts(costs: Sequence[Estimate], case: str, rows: Sequence[str]) -> Grid:
     amortised, lines = medians(costs, case), []
     for row in rows:
-        parts = parts_of(costs, case, row)
+        parts = measure.parts_of(costs, case, row)
         rest = amortised[row, "amortised"] - sum(parts.values())
         lines.append([words.LABELS[row], *(words.number(1e3 * seconds, 1) for seconds in (*parts.values(), rest))])
     return Grid(["row, milliseconds", *words.PART_LABELS.values(), "not accounted for"], lines)
 
 
-def parts_page(costs: Sequence[Estimate], benchmark: str, caption: str) -> Page:
+def parts_page(costs: Sequence[Estimate], benchmark: str, facts: dict) -> Page:
     """A grid of each quantity shown, and whether the speed targets are met."""
     how, grids = words.BENCHMARKS[benchmark], {}
 
@@ -478,4 +459,4 @@ def parts_page(costs: Sequence[Estimate], benchmark: str, caption: str) -> Page:
         found = numbers(cases, {words.LABELS[row]: row for row in rows}, lambda *at, of=chosen: of.get(at), written)
         grids[capital(describe(quantity).label)] = Grid(["case"], [[case] for case in cases]) + found
     verdicts = words.benchmark_verdicts(costs)
-    return Page("parts.md.j2", how.title, {"caption": caption, "grids": grids, "verdicts": verdicts})
+    return Page("parts.md.j2", how.title, {"caption": _caption(facts), "grids": grids, "verdicts": verdicts})

@@ -8,23 +8,13 @@ agrees with the kept one: estimates against prediction intervals, and verdicts.
 import itertools
 import math
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sequencematch.errors import UserError
-from sequencematch.results import measure, words
-from sequencematch.results.estimates import (
-    REFERENCE,
-    Estimate,
-    Table,
-    Variant,
-    bracketed,
-    csv_text,
-    grouped,
-    read_table,
-)
-from sequencematch.results.intervals import COVERAGE
-from sequencematch.results.pages import OF_PAPER, cost_grid
+from sequencematch.results import estimates, intervals, measure, pages, words
+from sequencematch.results.estimates import REFERENCE, Estimate, Table, Variant, bracketed, grouped, read_table
 from sequencematch.settings.decoding_names import without_rule
 from sequencematch.store.files import read_csv, read_json
 
@@ -94,19 +84,16 @@ def _where(changes: Sequence[Change]) -> str:
         beside = f", takeback rule {words.signed(rule)}" if rule else ""
         return f"{row} ({learned.variant.label} {words.signed(learned)}{beside})"
 
-    phrases = grouped(changes, lambda change: words.decoding_phrase(change[1].decoding))
-    return words.enumerated(
-        [f"{phrase} on {words.enumerated([sizes(*one) for one in some])}" for phrase, some in phrases.items()]
-    )
+    phrases = grouped(changes, lambda change: words.decoding_phrase(change[1].decoding)).items()
+    return words.enumerated([f"{at} on {words.enumerated([sizes(*one) for one in some])}" for at, some in phrases])
 
 
 def _sm_and_bc(results: Mapping[str, Table]) -> list[str]:
     """In how many comparisons SM differs from BC significantly, without a rule (with one, all delete); and pooled."""
     compared = [cell for table in results.values() for cell in table.differences() if cell.variant.method == "sm"]
     pairs = [c for c in compared if c.name.endswith("_minus_bc") and without_rule(c.decoding) == c.decoding]
-    better, worse = (
-        sum(words.verdict(cell) == f"significantly {word}" for cell in pairs) for word in ("better", "worse")
-    )
+    verdicts = Counter(map(words.verdict, pairs))
+    better, worse = verdicts["significantly better"], verdicts["significantly worse"]
     counts = f"better in {better}, worse in {worse}" if better or worse else "different in none"
     counts = f"significantly {counts} of {len(pairs)} comparisons."
     lines = [line for line in measure.over_tasks(results.values()) if line.against and line.against.method == "bc"]
@@ -139,10 +126,8 @@ def dead_ends(tables: Sequence[Table]) -> words.Grid:
     """Points, and in brackets tokens written and deletions, by task and method; MLE of the first task."""
 
     def cell(table: Table, variant: Variant, way: str) -> str:
-        score, *costs = (
-            table.find(variant, way, quantity)
-            for quantity in (table.metric, "pushes_per_sequence", "pops_per_sequence")
-        )
+        measured = (table.metric, "pushes_per_sequence", "pops_per_sequence")
+        score, *costs = (table.find(variant, way, quantity) for quantity in measured)
         written = " + ".join(words.number(cost.mean, 1) for cost in costs if cost and cost.mean)
         return words.plain(score) + f" ({written})" * bool(written) if score else "-"
 
@@ -238,12 +223,11 @@ def scale_in_short(reference: Path) -> str:
     where = f"commit {', '.join(content['commits'])}; {content['machine']}; Python {content['python']}"
     parts = [f"Scale `{reference.name}`, {len(content['config']['seeds'])} seeds; {where}.\n"]
     for name, table in content["config"]["tables"].items():
-        page = next((f for f in (reference / f"{name}.md", reference / f"{name}.csv") if f.is_file()), None)
-        if page is None:  # a scale may be kept before all its tables are made
-            continue
-        parts.append(f"- [{table['title']}]({page.relative_to(reference.parents[2])})")
-        measured = read_table(reference / f"{name}.csv")
-        parts += [] if measured.metric else ["", str(short_grid(measured)), ""]
+        files = [f for f in (reference / f"{name}.md", reference / f"{name}.csv") if f.is_file()]
+        if files:  # a scale may be kept before all its tables are made
+            parts.append(f"- [{table['title']}]({files[0].relative_to(reference.parents[2])})")
+            measured = read_table(reference / f"{name}.csv")
+            parts += [] if measured.metric else ["", str(short_grid(measured)), ""]
     return "\n".join([*parts, ""])
 
 
@@ -265,11 +249,7 @@ def short_grid(table: Table) -> words.Grid:
 
 
 OVERHEADS = "overheads"
-SHORT_COSTS = {
-    "step, times MLE": "step_ratio",
-    "amortised, times MLE": "amortised_ratio",
-    "token floor": "token_floor",
-}
+SHORT_COSTS = {"step, times MLE": "step_ratio", "amortised, times MLE": "amortised_ratio", "token floor": "token_floor"}
 
 
 def costs_in_short(kept: Path, first: str) -> str:
@@ -305,9 +285,9 @@ def _in_a_line(file: Path, kept: Path) -> str:
 
 def short_costs(costs: Sequence[Estimate]) -> words.Grid:
     """From the naive way to ours in each case."""
-    papers = dict(zip(("paper, step", "paper, amortised"), OF_PAPER, strict=True))
+    papers = dict(zip(("paper, step", "paper, amortised"), pages.OF_PAPER, strict=True))
     cases = grouped(costs, lambda cost: cost.where.task)
-    grids = {case: cost_grid(of_case, SHORT_COSTS, papers, words.plain) for case, of_case in cases.items()}
+    grids = {case: pages.cost_grid(of_case, SHORT_COSTS, papers, words.plain) for case, of_case in cases.items()}
     lines = [[case, *line] for case, grid in grids.items() for line in grid.rows]
     return words.Grid(["lengths", "row", *SHORT_COSTS, *papers], lines)
 
@@ -340,7 +320,7 @@ PLACE = ("axis", "at", "reading", "roles")
 def quote_map(page: Path, numbers: Path, kept: Path) -> dict[Path, str]:
     """What the page and its file of numbers say with the map in the folder ``kept``."""
     text, rows = with_numbers(page.read_text(), read_csv(numbers), read_table(kept / "map.csv").cells)
-    return {page: text, numbers: csv_text(rows)}
+    return {page: text, numbers: estimates.csv_text(rows)}
 
 
 def with_numbers(text: str, rows: Sequence[Mapping[str, str]], effects: Sequence[Estimate]) -> tuple[str, list[dict]]:
@@ -388,7 +368,7 @@ def compare_tables(own: Table, kept: Table) -> Iterator[str]:
     from scipy.special import stdtrit
 
     pairs = [(cell, before) for cell in own.cells if (before := kept.find(cell.variant, cell.decoding, cell.name))]
-    factor = float(stdtrit(kept.seeds - 1, (1 + COVERAGE) / 2)) * math.sqrt(1 / kept.seeds + 1 / own.seeds)
+    factor = float(stdtrit(kept.seeds - 1, (1 + intervals.COVERAGE) / 2)) * math.sqrt(1 / kept.seeds + 1 / own.seeds)
     spread = [(cell, before, factor * before.sd) for cell, before in pairs if before.sd]
     outside = [(cell, before, reach) for cell, before, reach in spread if abs(cell.mean - before.mean) > reach]
     yield (

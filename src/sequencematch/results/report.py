@@ -13,16 +13,11 @@ from markupsafe import Markup
 
 from sequencematch.data.examples import Example, load_examples
 from sequencematch.data.tokenizer import Tokenizer, load_tokenizer
-from sequencematch.results import figures
-from sequencematch.results.deletions import pieces
+from sequencematch.results import deletions, figures, measure, readme, run_figures, words
 from sequencematch.results.estimates import Table, grouped, read_table
-from sequencematch.results.measure import over_tasks, results_of
 from sequencematch.results.pages import HTML, marked, render_file, styles, table_page
-from sequencematch.results.readme import answers
-from sequencematch.results.run_figures import first_dead_end, plot_dead_end
 from sequencematch.results.runs import Run, evaluated_split, read_comparison, read_records, read_runs
 from sequencematch.results.sound import sound
-from sequencematch.results.words import duration
 from sequencematch.settings.families import FAMILIES
 from sequencematch.store.files import read_bytes, read_csv, read_text
 from sequencematch.store.provenance_schema import read_facts
@@ -33,11 +28,8 @@ DRAW = "run make report, which draws it first"
 def render_page(results: Path, metrics: Sequence[Path], tables: Mapping[Path, str], docs: Mapping[str, Path]) -> str:
     """The page as HTML, without references to anything outside it.
 
-    Args:
-        results: the scale's folder, which holds figures, examples and benchmarks.
-        metrics: those of every run.
-        tables: the CSV of each table and its title, in the order of the report.
-        docs: files of Markdown, by the name of their section.
+    results: the scale's folder, with figures, examples and benchmarks. metrics: those of every run. tables: the title
+    of each CSV, in the order of the report. docs: files of Markdown, by the name of their section.
     """
     runs, read = read_runs(metrics), [read_table(path) for path in tables]
     motivating_example = base64.b64encode(read_bytes(results / "figures/motivating_example.png", DRAW)).decode()
@@ -48,7 +40,7 @@ def render_page(results: Path, metrics: Sequence[Path], tables: Mapping[Path, st
         dead_end=_dead_end(runs, results),
         facts=facts(runs),
         times=times(results / "benchmarks"),
-        duration=duration,
+        duration=words.duration,
         tables=[_table(title, table, runs) for title, table in zip(tables.values(), read, strict=True)],
         tasks=[_task(task, of_task, results) for task, of_task in grouped(runs, lambda run: run.task).items()],
         motivating_example=f"data:image/png;base64,{motivating_example}",
@@ -58,12 +50,12 @@ def render_page(results: Path, metrics: Sequence[Path], tables: Mapping[Path, st
 
 def _first_screen(tables: Sequence[Table]) -> dict:
     """The first screen: what the intervals support, and the forest plot."""
-    results = results_of(tables, tables[0].scale)
-    lines = over_tasks(results.values())
+    results = measure.results_of(tables, tables[0].scale)
+    lines = measure.over_tasks(results.values())
     drawn, draw = figures.forest_panels(results, lines), partial(figures.plot_forest, results, lines)
     bold = re.compile(r"\*\*(.+?)\*\*")
     return {
-        "bullets": [Markup(bold.sub(r"<strong>\1</strong>", text)) for text in answers(results)],
+        "bullets": [Markup(bold.sub(r"<strong>\1</strong>", text)) for text in readme.answers(results)],
         "figure": _figure(draw, "forest", "Paired differences to MLE on each task") if drawn else "",
         "note": figures.forest_note(results, lines) if drawn else "",
     }
@@ -92,24 +84,23 @@ def _figure(draw: Callable[[Path], None], name: str, alternative: str) -> Markup
 def _task(task: str, runs: Sequence[Run], results: Path) -> dict:
     """Figures and completions of one task; completions of its first seed."""
     first = [run for run in runs if run.seed == runs[0].seed]
-    figures = results / "figures"
+    drawn = results / "figures"
     return {
         "name": task,
         "family": runs[0].family,
         "split": evaluated_split(runs[0]),
         "seed": runs[0].seed,
-        **{kind.name: partial(_svg, kind / f"{task}.svg") for kind in figures.iterdir() if kind.is_dir()},
+        **{kind.name: partial(_svg, kind / f"{task}.svg") for kind in drawn.iterdir() if kind.is_dir()},
         "questions": first_questions(first, results),
     }
 
 
 def _svg(path: Path, alternative: str) -> Markup:
-    """An SVG file as a part of the page; ``alternative`` says what it shows."""
     return _inline(read_text(path, DRAW), f"{path.parent.name}-{path.stem}-", alternative)
 
 
 def _inline(svg: str, prefix: str, alternative: str) -> Markup:
-    """An SVG as a part of the page, its ids made unique by ``prefix``."""
+    """An SVG as a part of the page, its ids made unique by ``prefix``; ``alternative`` says what it shows."""
     text = re.sub(r'(\bid="|url\(#|href="#)', lambda found: found[0] + prefix, svg)
     return Markup(text.replace("<svg", Markup('<svg role="img" aria-label="{}"').format(alternative), 1))
 
@@ -122,12 +113,8 @@ def times(benchmarks: Path) -> list[dict]:
         with sound(file, "seconds", "make the report again"):
             rule = "make_table" if file.parent.name == "tables" else file.stem
             seconds.setdefault(rule, []).extend(float(row["s"]) for row in rows)
-    times = [
-        {"rule": rule, "jobs": len(s), "total": sum(s), "median": median(s), "longest": max(s)}
-        for rule, s in seconds.items()
-        if s
-    ]
-    return sorted(times, key=lambda time: -time["total"])
+    ran = sorted(((rule, s) for rule, s in seconds.items() if s), key=lambda item: -sum(item[1]))
+    return [{"rule": rule, "jobs": len(s), "total": sum(s), "median": median(s), "longest": max(s)} for rule, s in ran]
 
 
 def facts(runs: Sequence[Run]) -> dict[str, Iterable]:
@@ -159,13 +146,9 @@ def _asked(run: Run, results: Path) -> tuple[Tokenizer, Sequence[Example]]:
 def first_questions(runs: Sequence[Run], results: Path) -> list[dict]:
     """The first examples of the evaluated split, as the runs of one task and seed completed them with sampling."""
     tokenizer, examples = _asked(runs[0], results)
-    answers = [
-        [_answer(run, record, tokenizer) for record in islice(read_records(run, "sampled"), SHOWN)] for run in runs
-    ]
-    return [
-        _question(tokenizer, example, of_example)
-        for example, of_example in zip(examples, zip(*answers, strict=True), strict=False)
-    ]
+    records = [(run, islice(read_records(run, "sampled"), SHOWN)) for run in runs]
+    answers = zip(*([_answer(run, record, tokenizer) for record in first] for run, first in records), strict=True)
+    return [_question(tokenizer, example, some) for example, some in zip(examples, answers, strict=False)]
 
 
 def _question(tokenizer: Tokenizer, example: Example, answers: Sequence[dict]) -> dict:
@@ -175,9 +158,9 @@ def _question(tokenizer: Tokenizer, example: Example, answers: Sequence[dict]) -
 
 def _answer(run: Run, record: dict, tokenizer: Tokenizer) -> dict:
     """What one variant typed, and whether it is right; of a translation, only whether it equals the reference."""
-    typed = [(tokenizer.decode(tokens), fate) for tokens, fate in pieces(record["actions"], tokenizer.bkspc)]
-    words = {"accuracy": ("wrong", "right"), "bleu": ("", "the reference"), "": ("", "")}[FAMILIES[run.family].score]
-    outcome = words[record["text"] == record["solution"]] if record["finished"] else "cut off"
+    typed = [(tokenizer.decode(tokens), fate) for tokens, fate in deletions.pieces(record["actions"], tokenizer.bkspc)]
+    said = {"accuracy": ("wrong", "right"), "bleu": ("", "the reference"), "": ("", "")}[FAMILIES[run.family].score]
+    outcome = said[record["text"] == record["solution"]] if record["finished"] else "cut off"
     return {"name": run.variant.name, "typed": Markup(marked(typed)), "outcome": outcome}
 
 
@@ -203,7 +186,7 @@ def _dead_end(runs: Sequence[Run], results: Path) -> Markup | str:
         if run.family == "graphs" and run.variant.family == "bc":
             tokenizer, examples = _asked(run, results)
             walked = ((tokenizer.decode(examples[r["example"]].prompt), r) for r in read_records(run, "sampled"))
-            if found := first_dead_end(walked):
+            if found := run_figures.first_dead_end(walked):
                 alternative = "A wrong arm of a graph is walked, deleted, and another one walked"
-                return _figure(partial(plot_dead_end, *found, ""), "dead-end", alternative)
+                return _figure(partial(run_figures.plot_dead_end, *found, ""), "dead-end", alternative)
     return ""

@@ -48,11 +48,9 @@ def read_curve(model: Path, variant: Variant | None = None) -> Curve:
     rows = read_csv(model / "metrics.csv", "train the model again")
     columns = {panel: panel for panel in PANELS} if variant else {BASE: "loss"}
     with sound(model / "metrics.csv", "metrics of a training", "train it again"):
-        found = {
-            panel: [(int(row["step"]), float(row[name])) for row in rows if row.get(name)]
-            for panel, name in columns.items()
-        }
-    return Curve(variant, {panel: np.array(some).T for panel, some in found.items() if some})
+        found = {panel: [(row["step"], row[name]) for row in rows if row.get(name)] for panel, name in columns.items()}
+        curves = {panel: [(int(step), float(value)) for step, value in some] for panel, some in found.items() if some}
+    return Curve(variant, {panel: np.array(some).T for panel, some in curves.items()})
 
 
 def plot_learning_curves(curves: Sequence[Curve], path: Path) -> None:
@@ -61,9 +59,8 @@ def plot_learning_curves(curves: Sequence[Curve], path: Path) -> None:
     if not names:
         raise UserError("no run has a metric to draw: train for at least one step")
     variants = sorted({c.variant for c in curves if c.variant}, key=lambda variant: variant.place)
-    lines = {
-        v: (colour, theme.DASHES[above % len(theme.DASHES)]) for v, (colour, above) in theme.looks_of(variants).items()
-    }
+    looks = theme.looks_of(variants).items()
+    lines = {v: (colour, theme.DASHES[above % len(theme.DASHES)]) for v, (colour, above) in looks}
     with theme.drawing(path, len(names), ACROSS, 3.1, 2.0) as (figure, drawn):
         for panel, name in zip(drawn, names, strict=True):
             panel.set_title(PANELS[name])
@@ -73,9 +70,8 @@ def plot_learning_curves(curves: Sequence[Curve], path: Path) -> None:
                     _curve(panel, runs, *(lines[variant] if variant else (theme.OLIVE, "solid")))
         for panel in drawn[-ACROSS:]:
             panel.set_xlabel("gradient steps")
-        theme.legend(
-            figure, [theme.key(v.name, colour, marker="", linestyle=dashes) for v, (colour, dashes) in lines.items()]
-        )
+        keys = [theme.key(v.name, colour, marker="", linestyle=dashes) for v, (colour, dashes) in lines.items()]
+        theme.legend(figure, keys)
 
 
 def _curve(panel, runs: Sequence[np.ndarray], colour: str, dashes: str) -> None:
@@ -94,10 +90,7 @@ SIDE_BY_SIDE = 4
 
 
 def plot_backspaces(found: Mapping[Variant, tuple[int, Sequence[Removal]]], path: Path, known: bool) -> None:
-    """A panel per variant; ``found`` holds the number of its sequences, and all their removals.
-
-    known: whether the reference says which deleted tokens were wrong, so that they can be counted by that.
-    """
+    """A panel per variant, of (sequences, all their removals); ``known``: does the reference say which were wrong?"""
     kinds = {"wrong token": theme.GREEN, "right token": theme.ORANGE} if known else {"deleted token": theme.BLUE}
     deepest = max((r.place for _, removed in found.values() for r in removed), default=0)
     width = deepest // BARS + 1
@@ -270,10 +263,7 @@ def plot_dead_end(prompt: str, actions: Sequence[str], note: str, path: Path) ->
 
 
 def first_dead_end(answers: Iterable[tuple[str, dict]]) -> tuple[str, list[str]] | None:
-    """Prompt and actions of the first right answer that walks a wrong arm to its end and deletes it, if there is one.
-
-    answers: prompts, and the records of their samples.
-    """
+    """Of (prompt, record), the first right answer that walks a wrong arm to its end and deletes it: prompt, actions."""
     for prompt, record in answers:
         actions = re.findall(r"<\w+>|.", record["rendered"])
         if record["text"] == record["solution"] and walks_back(prompt, actions):

@@ -71,11 +71,6 @@ def read_metrics(path: Path) -> dict:
     return metrics
 
 
-def read_shown(path: Path) -> list[dict]:
-    """The records of a shown.jsonl (``evaluation.wrong_tokens``), none for a policy without ``<bkspc>``."""
-    return [shown for _, shown in read_json_lines(path, "sample again")]
-
-
 def recorded_split(samples: Path) -> str:
     """The split that was sampled, as the record of the samples says; '' where there is none or it does not say so."""
     record = read_record(samples) if record_of(samples).exists() else {}
@@ -200,10 +195,7 @@ class Comparison:
 
     @cached_property
     def decodings(self) -> list[str]:
-        """All decodings, in the order of the evaluation settings.
-
-        Methods without <bkspc> may lack those that concern it.
-        """
+        """All decodings, in the order of the settings. Methods without <bkspc> may lack those that concern it."""
         named = (self.runs[variant][0]["decodings"] for variant in reversed(self.variants))
         return list(dict.fromkeys(name for names in named for name in names))
 

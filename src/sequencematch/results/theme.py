@@ -24,24 +24,14 @@ COLOURS = ("#57606b", "#0072b2", "#c45500", "#008a65", "#b25a8f", "#8a6d00", "#a
 GREY, BLUE, ORANGE, GREEN, PURPLE, OLIVE, CRIMSON = COLOURS
 VARIABLES = {INK: "ink", SOFT: "soft", GRID: "grid", PAPER: "paper"} | {c: f"series-{i}" for i, c in enumerate(COLOURS)}
 STYLE: dict[Any, Any] = {
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": SOFT,
-    "axes.labelcolor": INK,
-    "axes.titlecolor": INK,
-    "text.color": INK,
-    "xtick.color": SOFT,
-    "ytick.color": SOFT,
-    "axes.grid": True,
-    "axes.axisbelow": True,
+    **dict.fromkeys(("font.size", "axes.titlesize"), 9),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
+    **dict.fromkeys(("axes.labelcolor", "axes.titlecolor", "text.color"), INK),
+    **dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color"), SOFT),
+    **dict.fromkeys(("axes.facecolor", "figure.facecolor", "svg.fonttype"), "none"),
+    **dict.fromkeys(("axes.grid", "axes.axisbelow"), True),
     "grid.color": GRID,
     "grid.linewidth": 0.6,
-    "axes.facecolor": "none",
-    "figure.facecolor": "none",
-    "legend.frameon": False,
-    "svg.fonttype": "none",
     "svg.hashsalt": "sequencematch",
 }
 
@@ -50,11 +40,8 @@ STYLE: dict[Any, Any] = {
 def drawing(path: Path, count: int, across: int, width: float, height: float, **options) -> Iterator[tuple]:
     """A figure and its panels in their order, written to ``path`` (SVG or PNG) when the block ends without an error.
 
-    Args:
-        path: of the file.
-        count, across: panels, and how many stand side by side at most.
-        width, height: inches of one panel; the figure is at most ``WIDEST`` inches wide.
-        options: passed on to ``plt.subplots``.
+    count, across: panels, and how many stand side by side at most. width, height: inches of one panel; the figure is at
+    most ``WIDEST`` inches wide. options: of ``plt.subplots``.
     """
     import matplotlib
 

@@ -246,7 +246,8 @@ def pair(cell: Estimate) -> str:
 
 
 # What a step and an amortised step of our row may cost, in token floors; and what the objective may take of a step.
-STEP_BUDGET, AMORTISED_BUDGET, OBJECTIVE_BUDGET = 1.15, 1.35, 0.10
+BUDGETS = {"gradient step": ("step_ratio", 1.15), "amortised with sampling": ("amortised_ratio", 1.35)}
+OBJECTIVE_BUDGET = 0.10
 WITH_BUDGETS = ("sm", "sm_shared")
 # The state tree's time over that of Algorithm 2, from this length on and below it; our tokens per second over those of
 # generate where rows end together, and where not.
@@ -261,10 +262,7 @@ def step_verdicts(costs: Sequence[Estimate], case: str) -> list[str]:
     of, found = medians(costs, case), []
     for row in WITH_BUDGETS:
         floor, label = of[row, "token_floor"], LABELS[row]
-        for what, quantity, factor in (
-            ("gradient step", "step_ratio", STEP_BUDGET),
-            ("amortised with sampling", "amortised_ratio", AMORTISED_BUDGET),
-        ):
+        for what, (quantity, factor) in BUDGETS.items():
             said, why = f"{label}, {what}: {{}} times the MLE step", f" ({factor:.2f} x the token floor of {floor:.2f})"
             found.append(_target(said, of[row, quantity], factor * floor, ".2f", why))
         share = of[row, "objective_share"]
@@ -305,6 +303,7 @@ def _target(said: str, value: float, limit: float, form: str = "g", why: str = "
 
 Row = TypeVar("Row")
 Column = TypeVar("Column")
+Writer = Callable[[Estimate], str]
 
 
 @dataclass(frozen=True)
@@ -324,15 +323,9 @@ class Grid:
 
 
 def numbers(
-    rows: Iterable[Row],
-    columns: Mapping[str, Column],
-    find: Callable[[Row, Column], Estimate | None],
-    *writers: Callable[[Estimate], str],
+    rows: Iterable[Row], columns: Mapping[str, Column], find: Callable[[Row, Column], Estimate | None], *writers: Writer
 ) -> Grid:
-    """The estimates of a grid without the labels of its rows: per heading of ``columns`` one column per writer.
-
-    The second writer is that of the interval. What was not measured is '-'.
-    """
+    """A grid without row labels: per heading one column per writer, the second of intervals; '-' was not measured."""
     header = [text for heading in columns for text in (heading, INTERVAL)[: len(writers)]]
     found = ([find(row, column) for column in columns.values()] for row in rows)
     return Grid(header, [[write(one) if one else "-" for one in row for write in writers] for row in found])
