@@ -24,9 +24,8 @@ from sequencematch.settings.families import FAMILIES
 class Procedure:
     """How a question is answered.
 
-    A decoding; the rate at which its tokens are replaced by wrong ones, and the kind of these; how many answers are
-    drawn on average, and how one of them is chosen (``best_of``: the most likely; ``majority``: the most frequent); the
-    width of a beam search (0: none).
+    rate, kind: of tokens that are replaced by wrong ones. attempts: answers drawn on average, one of them by ``choice``
+    (see ``choose``). beams: the width of a beam search (0: none).
     """
 
     decoding: Decoding
@@ -36,18 +35,9 @@ class Procedure:
     choice: str = ""
     beams: int = 0
 
-    @property
-    def draws(self) -> bool:
-        """Whether two answers to a question may differ."""
-        return self.decoding.temperature > 0 or self.rate > 0
-
 
 def parse_decoding(name: str, max_actions: int, kind: str = "") -> Procedure:
-    """The procedure of a name such as ``top_p=0.95`` or ``greedy+perturbed=0.1``.
-
-    kind: of the wrong tokens where the name says none. Raises ValueError if it is no name of a decoding
-    (``settings.decoding_names``).
-    """
+    """The procedure of a decoding's name (else ValueError); ``kind``: of wrong tokens, where the name says none."""
     options = decoding_options(name)
     perturbation = next((key for key in KINDS_OF_WRONG if key in options), "")
     choice = next((key for key in CHOICES if key in options), "")
@@ -83,7 +73,8 @@ def complete(
         procedure = parse_decoding(name, settings.max_actions, kind)
         if procedure.beams if policy.backspace else concerns_backspace(name):
             continue
-        several = procedure.draws and not procedure.choice and FAMILIES[family].reference
+        differing = procedure.decoding.temperature > 0 or procedure.rate > 0
+        several = differing and not procedure.choice and FAMILIES[family].reference
         if several:
             procedure = replace(procedure, attempts=settings.answers)
         drawn = _answers_drawn(policy, examples, procedure, settings.batch, seed, tokenizer)
@@ -99,8 +90,7 @@ def _record(
     """What is recorded of the answer that is chosen among those ``tried``."""
     texts = [core.live_tokens(example.prompt, rollout.actions, policy.bkspc) for rollout in tried]
     chosen = choose(tried, texts, choice)
-    rollout, live = tried[chosen], texts[chosen]
-    finished = rollout.finished
+    rollout, live, finished = tried[chosen], texts[chosen], tried[chosen].finished
     if not FAMILIES[family].reference:
         finished = finished or len(live) >= len(example.completion)
         live = live[: len(example.completion)]
@@ -125,19 +115,16 @@ def _answers_drawn(
     if procedure.beams:
         prompts = [example.prompt for example in examples]
         return beam_search(policy, prompts, procedure.beams, procedure.decoding.max_actions, batch)
-    items, streams = [], []
-    for i in range(len(examples)):
-        for k in range(attempts(procedure.attempts, seed, i)):
-            items.append(i)
-            streams.append(stable_seed(seed, "evaluation", i, k) if k else stable_seed(seed, "evaluation", i))
+    asked = [(i, k) for i in range(len(examples)) for k in range(attempts(procedure.attempts, seed, i))]
+    streams = [stable_seed(seed, "evaluation", i, *([k] if k else [])) for i, k in asked]
     perturbation = None
     if procedure.rate:
         written = perturbations(examples, procedure.kind, tokenizer)
-        perturbation = Perturbation(procedure.rate, [written[i] for i in items], likely=procedure.kind == "model")
-    prompts = [examples[i].prompt for i in items]
+        perturbation = Perturbation(procedure.rate, [written[i] for i, _ in asked], likely=procedure.kind == "model")
+    prompts = [examples[i].prompt for i, _ in asked]
     rollouts, _ = sample(policy, prompts, procedure.decoding, streams, batch, perturbation)
     drawn: list[list[Rollout]] = [[] for _ in examples]
-    for i, rollout in zip(items, rollouts, strict=True):
+    for (i, _), rollout in zip(asked, rollouts, strict=True):
         drawn[i].append(rollout)
     return drawn
 
@@ -149,11 +136,10 @@ def attempts(mean: float, seed: int, item: int) -> int:
 
 
 def choose(rollouts: Sequence[Rollout], texts: Sequence[Sequence[int]], choice: str) -> int:
-    """The index of the answer that is given, among several to one question.
+    """The index of the answer that is given, among several to one question: the first one without a ``choice``.
 
-    ``best_of`` chooses the answer that the policy finds most likely (log pi of all actions, deletions included).
-    ``majority`` chooses the most frequent answer among those that ended, and the first of several such answers.
-    Otherwise the first answer is given.
+    ``best_of``: the one that the policy finds most likely (log pi of all actions, deletions included). ``majority``:
+    the most frequent of those that ended, and the first of several such answers.
     """
     if choice == "best_of":
         return max(range(len(rollouts)), key=lambda k: sum(rollouts[k].log_policy))

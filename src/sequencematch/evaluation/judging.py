@@ -26,7 +26,6 @@ import numpy as np
 import torch
 
 from sequencematch import core
-from sequencematch.core import Trajectory
 from sequencematch.data.tokenizer import Tokenizer, pretrained_tokenizer
 from sequencematch.errors import UserError
 from sequencematch.model.build import load_policy, new_policy
@@ -40,9 +39,8 @@ from sequencematch.store.files import read_json_lines
 from sequencematch.store.provenance_schema import read_facts
 
 ENTROPY_NGRAMS = (1, 2, 3)
-REPETITION_NGRAM = 4
-DISTINCT_NGRAM = 3
 MAUVE_SEED = 25  # of its clustering; the package's own default
+MAUVE_PER_CLUSTER = 10  # samples, as its authors advise
 MAUVE_SAMPLES = 20  # fewer make less than two clusters, from which MAUVE cannot tell anything
 
 Continuation = Sequence[int]
@@ -50,11 +48,7 @@ Continuation = Sequence[int]
 
 @dataclass(frozen=True)
 class Judge:
-    """A model that reads continuations.
-
-    ``encode(prompt, continuation)`` turns the run's token ids into those of ``policy``; ``description`` says what it
-    is, for the reader of a table.
-    """
+    """A model that reads continuations; ``encode`` turns the run's prompt and continuation into ids of ``policy``."""
 
     name: str
     description: str
@@ -74,10 +68,7 @@ def trained_judge(folder: Path, run: Path) -> Judge:
 
 
 def pretrained_judge(source: str, tokenizer: Tokenizer) -> Judge:
-    """A causal LM, by hub name or path, as judge.
-
-    It reads the text that ``tokenizer`` decodes, in tokens of its own.
-    """
+    """A causal LM, by hub name or path, as judge: it reads what ``tokenizer`` decodes, in tokens of its own."""
     own = pretrained_tokenizer(source)
     policy = new_policy(Model(source=source), 0, {}, backspace=False, seed=0)
 
@@ -90,8 +81,7 @@ def pretrained_judge(source: str, tokenizer: Tokenizer) -> Judge:
         ids = [token for token, _ in tokens]
         return [own.special_ids["bos"], *ids[:given]], ids[given:]
 
-    description = f"{source}, per token of its own tokenizer"
-    return Judge(source, description, policy, encode)
+    return Judge(source, f"{source}, per token of its own tokenizer", policy, encode)
 
 
 @dataclass(frozen=True)
@@ -128,9 +118,8 @@ def read(
     of the continuation is live. Raises UserError if a prompt and its continuation exceed the policy's context.
     """
     policy.eval()
-    rows = [
-        [Trajectory(prompt=p, actions=c, imitated=[True] * len(c))] for p, c in zip(prompts, continuations, strict=True)
-    ]
+    texts = zip(prompts, continuations, strict=True)
+    rows = [[core.Trajectory(prompt=prompt, actions=text, imitated=[True] * len(text))] for prompt, text in texts]
     longest = max(len(row.prompt) + len(row.actions) for (row,) in rows)
     if longest > policy.context:
         raise UserError(
@@ -166,21 +155,16 @@ def entropy(continuations: Sequence[Continuation], n: int) -> float:
     return sum(count / total * math.log(total / count) for count in counts.values())
 
 
-def repetition(continuations: Sequence[Continuation], n: int = REPETITION_NGRAM) -> float:
+def repetition(continuations: Sequence[Continuation], n: int = 4) -> float:
     """Share of n-grams that occurred before in the same continuation; 0 where there are none."""
     grams = [ngrams(tokens, n) for tokens in continuations]
     return 1 - sum(len(set(g)) for g in grams) / total if (total := sum(map(len, grams))) else 0.0
 
 
-def distinct(continuations: Sequence[Continuation], n: int = DISTINCT_NGRAM) -> float:
+def distinct(continuations: Sequence[Continuation], n: int = 3) -> float:
     """Different n-grams over all continuations, as a share of all their n-grams; 0 where there are none."""
     grams = [gram for tokens in continuations for gram in ngrams(tokens, n)]
     return len(set(grams)) / len(grams) if grams else 0.0
-
-
-def mauve_clusters(n: int) -> int:
-    """The number of clusters for two sets of n samples in MAUVE: n / 10, as its authors advise."""
-    return round(n / 10)
 
 
 def mauve_score(real: np.ndarray, sampled: np.ndarray) -> float:
@@ -190,16 +174,15 @@ def mauve_score(real: np.ndarray, sampled: np.ndarray) -> float:
 
     # Otherwise faiss warns of fewer points than it wants in a cluster.
     with patch("faiss.Kmeans", partial(faiss.Kmeans, min_points_per_centroid=1)):
-        clusters = mauve_clusters(len(real))
+        clusters = round(len(real) / MAUVE_PER_CLUSTER)
         found = mauve.compute_mauve(p_features=real, q_features=sampled, num_buckets=clusters, seed=MAUVE_SEED)
     return float(found.mauve)
 
 
 def measures(continuations: Sequence[Continuation], reading: Reading) -> dict:
     """The numbers of a set of continuations that need no comparison with another set."""
-    mean = reading.mean
     return {
-        "perplexity": None if mean is None else math.exp(mean),
+        "perplexity": None if reading.mean is None else math.exp(reading.mean),
         "entropy": {str(n): entropy(continuations, n) for n in ENTROPY_NGRAMS},
         "repetition": repetition(continuations),
         "distinct": distinct(continuations),
@@ -208,10 +191,7 @@ def measures(continuations: Sequence[Continuation], reading: Reading) -> dict:
 
 
 def read_actions(path: Path, examples: int) -> dict[str, list[list[int]]]:
-    """The actions in samples.jsonl by decoding, in the order of the ``examples`` examples.
-
-    Raises UserError unless each is answered once in every decoding.
-    """
+    """The actions in samples.jsonl by decoding and example. UserError unless every decoding answers each example."""
     found: dict[str, dict[int, list[int]]] = {}
     with sound(path, f"samples of the {examples} examples", "sample again"):
         for _, record in read_json_lines(path, "sample again"):
@@ -257,7 +237,7 @@ def judge_run(
         decodings[name] = {**measures(continuations, reading), "mauve": mauve}
     description = f"Perplexity is under {judge.description}; " + (
         f"MAUVE compares its last hidden states, averaged over each continuation's tokens, of {len(real)} sampled and "
-        f"as many real ones in {mauve_clusters(len(real))} clusters."
+        f"as many real ones in {round(len(real) / MAUVE_PER_CLUSTER)} clusters."
         if len(real) >= MAUVE_SAMPLES
         else f"there is no MAUVE, which needs at least {MAUVE_SAMPLES} continuations, and there are {len(real)}."
     )

@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 
 from sequencematch import core
-from sequencematch.core import Trajectory
 from sequencematch.data.examples import Example
 from sequencematch.data.noise import KINDS, draw_wrong, noise_split, random_noise
 from sequencematch.data.tokenizer import Tokenizer
@@ -52,13 +51,13 @@ def repair(
         weights = model_noise(tokenizer, proposer) if kind == "model" else KINDS[kind](tokenizer, splits["train"])
         noised = noise_split(examples, 1.0, 1, weights, tokenizer.bkspc, (seed, "evaluation", kind))
         columns = zip(noised["prompt"], noised["actions"], noised["imitated"], strict=True)
-        corrupted = [Trajectory(prompt=p, actions=a, imitated=i) for p, a, i in columns]
+        corrupted = [core.Trajectory(prompt=p, actions=a, imitated=i) for p, a, i in columns]
         found[kind] = answers(policy, corrupted, settings.batch)
     return {"backspace": policy.backspace, "corruptions": found}
 
 
 @torch.no_grad()
-def answers(policy: Policy, corrupted: Sequence[Trajectory], batch: int) -> dict:
+def answers(policy: Policy, corrupted: Sequence[core.Trajectory], batch: int) -> dict:
     """P(deletion|s) right after a wrong token (``corrupted``) and right after a true one (``clean``).
 
     A deletion is of one token or more. The corrupted completions have a wrong token and its ``<bkspc>`` before every
@@ -111,15 +110,12 @@ def older_errors(
     """
     if not settings.error_depths:
         return {}
-    if settings.error_kind == "model":
-        weights = model_noise(tokenizer, proposer)(examples)
-    else:
-        weights = KINDS[kind if kind in KINDS else "random"](tokenizer, train)(examples)
-    drawn_wrong = (
-        (i, draw_wrong(example.completion, w, 0, generator(seed, "older errors", i)))
-        for i, (example, w) in enumerate(zip(examples, weights, strict=True))
-    )
-    wrong = {i: token for i, token in drawn_wrong if token is not None}
+    likely = settings.error_kind == "model"
+    noise = model_noise(tokenizer, proposer) if likely else KINDS.get(kind, random_noise)(tokenizer, train)
+    wrong = {}
+    for i, (example, weights) in enumerate(zip(examples, noise(examples), strict=True)):
+        if (token := draw_wrong(example.completion, weights, 0, generator(seed, "older errors", i))) is not None:
+            wrong[i] = token
 
     def drawn(forced: Mapping[int, Sequence[int]], decoding: Decoding) -> Sequence[Rollout]:
         """The answers to some of the examples that begin with the actions ``forced``."""
@@ -128,7 +124,7 @@ def older_errors(
         return sample(policy, prompts, decoding, streams, settings.batch, forced=[*forced.values()])[0]
 
     greedy = Decoding(1 + max(settings.error_depths), temperature=0, bkspc_bias=-float("inf"))
-    begun = drawn({i: [token] for i, token in wrong.items()}, greedy)
+    begun = dict(zip(wrong, drawn({i: [token] for i, token in wrong.items()}, greedy), strict=True))
     found: dict[str, dict[str, dict]] = {}
     for name in settings.error_decodings:
         deletes_by_rule = any(rule in decoding_options(name) for rule in RULES)
@@ -137,11 +133,8 @@ def older_errors(
         decoding = parse_decoding(name, settings.max_actions).decoding
         found[name] = {}
         for depth in settings.error_depths:
-            reached = {
-                i: r.actions[: 1 + depth]
-                for i, r in zip(wrong, begun, strict=True)
-                if not r.finished or len(r.actions) > 1 + depth
-            }
+            longer = {i: r.actions for i, r in begun.items() if not r.finished or len(r.actions) > 1 + depth}
+            reached = {i: actions[: 1 + depth] for i, actions in longer.items()}
             rollouts = drawn(reached, decoding)
             right = [
                 r.finished and core.live_tokens([], r.actions, policy.bkspc) == examples[i].completion
@@ -179,22 +172,20 @@ def table_8_examples(
         return
     prompts = [example.prompt[:-1] for example in examples[: settings.shown]]
     last = [with_last_of_prompt(example) for example in examples[: settings.shown]]
-    weights = random_noise(tokenizer, ())(last)
-    wrong: list[int] = []
-    for i, (example, w) in enumerate(zip(last, weights, strict=True)):
-        token = draw_wrong(example.completion, w, 0, generator(seed, "shown", "wrong", i))
+    begun: list[list[int]] = []
+    for i, (example, weights) in enumerate(zip(last, random_noise(tokenizer, ())(last), strict=True)):
+        token = draw_wrong(example.completion, weights, 0, generator(seed, "shown", "wrong", i))
         assert token is not None, "random noise gives every ordinary token the same weight"
-        wrong.append(token)
+        begun.append([token])
     streams = [stable_seed(seed, "shown", i) for i in range(len(prompts))]
-    begun = [[token] for token in wrong]
     rollouts, _ = sample(policy, prompts, Decoding(settings.max_actions), streams, settings.batch, begun=begun)
-    for i, (example, token, rollout) in enumerate(zip(last, wrong, rollouts, strict=True)):
-        typed = [token, *rollout.actions]
+    for i, (example, wrong, rollout) in enumerate(zip(last, begun, rollouts, strict=True)):
+        typed = [*wrong, *rollout.actions]
         yield {
             "example": i,
             "prompt": tokenizer.decode(example.prompt),
             "true": tokenizer.decode(example.completion[:1]),
-            "wrong": tokenizer.decode([token]),
+            "wrong": tokenizer.decode(wrong),
             "pieces": [[tokenizer.decode(tokens), fate] for tokens, fate in pieces(typed, policy.bkspc, begun=1)],
             "answered_at_once": rollout.actions[0] >= policy.bkspc,
             "rendered": tokenizer.render(typed),

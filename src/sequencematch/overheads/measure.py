@@ -1,8 +1,9 @@
 """The measurements: which rows are timed on which cases, and what is recorded of them."""
 
+import itertools
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,26 +13,10 @@ import torch
 from tqdm import tqdm
 
 from sequencematch import core
-from sequencematch.core import Trajectory
 from sequencematch.model.build import load_policy, save_policy
 from sequencematch.model.policy import Policy
-from sequencematch.overheads.steps import (
-    ROWS,
-    SPECIAL_IDS,
-    Bench,
-    Case,
-    Data,
-    Row,
-    copied_tokens,
-    make_data,
-    new_bench,
-    now,
-    peak_memory,
-    prepare_forks,
-    score_copies,
-    score_trees,
-    tree_tokens,
-)
+from sequencematch.overheads import steps as step
+from sequencematch.overheads.steps import ROWS, SPECIAL_IDS, Bench, Case, Data, Row, now
 from sequencematch.results.measured import Measured, Value
 from sequencematch.sampling.decoding import Decoding
 from sequencematch.sampling.rollout import sample
@@ -49,8 +34,8 @@ GROWING = ("mle", "bc", "sm_paper", "sm", "sm_shared")  # rows that are measured
 BENCHMARK_REPEATS, GROWTH_REPEATS = 5, 3
 
 MASKED = {
-    "algorithm_2": Row("bc", score_copies, copied_tokens),
-    "state_tree": Row("bc", score_trees, tree_tokens),
+    "algorithm_2": Row("bc", step.score_copies, step.copied_tokens),
+    "state_tree": Row("bc", step.score_trees, step.tree_tokens),
 }
 
 # A piece of work that can be timed. A call does it once, and returns quantities by name.
@@ -58,24 +43,19 @@ Work = Callable[[], dict[str, float]]
 
 
 def in_turn(works: Mapping[str, Work], repeats: int, case: str, warm: bool = True) -> Iterator[Value]:
-    """Run all works ``repeats`` times, one after the other, so that all are exposed to the same noise.
-
-    warm: whether each runs once untimed before.
-    """
+    """Run all works in turn, ``repeats`` times, so that all meet the same noise; ``warm``: and once untimed before."""
     for work in works.values() if warm else ():
         work()
-    progress = tqdm(total=repeats * len(works), desc=case, unit="piece", mininterval=0.5)
-    for repeat in range(repeats):
-        for row, work in works.items():
+    with tqdm(total=repeats * len(works), desc=case, unit="piece", mininterval=0.5) as progress:
+        for repeat, (row, work) in itertools.product(range(repeats), works.items()):
             yield from (Value(case, row, name, repeat, number) for name, number in work().items())
             progress.update()
-    progress.close()
 
 
 def measure(part: str, model: Model, settings: Overhead) -> Measured:
     """What one part of an overhead table is made from (``PARTS``)."""
     memory = list(_memory(model, settings)) if part == "steps" else []  # before this process computes anything
-    bench = new_bench(model, settings)
+    bench = step.new_bench(model, settings)
     values = [*memory, *PARTS[part](bench)]
     return Measured(values, facts(bench) | ({"threads": 1} if part == "concurrent" else {}))
 
@@ -85,9 +65,9 @@ def _cases(settings: Overhead) -> list[Case]:
 
 
 def _memory(model: Model, settings: Overhead) -> Iterator[Value]:
-    prepare_forks()
-    for case in _cases(settings):
-        yield from (Value(case.name, row, "peak_memory", None, peak_memory(model, settings, row, case)) for row in ROWS)
+    step.prepare_forks()
+    for case, row in itertools.product(_cases(settings), ROWS):
+        yield Value(case.name, row, "peak_memory", None, step.peak_memory(model, settings, row, case))
 
 
 def steps(bench: Bench) -> Iterator[Value]:
@@ -101,18 +81,12 @@ def steps(bench: Bench) -> Iterator[Value]:
 
 
 def _generations(bench: Bench, case: Case) -> Iterator[Value]:
-    """Time the generation of rollouts, once for all rows that draw them in the same way.
-
-    There is no warm-up run, because generations are long.
-    """
-    sharing: dict[Callable, list[str]] = {}
-    for row, how in ROWS.items():
-        if how.sample:
-            sharing.setdefault(how.sample, []).append(row)
-    works = {rows[0]: partial(bench.generation, draw, case) for draw, rows in sharing.items()}
-    rows_of = {rows[0]: rows for rows in sharing.values()}
+    """Time generations, once for all rows that draw them in the same way, and not warmed up, because they are long."""
+    drawing = {row: how.sample for row, how in ROWS.items() if how.sample}
+    first = {draw: row for row, draw in reversed(drawing.items())}
+    works = {row: partial(bench.generation, draw, case) for row, draw in drawing.items() if row == first[draw]}
     for value in in_turn(works, bench.settings.sampling_repeats, case.name, warm=False):
-        yield from (replace(value, row=row) for row in rows_of[value.row])
+        yield from (replace(value, row=row) for row, draw in drawing.items() if first[draw] == value.row)
 
 
 def growth(bench: Bench) -> Iterator[Value]:
@@ -130,10 +104,7 @@ def growth(bench: Bench) -> Iterator[Value]:
 
 
 def masking(bench: Bench) -> Iterator[Value]:
-    """A step of BC on noised data, by Algorithm 2 and by state trees, with everything else equal.
-
-    Also measures the bytes of their masks.
-    """
+    """A step of BC on noised data by Algorithm 2 and by state trees, all else equal, and the bytes of their masks."""
     lengths, bkspc = bench.settings.masked, bench.policy.bkspc
     for length in lengths:
         data = bench.data(Case(4, length - 4, max(1, max(lengths) // length)))
@@ -150,8 +121,7 @@ def masking(bench: Bench) -> Iterator[Value]:
 
 def projection(bench: Bench) -> Iterator[Value]:
     """A step of BC by state trees: with all logits computed at once, and as in training."""
-    case = _cases(bench.settings)[0]
-    rows = {"all_logits": MASKED["state_tree"], "training": ROWS["bc"]}
+    case, rows = _cases(bench.settings)[0], {"all_logits": MASKED["state_tree"], "training": ROWS["bc"]}
     data = bench.data(case)
     works = {row: partial(bench.step, how, data) for row, how in rows.items()}
     return in_turn(works, BENCHMARK_REPEATS, case.name)
@@ -169,10 +139,7 @@ def sampling(bench: Bench) -> Iterator[Value]:
     few = max(1, round(2 * bench.policy.bkspc / case.continuation))
     ends = list(range(SPECIAL_IDS["eos"], SPECIAL_IDS["eos"] + few))
     bench.policy.eval()
-    for name, eos, many in (
-        ("rows end together", None, prompts),
-        ("rows end at different times", ends, prompts * 4),
-    ):
+    for name, eos, many in (("rows end together", None, prompts), ("rows end at different times", ends, prompts * 4)):
         works = {
             "generate": partial(_by_generate, bench, many, case.continuation, eos),
             "ours": partial(_by_sample, bench, many, Decoding(case.continuation), eos, backspace=False),
@@ -193,27 +160,22 @@ def trainers(policy: Policy, model: Model, settings: Overhead, case: Case) -> It
 
     Each process computes with one thread, so that two cores are enough for training and rollouts.
     """
-    threads = torch.get_num_threads()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         save_policy(policy, model, Path(folder))
+        stack.callback(torch.set_num_threads, torch.get_num_threads())
+        torch.set_num_threads(1)
         runs = {}
-        try:
-            torch.set_num_threads(1)
-            for mode in MODES:
-                runs[mode] = Trainer(_run(mode, model, settings, case, Path(folder)))
-            yield runs
-        finally:
-            torch.set_num_threads(threads)
-            for run in runs.values():
-                run.close()
+        for mode in MODES:
+            runs[mode] = stack.enter_context(closing(Trainer(_run(mode, model, settings, case, Path(folder)))))
+        yield runs
 
 
 def _run(mode: str, model: Model, settings: Overhead, case: Case, folder: Path) -> Run:
     rebuild = partial(_rebuilt, folder, LOSSES[MODES[mode]].backspace)
     policy = rebuild()
     many = Case(case.prompt, case.continuation, max(256, case.batch))
-    rows = make_data(many, policy.bkspc, policy.bkspc, settings.eta, settings.pops).clean
-    one = Trajectory(prompt=rows[0].prompt, actions=rows[0].actions[:1], imitated=[True])
+    rows = step.make_data(many, policy.bkspc, policy.bkspc, settings.eta, settings.pops).clean
+    one = core.Trajectory(prompt=rows[0].prompt, actions=rows[0].actions[:1], imitated=[True])
     return Run(
         policy=policy,
         train=Corpus([rows], "random tokens"),
@@ -265,14 +227,7 @@ def concurrent(bench: Bench) -> Iterator[Value]:
         yield from in_turn(works, BENCHMARK_REPEATS, case.name)
 
 
-PARTS = {
-    "steps": steps,
-    "growth": growth,
-    "masking": masking,
-    "projection": projection,
-    "sampling": sampling,
-    "concurrent": concurrent,
-}
+PARTS = {work.__name__: work for work in (steps, growth, masking, projection, sampling, concurrent)}
 
 
 def _by_generate(bench: Bench, prompts: Sequence[list[int]], longest: int, eos: list[int] | None) -> dict[str, float]:
@@ -295,11 +250,7 @@ def _by_generate(bench: Bench, prompts: Sequence[list[int]], longest: int, eos: 
 
 
 def _by_sample(
-    bench: Bench,
-    prompts: Sequence[list[int]],
-    decoding: Decoding,
-    eos: list[int] | None,
-    backspace: bool,
+    bench: Bench, prompts: Sequence[list[int]], decoding: Decoding, eos: list[int] | None, backspace: bool
 ) -> dict[str, float]:
     policy = bench.policy
     policy.backspace, policy.lm.config.eos_token_id = backspace, eos
@@ -325,9 +276,8 @@ def _tokens(bench: Bench, data: Data, case: Case) -> Iterator[Value]:
 def facts(bench: Bench) -> dict:
     """Facts about the network, the machine and the settings."""
     about = provenance.describe()
-    cuda = bench.policy.device.type == "cuda"
     return {
-        "device": torch.cuda.get_device_name() if cuda else "CPU",
+        "device": torch.cuda.get_device_name() if bench.policy.device.type == "cuda" else "CPU",
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "parameters": sum(p.numel() for p in bench.policy.parameters()),

@@ -11,17 +11,17 @@ import resource
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from time import perf_counter
+from types import SimpleNamespace
 
 import psutil
 import torch
-from torch import Tensor
 
 from sequencematch import core
-from sequencematch.core import Inputs, StateIndex, Trajectory
+from sequencematch.core import Trajectory
 from sequencematch.data.noise import inject
 from sequencematch.model.build import new_policy, on_accelerator
 from sequencematch.model.cache import StateCache
@@ -73,10 +73,7 @@ class Data:
 
 
 def make_data(case: Case, vocabulary: int, bkspc: int, eta: float, pops: float) -> Data:
-    """Random tokens: data, the same data noised at level ``eta``, and rollouts.
-
-    pops: the share of deletions among the actions of rollouts.
-    """
+    """Random tokens: data, the same noised at level ``eta``, and rollouts, whose actions delete in a share ``pops``."""
     rng = generator("overhead", case.prompt, case.continuation, case.batch)
     first = len(SPECIAL_IDS)
 
@@ -85,9 +82,8 @@ def make_data(case: Case, vocabulary: int, bkspc: int, eta: float, pops: float) 
 
     def noised(prompt: list[int], level: float, imitated: bool) -> Trajectory:
         actions, expert = inject(tokens(case.continuation), level, lambda *_: tokens(1)[0], bkspc, rng)
-        return Trajectory(
-            prompt=prompt, actions=actions, imitated=expert if imitated else [True] * len(actions), ended=False
-        )
+        expert = expert if imitated else [True] * len(actions)
+        return Trajectory(prompt=prompt, actions=actions, imitated=expert, ended=False)
 
     prompts = [[SPECIAL_IDS["bos"], *tokens(case.prompt - 1)] for _ in range(case.batch)]
     # n tokens with k repairs are n + 2k actions.
@@ -125,7 +121,7 @@ def score_trees(policy: Policy, rows: Batch) -> ScoredBatch:
     return ScoredBatch(*(_score_dense(policy, inputs, *states) for inputs, states in encoded))
 
 
-def _score_dense(policy: Policy, inputs: Inputs, states: StateIndex) -> Scored:
+def _score_dense(policy: Policy, inputs: core.Inputs, states: core.StateIndex) -> Scored:
     inputs, states = inputs.to(policy.device), states.to(policy.device)
     logits = policy.logits(policy.encode(inputs), inputs.position)
     return Scored(states, core.score(logits, states))
@@ -145,10 +141,9 @@ class Row:
 def sample_recomputing(
     policy: Policy, prompts: Sequence[Sequence[int]], decoding: Decoding, streams: Sequence[int]
 ) -> list[list[int]]:
-    """The actions that ``rollout.sample`` draws, with a cache that cannot rewind.
+    """The actions that ``rollout.sample`` draws, with a cache that cannot rewind single rows, as that of transformers.
 
-    The cache of transformers cannot rewind single rows. So wherever a row deletes a token, the live tokens of all rows
-    are read again.
+    So wherever a row deletes a token, the live tokens of all rows are read again.
     """
     live = [list(prompt) for prompt in prompts]
     uniform = uniforms(streams, decoding.max_actions)
@@ -168,9 +163,8 @@ def sample_recomputing(
         logits = cache.preferences(rows.to(device), depth.to(device))
         written = torch.tensor([len(t) - len(p) for t, p in zip(live, prompts, strict=True)], device=device)
         chance = torch.tensor(uniform[:, step], dtype=torch.float64, device=device)
-        drawn = inverse_cdf(
-            action_probabilities(logits, too_many(written, policy.deletions), decoding), chance
-        ).tolist()
+        likely = action_probabilities(logits, too_many(written, policy.deletions), decoding)
+        drawn = inverse_cdf(likely, chance).tolist()
         for tokens, taken, action in zip(live, actions, drawn, strict=True):
             taken.append(action)
             if action < policy.bkspc:
@@ -200,20 +194,13 @@ ROWS = {
 }
 
 
-@dataclass
-class Network:
-    """What the network did in a step: its outputs, the leaves that replace them, seconds, positions."""
-
-    outputs: list[Tensor] = field(default_factory=list)
-    leaves: list[Tensor] = field(default_factory=list)
-    seconds: float = 0.0
-    positions: int = 0
-
-
 @contextmanager
-def cut_off(policy: Policy) -> Iterator[Network]:
-    """Cut the network's outputs from the rest of the graph. Gradients gather at the leaves that replace them."""
-    network, decoder = Network(), policy.lm.get_decoder()
+def cut_off(policy: Policy) -> Iterator[SimpleNamespace]:
+    """Cut the network's outputs from the rest of the graph. Gradients gather at the leaves that replace them.
+
+    Yields ``outputs``, ``leaves`` (tensors), the ``seconds`` of the forward pass, and ``positions``, padding included.
+    """
+    network, decoder = SimpleNamespace(outputs=[], leaves=[], seconds=0.0, positions=0), policy.lm.get_decoder()
 
     def before(module, args):
         network.seconds -= now(policy)
@@ -228,20 +215,15 @@ def cut_off(policy: Policy) -> Iterator[Network]:
         network.seconds += now(policy)
         return output
 
-    handles = decoder.register_forward_pre_hook(before), decoder.register_forward_hook(after)
-    try:
+    with decoder.register_forward_pre_hook(before), decoder.register_forward_hook(after):
         yield network
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def normaliser_of(rows: Batch) -> core.Normaliser:
     """The normaliser of a batch that is the whole training data."""
     data, *model = [sum(len(trajectory.actions) for trajectory in column) for column in zip(*rows, strict=True)]
-    return core.Normaliser(
-        trajectories=len(rows), length=data / len(rows), cloned=data / len(rows), model_transitions=sum(model)
-    )
+    n, length = len(rows), data / len(rows)
+    return core.Normaliser(trajectories=n, length=length, cloned=length, model_transitions=sum(model))
 
 
 def now(policy: Policy) -> float:
@@ -249,44 +231,6 @@ def now(policy: Policy) -> float:
     if policy.device.type == "cuda":
         torch.cuda.synchronize()
     return perf_counter()
-
-
-def timed_step(policy: Policy, optimiser, row: Row, data: Data, bfloat16: bool = False) -> dict[str, float]:
-    """One gradient step of a row, and the seconds of its parts; ``positions`` counts padding too.
-
-    network: the forward and backward pass up to the hidden states. scores: from there to l(a|s) and V(s), including the
-    encoding of the rows. objective: from there to the loss. optimiser: clipping and AdamW. ``step`` is their sum.
-    """
-    policy.backspace = LOSSES[row.loss].backspace
-    start = now(policy)
-    optimiser.zero_grad()
-    rows = data.rows(row.loss)
-    with cut_off(policy) as network, torch.autocast(policy.device.type, torch.bfloat16, enabled=bfloat16):
-        scored = row.score(policy, rows)
-    columns = [scored.data] if scored.rollouts is None else [scored.data, scored.rollouts]
-    tensors = [tensor for s in columns for tensor in (s.scores.logit, s.scores.value)]
-    leaves = [tensor.detach().requires_grad_() for tensor in tensors]
-    pairs = zip(columns, leaves[::2], leaves[1::2], strict=True)
-    cut = ScoredBatch(*(replace(s, scores=replace(s.scores, logit=logit, value=value)) for s, logit, value in pairs))
-    scored_at = now(policy)
-    loss, _ = FUNCTIONS[row.loss](cut, normaliser_of(rows), OBJECTIVE, BETA)
-    loss.backward()
-    matched_at = now(policy)
-    torch.autograd.backward(tensors, [leaf.grad for leaf in leaves])
-    projected_at = now(policy)
-    torch.autograd.backward(network.outputs, [leaf.grad for leaf in network.leaves])
-    propagated_at = now(policy)
-    torch.nn.utils.clip_grad_norm_([p for g in optimiser.param_groups for p in g["params"]], OPTIMISER.clip).item()
-    optimiser.step()
-    end = now(policy)
-    return {
-        "step": end - start,
-        "network": network.seconds + propagated_at - projected_at,
-        "scores": (scored_at - start - network.seconds) + (projected_at - matched_at),
-        "objective": matched_at - scored_at,
-        "optimiser": end - propagated_at,
-        "positions": network.positions,
-    }
 
 
 @dataclass
@@ -304,8 +248,42 @@ class Bench:
         return make_data(case, bkspc, bkspc, self.settings.eta, self.settings.pops)
 
     def step(self, row: Row, data: Data) -> dict[str, float]:
-        """Seconds of one gradient step, by part."""
-        return timed_step(self.policy, self.optimiser, row, data, self.model.precision == "bfloat16")
+        """One gradient step of a row, and the seconds of its parts; ``positions`` counts padding too.
+
+        network: the forward and backward pass up to the hidden states. scores: from there to l(a|s) and V(s), with the
+        encoding of the rows. objective: from there to the loss. optimiser: clipping and AdamW. ``step`` is their sum.
+        """
+        policy, optimiser, bfloat16 = self.policy, self.optimiser, self.model.precision == "bfloat16"
+        policy.backspace = LOSSES[row.loss].backspace
+        start = now(policy)
+        optimiser.zero_grad()
+        rows = data.rows(row.loss)
+        with cut_off(policy) as network, torch.autocast(policy.device.type, torch.bfloat16, enabled=bfloat16):
+            scored = row.score(policy, rows)
+        columns = [scored.data] if scored.rollouts is None else [scored.data, scored.rollouts]
+        tensors = [tensor for s in columns for tensor in (s.scores.logit, s.scores.value)]
+        leaves = [tensor.detach().requires_grad_() for tensor in tensors]
+        pairs = zip(columns, leaves[::2], leaves[1::2], strict=True)
+        cut = [replace(s, scores=replace(s.scores, logit=logit, value=value)) for s, logit, value in pairs]
+        scored_at = now(policy)
+        loss, _ = FUNCTIONS[row.loss](ScoredBatch(*cut), normaliser_of(rows), OBJECTIVE, BETA)
+        loss.backward()
+        matched_at = now(policy)
+        torch.autograd.backward(tensors, [leaf.grad for leaf in leaves])
+        projected_at = now(policy)
+        torch.autograd.backward(network.outputs, [leaf.grad for leaf in network.leaves])
+        propagated_at = now(policy)
+        torch.nn.utils.clip_grad_norm_([p for g in optimiser.param_groups for p in g["params"]], OPTIMISER.clip).item()
+        optimiser.step()
+        end = now(policy)
+        return {
+            "step": end - start,
+            "network": network.seconds + propagated_at - projected_at,
+            "scores": (scored_at - start - network.seconds) + (projected_at - matched_at),
+            "objective": matched_at - scored_at,
+            "optimiser": end - propagated_at,
+            "positions": network.positions,
+        }
 
     def generation(self, draw: Callable, case: Case) -> dict[str, float]:
         """Seconds that a generation of G rollouts takes, drawn as a row draws them (``Row.sample``)."""
@@ -321,16 +299,14 @@ class Bench:
 
     def prompts(self, case: Case) -> list[Sequence[int]]:
         """G prompts."""
-        many = replace(case, batch=self.settings.generate)
-        return [row.prompt for row in self.data(many).clean]
+        return [row.prompt for row in self.data(replace(case, batch=self.settings.generate)).clean]
 
     @torch.no_grad()
     def decoding(self, case: Case, prompts: Sequence[Sequence[int]]) -> Decoding:
         """A decoding that leaves as many tokens as the continuation has, with the given share of pops."""
         share, self.policy.backspace = self.settings.pops, True
-        inputs = core.state_tree([[Trajectory(prompt=prompts[0], actions=(), imitated=())]], self.policy.bkspc)[0].to(
-            self.policy.device
-        )
+        prompt = Trajectory(prompt=prompts[0], actions=(), imitated=())
+        inputs = core.state_tree([[prompt]], self.policy.bkspc)[0].to(self.policy.device)
         logits = self.policy.logits(self.policy.encode(inputs), inputs.position)[0, -1]
         bias = logits[:-1].logsumexp(-1) - logits[-1] + math.log(share / (1 - share))
         return Decoding(longest_rollout(case.continuation, share), bkspc_bias=float(bias))
@@ -348,10 +324,9 @@ TINY = Model(layers=1, width=8, heads=2), Overhead(), "sm", Case(2, 2, 1)
 
 
 def peak_memory(model: Model, settings: Overhead, row: str, case: Case) -> int:
-    """The largest number of bytes that two steps of a row need.
+    """The most bytes that two steps of a row need, with weights, gradients and the optimiser's averages.
 
-    Weights, gradients and the optimiser's averages are included. On a GPU this is what torch allocated. Elsewhere it is
-    the growth of a process forked after ``prepare_forks``.
+    On a GPU this is what torch allocated. Elsewhere it is the growth of a process forked after ``prepare_forks``.
     """
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
