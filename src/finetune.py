@@ -10,7 +10,6 @@ def main() -> None:
     parser.add_argument("--loss", choices=tuple(LOSSES), required=True, help="what the method minimises")
     add_training_settings(parser)
     script.add_stage_options(parser)
-    script.add_initial_option(parser)
     args = parser.parse_args()
     loss = LOSSES[args.loss]
     optimiser, schedule, objective, rollouts = training_settings(args, loss.reads)

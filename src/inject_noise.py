@@ -35,26 +35,23 @@ def main() -> None:
     examples, source = load_examples(args.examples)
     tokenizer = load_tokenizer(args.tokenizer)
     provenance.check_one_tokenizer(args.tokenizer, args.examples, *([args.policy] if args.policy else []))
-    train, validation = examples["train"], examples["validation"]
     weights, continuations = None, None
     if args.eta and noise.kind == "model":
         from sequencematch.model.likely_noise import model_noise
 
         weights = model_noise(tokenizer, args.policy)
     elif args.eta:
-        weights = KINDS[noise.kind](tokenizer, train)
+        weights = KINDS[noise.kind](tokenizer, examples["train"])
     if args.eta and noise.rest == "model":
         from sequencematch.sampling.continued_noise import policy_continuations
 
         continuations = policy_continuations(tokenizer, args.policy)
     draws = noise.draws if args.eta else 1  # without noise all draws are the same
 
-    def noised(split: str, examples: list, draws: int) -> dict[str, list]:
-        stream = (args.seed, "noise", split)
-        how = (tokenizer.bkspc, stream, noise.run, continuations, deletions)
-        return noise_split(examples, args.eta, draws, weights, *how)
-
-    splits = {"train": noised("train", train, draws), "validation": noised("validation", validation, 1)}
+    splits = {}
+    for split, n in (("train", draws), ("validation", 1)):
+        how = (tokenizer.bkspc, (args.seed, "noise", split), noise.run, continuations, deletions)
+        splits[split] = noise_split(examples[split], args.eta, n, weights, *how)
     facts = {
         "settings": noise.model_dump(),
         "deletions": deletions,

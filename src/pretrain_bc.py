@@ -9,7 +9,6 @@ def main() -> None:
     parser = script.parser(__doc__)
     add_training_settings(parser, BC_READS)
     script.add_stage_options(parser)
-    script.add_initial_option(parser)
     args = parser.parse_args()
     optimiser, schedule, objective, _ = training_settings(args, BC_READS)
 

@@ -8,7 +8,7 @@ import io
 import json
 import math
 import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from sequencematch import script
@@ -32,6 +32,8 @@ NUMBERS: dict[str, tuple[type, float, float, float | None, str]] = {
     ),
     "--seed": (int, -(2**63), 2**63 - 1, 0, "the same seed draws the same actions"),
 }
+# Of --trust-remote-code: the folder is somebody's, the consent is yours.
+TRUST = "run the Python code that the model's network comes with: read it first"
 RED, DIM, PLAIN = "\x1b[31m", "\x1b[2m", "\x1b[0m"
 
 
@@ -62,10 +64,10 @@ def _add_sample(commands) -> None:
     )
     command.add_argument("--json", action="store_true", help="print actions, final text and log-probabilities")
     for name, (kind, least, most, default, meaning) in NUMBERS.items():
-        number = _temperature if name == "--temperature" else _number(kind, least, most)
+        number = _temperature if name == "--temperature" else script.plain(kind, least, most)
         letter = "N" if kind is int else "X"
         command.add_argument(name, type=number, default=default, metavar=letter, help=meaning)
-    _add_trust_option(command)
+    command.add_argument("--trust-remote-code", action="store_true", help=TRUST)
     command.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps (default: cpu)")
     command.set_defaults(run=_sample)
 
@@ -84,7 +86,7 @@ def _sample(args: argparse.Namespace) -> None:
     room = max(1, policy.context - len(prompt))
     numbers = args.temperature, args.top_p, args.top_k, args.bkspc_bias
     decoding = Decoding(args.max_actions or min(room, MOST_ACTIONS), *numbers, takeback_ratio=args.takeback_ratio)
-    watch = None if args.json else _typewriter(tokenizer)
+    watch = None if args.json else partial(_show, tokenizer)
     if watch:
         _write(as_trained(args.prompt), DIM)
     (rollout,), _ = sample(policy.to(device), [prompt], decoding, [args.seed], batch=1, watch=watch)
@@ -131,16 +133,12 @@ def _any_model(source: Path):
     return policy.eval(), tokenizer
 
 
-def _typewriter(tokenizer) -> Callable[[int, int], None]:
-    """Shows actions as they are taken. On a terminal they have colours, and each deletion is a mark."""
-
-    def show(item: int, action: int) -> None:
-        if sys.stdout.isatty() and action >= tokenizer.bkspc:
-            _write(MARK * (action - tokenizer.bkspc + 1), RED)
-        else:
-            _write(tokenizer.render([action]), DIM if action in tokenizer.special_ids.values() else "")
-
-    return show
+def _show(tokenizer, item: int, action: int) -> None:
+    """An action as it is taken. On a terminal it has a colour, and each deletion is a mark."""
+    if sys.stdout.isatty() and action >= tokenizer.bkspc:
+        _write(MARK * (action - tokenizer.bkspc + 1), RED)
+    else:
+        _write(tokenizer.render([action]), DIM if action in tokenizer.special_ids.values() else "")
 
 
 def _write(text: str, colour: str = "") -> None:
@@ -188,14 +186,8 @@ def _add_export(commands) -> None:
     command.add_argument("output", type=Path, metavar="OUTPUT", help="folder to write")
     command.add_argument("--form", choices=("merged", "adapter"), default="merged", help="the whole network, or peft's")
     command.add_argument("--metrics", type=Path, metavar="FILE", help="the model's metrics.json, for its card")
-    _add_trust_option(command)
+    command.add_argument("--trust-remote-code", action="store_true", help=TRUST)
     command.set_defaults(run=_export)
-
-
-def _add_trust_option(command: argparse.ArgumentParser) -> None:
-    """The folder is somebody's, the consent is yours."""
-    words = "run the Python code that the model's network comes with: read it first"
-    command.add_argument("--trust-remote-code", action="store_true", help=words)
 
 
 def _export(args: argparse.Namespace) -> None:
@@ -207,22 +199,9 @@ def _export(args: argparse.Namespace) -> None:
     print(f"wrote {args.output}")
 
 
-def _number(kind: type, least: float, most: float):
-    """A converter for argparse: a number of this kind from ``least`` to ``most``."""
-
-    def convert(text: str):
-        value = script.plain(kind)(text)
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"must lie between {least:g} and {most:g}, not {text[:40]}")
-        return value
-
-    convert.__name__ = kind.__name__
-    return convert
-
-
 def _temperature(text: str) -> float:
     """0, or a temperature by which logits can be divided."""
-    return 0.0 if float(text) == 0 else _number(float, 0.001, 1000)(text)
+    return 0.0 if float(text) == 0 else script.plain(float, 0.001, 1000)(text)
 
 
 def _text(text: str) -> str:

@@ -80,20 +80,25 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {printable(message)} (see {self.prog} --help)\n")
 
 
-def plain(kind: type) -> Callable:
-    """A converter to a number that takes no ``1_2``, digits of other scripts or blanks, as Python does."""
+def plain(kind: type, *bounds: float) -> Callable:
+    """A converter to a number, within two bounds if given, that takes no ``1_2``, digits of other scripts or blanks."""
 
     def convert(text: str):
         if not text.isascii() or "_" in text or text != text.strip():
             raise ValueError
-        return kind(text)
+        value = kind(text)
+        if bounds and not bounds[0] <= value <= bounds[1]:
+            raise argparse.ArgumentTypeError(f"must lie between {bounds[0]:g} and {bounds[1]:g}, not {text[:40]}")
+        return value
 
     convert.__name__ = kind.__name__
     return convert
 
 
-def add_stage_options(parser: argparse.ArgumentParser) -> None:
-    """The files every training script reads and writes."""
+def add_stage_options(parser: argparse.ArgumentParser, first: bool = False) -> None:
+    """The files every training script reads and writes; all but the first stage start from a model."""
+    if not first:
+        parser.add_argument("--initial", type=Path, required=True, help="model folder to start from")
     parser.add_argument("--noised", type=Path, required=True, help="folder of noised examples to train on")
     parser.add_argument("--tokenizer", type=Path, required=True, help="folder of the tokenizer")
     parser.add_argument("--output", type=output, required=True, help="model folder to write")
@@ -112,11 +117,6 @@ def add_kernels_option(parser: argparse.ArgumentParser) -> None:
     """The kernels that torch uses on the CPU; ``run`` reads it before torch is imported."""
     meaning = "of the CPU: of AVX2 (portable, default), alike on all makers' CPUs (compatible), its fastest (native)"
     parser.add_argument("--kernels", choices=kernels.CHOICES, default="portable", help=meaning)
-
-
-def add_initial_option(parser: argparse.ArgumentParser) -> None:
-    """The model that a stage after the first starts from."""
-    parser.add_argument("--initial", type=Path, required=True, help="model folder to start from")
 
 
 def run(main: Callable[[], None], threads: int | None = 1, records: bool = True) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 
 from sequencematch.core import Inputs, StateIndex, Trajectory, algorithm_2, state_tree
@@ -54,9 +55,8 @@ def trace(prompt: Sequence[str], actions: Sequence[str]) -> dict:
     names = sorted({name for name in (*prompt, *actions) if not _deleted(name)})
     bkspc = len(names)
     ids = {name: i for i, name in enumerate(names)} | {a: bkspc + _deleted(a) - 1 for a in actions if _deleted(a)}
-    row = Trajectory(
-        prompt=[ids[name] for name in prompt], actions=[ids[name] for name in actions], imitated=[True] * len(actions)
-    )
+    given, taken = [ids[name] for name in prompt], [ids[name] for name in actions]
+    row = Trajectory(prompt=given, actions=taken, imitated=[True] * len(actions))
     try:
         tree, (tree_states,) = state_tree([[row]], bkspc)
         copies, copies_states = algorithm_2([row], bkspc)
@@ -66,18 +66,14 @@ def trace(prompt: Sequence[str], actions: Sequence[str]) -> dict:
     return {
         "prompt": list(prompt),
         "actions": list(actions),
-        "states": _states(prompt, actions),
+        "states": [*accumulate(actions, _next_state, initial=list(prompt))],
         "state_tree": _form(tree, tree_states, names) | {"end": tree.end[0].tolist()},
         "algorithm_2": _form(copies, copies_states, names),
     }
 
 
-def _states(prompt: Sequence[str], actions: Sequence[str]) -> list[list[str]]:
-    states = [list(prompt)]
-    for action in actions:
-        deleted = _deleted(action)
-        states.append(states[-1][:-deleted] if deleted else [*states[-1], action])
-    return states
+def _next_state(live: list[str], action: str) -> list[str]:
+    return live[: -_deleted(action)] if _deleted(action) else [*live, action]
 
 
 def _form(inputs: Inputs, states: StateIndex, names: Sequence[str]) -> dict:
