@@ -36,7 +36,7 @@ DELETIONS = ("pushes_per_sequence", "pops_per_sequence", "deletions_per_sequence
 COMPARED = ("mauve", "held_out_nll")  # in words, of text
 
 
-def _shown_text(shown: Sequence[dict]) -> str:
+def shown_text(shown: Sequence[dict]) -> str:
     """What one policy wrote, as a code block in which every ``<bkspc>`` is visible."""
     texts = (f"{_said(one)}\nprompt: {one['prompt']}\ntyped:  {one['rendered']}" for one in shown)
     text = theme.printable("\n\n".join(texts))
@@ -44,7 +44,7 @@ def _shown_text(shown: Sequence[dict]) -> str:
     return f"{fence}text\n{text}\n{fence}"
 
 
-def _shown_html(shown: Sequence[dict]) -> str:
+def shown_html(shown: Sequence[dict]) -> str:
     """What one policy wrote in HTML, with deleted tokens marked."""
     return "\n".join(
         f'<div class="shown"><p class="text"><span class="prompt">{_escaped(one["prompt"])}</span>'
@@ -107,7 +107,7 @@ class Page:
 
     def markdown(self) -> str:
         """The whole page as Markdown."""
-        return re.sub(r"(?m)^typed-(\d+)$", lambda found: _shown_text(self.typed[int(found[1])]), self._filled(""))
+        return re.sub(r"(?m)^typed-(\d+)$", lambda found: shown_text(self.typed[int(found[1])]), self._filled(""))
 
     def html(self) -> str:
         """The whole page as one HTML file."""
@@ -118,7 +118,7 @@ class Page:
         """A block of the template as HTML, its highest heading of a level; '' is all of it, without the title."""
         text = self._filled(block)
         body = render(text if block else text.partition("\n")[2], level, self.title)
-        return Markup(re.sub(r"<p>typed-(\d+)</p>", lambda found: _shown_html(self.typed[int(found[1])]), body))
+        return Markup(re.sub(r"<p>typed-(\d+)</p>", lambda found: shown_html(self.typed[int(found[1])]), body))
 
     def _filled(self, block: str) -> str:
         template = MARKDOWN.get_template(self.template)
