@@ -6,11 +6,11 @@ Every check raises UserError with the file and key of the mistake. ``write`` nam
 
 import itertools
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 
 from sequencematch.config.experiment import SECTIONS, Config
-from sequencematch.config.feasible import check_in_force, check_perturbed
+from sequencematch.config.feasible import Write, check_in_force, check_perturbed
 from sequencematch.data import documents, pairs
 from sequencematch.errors import UserError, at
 from sequencematch.settings.data import Language, Translation
@@ -21,8 +21,6 @@ from sequencematch.settings.model import Model
 
 # The settings of the schedule that fine-tuning alone reads, so that methods may differ in them.
 OF_FINE_TUNING = {"beta_final", "beta_steps"}
-
-Write = Callable[[tuple], str]
 
 # The rules of the workflow. Each table is a rule of its own, and a target of make.
 WORKFLOW = Path(__file__).parents[3] / "workflow"
@@ -133,11 +131,11 @@ def _check_known(place: str, name: str, known: Collection[str]) -> None:
 
 def _check_overhead(config: Config, name: str, write: Write) -> None:
     """Check the network of an overhead table, with its overrides, and that the sequences fit it."""
-    values = config.model.model_dump() | config.overheads[name].model
-    validated(Model, values, lambda place: write(("overheads", name, "model", *place)))
-    measured, model = config.overhead_settings(name)
+    table = config.overheads[name]
+    values = config.model.model_dump() | table.model
+    model = validated(Model, values, lambda place: write(("overheads", name, "model", *place)))
     with at(write(("overheads", name))):
-        measured.check_fits(model)
+        table.measured.check_fits(model)
 
 
 def check_files(config: Config) -> None:

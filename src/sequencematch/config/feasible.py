@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from sequencematch.config.experiment import Config, InForce, Task
 from sequencematch.errors import UserError, at
@@ -101,13 +102,17 @@ def check_perturbed(decodings: Sequence[str], task: Task, place: str) -> None:
 
 @cache
 def context_of(source: str, revision: str) -> int | None:
-    """The most tokens that a model takes, by hub name or path; None if this machine does not know.
+    """The most tokens that a model takes, by hub name or path; None if this machine, alone asked, does not know."""
+    file: Any = Path(source) / "config.json"
+    if not Path(source).exists():
+        try:
+            from huggingface_hub import try_to_load_from_cache
 
-    The hub is not asked.
-    """
-    file = _config_file(source, revision)
+            file = try_to_load_from_cache(source, "config.json", revision=revision)
+        except (ImportError, ValueError, OSError):  # ValueError: no name of a model
+            return None
     try:
-        values = read_json(file, most=MOST_BYTES) if file else {}
+        values = read_json(file, most=MOST_BYTES) if isinstance(file, str | Path) else {}
     except UserError:
         return None  # the job that loads the model says what is wrong
     inner = values.get("text_config")
@@ -116,16 +121,3 @@ def context_of(source: str, revision: str) -> int | None:
             if isinstance(value, int) and value is not True and value > 0:
                 return value
     return None
-
-
-def _config_file(source: str, revision: str) -> Path | None:
-    local = Path(source) / "config.json"
-    if Path(source).exists():
-        return local if local.is_file() else None
-    try:
-        from huggingface_hub import try_to_load_from_cache
-
-        found = try_to_load_from_cache(source, "config.json", revision=revision)
-    except (ImportError, ValueError, OSError):  # ValueError: no name of a model
-        return None
-    return Path(found) if isinstance(found, str) else None

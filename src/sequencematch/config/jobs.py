@@ -61,8 +61,7 @@ class Jobs:
         self.config = config
         self.common = common
         self.folder = f"results/{config.scale}"
-        families = {name: task.data.family for name, task in config.tasks.items()}
-        self.judged_tasks = [name for name, family in families.items() if FAMILIES[family].judged]
+        self.judged_tasks = [name for name, task in config.tasks.items() if FAMILIES[task.data.family].judged]
         self.table_tasks = list(dict.fromkeys(table.task for table in config.tables.values()))
 
     def resources(self, stage: str) -> dict[str, Any]:
@@ -83,13 +82,8 @@ class Jobs:
         """The settings in force for a job, by section."""
         return self.config.settings(wildcards.task, wildcards.get("method"))
 
-    # Networks
-
     def files_of(self, source: str) -> list[str]:
-        """What a model named by path is read from: its files, or the folder that a rule makes.
-
-        Empty for models of the hub.
-        """
+        """What a model is read from: its files, or the folder that a rule makes. Empty for models of the hub."""
         if source in self.config.made:
             return [source]
         files = Path(source).rglob("*") if source and source != "scratch" else []
@@ -99,8 +93,6 @@ class Jobs:
         """The files of its tokenizer: all of them but the weights."""
         files = self.files_of(self.in_force(wildcards)["model"].source)
         return [file for file in files if Path(file).suffix not in WEIGHTS]
-
-    # Data
 
     def dataset_options(self, wildcards: Wildcards) -> str:
         """The settings that determine the rows of a task: its own, and those of its corpus."""
@@ -139,10 +131,8 @@ class Jobs:
         if wildcards.eta == "0":
             return ""
         policy = self.injected_policy(wildcards)
-        read = {"noise": None, "model": {"deletions"}}
-        return f"{self._settings(wildcards, read)} {f'--policy {policy} {self.kernels}' if policy else ''}"
-
-    # Training
+        chosen = self._settings(wildcards, {"noise": None, "model": {"deletions"}})
+        return f"{chosen} {f'--policy {policy} {self.kernels}' if policy else ''}"
 
     def base_model(self, wildcards: Wildcards) -> str:
         """The base model of the seed."""
@@ -175,13 +165,8 @@ class Jobs:
         chosen = self.config.jobs.kernels
         return "" if chosen == "portable" else f"--kernels {chosen}"
 
-    # Samples and scores
-
     def sample_options(self, wildcards: Wildcards) -> str:
-        """The settings of sampling.
-
-        Those of texts are left out for other families, and so is the kind of noise if no decoding uses it.
-        """
+        """The settings of sampling, without those of texts for other families, and the kind of noise if it is used."""
         evaluation = self.config.evaluation_of(wildcards.task, wildcards.method, float(wildcards.eta))
         unread = {"judge"} if wildcards.task in self.judged_tasks else {"judge", "shown"}
         kind = {"kind"} if evaluation.uses_training_noise else set()
@@ -189,10 +174,7 @@ class Jobs:
         return f"{chosen} {self._settings(wildcards, {'noise': kind})} {self.kernels}".rstrip()
 
     def judge_model(self, wildcards: Wildcards) -> str | list:
-        """The model of the next seed that judges a run, so that no model judges its own samples.
-
-        Empty if the settings name a judge.
-        """
+        """The model that judges a run: of the next seed, not its own. Empty if the settings name a judge."""
         if self.in_force(wildcards)["evaluation"].judge:
             return []
         seed = self.config.seed_after(int(wildcards.seed))
@@ -211,11 +193,9 @@ class Jobs:
 
     def run_options(self, wildcards: Wildcards) -> str:
         """The names of a run, which its scores carry, and the file of its judge."""
-        names = {"scale": self.config.scale} | {name: wildcards[name] for name in ("task", "method", "eta", "seed")}
-        words = [f"--{name} {value}" for name, value in names.items()]
-        return " ".join([*words, *(f"--judged {file}" for file in self.judged(wildcards))])
-
-    # Tables, the map and the report
+        words = [f"--{name} {wildcards[name]}" for name in ("task", "method", "eta", "seed")]
+        judged = [f"--judged {file}" for file in self.judged(wildcards)]
+        return " ".join([f"--scale {self.config.scale}", *words, *judged])
 
     def metrics_of(self, tables: Iterable[str]) -> list[str]:
         """The scores of every run that some tables compare, each once."""
@@ -246,8 +226,6 @@ class Jobs:
         titles = {name: table.title for name, table in self.config.tables.items()}
         titles |= {name: table.title for name, table in self.config.overheads.items()}
         return lambda wildcards: {"table": titles[wildcards.get("table") or wildcards.overhead], "form": form}
-
-    # Overheads
 
     def overhead_options(self, wildcards: Wildcards) -> str:
         """What an overhead table measures, and the network."""

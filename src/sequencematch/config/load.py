@@ -16,10 +16,7 @@ PROJECT, DATA = Path(__file__).resolve().parents[3], "workflow/scales/"  # files
 
 
 def scale_overlay(folder: Path, name: str | None) -> list[Path]:
-    """The files in ``folder`` that make the scale ``name`` of the base configuration, the one it extends first.
-
-    None for the default scale.
-    """
+    """The files in ``folder`` that make the scale ``name``, the one it extends first. None for the default scale."""
     files = {file.stem: file for file in sorted(Path(folder).glob("*.yaml"))}
     if DEFAULT_SCALE in files:
         raise UserError(

@@ -38,10 +38,7 @@ class Reference(NamedTuple):
 
 
 def problems(jobs: Sequence[Planned], config: Config, gpus: int | None = None) -> list[str]:
-    """One sentence for every need of ``jobs`` that this machine does not meet.
-
-    gpus: how many GPUs jobs may use at a time (None: no limit was given).
-    """
+    """One sentence for every need of ``jobs`` that this machine, or ``gpus`` at a time (None: any), does not meet."""
     found = [*_gpu_problems(jobs, config, gpus), *_memory_problems(jobs), *map(hub_problem, references(jobs, config))]
     if config.tracker != "none" and _tasks(jobs, TRAINING) and find_spec(config.tracker) is None:
         remedy = "pip install 'sequencematch[trackers]', or set tracker to none"

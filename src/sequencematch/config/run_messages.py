@@ -9,10 +9,7 @@ TO_READ = ("report.html", "tables/*.md", "tables/*.html", "overheads/*.md", "map
 
 
 def replaced(jobs: Iterable, results: str) -> str:
-    """A warning about existing results, if the settings of this run differ from its scale's. Empty if there are none.
-
-    ``jobs`` are the jobs of Snakemake that are about to run.
-    """
+    """A warning about the existing results that ``jobs`` of Snakemake will replace. Empty if there are none."""
     there = [path for job in jobs for path in job.output if Path(path).exists()]
     if not there:
         return ""
@@ -24,10 +21,7 @@ def replaced(jobs: Iterable, results: str) -> str:
 
 
 def made(results: Path, start: float, end: float) -> str:
-    """The tables and pages under ``results`` written since ``start``, and the time a run took.
-
-    ``start`` and ``end`` are seconds since the epoch.
-    """
+    """The tables and pages under ``results`` that a run wrote from ``start`` to ``end`` (seconds), and its time."""
     files = sorted({file for pattern in TO_READ for file in results.glob(pattern) if file.stat().st_mtime >= start})
     seconds = round(end - start)
     time = f"{seconds} s" if seconds < 120 else f"{round(seconds / 60)} min"

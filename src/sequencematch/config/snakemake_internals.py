@@ -23,10 +23,7 @@ def planned_jobs(workflow: Any) -> list[Planned]:
 
 
 def share_one_gpu(workflow: Any) -> None:
-    """Let the jobs of this machine share one GPU, unless the command line says more.
-
-    Otherwise Snakemake starts as many jobs that ask for a GPU as there are cores.
-    """
+    """Let this machine's jobs share one GPU, unless the command line says more: Snakemake counts cores alone."""
     if workflow.is_main_process and workflow.local_exec and "gpu" not in workflow.global_resources:
         workflow.global_resources["gpu"] = 1
 

@@ -124,9 +124,6 @@ def _columns(examples: list[Question]) -> dict[str, list]:
     return {field.name: [getattr(example, field.name) for example in examples] for field in fields(Question)}
 
 
-# ---- Draws: each index of the stream is one call of the generator, seeded by the index ----
-
-
 def _batches_of_draws(data: Arithmetic, workers: int) -> Iterator[list[Question]]:
     """Endless batches of consecutive draws. Their size depends on the sizes asked for, not on the workers."""
     size = max(1024, (data.train + data.validation + data.test) // 4)
@@ -138,7 +135,7 @@ def _batches_of_draws(data: Arithmetic, workers: int) -> Iterator[list[Question]
 
 
 def _draw(generator: str, entropy: tuple[float, float], seed: int, index: int) -> Question | None:
-    """Draw ``index`` of the stream of questions; None where the task leaves the question out."""
+    """Draw ``index`` of the stream, one call of the seeded generator; None where the task leaves the question out."""
     stream = stable_seed(seed, "question", generator, index)
     random.seed(stream)
     np.random.seed(stream % 2**32)

@@ -9,10 +9,7 @@ QUESTION = re.compile(r".:(..\|)+..=")
 
 
 def read_arms(prompt: str) -> dict[str, str]:
-    """The arms of a question, by following its edges: the nodes of each, and its mark.
-
-    Raises UserError if it is no question about a graph.
-    """
+    """The nodes of each arm of a question, and its mark. Raises UserError if it is no question about a graph."""
     if not QUESTION.fullmatch(prompt):
         raise UserError(f"{prompt[:40]!r} is no question about a graph, such as '5:52|51|2G|1X='")
     start, edges = prompt.rstrip("=").split(":")

@@ -11,10 +11,7 @@ from sequencematch.settings.explain import unknown
 
 
 def read_documents(source: Source) -> dict[str, Iterable[str]]:
-    """The documents of each split that the source has: lists, or iterators if they are streamed.
-
-    Raises UserError if they cannot be read, with the file and line where possible.
-    """
+    """The documents of each split of a source, iterators if streamed. Raises UserError with the file and line."""
     check_source(source)
     if source.kind == "generated":
         return {"train": GENERATORS[source.name]()}

@@ -20,9 +20,6 @@ class Example:
     text: str
 
 
-COLUMNS = set(Example.__annotations__)
-
-
 def columns(examples: Iterable[Example]) -> dict[str, list]:
     """Examples as the columns of a split, which ``load_examples`` reads back."""
     rows = [asdict(example) for example in examples]
@@ -38,6 +35,8 @@ def load_examples(folder: Path | str) -> tuple[dict[str, list[Example]], dict]:
     from sequencematch.store.datasets import load
 
     dataset, provenance = load(folder)
-    if "family" not in provenance or any(set(split.column_names) != COLUMNS for split in dataset.values()):
+    if "family" not in provenance or any(
+        {*split.column_names} != {*Example.__annotations__} for split in dataset.values()
+    ):
         raise UserError(f"'{folder}' holds no examples: give a folder that encode_examples wrote")
     return {name: [Example(**row) for row in split.to_list()] for name, split in dataset.items()}, provenance

@@ -40,16 +40,11 @@ class Question(NamedTuple):
 
 
 def generate(data: Graphs) -> tuple[dict[str, dict[str, list]], dict]:
-    """The splits (name -> column -> values), with no graph in common, and facts for their provenance.
-
-    Raises UserError if the settings have too few graphs.
-    """
+    """The splits (name -> column -> values), no graph in two, and facts. Raises UserError if there are too few."""
     source = Source(kind="generated", name="graphs")
     rows, facts = make_splits({"train": _questions(data)}, data, source, key=lambda row: row.graph)
-    return {
-        name: {field: [getattr(row, field) for row in split] for field in Question._fields}
-        for name, split in rows.items()
-    }, facts
+    splits = {split: [row._asdict() for row in rows[split]] for split in rows}
+    return {split: {name: [row[name] for row in splits[split]] for name in Question._fields} for split in splits}, facts
 
 
 def _questions(data: Graphs) -> Iterator[Question]:

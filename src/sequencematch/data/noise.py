@@ -27,10 +27,7 @@ Weights = Callable[[Sequence[Example]], Iterable[np.ndarray]]
 
 @dataclass(frozen=True)
 class Mistake:
-    """Wrong tokens before place ``position`` of a completion.
-
-    longest: how many they may become where a model adds its own; None: as many as it writes.
-    """
+    """Wrong tokens before a place of a completion; ``longest``: how many a model may make of them (None: no bound)."""
 
     position: int
     wrong: list[int]
@@ -86,10 +83,7 @@ def deletions_of(count: int, bkspc: int, most: int = 1) -> list[int]:
 def with_mistakes(
     completion: Sequence[int], mistakes: Sequence[Mistake], bkspc: int, deletions: int = 1
 ) -> tuple[list[int], list[bool]]:
-    """The actions that write the mistakes and delete them, up to ``deletions`` tokens at once.
-
-    For each, whether it is imitated: wrong tokens are not.
-    """
+    """The actions that write and delete the mistakes, up to ``deletions`` at once; whether each is imitated."""
     actions: list[int] = []
     imitated: list[bool] = []
     wrong = {mistake.position: mistake.wrong for mistake in mistakes}
@@ -183,14 +177,8 @@ def _continued(
     }
 
 
-# ---- Kinds: weights from the tokenizer and the clean training split (``model.likely_noise`` has one more) ----
-
-
 def task_noise(tokenizer: Tokenizer, train: Sequence[Example]) -> Weights:
-    """Digits of the question's base, all equally likely (the paper's noise for arithmetic).
-
-    In a graph, where no digits count, the nodes that the arms have at the same place.
-    """
+    """Digits of the question's base (the paper's noise for arithmetic); in a graph, the nodes at the same place."""
 
     def weights(batch):
         for example in batch:
@@ -236,6 +224,7 @@ def unigram_noise(tokenizer: Tokenizer, train: Sequence[Example]) -> Weights:
     return _same_everywhere(np.bincount(tokens, minlength=tokenizer.size), tokenizer)
 
 
+# By name, from the tokenizer and the clean training split; ``model.likely_noise`` has one more.
 KINDS = {"task": task_noise, "random": random_noise, "unigram": unigram_noise}
 
 

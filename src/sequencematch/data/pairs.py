@@ -17,19 +17,13 @@ HEADER = set("source target src tgt trg sentence translation original text engli
 
 
 def columns(pairs: Iterable[Pair]) -> dict[str, list[str]]:
-    """Pairs as the columns of a split. The text of an example is prompt + completion.
-
-    As the paper writes ``{question} Solution: {solution}``, it is ``{sentence} Translation: {translation}``.
-    """
+    """Pairs as the columns of a split, in the form of the paper's ``{question} Solution: {solution}``."""
     pairs = list(pairs)
     return {"prompt": [sentence + SEPARATOR for sentence, _ in pairs], "completion": [other for _, other in pairs]}
 
 
 def read_pairs(source: Source, data: Translation) -> dict[str, Iterable[Pair]]:
-    """The pairs of each split that the source has: lists, or an iterator if they are endless.
-
-    Raises UserError if they cannot be read, with the file and line where possible.
-    """
+    """The pairs of each split of the source, endless ones as an iterator. Raises UserError with the file and line."""
     check_source(source, data)
     if source.kind == "generated":
         return {"train": GENERATORS[source.name](data.seed)}

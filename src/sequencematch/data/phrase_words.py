@@ -25,14 +25,8 @@ class Pair(NamedTuple):
     fr: str
 
 
-# ---- Rules ----
-
-
 def vowel(word: str) -> bool:
-    """Whether ``de``, ``le`` and ``la`` are elided before ``word``.
-
-    The first letter decides: the tables hold no mute h, and no word before whose vowel nothing is elided.
-    """
+    """Whether ``de``, ``le`` and ``la`` are elided before ``word``, by its first letter: the tables hold no mute h."""
     return unicodedata.normalize("NFD", word)[0].lower() in "aeiou"
 
 
@@ -60,15 +54,11 @@ def number(value: int, gender: str = "m") -> Pair:
 
 @cache
 def ordinal(value: int) -> Pair:
-    """An ordinal number in words, the French one feminine.
-
-    num2words writes quatre-vingtsième, with the s of the plural, which the ordinal does not have.
-    """
+    """An ordinal number in words, the French one feminine."""
+    # num2words writes quatre-vingtsième, with the s of the plural, which the ordinal does not have.
     french = num2words(value, lang="fr", to="ordinal").replace("vingtsième", "vingtième")
     return Pair(num2words(value, lang="en", to="ordinal"), "première" if value == 1 else french)
 
-
-# ---- Words, with what French grammar asks for ----
 
 WITH_THE = {"AE", "BS", "GB", "MV", "NL", "PH", "US"}  # English: the Netherlands
 

@@ -90,9 +90,6 @@ def _finished(sentence: str) -> str:
     return (sentence[0].upper() + sentence[1:]).translate(PLAIN)
 
 
-# ---- Slots of more than one word ----
-
-
 def _first(french_date: str) -> str:
     """CLDR's 1 mars as one writes it: 1er mars."""
     return re.sub(r"\b1 ", "1er ", french_date)
@@ -119,9 +116,6 @@ def _such(draw: Draw, thing: Any, plural: bool = False) -> Pair:
     english, french = (thing.en_plural, thing.fr_plural) if plural else (thing.en, thing.fr)
     agreeing = adjective.feminine if thing.gender == "f" else adjective.masculine
     return Pair(f"{adjective.en} {english}", f"{french} {agreeing}{'s' * (plural and agreeing[-1] != 's')}")
-
-
-# ---- Templates: each draws its slots and returns an English and a French sentence ----
 
 
 def fare(draw: Draw) -> Pair:
@@ -256,6 +250,7 @@ def shortage(draw: Draw) -> Pair:
     )
 
 
+# Each draws its slots and returns an English and a French sentence.
 TEMPLATES = [
     *(fare, birth, speakers, appointment, size, purchase, race),
     *(exchange, opening, translation, climate, journey, question, shortage),

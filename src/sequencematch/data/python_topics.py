@@ -30,10 +30,7 @@ ASCII = str.maketrans({"“": '"', "”": '"', "‘": "'", "’": "'", "…": ".
 
 
 def python_topics() -> list[str]:
-    """The documents, in the order of their topics' names; blocks are parted by an empty line.
-
-    Raises UserError where this Python lacks the texts.
-    """
+    """The documents, by their topics' names, blocks parted by an empty line. Raises UserError where there are none."""
     try:
         from pydoc_data.topics import topics
     except ImportError:

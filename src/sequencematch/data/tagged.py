@@ -14,10 +14,7 @@ AFTER = re.compile("([(\N{LEFT DOUBLE QUOTATION MARK}])\\s+")
 
 
 def extract_documents(folder: Path) -> list[str]:
-    """The documents below ``folder``: one for each file, in the order of their names.
-
-    Raises UserError if there is none, or if a file has words without tags.
-    """
+    """The documents below ``folder``, one a file, by name. Raises UserError if none is there or a word has no tag."""
     files = sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
     if not files:
         raise UserError(f"'{folder}' holds no documents: correct the source's inside")

@@ -123,10 +123,7 @@ class Tokenizer:
         return self._fast.token_to_id(token)
 
     def check_belongs(self, bkspc: int, own: Path | str, model: Path | str) -> None:
-        """Raises UserError where ``bkspc``, the action of a model, is another one than that of this tokenizer.
-
-        own, model: the folders of both, for the sentence.
-        """
+        """Raises UserError where the ``bkspc`` of a model in the folder ``model`` is not this tokenizer's (``own``)."""
         if self.bkspc != bkspc:
             raise UserError(
                 f"<bkspc> is action {self.bkspc} of the tokenizer in '{own}' and {bkspc} of the model in '{model}': "
@@ -240,10 +237,7 @@ def pretrained_tokenizer(source: str, revision: str = "main", trust_remote_code:
 
 
 def tokenizer_of(processing_class, policy) -> Tokenizer:
-    """A copy of transformers' fast tokenizer as ours, for a policy.
-
-    Raises UserError if ``processing_class`` is no fast tokenizer, or does not fit the policy's network.
-    """
+    """A copy of transformers' fast tokenizer as ours. Raises UserError if it is not fast or does not fit the policy."""
     fast = getattr(processing_class, "backend_tokenizer", None)
     name = type(processing_class).__name__
     if fast is None:

@@ -13,7 +13,7 @@ however many deleted ones lie between (``Sight.within``).
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -49,8 +49,7 @@ def hidden_states(lm, inputs: Inputs, cache=None, embed: Callable[[Tensor], Tens
 
     With a ``cache`` (a transformers ``Cache``) ``inputs.mask`` is [B, Q, K], K being the cache's length; it may be left
     out where all rows read from position 0 on, or the same position and Q = 1. embed: the embeddings of tokens, if not
-    the network's own. Raises UserError for an attention
-    implementation whose handling of dense masks is not known to be right.
+    the network's own. Raises UserError as ``attention_mask`` does.
     """
     token, position = inputs.token, inputs.position
     options = {"past_key_values": cache, "use_cache": cache is not None}
@@ -104,18 +103,18 @@ def attend(module, query: Tensor, key: Tensor, value: Tensor, attention_mask, vi
     return kernel.attend(module, query, key, value, options), None
 
 
+@dataclass(frozen=True)
 class Sight:
     """What the queries of one forward pass see: ``kernel``, or another kernel in layers with a sliding window.
 
     cached: whether the keys are a cache's, at positions 0, 1, ...; otherwise they are the inputs themselves.
     """
 
-    def __init__(self, inputs: Inputs, kernel: "Whole | Blocks", dtype: torch.dtype, cached: bool):
-        self.inputs = inputs
-        self.kernel = kernel
-        self.dtype = dtype
-        self.cached = cached
-        self.windows: dict[int, Whole] = {}
+    inputs: Inputs
+    kernel: "Whole | Blocks"
+    dtype: torch.dtype
+    cached: bool
+    windows: dict[int, "Whole"] = field(default_factory=dict)
 
     def within(self, window: int, keys: int) -> "Whole":
         """The kernel for layers whose queries see no key ``window`` or more live tokens before their own.
@@ -140,13 +139,8 @@ class Sight:
         return (distance >= 0 if self.inputs.mask is None else self.inputs.mask) & (distance < window)
 
 
-# --------------------------------------------------------------------------------------------------
-# Kernels: made once per forward pass, used by every layer
-# --------------------------------------------------------------------------------------------------
-
-
 def choose_kernel(inputs: Inputs, dtype: torch.dtype) -> "Whole | Blocks":
-    """The kernel for inputs: plain causal attention if nothing is ever deleted, one call if the inputs are short."""
+    """The kernel of a forward pass: plain causal attention if nothing is ever deleted, one call for short inputs."""
     if inputs.mask is None and inputs.end is None:
         return Whole(None)
     if inputs.end is not None:

@@ -102,8 +102,9 @@ def end_tokens(lm, eos: Ids, source: str) -> int | list[int] | None:
     ends = sorted(named | given)
     if named and given and not named & given:
         raise UserError(
-            f"the network of '{source}' ends sequences by token {_listed(named)}, and its tokenizer by "
-            f"{_listed(given)}: make eos_token_id in its config.json and eos_token in its tokenizer_config.json agree"
+            f"the network of '{source}' ends sequences by token {', '.join(map(str, sorted(named)))}, and its "
+            f"tokenizer by {', '.join(map(str, sorted(given)))}: make eos_token_id in its config.json and eos_token in "
+            "its tokenizer_config.json agree"
         )
     return ends[0] if len(ends) == 1 else ends or None
 
@@ -118,10 +119,6 @@ def _named_ids(value, name: str, rows: int, source: str) -> set[int]:
                 f"network's {rows} tokens: correct {name} in its configurations"
             )
     return set(ids)
-
-
-def _listed(ids: set[int]) -> str:
-    return ", ".join(map(str, sorted(ids)))
 
 
 def _scratch_lm(model: Model, vocabulary: int, special_ids: Mapping[str, Ids]):
@@ -149,10 +146,7 @@ def _scratch_lm(model: Model, vocabulary: int, special_ids: Mapping[str, Ids]):
 
 
 def _random_in_four_bits(config, model: Model):
-    """A Llama of random weights in 4 bits, made layer by layer, so that at most one layer is in full precision.
-
-    It has the shape and the speed of a pretrained one.
-    """
+    """A Llama of random weights in 4 bits, made layer by layer: at most one of them is in full precision at a time."""
     from bitsandbytes.nn import Linear4bit, Params4bit
     from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaForCausalLM
 
@@ -212,12 +206,8 @@ def _adapted(lm, model: Model):
     if model.lora_rank:
         from peft import LoraConfig
 
-        adapt(
-            lm,
-            LoraConfig(
-                r=model.lora_rank, lora_alpha=model.lora_alpha, target_modules="all-linear", task_type="CAUSAL_LM"
-            ),
-        )
+        sizes = {"r": model.lora_rank, "lora_alpha": model.lora_alpha}
+        adapt(lm, LoraConfig(**sizes, target_modules="all-linear", task_type="CAUSAL_LM"))
     if model.gradient_checkpointing:
         lm.activation_checkpointing_enable({"use_reentrant": False})
     return lm
@@ -228,7 +218,7 @@ def _without_chance(lm) -> None:
 
     They would draw from a random stream without a seed, which a resumed run could not continue.
     """
-    waiting: list = [lm.config, *(module for module in lm.modules())]
+    waiting: list = [lm.config, *lm.modules()]
     seen: set[int] = set()
     while waiting:
         holder = waiting.pop()
@@ -287,11 +277,6 @@ def on_accelerator(policy: Policy) -> Policy:
     return policy.to("cuda") if torch.cuda.is_available() else policy
 
 
-# --------------------------------------------------------------------------------------------------
-# Files: policy.json says how to build the policy; the trained tensors are in files next to it
-# --------------------------------------------------------------------------------------------------
-
-
 def save_policy(policy: Policy, model: Model, folder: Path) -> None:
     """Write ``policy.json``, ``lm.safetensors`` and ``actions.safetensors`` (row, offset head) to a folder."""
     tensors = trained_tensors(policy)
@@ -312,10 +297,7 @@ def save_policy(policy: Policy, model: Model, folder: Path) -> None:
 
 
 def load_policy(folder: Path, backspace: bool | None = None) -> tuple[Policy, Model]:
-    """The policy saved in ``folder``; ``backspace`` switches ``<bkspc>`` on or off, None keeps it.
-
-    Raises UserError where the folder holds no policy, or a damaged one.
-    """
+    """The policy in ``folder``, with ``<bkspc>`` or without (None: as saved). Raises UserError where it is damaged."""
     folder = Path(folder)
     description = read_description(folder)
     tensors, model, saved = read_tensors(folder, description), description.model, description.backspace

@@ -48,10 +48,7 @@ class Description(BaseModel):
 
 
 def read_description(folder: Path) -> Description:
-    """What ``folder`` says about its policy; the consent to run code is that of this machine's user.
-
-    Raises UserError where there is no policy.json, or no sound one.
-    """
+    """What ``folder`` says of its policy; the consent to code is this user's. Raises UserError without a sound file."""
     if not (folder / DESCRIPTION).exists():
         raise UserError(f"no trained policy in '{folder}' ({DESCRIPTION} is missing)")
     try:

@@ -13,10 +13,7 @@ from sequencematch.model.policy import Policy
 
 
 def proposer(tokenizer: Tokenizer, policy: Path | None) -> Policy:
-    """The policy in the folder ``policy``, without ``<bkspc>``.
-
-    Raises UserError without a folder, or if its policy was trained with another vocabulary.
-    """
+    """The policy in a folder, without ``<bkspc>``. Raises UserError without one, or if its vocabulary is another."""
     if policy is None:
         raise UserError("noise that a model writes needs a trained policy: name its folder (--policy)")
     network = on_accelerator(load_policy(policy, backspace=False)[0]).eval()
@@ -29,10 +26,7 @@ def proposer(tokenizer: Tokenizer, policy: Path | None) -> Policy:
 
 
 def model_noise(tokenizer: Tokenizer, policy: Path | None) -> Weights:
-    """Tokens with the probability that the policy in the folder ``policy`` gives them after the true tokens before.
-
-    Raises UserError as ``proposer`` does.
-    """
+    """Tokens as likely as the policy in a folder finds them after the true ones. Raises UserError as ``proposer``."""
     network = proposer(tokenizer, policy)
     struck_out = never_written(tokenizer)
 

@@ -154,10 +154,7 @@ class Policy(nn.Module):
         return self.offset(torch.cat([hidden, scaled], dim=-1))[..., 0]
 
     def score(self, inputs: Inputs, states: Sequence[StateIndex]) -> list[Scores]:
-        """``core.score`` of the logits along trajectories over ``inputs``.
-
-        Logits are computed at the trajectories' states only, and never all at once.
-        """
+        """``core.score`` of the logits along trajectories over ``inputs``, computed at their states only, in chunks."""
         distinct = States.of(states, inputs.token.shape[1]).to(self.device)
         inputs = inputs.to(self.device)
         hidden = self.encode(inputs).flatten(0, 1)[distinct.node]

@@ -70,10 +70,7 @@ class Processes:
 
 
 def join(gpus: int) -> Processes:
-    """This process, with its device set: before a model is loaded, because 4-bit weights are made on the device.
-
-    Raises UserError as ``prepare_devices`` does.
-    """
+    """This process, its device set before 4-bit weights are made there. Raises UserError as ``prepare_devices``."""
     prepare_devices(gpus)
     return Processes()
 

@@ -29,10 +29,7 @@ class Dataset(Section):
 
     @property
     def lengths(self) -> tuple[int, int]:
-        """The most tokens of a prompt and of a completion, as far as the settings give them.
-
-        A prompt has at least ``<bos>``.
-        """
+        """The most tokens of a prompt (at least ``<bos>``) and of a completion, as far as the settings give them."""
         return 1, 0
 
 

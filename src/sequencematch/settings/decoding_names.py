@@ -79,7 +79,7 @@ def decoding_options(name: str) -> dict[str, Any]:
     parts = name.split("+")
     for part in parts:
         found = _options_of(part)
-        taken = [key for key in found if options.keys() & _rivals(key)]
+        taken = [key for key in found if options.keys() & {key}.union(*(group for group in RIVALS if key in group))]
         if taken or (part == "sampled" and len(parts) > 1):
             raise ValueError(f"'{name}' is no decoding: '{part}' does not go with what is named before it")
         options |= found
@@ -117,11 +117,6 @@ def _options_of(part: str) -> dict[str, Any]:
     return {kind: value}
 
 
-def _rivals(key: str) -> set[str]:
-    """The options that cannot be combined with this one."""
-    return {key}.union(*(group for group in RIVALS if key in group))
-
-
 def _written(value: float) -> str:
     """A number of up to six digits as it is written in a decoding's name, where + joins two: 1e6, not 1e+06."""
     digits, exponent, power = f"{value:g}".partition("e")
@@ -134,10 +129,7 @@ def _place(part: str) -> int:
 
 
 def combined(*names: str) -> str:
-    """The decoding that combines several: ``sampled`` and ``top_p=0.9`` give ``top_p=0.9``.
-
-    Raises ValueError if they cannot be combined.
-    """
+    """The decoding that combines several; ``sampled`` adds nothing. Raises ValueError if they cannot be combined."""
     parts = {part for name in names for part in name.split("+")} - {"sampled"}
     joined = "+".join(sorted(parts, key=_place)) or "sampled"
     decoding_options(joined)

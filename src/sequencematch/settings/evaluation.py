@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from sequencematch.settings.decoding_names import KNOWN, decoding_options, writes_training_noise
 from sequencematch.settings.section import Count, Natural, Section, Size, distinct, setting
@@ -46,17 +46,10 @@ class Evaluation(Section):
 
     @field_validator("decodings", "error_decodings")
     @classmethod
-    def _are_decodings(cls, names):
-        for name in names:
-            decoding_options(name)
-        return names
-
-    @field_validator("error_decodings")
-    @classmethod
-    def _no_beams(cls, names):
-        for name in names:
-            if "beams" in decoding_options(name):
-                raise ValueError(f"'{name}' does not follow a wrong token: a beam search deletes nothing")
+    def _are_decodings(cls, names, field: ValidationInfo):
+        searches = [name for name in names if "beams" in decoding_options(name)]
+        if searches and field.field_name == "error_decodings":
+            raise ValueError(f"'{searches[0]}' does not follow a wrong token: a beam search deletes nothing")
         return names
 
     _distinct = field_validator("decodings", "corruptions", "error_depths", "error_decodings")(distinct)

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Callable, Iterable, Mapping
 from types import NoneType, UnionType
-from typing import TypeVar, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -50,7 +50,8 @@ def sentence(error: ValidationError, model: type[BaseModel], write: Callable[[tu
         return unknown(path, name, owner.model_fields)
     if problem["type"] in ("union_tag_not_found", "union_tag_invalid") and isinstance(problem["input"], dict):
         members = _members(owner.model_fields[name])
-        tag = _tag_name(*next(iter(members.items())))
+        kind, member = next(iter(members.items()))
+        tag = next(key for key, field in member.model_fields.items() if get_args(field.annotation) == (kind,))
         lacks = f"is {problem['input'][tag]!r}, but" if tag in problem["input"] else "is missing: it"
         return f"{write((*place, tag))} {lacks} must be one of {', '.join(members)}"
     if problem["type"] == "missing":
@@ -99,30 +100,24 @@ def _members(field) -> dict[str, type[BaseModel]]:
     return {tag.tag: model for model, tag in map(get_args, get_args(field.annotation))}
 
 
-def _tag_name(tag: str, model: type[BaseModel]) -> str:
-    """The setting of a group whose one value is the group's tag."""
-    return next(name for name, field in model.model_fields.items() if get_args(field.annotation) == (tag,))
-
-
 def _owner(model: type[BaseModel], loc: tuple) -> tuple[type[BaseModel], tuple]:
     """The model inside ``model`` that an error at ``loc`` belongs to, and ``loc`` up to that model's field, as keys."""
     for depth, name in enumerate(loc, start=1):
         field = model.model_fields.get(name)
         if field is None:
             return model, loc[:depth]
-        inner = _without_none(field.annotation)
+        kinds = [kind for kind in get_args(field.annotation) if kind is not NoneType]  # of ``Group | None``, the group
+        inner: Any = kinds[0] if get_origin(field.annotation) is UnionType and len(kinds) == 1 else field.annotation
+        container = get_origin(inner)
         if field.discriminator and depth < len(loc):  # the next step names the member, and is no key
             owner, rest = _owner(_members(field)[loc[depth]], loc[depth + 1 :])
             return owner, loc[:depth] + rest
-        if get_origin(inner) is tuple and _is_group(get_args(inner)[0]) and depth + 1 < len(loc):  # a place in a list
-            owner, rest = _owner(get_args(inner)[0], loc[depth + 1 :])
-            return owner, loc[: depth + 1] + rest
-        if get_origin(inner) is dict and depth < len(loc):  # the next step is a key, then the value's own fields
-            value = get_args(inner)[1]
+        if container in (tuple, dict) and depth < len(loc):  # the next step is a place or a key, then the value's own
+            value = get_args(inner)[0 if container is tuple else 1]
             if depth + 1 < len(loc) and _is_group(value):
                 owner, rest = _owner(value, loc[depth + 1 :])
                 return owner, loc[: depth + 1] + rest
-            return model, loc[: depth + 1]
+            return model, loc[:depth] if container is tuple else loc[: depth + 1]
         if depth == len(loc) or not _is_group(inner):
             return model, loc[:depth]
         model = inner
@@ -131,9 +126,3 @@ def _owner(model: type[BaseModel], loc: tuple) -> tuple[type[BaseModel], tuple]:
 
 def _is_group(annotation) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
-
-
-def _without_none(annotation):
-    """What a setting holds if it is given: the group of ``Group | None``."""
-    members = [member for member in get_args(annotation) if member is not NoneType]
-    return members[0] if get_origin(annotation) is UnionType and len(members) == 1 else annotation

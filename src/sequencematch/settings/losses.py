@@ -74,12 +74,11 @@ class Loss:
 
 SCHEDULE_OF_SM = NOISED | {"beta_final", "beta_steps"}
 OBJECTIVE_OF_SM = CLONED | {"divergence", "alpha", "gamma", "weighting", "c", "beta_mix", "js_delta", "value_from"}
-OBJECTIVE_OF_ULS = CLONING | {"uls_ngram", "uls_weight"}
 KEPT = CLEAN | {"bkspc_start"}
 LOSSES = {
     "mle": Loss(title="maximum likelihood"),
     "head": Loss(title="maximum likelihood, then a deletion head on the frozen network", head=True),
-    "uls": Loss(title="unlikelihood", rollouts=True, objective=OBJECTIVE_OF_ULS),
+    "uls": Loss(title="unlikelihood", rollouts=True, objective=CLONING | {"uls_ngram", "uls_weight"}),
     "iq": Loss(title="maximum likelihood with squared rewards", objective=CLONING | {"gamma", "iq_weight"}),
     "bc": Loss(title="behavioural cloning", noised=True, schedule=NOISED, objective=CLONED),
     "sm": Loss(title="SequenceMatch", noised=True, rollouts=True, schedule=SCHEDULE_OF_SM, objective=OBJECTIVE_OF_SM),

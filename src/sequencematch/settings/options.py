@@ -17,10 +17,7 @@ SomeSection = TypeVar("SomeSection", bound=Section)
 
 
 def add_settings(parser: argparse.ArgumentParser, section: type[Section], only: Collection[str] | None = None) -> None:
-    """One option per setting of ``section`` (or of ``only`` some), its meaning and allowed values in the help.
-
-    Values stay text here; ``settings_from`` converts and checks them.
-    """
+    """One option of text per setting of ``section`` (or ``only`` some), its meaning and allowed values in the help."""
     group = parser.add_argument_group(f"{section.group()} settings")
     for name in _variable(section, only):
         field = section.model_fields[name]

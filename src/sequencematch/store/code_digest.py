@@ -120,7 +120,7 @@ class _WithoutWords(ast.NodeTransformer):
     """Takes out words, where they stand (the module's description). Expressions among them stay: they may do things."""
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        called = _called(node)
+        called = ast.unparse(node.func).rpartition(".")[2]
         by_place, by_name = SAID.get(called, (None, ""))
         printed = called == "print" and any(ast.unparse(given) == "file=sys.stderr" for given in node.keywords)
         all_words = printed or called in ERRORS
@@ -135,10 +135,6 @@ class _WithoutText(ast.NodeTransformer):
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
         return _silent(node)
-
-
-def _called(call: ast.Call) -> str:
-    return ast.unparse(call.func).rpartition(".")[2]
 
 
 def _silent(node: ast.expr) -> ast.expr:

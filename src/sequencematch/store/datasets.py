@@ -20,8 +20,7 @@ def save(splits: dict[str, dict[str, list]], folder: Path | str, facts: dict) ->
 
     provenance.json holds ``facts``, those of any result, ``counts`` (rows of each split) and ``digest`` (of the rows).
     """
-    tables = {name: datasets.Dataset.from_dict(columns) for name, columns in splits.items()}
-    dataset = datasets.DatasetDict(tables)
+    dataset = datasets.DatasetDict({name: datasets.Dataset.from_dict(columns) for name, columns in splits.items()})
     counts = {name: len(split) for name, split in dataset.items()}
     with atomic_folder(folder) as partial:
         dataset.save_to_disk(partial)

@@ -33,9 +33,6 @@ SMALL = 2**26  # bytes
 LONGEST_NUMBER = 200  # digits of a whole number in JSON; one of 309 is no float
 
 
-# ---- Writing ----
-
-
 def check_place(text: str | Path) -> None:
     """Raises UserError if nothing can be written at a path: it is no name, its folder is closed, or a link is there."""
     path, other = Path(os.path.abspath(text)), "name another path"
@@ -124,22 +121,13 @@ def write_json(path: Path | str, value) -> None:
 
 
 def write_json_lines(path: Path | str, records: Iterable[dict]) -> None:
-    """Write one JSON object a line, atomically.
-
-    The file is ASCII, because some characters in texts are line ends for some readers.
-    """
+    """Write one JSON object a line, atomically, in ASCII: some other characters are line ends for some readers."""
     write_text_atomically(path, "".join(json.dumps(record, allow_nan=False) + "\n" for record in records))
-
-
-# ---- Reading ----
 
 
 @contextmanager
 def open_file(path: Path | str, remedy: str = RERUN) -> Iterator[io.BufferedReader]:
-    """A regular file, opened for reading. Raises UserError where there is none, or it cannot be read.
-
-    A FIFO or a device is refused at once, because reading it might never end.
-    """
+    """A file, opened for reading. Raises UserError where it cannot be read, or might never end (a FIFO, a device)."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -224,10 +212,7 @@ def read_csv(path: Path | str, remedy: str = RERUN, delimiter: str = ",") -> lis
 
 
 def check_regular(folder: Path | str) -> None:
-    """Raises UserError if a folder that a library will read by itself holds what may never end.
-
-    That is a FIFO, a device or a socket, or a text of more than ``LARGEST`` bytes: libraries read those at once.
-    """
+    """Raises UserError if a folder for a library holds no regular files alone, or texts of more than ``LARGEST``."""
     for path in sorted(Path(folder).rglob("*")):
         if not path.is_file() and not path.is_dir():
             raise UserError(f"'{path}' is not a regular file: delete it")
@@ -281,9 +266,6 @@ def _content(path: Path | str, remedy: str, most: int) -> bytes:
     if len(content) != size:
         raise UserError(f"'{path}' changed while it was read: try again when nothing writes to it")
     return content
-
-
-# ---- Digests ----
 
 
 def record_of(output: Path) -> Path:

@@ -100,10 +100,7 @@ def check_made_from(result: Path, option: str, expected: str | None, what: str) 
 
 
 def check_one_tokenizer(tokenizer: Path, *results: Path) -> None:
-    """Raises UserError where the record of a result says that it was made with another tokenizer.
-
-    The copy of a tokenizer in a model folder has no record of its own.
-    """
+    """Raises UserError where a result's record names another tokenizer. A copy in a model folder has no record."""
     for result in results if not (tokenizer / "policy.json").exists() else ():
         check_made_from(result, "tokenizer", identity(tokenizer), f"the tokenizer in '{tokenizer}'")
 

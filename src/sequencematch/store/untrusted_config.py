@@ -32,10 +32,7 @@ OTHER_THAN_TEXT = re.compile(r"text_config|vis(ion|ual)|ima?ge?|video|audio|spee
 
 
 def check_config(folder: Path) -> dict:
-    """The content of a model folder's config.json.
-
-    Raises UserError if it is no JSON object, if the network is not one of text only, and if a size is not a size.
-    """
+    """The content of config.json. Raises UserError if it is no object, no network of text alone, or a size is none."""
     check_regular(folder)
     config = read_json(folder / CONFIG, "get the model again", MOST_BYTES)
     for index in folder.glob("*.index.json"):
