@@ -14,8 +14,7 @@ from sequencematch.store.datasets import save
 from sequencematch.training import job as module
 from sequencematch.training.batches import Corpus, load_corpora
 from sequencematch.training.job import Settings, Start
-from sequencematch.training.replay import Entry
-from sequencematch.training.rollouts import RolloutSchedule
+from sequencematch.training.rollouts import Entry, RolloutSchedule
 from sequencematch.training.schedule import Stage
 
 EOS = 2
@@ -40,7 +39,8 @@ def test_the_row_of_bkspc_is_set_before_training(tmp_path, monkeypatch):
     corpora = Corpus([[ANSWER]], "digest"), Corpus([[ANSWER]], "digest")
     monkeypatch.setattr(module, "load_corpora", lambda *_: corpora)
     monkeypatch.setattr(module.provenance, "check_one_tokenizer", lambda *_: None)
-    for name in ("_has_bkspc", "_weights_digest", "code_digest"):
+    monkeypatch.setattr(module, "read_description", lambda _: SimpleNamespace(backspace=False))
+    for name in ("_weights_digest", "code_digest"):
         monkeypatch.setattr(module, name, lambda *_: "")
     policy = a_policy()
     args = Namespace(tokenizer=tmp_path, noised=tmp_path, resume=tmp_path, output=tmp_path, initial="", seed=1)

@@ -91,10 +91,7 @@ def seconds(job: Job) -> float | None:
 
 
 def duration(workflow: Workflow, times: dict[Job, float]) -> float:
-    """The least wall time (seconds) of jobs that take ``times``.
-
-    It is set by the scarcest resource or by the longest chain of jobs.
-    """
+    """The least wall time (seconds) of jobs that take ``times``, by the scarcest resource or the longest chain."""
     ends: dict[Job, float] = {}
     for job in (job for level in workflow.dag.toposorted() for job in level):
         ends[job] = times.get(job, 0) + max((ends[d] for d in workflow.dag.dependencies[job]), default=0)

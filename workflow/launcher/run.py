@@ -44,8 +44,9 @@ def main() -> None:
     except (OSError, UserError) as error:
         sys.exit(f"error: {script.explanation(error)}")
     lock = take_lock(state / "run.lock")
-    others = [process for process in psutil.process_iter() if process.pid != os.getpid()]
-    end_jobs([process for process in others if environment(process).get(MARK) == os.getcwd()])
+    # The environment is None where we may not read it.
+    others = [process for process in psutil.process_iter(["environ"]) if process.pid != os.getpid()]
+    end_jobs([process for process in others if (process.info["environ"] or {}).get(MARK) == os.getcwd()])
     if executor == "slurm":
         cancel_slurm_jobs()
         words += ["--slurm-jobname-prefix", slurm_prefix()]
@@ -142,14 +143,6 @@ def slurm_jobs() -> list[str]:
     if listed.returncode:
         sys.exit(f"error: SLURM does not answer ({listed.stderr.strip()}); try again when squeue works")
     return [line.split()[0] for line in listed.stdout.splitlines() if line.split()[1].startswith(slurm_prefix())]
-
-
-def environment(process: psutil.Process) -> dict[str, str]:
-    """A process's environment; empty if we may not read it."""
-    try:
-        return process.environ()
-    except psutil.Error:
-        return {}
 
 
 def is_snakemake_here(process: psutil.Process) -> bool:

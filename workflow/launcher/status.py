@@ -45,10 +45,7 @@ def main() -> None:
 
 
 def progress(log: Path, started: float) -> tuple[str, str]:
-    """Steps done of all steps, and the time left, by the newest progress bar in a job's log.
-
-    Both are empty where the log shows no bar, or is still that of an earlier attempt.
-    """
+    """Steps done of all, and the time left, by the newest bar in a job's log; empty without one of this attempt."""
     if not log.is_file() or log.stat().st_mtime < started - 1:
         return "", ""
     with log.open("rb") as file:

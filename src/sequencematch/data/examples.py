@@ -35,8 +35,7 @@ def load_examples(folder: Path | str) -> tuple[dict[str, list[Example]], dict]:
     from sequencematch.store.datasets import load
 
     dataset, provenance = load(folder)
-    if "family" not in provenance or any(
-        {*split.column_names} != {*Example.__annotations__} for split in dataset.values()
-    ):
+    expected = set(Example.__annotations__)
+    if "family" not in provenance or any(set(split.column_names) != expected for split in dataset.values()):
         raise UserError(f"'{folder}' holds no examples: give a folder that encode_examples wrote")
     return {name: [Example(**row) for row in split.to_list()] for name, split in dataset.items()}, provenance

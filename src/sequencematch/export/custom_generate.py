@@ -67,10 +67,8 @@ class BackspaceStreamer(BaseStreamer):
     """
 
     def __init__(self, tokenizer, bkspc: int | Sequence[int] | None = None, mark: str = "⌫", skip_prompt: bool = True):
-        self.tokenizer = tokenizer
+        self.tokenizer, self.mark, self.skip_prompt = tokenizer, mark, skip_prompt
         self.bkspc = _ids(bkspc) or _named(tokenizer)
-        self.mark = mark
-        self.skip_prompt = skip_prompt
         self.prompt: list[int] = []
         self.live: list[int] = []
 
@@ -225,25 +223,17 @@ def uniform(rows: list[int], steps: list[int]) -> Tensor:
     return torch.rand(len(rows))
 
 
-# --------------------------------------------------------------------------------------------------
-# What is asked for, and whether it can be had
-# --------------------------------------------------------------------------------------------------
-
-
 def _refuse_unheeded(config, rest: dict) -> None:
     cache = rest.pop("past_key_values", None)
     if cache is not None and cache.get_seq_length():
         raise ValueError("sampling with deletions keeps a cache of its own: past_key_values must be empty")
-    named = [name for name in UNHEEDED if not _off(getattr(config, name, None))]
+    given = {name: getattr(config, name, None) for name in UNHEEDED}
+    named = [name for name, value in given.items() if value and (value != 1 or value is True)]  # 1: off, as of beams
     named += [name for name, value in rest.items() if value is not None and name not in HARMLESS]
     if config.cache_implementation not in CACHES:
         named.append(f"cache_implementation='{config.cache_implementation}'")
     if named:
         raise ValueError(f"sampling with deletions does not know {', '.join(named)}")
-
-
-def _off(value) -> bool:
-    return not value or (value == 1 and value is not True)  # one beam, a guidance scale of 1
 
 
 def _refuse_unfit(model) -> None:
@@ -415,11 +405,6 @@ def _sampling(model):
             model.set_attn_implementation(attention)
 
 
-# --------------------------------------------------------------------------------------------------
-# The loop
-# --------------------------------------------------------------------------------------------------
-
-
 @dataclass
 class _Rule:
     """Which tokens are deleted: by their probability, its ratio to the likeliest token's, or what comes after them."""
@@ -441,14 +426,12 @@ class _Row:
     """One sequence under way. ``draft``: the rest of the draft, in reverse order."""
 
     def __init__(self, text: list[int], draft: list[int]):
-        self.text = text
-        self.draft = list(draft)
+        self.text, self.draft = text, list(draft)
         self.tokens: list[int] = []  # live, after the prompt
         self.states: dict[int, Tensor] = {}  # logits [A] by the number of live tokens
         self.actions: list[int] = []
         self.log_policy: list[float] = []
-        self.deleted = False  # by the last action
-        self.done = False
+        self.deleted = self.done = False  # deleted: by the last action
         # Of lookahead, by the number of live tokens: log p of the likeliest few, and the values of those written.
         self.hoped: dict[int, dict[int, float]] = {}
         self.known: dict[int, dict[int, float]] = {}
@@ -545,7 +528,12 @@ class _Choice:
         scores = self._scores(logits, rows, drawing)
         if self.rule.lookahead:
             return self._looked_ahead(rows, logits - normaliser[:, None], scores - normaliser[:, None])
-        probability = self._probabilities(scores)
+        if scores.device.type == "mps":  # which has no float64
+            scores = scores.cpu()
+        if self.greedy:
+            probability = torch.zeros_like(scores).scatter_(1, scores.argmax(-1, keepdim=True), 1.0)
+        else:
+            probability = scores.softmax(-1)
         # Inverse of the cumulated distribution: one random number decides one action.
         numbers = uniform(drawing, [len(row.actions) for row in rows]).to(probability.device).double()[:, None]
         cumulated = probability.cumsum(-1, dtype=torch.float64)
@@ -594,14 +582,6 @@ class _Choice:
             scores = processor(None, scores)
         return scores
 
-    def _probabilities(self, scores: Tensor) -> Tensor:
-        """The distribution over actions, [n, A], of scores."""
-        if scores.device.type == "mps":  # which has no float64
-            scores = scores.cpu()
-        if self.greedy:
-            return torch.zeros_like(scores).scatter_(1, scores.argmax(-1, keepdim=True), 1.0)
-        return scores.softmax(-1)
-
 
 class _Stop:
     """What ends a sequence: ``eos``, and the stopping criteria, which see live tokens only."""
@@ -623,11 +603,6 @@ class _Stop:
             ended = self.criteria(torch.cat([self.prompt, completion], dim=1), None).tolist()
             for b in under_way:
                 rows[b].done |= ended[b] and len(rows[b].tokens) == length
-
-
-# --------------------------------------------------------------------------------------------------
-# Keys and values by live position
-# --------------------------------------------------------------------------------------------------
 
 
 class _Layer(StaticLayer):
@@ -678,10 +653,7 @@ class _Store(Cache):
             row.states[0] = state
 
     def read_last(self, keep_states: int | None = None) -> None:
-        """One forward pass over the last token of every row; those that are done read what is never seen.
-
-        keep_states: how many states are kept before the new one (default: all).
-        """
+        """One forward pass over the last token of every row; ``keep_states`` before it are kept (default: all)."""
         token = self._tensor([[(row.tokens or row.text)[-1]] for row in self.rows])
         position = self._tensor([[len(row.text) + len(row.tokens) - 1] for row in self.rows])
         logits = self._read(token, position, self._tensor([0]))
@@ -692,14 +664,11 @@ class _Store(Cache):
                 row.states.pop(len(row.tokens) - keep_states - 1, None)
             row.states[len(row.tokens)] = state
         if self.head is not None:
-            for row, stays in zip(self.rows, self._stays(), strict=True):
-                row.stays = stays
-
-    def _stays(self) -> list[float]:
-        """log(1 - b) of each row's last token."""
-        head = {name: tensor.float() for name, tensor in (self.head or {}).items()}
-        inner = F.gelu(F.linear(self.hidden[:, -1].float(), head["0.weight"], head["0.bias"]))
-        return F.logsigmoid(-F.linear(inner, head["2.weight"], head["2.bias"]))[:, 0].tolist()
+            head = {name: tensor.float() for name, tensor in self.head.items()}
+            inner = F.gelu(F.linear(self.hidden[:, -1].float(), head["0.weight"], head["0.bias"]))
+            stays = F.logsigmoid(-F.linear(inner, head["2.weight"], head["2.bias"]))[:, 0].tolist()
+            for row, of_last in zip(self.rows, stays, strict=True):
+                row.stays = of_last
 
     def _read(self, token: Tensor, position: Tensor, kept: Tensor) -> Tensor:
         """Logits [B, k, A] at the k places ``kept`` of tokens int64 [B, Q], written at their positions int64 [B, Q]."""

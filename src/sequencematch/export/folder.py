@@ -208,10 +208,7 @@ def _generation_config(policy: Policy, tokenizer: Tokenizer):
 
 
 def _save_tokenizer(tokenizer: Tokenizer, policy: Policy, folder: Path) -> None:
-    """Save the tokenizer with the deletions as its last tokens and with ``<bos>`` before every text.
-
-    Prompts have the form that they had in training.
-    """
+    """Save the tokenizer: deletions as its last tokens, ``<bos>`` before every text, prompts in training's form."""
     tokenizer.save(folder)
     fast = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     config = read_json(folder / "tokenizer_config.json")

@@ -30,10 +30,7 @@ def complete_prompts(fast: tokenizers.Tokenizer) -> None:
 
 
 def real_prompt(provenance: dict, tokenizer: Tokenizer) -> str:
-    """A prompt that the model was validated on, from the data that its provenance names.
-
-    Where these data are missing, the prompt is invented.
-    """
+    """A prompt from the validation data that a model's provenance names; an invented one where they are missing."""
     from sequencematch.store import datasets
 
     noised = provenance.get("noised")

@@ -2,9 +2,9 @@
 
 Each of the likeliest few tokens x in a state s has a value: log pi(x|s) as long as it was not written, and then
 log pi(x|s) + weight * max_y log pi(y|s x) over tokens y, and where the policy has a deletion head (``Policy.head``)
-log(1 - b(s x)) more. The best one is written. A written token that is not the best
-any more is deleted, and its value is remembered. As values only fall, the token that stays is the one that would be the
-best if all of the few had been written. But a second one is only written where it may be better than the first.
+log(1 - b(s x)) more. The best one is written. A written token that is not the best any more is deleted, and its value
+is remembered. As values only fall, the token that stays would be the best if all of the few had been written. But a
+second one is only written where it may be better than the first.
 
 Every token written costs a forward pass, whether it stays or not; what ends a sequence has no token after it, and is
 never deleted. (Not in the paper.)

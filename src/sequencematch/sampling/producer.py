@@ -35,8 +35,7 @@ class Request:
 
     def sampled(self, policy: Policy) -> list[Rollout]:
         """The rollouts of the request, drawn from ``policy``."""
-        rollouts, _ = sample(policy, self.prompts, self.decoding, self.streams, self.batch)
-        return rollouts
+        return sample(policy, self.prompts, self.decoding, self.streams, self.batch)[0]
 
 
 class InProcess:
@@ -55,7 +54,6 @@ class InProcess:
 
     def close(self) -> None:
         """Nothing runs in the background."""
-        pass
 
 
 class Background:
@@ -70,7 +68,10 @@ class Background:
         self.policy = policy
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        arguments = (theirs, build, _background_device(policy.device), torch.get_num_threads())
+        device = policy.device
+        if device.type == "cuda" and torch.cuda.device_count() > 1:
+            device = torch.device("cuda", ((device.index or 0) + 1) % torch.cuda.device_count())
+        arguments = (theirs, build, device, torch.get_num_threads())
         self.process = context.Process(target=_serve, args=arguments, name="rollouts", daemon=True)
         self.process.start()
         theirs.close()
@@ -104,12 +105,6 @@ class Background:
 
 
 Producer = InProcess | Background  # draws the rollouts of one request at a time: ``ask`` starts, ``answer`` waits
-
-
-def _background_device(device: torch.device) -> torch.device:
-    if device.type == "cuda" and torch.cuda.device_count() > 1:
-        return torch.device("cuda", ((device.index or 0) + 1) % torch.cuda.device_count())
-    return device
 
 
 def _serve(connection: Connection, build: Callable[[], Policy], device: torch.device, threads: int) -> None:

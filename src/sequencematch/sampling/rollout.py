@@ -40,10 +40,7 @@ class Perturbation:
     likely: bool = False
 
     def replaced(self, action: int, item: int, chance: float, choice: float, logits: Tensor) -> int:
-        """What is pushed for ``action`` after prompt ``item``, decided by two uniform numbers in [0, 1).
-
-        logits: float32 [A], the policy's in that state.
-        """
+        """What is pushed for ``action`` after prompt ``item``, by two numbers in [0, 1); logits: the policy's, [A]."""
         candidates = self.candidates[item]
         place, others = bisect_left(candidates, action), len(candidates) - 1
         among = place <= others and candidates[place] == action
@@ -177,17 +174,11 @@ class _Sampler:
     """
 
     def __init__(self, policy, prompts, begun, decoding, streams, batch, perturbation, watch=None, forced=None):
-        self.policy = policy
-        self.prompts = prompts
-        self.begun = begun
+        self.policy, self.prompts, self.begun, self.decoding = policy, prompts, begun, decoding
+        self.streams, self.perturbation, self.watch, self.forced = streams, perturbation, watch, forced
         self.texts = [[*prompt, *beginning] for prompt, beginning in zip(prompts, begun, strict=True)]
-        self.decoding = decoding
         self.by_ratio = bool(decoding.takeback_ratio or decoding.takeback_any_ratio)
         self.by_rule = bool(decoding.takeback or decoding.lookahead) or self.by_ratio
-        self.streams = streams
-        self.perturbation = perturbation
-        self.forced = forced
-        self.watch = watch
         self.active = 0
         self.waiting = list(range(len(prompts)))[::-1]  # taken from the end
         self.batch = min(batch, len(prompts))
@@ -202,13 +193,11 @@ class _Sampler:
         self.written = np.zeros((self.batch, max(map(len, begun), default=0) + decoding.max_actions))
         self.lag = np.zeros_like(self.written)
         self.live = np.zeros(self.written.shape, np.int64)
-        self.deleted = np.empty(self.batch, object)
-        self.ahead = np.empty(self.batch, object)
+        self.deleted, self.ahead = np.empty((2, self.batch), object)
         numbers = (self.item, self.boundary, self.depth, self.first, self.taken)
         drawn = self.action, self.log_policy, self.uniform, self.perturbation_draws
         self.arrays = (*numbers, *drawn, self.written, self.lag, self.live, self.deleted, self.ahead)
-        longest = max(map(len, self.texts), default=0)
-        self.cache = StateCache(policy, self.batch, longest + decoding.max_actions)
+        self.cache = StateCache(policy, self.batch, max(map(len, self.texts), default=0) + decoding.max_actions)
 
     def admit(self) -> None:
         """Prefill free rows with waiting prompts in one forward pass, once a quarter of the batch is free."""
@@ -286,7 +275,10 @@ class _Sampler:
             probability = action_probabilities(allowed, ruled_out, self.decoding, surprise, lag)
             drawn = inverse_cdf(probability, self._tensor(self.uniform[rows, taken]))
         if self.forced:
-            drawn = self._tensor(self._forced(rows, drawn.tolist()))
+            # First the actions of the forced prefix, then those drawn.
+            places = zip(drawn.tolist(), self.item[rows].tolist(), taken.tolist(), strict=True)
+            prefixes = [(self.forced[item], t, action) for action, item, t in places]
+            drawn = self._tensor([prefix[t] if t < len(prefix) else action for prefix, t, action in prefixes])
         if self.perturbation:
             drawn = self._tensor(self._perturbed(rows, drawn.tolist(), logits))
         log_policy = logits.log_softmax(-1).gather(1, drawn[:, None])[:, 0].cpu().numpy()
@@ -345,11 +337,6 @@ class _Sampler:
             else:
                 self.live[row, n] = a
                 self.deleted[row].pop(n + 1, None)
-
-    def _forced(self, rows: np.ndarray, drawn: list[int]) -> list[int]:
-        """The actions that are pushed: those of the forced prefix first, then those drawn."""
-        places = zip(drawn, self.item[rows].tolist(), self.taken[rows].tolist(), strict=True)
-        return [self.forced[item][t] if t < len(self.forced[item]) else action for action, item, t in places]
 
     def _perturbed(self, rows: np.ndarray, drawn: list[int], logits: Tensor) -> list[int]:
         """The actions that are pushed: those drawn, some of them replaced."""

@@ -66,11 +66,6 @@ class Loss:
         """Examples in a batch of so many sequences. Relabelled rollouts are imitated as they are: half of it."""
         return batch // 2 if self.relabels else batch
 
-    @property
-    def annealed(self) -> bool:
-        """Whether it is mixed with BC, whose weight beta falls during training."""
-        return "beta_final" in self.schedule
-
 
 SCHEDULE_OF_SM = NOISED | {"beta_final", "beta_steps"}
 OBJECTIVE_OF_SM = CLONED | {"divergence", "alpha", "gamma", "weighting", "c", "beta_mix", "js_delta", "value_from"}

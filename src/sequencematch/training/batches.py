@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from sequencematch.core import Trajectory
+from sequencematch.core import Normaliser, Trajectory
 from sequencematch.errors import UserError
 from sequencematch.seeding import generator
 
@@ -97,6 +97,12 @@ class Batches:
 
     def __getitem__(self, step: int) -> list[Trajectory]:
         return [self.corpus.example(item, epoch) for item, epoch in self.order.slice(step * self.size, self.size)]
+
+
+def divisors(rows: Sequence[Row], length: float, cloned: float) -> Normaliser:
+    """The divisors of the sums over an effective batch, from the means of its corpus."""
+    transitions = sum(len(rollout.actions) for _, *rollouts in rows for rollout in rollouts)
+    return Normaliser(trajectories=len(rows), length=length, cloned=cloned, model_transitions=transitions)
 
 
 def by_length(rows: Sequence[Row], inputs: int, share_prompts: bool) -> list[Row]:

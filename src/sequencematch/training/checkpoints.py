@@ -7,7 +7,6 @@ A checkpoint is one file ``step-00000300.pt`` (tensors, numbers, lists; loaded w
 import json
 import os
 import pickle
-import shutil
 import sys
 from pathlib import Path
 
@@ -32,10 +31,7 @@ def save_tensors(state: dict, target: Path) -> None:
 
 
 def save_checkpoint(folder: Path, step: int, state: dict) -> None:
-    """Write a checkpoint, then delete all but the newest two.
-
-    Raises OSError (disk full, read-only); the earlier checkpoints are then untouched.
-    """
+    """Write a checkpoint, then delete all but the newest two; none where this raises OSError (disk full, read-only)."""
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"step-{step:08d}.pt"
     partial = target.with_suffix(".partial")
@@ -67,8 +63,3 @@ def load_checkpoint(folder: Path) -> tuple[int, dict] | None:
             problem = (str(error).splitlines() or [type(error).__name__])[0]
         print(f"warning: checkpoint '{file}' is damaged ({problem}); an earlier one is used", file=sys.stderr)
     return None
-
-
-def discard_checkpoints(folder: Path) -> None:
-    """Remove a finished run's folder of checkpoints."""
-    shutil.rmtree(folder, ignore_errors=True)

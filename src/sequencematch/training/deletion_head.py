@@ -7,6 +7,7 @@ network makes. Its hidden states are computed once, nothing passes back through 
 the paper.)
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -84,10 +85,7 @@ def _log_policy(policy: Policy, hidden: Tensor) -> Tensor:
 
 
 def _branched(example: Trajectory, few: list[list[int]], bkspc: int) -> tuple[Trajectory, list[list[int]]]:
-    """An example in which every other candidate is written and deleted before its own token.
-
-    Also, for each place, after how many actions its candidates stand, in their order.
-    """
+    """An example in which the other candidates are written and deleted first; after which action each one stands."""
     actions: list[int] = []
     after = []
     for token, candidates in zip(example.actions, few, strict=False):
@@ -97,12 +95,6 @@ def _branched(example: Trajectory, few: list[list[int]], bkspc: int) -> tuple[Tr
         actions.append(token)
         after.append([written.get(x, len(actions)) for x in candidates])
     return Trajectory(prompt=example.prompt, actions=actions, imitated=[True] * len(actions)), after
-
-
-def _first(examples: Sequence[Trajectory]) -> list[Trajectory]:
-    """As many of the first examples as have ``TOKENS`` tokens together."""
-    read = accumulate(len(example.actions) for example in examples)
-    return [example for example, tokens in zip(examples, read, strict=True) if tokens <= TOKENS]
 
 
 def train_head(
@@ -115,7 +107,8 @@ def train_head(
     """
     policy.eval()
     policy.head = None
-    learned, held_out = (choices(policy, _first(examples), batch) for examples in (train, validation))
+    read = [bisect_right([*accumulate(len(text.actions) for text in texts)], TOKENS) for texts in (train, validation)]
+    learned, held_out = choices(policy, train[: read[0]], batch), choices(policy, validation[: read[1]], batch)
     if not (len(learned.own) and len(held_out.own)):
         raise UserError(
             f"no token of the examples is among the network's {FEW} likeliest, so a deletion head has nothing to "

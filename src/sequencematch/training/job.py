@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pickle
+import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,7 +30,7 @@ from sequencematch.store.files import atomic_folder, check_digest
 from sequencematch.store.provenance_schema import read_facts
 from sequencematch.training.batches import load_corpora
 from sequencematch.training.bkspc_start import start_bkspc
-from sequencematch.training.checkpoints import discard_checkpoints, save_tensors
+from sequencematch.training.checkpoints import save_tensors
 from sequencematch.training.data_checks import check_data
 from sequencematch.training.deletion_head import train_head
 from sequencematch.training.schedule import Stage
@@ -78,7 +79,7 @@ def load_initial(args: argparse.Namespace, stage: Stage) -> Start:
     history = LOSSES[stage.loss].history
     policy, model = load_policy(args.initial, backspace=LOSSES[stage.loss].backspace)
     if policy.history != history:
-        if _has_bkspc(args.initial):
+        if read_description(args.initial).backspace:
             raise UserError(
                 f"the model in '{args.initial}' has learned <bkspc> in another way ({policy.history}) than "
                 f"{stage.loss} teaches it ({history}): start from the base model"
@@ -113,7 +114,7 @@ def run_stage(args: argparse.Namespace, stage: Stage, start: Start, settings: Se
             facts = identity | steps | {"noised": str(args.noised)} | provenance.describe()
             (folder / "provenance.json").write_text(json.dumps(facts, indent=2) + "\n")
         provenance.record(args, args.output)
-        discard_checkpoints(run.resume)
+        shutil.rmtree(run.resume, ignore_errors=True)  # its checkpoints
     processes.leave()
 
 
@@ -127,7 +128,7 @@ def _prepare(
     objective, rollouts = settings.objective or Objective(), settings.rollouts or Rollouts()
     corpus, validation = load_corpora(args.noised, tokenizer.special_ids["eos"], objective.imitate_noise)
     check_data(args.noised, stage.loss, policy, (corpus, validation), rollouts)
-    if initial and policy.backspace and not (policy.has_learned or _has_bkspc(initial)):
+    if initial and policy.backspace and not (policy.has_learned or read_description(initial).backspace):
         start_bkspc(policy, settings.schedule.bkspc_start, corpus, validation)
     sections = {name: section.model_dump() for name, section in vars(settings).items() if section is not None}
     identity = {
@@ -163,11 +164,6 @@ def _prepare(
 def _initial_policy(folder: Path, backspace: bool) -> Policy:
     policy, _ = load_policy(folder, backspace)
     return policy
-
-
-def _has_bkspc(folder: Path) -> bool:
-    """Whether the policy in a model folder was trained with ``<bkspc>``."""
-    return read_description(folder).backspace
 
 
 def _weights_digest(folder: Path) -> str:

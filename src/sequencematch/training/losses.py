@@ -105,10 +105,7 @@ def core_objective(settings: Objective) -> core.Objective:
 
 
 def score_rows(policy: Policy, rows: Sequence[Row], prompts: bool = False) -> list[Scored]:
-    """Encode rows as state trees (each prompt once), run the policy, and score the trajectories column by column.
-
-    prompts: whether to add a column with the prompts as trajectories.
-    """
+    """Rows read as state trees (each prompt once), scored column by column; ``prompts``: as a further column."""
     inputs, states = policy.tree(rows)
     if prompts:
         states = [*states, core.prompt_index(rows)]

@@ -30,7 +30,7 @@ from sequencematch.seeding import stable_seed
 from sequencematch.settings.losses import LOSSES
 from sequencematch.settings.training import Objective, Optimiser, Rollouts, Schedule, unfit
 from sequencematch.store.files import write_text_atomically
-from sequencematch.training.batches import Batches, Corpus, Row, by_length
+from sequencematch.training.batches import Batches, Corpus, Row, by_length, divisors
 from sequencematch.training.checkpoints import load_checkpoint, save_checkpoint
 from sequencematch.training.losses import FUNCTIONS, ScoredBatch, score_batch
 from sequencematch.training.rollouts import RolloutSchedule
@@ -188,15 +188,12 @@ class Trainer:
             )
         self.optimiser.step()
         self.step += 1
-        if self.loss.annealed:
+        if "beta_final" in self.loss.schedule:  # beta falls during training
             metrics["beta"] = beta
         return {**metrics, "gradient_norm": norm, **rollout_metrics}
 
     def rows(self) -> tuple[list[Row], dict[str, float]]:
-        """The rows of this step's effective batch, and measurements of its rollouts.
-
-        A row is (data,) or (data, rollout).
-        """
+        """The rows, (data,) or (data, rollout), of this step's effective batch, and measurements of its rollouts."""
         run, examples = self.run, self.batches[self.step]
         if self.rollouts is None:
             return [(example,) for example in examples], {}
@@ -218,10 +215,7 @@ class Trainer:
 
     def normaliser(self, rows: Sequence[Row]) -> Normaliser:
         """The divisors of the sums over an effective batch."""
-        model_transitions = sum(len(rollout.actions) for _, *model in rows for rollout in model)
-        return Normaliser(
-            trajectories=len(rows), length=self.length, cloned=self.cloned, model_transitions=model_transitions
-        )
+        return divisors(rows, self.length, self.cloned)
 
     def _score(self, rows: Sequence[Row], imitate_prompt: bool) -> ScoredBatch:
         with self.accelerator.autocast():

@@ -89,34 +89,25 @@ OURS = {f"rollouts.{name}": ours for name, ours in FIELDS[Rollouts].items()} | {
     "steps": "max_steps",
 }
 
-LABELS = "a trajectory has no labels"
-PREDICTIONS = "evaluation gives a loss and no predictions; use sequencematch.sample"
-ONE_PROCESS = "it trains with one process; the pipeline trains on several GPUs"
 FORWARD = "it changes the network's own forward pass, which is not called"
+ONE_PROCESS = "it trains with one process; the pipeline trains on several GPUs"
+PREDICTIONS = ("compute_metrics", "preprocess_logits_for_metrics", "include_for_metrics", "batch_eval_metrics")
 # What transformers' trainer accepts and this one cannot heed, and why.
 REFUSED = {
-    "compute_metrics": PREDICTIONS,
-    "preprocess_logits_for_metrics": PREDICTIONS,
-    "include_for_metrics": PREDICTIONS,
-    "batch_eval_metrics": PREDICTIONS,
+    **dict.fromkeys(PREDICTIONS, "evaluation gives a loss and no predictions; use sequencematch.sample"),
     "compute_loss_func": "the loss is SequenceMatch",
     "data_collator": "rows become trajectories, which are put together by length",
     "model_init": "it trains the model that it is given",
-    "label_smoothing_factor": LABELS,
-    "label_names": LABELS,
+    **dict.fromkeys(("label_smoothing_factor", "label_names"), "a trajectory has no labels"),
     "neftune_noise_alpha": "a deleted token must leave no trace, and embeddings with noise would",
-    "train_sampling_strategy": "examples come from one shuffled stream",
-    "group_by_length": "examples come from one shuffled stream",
+    **dict.fromkeys(("train_sampling_strategy", "group_by_length"), "examples come from one shuffled stream"),
     "include_num_input_tokens_seen": "a batch has no input_ids",
     "auto_find_batch_size": "rollouts are drawn for batches of one size",
     "fp16": "the rewards leave the range of float16; use bf16",
     "fp16_full_eval": "the row of <bkspc> and the offsets stay in float32; use bf16",
     "bf16_full_eval": "the row of <bkspc> and the offsets stay in float32; use bf16",
-    "torch_compile": FORWARD,
-    "use_liger_kernel": FORWARD,
-    "fsdp": ONE_PROCESS,
-    "deepspeed": ONE_PROCESS,
-    "parallelism_config": ONE_PROCESS,
+    **dict.fromkeys(("torch_compile", "use_liger_kernel"), FORWARD),
+    **dict.fromkeys(("fsdp", "deepspeed", "parallelism_config"), ONE_PROCESS),
 }
 
 

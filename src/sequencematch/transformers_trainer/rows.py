@@ -14,10 +14,7 @@ from sequencematch.errors import UserError
 
 
 def with_deletions(processing_class, ids: Sequence[int]):
-    """A copy of transformers' fast tokenizer with ``<bkspc>``, ``<bkspc_2>``, ... as these tokens; it pads on the left.
-
-    Raises UserError where these ids cannot be given to them.
-    """
+    """A copy of a fast tokenizer with deletions as these tokens, padding on the left. Raises UserError if it cannot."""
     names = [deletion_name(k) for k in range(1, len(ids) + 1)]
     tokenizer = copy.deepcopy(processing_class)
     make_deterministic(tokenizer.backend_tokenizer)

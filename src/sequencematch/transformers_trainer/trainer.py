@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, SequentialSampler
 from transformers import AutoTokenizer, Trainer
 
 from sequencematch import core
-from sequencematch.core import Normaliser, Trajectory
+from sequencematch.core import Trajectory
 from sequencematch.data.noise import noise_split, random_noise
 from sequencematch.data.tokenizer import tokenizer_of
 from sequencematch.errors import UserError
@@ -27,19 +27,13 @@ from sequencematch.sampling.rollout import eos_ids
 from sequencematch.settings.model import Model
 from sequencematch.settings.training import Objective, Rollouts, Schedule, unfit
 from sequencematch.store.hub import check_source
-from sequencematch.training.batches import Corpus, Order, Row, by_length
+from sequencematch.training.batches import Corpus, Order, Row, by_length, divisors
 from sequencematch.training.checkpoints import save_tensors
 from sequencematch.training.data_checks import check_data
 from sequencematch.training.losses import FUNCTIONS, ScoredBatch, score_batch
 from sequencematch.training.rollouts import RolloutSchedule
 from sequencematch.training.schedule import Stage
-from sequencematch.transformers_trainer.arguments import (
-    SequenceMatchConfig,
-    check_arguments,
-    completed,
-    in_our_words,
-    settings_of,
-)
+from sequencematch.transformers_trainer import arguments
 from sequencematch.transformers_trainer.rows import RowEncoder, with_deletions
 
 STATE = "sequencematch.pt"  # in a checkpoint, beside the files of transformers
@@ -62,22 +56,22 @@ class SequenceMatchTrainer(Trainer):
     def __init__(
         self,
         model,
-        args: SequenceMatchConfig | None = None,
+        args: arguments.SequenceMatchConfig | None = None,
         train_dataset=None,
         eval_dataset=None,
         processing_class=None,
         peft_config=None,
         **options,
     ):
-        args = args or SequenceMatchConfig(output_dir="sequencematch")
-        check_arguments(args, options)
+        args = args or arguments.SequenceMatchConfig(output_dir="sequencematch")
+        arguments.check_arguments(args, options)
         processes = Processes()
         if processes.count > 1:
             raise UserError("SequenceMatchTrainer trains with one process; on several GPUs use the pipeline (make)")
         if isinstance(model, str) and processing_class is None:
             check_source("tokenizer", model)
             processing_class = AutoTokenizer.from_pretrained(model)
-        with in_our_words():
+        with arguments.in_our_words():
             policy = as_policy(model, getattr(processing_class, "eos_token_id", None), args.seed, args.deletions)
         if peft_config is not None:
             adapt(policy.lm, peft_config)
@@ -87,17 +81,17 @@ class SequenceMatchTrainer(Trainer):
         )
         self.policy = policy
         corpus = self._corpus(train_dataset, args.eta, args.noise_draws, args.seed)
-        args = completed(args, len(corpus))
+        args = arguments.completed(args, len(corpus))
         if args.gradient_checkpointing:
             policy.lm.gradient_checkpointing_enable(args.gradient_checkpointing_kwargs or {"use_reentrant": False})
             args.gradient_checkpointing = args.activation_checkpointing = False  # a Policy is no model of transformers
-        self.objective, self.schedule = settings_of(args, Objective), settings_of(args, Schedule)
+        self.objective, self.schedule = arguments.settings_of(args, Objective), arguments.settings_of(args, Schedule)
         self.length, self.cloned = corpus.length, corpus.cloned(imitate_prompt=False)
         start, stop = self.schedule.pretrain_steps, self.schedule.steps
         self.stage = Stage("sm", start, stop, stop, stop)
         batch = args.train_batch_size * args.gradient_accumulation_steps
-        with in_our_words():
-            rollouts = settings_of(args, Rollouts)
+        with arguments.in_our_words():
+            rollouts = arguments.settings_of(args, Rollouts)
             check_data("train_dataset", "sm", policy, (corpus,), rollouts)
             for fault in unfit(batch, rollouts, processes.count):
                 raise UserError("{}.{} {}".format(*fault))
@@ -172,10 +166,7 @@ class SequenceMatchTrainer(Trainer):
             rows = [(example, self.rollouts.trajectory(entry)) for example, entry in zip(data, entries, strict=True)]
             pops = sum(action >= self.policy.bkspc for entry in entries for action in entry.actions)
             self.measured["pop_rate"].append(pops / sum(len(entry.actions) for entry in entries))
-        transitions = sum(len(rollout.actions) for _, *rollouts in rows for rollout in rollouts)
-        normaliser = Normaliser(
-            trajectories=len(rows), length=self.length, cloned=self.cloned, model_transitions=transitions
-        )
+        normaliser = divisors(rows, self.length, self.cloned)
         ordered, size = by_length(rows, self.policy.inputs, share_prompts=False), self.args.train_batch_size
         batches = [(ordered[start : start + size], normaliser) for start in range(0, len(ordered), size)]
         return batches, torch.tensor(len(rows))
