@@ -37,7 +37,7 @@ def test_a_rollout_has_ended_where_it_finished(finished):
 def test_the_row_of_bkspc_is_set_before_training(tmp_path, monkeypatch):
     """Where a stage gives <bkspc> to a policy that comes without it."""
     corpora = Corpus([[ANSWER]], "digest"), Corpus([[ANSWER]], "digest")
-    monkeypatch.setattr(module, "load_corpora", lambda *_: corpora)
+    monkeypatch.setattr(module.batches, "load_corpora", lambda *_: corpora)
     monkeypatch.setattr(module.provenance, "check_one_tokenizer", lambda *_: None)
     monkeypatch.setattr(module, "read_description", lambda _: SimpleNamespace(backspace=False))
     for name in ("_weights_digest", "code_digest"):

@@ -29,7 +29,10 @@ def keep(outputs: Iterable[str], results: Path) -> None:
     for name in there:
         _remove(folder / name)
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        _link(results / name, folder / name)
+        if (results / name).is_dir():
+            shutil.copytree(results / name, folder / name, symlinks=True, copy_function=_link_file)
+        else:
+            _link_file(results / name, folder / name)
 
 
 def put_back(results: Path) -> list[Path]:
@@ -62,15 +65,8 @@ def _listed(folder: Path) -> list[str]:
         return []
 
 
-def _link(path: Path, link: Path) -> None:
-    """A file or folder under another name, without a copy of its content where the file system can do so."""
-    if path.is_dir():
-        shutil.copytree(path, link, symlinks=True, copy_function=_link_file)
-    else:
-        _link_file(path, link)
-
-
 def _link_file(file: Path | str, link: Path | str) -> None:
+    """A file under another name, without a copy of its content where the file system can do so."""
     try:
         os.link(file, link)
     except OSError:

@@ -9,9 +9,10 @@ import random
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache, partial
 from itertools import count
+from typing import NamedTuple
 
 import numpy as np
 
@@ -63,8 +64,7 @@ TASKS: dict[str, tuple[str, Callable[[str], Asked | None]]] = {
 }
 
 
-@dataclass(frozen=True)
-class Question:
+class Question(NamedTuple):
     """One row of a split. The text of an example is prompt + completion (appendix E)."""
 
     question: str
@@ -93,7 +93,10 @@ def generate(data: Arithmetic, workers: int = 1) -> dict[str, dict[str, list]]:
         drawn += len(batch)
         splits = _split(pool.values(), data)
         if all(len(splits[name]) == getattr(data, name) for name in splits):
-            return {name: _columns(examples) for name, examples in splits.items()}
+            return {
+                name: {field: [getattr(example, field) for example in examples] for field in Question._fields}
+                for name, examples in splits.items()
+            }
         if len(pool) - before < EXHAUSTED * len(batch):
             break
     operands = len({example.operands for example in pool.values()})
@@ -118,10 +121,6 @@ def _split(pool, data: Arithmetic) -> dict[str, list[Question]]:
         "validation": [by_operands[operands][0] for operands in shuffled[: data.validation]],
         "test": [by_operands[operands][0] for operands in shuffled[data.validation : held_out]],
     }
-
-
-def _columns(examples: list[Question]) -> dict[str, list]:
-    return {field.name: [getattr(example, field.name) for example in examples] for field in fields(Question)}
 
 
 def _batches_of_draws(data: Arithmetic, workers: int) -> Iterator[list[Question]]:

@@ -9,15 +9,12 @@ from sequencematch.errors import UserError
 
 @dataclass(frozen=True)
 class Example:
-    """An example without mistakes. ``<bos>`` comes first; an answer ends in ``<eos>``, a passage of text does not.
-
-    base: of the completion's digits; 0 where digits mean nothing. text: the completion's.
-    """
+    """An example without mistakes. ``<bos>`` comes first; an answer ends in ``<eos>``, a passage of text does not."""
 
     prompt: list[int]
     completion: list[int]
-    base: int
-    text: str
+    base: int  # of the completion's digits; 0 where digits mean nothing
+    text: str  # the completion's
 
 
 def columns(examples: Iterable[Example]) -> dict[str, list]:

@@ -18,25 +18,13 @@ from sequencematch.settings.data import LABELS, Graphs, Source
 DRAWS = 4  # drawn questions per question wanted, after which the settings have too few graphs
 
 
-class Graph(NamedTuple):
-    """A start node and its arms, the goal's first. Nodes are characters, and an arm is a string of them."""
-
-    start: str
-    arms: tuple[str, ...]
-
-    @property
-    def key(self) -> str:
-        """The same for graphs with the same edges, whichever arm has the goal."""
-        return " ".join([self.start, *sorted(self.arms)])
-
-
 class Question(NamedTuple):
     """One row of a split. The text of an example is prompt + completion."""
 
     prompt: str
     completion: str
     base: int  # 0: labels that are digits mean nothing
-    graph: str
+    graph: str  # the same for graphs with the same edges, whichever arm has the goal
 
 
 def generate(data: Graphs) -> tuple[dict[str, dict[str, list]], dict]:
@@ -52,19 +40,20 @@ def _questions(data: Graphs) -> Iterator[Question]:
     seen = set()
     for i in range(DRAWS * (data.train + data.validation + data.test)):
         rng = generator(data.seed, "graph", i)
-        graph = _graph(data, rng)
+        start, arms = _graph(data, rng)
         marks = GOAL + DEAD_END * (data.arms - 1)
-        paths = [graph.start + arm + mark for arm, mark in zip(graph.arms, marks, strict=True)]
+        paths = [start + arm + mark for arm, mark in zip(arms, marks, strict=True)]
         edges = [source + target for path in paths for source, target in pairwise(path)]
         order = rng.permutation(len(edges))
-        prompt = f"{graph.start}:{'|'.join(edges[k] for k in order)}="
+        prompt = f"{start}:{'|'.join(edges[k] for k in order)}="
         if prompt not in seen:
             seen.add(prompt)
-            yield Question(prompt, graph.arms[0], 0, graph.key)
+            yield Question(prompt, arms[0], 0, " ".join([start, *sorted(arms)]))
 
 
-def _graph(data: Graphs, rng) -> Graph:
+def _graph(data: Graphs, rng) -> tuple[str, list[str]]:
+    """A start node and its arms, the goal's first. Nodes are characters, and an arm is a string of them."""
     nodes = iter(LABELS[k] for k in rng.permutation(data.labels))
     shortest, longest = data.arm_lengths
     start = next(nodes)
-    return Graph(start, tuple("".join(islice(nodes, n)) for n in rng.integers(shortest, longest + 1, data.arms)))
+    return start, ["".join(islice(nodes, n)) for n in rng.integers(shortest, longest + 1, data.arms)]

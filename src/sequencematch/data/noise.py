@@ -74,12 +74,6 @@ def draw_mistakes(
     return found
 
 
-def deletions_of(count: int, bkspc: int, most: int = 1) -> list[int]:
-    """The fewest actions that delete ``count`` tokens, each at most ``most`` of them."""
-    whole, rest = divmod(count, most)
-    return [bkspc + most - 1] * whole + [bkspc + rest - 1] * (rest > 0)
-
-
 def with_mistakes(
     completion: Sequence[int], mistakes: Sequence[Mistake], bkspc: int, deletions: int = 1
 ) -> tuple[list[int], list[bool]]:
@@ -89,7 +83,8 @@ def with_mistakes(
     wrong = {mistake.position: mistake.wrong for mistake in mistakes}
     for position, token in enumerate(completion):
         written = wrong.get(position, [])
-        repair = [*deletions_of(len(written), bkspc, deletions), token]
+        whole, rest = divmod(len(written), deletions)  # the fewest actions that delete them
+        repair = [*[bkspc + deletions - 1] * whole, *[bkspc + rest - 1] * (rest > 0), token]
         actions += [*written, *repair]
         imitated += [False] * len(written) + [True] * len(repair)
     return actions, imitated

@@ -67,9 +67,8 @@ class Draw:
 
 
 def phrases(seed: int) -> Iterator[tuple[str, str]]:
-    """An endless stream of (English, French) sentences, no English sentence twice.
+    """An endless stream of (English, French) sentences, no English one twice. Draw k depends on ``seed`` and k alone.
 
-    Draw k depends on ``seed`` and k alone; a draw whose English came before is left out.
     Raises UserError where the grammar yields nothing new any more.
     """
     seen: set[str] = set()

@@ -163,8 +163,7 @@ def train_byte_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
 def train_tokenizer(texts: Iterable[str]) -> Tokenizer:
     """A tokenizer of the texts' words and operators, their single characters, and the ten digits.
 
-    Text is cut into the longest known words, and into characters where there is none: lossless for every
-    text over the characters seen.
+    Text is cut into the longest known words, or else characters: lossless for every text over the characters seen.
     """
     texts = list(texts)
     words = sorted({word for text in texts for word in WORDS.findall(text) if len(word) > 1})
@@ -182,8 +181,7 @@ def train_tokenizer(texts: Iterable[str]) -> Tokenizer:
 def load_tokenizer(folder: Path | str) -> Tokenizer:
     """The tokenizer in a folder: ours or a pretrained model's.
 
-    If a model names no ``bos`` or ``pad`` token, ``eos`` takes its place. Raises UserError if the folder holds no
-    valid tokenizer.
+    ``eos`` takes the place of a missing ``bos`` or ``pad``. Raises UserError if the folder holds no valid tokenizer.
     """
     folder = Path(folder)
     text, config = read_text(folder / "tokenizer.json"), read_json(folder / "tokenizer_config.json")

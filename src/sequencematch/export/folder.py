@@ -68,7 +68,10 @@ def export_model(checkpoint: Path, output: Path, form: str = "merged", metrics: 
         write_network(policy, tokenizer, folder, None if form == "merged" else model)
         _save_tokenizer(tokenizer, policy, folder)
         (folder / "README.md").write_text(card, encoding="utf-8")
-        _open_to_readers(folder)
+        # safetensors writes files that only the owner can read: permissions by the umask, as the folder has them.
+        for file in folder.rglob("*"):
+            if file.is_file():
+                file.chmod(folder.stat().st_mode & 0o666)
 
 
 def write_network(policy: Policy, tokenizer: Tokenizer, folder: Path, adapter: Model | None = None) -> None:
@@ -93,14 +96,6 @@ def write_network(policy: Policy, tokenizer: Tokenizer, folder: Path, adapter: M
 def one_or_all(ids: list[int]) -> int | list[int]:
     """Token ids as configurations have them: one alone is no list."""
     return ids if len(ids) > 1 else ids[0]
-
-
-def _open_to_readers(folder: Path) -> None:
-    """Set permissions by the umask, as the folder has them. safetensors writes files that only the owner can read."""
-    mode = folder.stat().st_mode & 0o666
-    for file in folder.rglob("*"):
-        if file.is_file():
-            file.chmod(mode)
 
 
 def merged(policy: Policy) -> "PreTrainedModel":

@@ -105,15 +105,12 @@ def attend(module, query: Tensor, key: Tensor, value: Tensor, attention_mask, vi
 
 @dataclass(frozen=True)
 class Sight:
-    """What the queries of one forward pass see: ``kernel``, or another kernel in layers with a sliding window.
-
-    cached: whether the keys are a cache's, at positions 0, 1, ...; otherwise they are the inputs themselves.
-    """
+    """What the queries of one forward pass see: ``kernel``, or another kernel in layers with a sliding window."""
 
     inputs: Inputs
     kernel: "Whole | Blocks"
     dtype: torch.dtype
-    cached: bool
+    cached: bool  # whether the keys are a cache's, at positions 0, 1, ...; otherwise they are the inputs themselves
     windows: dict[int, "Whole"] = field(default_factory=dict)
 
     def within(self, window: int, keys: int) -> "Whole":
@@ -122,21 +119,15 @@ class Sight:
         keys: their number, padding included. The mask is dense; it is made once for all layers of a window.
         """
         if window not in self.windows:
-            allowed = self._allowed(window, keys)
+            position = self.inputs.position
+            places = torch.arange(keys, device=position.device) if self.cached else position[:, None, :]
+            distance = position[:, :, None] - places  # [B, Q, K], in push order
+            plain = self.inputs.mask is None and self.inputs.end is None
+            allowed = (distance >= 0 if plain else self.inputs.dense_mask()) & (distance < window)
             if isinstance(self.kernel, Blocks):
                 allowed = self.kernel.permuted_mask(allowed)
             self.windows[window] = Whole(_additive(allowed, self.dtype)[:, None])
         return self.windows[window]
-
-    def _allowed(self, window: int, keys: int) -> Tensor:
-        """bool [B, Q, K] in push order, by position."""
-        position = self.inputs.position
-        if not self.cached:
-            distance = position[:, :, None] - position[:, None, :]
-            plain = self.inputs.mask is None and self.inputs.end is None
-            return (distance >= 0 if plain else self.inputs.dense_mask()) & (distance < window)
-        distance = position[:, :, None] - torch.arange(keys, device=position.device)
-        return (distance >= 0 if self.inputs.mask is None else self.inputs.mask) & (distance < window)
 
 
 def choose_kernel(inputs: Inputs, dtype: torch.dtype) -> "Whole | Blocks":
@@ -185,16 +176,13 @@ def brief(end: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class _Call:
-    """Queries of a row that attend to some of their keys: to all of them, causally (to their own), or under a mask.
-
-    keys: their places; mask: [1, 1, Q, n]. Over all calls, a query meets each key that it sees once.
-    """
+    """Queries of a row that attend to some of the keys that they see. Over all calls, each of them is met once."""
 
     row: slice
     queries: slice
-    keys: slice | Tensor
-    causal: bool = False
-    mask: Tensor | None = None
+    keys: slice | Tensor  # their places
+    causal: bool = False  # the keys are the queries' own
+    mask: Tensor | None = None  # [1, 1, Q, n]
 
 
 class Blocks:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -32,10 +32,8 @@ class SpecialIds(BaseModel):
     pad: Id | list[Id] | None
 
 
-class Description(BaseModel):
+class Description(BaseModel, strict=True):
     """The content of ``policy.json``."""
-
-    model_config = ConfigDict(strict=True)
 
     model: Annotated[Model, Field(strict=False)]
     vocabulary: int = Field(ge=1, le=2**24)

@@ -15,15 +15,12 @@ FEW = 3  # on validation translations five gave the same BLEU
 
 
 class Lookahead:
-    """What is known of one trajectory's tokens: values by the number of live tokens before them.
-
-    hoped: log pi of the likeliest few; known: the values of those that were written, by whomever.
-    """
+    """What is known of one trajectory's tokens: values by the number of live tokens before them."""
 
     def __init__(self, weight: float):
         self.weight = weight
-        self.hoped: dict[int, dict[int, float]] = {}
-        self.known: dict[int, dict[int, float]] = {}
+        self.hoped: dict[int, dict[int, float]] = {}  # log pi of the likeliest few
+        self.known: dict[int, dict[int, float]] = {}  # the values of those that were written, by whomever
 
     def arrive(self, live: int, tokens: list[int], log_policy: list[float]) -> None:
         """``live`` tokens are written; the likeliest few after them, the likeliest first."""

@@ -71,16 +71,14 @@ class Rollout:
 class Counts:
     """What a call of ``sample`` did.
 
-    prefills: forward passes over prompts and given beginnings; forwards: all other forward passes; tokens: tokens fed
-    to these others, over all rows; pushes, pops: actions taken. Each push is fed once, unless it ends its trajectory
-    (``<eos>``, or the last action allowed). Pops are fed only if they are kept. Otherwise ``tokens == pushes -
-    (trajectories whose last action is a push)``.
+    Each push is fed once, unless it ends its trajectory (``<eos>``, or the last action allowed). Pops are fed only if
+    they are kept. Otherwise ``tokens == pushes - (trajectories whose last action is a push)``.
     """
 
-    prefills: int = 0
-    forwards: int = 0
-    tokens: int = 0
-    pushes: int = 0
+    prefills: int = 0  # forward passes over prompts and given beginnings
+    forwards: int = 0  # all other forward passes
+    tokens: int = 0  # fed to these others, over all rows
+    pushes: int = 0  # actions taken
     pops: int = 0
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from sequencematch.settings.decoding_names import KNOWN, decoding_options, writes_training_noise
+from sequencematch.settings.decoding_names import KNOWN, decoding_options
 from sequencematch.settings.section import Count, Natural, Section, Size, distinct, setting
 
 
@@ -57,4 +57,4 @@ class Evaluation(Section):
     @property
     def uses_training_noise(self) -> bool:
         """Whether wrong tokens of the training noise's kind are written into what models emit."""
-        return any(map(writes_training_noise, self.decodings)) or bool(self.error_depths)
+        return any("perturbed" in decoding_options(name) for name in self.decodings) or bool(self.error_depths)

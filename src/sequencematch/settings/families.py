@@ -10,17 +10,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """A family by its properties.
+    """A family by its properties."""
 
-    scores: what is computed of every decoding, first the score that tables compare. reference: whether a prompt has one
-    right completion, which ends in ``<eos>``; otherwise prompts and completions are passages of fixed length without
-    ``<eos>``, and a model judges what was written. task_noise: whether it has noise of the kind 'task': wrong tokens of
-    the sort that its answers consist of.
-    """
-
-    scores: tuple[str, ...] = ()
+    scores: tuple[str, ...] = ()  # what is computed of every decoding, first the score that tables compare
+    # Whether a prompt has one right completion, which ends in ``<eos>``; otherwise prompts and completions are passages
+    # of fixed length without ``<eos>``, and a model judges what was written.
     reference: bool = True
-    task_noise: bool = False
+    task_noise: bool = False  # whether it has noise of the kind 'task': wrong tokens of the sort that its answers have
 
     @property
     def score(self) -> str:

@@ -22,24 +22,16 @@ CLONED = CLONING | {"imitate_noise"}
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
-    """A loss by its properties.
+    """A loss by its properties."""
 
-    title: its name in words. noised: whether it trains on noised data, at every noise level, and its policy has
-    ``<bkspc>``; otherwise it trains on clean data, without. history: what the policy reads of deleted tokens
-    (``Policy.keep``); ``erase`` is nothing, as in the paper. rollouts: whether it also trains on rollouts. relabels:
-    whether the expert relabels them, which needs a reference completion. head: whether a deletion head is trained at
-    the end, on the network that is then frozen. schedule, objective: the settings of these sections that ``finetune``
-    needs for it.
-    """
-
-    title: str
-    noised: bool = False
-    rollouts: bool = False
-    relabels: bool = False
-    head: bool = False
-    history: str = "erase"
-    schedule: Collection[str] = frozenset(CLEAN)
-    objective: Collection[str] = CLONING
+    title: str  # its name in words
+    noised: bool = False  # trains on noised data, at every noise level, and has ``<bkspc>``; otherwise on clean data
+    rollouts: bool = False  # trains on rollouts too
+    relabels: bool = False  # the expert relabels them, which needs a reference completion
+    head: bool = False  # a deletion head is trained at the end, on the network that is then frozen
+    history: str = "erase"  # what the policy reads of deleted tokens (``Policy.keep``): nothing, as in the paper
+    schedule: Collection[str] = frozenset(CLEAN)  # the settings of this section that ``finetune`` needs for it
+    objective: Collection[str] = CLONING  # the same
 
     @property
     def reads(self) -> Settings:

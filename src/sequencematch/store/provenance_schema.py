@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from sequencematch.errors import UserError
 from sequencematch.store.files import read_json
@@ -12,15 +12,11 @@ FILE = "provenance.json"
 Steps = Annotated[int, Field(ge=0, lt=2**53)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(strict=True)
-
-
-class _Stage(_Part):
+class _Stage(BaseModel, strict=True):
     loss: str | None = None
 
 
-class _Facts(_Part):
+class _Facts(BaseModel, strict=True):
     """The fields that we read. All are optional; other fields are ignored."""
 
     stage: _Stage | None = None

@@ -30,16 +30,12 @@ TOKENS, EPOCHS, BATCH, RATE = 200_000, 6, 256, 3e-3
 
 @dataclass(frozen=True, kw_only=True)
 class Choices:
-    """Places of examples, N, with the K likeliest tokens at each, of which one is the example's own.
+    """Places of examples, N, with the K likeliest tokens at each, of which one is the example's own."""
 
-    hidden: float32 [N, K, d], after each candidate. value: float32 [N, K], its value by lookahead. judged: bool [N, K],
-    whether the head adds to it; False for what ends a sequence. own: int64 [N], which one is the example's token.
-    """
-
-    hidden: Tensor
-    value: Tensor
-    judged: Tensor
-    own: Tensor
+    hidden: Tensor  # float32 [N, K, d], after each candidate
+    value: Tensor  # float32 [N, K], by lookahead
+    judged: Tensor  # bool [N, K], whether the head adds to it; False for what ends a sequence
+    own: Tensor  # int64 [N], which one is the example's token
 
     def loss(self, policy: Policy, places: Tensor | slice = slice(None)) -> Tensor:
         """Mean -log of the probability of the example's token, candidates being as likely as exp(value)."""

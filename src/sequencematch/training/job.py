@@ -28,11 +28,7 @@ from sequencematch.store import provenance
 from sequencematch.store.code_digest import code_digest
 from sequencematch.store.files import atomic_folder, check_digest
 from sequencematch.store.provenance_schema import read_facts
-from sequencematch.training.batches import load_corpora
-from sequencematch.training.bkspc_start import start_bkspc
-from sequencematch.training.checkpoints import save_tensors
-from sequencematch.training.data_checks import check_data
-from sequencematch.training.deletion_head import train_head
+from sequencematch.training import batches, bkspc_start, checkpoints, data_checks, deletion_head
 from sequencematch.training.schedule import Stage
 from sequencematch.training.trainer import METRICS, VALIDATION_EXAMPLES, Run, train, write_metrics
 
@@ -42,16 +38,12 @@ TRACKER = "SEQUENCEMATCH_TRACKER"
 
 @dataclass(frozen=True)
 class Start:
-    """What a stage starts from.
-
-    policy, model: the policy, and the settings of its network; base_steps: steps of the base model; folder: the model
-    folder that the policy was read from (None: it is new, or comes from the hub).
-    """
+    """What a stage starts from."""
 
     policy: Policy
-    model: Model
-    base_steps: int = 0
-    folder: Path | None = None
+    model: Model  # the settings of its network
+    base_steps: int = 0  # of the base model
+    folder: Path | None = None  # that the policy was read from; None: it is new, or comes from the hub
 
 
 @dataclass(frozen=True)
@@ -102,14 +94,14 @@ def run_stage(args: argparse.Namespace, stage: Stage, start: Start, settings: Se
     if processes.first:
         if LOSSES[stage.loss].head:
             examples = run.train.draws[0], run.validation.draws[0][:VALIDATION_EXAMPLES]
-            losses = train_head(run.policy, *examples, args.seed, settings.optimiser.micro_batch)[-1]
+            losses = deletion_head.train_head(run.policy, *examples, args.seed, settings.optimiser.micro_batch)[-1]
             metrics[-1] |= {f"head_{name}": value for name, value in losses.items()}
         with atomic_folder(args.output) as folder:
             save_policy(run.policy, start.model, folder)
             tokenizer.save(folder)
             write_metrics(metrics, folder / METRICS)
             if stage.stop < stage.total:
-                save_tensors(optimiser_state, folder / "optimiser.pt")
+                checkpoints.save_tensors(optimiser_state, folder / "optimiser.pt")
             steps = {"base_steps": start.base_steps, "steps": start.base_steps + stage.stop}
             facts = identity | steps | {"noised": str(args.noised)} | provenance.describe()
             (folder / "provenance.json").write_text(json.dumps(facts, indent=2) + "\n")
@@ -126,10 +118,10 @@ def _prepare(
     tokenizer.check_belongs(policy.bkspc, args.tokenizer, args.initial if initial else "the model")
     provenance.check_one_tokenizer(args.tokenizer, args.noised, *([initial] if initial else []))
     objective, rollouts = settings.objective or Objective(), settings.rollouts or Rollouts()
-    corpus, validation = load_corpora(args.noised, tokenizer.special_ids["eos"], objective.imitate_noise)
-    check_data(args.noised, stage.loss, policy, (corpus, validation), rollouts)
+    corpus, validation = batches.load_corpora(args.noised, tokenizer.special_ids["eos"], objective.imitate_noise)
+    data_checks.check_data(args.noised, stage.loss, policy, (corpus, validation), rollouts)
     if initial and policy.backspace and not (policy.has_learned or read_description(initial).backspace):
-        start_bkspc(policy, settings.schedule.bkspc_start, corpus, validation)
+        bkspc_start.start_bkspc(policy, settings.schedule.bkspc_start, corpus, validation)
     sections = {name: section.model_dump() for name, section in vars(settings).items() if section is not None}
     identity = {
         "stage": vars(stage),

@@ -43,12 +43,7 @@ MIXED_PRECISION = {"float32": "no", "bfloat16": "bf16"}
 
 @dataclass
 class Run:
-    """Everything that a run consists of.
-
-    initial: the optimiser state to continue from, if any. rebuild: makes another policy equal to ``policy`` before
-    training, for the second process of concurrent rollouts. tracker: none, tensorboard, wandb or another of
-    accelerate's; it gets each row of the metrics file. tracked: the folder that the tracker writes to.
-    """
+    """Everything that a run consists of."""
 
     policy: Policy
     train: Corpus
@@ -61,10 +56,10 @@ class Run:
     seed: int
     resume: Path
     precision: str = "float32"
-    tracker: str | GeneralTracker = "none"
-    tracked: Path = Path("tracker")
-    initial: dict | None = None
-    rebuild: Callable[[], Policy] | None = None
+    tracker: str | GeneralTracker = "none"  # or one of accelerate's, which gets each row of the metrics file
+    tracked: Path = Path("tracker")  # the folder that it writes to
+    initial: dict | None = None  # the optimiser state to continue from
+    rebuild: Callable[[], Policy] | None = None  # a policy equal to the untrained one, for concurrent rollouts
 
 
 def train(run: Run) -> tuple[list[dict], dict]:
