@@ -14,7 +14,7 @@ from sequencematch.core import Scores, Trajectory, state_tree
 from sequencematch.model.build import load_policy
 from sequencematch.settings.losses import LOSSES
 from sequencematch.settings.training import Objective
-from sequencematch.training.batches import Batches, Corpus, Order, by_length, nodes
+from sequencematch.training.batches import Batches, Corpus, Order, by_length, divisors, nodes
 from sequencematch.training.losses import FUNCTIONS, Scored, ScoredBatch
 from sequencematch.training.schedule import Stage
 from sequencematch.training.trainer import Trainer
@@ -120,7 +120,7 @@ def derivatives(trainer: Trainer, steps: int):
     for _ in range(steps):
         rows, _ = trainer.rows()
         trainer.step += 1
-        normaliser = trainer.normaliser(rows)
+        normaliser = divisors(rows, trainer.length, trainer.cloned)
         ordered = by_length(rows, bkspc, False)
         for start in range(0, len(ordered), 8):
             part = ordered[start : start + 8]

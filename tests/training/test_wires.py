@@ -39,7 +39,7 @@ def test_the_row_of_bkspc_is_set_before_training(tmp_path, monkeypatch):
     corpora = Corpus([[ANSWER]], "digest"), Corpus([[ANSWER]], "digest")
     monkeypatch.setattr(module.batches, "load_corpora", lambda *_: corpora)
     monkeypatch.setattr(module.provenance, "check_one_tokenizer", lambda *_: None)
-    monkeypatch.setattr(module, "read_description", lambda _: SimpleNamespace(backspace=False))
+    monkeypatch.setattr(module.description, "read_description", lambda _: SimpleNamespace(backspace=False))
     for name in ("_weights_digest", "code_digest"):
         monkeypatch.setattr(module, name, lambda *_: "")
     policy = a_policy()

@@ -22,15 +22,13 @@ QUOTED = r"""'[^']*'|"(?:[^"\\`]|\\.)*"|\\."""  # in backquotes a command would 
 
 
 def main() -> None:
-    problem = unknown_target(*sys.argv[1:]) if sys.argv[1:] else slip(os.environ)
+    problem = slip(os.environ)
+    if sys.argv[1:]:
+        name, *known = sys.argv[1:]
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        problem = f"there is no target '{name}'{f'; did you mean {near[0]!r}?' if near else ''} (make help lists them)"
     if problem:
         sys.exit(f"error: {problem}")
-
-
-def unknown_target(name: str, *known: str) -> str:
-    """A sentence about a target that does not exist, with the one of the nearest name."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"there is no target '{name}'{f'; did you mean {near[0]!r}?' if near else ''} (make help lists them)"
 
 
 def slip(variables) -> str:

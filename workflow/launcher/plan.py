@@ -23,8 +23,7 @@ from sequencematch.settings.explain import unknown
 def planned(words: list[str]) -> Iterator[Workflow]:
     """The workflow with its jobs (``.dag``) and the records of earlier runs (``.persistence``).
 
-    ``words`` are targets and options of Snakemake's command line. If the configuration or the workflow is wrong, the
-    program ends as Snakemake does.
+    ``words``: targets and options of Snakemake's command line. Where something is wrong, the program ends as it does.
     """
     check_settings(words)
     args = get_argument_parser(profiles=[PROFILES / "default"]).parse_args(words)
@@ -101,7 +100,6 @@ def duration(workflow: Workflow, times: dict[Job, float]) -> float:
 
 
 def in_words(time: float) -> str:
-    """A time in seconds, for people."""
     if time < 90:
         return f"{time:.0f} s"
     minutes = round(time / 60)

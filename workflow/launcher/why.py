@@ -47,7 +47,8 @@ def causes_by_rule(workflow: Workflow) -> dict[str, dict[Cause, set[Job]]]:
     for job in real_jobs(workflow):
         if workflow.dag.needrun(job):
             concerned = rules.setdefault(job.rule.name, {})
-            for cause in [*causes(workflow, job)] or [*upstream(workflow, job)]:
+            before = {d.rule.name for d in workflow.dag.dependencies[job] if workflow.dag.needrun(d)}
+            for cause in [*causes(workflow, job)] or [(AFTER, name) for name in sorted(before)]:
                 concerned.setdefault(cause, set()).add(job)
     return {rule.name: rules[rule.name] for rule in workflow.rules if rule.name in rules}
 
@@ -76,12 +77,6 @@ def causes(workflow: Workflow, job: Job) -> Iterator[Cause]:
         yield "it reads other files than before", ""
 
 
-def upstream(workflow: Workflow, job: Job) -> Iterator[Cause]:
-    """The rules that run right before this job."""
-    for name in sorted({d.rule.name for d in workflow.dag.dependencies[job] if workflow.dag.needrun(d)}):
-        yield AFTER, name
-
-
 def changed_code(old: dict[str, str], new: dict[str, str]) -> Iterator[Cause]:
     """The files of a job's code that were changed, added or removed."""
     for file in sorted(old.keys() | new.keys()):
@@ -106,7 +101,6 @@ def changed_options(old: dict[str, str], new: dict[str, str]) -> Iterator[Cause]
 
 
 def row(workflow: Workflow, rule: str, concerned: dict[Cause, set[Job]]) -> str:
-    """A rule, its jobs, their time and its causes in words."""
     told: dict[tuple, tuple[list[str], set[Job]]] = {}
     for (sentence, subject), jobs in concerned.items():
         # Merge causes about result files: list each once for all jobs.
@@ -143,14 +137,12 @@ def listed(names) -> str:
 
 
 def time_of(jobs: set[Job]) -> str:
-    """The time that jobs took when they last ran, in words."""
     known = [time for time in map(seconds, jobs) if time is not None]
     rest = f", {len(jobs) - len(known)} not measured yet" if len(known) < len(jobs) else ""
     return in_words(sum(known)) + rest if known else "not measured yet"
 
 
 def in_total(workflow: Workflow) -> str:
-    """The number of jobs that would run, and their wall time, in words."""
     times = {job: seconds(job) for job in real_jobs(workflow) if workflow.dag.needrun(job)}
     known = {job: time for job, time in times.items() if time is not None}
     least = in_words(duration(workflow, known))

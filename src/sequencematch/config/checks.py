@@ -101,7 +101,6 @@ def _check_references(config: Config, write: Write) -> None:
 
 
 def _check_map(config: Config, described: Map, write: Write) -> None:
-    """Check that the names in the map exist, and that its decodings go together."""
     for role, method in described.methods.items():
         _check_known(write(("map", "methods", role)), method, config.methods)
     _check_known(write(("map", "task")), described.task, config.tasks)
@@ -130,7 +129,6 @@ def _check_known(place: str, name: str, known: Collection[str]) -> None:
 
 
 def _check_overhead(config: Config, name: str, write: Write) -> None:
-    """Check the network of an overhead table, with its overrides, and that the sequences fit it."""
     table = config.overheads[name]
     values = config.model.model_dump() | table.model
     model = validated(Model, values, lambda place: write(("overheads", name, "model", *place)))
@@ -150,7 +148,6 @@ def check_files(config: Config) -> None:
 
 
 def _check_source(config: Config, task: str, write: Write) -> None:
-    """Check that the task's corpus has what its family needs."""
     data, source = config.tasks[task].data, config.source(task)
     if source is None or not isinstance(data, Language):
         return

@@ -27,7 +27,10 @@ def keep(outputs: Iterable[str], results: Path) -> None:
     folder.mkdir(exist_ok=True)
     (folder / LIST).write_text(json.dumps(sorted({*map(str, there), *_listed(folder)})))
     for name in there:
-        _remove(folder / name)
+        if (folder / name).is_dir() and not (folder / name).is_symlink():
+            shutil.rmtree(folder / name)
+        else:
+            (folder / name).unlink(missing_ok=True)
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         if (results / name).is_dir():
             shutil.copytree(results / name, folder / name, symlinks=True, copy_function=_link_file)
@@ -71,13 +74,6 @@ def _link_file(file: Path | str, link: Path | str) -> None:
         os.link(file, link)
     except OSError:
         shutil.copy2(file, link)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _mark_unfinished(result: Path) -> None:

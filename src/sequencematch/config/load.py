@@ -49,8 +49,7 @@ def run_name(name: object, scales: Path) -> str:
 def load_config(*sources: Path | tuple[str, dict]) -> Config:
     """The checked configuration of a base file and its overlays; later overlays take precedence.
 
-    An overlay is a YAML file, or a mapping with the name that errors give it. Raises UserError: one sentence with the
-    file, the key, its value and what is allowed.
+    An overlay is a YAML file, or a mapping with the name that errors give it. Raises UserError with the file and key.
     """
     named: list[tuple[str, dict]] = []
     merged: dict = {}

@@ -63,7 +63,6 @@ def _gpu_problems(jobs: Sequence[Planned], config: Config, allowed: int | None) 
 
 
 def _memory_problems(jobs: Sequence[Planned]) -> Iterator[str]:
-    """Jobs that ask for more than this machine has."""
     present = psutil.virtual_memory().total // MEGABYTE
     if too_much := {job.rule: job.mem_mb for job in jobs if job.mem_mb > present}:
         rules = ", ".join(f"{rule} {mem_mb}" for rule, mem_mb in sorted(too_much.items()))

@@ -35,9 +35,6 @@ def allowed_gpus(workflow: Any) -> int | None:
 
 
 def stop_timers(workflow: Any) -> None:
-    """Switch off the limit of jobs per second, which wakes the scheduler once a second more for each finished job.
-
-    It costs a tenth of the processor time of a default run (docs/overheads.md) and no option switches it off.
-    """
+    """Switch off the limit of jobs per second, which takes a tenth of a run's processor time (docs/overheads.md)."""
     if workflow.local_exec and getattr(workflow.scheduler, "job_rate_limiter", None) is not None:
         workflow.scheduler.job_rate_limiter = None

@@ -9,7 +9,6 @@ import random
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from functools import cache, partial
 from itertools import count
 from typing import NamedTuple
@@ -23,18 +22,14 @@ from sequencematch.settings.data import Arithmetic
 EXHAUSTED = 0.05  # share of new questions in a batch of draws below which a range has no more to give
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What a question asks, independent of its wording: canonical ``operands``, and the ``base`` of its digits."""
-
-    operands: str
-    base: int = 10
+# What a question asks, independent of its wording: canonical operands, and the base of its digits.
+Asked = tuple[str, int]
 
 
 def read_mul(question: str) -> Asked:
     """Two decimals, in either order."""
     p, q = sorted(re.findall(r"-?\d+(?:\.\d+)?", question), key=lambda number: (float(number), number))
-    return Asked(f"{p} * {q}")
+    return f"{p} * {q}", 10
 
 
 def read_add_or_sub_in_base(question: str) -> Asked | None:
@@ -45,14 +40,14 @@ def read_add_or_sub_in_base(question: str) -> Asked | None:
     if base > 10:
         return None
     p, q = sorted([int(written[2], base), int(written[4], base) * (1 if written[3] == "+" else -1)])
-    return Asked(f"{p} + {q} in base {base}", base)
+    return f"{p} + {q} in base {base}", base
 
 
 def read_list_prime_factors(question: str) -> Asked:
     """One integer."""
     number = re.search(r"\d+", question)
     assert number, f"the generator asks in another wording: {question}"
-    return Asked(number[0])
+    return number[0], 10
 
 
 # By name: the module of the generator (``topic__name``), and what says what one of its questions asks; None leaves the
@@ -143,7 +138,8 @@ def _draw(generator: str, entropy: tuple[float, float], seed: int, index: int) -
     asked = TASKS[generator][1](question)
     if asked is None:
         return None
-    return Question(question, solution, f"{question} Solution: ", solution, asked.base, asked.operands)
+    operands, base = asked
+    return Question(question, solution, f"{question} Solution: ", solution, base, operands)
 
 
 @cache

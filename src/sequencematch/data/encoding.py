@@ -63,14 +63,6 @@ def _characters(text: str) -> str:
     return "".join(c for c in folded if unicodedata.category(c)[0] not in "CZ")
 
 
-# How one row becomes examples (none if it is left out), the column of the text that the model has to write, and why
-# rows are left out; by whether the family has a reference.
-ENCODINGS: dict[bool, tuple[Callable[..., list[Example]], str, str]] = {
-    True: (encode_pair, "completion", "longer than longest ({0.longest}) tokens"),
-    False: (encode_document, "text", "shorter than prompt + continuation ({0.prompt} + {0.continuation}) tokens"),
-}
-
-
 def encode_split(
     name: str,
     rows: Sequence[Mapping],
@@ -78,13 +70,16 @@ def encode_split(
     settings: Dataset,
     context: int | None,
 ) -> tuple[list[Example], int, dict[int, tuple[str, str]]]:
-    """A split as examples; the number of rows without any; the rows that the tokenizer changes.
+    """A split as examples; the number of rows without any; how each row, from 1, begins that the tokenizer changes.
 
-    Of the latter, by their number (from 1), the beginning of the text before and after.
     context: the most tokens the model takes, if that is known. Raises UserError with the first row that has more
-    tokens, or characters that the tokenizer loses. Raises UserError if a split has no example.
+    tokens, or characters that the tokenizer loses, and if a split has no example.
     """
-    encode, written, why = ENCODINGS[FAMILIES[settings.family].reference]
+    # How a row becomes examples, the column of the text that the model has to write, and why rows are left out.
+    encode: Callable[..., list[Example]] = encode_document
+    written, why = "text", "shorter than prompt + continuation ({0.prompt} + {0.continuation}) tokens"
+    if FAMILIES[settings.family].reference:
+        encode, written, why = encode_pair, "completion", "longer than longest ({0.longest}) tokens"
     examples: list[Example] = []
     left_out, altered = 0, {}
     for number, row in enumerate(rows, start=1):

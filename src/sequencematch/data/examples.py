@@ -26,8 +26,7 @@ def columns(examples: Iterable[Example]) -> dict[str, list]:
 def load_examples(folder: Path | str) -> tuple[dict[str, list[Example]], dict]:
     """The examples of each split (train, validation, test), and their provenance.
 
-    folder: what ``encode_examples`` wrote. The provenance has ``family``, ``counts`` and ``digest`` among other facts.
-    Raises UserError where the folder holds no examples.
+    The provenance has ``family``, ``counts`` and ``digest``. Raises UserError where the folder holds no examples.
     """
     from sequencematch.store.datasets import load
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -34,8 +34,7 @@ class Mistake:
     longest: int | None = 1
 
 
-@dataclass(frozen=True)
-class Opening:
+class Opening(NamedTuple):
     """A mistake that a model is to continue after the prompt and the true tokens before it, by a stream of its own."""
 
     example: Example

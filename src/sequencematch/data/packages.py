@@ -38,8 +38,7 @@ OTHER_KIND = (tarfile.TarError, zipfile.BadZipFile, EOFError, ValueError, Runtim
 def downloaded(package: Source, folder: Path = DOWNLOADS) -> Path:
     """The file of a package in ``folder``, downloaded if it is not there.
 
-    Raises UserError with the name of the file to put there by hand, if the download fails or ``package.sha256`` is that
-    of another file.
+    Raises UserError with the file to put there by hand, if the download fails or ``package.sha256`` is another's.
     """
     file = folder / file_name(package)
     if not file.exists():

@@ -93,10 +93,7 @@ def _belonging(owner: SimpleNamespace, relative: SimpleNamespace) -> SimpleNames
 
 
 def _tables() -> dict[str, list[Any]]:
-    """All that a sentence draws from, by name.
-
-    ``phrase_words.txt`` has a table's name and fields in its first line, then a word a line, fields parted by ``|``.
-    """
+    """All that a sentence draws from, by name: ``phrase_words.txt`` (name and fields, then a word a line), CLDR."""
     text = Path(__file__).with_name("phrase_words.txt").read_text(encoding="utf-8")
     found: dict[str, list[Any]] = {}
     for table in text.strip().split("\n\n"):

@@ -1,9 +1,9 @@
 """English-French sentence pairs composed by a small grammar: a translation corpus for any machine.
 
 Why a grammar: its sentences are correct by construction, as many as one wants, the same on every machine, and need
-no download. What is hard in them is kept by others: names of countries, languages, currencies, months and weekdays,
-the forms of dates, times, amounts and measures are the Unicode CLDR's (Unicode Licence), through ``babel`` (BSD);
-numbers in words are those of ``num2words`` (LGPL, used as a library). The texts follow the versions of both.
+no download. What is hard in them is kept by others: names, and the forms of dates, times, amounts and measures, are
+the Unicode CLDR's (Unicode Licence), through ``babel`` (BSD); numbers in words are those of ``num2words`` (LGPL, used as
+a library). The texts follow the versions of both.
 
 A sentence is one of ``TEMPLATES``, each as likely as the others. A template draws its slots from the tables of
 ``phrase_words`` and writes them into an English and a French pattern. French also needs the gender of words,
@@ -34,7 +34,7 @@ from sequencematch.seeding import generator
 
 PATIENCE = 10_000  # draws in a row without a new sentence after which the grammar counts as exhausted
 TABLES["days"] = [datetime.date(2027, 1, 1) + datetime.timedelta(days=days) for days in range(365)]  # any year will do
-PLAIN = str.maketrans({"\u00a0": " ", "\u202f": " ", "’": "'"})
+PLAIN = str.maketrans({"\u00a0": " ", "\u202f": " ", "’": "'"})  # spaces and apostrophes
 
 
 class Draw:
@@ -75,18 +75,14 @@ def phrases(seed: int) -> Iterator[tuple[str, str]]:
     fruitless = 0
     for index in count():
         draw = Draw(seed, index)
-        english, french = map(_finished, TEMPLATES[draw.integer(0, len(TEMPLATES) - 1)](draw))
+        sentences = TEMPLATES[draw.integer(0, len(TEMPLATES) - 1)](draw)
+        english, french = ((text[0].upper() + text[1:]).translate(PLAIN) for text in sentences)
         if english not in seen:
             seen.add(english)
             fruitless = 0
             yield english, french
         elif (fruitless := fruitless + 1) == PATIENCE:
             raise UserError(f"source 'phrases' has no more than about {len(seen)} sentences: ask for fewer pairs")
-
-
-def _finished(sentence: str) -> str:
-    """A sentence with its capital letter, plain spaces and plain apostrophes."""
-    return (sentence[0].upper() + sentence[1:]).translate(PLAIN)
 
 
 def _first(french_date: str) -> str:

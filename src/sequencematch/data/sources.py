@@ -80,10 +80,7 @@ def kind_of(file: str) -> str:
 
 
 def text_at(row: dict, key: str, where: str) -> str:
-    """The text under a key of a row, without a byte order mark. ``where`` names the row's place.
-
-    Raises UserError if there is none, or it has half a character (a lone surrogate), which no file can hold.
-    """
+    """The text under a key, without a byte order mark. Raises UserError if there is none, or no file can hold it."""
     text = row.get(key)
     if not isinstance(text, str):
         found = "is missing" if key not in row else f"is {text!r:.40}, not text"
@@ -96,8 +93,7 @@ def text_at(row: dict, key: str, where: str) -> str:
 def hub_rows(source: Source, streaming: bool) -> dict[str, Iterator[dict]]:
     """The rows of each split of a data set on the hub, or in a local folder of the same format.
 
-    streaming: fetch rows as they are read, instead of the whole data set at the start. Raises UserError if the data set
-    cannot be read.
+    streaming: fetch rows as they are read, not all at the start. Raises UserError if the data set cannot be read.
     """
     import datasets
 

@@ -37,8 +37,7 @@ def learned_deletions(config, rows: int) -> int:
 class Tokenizer:
     """A fast tokenizer with its special tokens: ours, or the one in a pretrained model's folder.
 
-    It encodes every text in the same way, alone and whole: truncation, padding and subword sampling (BPE dropout),
-    which a tokenizer.json may switch on, are switched off.
+    It encodes every text alone and whole: truncation, padding and subword sampling (BPE dropout) are switched off.
     """
 
     def __init__(self, fast: tokenizers.Tokenizer, specials: dict[str, str], bkspc: int | None = None, context=None):

@@ -631,15 +631,12 @@ class _Layer(StaticLayer):
 
 
 class _Store(Cache):
-    """What the model has read of each row, and the forward passes that read more; ``head``: of deletions.
-
-    columns: where the running pass writes, int64 [B, Q]; depth: up to where it reads; hidden: what the last pass gave
-    to the unembedding, [B, k, d].
-    """
+    """What the model has read of each row, and the forward passes that read more; ``head``: of deletions."""
 
     def __init__(self, model, rows: list[_Row], head: dict[str, Tensor] | None = None):
-        self.model, self.rows, self.head, self.depth = model, rows, head, 0
-        self.columns = self.hidden = torch.empty(0)
+        self.model, self.rows, self.head, self.depth = model, rows, head, 0  # depth: up to where the running pass reads
+        self.columns = torch.empty(0)  # where it writes, int64 [B, Q]
+        self.hidden = torch.empty(0)  # what the last pass gave to the unembedding, [B, k, d]
         self.windows = _windows(model)
         self.selects = "logits_to_keep" in inspect.signature(model.forward).parameters
         super().__init__(layer_class_to_replicate=partial(_Layer, self))

@@ -35,8 +35,7 @@ def card(
 ) -> str:
     """The card as Markdown with the front matter that a hub reads.
 
-    provenance: content of the trained model's provenance.json, empty where there is none; name: of the exported
-    folder; metrics: content of a metrics.json; prompt: one for the example, in the form of training data.
+    provenance: the trained model's, may be empty; name: of the folder; metrics: a metrics.json; prompt: an example.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),

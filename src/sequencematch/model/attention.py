@@ -267,7 +267,6 @@ def _stretches(first: int, push: np.ndarray, deaths: np.ndarray, size: int) -> I
 
 
 def _runs(chosen: np.ndarray) -> list[slice]:
-    """Runs of places that are True."""
     edges = np.flatnonzero(np.diff(np.concatenate(([0], chosen, [0]))))
     return [slice(a, b) for a, b in edges.reshape(-1, 2).tolist()]
 
@@ -275,8 +274,7 @@ def _runs(chosen: np.ndarray) -> list[slice]:
 class _BlockAttention(torch.autograd.Function):
     """Attention of query, key, value [B, H, L, w] by ``Blocks``, with torch's own CPU kernel in each call.
 
-    The parts of a softmax are combined by their logsumexps. The gradients are the sums of the parts' gradients, each
-    computed with the logsumexp of the whole.
+    Parts of a softmax are combined by their logsumexps; gradients are sums over parts, by the logsumexp of the whole.
     """
 
     @staticmethod

@@ -235,10 +235,7 @@ def _without_chance(lm) -> None:
 
 
 def adapt(lm, config) -> None:
-    """Freeze the network and put the LoRA adapters of a configuration of peft into it (QLoRA).
-
-    Raises UserError where the network has adapters already, or the method cannot train such ones.
-    """
+    """Freeze the network and put LoRA adapters into it (QLoRA). Raises UserError where these cannot be trained."""
     from peft import inject_adapter_in_model
 
     if hasattr(lm, "peft_config"):

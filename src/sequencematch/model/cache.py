@@ -36,8 +36,7 @@ class _Layer(StaticLayer):
 class StateCache(Cache):
     """The states of up to ``rows`` stacks of at most ``length`` tokens, for one policy.
 
-    The caller keeps the depths and assigns rows. Memory is allocated at the first ``push``. The running forward pass
-    writes at ``index`` of the rows ``pushed``, which it reads up to ``depth``.
+    The caller keeps depths and assigns rows. A forward pass writes at ``index`` of ``pushed``, read up to ``depth``.
     """
 
     def __init__(self, policy, rows: int, length: int):

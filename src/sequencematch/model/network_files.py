@@ -27,8 +27,7 @@ def digest_of(files: dict[str, str]) -> str:
 def stated(model: Model, config, context: int) -> dict:
     """The settings of a network as policy.json and provenance state them: those that it was built by.
 
-    config: the configuration of the loaded network; context: the most tokens that it takes. A pretrained network has a
-    shape of its own, stated as ``network``.
+    config: of the loaded network; context: the most tokens that it takes. ``network``: a pretrained one's own shape.
     """
     if model.source == "scratch":
         return {"model": model.model_dump()}

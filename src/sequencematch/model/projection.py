@@ -19,18 +19,13 @@ CHUNK = {"cpu": 2**20, "cuda": 2**28}
 
 @dataclass(frozen=True)
 class States:
-    """The different states of batches of trajectories over inputs [B, L], and the M actions taken in them.
+    """The N different states of batches of trajectories over inputs [B, L], and the M actions taken in them."""
 
-    node: int64 [N], places in the flattened inputs, ascending. state, action: int64 [M], ordered by state: in which of
-    the N states each action was taken, and the action. ``index[k]``: int64 [B, T+1], which of the N are the states of
-    trajectories k. ``taken[k]``: int64 [B, T], which of the M are their actions.
-    """
-
-    node: Tensor
-    state: Tensor
-    action: Tensor
-    index: list[Tensor]
-    taken: list[Tensor]
+    node: Tensor  # int64 [N], places in the flattened inputs, ascending
+    state: Tensor  # int64 [M], in which of the N states each action was taken, ascending
+    action: Tensor  # int64 [M]
+    index: list[Tensor]  # int64 [B, T+1] for each batch: which of the N are the states of its trajectories
+    taken: list[Tensor]  # int64 [B, T] for each batch: which of the M are their actions
 
     @classmethod
     def of(cls, states: Sequence[StateIndex], length: int) -> "States":

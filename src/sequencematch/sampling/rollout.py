@@ -114,7 +114,18 @@ def sample(
     for what, values in (("streams", streams), ("beginnings", begun)):
         if len(values) != len(prompts):
             raise ValueError(f"{len(prompts)} prompts need as many {what}, not {len(values)}")
-    _check(policy, prompts, begun, decoding)
+    if decoding.lookahead and policy.history != "erase":
+        raise UserError("lookahead does not fit a model that keeps deleted tokens: choose another decoding")
+    for k, (prompt, beginning) in enumerate(zip(prompts, begun, strict=True)):
+        if not len(prompt):
+            raise ValueError("a rollout needs at least one prompt token (<bos>): its first state")
+        if max(beginning, default=0) >= policy.bkspc:
+            raise ValueError("beginnings must hold live tokens only, no <bkspc>")
+        if (length := len(prompt) + len(beginning)) + decoding.max_actions > policy.context:
+            raise UserError(
+                f"prompt {k} ({length} tokens) and max_actions ({decoding.max_actions}) exceed the "
+                f"model's context of {policy.context} tokens: lower max_actions, or shorten the prompt"
+            )
     sampler = _Sampler(policy, prompts, begun, decoding, streams, batch, perturbation, watch, forced)
     rollouts: dict[int, Rollout] = {}
     with _inference(policy):
@@ -122,24 +133,6 @@ def sample(
             sampler.admit()
             rollouts |= sampler.act()
     return [rollouts[k] for k in range(len(prompts))], sampler.counts
-
-
-def _check(
-    policy: Policy, prompts: Sequence[Sequence[int]], begun: Sequence[Sequence[int]], decoding: Decoding
-) -> None:
-    context, bkspc = policy.context, policy.bkspc
-    if decoding.lookahead and policy.history != "erase":
-        raise UserError("lookahead does not fit a model that keeps deleted tokens: choose another decoding")
-    for k, (prompt, beginning) in enumerate(zip(prompts, begun, strict=True)):
-        if not len(prompt):
-            raise ValueError("a rollout needs at least one prompt token (<bos>): its first state")
-        if max(beginning, default=0) >= bkspc:
-            raise ValueError("beginnings must hold live tokens only, no <bkspc>")
-        if (length := len(prompt) + len(beginning)) + decoding.max_actions > context:
-            raise UserError(
-                f"prompt {k} ({length} tokens) and max_actions ({decoding.max_actions}) exceed the "
-                f"model's context of {context} tokens: lower max_actions, or shorten the prompt"
-            )
 
 
 @contextmanager
@@ -238,18 +231,16 @@ class _Sampler:
             over = self.final[action] | (self.taken[drawing] == self.decoding.max_actions)
             ended[drawing[over]] = True
             drawing = drawing[(action >= self.policy.inputs) & ~over]
-        rollouts = self._rollouts(np.flatnonzero(ended))
-        self._close(ended)
-        self._feed()
-        return rollouts
-
-    def _rollouts(self, rows: np.ndarray) -> dict[int, Rollout]:
+        rows = np.flatnonzero(ended)
         finished = self.final[self.action[rows, self.taken[rows] - 1]]
         columns = (self.item[rows], self.taken[rows], self.action[rows], finished, self.log_policy[rows])
-        return {
+        rollouts = {
             item: Rollout(action[:taken], finished, log_policy[:taken])
             for item, taken, action, finished, log_policy in zip(*(c.tolist() for c in columns), strict=True)
         }
+        self._close(ended)
+        self._feed()
+        return rollouts
 
     def _draw(self, rows: np.ndarray) -> np.ndarray:
         """The next action of each of these rows. It is recorded with its log pi(a|s)."""
@@ -337,7 +328,6 @@ class _Sampler:
                 self.deleted[row].pop(n + 1, None)
 
     def _perturbed(self, rows: np.ndarray, drawn: list[int], logits: Tensor) -> list[int]:
-        """The actions that are pushed: those drawn, some of them replaced."""
         perturbation_draws = self.perturbation_draws[rows, self.taken[rows]].tolist()
         acts = zip(drawn, self.item[rows].tolist(), perturbation_draws, logits, strict=True)
         return [self.perturbation.replaced(action, item, *numbers, state) for action, item, numbers, state in acts]

@@ -41,8 +41,7 @@ def code_digest(entry: Path, unused: Collection[str] = (), source: Path = SOURCE
 def code_digests(entry: Path, unused: Collection[str] = (), source: Path = SOURCE) -> dict[str, str]:
     """The digest of every file that running ``entry`` can reach, by its path below ``source``.
 
-    ``unused`` names modules that ``entry`` imports in functions which this run will not call. Raises ValueError if one
-    of them does not exist, for example after a renaming.
+    ``unused``: modules that ``entry`` imports in functions not called here. Raises ValueError if one does not exist.
     """
     source, files = source.resolve(), sorted(import_closure(entry, unused, source))
     digests = (_read(file, source).digest if file.suffix == ".py" else _digest(file.read_bytes()) for file in files)
@@ -131,8 +130,6 @@ class _WithoutWords(ast.NodeTransformer):
 
 
 class _WithoutText(ast.NodeTransformer):
-    """Takes out all text."""
-
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
         return _silent(node)
 

@@ -15,8 +15,7 @@ FIT = "Llama, Mistral, Qwen2, GPT-2 and GPT-NeoX are known to do"  # tested
 def code_is_trusted() -> bool:
     """Whether this machine's user allows the Python code of a trained model's network to run.
 
-    The configuration (``model.trust_remote_code``) and ``--trust-remote-code`` say so, by an environment variable that
-    reaches every process of a job. A model folder cannot.
+    ``model.trust_remote_code`` and ``--trust-remote-code`` say so, by a variable of all processes; no folder can.
     """
     return os.environ.get(CONSENT) == "1"
 

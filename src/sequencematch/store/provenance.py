@@ -132,8 +132,7 @@ def describe() -> dict:
 def _git(*arguments: str) -> str:
     """The output of git about the project's repository; empty if the project's folder is not the top of one.
 
-    A copy of the project inside another repository must not take that repository's commit for its own. Neither must a
-    job that git itself started (``GIT_DIR``).
+    A copy inside another repository, or a job that git started (``GIT_DIR``), must not take that one's commit for it.
     """
     root = SOURCE.parent
     environment = {name: value for name, value in os.environ.items() if name not in GIT_PLACES}

@@ -19,7 +19,7 @@ MOST_POSITIONS = 2**31
 MOST_LABELS = 2**16  # transformers names each
 LAYERS = ("num_hidden_layers", "num_layers", "n_layers", "n_layer")
 WIDTH = ("hidden_size", "n_embd", "d_model")
-VOCABULARY = ("vocab_size",)
+ROWS = ("vocab_size",)
 # Parts of the names of settings that are sizes, and how large they may be: the first one that a name holds counts.
 SIZES = (
     (re.compile(r"(^|_)n?_?layers?$"), MOST_LAYERS),
@@ -62,7 +62,8 @@ def check_sizes(source: Path, config: dict) -> None:
 
 def check_memory(folder: Path, config: dict) -> None:
     """Raises UserError where the network that ``config`` describes exceeds this machine's memory even in 4 bits."""
-    layers, width, vocabulary = (_first(config, names) for names in (LAYERS, WIDTH, VOCABULARY))
+    named = ([config[name] for name in names if isinstance(config.get(name), int)] for names in (LAYERS, WIDTH, ROWS))
+    layers, width, vocabulary = (found[0] if found else 0 for found in named)
     what = f"the network of '{folder}' ({layers} layers of width {width}, {vocabulary} tokens)"
     check_fits_memory(what, (layers * 4 * width**2 + vocabulary * width) / 2)
 
@@ -73,10 +74,6 @@ def check_fits_memory(what: str, needed: float) -> None:
     if needed > present:
         sizes = f"{needed / 1e9:,.1f} GB, and this machine has {present / 1e9:,.1f} GB"
         raise UserError(f"{what} needs more than {sizes}: choose a smaller model")
-
-
-def _first(config: dict, names: tuple[str, ...]) -> int:
-    return next((config[name] for name in names if isinstance(config.get(name), int)), 0)
 
 
 def named_numbers(values: Any, name: str = "") -> Iterator[tuple[str, float]]:

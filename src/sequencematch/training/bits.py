@@ -71,6 +71,5 @@ def compatible_digest() -> str:
     chosen = "from sequencematch import kernels; kernels.choose('compatible')"
     program = f"{chosen}; from {__name__} import digest; print(digest())"
     found = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, "-c", program], env=found, capture_output=True, text=True, check=True
-    ).stdout.strip()
+    done = subprocess.run([sys.executable, "-c", program], env=found, capture_output=True, text=True, check=True)
+    return done.stdout.strip()

@@ -76,7 +76,6 @@ def _choices(policy: Policy, examples: Sequence[Trajectory], weight: float) -> C
 
 
 def _log_policy(policy: Policy, hidden: Tensor) -> Tensor:
-    """log pi of the vocabulary's tokens."""
     return policy.preferences(hidden).log_softmax(-1)[..., : policy.bkspc]
 
 
@@ -96,10 +95,9 @@ def _branched(example: Trajectory, few: list[list[int]], bkspc: int) -> tuple[Tr
 def train_head(
     policy: Policy, train: Sequence[Trajectory], validation: Sequence[Trajectory], seed: int, batch: int = 32
 ) -> list[dict]:
-    """Give a policy a deletion head, trained on the first ``TOKENS`` of ``train``.
+    """Give a policy a deletion head, trained on the first ``TOKENS`` of the clean examples ``train``.
 
-    train, validation: clean examples. Returns the losses without a head, then those of each epoch. Raises UserError
-    where the network's likeliest tokens never include the examples'.
+    Returns the losses without it, then of each epoch. Raises UserError where no own token is among the likeliest.
     """
     policy.eval()
     policy.head = None

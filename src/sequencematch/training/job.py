@@ -14,9 +14,7 @@ import torch
 
 from sequencematch.data.tokenizer import Tokenizer, load_tokenizer
 from sequencematch.errors import UserError
-from sequencematch.model.build import load_policy, new_policy, save_policy
-from sequencematch.model.description import read_description
-from sequencematch.model.network_files import stated
+from sequencematch.model import build, description, network_files
 from sequencematch.model.policy import Policy
 from sequencematch.model.processes import Processes, join
 from sequencematch.seeding import stable_seed
@@ -28,7 +26,7 @@ from sequencematch.store import provenance
 from sequencematch.store.code_digest import code_digest
 from sequencematch.store.files import atomic_folder, check_digest
 from sequencematch.store.provenance_schema import read_facts
-from sequencematch.training import batches, bkspc_start, checkpoints, data_checks, deletion_head
+from sequencematch.training import batches, bkspc_start, checkpoints, deletion_head
 from sequencematch.training.schedule import Stage
 from sequencematch.training.trainer import METRICS, VALIDATION_EXAMPLES, Run, train, write_metrics
 
@@ -62,16 +60,16 @@ def scratch_or_pretrained(args: argparse.Namespace) -> Start:
     model = settings_from(args, Model)
     tokenizer = load_tokenizer(args.tokenizer)
     seed = stable_seed(args.seed, "weights")
-    return Start(new_policy(model, tokenizer.size, tokenizer.special_ids, backspace=False, seed=seed), model)
+    return Start(build.new_policy(model, tokenizer.size, tokenizer.special_ids, backspace=False, seed=seed), model)
 
 
 def load_initial(args: argparse.Namespace, stage: Stage) -> Start:
     """The policy that a later stage starts from, with ``<bkspc>`` if its loss needs it."""
     join(args.gpus)
     history = LOSSES[stage.loss].history
-    policy, model = load_policy(args.initial, backspace=LOSSES[stage.loss].backspace)
+    policy, model = build.load_policy(args.initial, backspace=LOSSES[stage.loss].backspace)
     if policy.history != history:
-        if read_description(args.initial).backspace:
+        if description.read_description(args.initial).backspace:
             raise UserError(
                 f"the model in '{args.initial}' has learned <bkspc> in another way ({policy.history}) than "
                 f"{stage.loss} teaches it ({history}): start from the base model"
@@ -84,8 +82,7 @@ def load_initial(args: argparse.Namespace, stage: Stage) -> Start:
 def run_stage(args: argparse.Namespace, stage: Stage, start: Start, settings: Settings) -> None:
     """Train ``start.policy`` through ``stage`` and write the model folder ``args.output``.
 
-    Checkpoints are in a folder under ``args.resume``. Its name is a digest of everything that the run depends on, so a
-    run with other settings, data or code never continues from them.
+    Checkpoints lie under ``args.resume`` in a folder named by a digest of all that the run depends on, for it alone.
     """
     tokenizer = load_tokenizer(args.tokenizer)
     run, identity = _prepare(args, stage, start, settings, tokenizer)
@@ -97,7 +94,7 @@ def run_stage(args: argparse.Namespace, stage: Stage, start: Start, settings: Se
             losses = deletion_head.train_head(run.policy, *examples, args.seed, settings.optimiser.micro_batch)[-1]
             metrics[-1] |= {f"head_{name}": value for name, value in losses.items()}
         with atomic_folder(args.output) as folder:
-            save_policy(run.policy, start.model, folder)
+            build.save_policy(run.policy, start.model, folder)
             tokenizer.save(folder)
             write_metrics(metrics, folder / METRICS)
             if stage.stop < stage.total:
@@ -119,13 +116,13 @@ def _prepare(
     provenance.check_one_tokenizer(args.tokenizer, args.noised, *([initial] if initial else []))
     objective, rollouts = settings.objective or Objective(), settings.rollouts or Rollouts()
     corpus, validation = batches.load_corpora(args.noised, tokenizer.special_ids["eos"], objective.imitate_noise)
-    data_checks.check_data(args.noised, stage.loss, policy, (corpus, validation), rollouts)
-    if initial and policy.backspace and not (policy.has_learned or read_description(initial).backspace):
+    batches.check_data(args.noised, stage.loss, policy, (corpus, validation), rollouts)
+    if initial and policy.backspace and not (policy.has_learned or description.read_description(initial).backspace):
         bkspc_start.start_bkspc(policy, settings.schedule.bkspc_start, corpus, validation)
     sections = {name: section.model_dump() for name, section in vars(settings).items() if section is not None}
     identity = {
         "stage": vars(stage),
-        "settings": stated(start.model, policy.lm.config, policy.context) | sections,
+        "settings": network_files.stated(start.model, policy.lm.config, policy.context) | sections,
         **({"network_files": policy.origin} if policy.origin else {}),
         "seed": args.seed,
         "data": corpus.digest,
@@ -154,7 +151,7 @@ def _prepare(
 
 
 def _initial_policy(folder: Path, backspace: bool) -> Policy:
-    policy, _ = load_policy(folder, backspace)
+    policy, _ = build.load_policy(folder, backspace)
     return policy
 
 

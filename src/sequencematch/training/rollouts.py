@@ -110,10 +110,8 @@ class RolloutSchedule:
 
     def trajectory(self, entry: Entry) -> Trajectory:
         """The rollout as a trajectory. It was cut off if it reached the bound on actions."""
-        prompt = self.corpus.example(entry.example, 0).prompt
-        return Trajectory(
-            prompt=prompt, actions=entry.actions, imitated=[True] * len(entry.actions), ended=entry.finished
-        )
+        prompt, imitated = self.corpus.example(entry.example, 0).prompt, [True] * len(entry.actions)
+        return Trajectory(prompt=prompt, actions=entry.actions, imitated=imitated, ended=entry.finished)
 
     def relabelled(self, entry: Entry) -> Trajectory:
         """The rollout with the expert's answer to its first mistake."""

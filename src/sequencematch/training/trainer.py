@@ -21,7 +21,6 @@ from torch import nn
 from tqdm import tqdm
 
 from sequencematch import core
-from sequencematch.core import Normaliser
 from sequencematch.errors import UserError
 from sequencematch.model.policy import Policy, trained_tensors
 from sequencematch.model.processes import Processes
@@ -65,8 +64,7 @@ class Run:
 def train(run: Run) -> tuple[list[dict], dict]:
     """Train ``run.policy`` in place; return the rows of the metrics file and the optimiser's final state.
 
-    Raises UserError if the loss becomes infinite or NaN, or if the process that draws rollouts ends. Checkpoints that
-    were written are kept.
+    Raises UserError if the loss is not finite, or if the process that draws rollouts ends. Checkpoints are kept.
     """
     trainer = Trainer(run)
     try:
@@ -95,22 +93,20 @@ class Trainer:
                 group["weight_decay"] = run.optimiser.weight_decay
         self.batches = Batches(run.train, self.batch, run.seed, "examples")
         self.length, self.cloned = run.train.length, run.train.cloned(run.objective.imitate_prompt)
-        self.rollouts = self._rollout_schedule() if self.loss.rollouts else None
+        self.rollouts: RolloutSchedule | None = None
+        if self.loss.rollouts:
+            producer: Producer = InProcess(self.policy)
+            if run.rollouts.concurrent:
+                assert run.rebuild is not None, "it makes the policy of the second process"
+                producer = Background(self.policy, run.rebuild)
+            drawn = run.rollouts, run.train, self.batch, self.stage.stop - self.stage.start, run.seed
+            self.rollouts = RolloutSchedule(*drawn, producer, self.processes)
         if run.optimiser.dropout:
             drop_outputs(self.policy, run.optimiser.dropout)
         self.step = self.stage.start
         self.metrics: list[dict] = []
         self.window: list[dict] = []
         self._restore()
-
-    def _rollout_schedule(self) -> RolloutSchedule:
-        run = self.run
-        producer: Producer = InProcess(self.policy)
-        if run.rollouts.concurrent:
-            assert run.rebuild is not None, "it makes the policy of the second process"
-            producer = Background(self.policy, run.rebuild)
-        steps = self.stage.stop - self.stage.start
-        return RolloutSchedule(run.rollouts, run.train, self.batch, steps, run.seed, producer, self.processes)
 
     def close(self) -> None:
         """End the process that draws rollouts, if there is one."""
@@ -157,7 +153,7 @@ class Trainer:
         """Take the next gradient step; return what it measured, by the names of the metrics file."""
         run = self.run
         rows, rollout_metrics = self.rows()
-        normaliser = self.normaliser(rows)
+        normaliser = divisors(rows, self.length, self.cloned)
         rate = self.stage.learning_rate(self.step, run.optimiser)
         beta = self.stage.beta(self.step, run.schedule)
         for group in self.optimiser.param_groups:
@@ -207,10 +203,6 @@ class Trainer:
         if run.rollouts.concurrent:
             metrics["rollout_wait"] = self.rollouts.seconds_waited()
         return rows, metrics
-
-    def normaliser(self, rows: Sequence[Row]) -> Normaliser:
-        """The divisors of the sums over an effective batch."""
-        return divisors(rows, self.length, self.cloned)
 
     def _score(self, rows: Sequence[Row], imitate_prompt: bool) -> ScoredBatch:
         with self.accelerator.autocast():

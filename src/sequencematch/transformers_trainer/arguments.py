@@ -112,10 +112,7 @@ REFUSED = {
 
 
 def check_arguments(args: SequenceMatchConfig, options: Mapping[str, Any]) -> None:
-    """Raises UserError where a value is not allowed, or differs from transformers' default and would have no effect.
-
-    The schedule is checked by ``completed``: it follows the number of rows.
-    """
+    """Raises UserError where a value is not allowed, or differs from transformers' default and would have no effect."""
     given, defaults = {**vars(args), **options}, {f.name: f.default for f in fields(TrainingArguments)}
     for name, why in REFUSED.items():
         if given.get(name) and given[name] not in ("no", defaults.get(name)):  # transformers 4.57 writes "no" itself
@@ -123,7 +120,7 @@ def check_arguments(args: SequenceMatchConfig, options: Mapping[str, Any]) -> No
     best = args.metric_for_best_model
     if best and not best.endswith("loss"):
         raise UserError(f"metric_for_best_model is '{best}', but evaluation measures the loss alone: set it to 'loss'")
-    for section in (section for section in FIELDS if section is not Schedule):
+    for section in (section for section in FIELDS if section is not Schedule):  # which follows the number of rows
         settings_of(args, section)
 
 

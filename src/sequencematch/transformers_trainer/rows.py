@@ -32,17 +32,15 @@ def with_deletions(processing_class, ids: Sequence[int]):
 
 @dataclass
 class RowEncoder:
-    """Encodes rows with ``prompt`` and ``completion``: two texts, or two lists of messages.
+    """Encodes rows with ``prompt`` and ``completion``: two texts, or two lists of messages."""
 
-    tokenizer: of transformers, as ``with_deletions`` makes it; bos, eos, bkspc: its ids; ends: the tokens that end an
-    answer. A special token by which a chat template ends an answer is added to them: rollouts must end there too.
-    """
-
-    tokenizer: Any
+    tokenizer: Any  # of transformers, as ``with_deletions`` makes it
     bos: int
     eos: int
     bkspc: int
-    ends: set[int]
+    ends: set[
+        int
+    ]  # of answers; a special token by which a chat template ends one is added: rollouts must end there too
 
     def examples(self, rows: Iterable[Mapping], context: int) -> list[Example]:
         """An example for each row of texts, and for each message of the assistant in a completion.
