@@ -1,9 +1,9 @@
 """English-French sentence pairs composed by a small grammar: a translation corpus for any machine.
 
 Why a grammar: its sentences are correct by construction, as many as one wants, the same on every machine, and need
-no download. What is hard in them is kept by others: names, and the forms of dates, times, amounts and measures, are
-the Unicode CLDR's (Unicode Licence), through ``babel`` (BSD); numbers in words are those of ``num2words`` (LGPL, used as
-a library). The texts follow the versions of both.
+no download. What is hard in them is kept by others: names of countries, languages, currencies, months and weekdays,
+the forms of dates, times, amounts and measures are the Unicode CLDR's (Unicode Licence), through ``babel`` (BSD);
+numbers in words are those of ``num2words`` (LGPL, used as a library). The texts follow the versions of both.
 
 A sentence is one of ``TEMPLATES``, each as likely as the others. A template draws its slots from the tables of
 ``phrase_words`` and writes them into an English and a French pattern. French also needs the gender of words,

@@ -140,16 +140,11 @@ def _merged_state(lm: nn.Module) -> dict[str, Tensor]:
     return state
 
 
-def _rows(policy: Policy) -> Tensor:
-    """The rows of deletions, [deletions, d]."""
-    return policy.bkspc_row.detach().view(policy.deletions, -1)
-
-
 def _append_rows(policy: Policy, state: dict[str, Tensor]) -> None:
     """A further row for each deletion in the matrices of the vocabulary."""
     lm = policy.lm
     embedding, unembedding = lm.get_input_embeddings(), lm.get_output_embeddings()
-    rows = _rows(policy)
+    rows = policy.bkspc_row.detach().view(policy.deletions, -1)
     names = {id(module): name for name, module in lm.named_modules()}
     tied = embedding.weight is unembedding.weight
     for module, new in ((embedding, rows if tied else torch.zeros_like(rows)), (unembedding, rows)):
@@ -170,7 +165,7 @@ def _save_adapter(policy: Policy, model: Model, folder: Path) -> None:
     tied = lm.get_input_embeddings().weight is lm.get_output_embeddings().weight
     head = lm.get_input_embeddings() if tied else lm.get_output_embeddings()
     name = next(name for name, module in lm.named_modules() if module is head)
-    rows = _rows(policy).to(lm.dtype)
+    rows = policy.bkspc_row.detach().view(policy.deletions, -1).to(lm.dtype)
     tensors[f"{prefix}{name}.token_adapter.trainable_tokens_delta"] = rows.contiguous()
     config = copy.deepcopy(lm.peft_config["default"])  # what was injected: experts are parameters, no modules
     config.base_model_name_or_path, config.inference_mode = model.source, True
