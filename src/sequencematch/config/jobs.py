@@ -166,7 +166,7 @@ class Jobs:
         return "" if chosen == "portable" else f"--kernels {chosen}"
 
     def sample_options(self, wildcards: Wildcards) -> str:
-        """The settings of sampling, without those of texts for other families, and the kind of noise if it is used."""
+        """The settings of sampling; those of texts for texts alone, the kind of noise where a decoding uses it."""
         evaluation = self.config.evaluation_of(wildcards.task, wildcards.method, float(wildcards.eta))
         unread = {"judge"} if wildcards.task in self.judged_tasks else {"judge", "shown"}
         kind = {"kind"} if evaluation.uses_training_noise else set()

@@ -7,7 +7,7 @@ Snakefile turns the configuration into the options of each rule (``Config.settin
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
@@ -56,8 +56,10 @@ def setting(default, meaning: str, **bounds):
     return Field(default, description=meaning, **bounds)
 
 
-class Section(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
+class Section(BaseModel):
     """A group of settings; a name it does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @classmethod
     def group(cls) -> str:

@@ -132,7 +132,7 @@ def describe() -> dict:
 def _git(*arguments: str) -> str:
     """The output of git about the project's repository; empty if the project's folder is not the top of one.
 
-    A copy inside another repository, or a job that git started (``GIT_DIR``), must not take that one's commit for it.
+    A copy inside another repository, or a job that git started (``GIT_DIR``), must not take another's for its own.
     """
     root = SOURCE.parent
     environment = {name: value for name, value in os.environ.items() if name not in GIT_PLACES}
