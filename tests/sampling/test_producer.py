@@ -19,7 +19,7 @@ from sequencematch.model.build import load_policy
 from sequencematch.model.policy import trained_tensors
 from sequencematch.settings.training import Rollouts
 from sequencematch.store.files import read_csv
-from sequencematch.training.rollouts import ReplayBuffer
+from sequencematch.training.replay import ReplayBuffer
 from sequencematch.training.schedule import Stage
 from sequencematch.training.trainer import Trainer
 

@@ -10,7 +10,8 @@ from sequencematch.core import Trajectory
 from sequencematch.errors import UserError
 from sequencematch.settings.losses import LOSSES
 from sequencematch.settings.training import Rollouts
-from sequencematch.training.batches import Corpus, check_data
+from sequencematch.training.batches import Corpus
+from sequencematch.training.data_checks import check_data
 
 BKSPC = 9
 CLEAN, NOISED = (

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sequencematch.core import Trajectory, growth, live_tokens
-from sequencematch.training.rollouts import relabel
+from sequencematch.training.expert import relabel
 
 EOS, BKSPC = 9, 10
 PROMPT = [1, 2]

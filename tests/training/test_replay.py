@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sequencematch.training.rollouts import Entry, ReplayBuffer, generation_due
+from sequencematch.training.replay import Entry, ReplayBuffer, generation_due
 
 RNG = np.random.default_rng
 

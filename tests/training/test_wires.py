@@ -14,7 +14,8 @@ from sequencematch.store.datasets import save
 from sequencematch.training import job as module
 from sequencematch.training.batches import Corpus, load_corpora
 from sequencematch.training.job import Settings, Start
-from sequencematch.training.rollouts import Entry, RolloutSchedule
+from sequencematch.training.replay import Entry
+from sequencematch.training.rollouts import RolloutSchedule
 from sequencematch.training.schedule import Stage
 
 EOS = 2

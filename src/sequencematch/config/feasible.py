@@ -102,7 +102,7 @@ def check_perturbed(decodings: Sequence[str], task: Task, place: str) -> None:
 
 @cache
 def context_of(source: str, revision: str) -> int | None:
-    """The most tokens that a model takes, by hub name or path; None if this machine, alone asked, does not know."""
+    """The most tokens that a model takes, by hub name or path; None if unknown here: the hub is not asked."""
     file: Any = Path(source) / "config.json"
     if not Path(source).exists():
         try:

@@ -80,7 +80,7 @@ def kind_of(file: str) -> str:
 
 
 def text_at(row: dict, key: str, where: str) -> str:
-    """The text under a key, without a byte order mark. Raises UserError if there is none, or no file can hold it."""
+    """The text under a key, without a byte order mark. Raises UserError where there is none, or half a character."""
     text = row.get(key)
     if not isinstance(text, str):
         found = "is missing" if key not in row else f"is {text!r:.40}, not text"

@@ -4,9 +4,14 @@ This module does not import torch, because configurations are checked by it. A n
 by ``+`` in this order, as in ``greedy+bkspc_bias=-2``:
 
 - ``sampled`` (temperature 1, as in the paper) or ``greedy``.
-- Fields of ``sampling.decoding.Decoding``, which says what they do: ``memory``, and with a value, as in ``top_p=0.95``,
-  ``temperature``, ``top_p``, ``min_p``, ``rejection``, ``bkspc_bias``, ``surprise``, ``takeback``, ``takeback_ratio``,
-  ``takeback_any_ratio`` and, with ``greedy`` alone, ``lookahead``. ``bkspc_masked`` rules ``<bkspc>`` out.
+- ``temperature``, ``top_p``, ``min_p`` and ``rejection`` with a value, as in ``top_p=0.95``.
+- ``bkspc_bias``, added to the logit of ``<bkspc>``; ``surprise``, by how many times the surprise at the last token its
+  logit rises; ``bkspc_masked``, which rules it out.
+- ``memory``: a token that was deleted is not written again after the same text.
+- For any model: ``takeback``, the probability below which the last token is deleted; ``takeback_ratio``, the same as a
+  share of the likeliest token's probability; ``takeback_any_ratio``, the same of every live token: deletions go back to
+  the first that was below it. ``lookahead``, with ``greedy`` alone: a token is deleted if another of the likeliest few
+  has a better continuation; the value is the weight of the next token's log-probability.
 - ``beams``, with ``greedy`` alone: a beam search of that width, for models that cannot delete.
 - ``perturbed`` with the rate at which tokens are replaced by wrong ones of the training noise's kind;
   ``perturbed_task``, ``perturbed_random`` and ``perturbed_model`` name the kind.

@@ -212,7 +212,7 @@ def read_csv(path: Path | str, remedy: str = RERUN, delimiter: str = ",") -> lis
 
 
 def check_regular(folder: Path | str) -> None:
-    """Raises UserError if a folder for a library holds no regular files alone, or texts of more than ``LARGEST``."""
+    """Raises UserError where a library would read without end: at a FIFO, or a text of more than ``LARGEST`` bytes."""
     for path in sorted(Path(folder).rglob("*")):
         if not path.is_file() and not path.is_dir():
             raise UserError(f"'{path}' is not a regular file: delete it")

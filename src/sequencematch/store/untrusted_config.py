@@ -32,7 +32,7 @@ OTHER_THAN_TEXT = re.compile(r"text_config|vis(ion|ual)|ima?ge?|video|audio|spee
 
 
 def check_config(folder: Path) -> dict:
-    """The content of config.json. Raises UserError if it is no object, no network of text alone, or a size is none."""
+    """The content of config.json. Raises UserError where it is no network of text alone, or a size is no size."""
     check_regular(folder)
     config = read_json(folder / CONFIG, "get the model again", MOST_BYTES)
     for index in folder.glob("*.index.json"):

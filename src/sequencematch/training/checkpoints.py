@@ -31,7 +31,7 @@ def save_tensors(state: dict, target: Path) -> None:
 
 
 def save_checkpoint(folder: Path, step: int, state: dict) -> None:
-    """Write a checkpoint, then delete all but the newest two; none where this raises OSError (disk full, read-only)."""
+    """Write a checkpoint, then delete all but the newest two. Where writing raises OSError, nothing is deleted."""
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"step-{step:08d}.pt"
     partial = target.with_suffix(".partial")

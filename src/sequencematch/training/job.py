@@ -27,6 +27,7 @@ from sequencematch.store.code_digest import code_digest
 from sequencematch.store.files import atomic_folder, check_digest
 from sequencematch.store.provenance_schema import read_facts
 from sequencematch.training import batches, bkspc_start, checkpoints, deletion_head
+from sequencematch.training.data_checks import check_data
 from sequencematch.training.schedule import Stage
 from sequencematch.training.trainer import METRICS, VALIDATION_EXAMPLES, Run, train, write_metrics
 
@@ -116,7 +117,7 @@ def _prepare(
     provenance.check_one_tokenizer(args.tokenizer, args.noised, *([initial] if initial else []))
     objective, rollouts = settings.objective or Objective(), settings.rollouts or Rollouts()
     corpus, validation = batches.load_corpora(args.noised, tokenizer.special_ids["eos"], objective.imitate_noise)
-    batches.check_data(args.noised, stage.loss, policy, (corpus, validation), rollouts)
+    check_data(args.noised, stage.loss, policy, (corpus, validation), rollouts)
     if initial and policy.backspace and not (policy.has_learned or description.read_description(initial).backspace):
         bkspc_start.start_bkspc(policy, settings.schedule.bkspc_start, corpus, validation)
     sections = {name: section.model_dump() for name, section in vars(settings).items() if section is not None}

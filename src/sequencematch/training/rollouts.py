@@ -1,77 +1,19 @@
-"""The rollouts that a run trains on: when they are generated, kept and seen, and the expert's answer (appendix E)."""
+"""The rollouts that a run trains on: when they are generated, and which of them a gradient step sees (appendix E)."""
 
 import time
-from collections import deque
-from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Sequence
+from dataclasses import astuple
 from fractions import Fraction
-from math import ceil, floor
 
-import numpy as np
-
-from sequencematch.core import Trajectory, growth, live_tokens
+from sequencematch.core import Trajectory
 from sequencematch.model.processes import Processes
 from sequencematch.sampling.decoding import Decoding
 from sequencematch.sampling.producer import Producer, Request
 from sequencematch.seeding import generator, stable_seed
 from sequencematch.settings.training import Rollouts
 from sequencematch.training.batches import Corpus, Order
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One rollout in the buffer."""
-
-    example: int  # the training example whose prompt it continues
-    actions: list[int]
-    finished: bool  # by <eos>
-    step: int  # the gradient step at which it was generated
-
-
-class ReplayBuffer:
-    """The latest ``capacity`` rollouts; the oldest leave first."""
-
-    def __init__(self, capacity: int):
-        self.entries: deque[Entry] = deque(maxlen=capacity)
-
-    def __len__(self) -> int:
-        return len(self.entries)
-
-    def add(self, entries: Iterable[Entry]) -> None:
-        """Add rollouts at the end; the oldest leave a full buffer."""
-        self.entries.extend(entries)
-
-    def draw(self, batch: int, rng: np.random.Generator) -> list[Entry]:
-        """``batch`` different rollouts, uniformly. Raises ValueError where the buffer holds fewer."""
-        return [self.entries[i] for i in rng.choice(len(self.entries), batch, replace=False)]
-
-    def ages(self, step: int) -> np.ndarray:
-        """Gradient steps since each rollout was generated, oldest first, int64 [len]."""
-        return step - np.array([entry.step for entry in self.entries], dtype=np.int64)
-
-    def state_dict(self) -> dict[str, list]:
-        """The content as lists and numbers, oldest first."""
-        return {"entries": [list(astuple(entry)) for entry in self.entries]}
-
-    def load_state_dict(self, state: dict[str, list]) -> None:
-        """Replace the content; what exceeds the capacity leaves, oldest first."""
-        self.entries.clear()
-        self.add(Entry(*fields) for fields in state["entries"])
-
-
-def generation_due(step: int, interval: Fraction) -> bool:
-    """Whether rollouts are generated before gradient step ``step``, counted from 0. They always are before step 0.
-
-    interval: G * seen / B steps, at least 1. A generation adds G rollouts and a step trains on B, so each rollout is
-    seen ``seen`` times on average. Generation k comes before the first step at or after k * interval. So the interval
-    is exact on average, and no generation is a whole step late.
-    """
-    return floor(step / interval) > floor((step - 1) / interval)
-
-
-def next_generation(step: int, interval: Fraction) -> int:
-    """The first step after ``step`` that a generation precedes (``generation_due``)."""
-    return ceil((floor(step / interval) + 1) * interval)
+from sequencematch.training.expert import relabel
+from sequencematch.training.replay import Entry, ReplayBuffer, generation_due, next_generation
 
 
 class RolloutSchedule:
@@ -171,38 +113,3 @@ class RolloutSchedule:
         self.producer.ask(Request(prompts, decoding, streams, batch=settings.generate))
         self.asked = items, step
         self.generations += 1
-
-
-def relabel(rollout: Sequence[int], reference: Trajectory, bkspc: int) -> Trajectory:
-    """The rollout with the expert's answer to its first mistake, as a trajectory.
-
-    rollout: actions after the prompt of ``reference``. The expert's completion is what ``reference`` leaves live. The
-    trajectory follows the rollout as long as all live tokens are the expert's. In the first wrong state, the expert
-    takes ``<bkspc>``, then the true token, and then the rest of the completion. If the rollout deletes the wrong token
-    itself, the trajectory follows it further. Neither a wrong token nor the deletion of a right token is imitated. A
-    wrong ``<eos>`` cannot be deleted, so the expert continues from the state before it.
-
-    DAgger (Ross, Gordon and Bagnell 2011), with ``<bkspc>`` as the expert's answer to a mistake; not in the paper.
-    """
-    expert = live_tokens(reference.prompt, reference.actions, bkspc)
-    eos = expert[-1]
-    actions: list[int] = []
-    imitated: list[bool] = []
-    right = 0  # live tokens, all of them the expert's
-    wrong = False  # whether a wrong token is live after them
-    for action in rollout:
-        if right == len(expert) or (wrong and action < bkspc) or (action == eos != expert[right]):
-            break
-        if action >= bkspc:
-            good = wrong and action == bkspc
-            right, wrong = right + wrong + growth(action, bkspc), False
-        elif action == expert[right]:
-            right, good = right + 1, True
-        else:
-            wrong, good = True, False
-        actions.append(action)
-        imitated.append(good)
-    rest = [bkspc] * wrong + expert[right:]
-    return Trajectory(
-        prompt=reference.prompt, actions=actions + rest, imitated=imitated + [True] * len(rest), ended=reference.ended
-    )

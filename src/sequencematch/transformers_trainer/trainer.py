@@ -27,8 +27,9 @@ from sequencematch.sampling.rollout import eos_ids
 from sequencematch.settings.model import Model
 from sequencematch.settings.training import Objective, Rollouts, Schedule, unfit
 from sequencematch.store.hub import check_source
-from sequencematch.training.batches import Corpus, Order, Row, by_length, check_data, divisors
+from sequencematch.training.batches import Corpus, Order, Row, by_length, divisors
 from sequencematch.training.checkpoints import save_tensors
+from sequencematch.training.data_checks import check_data
 from sequencematch.training.losses import FUNCTIONS, ScoredBatch, score_batch
 from sequencematch.training.rollouts import RolloutSchedule
 from sequencematch.training.schedule import Stage
