@@ -19,6 +19,7 @@ from sequencematch.results.figures import (
     plot_parts,
     plot_summary,
     plot_table,
+    table_note,
     text_panels,
 )
 from sequencematch.results.measure import results_of
@@ -198,6 +199,12 @@ def test_a_method_has_one_colour_everywhere():
     lower, higher = Variant("sm", 0.02), Variant("sm", 0.2)
     assert looks_of([lower, higher]) == {lower: (few["sm"], 1), higher: (few["sm"], 0)}
     assert set(LABELS) >= {"mle", "bc", "sm"}
+
+
+def test_hollow_dots_are_explained_where_there_are_some():
+    table = a_table()
+    levels = [cell for cell in table.cells if cell.variant.eta in (0, max(v.eta for v in table.variants))]
+    assert "hollow" in table_note(table) and "hollow" not in table_note(replace(table, cells=levels))
 
 
 def test_real_text_is_a_line():

@@ -18,8 +18,9 @@ from sequencematch.settings.map import COLUMNS, DEFAULT, MINUS, Map, column_of
 
 ACROSS = 3  # panels side by side
 FAINT = 0.45
-NOTE = "Dots: mean; bars: 95% interval, unadjusted; hollow: a lower noise level η of the same method; {}."
-TEXTS_NOTE = "Means over seeds ({}); hollow: a lower noise level η of the same method; line: perplexity of real text."
+NOTE = "Dots: mean; bars: 95% interval, unadjusted; {}."
+TEXTS_NOTE = "Means over seeds; line: perplexity of real text; {}."
+HOLLOW = "hollow: a lower noise level η of the same method; "
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,8 @@ def plot_table(table: Table, heading: str, path: Path) -> None:
 def table_note(table: Table) -> str:
     """What the dots and bars of a table's figure are, and their number."""
     size = f"{table.seeds} seed{'s' * (table.seeds != 1)}, {table.questions} questions"
-    return (NOTE if table.metric else TEXTS_NOTE).format(size)
+    several = len({variant.method for variant in table.variants}) < len(table.variants)
+    return (NOTE if table.metric else TEXTS_NOTE).format(HOLLOW * several + size)
 
 
 def score_panels(table: Table, against: str = "") -> list[Panel]:
