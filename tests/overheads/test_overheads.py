@@ -236,6 +236,12 @@ TINY |= {"generate": 4, "pops": 0.3, "layers": 1, "width": 16, "heads": 2, "cont
 TINY |= {"contexts": [16, 32], "batches": [1, 2], "masked": [16, 32]}
 
 
+def test_a_figure_of_a_part_without_one_is_refused(tmp_path):
+    named = {name: tmp_path / name for name in ("measured", "csv", "markdown", "figure")}
+    refused = run("make_cost_table", part="masking", **named, check=False)
+    assert refused.returncode == 1 and "there is no figure of masking: leave out --figure" in refused.stderr
+
+
 @pytest.mark.slow
 def test_from_measurement_to_table_and_figure(tmp_path):
     run("measure_overheads", part="steps", **TINY, output=tmp_path / "steps")
