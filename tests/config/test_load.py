@@ -1,12 +1,14 @@
 """The configuration files say what they may, and a wrong one is refused in one sentence."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from support.configuration import BASE, SCALES, refusal
 
 from sequencematch.config.experiment import SECTIONS
+from sequencematch.config.jobs import Jobs
 from sequencematch.config.load import load_config, read_yaml, scale_overlay
 from sequencematch.errors import UserError
 from sequencematch.settings.data import DATA, Source
@@ -47,6 +49,18 @@ def test_language_tasks_have_the_constants_of_appendix_e():
         )
         assert text["optimiser"] == config.optimiser
     assert paper.settings("text")["schedule"].base_steps == 0
+
+
+def test_tasks_that_differ_in_nothing_that_a_base_model_reads_may_share_it():
+    def base_models(**settings):
+        again = {"data": read_yaml(BASE)["tasks"]["mul"]["data"], "base": "mul", **settings}
+        jobs = Jobs(load_config(BASE, ("overlay", {"tasks": {"again": again}})))
+        return {jobs.base_model(SimpleNamespace(task=task, seed=2)) for task in ("mul", "again")}
+
+    assert base_models(noise={"kind": "random"}, schedule={"steps": 900}) == {"results/default/mul/base/seed=2/model"}
+    for section, value in ("model", {"layers": 1}), ("optimiser", {"batch": 32}), ("schedule", {"base_steps": 7}):
+        with pytest.raises(UserError, match=f"again.base is 'mul', whose {section} differs"):
+            base_models(**{section: value})
 
 
 def test_methods_override_tasks_and_tasks_override_the_sections():

@@ -4,7 +4,7 @@
 rule plot_learning_curves:
     input:
         metrics=JOBS.task_metrics,
-        base=expand("<results>/{{task}}/base/seed={seed}/model", seed=CONFIG.seeds),
+        base=lambda w: expand(f"{RESULTS}/{CONFIG.base_task(w.task)}/base/seed={{seed}}/model", seed=CONFIG.seeds),
     output:
         figure=report(
             "<results>/figures/learning_curves/{task}.svg",

@@ -6,7 +6,7 @@ rule sample:
         model="<results>/{task}/{method}/eta={eta}/seed={seed}/model",
         examples="<results>/{task}/examples",
         tokenizer="<results>/{task}/tokenizer",
-        policy="<results>/{task}/base/seed={seed}/model",
+        policy=JOBS.base_model,
     output:
         samples="<results>/{task}/{method}/eta={eta}/seed={seed}/samples.jsonl",
         repair="<results>/{task}/{method}/eta={eta}/seed={seed}/repair.json",

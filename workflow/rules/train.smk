@@ -29,7 +29,7 @@ rule pretrain_bc:
     input:
         noised="<results>/{task}/noised/eta={eta}/seed={seed}",
         tokenizer="<results>/{task}/tokenizer",
-        initial="<results>/{task}/base/seed={seed}/model",
+        initial=JOBS.base_model,
     output:
         model=directory("<results>/{task}/pretrain_bc/eta={eta}/seed={seed}/model"),
     log:

@@ -16,8 +16,10 @@ from sequencematch.errors import UserError, at
 from sequencematch.settings.data import Language, Translation
 from sequencematch.settings.explain import unknown, validated
 from sequencematch.settings.families import FAMILIES
+from sequencematch.settings.losses import BASE_READS
 from sequencematch.settings.map import Map, readings_of
 from sequencematch.settings.model import Model
+from sequencematch.settings.options import options
 
 # The settings of the schedule that fine-tuning alone reads, so that methods may differ in them.
 OF_FINE_TUNING = {"beta_final", "beta_steps"}
@@ -47,6 +49,8 @@ def check(config: Config, write: Write) -> None:
         _check_source(config, task, write)
         for method in (None, *config.methods):
             _check_settings(config, task, method, write)
+    for task in config.tasks:
+        _check_base(config, task, write)
     for name in config.overheads:
         _check_overhead(config, name, write)
 
@@ -158,6 +162,20 @@ def _check_source(config: Config, task: str, write: Write) -> None:
             documents.check_source(source)
     except UserError as error:
         raise UserError(f"{write(('sources', data.source))}: {error} (task {task})") from None
+
+
+def _check_base(config: Config, task: str, write: Write) -> None:
+    """A base model is shared by tasks that differ in nothing that it reads. So results are as with one for each."""
+    place, other = write(("tasks", task, "base")), config.base_task(task)
+    if other == task:
+        return
+    _check_known(place, other, config.tasks)
+    if config.tasks[other].base:
+        raise UserError(f"{place}: {other} starts from that of '{config.tasks[other].base}' itself: name that one")
+    for section, only in {"data": None, "model": None, **BASE_READS}.items():
+        own, shared = (options(config.settings(name)[section], only) for name in (task, other))
+        if own != shared:
+            raise UserError(f"{place} is '{other}', whose {section} differs: share the base model of an equal task")
 
 
 def _check_settings(config: Config, task: str, method: str | None, write: Write) -> None:

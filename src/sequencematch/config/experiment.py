@@ -48,6 +48,7 @@ class Task(Overriding):
     data: Union[*TAGGED] = Field(  # type: ignore[valid-type]
         discriminator=Discriminator(_family), description="the task's examples, of one family"
     )
+    base: str = setting("", "task whose base model this one starts from (empty: one of its own)")
     noise: Overrides = {}
     model: Overrides = {}
 
@@ -172,6 +173,10 @@ class Config(Section):
         """The next seed of the list; after the last one, the first."""
         place = self.seeds.index(seed) if seed in self.seeds else -1
         return self.seeds[(place + 1) % len(self.seeds)]
+
+    def base_task(self, task: str) -> str:
+        """The task whose base model a task starts from: another if it names one, otherwise itself."""
+        return self.tasks[task].base or task
 
     def loss_of(self, method: str) -> Loss:
         """The properties of a method's loss."""

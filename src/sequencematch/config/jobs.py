@@ -135,8 +135,8 @@ class Jobs:
         return f"{chosen} {f'--policy {policy} {self.kernels}' if policy else ''}"
 
     def base_model(self, wildcards: Wildcards) -> str:
-        """The base model of the seed."""
-        return f"{self.folder}/{wildcards.task}/base/seed={wildcards.seed}/model"
+        """The base model of the seed, which tasks may share."""
+        return f"{self.folder}/{self.config.base_task(wildcards.task)}/base/seed={wildcards.seed}/model"
 
     def initial_model(self, wildcards: Wildcards) -> str:
         """What a method starts from: the k steps of BC, or the base model."""
