@@ -53,7 +53,7 @@ def test_language_tasks_have_the_constants_of_appendix_e():
 
 def test_tasks_that_differ_in_nothing_that_a_base_model_reads_may_share_it():
     def base_models(**settings):
-        again = {"data": read_yaml(BASE)["tasks"]["mul"]["data"], "base": "mul", **settings}
+        again = {"base": "mul", **settings}
         jobs = Jobs(load_config(BASE, ("overlay", {"tasks": {"again": again}})))
         return {jobs.base_model(SimpleNamespace(task=task, seed=2)) for task in ("mul", "again")}
 

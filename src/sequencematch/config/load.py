@@ -63,9 +63,22 @@ def load_config(*sources: Path | tuple[str, dict]) -> Config:
     def write(place: tuple) -> str:
         return f"{_origin(named, place)}: {'.'.join(map(str, place))}"
 
-    config = validated(Config, merged, write)
+    config = validated(Config, _with_shared_data(merged), write)
     check(config, write)
     return config
+
+
+def _with_shared_data(merged: dict) -> dict:
+    """The same, where a task that shares another's base model and names no data has that task's."""
+    tasks = merged.get("tasks")
+    if not isinstance(tasks, dict):
+        return merged
+
+    def completed(task):
+        shared = tasks.get(task["base"]) if isinstance(task, dict) and isinstance(task.get("base"), str) else None
+        return {"data": shared["data"], **task} if isinstance(shared, dict) and "data" in shared else task
+
+    return merged | {"tasks": {name: completed(task) for name, task in tasks.items()}}
 
 
 def read_yaml(file: Path) -> dict:
