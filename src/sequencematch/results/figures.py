@@ -1,7 +1,7 @@
 """The figures of tables, the map and costs: dot plots of scores and differences, costs as scatter, bars and lines.
 
-In a dot plot categories are on the y axis; there is a panel per decoding, and a dot with its interval per method. No
-line joins the dots, because the categories have no order.
+In a dot plot categories are on the y axis, and each method has a dot with its interval. No line joins the dots, because
+the categories have no order.
 """
 
 from collections import Counter
@@ -53,8 +53,8 @@ def plot_dots(panels: Sequence[Panel], heading: str, note: str, path: Path, rows
     rows = rows or list(dict.fromkeys(dot.row for panel in panels for dot in panel.dots))
     # Room for each row's label, and for the dots that share it.
     together = max(1, *(len(_series(panel, row)) for panel in panels for row in rows))
-    lines = sum(max(0.15 * together + 0.09, 0.16 * len(fill(row, 24).splitlines()) + 0.06) for row in rows)
-    height = max(1.3, lines + 0.95)
+    apart = max(max(0.15 * together + 0.09, 0.16 * len(fill(row, 24).splitlines()) + 0.06) for row in rows)
+    height = max(1.3, apart * len(rows) + 0.95)
     with theme.drawing(path, len(panels), ACROSS, 3.0, height, sharey=True) as (figure, drawn):
         for place, panel in zip(drawn, panels, strict=True):
             _draw(place, panel, panels, rows)
@@ -113,18 +113,25 @@ def table_note(table: Table) -> str:
 
 
 def score_panels(table: Table, against: str = "") -> list[Panel]:
-    """Scores, or paired differences to a method, a panel per decoding; rows are variants, in their method's colour."""
+    """Scores, or paired differences to a method.
+
+    Where there are more decodings than variants, one panel, in which rows are decodings. Otherwise a panel per decoding, in
+    which rows are variants in their family's colour.
+    """
     looks, axis = theme.looks_of(table.variants), words.capital(words.describe(table.metric).label)
+    axis += f", difference to {against.upper()}" if against else ""
     colours = theme.colours_of({variant.family for variant in table.variants})
     name = f"{table.metric}{MINUS}{against}" if against else table.metric
-    found = (c for d in table.decodings_of(name) for c in table.cells if (c.name, c.decoding) == (name, d))
+    decodings = table.decodings_of(name)
 
-    def dot(cell: Estimate) -> Dot:
-        family, (_, above) = cell.variant.family, looks[cell.variant]
-        return Dot(cell.variant.name, Variant(family, 0).label, cell, colours[family], above)
+    def dot(cell: Estimate) -> tuple[str, Dot]:
+        (colour, above), family, label = looks[cell.variant], cell.variant.family, words.figure_label(cell.decoding)
+        if len(decodings) > len(table.variants):
+            return "", Dot(label, cell.variant.name, cell, colour, above)
+        return label, Dot(cell.variant.name, Variant(family, 0).label, cell, colours[family], above)
 
-    dots = ((words.figure_label(cell.decoding), dot(cell)) for cell in found)
-    return panels_of(dots, f"{axis}, difference to {against.upper()}" if against else axis, 0.0 if against else None)
+    dots = [dot(c) for d in decodings for c in table.cells if (c.name, c.decoding) == (name, d)]
+    return panels_of(dots, axis, 0.0 if against else None)
 
 
 def panels_of(dots: Iterable[tuple[str, Dot]], axis: str, baseline: float | None = None) -> list[Panel]:
