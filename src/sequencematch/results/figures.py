@@ -115,8 +115,8 @@ def table_note(table: Table) -> str:
 def score_panels(table: Table, against: str = "") -> list[Panel]:
     """Scores, or paired differences to a method.
 
-    Where there are more decodings than variants, one panel, in which rows are decodings. Otherwise a panel per decoding, in
-    which rows are variants in their family's colour.
+    Where there are more decodings than variants, one panel, in which rows are decodings. Otherwise a panel per
+    decoding, in which rows are variants in their family's colour.
     """
     looks, axis = theme.looks_of(table.variants), words.capital(words.describe(table.metric).label)
     axis += f", difference to {against.upper()}" if against else ""
