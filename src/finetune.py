@@ -9,6 +9,7 @@ def main() -> None:
     parser = script.parser(__doc__)
     parser.add_argument("--loss", choices=tuple(LOSSES), required=True, help="what the method minimises")
     add_training_settings(parser)
+    script.add_initial_option(parser)
     script.add_stage_options(parser)
     args = parser.parse_args()
     loss = LOSSES[args.loss]

@@ -11,7 +11,7 @@ def main() -> None:
     parser = script.parser(__doc__)
     add_settings(parser, Model)
     add_training_settings(parser, BASE_READS)
-    script.add_stage_options(parser, first=True)
+    script.add_stage_options(parser)
     args = parser.parse_args()
 
     optimiser, schedule, objective, _ = training_settings(args, BASE_READS)

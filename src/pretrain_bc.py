@@ -8,6 +8,7 @@ from sequencematch.settings.training import add_training_settings, training_sett
 def main() -> None:
     parser = script.parser(__doc__)
     add_training_settings(parser, BC_READS)
+    script.add_initial_option(parser)
     script.add_stage_options(parser)
     args = parser.parse_args()
     optimiser, schedule, objective, _ = training_settings(args, BC_READS)

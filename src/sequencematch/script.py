@@ -95,10 +95,13 @@ def plain(kind: type, *bounds: float) -> Callable:
     return convert
 
 
-def add_stage_options(parser: argparse.ArgumentParser, first: bool = False) -> None:
-    """The files every training script reads and writes; all but the first stage start from a model."""
-    if not first:
-        parser.add_argument("--initial", type=Path, required=True, help="model folder to start from")
+def add_initial_option(parser: argparse.ArgumentParser) -> None:
+    """The model that every stage but the first starts from."""
+    parser.add_argument("--initial", type=Path, required=True, help="model folder to start from")
+
+
+def add_stage_options(parser: argparse.ArgumentParser) -> None:
+    """The files that every training script reads and writes."""
     parser.add_argument("--noised", type=Path, required=True, help="folder of noised examples to train on")
     parser.add_argument("--tokenizer", type=Path, required=True, help="folder of the tokenizer")
     parser.add_argument("--output", type=output, required=True, help="model folder to write")

@@ -57,7 +57,6 @@ def _first_screen(tables: Sequence[Table]) -> dict:
     return {
         "bullets": [Markup(bold.sub(r"<strong>\1</strong>", text)) for text in readme.answers(results)],
         "figure": _figure(draw, "forest", "Paired differences to MLE on each task") if drawn else "",
-        "note": figures.forest_note(results, lines) if drawn else "",
     }
 
 
@@ -70,7 +69,6 @@ def _table(title: str, table: Table, runs: Sequence[Run]) -> dict:
         "title": title,
         **{block: page.part(block, 4) for block in ("in_short", "first", "rest")},
         "figure": _figure(partial(figures.plot_table, table, title), table.name, f"{title}: the figure of the table"),
-        "note": figures.table_note(table),
     }
 
 
