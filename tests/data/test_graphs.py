@@ -16,6 +16,7 @@ from sequencematch.settings.data import Graphs
 SETTINGS = [
     Graphs(train=200, validation=20, test=20),
     Graphs(arms=4, labels=17, train=50, validation=9, test=9, seed=3),
+    Graphs(test_arm_lengths=(3, 6), labels=13, train=50, validation=9, test=30),
 ]
 
 
@@ -45,10 +46,13 @@ def test_exactly_the_arm_that_leads_to_the_goal_is_right(data):
 
 @pytest.mark.parametrize("data", SETTINGS)
 def test_nodes_are_distinct_and_arms_and_prompts_have_the_lengths_that_the_settings_name(data):
-    shortest, longest = data.arm_lengths
-    rows = [row for split in generate(data)[0].values() for row in zip(split["prompt"], split["graph"], strict=True)]
-    lengths = {len(arm) for prompt, _ in rows for arm in read_arms(prompt)}
-    assert lengths == set(range(shortest, longest + 1))
+    splits = generate(data)[0]
+    for split, named in ("train", data.arm_lengths), ("test", data.test_arm_lengths):
+        shortest, longest = named if any(named) else data.arm_lengths
+        assert {len(arm) for prompt in splits[split]["prompt"] for arm in read_arms(prompt)} == {
+            *range(shortest, longest + 1)
+        }
+    rows = [row for split in splits.values() for row in zip(split["prompt"], split["graph"], strict=True)]
     for _prompt, graph in rows:
         nodes = graph.replace(" ", "")
         assert len(set(nodes)) == len(nodes) <= data.labels
@@ -85,7 +89,13 @@ def test_too_few_graphs_are_named():
 
 @pytest.mark.parametrize(
     ("wrong", "words"),
-    [({"labels": 8}, "must be at least 9"), ({"arm_lengths": (4, 2)}, "is no range"), ({"arms": 1}, "greater than")],
+    [
+        ({"labels": 8}, "must be at least 9"),
+        ({"test_arm_lengths": (5, 5)}, "must be at least 11"),
+        ({"arm_lengths": (4, 2)}, "arm_lengths .* is no range"),
+        ({"test_arm_lengths": (0, 2)}, "test_arm_lengths .* is no range"),
+        ({"arms": 1}, "greater than"),
+    ],
 )
 def test_settings_that_make_no_graph_are_refused(wrong, words):
     with pytest.raises(ValueError, match=words):
@@ -96,7 +106,7 @@ def test_every_token_of_a_question_is_a_character(tmp_path):
     """A label of two tokens, or two labels in one, would be no node."""
     data, tokenizer, examples = (tmp_path / name for name in ("data", "tokenizer", "examples"))
     sizes = {"train": 40, "validation": 5, "test": 5}
-    run("make_graphs", arms=3, arm_lengths=(2, 4), labels=13, seed=0, **sizes, output=data)
+    run("make_graphs", arms=3, arm_lengths=(2, 4), test_arm_lengths=(0, 0), labels=13, seed=0, **sizes, output=data)
     run("train_tokenizer", source="scratch", data=data, output=tokenizer)
     run("encode_examples", context=128, data=data, tokenizer=tokenizer, output=examples)
     for example in load_examples(examples)[0]["train"]:

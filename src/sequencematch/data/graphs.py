@@ -30,17 +30,20 @@ class Question(NamedTuple):
 def generate(data: Graphs) -> tuple[dict[str, dict[str, list]], dict]:
     """The splits (name -> column -> values), no graph in two, and facts. Raises UserError if there are too few."""
     source = Source(kind="generated", name="graphs")
-    rows, facts = make_splits({"train": _questions(data)}, data, source, key=lambda row: row.graph)
+    given = {"train": _questions(data, "graph", data.arm_lengths)}
+    if data.test_arm_lengths[1]:
+        given["test"] = _questions(data, "test graph", data.test_arm_lengths)
+    rows, facts = make_splits(given, data, source, key=lambda row: row.graph)
     splits = {split: [row._asdict() for row in rows[split]] for split in rows}
     return {split: {name: [row[name] for row in splits[split]] for name in Question._fields} for split in splits}, facts
 
 
-def _questions(data: Graphs) -> Iterator[Question]:
+def _questions(data: Graphs, stream: str, arm_lengths: tuple[int, int]) -> Iterator[Question]:
     """Distinct questions; draw i has a random stream of its own."""
     seen = set()
     for i in range(DRAWS * (data.train + data.validation + data.test)):
-        rng = generator(data.seed, "graph", i)
-        start, arms = _graph(data, rng)
+        rng = generator(data.seed, stream, i)
+        start, arms = _graph(data, arm_lengths, rng)
         marks = GOAL + DEAD_END * (data.arms - 1)
         paths = [start + arm + mark for arm, mark in zip(arms, marks, strict=True)]
         edges = [source + target for path in paths for source, target in pairwise(path)]
@@ -51,9 +54,9 @@ def _questions(data: Graphs) -> Iterator[Question]:
             yield Question(prompt, arms[0], 0, " ".join([start, *sorted(arms)]))
 
 
-def _graph(data: Graphs, rng) -> tuple[str, list[str]]:
+def _graph(data: Graphs, arm_lengths: tuple[int, int], rng) -> tuple[str, list[str]]:
     """A start node and its arms, the goal's first. Nodes are characters, and an arm is a string of them."""
     nodes = iter(LABELS[k] for k in rng.permutation(data.labels))
-    shortest, longest = data.arm_lengths
+    shortest, longest = arm_lengths
     start = next(nodes)
     return start, ["".join(islice(nodes, n)) for n in rng.integers(shortest, longest + 1, data.arms)]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from sequencematch.settings.section import Count, Name, Rows, Section, Size, setting
+from sequencematch.settings.section import Count, Name, Natural, Rows, Section, Size, setting
 
 # What nodes of graphs may be called: characters that the tokenizer does not join to words, as it does Latin letters.
 LABELS = "123456789αβγδεζηθικλμνξοπρστυφχψω"
@@ -58,22 +58,28 @@ class Graphs(Dataset):
     family: Literal["graphs"] = setting("graphs", "generated graphs and the arm that ends in the goal")
     arms: Annotated[int, Field(ge=2, le=2**20)] = setting(2, "arms of a graph")
     arm_lengths: tuple[Count, Count] = setting((2, 4), "fewest and most nodes of an arm, the start not counted")
+    test_arm_lengths: tuple[Natural, Natural] = setting((0, 0), "the same in test questions (0 0: as in training)")
     labels: Annotated[int, Field(le=len(LABELS))] = setting(9, "different labels that nodes may have")
+
+    @property
+    def longest(self) -> int:
+        """The most nodes of an arm in any split."""
+        return max(self.arm_lengths[1], self.test_arm_lengths[1])
 
     @property
     def lengths(self) -> tuple[int, int]:
         """An edge is two tokens and a sign; the prompt has ``<bos>`` and ``5:``, and the answer ``<eos>``."""
-        return 3 + 3 * self.arms * (self.arm_lengths[1] + 1), self.arm_lengths[1] + 1
+        return 3 + 3 * self.arms * (self.longest + 1), self.longest + 1
 
     @model_validator(mode="after")
     def _nodes_have_labels(self):
-        shortest, longest = self.arm_lengths
-        if shortest > longest:
-            raise ValueError(f"arm_lengths [{shortest}, {longest}] is no range: the first must not exceed the second")
-        if self.labels <= self.arms * longest:
-            raise ValueError(
-                f"labels is {self.labels}, but must be at least {1 + self.arms * longest}, one for each node"
-            )
+        for name in ("arm_lengths", "test_arm_lengths"):
+            shortest, longest = getattr(self, name)
+            if shortest > longest or (longest and not shortest):
+                raise ValueError(f"{name} [{shortest}, {longest}] is no range: the first must not exceed the second")
+        needed = 1 + self.arms * self.longest
+        if self.labels < needed:
+            raise ValueError(f"labels is {self.labels}, but must be at least {needed}, one for each node")
         return self
 
 
