@@ -62,14 +62,14 @@ class Graphs(Dataset):
     labels: Annotated[int, Field(le=len(LABELS))] = setting(9, "different labels that nodes may have")
 
     @property
-    def longest(self) -> int:
+    def longest_arm(self) -> int:
         """The most nodes of an arm in any split."""
         return max(self.arm_lengths[1], self.test_arm_lengths[1])
 
     @property
     def lengths(self) -> tuple[int, int]:
         """An edge is two tokens and a sign; the prompt has ``<bos>`` and ``5:``, and the answer ``<eos>``."""
-        return 3 + 3 * self.arms * (self.longest + 1), self.longest + 1
+        return 3 + 3 * self.arms * (self.longest_arm + 1), self.longest_arm + 1
 
     @model_validator(mode="after")
     def _nodes_have_labels(self):
@@ -77,7 +77,7 @@ class Graphs(Dataset):
             shortest, longest = getattr(self, name)
             if shortest > longest or (longest and not shortest):
                 raise ValueError(f"{name} [{shortest}, {longest}] is no range: the first must not exceed the second")
-        needed = 1 + self.arms * self.longest
+        needed = 1 + self.arms * self.longest_arm
         if self.labels < needed:
             raise ValueError(f"labels is {self.labels}, but must be at least {needed}, one for each node")
         return self
