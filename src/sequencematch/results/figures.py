@@ -113,46 +113,46 @@ def table_note(table: Table) -> str:
 
 
 def score_panels(table: Table, against: str = "") -> list[Panel]:
-    """Scores, or paired differences to a method.
+    """Scores, or paired differences to a method, of a table.
 
     Where there are more decodings than variants, one panel, in which rows are decodings. Otherwise a panel per
     decoding, in which rows are variants in their family's colour.
     """
-    looks, axis = theme.looks_of(table.variants), words.capital(words.describe(table.metric).label)
+    axis, baseline = words.capital(words.describe(table.metric).label), 0.0 if against else None
     axis += f", difference to {against.upper()}" if against else ""
-    colours = theme.colours_of({variant.family for variant in table.variants})
     name = f"{table.metric}{MINUS}{against}" if against else table.metric
-    decodings = table.decodings_of(name)
+    if len(table.decodings_of(name)) > len(table.variants):
+        return [Panel("", axis, _rows_of_decodings(table, name), baseline)]
+    looks = theme.looks_of(table.variants)
+    colours = theme.colours_of({variant.family for variant in table.variants})
 
-    def dot(cell: Estimate) -> tuple[str, Dot]:
-        (colour, above), family, label = looks[cell.variant], cell.variant.family, words.figure_label(cell.decoding)
-        if len(decodings) > len(table.variants):
-            return "", Dot(label, cell.variant.name, cell, colour, above)
-        return label, Dot(cell.variant.name, Variant(family, 0).label, cell, colours[family], above)
+    def dot(cell: Estimate) -> Dot:
+        family, (_, above) = cell.variant.family, looks[cell.variant]
+        return Dot(cell.variant.name, Variant(family, 0).label, cell, colours[family], above)
 
-    dots = [dot(c) for d in decodings for c in table.cells if (c.name, c.decoding) == (name, d)]
-    return panels_of(dots, axis, 0.0 if against else None)
+    found = (c for d in table.decodings_of(name) for c in table.cells if (c.name, c.decoding) == (name, d))
+    return panels_of(((words.figure_label(cell.decoding), dot(cell)) for cell in found), axis, baseline)
+
+
+def text_panels(table: Table) -> list[Panel]:
+    """A panel per measure, a row per decoding; a line at the perplexity of real text, which belongs to none."""
+    panels = []
+    for quantity in ("mauve", "perplexity"):
+        real, label = table.find(REFERENCE, "", quantity), words.capital(words.describe(quantity).label)
+        panels.append(Panel(label, label, _rows_of_decodings(table, quantity), real.mean if real else None))
+    return [panel for panel in panels if panel.dots]
+
+
+def _rows_of_decodings(table: Table, quantity: str) -> list[Dot]:
+    looks, decodings = theme.looks_of(table.variants), filter(None, table.decodings_of(quantity))
+    cells = ((v, d, table.find(v, d, quantity)) for d in decodings for v in table.variants)
+    return [Dot(words.figure_label(d), v.name, cell, *looks[v]) for v, d, cell in cells if cell]
 
 
 def panels_of(dots: Iterable[tuple[str, Dot]], axis: str, baseline: float | None = None) -> list[Panel]:
     """A panel for each title, with its dots in their order."""
     by_title = grouped(dots, lambda titled: titled[0])
     return [Panel(heading, axis, [dot for _, dot in of_panel], baseline) for heading, of_panel in by_title.items()]
-
-
-def text_panels(table: Table) -> list[Panel]:
-    """A panel per measure, a row per decoding; a line at the perplexity of real text, which belongs to none."""
-    looks, panels = theme.looks_of(table.variants), []
-    for quantity in ("mauve", "perplexity"):
-        real, label = table.find(REFERENCE, "", quantity), words.capital(words.describe(quantity).label)
-        dots = [
-            (label, Dot(words.figure_label(decoding), variant.name, cell, *looks[variant]))
-            for decoding in filter(None, table.decodings_of(quantity))
-            for variant in table.variants
-            if (cell := table.find(variant, decoding, quantity))
-        ]
-        panels += panels_of(dots, label, real.mean if real else None)
-    return panels
 
 
 RULED = "MLE with the takeback rule"
