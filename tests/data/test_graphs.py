@@ -11,12 +11,12 @@ from sequencematch.data.examples import load_examples
 from sequencematch.data.graphs import generate
 from sequencematch.data.tokenizer import load_tokenizer
 from sequencematch.errors import UserError
-from sequencematch.settings.data import Graphs
+from sequencematch.settings.data import LABELS, Graphs
 
 SETTINGS = [
     Graphs(train=200, validation=20, test=20),
     Graphs(arms=4, labels=17, train=50, validation=9, test=9, seed=3),
-    Graphs(test_arm_lengths=(3, 6), labels=13, train=50, validation=9, test=30),
+    Graphs(test_arm_lengths=(3, 6), labels=13, lean=0.5, train=50, validation=9, test=30),
 ]
 
 
@@ -57,6 +57,12 @@ def test_nodes_are_distinct_and_arms_and_prompts_have_the_lengths_that_the_setti
         nodes = graph.replace(" ", "")
         assert len(set(nodes)) == len(nodes) <= data.labels
     assert max(1 + len(prompt) for prompt, _ in rows) <= data.lengths[0]
+
+
+def test_the_goal_leans_to_the_arm_with_the_lowest_label():
+    splits = generate(Graphs(arms=4, labels=17, lean=0.6, train=400, validation=1, test=1))[0]
+    lowest = [min(read_arms(p), key=lambda arm: LABELS.index(arm[0])) for p in splits["train"]["prompt"]]
+    assert np.mean(np.array(lowest) == splits["train"]["completion"]) == pytest.approx(0.6 + 0.4 / 4, abs=0.07)
 
 
 def test_no_graph_is_in_two_splits_in_another_order_of_its_edges_or_with_another_goal():
@@ -106,7 +112,17 @@ def test_every_token_of_a_question_is_a_character(tmp_path):
     """A label of two tokens, or two labels in one, would be no node."""
     data, tokenizer, examples = (tmp_path / name for name in ("data", "tokenizer", "examples"))
     sizes = {"train": 40, "validation": 5, "test": 5}
-    run("make_graphs", arms=3, arm_lengths=(2, 4), test_arm_lengths=(0, 0), labels=13, seed=0, **sizes, output=data)
+    run(
+        "make_graphs",
+        arms=3,
+        arm_lengths=(2, 4),
+        test_arm_lengths=(0, 0),
+        labels=13,
+        lean=0,
+        seed=0,
+        **sizes,
+        output=data,
+    )
     run("train_tokenizer", source="scratch", data=data, output=tokenizer)
     run("encode_examples", context=128, data=data, tokenizer=tokenizer, output=examples)
     for example in load_examples(examples)[0]["train"]:

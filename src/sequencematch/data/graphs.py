@@ -59,4 +59,7 @@ def _graph(data: Graphs, arm_lengths: tuple[int, int], rng) -> tuple[str, list[s
     nodes = iter(LABELS[k] for k in rng.permutation(data.labels))
     shortest, longest = arm_lengths
     start = next(nodes)
-    return start, ["".join(islice(nodes, n)) for n in rng.integers(shortest, longest + 1, data.arms)]
+    arms = ["".join(islice(nodes, n)) for n in rng.integers(shortest, longest + 1, data.arms)]
+    if data.lean and rng.random() < data.lean:
+        arms.sort(key=lambda arm: LABELS.index(arm[0]))
+    return start, arms

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from sequencematch.settings.section import Count, Name, Natural, Rows, Section, Size, setting
+from sequencematch.settings.section import Count, Name, Natural, Rate, Rows, Section, Size, setting
 
 # What nodes of graphs may be called: characters that the tokenizer does not join to words, as it does Latin letters.
 LABELS = "123456789αβγδεζηθικλμνξοπρστυφχψω"
@@ -60,6 +60,7 @@ class Graphs(Dataset):
     arm_lengths: tuple[Count, Count] = setting((2, 4), "fewest and most nodes of an arm, the start not counted")
     test_arm_lengths: tuple[Natural, Natural] = setting((0, 0), "the same in test questions (0 0: as in training)")
     labels: Annotated[int, Field(le=len(LABELS))] = setting(9, "different labels that nodes may have")
+    lean: Rate = setting(0.0, "share of graphs whose goal is put on the arm that begins with the lowest label")
 
     @property
     def longest_arm(self) -> int:
