@@ -115,13 +115,13 @@ def table_note(table: Table) -> str:
 def score_panels(table: Table, against: str = "") -> list[Panel]:
     """Scores, or paired differences to a method, of a table.
 
-    Where there are more decodings than variants, one panel, in which rows are decodings. Otherwise a panel per
-    decoding, in which rows are variants in their family's colour.
+    Where there are as many decodings as variants, one panel, in which rows are decodings. Where there are fewer, a
+    panel per decoding, in which rows are variants in their family's colour.
     """
     axis, baseline = words.capital(words.describe(table.metric).label), 0.0 if against else None
     axis += f", difference to {against.upper()}" if against else ""
     name = f"{table.metric}{MINUS}{against}" if against else table.metric
-    if len(table.decodings_of(name)) > len(table.variants):
+    if len(table.decodings_of(name)) >= len(table.variants):
         return [Panel("", axis, _rows_of_decodings(table, name), baseline)]
     looks = theme.looks_of(table.variants)
     colours = theme.colours_of({variant.family for variant in table.variants})
