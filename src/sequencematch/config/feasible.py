@@ -48,6 +48,10 @@ def check_in_force(config: Config, task: str, method: str | None, write: Write) 
         loss, rollouts = config.loss_of(method), in_force["rollouts"]
         batch = loss.examples(in_force["optimiser"].batch)
         training = unfit(batch, rollouts if loss.rollouts else None, max(1, config.jobs.train.gpu))
+        ahead = [name for name in evaluation.decodings if "lookahead" in decoding_options(name)]
+        if ahead and loss.history != "erase":
+            kept = f"holds '{ahead[0]}', which does not fit {method}: it keeps deleted tokens"
+            raise UserError(f"{say('evaluation', 'decodings')} {kept}; give the method decodings of its own")
     for section, key, words in [*_unfit_lengths(in_force), *training, *_unfit(config, in_force)]:
         place = say(section, key) if key else f"{write(('tasks', task, section))}:"
         raise UserError(f"{place} {words} (task {task})")
