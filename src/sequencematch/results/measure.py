@@ -291,6 +291,7 @@ def of_rule(table: Table, decoding: str) -> Estimate | None:
     """What the takeback rule adds to MLE: by a ratio, if there are several rules."""
     name = f"{table.metric}{MINUS}{BASELINE.method}[{decoding}]"
     own = [cell for cell in table.differences() if (cell.variant, cell.name) == (BASELINE, name)]
+    own = [cell for cell in own if "takeback" in cell.decoding]  # not looking ahead, nor a beam search
     return min(own, key=lambda cell: RATIO not in cell.decoding, default=None)
 
 

@@ -153,13 +153,13 @@ STEPS = (
 def looked_ahead(tables: Sequence[Table], main: str) -> words.Grid:
     """Greedy decoding of MLE, a beam of two, lookahead, and lookahead with a deletion head: points, gains, tokens.
 
-    Of several tables (in points) of a task, the one with a head.
+    Of several tables (in points) with the same models of MLE, the one with a head.
     """
-    measured = [table for table in tables if table.find(measure.BASELINE, AHEAD, table.metric)]
-    measured.sort(key=lambda table: HEAD in table.variants)
-    chosen = {measure.row_of(table, main): table for table in measured}
+    found = [(table.find(measure.BASELINE, AHEAD, table.metric), table) for table in tables]
+    measured = sorted(((score.mean, table) for score, table in found if score), key=lambda one: HEAD in one[1].variants)
     rows = []
-    for (row, table), (decoding, variant, *against) in itertools.product(chosen.items(), STEPS):
+    for table, (decoding, variant, *against) in itertools.product(dict(measured).values(), STEPS):
+        row = measure.row_of(table, main)
         score, tokens = (table.find(variant, decoding, name) for name in (table.metric, "pushes_per_sequence"))
         if score and tokens:
             gains = [table.find(variant, decoding, table.metric + name) if name else None for name in against]
