@@ -111,18 +111,8 @@ def test_settings_that_make_no_graph_are_refused(wrong, words):
 def test_every_token_of_a_question_is_a_character(tmp_path):
     """A label of two tokens, or two labels in one, would be no node."""
     data, tokenizer, examples = (tmp_path / name for name in ("data", "tokenizer", "examples"))
-    sizes = {"train": 40, "validation": 5, "test": 5}
-    run(
-        "make_graphs",
-        arms=3,
-        arm_lengths=(2, 4),
-        test_arm_lengths=(0, 0),
-        labels=13,
-        lean=0,
-        seed=0,
-        **sizes,
-        output=data,
-    )
+    settings = Graphs(arms=3, labels=13, train=40, validation=5, test=5).model_dump(exclude={"family"})
+    run("make_graphs", **settings, output=data)
     run("train_tokenizer", source="scratch", data=data, output=tokenizer)
     run("encode_examples", context=128, data=data, tokenizer=tokenizer, output=examples)
     for example in load_examples(examples)[0]["train"]:

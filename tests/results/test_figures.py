@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from support.score_tables import estimate
 
+from sequencematch.results import measure
 from sequencematch.results.deletions import Removal
 from sequencematch.results.estimates import REFERENCE, Cell, Estimate, Table, Variant
 from sequencematch.results.figures import (
@@ -19,6 +20,7 @@ from sequencematch.results.figures import (
     plot_parts,
     plot_summary,
     plot_table,
+    score_panels,
     table_note,
     text_panels,
 )
@@ -205,6 +207,27 @@ def test_hollow_dots_are_explained_where_there_are_some():
     table = a_table()
     levels = [cell for cell in table.cells if cell.variant.eta in (0, max(v.eta for v in table.variants))]
     assert "hollow" in table_note(table) and "hollow" not in table_note(replace(table, cells=levels))
+
+
+def test_rows_are_decodings_where_these_are_as_many_as_methods_and_methods_otherwise():
+    table = a_table()
+    of_decodings, three = score_panels(table), VARIANTS[:3]
+    assert len(VARIANTS) > len(of_decodings) == 6
+    assert all([dot.row for dot in panel.dots] == [v.name for v in VARIANTS] for panel in of_decodings)
+    few = [cell for cell in table.cells if cell.variant in three]
+    (panel,) = score_panels(replace(table, cells=few))
+    assert len({dot.row for dot in panel.dots}) == 6
+    assert [dot.series for dot in panel.dots[:3]] == [v.name for v in three]
+
+
+def test_looking_ahead_is_no_takeback_rule():
+    ahead, ruled = (
+        estimate(measure.BASELINE, f"greedy+{rule}", "accuracy", 0.1, 0.01, 0.0, 0.2, ("mle", "greedy"))
+        for rule in ("lookahead=0.75", "takeback=0.3")
+    )
+    table = Table("table6", [ahead], "default", "mul", 3, 400)
+    assert measure.of_rule(table, "greedy") is None
+    assert measure.of_rule(replace(table, cells=[ahead, ruled]), "greedy") is ruled
 
 
 def test_real_text_is_a_line():

@@ -69,7 +69,7 @@ def load_config(*sources: Path | tuple[str, dict]) -> Config:
 
 
 def _with_shared_data(merged: dict) -> dict:
-    """The same, where a task that shares another's base model and names no data has that task's."""
+    """The settings, in which a task that names another as its ``base``, and no data, has that task's data."""
     tasks = merged.get("tasks")
     if not isinstance(tasks, dict):
         return merged

@@ -58,9 +58,11 @@ class Graphs(Dataset):
     family: Literal["graphs"] = setting("graphs", "generated graphs and the arm that ends in the goal")
     arms: Annotated[int, Field(ge=2, le=2**20)] = setting(2, "arms of a graph")
     arm_lengths: tuple[Count, Count] = setting((2, 4), "fewest and most nodes of an arm, the start not counted")
-    test_arm_lengths: tuple[Natural, Natural] = setting((0, 0), "the same in test questions (0 0: as in training)")
+    test_arm_lengths: tuple[Natural, Natural] = setting(
+        (0, 0), "fewest and most in test questions (0 0: as in training)"
+    )
     labels: Annotated[int, Field(le=len(LABELS))] = setting(9, "different labels that nodes may have")
-    lean: Rate = setting(0.0, "share of graphs whose goal is put on the arm that begins with the lowest label")
+    lean: Rate = setting(0.0, "share of graphs whose goal is put on the arm with the lowest first label, not on any")
 
     @property
     def longest_arm(self) -> int:
