@@ -63,6 +63,15 @@ def test_tasks_that_differ_in_nothing_that_a_base_model_reads_may_share_it():
             base_models(**{section: value})
 
 
+def test_a_task_has_the_settings_of_its_base_where_it_has_none_of_its_own():
+    again = {"base": "text", "evaluation": {"decodings": ["greedy"]}}
+    config = load_config(BASE, ("overlay", {"tasks": {"again": again}}))
+    text, found = config.settings("text"), config.settings("again")
+    assert found["evaluation"].decodings == ("greedy",)
+    assert found["evaluation"] == text["evaluation"].model_copy(update={"decodings": ("greedy",)})
+    assert found | {"evaluation": text["evaluation"]} == text
+
+
 def test_methods_override_tasks_and_tasks_override_the_sections():
     overlay = {
         "objective": {"alpha": 0.1, "gamma": 0.5},

@@ -63,20 +63,22 @@ def load_config(*sources: Path | tuple[str, dict]) -> Config:
     def write(place: tuple) -> str:
         return f"{_origin(named, place)}: {'.'.join(map(str, place))}"
 
-    config = validated(Config, _with_shared_data(merged), write)
+    config = validated(Config, _with_base(merged), write)
     check(config, write)
     return config
 
 
-def _with_shared_data(merged: dict) -> dict:
-    """The settings, in which a task that names another as its ``base``, and no data, has that task's data."""
+def _with_base(merged: dict) -> dict:
+    """The settings, in which those of a task's ``base`` hold for the task too, where it has none of its own."""
     tasks = merged.get("tasks")
     if not isinstance(tasks, dict):
         return merged
 
     def completed(task):
-        shared = tasks.get(task["base"]) if isinstance(task, dict) and isinstance(task.get("base"), str) else None
-        return {"data": shared["data"], **task} if isinstance(shared, dict) and "data" in shared else task
+        base = tasks.get(task["base"]) if isinstance(task, dict) and isinstance(task.get("base"), str) else None
+        if not isinstance(base, dict):
+            return task
+        return _merge(base, task) | ({"data": task["data"]} if "data" in task else {})
 
     return merged | {"tasks": {name: completed(task) for name, task in tasks.items()}}
 
