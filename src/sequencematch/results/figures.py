@@ -16,7 +16,6 @@ from sequencematch.results.measured import Measured
 from sequencematch.settings.decoding_names import RULES, decoding_options
 from sequencematch.settings.map import COLUMNS, DEFAULT, MINUS, Map, column_of
 
-ACROSS = 3  # panels side by side
 FAINT = 0.45
 NOTE = "Dots: mean; bars: 95% interval, unadjusted; {}."
 TEXTS_NOTE = "Means over seeds; line: perplexity of real text; {}."
@@ -49,13 +48,14 @@ class Panel:
 
 
 def plot_dots(panels: Sequence[Panel], heading: str, note: str, path: Path, rows: Sequence[str] = ()) -> None:
-    """All panels as one figure, at most three side by side; ``rows``: where their order is not that of the dots."""
+    """All panels as one figure, in rows of four or three; ``rows``: where their order is not that of the dots."""
     rows = rows or list(dict.fromkeys(dot.row for panel in panels for dot in panel.dots))
     # Room for each row's label, and for the dots that share it.
     together = max(1, *(len(_series(panel, row)) for panel in panels for row in rows))
     apart = max(max(0.15 * together + 0.09, 0.16 * len(fill(row, 24).splitlines()) + 0.06) for row in rows)
     height = max(1.3, apart * len(rows) + 0.95)
-    with theme.drawing(path, len(panels), ACROSS, 3.0, height, sharey=True) as (figure, drawn):
+    across = 3 if len(panels) % 4 else 4
+    with theme.drawing(path, len(panels), across, 3.0, height, sharey=True) as (figure, drawn):
         for place, panel in zip(drawn, panels, strict=True):
             _draw(place, panel, panels, rows)
         looks = {dot.series: dot for panel in panels for dot in panel.dots}
@@ -81,7 +81,7 @@ def _draw(place, panel: Panel, panels: Sequence[Panel], rows: Sequence[str]) -> 
         place.plot(dot.cell.mean, y, "o", color=dot.colour, alpha=alpha, **_face(dot))
     if panel.baseline is not None:
         place.axvline(panel.baseline, color=theme.SOFT, linewidth=0.9, zorder=0)
-    place.set_title(fill(panel.title, 34), loc="left")
+    place.set_title(fill(panel.title, 24), loc="left")
     place.set_xlabel(fill(panel.axis, 38))
     place.set_yticks(range(len(rows)), [fill(row, 24) for row in rows], color=theme.INK)
     place.set(xlim=_limits(panel, panels), ylim=(len(rows) - 0.45, -0.55))
@@ -119,7 +119,7 @@ def score_panels(table: Table, against: str = "") -> list[Panel]:
     panel per decoding, in which rows are variants in their family's colour.
     """
     axis, baseline = words.capital(words.describe(table.metric).label), 0.0 if against else None
-    axis += f", difference to {against.upper()}" if against else ""
+    axis += f" vs. {against.upper()}" if against else ""
     name = f"{table.metric}{MINUS}{against}" if against else table.metric
     if len(table.decodings_of(name)) >= len(table.variants):
         return [Panel("", axis, _rows_of_decodings(table, name), baseline)]
