@@ -103,6 +103,16 @@ def test_differences_of_mauve_are_paired_by_seed(table):
     assert float(cells["sm", "", "held_out_nll_minus_mle"]["mean"]) == pytest.approx(0.1015 / 4)
 
 
+def test_texts_of_a_rule_are_compared_with_other_methods_and_with_no_rule(made_of):
+    names = {"temperature=0.9": "greedy", "top_p=0.95": "greedy+lookahead=0.75"}
+    runs = [run | {"decodings": {names.get(d, d): of for d, of in run["decodings"].items()}} for run in RUNS]
+    cells, _ = made_of(runs, TITLE)
+    found = {name: cells["sm", "greedy+lookahead=0.75", f"mauve_minus_{name}"] for name in ("mle", "sm[greedy]")}
+    assert {name: float(cell["mean"]) for name, cell in found.items()} == pytest.approx(
+        {"mle": 0.1015, "sm[greedy]": 0.01}
+    )
+
+
 def test_pages_say_what_was_compared_and_what_it_supports(table):
     for kind in ("markdown", "html"):
         text = table[1][kind].replace("&lt;", "<").replace("&gt;", ">").replace("<code>", "`").replace("</code>", "`")

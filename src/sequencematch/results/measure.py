@@ -119,22 +119,26 @@ def _of_text(comparison: Comparison) -> Iterator[Estimate]:
 
 
 def _mauve_differences(comparison: Comparison, variant: Variant) -> Iterator[Estimate]:
-    """Differences of sampled text in MAUVE: to the baselines, sampled.
+    """Differences of texts in MAUVE: to the baselines, sampled; and with a rule, to them and to no rule.
 
     A policy with <bkspc>, which may truncate, is also compared with itself without it, and with MLE's truncations.
     """
     others = baselines(comparison, variant)
-    pairs = [(other, "sampled") for other in others]
+    pairs = [("sampled", other, "sampled") for other in others]
     if any(metrics["repair"] is not None for metrics in comparison.runs[variant]):
         unlike = ("sampled", "greedy", "perturbed")
         truncations = [d for d in comparison.decodings if not d.startswith(unlike) and not concerns_backspace(d)]
-        pairs += [(variant, MASKED), *((mle, d) for mle in others if mle.method == "mle" for d in truncations)]
-    for other, decoding in pairs:
-        if comparison.has(variant, "sampled") and comparison.has(other, decoding):
-            own, its = comparison.statistic(variant, "sampled", "mauve"), comparison.statistic(other, decoding, "mauve")
-            if len(own) and len(its):  # too few texts have no MAUVE
-                places = [_place(comparison, variant, "sampled"), _place(comparison, other, decoding)]
-                found = intervals.estimate_seeds(own - its) if len(own) > 1 else Estimate(float((own - its).mean()))
+        pairs += [("sampled", variant, MASKED)]
+        pairs += [("sampled", mle, d) for mle in others if mle.method == "mle" for d in truncations]
+    for ruled, plain in ((d, without_rule(d)) for d in comparison.decodings if d != without_rule(d)):
+        pairs += [*((ruled, other, ruled) for other in others), (ruled, variant, plain)]
+    for decoding, other, its in pairs:
+        if comparison.has(variant, decoding) and comparison.has(other, its):
+            own, theirs = (comparison.statistic(*side, "mauve") for side in ((variant, decoding), (other, its)))
+            if len(own) and len(theirs):  # too few texts have no MAUVE
+                places = [_place(comparison, variant, decoding), _place(comparison, other, its)]
+                difference = own - theirs
+                found = intervals.estimate_seeds(difference) if len(own) > 1 else Estimate(float(difference.mean()))
                 yield replace(found, where=places[0], quantity="mauve", against=places[1])
 
 
