@@ -230,8 +230,7 @@ def scale_in_short(reference: Path) -> str:
         if files:  # a scale may be kept before all its tables are made
             parts.append(f"- [{table['title']}]({files[0].relative_to(reference.parents[2])})")
             measured = read_table(reference / f"{name}.csv")
-            sampled = any(cell.decoding == "sampled" for cell in measured.cells)
-            parts += ["", str(short_grid(measured)), ""] if sampled and not measured.metric else []
+            parts += [] if measured.metric else ["", str(short_grid(measured)), ""]
     return "\n".join([*parts, ""])
 
 
