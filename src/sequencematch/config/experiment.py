@@ -48,7 +48,7 @@ class Task(Overriding):
     data: Union[*TAGGED] = Field(  # type: ignore[valid-type]
         discriminator=Discriminator(_family), description="the task's examples, of one family"
     )
-    base: str = setting("", "task whose base model this one takes; settings of its own count (empty: none)")
+    base: str = setting("", "task whose base model and settings this one takes, but for its own (empty: none)")
     noise: Overrides = {}
     model: Overrides = {}
 

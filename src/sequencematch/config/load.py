@@ -69,7 +69,10 @@ def load_config(*sources: Path | tuple[str, dict]) -> Config:
 
 
 def _with_base(merged: dict) -> dict:
-    """The settings, in which those of a task's ``base`` hold for the task too, where it has none of its own."""
+    """The settings, in which those of a task's ``base`` hold for the task too, where it has none of its own.
+
+    Data of its own replace the base's whole: keys of two families would not fit together.
+    """
     tasks = merged.get("tasks")
     if not isinstance(tasks, dict):
         return merged

@@ -54,7 +54,7 @@ def plot_dots(panels: Sequence[Panel], heading: str, note: str, path: Path, rows
     together = max(1, *(len(_series(panel, row)) for panel in panels for row in rows))
     apart = max(max(0.15 * together + 0.09, 0.16 * len(fill(row, 24).splitlines()) + 0.06) for row in rows)
     height = max(1.3, apart * len(rows) + 0.95)
-    across = 3 if len(panels) % 4 else 4
+    across = 3 if len(panels) % 4 else 4  # scores of four decodings, and their differences below
     with theme.drawing(path, len(panels), across, 3.0, height, sharey=True) as (figure, drawn):
         for place, panel in zip(drawn, panels, strict=True):
             _draw(place, panel, panels, rows)
