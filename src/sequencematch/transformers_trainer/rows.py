@@ -38,9 +38,8 @@ class RowEncoder:
     bos: int
     eos: int
     bkspc: int
-    ends: set[
-        int
-    ]  # of answers; a special token by which a chat template ends one is added: rollouts must end there too
+    #: What ends answers. A special token by which a chat template ends one is added: rollouts must end there too.
+    ends: set[int]
 
     def examples(self, rows: Iterable[Mapping], context: int) -> list[Example]:
         """An example for each row of texts, and for each message of the assistant in a completion.
