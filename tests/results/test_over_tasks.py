@@ -161,13 +161,13 @@ def test_the_caption_has_the_sizes():
     assert note.endswith("at η = 0.2; 3 seeds, 400 questions.")
 
 
-def test_the_kept_folder_is_read_without_what_is_unfair(tmp_path):
-    for folder, scale in (("graphs", "graphs"), ("default", "default"), ("pretrained", "pretrained")):
-        (tmp_path / folder).mkdir()
+def test_the_kept_folder_is_read_the_main_scale_first(tmp_path):
+    for scale in ("graphs", "default", "pretrained"):
+        (tmp_path / scale).mkdir()
         task = "graphs_arm" if scale == "graphs" else "mul"
-        (tmp_path / folder / "t.csv").write_text(estimates_csv(a_table(task, {}, scale=scale, rule=0.1)))
+        (tmp_path / scale / "t.csv").write_text(estimates_csv(a_table(task, {}, scale=scale, rule=0.1)))
     results = kept_results(tmp_path, "default")
-    assert list(results) == ["mul", "graphs arm"]
+    assert list(results) == ["mul", "graphs arm", "mul (pretrained)"]
     plot_forest(results, [], tmp_path / "forest.png")
     assert (tmp_path / "forest.png").read_bytes().startswith(b"\x89PNG")
 

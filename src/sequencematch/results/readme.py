@@ -296,8 +296,6 @@ def short_costs(costs: Sequence[Estimate]) -> words.Grid:
 
 
 MAP = "map"
-# Not fair to SM: of 6,000 examples it saw the few hundred whose prompts were drawn for rollouts.
-UNFAIR = ("pretrained",)
 
 
 def kept_results(kept: Path, main: str) -> dict[str, Table]:
@@ -306,8 +304,8 @@ def kept_results(kept: Path, main: str) -> dict[str, Table]:
 
 
 def kept_tables(kept: Path, main: str) -> list[Table]:
-    """The tables in a folder of kept scales, ``main`` first, without trials and without what is ``UNFAIR``."""
-    folders = [f for f in kept_scales(kept, main) if f.name not in UNFAIR and not is_of_validation(f)]
+    """The tables in a folder of kept scales, ``main`` first, without trials."""
+    folders = [folder for folder in kept_scales(kept, main) if not is_of_validation(folder)]
     return [read_table(file) for folder in folders for file in sorted(folder.glob("*.csv")) if file.stem != MAP]
 
 
