@@ -126,6 +126,7 @@ CHECKS = [
     (r"accelerate launch .* src/\w+\.py .*", offered),
     (r"tail -f \S+", follow),
     (r"column .* \S+", follow),
+    (r"cd results/smoke && find \. .*", run),
 ]
 
 
