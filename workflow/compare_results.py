@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sequencematch import script
 from sequencematch.errors import UserError
-from sequencematch.results.readme import agreement
+from sequencematch.results.agreement import agreement
 
 
 def main() -> None:

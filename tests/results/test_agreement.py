@@ -9,8 +9,8 @@ from support.score_tables import BC, MUL, SM
 from support.workflow import ROOT
 
 from sequencematch.config.run_messages import made
+from sequencematch.results.agreement import compare_tables
 from sequencematch.results.estimates import estimates_csv
-from sequencematch.results.readme import compare_tables
 
 
 def seen(cell, mean=None, p=None):
